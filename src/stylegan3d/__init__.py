@@ -1,0 +1,1 @@
+"""Synthesise, project, mix and edit 3D medical volumes with a StyleGAN."""
