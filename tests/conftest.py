@@ -1,0 +1,64 @@
+"""What all tests share: a machine left untouched, two threads, a tiny generator."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+
+# Settings, caches and plugin lists go to a folder of this run. Set while this file is imported: napari,
+# npe2 and Qt look the places up when they are imported, before any fixture runs.
+_HOME = Path(tempfile.mkdtemp(prefix="stylegan3d-tests-"))
+for _kind in ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME"):
+    _folder = _HOME / _kind.lower()
+    _folder.mkdir(mode=0o700)
+    os.environ[f"XDG_{_kind}_{'DIR' if _kind == 'RUNTIME' else 'HOME'}"] = str(_folder)
+os.environ["NAPARI_CONFIG"] = str(_HOME / "config" / "napari-settings.yaml")
+# A viewer touched from a worker thread raises here instead of crashing now and then at a user's desk.
+os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
+# The same number of threads everywhere: sums in another order differ in their last bits.
+os.environ["OMP_NUM_THREADS"] = "2"
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open a window, and say what is missing where there is no screen for them."""
+    window_fixtures = {"qtbot", "qapp", "make_napari_viewer"}
+    for item in items:
+        if window_fixtures.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("gui")
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    needs_screen = sys.platform == "linux" and not has_screen and shutil.which("Xvfb") is None
+    if needs_screen and any(item.get_closest_marker("gui") for item in items):
+        raise pytest.UsageError(
+            "The window's tests need a screen: install Xvfb (apt-get install xvfb), "
+            'or leave them out with -m "not gui".'
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_generator() -> "Generator":
+    """A generator with random weights, small enough to run in milliseconds. Shared: do not change it."""
+    from stylegan3d.generator import tiny_generator
+
+    return tiny_generator(seed=0)
