@@ -21,7 +21,7 @@ for _kind in ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME"):
     _folder.mkdir(mode=0o700)
     os.environ[f"XDG_{_kind}_{'DIR' if _kind == 'RUNTIME' else 'HOME'}"] = str(_folder)
 os.environ["NAPARI_CONFIG"] = str(_HOME / "config" / "napari-settings.yaml")
-# A viewer touched from a worker thread raises here instead of crashing now and then at a user's desk.
+# A viewer touched from a worker thread raises here instead of crashing at a user's desk.
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
 # The same number of threads everywhere: sums in another order differ in their last bits.
 os.environ["OMP_NUM_THREADS"] = "2"
@@ -32,7 +32,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that open a window, and say what is missing where there is no screen for them."""
+    """Mark the tests that open a window; without a screen for them, say what is missing."""
     window_fixtures = {"qtbot", "qapp", "make_napari_viewer"}
     for item in items:
         if window_fixtures.intersection(getattr(item, "fixturenames", ())):
@@ -58,7 +58,7 @@ def _two_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_generator() -> "Generator":
-    """A generator with random weights, small enough to run in milliseconds. Shared: do not change it."""
+    """A generator with random weights, fast as it is small. Shared: do not change it."""
     from stylegan3d.generator import tiny_generator
 
     return tiny_generator(seed=0)
