@@ -13,8 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
 
-# Settings, caches and plugin lists go to a folder of this run. Set while this file is imported: napari,
-# npe2 and Qt look the places up when they are imported, before any fixture runs.
+# Settings, caches and plugin lists go to a folder of this run. Set while this file is imported:
+# napari, npe2 and Qt look the places up when they are imported, before any fixture runs.
 _HOME = Path(tempfile.mkdtemp(prefix="stylegan3d-tests-"))
 for _kind in ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME"):
     _folder = _HOME / _kind.lower()
