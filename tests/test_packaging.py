@@ -1,0 +1,188 @@
+"""The wheel holds what the program needs, wherever it is installed."""
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "stylegan3d/weights/brain-t1-2mm"
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def packages_on_disk() -> set[str]:
+    """Dotted names of every folder with an `__init__.py` below the two roots."""
+    roots = {"napari_stylegan3d": ROOT / "napari_stylegan3d", "stylegan3d": ROOT / "src/stylegan3d"}
+    return {
+        ".".join((name, *init.parent.relative_to(folder).parts))
+        for name, folder in roots.items()
+        for init in folder.rglob("__init__.py")
+    }
+
+
+def test_every_package_is_listed() -> None:
+    listed = setup_cfg()["options"]["packages"].split()
+    # The folder of the bundled generators holds data and no Python.
+    assert set(listed) - {"stylegan3d.weights"} == packages_on_disk()
+    assert len(listed) == len(set(listed))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the checkout: a build leaves files beside its sources."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("napari_stylegan3d", "src", "weights", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, source)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the installed wheel and nothing else."""
+    target = tmp_path_factory.mktemp("site")
+    pip("install", "--no-deps", "--no-index", "--target", target, wheel)
+    return target
+
+
+def pip(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def run_installed(installed: Path, cwd: Path, code: str) -> dict:
+    """Run `code` with the installed wheel first on the path, away from the checkout."""
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_wheel_holds_everything_the_program_reads(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for needed in (
+        "napari_stylegan3d/napari.yaml",
+        "napari_stylegan3d/py.typed",
+        "stylegan3d/py.typed",
+        f"{MODEL}/card.json",
+        f"{MODEL}/model.safetensors",
+        f"{MODEL}/README.md",
+    ):
+        assert needed in names, f"{needed} is not in the wheel"
+    for folder, ending in (
+        ("napari_stylegan3d/icons", ".svg"),
+        ("napari_stylegan3d/samples", ".nii.gz"),
+        (MODEL, ""),
+    ):
+        on_disk = sorted(
+            (ROOT / folder.replace("stylegan3d/weights", "weights")).glob(f"*{ending}")
+        )
+        assert on_disk, f"{folder} is empty"
+        missing = {f"{folder}/{file.name}" for file in on_disk if file.name[0] != "."} - names
+        assert not missing, f"not in the wheel: {sorted(missing)}"
+
+
+def test_wheel_holds_every_module_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    modules = {name for name in names if name.endswith(".py")}
+    expected = {f.relative_to(ROOT).as_posix() for f in (ROOT / "napari_stylegan3d").rglob("*.py")}
+    expected |= {f.relative_to(ROOT / "src").as_posix() for f in (ROOT / "src").rglob("*.py")}
+    assert modules == expected
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "napari_stylegan3d",
+        "stylegan3d",
+    }
+
+
+def test_bundled_generator_is_found_in_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    found = run_installed(
+        installed,
+        tmp_path,
+        "import json, stylegan3d\n"
+        "from stylegan3d.generator import bundled_model_path\n"
+        "G = stylegan3d.load()\n"
+        "print(json.dumps({'module': stylegan3d.__file__, 'path': str(bundled_model_path()),"
+        " 'name': G.name, 'shape': G.shape}))\n",
+    )
+    assert Path(found["module"]).is_relative_to(installed)
+    assert Path(found["path"]) == installed / MODEL
+    card = json.loads((ROOT / "weights/brain-t1-2mm/card.json").read_text())
+    assert found["name"] == card["name"]
+    assert found["shape"] == card["space"]["shape"]
+
+
+def test_napari_finds_the_plugin_of_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    found = run_installed(
+        installed,
+        tmp_path,
+        "import json, napari_stylegan3d\n"
+        "from npe2 import PluginManager\n"
+        "manager = PluginManager()\n"
+        "manager.discover()\n"
+        "manifest = manager.get_manifest('napari-stylegan3d')\n"
+        "names = [c.python_name for c in manifest.contributions.commands if c.python_name]\n"
+        "for name in names:\n"
+        "    manager.commands.get(next(c.id for c in manifest.contributions.commands\n"
+        "                              if c.python_name == name))\n"
+        "print(json.dumps({'module': napari_stylegan3d.__file__, 'names': names}))\n",
+    )
+    assert Path(found["module"]).is_relative_to(installed)
+    assert found["names"], "the manifest offers no command"
+
+
+def test_importing_the_plugin_does_not_import_torch(installed: Path, tmp_path: Path) -> None:
+    """napari imports every plugin at its start; torch would cost each user a second or two."""
+    found = run_installed(
+        installed,
+        tmp_path,
+        "import json, sys, napari_stylegan3d\n"
+        "print(json.dumps({'torch': 'torch' in sys.modules}))\n",
+    )
+    assert not found["torch"]
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [path for name in listing.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_tracked_file_is_large() -> None:
+    sizes = {str(path): path.stat().st_size / 1e6 for path in tracked_files()}
+    assert {path: size for path, size in sizes.items() if size > 45} == {}
+
+
+def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
+    patterns = (
+        rb"(?<![\w./~])/(?:home|Users|root|work|opt|mnt|media)/[\w.-]+",
+        rb"pypi\.org/simple|files\.pythonhosted\.org|registry\.npmjs\.org|deb\.debian\.org",
+        rb"download\.pytorch\.org",
+    )
+    forbidden = re.compile(b"|".join(patterns))
+    found = {}
+    for path in tracked_files():
+        content = path.read_bytes()
+        if b"\0" not in content and (match := forbidden.search(content)):
+            found[str(path.relative_to(ROOT))] = match.group().decode()
+    assert found == {}
