@@ -1,0 +1,110 @@
+"""The crosshair, painted by Qt over a 2D canvas.
+
+A napari layer would do, but a layer redraws the volume on every move and widens the field of view.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QLineF, QObject, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QWidget
+
+COLOR = QColor(79, 195, 247, 175)
+GAP_PX = 9
+
+
+class Crosshair(QWidget):
+    """Follows the public state of a viewer model: its point, camera and displayed axes."""
+
+    def __init__(self, canvas: QWidget, model: ViewerModel) -> None:
+        super().__init__(canvas)
+        self.model = model
+        self._shown = True
+        self._message = ""
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        canvas.installEventFilter(self)
+        camera = model.scene.camera.events
+        self._signals = (
+            camera.center,
+            camera.zoom,
+            camera.orientation,
+            model.dims.events.point,
+            model.dims.events.order,
+            model.dims.events.ndisplay,
+        )
+        for signal in self._signals:
+            signal.connect(self._on_change)
+        self.resize(canvas.size())
+        self.show()
+
+    @property
+    def shown(self) -> bool:
+        """Whether the lines are drawn."""
+        return self._shown
+
+    @shown.setter
+    def shown(self, value: bool) -> None:
+        self._shown = value
+        self.update()
+
+    @property
+    def message(self) -> str:
+        """A sentence in the middle of an empty view."""
+        return self._message
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self._message = text
+        self.update()
+
+    def position_px(self) -> tuple[float, float]:
+        """Where the crosshair is, in widget pixels from the top left."""
+        camera = self.model.scene.camera
+        row, column = self.model.dims.displayed[-2:]
+        point = self.model.dims.point
+        _, vertical, horizontal = camera.orientation
+        dy = (point[row] - camera.center[-2]) * camera.zoom * (1 if vertical == "down" else -1)
+        dx = (
+            (point[column] - camera.center[-1]) * camera.zoom * (1 if horizontal == "right" else -1)
+        )
+        return self.width() / 2 + dx, self.height() / 2 + dy
+
+    def close_links(self) -> None:
+        """Let go of the model and the canvas."""
+        for signal in self._signals:
+            signal.disconnect(self._on_change)
+        self.parent().removeEventFilter(self)
+        self.setParent(None)
+        self.deleteLater()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self.resize(watched.size())
+        return False
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        if not any(layer.visible for layer in self.model.layers):
+            painter.setPen(QColor(160, 166, 174))
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._message)
+        elif self._shown and self.model.dims.ndisplay == 2 and self.model.dims.ndim == 3:
+            self._paint_lines(painter)
+        painter.end()
+
+    def _paint_lines(self, painter: QPainter) -> None:
+        x, y = self.position_px()
+        painter.setPen(QPen(COLOR, 1))
+        for line in (
+            (0, y, x - GAP_PX, y),
+            (x + GAP_PX, y, self.width(), y),
+            (x, 0, x, y - GAP_PX),
+            (x, y + GAP_PX, x, self.height()),
+        ):
+            painter.drawLine(QLineF(*line))
+
+    def _on_change(self, _: Any = None) -> None:
+        self.update()

@@ -1,0 +1,160 @@
+"""A viewer model that shows what another one shows, sliced its own way.
+
+A napari layer owns its slice and so cannot be in two viewers: a follower holds copies that share
+the numpy array, and forwards a short list of attributes. Only public napari API is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Layer
+from qtpy.QtCore import QTimer
+
+from napari_stylegan3d.views.orientation import (
+    VOLUME_ORDER,
+    Plane,
+)
+
+#: Layer attributes a follower keeps equal (where the layer type has them).
+MIRRORED = (
+    "contrast_limits",
+    "gamma",
+    "colormap",
+    "opacity",
+    "visible",
+    "blending",
+    "name",
+    "scale",
+    "translate",
+    "interpolation2d",
+)
+
+#: A volume is ray-cast anew for every change, which is slow without a graphics card: wait for a lull.
+SETTLE_MS = 150
+
+
+class Follower:
+    """Mirrors the layers and the crosshair of `main` in a model of its own.
+
+    Parameters
+    ----------
+    main
+        The viewer to follow.
+    plane
+        How to slice; None for the 3D view, whose data follow once changes have settled.
+    """
+
+    def __init__(self, main: ViewerModel, plane: Plane | None) -> None:
+        self.main = main
+        self.plane = plane
+        self.model = ViewerModel(title=plane.name if plane else "3D")
+        self._copies: dict[Layer, Layer] = {}
+        self._links: dict[Layer, list[tuple[Any, Callable]]] = {}
+        self._syncing = False
+        self._stale: set[Layer] = set()
+        self._settle = QTimer()
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self.settle)
+        if plane is None:
+            self.model.dims.ndisplay = 3
+        for layer in main.layers:
+            self._add(layer, len(self.model.layers))
+        self._viewer_links = [
+            (main.layers.events.inserted, self._on_inserted),
+            (main.layers.events.removed, self._on_removed),
+            (main.layers.events.moved, self._on_moved),
+            (main.dims.events.point, self._follow_point),
+            (self.model.dims.events.point, self._lead_point),
+        ]
+        for signal, slot in self._viewer_links:
+            signal.connect(slot)
+        self._follow_point()
+
+    def settle(self) -> None:
+        """Bring the data up to date now (the 3D view waits for a lull otherwise)."""
+        self._settle.stop()
+        for layer in self._stale:
+            if layer in self._copies:
+                self._copies[layer].data = layer.data
+        self._stale.clear()
+
+    def close(self) -> None:
+        """Let go of everything that is connected to the main viewer."""
+        self._settle.stop()
+        for signal, slot in self._viewer_links:
+            signal.disconnect(slot)
+        for links in self._links.values():
+            for signal, slot in links:
+                signal.disconnect(slot)
+        self._links.clear()
+        self._copies.clear()
+        self.model.layers.clear()
+
+    def _on_inserted(self, event: Any) -> None:
+        self._add(event.value, event.index)
+
+    def _on_removed(self, event: Any) -> None:
+        for signal, slot in self._links.pop(event.value):
+            signal.disconnect(slot)
+        self._stale.discard(event.value)
+        self.model.layers.remove(self._copies.pop(event.value))
+
+    def _on_moved(self, event: Any) -> None:
+        target = event.new_index if event.new_index < event.index else event.new_index + 1
+        self.model.layers.move(event.index, target)
+
+    def _add(self, source: Layer, index: int) -> None:
+        data, meta, kind = source.as_layer_data_tuple()
+        meta = {**meta, "metadata": {}}
+        if kind == "image":
+            meta["contrast_limits"] = source.contrast_limits
+        copy = Layer.create(data, meta, kind)
+        self._copies[source] = copy
+        self._links[source] = links = []
+        self._link(links, source.events.data, lambda _=None: self._on_data(source))
+        for name in MIRRORED:
+            if hasattr(copy, name) and hasattr(source.events, name):
+                self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
+        self.model.layers.insert(index, copy)
+        order = self.plane.order if self.plane else VOLUME_ORDER
+        if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
+            self.model.dims.order = order
+        self._follow_point()
+
+    @staticmethod
+    def _link(links: list, signal: Any, slot: Callable) -> None:
+        signal.connect(slot)
+        links.append((signal, slot))
+
+    @staticmethod
+    def _mirror(source: Layer, copy: Layer, name: str) -> Callable:
+        return lambda _=None: setattr(copy, name, getattr(source, name))
+
+    def _on_data(self, source: Layer) -> None:
+        if self.plane is None and source.visible:
+            self._stale.add(source)
+            self._settle.start()
+        else:
+            self._copies[source].data = source.data
+
+    def _follow_point(self, _: Any = None) -> None:
+        self._copy_point(self.main, self.model)
+
+    def _lead_point(self, _: Any = None) -> None:
+        self._copy_point(self.model, self.main)
+
+    def _copy_point(self, leader: ViewerModel, follower: ViewerModel) -> None:
+        # World millimetres, not steps: the ranges of two viewers may differ.
+        point = leader.dims.point
+        if self._syncing or len(point) != len(follower.dims.point):
+            return
+        self._syncing = True
+        try:
+            if tuple(follower.dims.point) != tuple(point):
+                follower.dims.point = point
+        finally:
+            self._syncing = False

@@ -1,0 +1,263 @@
+"""Axial, sagittal, coronal and 3D side by side in the middle of the napari window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.qt import QtViewer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QMainWindow, QSplitter, QVBoxLayout, QWidget
+
+from napari_stylegan3d.views import navigation
+from napari_stylegan3d.views.captions import Labels, shown
+from napari_stylegan3d.views.crosshair import Crosshair
+from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.orientation import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    Convention,
+    Plane,
+    orient,
+    orient_volume,
+    position_in_words,
+)
+from napari_stylegan3d.views.readout import Readout
+
+#: Room left around the head for letters and captions, as a fraction of the view.
+MARGIN = 0.12
+
+
+@dataclass
+class View:
+    """One of the four: its model, canvas, overlays, and the follower behind it (not for the main)."""
+
+    plane: Plane | None
+    model: ViewerModel
+    canvas: QtViewer
+    labels: Labels
+    crosshair: Crosshair
+    follower: Follower | None = None
+
+    @property
+    def name(self) -> str:
+        """Axial, Sagittal, Coronal or 3D."""
+        return self.plane.name if self.plane else "3D"
+
+
+class FourViews(QWidget):
+    """Puts napari's own canvas (the axial view) and three followers into a 2 x 2 grid.
+
+    Call `close_views` to give napari's canvas back to the window as it was.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        super().__init__()
+        self.setObjectName("views")
+        self.convention: Convention = "radiological"
+        self._main_canvas = window.findChild(QtViewer)
+        self.viewer = self._main_canvas.viewer
+        self._central = window.centralWidget().layout()
+        self._index = self._central.indexOf(self._main_canvas)
+        self._rows = (QSplitter(), QSplitter())
+        self._grid = QSplitter(Qt.Orientation.Vertical)
+        self.readout = Readout()
+        self._lay_out()
+        self.views = self._make_views()
+        self._wheel_before = [
+            (view.model, navigation.install(view.model)) for view in self.views if view.plane
+        ]
+        self._double_click_before = list(self.viewer.mouse_double_click_callbacks)
+        self._fit_soon = QTimer(self)
+        self._fit_soon.setSingleShot(True)
+        self._fit_soon.timeout.connect(self.reset)
+        self._connect()
+        self.set_convention("radiological")
+        self.refresh()
+
+    def view(self, name: str) -> View:
+        """The view called Axial, Sagittal, Coronal or 3D."""
+        return next(view for view in self.views if view.name == name)
+
+    def set_message(self, text: str) -> None:
+        """A sentence in the empty views, such as what is being loaded."""
+        for view in self.views[:1]:
+            view.crosshair.message = text
+
+    def set_convention(self, convention: str) -> None:
+        """Radiological (patient's left on the right) or neurological."""
+        self.convention = "neurological" if convention == "neurological" else "radiological"
+        for view in self.views:
+            if view.plane:
+                orient(view.model, view.plane, self.convention)
+            view.labels.set_convention(self.convention)
+        index = self.readout.convention.findData(self.convention)
+        self.readout.convention.setCurrentIndex(index)
+        self.fit()
+
+    def refresh(self, _: Any = None) -> None:
+        """Write captions, titles and the readout anew from what the layers and the crosshair say."""
+        provenance = shown(self.viewer)
+        point = self.viewer.dims.point
+        for view in self.views:
+            view.labels.set_provenance(provenance)
+            if view.plane and len(point) == 3 and self.viewer.layers:
+                view.labels.set_slice(position_in_words(point, view.plane.order[0]))
+            view.crosshair.update()
+        self.readout.show_point(self.viewer)
+
+    def fit(self) -> None:
+        """Show the whole field of view, at one scale in all three planes."""
+        if not self.viewer.layers or self.viewer.dims.ndim != 3:
+            return
+        ranges = np.array([(low, high + step) for low, high, step in self.viewer.dims.range])
+        size, middle = ranges[:, 1] - ranges[:, 0], ranges.mean(axis=1)
+        zooms = []
+        for view in (view for view in self.views if view.plane):
+            _, rows, columns = view.plane.order
+            native = view.canvas.canvas.native
+            zooms += [native.height() / size[rows], native.width() / size[columns]]
+        for view in self.views:
+            if view.plane:
+                _, rows, columns = view.plane.order
+                view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
+                view.model.scene.camera.zoom = min(zooms) * (1 - MARGIN)
+            else:
+                view.model.fit_to_view(margin=0.02)
+
+    def reset(self) -> None:
+        """Centre the crosshair and fit every view."""
+        if not self.viewer.layers or self.viewer.dims.ndim != 3:
+            return
+        self.viewer.dims.point = tuple((low + high) / 2 for low, high, _ in self.viewer.dims.range)
+        for view in self.views:
+            if view.plane:
+                orient(view.model, view.plane, self.convention)
+            else:
+                orient_volume(view.model)
+        self.fit()
+        self.refresh()
+
+    def close_views(self) -> None:
+        """Give the canvas back to napari and free the followers."""
+        self._fit_soon.stop()
+        for signal, slot in self._signals:
+            signal.disconnect(slot)
+        for model, wheel in self._wheel_before:
+            navigation.uninstall(model, wheel)
+        self.viewer.mouse_double_click_callbacks[:] = self._double_click_before
+        for view in self.views:
+            view.labels.close()
+            view.crosshair.close_links()
+        self._main_canvas.dims.setVisible(True)
+        self._main_canvas.show_welcome_screen = True
+        self._central.insertWidget(self._index, self._main_canvas)
+        self._main_canvas.show()
+        for view in self.views:
+            if view.follower:
+                view.follower.close()
+                view.canvas.close()
+        self.views.clear()
+        self.setParent(None)
+        self.deleteLater()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._grid, stretch=1)
+        column.addWidget(self.readout)
+        for splitter in (self._grid, *self._rows):
+            splitter.setHandleWidth(3)
+            splitter.setChildrenCollapsible(False)
+        for row in self._rows:
+            self._grid.addWidget(row)
+        # First into the window, then the canvas: it never leaves its window, so that its OpenGL
+        # context survives the move.
+        self._central.insertWidget(self._index, self)
+        self._rows[0].addWidget(self._main_canvas)
+        self._main_canvas.dims.setVisible(False)
+        self._main_canvas.show_welcome_screen = False
+        top, bottom = self._rows
+        top.splitterMoved.connect(lambda *_: bottom.setSizes(top.sizes()))
+        bottom.splitterMoved.connect(lambda *_: top.setSizes(bottom.sizes()))
+
+    def _make_views(self) -> list[View]:
+        views = [self._make_view(AXIAL, self.viewer, self._main_canvas)]
+        for plane, row in (
+            (SAGITTAL, self._rows[0]),
+            (CORONAL, self._rows[1]),
+            (None, self._rows[1]),
+        ):
+            follower = Follower(self.viewer, plane)
+            canvas = QtViewer(follower.model)
+            canvas.dims.setVisible(False)
+            canvas.setAcceptDrops(False)
+            row.addWidget(canvas)
+            view = self._make_view(plane, follower.model, canvas)
+            view.follower = follower
+            views.append(view)
+        for splitter in (self._grid, *self._rows):
+            splitter.setSizes([10_000, 10_000])
+        self._main_canvas.show()
+        return views
+
+    @staticmethod
+    def _make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View:
+        canvas.setMinimumSize(160, 120)
+        return View(
+            plane=plane,
+            model=model,
+            canvas=canvas,
+            labels=Labels(model, plane),
+            crosshair=Crosshair(canvas.canvas.native, model),
+        )
+
+    def _connect(self) -> None:
+        layers = self.viewer.layers.events
+        self._signals = [
+            (self.viewer.dims.events.point, self.refresh),
+            (self.viewer.dims.events.range, self._on_range),
+            (layers.inserted, self._on_layers),
+            (layers.removed, self._on_layers),
+        ]
+        for signal, slot in self._signals:
+            signal.connect(slot)
+        for view in self.views:
+            view.model.mouse_double_click_callbacks[:] = [self._on_double_click]
+        self.readout.conventionChanged.connect(self.set_convention)
+        self.readout.crosshairToggled.connect(self._show_crosshair)
+        self.readout.resetRequested.connect(self.reset)
+
+    def _on_layers(self, event: Any) -> None:
+        if event.type == "inserted":
+            event.value.events.visible.connect(self.refresh)
+            if self.viewer.dims.ndim == 3 and tuple(self.viewer.dims.order) != AXIAL.order:
+                self.viewer.dims.order = AXIAL.order
+        else:
+            event.value.events.visible.disconnect(self.refresh)
+        self.refresh()
+
+    def _on_range(self, _: Any) -> None:
+        # A new grid: wait until every layer is in, then fit once.
+        self._fit_soon.start(0)
+
+    def _show_crosshair(self, shown_: bool) -> None:
+        for view in self.views:
+            view.crosshair.shown = shown_
+
+    def _on_double_click(self, model: ViewerModel, event: Any) -> Iterator[None] | None:
+        """One view over the whole centre, and back."""
+        event.handled = True
+        clicked = next(view for view in self.views if view.model is model)
+        alone = sum(view.canvas.isVisible() for view in self.views) == 1
+        for view in self.views:
+            view.canvas.setVisible(alone or view is clicked)
+        for row, members in zip(self._rows, (self.views[:2], self.views[2:]), strict=True):
+            row.setVisible(alone or clicked in members)
+        QTimer.singleShot(0, self.fit)
+        return None

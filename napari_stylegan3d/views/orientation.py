@@ -1,0 +1,79 @@
+"""Which way round each view shows the head, in the words of the clinic.
+
+World axes 0, 1, 2 run to the patient's right, anterior and superior (RAS+, millimetres). A view
+chooses which axis it slices and turns the *camera*; the data are never flipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from napari.components import ViewerModel
+
+Convention = Literal["radiological", "neurological"]
+
+#: What a negative and a positive coordinate means, for each world axis.
+DIRECTIONS = (("Left", "Right"), ("Posterior", "Anterior"), ("Inferior", "Superior"))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One kind of view: the world axes it slices, stacks as rows and lays out as columns.
+
+    `letters` are those at the top, bottom, left and right in the radiological convention.
+    """
+
+    name: str
+    order: tuple[int, int, int]
+    letters: tuple[str, str, str, str]
+
+    def letters_in(self, convention: Convention) -> tuple[str, str, str, str]:
+        """Orientation letters at the top, bottom, left and right edge."""
+        top, bottom, left, right = self.letters
+        if convention == "neurological" and self.shows_left_and_right:
+            left, right = right, left
+        return top, bottom, left, right
+
+    def camera_in(self, convention: Convention) -> tuple[str, str, str]:
+        """napari's camera orientation (depth, vertical, horizontal)."""
+        mirrored = convention == "neurological" and self.shows_left_and_right
+        return "towards", "up", "right" if mirrored else "left"
+
+    @property
+    def shows_left_and_right(self) -> bool:
+        """Whether the columns run along the left-right axis."""
+        return self.order[2] == 0
+
+
+AXIAL = Plane("Axial", (2, 1, 0), ("A", "P", "R", "L"))
+CORONAL = Plane("Coronal", (1, 2, 0), ("S", "I", "R", "L"))
+SAGITTAL = Plane("Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
+
+#: The 3D view stands upright with the face towards the viewer, turned a little.
+VOLUME_ORDER = (1, 2, 0)
+VOLUME_ANGLES = (10.0, -30.0, -15.0)
+
+
+def orient(model: ViewerModel, plane: Plane, convention: Convention) -> None:
+    """Turn a 2D view; the camera's centre and zoom are left to the caller's `fit`."""
+    if tuple(model.dims.order) != plane.order and model.dims.ndim == 3:
+        model.dims.order = plane.order
+    model.scene.camera.orientation = plane.camera_in(convention)
+
+
+def orient_volume(model: ViewerModel) -> None:
+    """Stand the 3D view upright, facing the viewer, not mirrored."""
+    if model.dims.ndim == 3:
+        model.dims.order = VOLUME_ORDER
+    model.dims.ndisplay = 3
+    model.scene.camera.orientation = ("towards", "up", "left")
+    model.scene.camera.angles = VOLUME_ANGLES
+
+
+def position_in_words(point_mm: tuple[float, ...], axis: int) -> str:
+    """Such as 'Right 12.0 mm' for one world axis of a point in RAS+ millimetres."""
+    value = float(point_mm[axis])
+    if abs(value) < 0.05:
+        return f"{DIRECTIONS[axis][1]} 0.0 mm"
+    return f"{DIRECTIONS[axis][value > 0]} {abs(value):.1f} mm"
