@@ -1,0 +1,84 @@
+"""What the documents say is true: links lead somewhere, examples run, options exist."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "weights/*/README.md", "*/samples/*.md")
+    for page in ROOT.glob(pattern)
+)
+
+
+def page_id(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def code_blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.M | re.S)
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, made as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        place, _, anchor = target.partition("#")
+        linked = (page.parent / place).resolve() if place else page
+        assert linked.exists(), f"{target} does not exist"
+        assert linked.is_relative_to(ROOT), f"{target} leads out of the repository"
+        assert not anchor or anchor in anchors(linked), f"{target}: no such heading"
+
+
+def command_lines(program: str) -> list[tuple[str, str]]:
+    """Every call of `program` in a shell block, with the page it stands on."""
+    lines = []
+    for page in PAGES:
+        for block in code_blocks(page, "bash"):
+            joined = block.replace("\\\n", " ")
+            lines += [(page_id(page), ln) for ln in joined.splitlines() if ln.startswith(program)]
+    return lines
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines("stylegan3d "))
+def test_commands_and_their_options_exist(page: str, line: str) -> None:
+    from typer.main import get_command
+
+    from stylegan3d.cli import app
+
+    _, verb, *arguments = shlex.split(line, comments=True)
+    commands = get_command(app).commands
+    assert verb in commands, f"{page}: there is no `stylegan3d {verb}`"
+    known = {"--help"}
+    for parameter in commands[verb].params:
+        known.update(parameter.opts, parameter.secondary_opts)
+    used = {word.split("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
+    assert used <= known, f"{page}: no such option: {sorted(used - known)}"
+
+
+@pytest.mark.parametrize("line", [line for _, line in command_lines("make ")])
+def test_make_targets_exist(line: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert shlex.split(line, comments=True)[1] in targets
+
+
+@pytest.mark.slow
+def test_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = sorted((ROOT / "napari_stylegan3d/samples").glob("*.nii.gz"))
+    shutil.copy(samples[0], tmp_path / "scan.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    (example,) = code_blocks(ROOT / "README.md", "python")
+    exec(compile(example, "README.md", "exec"), {})
+    assert (tmp_path / "scan_desc-projected_T1w.nii.gz").stat().st_size > 0
