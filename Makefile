@@ -57,8 +57,11 @@ format: $(READY)  ## Bring the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## Take the pictures of the documentation anew and check its links and examples
-	$(BIN)/python scripts/update_pictures.py $(ARGS)
+docs: $(READY)  ## Take the pictures of the documents anew, check their links and examples
+	$(BIN)/stylegan3d-tour --out $(TOUR) $(ARGS)
+	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | sort -u); do \
+		cp $(TOUR)/$${picture##*/} docs/images/ || exit 1; \
+	done
 	$(BIN)/python -m pytest tests/test_docs.py
 
 # Local labels of builds (torch's +cpu) are no part of the pin: any build of that version will do.
