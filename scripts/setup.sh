@@ -90,6 +90,6 @@ make_venv() {
 install_system_packages
 make_venv
 drop_half_installed
-say "installing the pinned Python packages (minutes and some 3 GB the first time)"
+say "installing the pinned Python packages (minutes, and 2 GB or more, the first time)"
 "$venv/bin/python" -m pip install --disable-pip-version-check ${CI:+--quiet} ${PIP_ARGS:-} \
     --constraint constraints.txt --editable '.[all,testing,lint]'
