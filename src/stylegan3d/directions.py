@@ -1,0 +1,255 @@
+"""Directions in w: ways to change a brain, each with a name and a natural unit of length.
+
+Principal components of w over many random brains, as in Härkönen et al. (2020), "GANSpace:
+Discovering Interpretable GAN Controls", section 2: sample z, map to w, take the eigenvectors of the
+covariance. One unit of an edit is one standard deviation of the population along the direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.tensorfiles import pack, read_bytes, unpack
+from stylegan3d.volumes import atomic_write_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.generator import Generator
+
+KIND = "directions"
+_MAP_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """K named directions in a generator's w space.
+
+    Attributes
+    ----------
+    vectors : np.ndarray
+        float32 `(K, w_dim)`, each of length one.
+    std : np.ndarray
+        float32 `(K,)`, standard deviation of random brains along each vector.
+    explained_variance : np.ndarray
+        float32 `(K,)`, share of the variance of w, 0 to 1.
+    names : tuple of str
+        K different names such as "PC 1".
+    model_hash, model_name : str
+        The generator they were found in.
+    """
+
+    vectors: np.ndarray
+    std: np.ndarray
+    explained_variance: np.ndarray
+    names: tuple[str, ...]
+    model_hash: str = ""
+    model_name: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("vectors", "std", "explained_variance"):
+            values = np.array(getattr(self, field), dtype=np.float32)
+            values.setflags(write=False)
+            object.__setattr__(self, field, values)
+        object.__setattr__(self, "names", tuple(self.names))
+        count = len(self.names)
+        shapes = (self.std.shape, self.explained_variance.shape, self.vectors.shape[:1])
+        if self.vectors.ndim != 2 or any(shape != (count,) for shape in shapes):
+            raise RecipeError("These directions are incomplete: each needs a vector and a std.")
+        if len(set(self.names)) != count or not np.isfinite(self.vectors * self.std[:, None]).all():
+            raise RecipeError(
+                "These directions are unusable: names repeat or numbers are not finite."
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def step(self, name: str) -> np.ndarray:
+        """float32 `(w_dim,)`: one standard deviation along the direction of that name.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such direction.
+        """
+        if name not in self.names:
+            raise RecipeError(
+                f"There is no direction {name!r} here: use one of {_listing(self.names)}."
+            )
+        k = self.names.index(name)
+        return self.vectors[k] * self.std[k]
+
+    def edit(
+        self,
+        w: torch.Tensor,
+        name: str,
+        strength: float,
+        layers: tuple[int, int] | None = None,
+    ) -> torch.Tensor:
+        """`w` `(..., num_layers, w_dim)` moved by `strength` standard deviations, as a new tensor.
+
+        `layers` is the half-open range of layers that move; None moves all.
+        """
+        return move(w, self.step(name), strength, layers)
+
+
+def save_directions(path: str | Path, directions: Directions, overwrite: bool = False) -> None:
+    """Write directions to a `.safetensors` file, atomically; OutputError if that cannot be done."""
+    tensors = {
+        "vectors": directions.vectors,
+        "std": directions.std,
+        "explained_variance": directions.explained_variance,
+    }
+    metadata = {
+        "kind": KIND,
+        "version": "1",
+        "names": "\n".join(directions.names),
+        "model_hash": directions.model_hash,
+        "model_name": directions.model_name,
+    }
+    data = pack(tensors, metadata)
+    atomic_write_bytes(path, data, overwrite=overwrite, suffixes=(".safetensors",))
+
+
+def load_directions(path: str | Path, generator: Generator | None = None) -> Directions:
+    """Read directions, and refuse them if they belong to another model than `generator`.
+
+    Raises
+    ------
+    RecipeError
+        If the file is missing, damaged, no directions file, or another model's.
+    """
+    path = Path(path)
+    data = read_bytes(path, RecipeError)
+    tensors, metadata = unpack(data, kind=KIND, path=path, error=RecipeError)
+    try:
+        directions = Directions(
+            tensors["vectors"],
+            tensors["std"],
+            tensors["explained_variance"],
+            tuple(metadata["names"].split("\n")),
+            metadata["model_hash"],
+            metadata["model_name"],
+        )
+    except KeyError:
+        raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
+    except RecipeError as reason:
+        raise RecipeError(f"{path} cannot be used. {reason}") from None
+    if generator is not None and directions.model_hash != generator.hash:
+        raise RecipeError(
+            f"{path.name} belongs to the model {directions.model_name} "
+            f"({directions.model_hash[:8]}), but {generator.name} ({generator.hash[:8]}) is "
+            "loaded: load its own model, or find directions for this one."
+        )
+    return directions
+
+
+def move(
+    w: torch.Tensor, step: np.ndarray, strength: float, layers: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """`w` `(..., num_layers, w_dim)` plus `strength * step` in the layers `[start, stop)`."""
+    import torch
+
+    start, stop = layers if layers is not None else (0, w.shape[-2])
+    moved = w.clone()
+    moved[..., start:stop, :] += strength * torch.from_numpy(step).to(w)
+    return moved
+
+
+def find_step(direction: str, generator: Generator) -> np.ndarray:
+    """One standard deviation along a direction, by its name as `Edit.direction` gives it.
+
+    Parameters
+    ----------
+    direction : str
+        A name in `generator.directions`, or `file.safetensors#name`.
+    generator : Generator
+
+    Returns
+    -------
+    np.ndarray
+        float32 `(w_dim,)`.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such direction, or the file is missing, damaged or another model's.
+    """
+    file, hash_sign, name = direction.rpartition("#")
+    if hash_sign and file.endswith(".safetensors"):
+        return load_directions(file, generator).step(name)
+    return generator.directions.step(direction)
+
+
+def pca_directions(
+    generator: Generator, components: int = 20, samples: int = 10_000, seed: int = 0
+) -> Directions:
+    """Principal components of w over random brains (GANSpace).
+
+    Parameters
+    ----------
+    generator : Generator
+    components : int
+        How many to keep; at most `w_dim`.
+    samples : int
+        Random brains to map, more than `components`.
+    seed : int
+        Seed of the z vectors, drawn as `numpy.random.RandomState(seed).randn(samples, z_dim)`.
+
+    Returns
+    -------
+    Directions
+        "PC 1" first. An eigenvector has no sign of its own; here its largest entry is positive.
+
+    Raises
+    ------
+    RecipeError
+        If there are too few samples or no components.
+    """
+    from sklearn.decomposition import PCA
+
+    components = min(components, generator.w_dim)
+    if not 1 <= components < samples:
+        raise RecipeError(
+            f"{components} components cannot be found in {samples} samples: "
+            "ask for at least one component and for more samples than components."
+        )
+    pca = PCA(n_components=components, svd_solver="full")
+    pca.fit(_random_w(generator, samples, seed))
+    vectors = pca.components_
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], axis=1)
+    return Directions(
+        vectors * np.sign(largest),
+        np.sqrt(pca.explained_variance_),
+        pca.explained_variance_ratio_,
+        tuple(f"PC {k + 1}" for k in range(components)),
+        generator.hash,
+        generator.name,
+    )
+
+
+def _random_w(generator: Generator, samples: int, seed: int) -> np.ndarray:
+    """float64 `(samples, w_dim)`: untruncated w of random brains."""
+    import torch
+
+    z = np.random.RandomState(seed).randn(samples, generator.z_dim)
+    blocks = []
+    with torch.no_grad():
+        for start in range(0, samples, _MAP_AT_ONCE):
+            block = torch.from_numpy(z[start : start + _MAP_AT_ONCE]).to(
+                generator.device, torch.float32
+            )
+            # The mapping gives every layer the same w: the first row says it all.
+            blocks.append(generator.map(block)[:, 0].double().cpu().numpy())
+    return np.concatenate(blocks)
+
+
+def _listing(names: tuple[str, ...]) -> str:
+    """The names for a message, shortened where there are many."""
+    shown = ", ".join(names[:6])
+    return shown + (f", … {names[-1]}" if len(names) > 6 else "")

@@ -1,0 +1,191 @@
+"""Saved results: what they are called and what their sidecars say (BIDS derivatives).
+
+The window and the command line save through here, so the same recipe gives the same bytes in both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d import volumes
+from stylegan3d.errors import OutputError
+from stylegan3d.jsontext import to_json
+from stylegan3d.recipe import Recipe, Source
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+    from stylegan3d.renderer import Rendered
+
+PROGRAM = "napari-stylegan3d"
+BIDS_VERSION = "1.10.0"
+DATASET_DESCRIPTION = "dataset_description.json"
+INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
+_SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
+
+
+def scan_stem(path: str | Path) -> str:
+    """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01."""
+    name = Path(path).name
+    for extension in (".nii.gz", ".nii", ".safetensors", ".json"):
+        name = name.removesuffix(extension)
+    return _SUFFIX.sub("", name) or "scan"
+
+
+def volume_name(recipe: Recipe, *, native: bool = False) -> str:
+    """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
+
+    `desc` is edited if there are edits, else mixed, projected or synthetic. A volume in model
+    space of a projected scan says `space-model`; one in the scan's own space (`native`) does not.
+    """
+    stem = _source_stem(recipe.source)
+    if recipe.source.kind == "projected" and not native:
+        stem += "_space-model"
+    if recipe.mix is not None:
+        other = re.sub(r"[^A-Za-z0-9]", "", _source_stem(recipe.mix.source))
+        stem += f"_with-{other}"
+    plain = "projected" if recipe.source.kind == "projected" else "synthetic"
+    kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
+    return f"{stem}_desc-{kind}_T1w{volumes.VOLUME_SUFFIX}"
+
+
+def save_rendered(
+    path: str | Path,
+    rendered: Rendered,
+    recipe: Recipe,
+    generator: Generator,
+    *,
+    native: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Save a recipe's volume as NIfTI with its sidecar.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends in `.nii.gz`; `volume_name` proposes one.
+    rendered : Rendered
+        The full-quality rendering of `recipe.latent(generator)`.
+    recipe, generator : Recipe, Generator
+        What made it, for the sidecar.
+    native : bool
+        Put it back into the grid, orientation and intensity units of the scan it was projected
+        from.
+    overwrite : bool
+        Replace files of these names.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or has no scan to be native to.
+    """
+    files = rendered_files(Path(path), rendered, recipe, generator, native=native)
+    volumes.write_together(files, overwrite=overwrite)
+
+
+def rendered_files(
+    path: Path, rendered: Rendered, recipe: Recipe, generator: Generator, *, native: bool = False
+) -> dict[Path, bytes]:
+    """The files `save_rendered` writes, not yet written: name to content."""
+    if tuple(rendered.space.shape) != tuple(generator.shape):
+        raise OutputError("Only the full volume can be saved, not a preview: render it again.")
+    data, affine, code = rendered.volume, rendered.space.affine, 2
+    if native:
+        data, affine, code = native_volume(rendered, recipe)
+    text = sidecar(recipe, generator, folder=path.parent, native=native)
+    description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
+    return volumes.volume_files(
+        path, data, affine, description=description, sidecar=text, xform_code=code
+    )
+
+
+def native_volume(rendered: Rendered, recipe: Recipe) -> tuple[np.ndarray, np.ndarray, int]:
+    """Data, affine and affine code of a rendering in the space of the scan it came from.
+
+    Raises
+    ------
+    OutputError
+        If the recipe's source is not a projected scan.
+    """
+    from stylegan3d.scans import native_image
+
+    scan = recipe.scan()
+    if scan is None:
+        raise OutputError(
+            "Only a projected scan has a native space: leave out --native, or start from the "
+            "latent file of a projection."
+        )
+    image = native_image(rendered.volume, rendered.space, scan)
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    return data, image.affine, int(image.header["sform_code"]) or 1
+
+
+def sidecar(
+    recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False
+) -> dict[str, Any]:
+    """Content of a saved volume's JSON file; latent files in `folder` are named relative to it."""
+    recipe = recipe.with_paths(lambda source: source.relative_to(folder))
+    intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
+    return {
+        "Description": f"Synthetic T1-weighted brain made by {generator.name}. Not a measurement.",
+        "IntendedUse": INTENDED_USE,
+        **provenance(generator),
+        "Sources": sources(recipe),
+        "Recipe": recipe.to_dict(),
+        "Model": {"Name": generator.name, "SHA256": generator.hash},
+        "SpatialReference": "the scan's own grid" if native else "the model's grid",
+        "Units": "arbitrary",
+        "Intensity": "units of the scan" if native else intensity,
+        "SkullStripped": True,
+    }
+
+
+def provenance(generator: Generator) -> dict[str, Any]:
+    """BIDS' GeneratedBy: this program and the generator's weights."""
+    from stylegan3d import __version__
+
+    return {
+        "GeneratedBy": [
+            {
+                "Name": PROGRAM,
+                "Version": __version__,
+                "Description": f"generator {generator.name}, sha256 {generator.hash}",
+            }
+        ]
+    }
+
+
+def sources(recipe: Recipe) -> list[str]:
+    """The latent files a recipe starts from."""
+    both = [recipe.source] + ([recipe.mix.source] if recipe.mix is not None else [])
+    return [source.path for source in both if source.path is not None]
+
+
+def dataset_files(folder: Path, generator: Generator) -> dict[Path, bytes]:
+    """The BIDS description of an output folder, name to content; none if there is one already."""
+    path = folder / DATASET_DESCRIPTION
+    if path.exists():
+        return {}
+    content: Mapping[str, Any] = {
+        "Name": f"Synthetic brains by {PROGRAM}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        **provenance(generator),
+    }
+    return {path: to_json(content).encode()}
+
+
+def write_dataset_description(folder: str | Path, generator: Generator) -> None:
+    """Describe an output folder as BIDS asks; a description that is there stays as it is."""
+    volumes.write_together(dataset_files(Path(folder), generator))
+
+
+def _source_stem(source: Source) -> str:
+    if source.seed is not None:
+        return f"seed-{source.seed:04d}"
+    stem = scan_stem(str(source.path))
+    return re.sub(r"_(desc|space)-[A-Za-z0-9]+", "", stem)

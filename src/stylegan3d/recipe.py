@@ -1,0 +1,267 @@
+"""The recipe: everything that makes a brain what it is, as one small immutable value.
+
+A recipe names a source (a seed, a latent file, a projected scan), the truncation, a mix with a
+second source and edits along directions. `Recipe.latent` turns it into w and depends on nothing
+else, so history, comparison, a saved volume's sidecar and a command line can all hold recipes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe_parts import Edit, Mix, Source, Truncation, check_seed, is_int
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.generator import Generator
+
+__all__ = ["Edit", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to show; see the module's text.
+
+    Attributes
+    ----------
+    source : Source
+    truncation : Truncation
+        Pulls seeds towards the average, also one that is mixed in. Latent files and projected
+        scans are points already chosen, so it never touches them.
+    mix : Mix or None
+    edits : tuple of Edit
+        Applied after the mix, in order.
+    noise : "fixed", "none" or int
+        Layer noise; an integer is its seed.
+
+    Raises
+    ------
+    RecipeError
+        If a part is not valid for any generator. What depends on the generator (numbers of layers,
+        names of directions) is checked by `check` and `latent`.
+    """
+
+    source: Source = field(default_factory=lambda: Source("seed", 0))
+    truncation: Truncation = field(default_factory=lambda: Truncation(0.7))
+    mix: Mix | None = None
+    edits: tuple[Edit, ...] = ()
+    noise: str | int = "fixed"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("source", Source), ("truncation", Truncation)):
+            if not isinstance(getattr(self, name), kind):
+                raise RecipeError(f"A recipe's {name} must be a {kind.__name__}.")
+        if self.mix is not None and not isinstance(self.mix, Mix):
+            raise RecipeError("A recipe's mix must be a Mix or None.")
+        object.__setattr__(self, "edits", tuple(self.edits))
+        if not all(isinstance(edit, Edit) for edit in self.edits):
+            raise RecipeError("A recipe's edits must be a list of Edit.")
+        if self.noise not in ("fixed", "none"):
+            check_seed(self.noise, 'Noise other than "fixed" and "none"')
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with other values in the named fields; RecipeError for a field it lacks."""
+        _check_fields(changes, Recipe, "recipe")
+        return dataclasses.replace(self, **changes)
+
+    def check(self, generator: Generator) -> None:
+        """RecipeError if the recipe asks for layers or directions that `generator` lacks."""
+        from stylegan3d.directions import find_step
+
+        layers, name = generator.num_layers, generator.name
+        cutoff = self.truncation.cutoff
+        if cutoff is not None and cutoff > layers:
+            raise RecipeError(
+                f"The truncation cutoff {cutoff} is more than the {layers} layers of {name}: "
+                f"choose 0 to {layers}."
+            )
+        if self.mix is not None and len(self.mix.strength) != layers:
+            raise RecipeError(
+                f"The mix has {len(self.mix.strength)} strengths, but {name} has {layers} layers: "
+                "give one per layer."
+            )
+        for edit in self.edits:
+            if edit.layers is not None and edit.layers[1] > layers:
+                raise RecipeError(
+                    f"An edit reaches to layer {edit.layers[1]}, but {name} has {layers} layers: "
+                    f"choose a range within [0, {layers}]."
+                )
+            find_step(edit.direction, generator)
+
+    def latent(self, generator: Generator) -> torch.Tensor:
+        """The point in latent space, `(num_layers, w_dim)` float32; the same each time.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe does not fit the generator or a latent file has changed.
+        LatentError
+            If a latent file is missing, damaged or another model's.
+        """
+        import torch
+
+        from stylegan3d.directions import find_step, move
+        from stylegan3d.generator import mix
+
+        self.check(generator)
+        with torch.no_grad():
+            w = self._source_w(self.source, generator)
+            if self.mix is not None:
+                second = self._source_w(self.mix.source, generator)
+                w = mix(w, second, torch.tensor(self.mix.strength).to(w))
+            for edit in self.edits:
+                w = move(w, find_step(edit.direction, generator), edit.strength, edit.layers)
+        return w
+
+    def scan(self) -> dict[str, Any] | None:
+        """The scan a projected source came from, as its latent file keeps it; None for others."""
+        if self.source.kind != "projected" or self.source.path is None:
+            return None
+        from stylegan3d.latents import load_latent
+
+        return load_latent(self.source.path).scan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without the parts that are not set."""
+        plain = {"version": VERSION, **dataclasses.asdict(self)}
+        return _without_none(plain)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Recipe:
+        """The recipe of plain data as `to_dict` gives it; RecipeError for anything else."""
+        data = dict(_mapping(data, "recipe"))
+        version = data.pop("version", VERSION)
+        if not is_int(version) or not 1 <= version <= VERSION:
+            raise RecipeError(
+                f"This recipe has version {version}, which this program does not know: update it."
+            )
+        _check_fields(data, cls, "recipe")
+        if "source" not in data:
+            raise RecipeError("This recipe lacks a source: give a seed or a latent file.")
+        parts: dict[str, Any] = {"source": _build(Source, data["source"], "source")}
+        if "truncation" in data:
+            parts["truncation"] = _build(Truncation, data["truncation"], "truncation")
+        if data.get("mix") is not None:
+            mix = dict(_mapping(data["mix"], "mix"))
+            if "source" in mix:
+                mix["source"] = _build(Source, mix["source"], "source")
+            parts["mix"] = _build(Mix, mix, "mix")
+        if "edits" in data:
+            if not isinstance(data["edits"], (list, tuple)):
+                raise RecipeError("The edits of a recipe must be a list.")
+            parts["edits"] = tuple(_build(Edit, edit, "edit") for edit in data["edits"])
+        if "noise" in data:
+            parts["noise"] = data["noise"]
+        return cls(**parts)
+
+    def to_json(self) -> str:
+        """One line of JSON; `from_json` gives back an equal recipe."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe of a JSON text; RecipeError if it is not one."""
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as reason:
+            raise RecipeError(f"This recipe is not valid JSON ({reason}): copy it again.") from None
+        return cls.from_dict(data)
+
+    def command(self, model: str | None = None) -> str:
+        """The shell command that writes this very volume; `model` is named unless bundled."""
+        words = ["stylegan3d", "generate", "--recipe", self.to_json()]
+        return shlex.join(words + (["--model", model] if model else []))
+
+    def with_paths(self, change: Any) -> Recipe:
+        """The recipe with `change(source)` for each of its sources."""
+        mix = self.mix and dataclasses.replace(self.mix, source=change(self.mix.source))
+        return dataclasses.replace(self, source=change(self.source), mix=mix)
+
+    def _source_w(self, source: Source, generator: Generator) -> torch.Tensor:
+        """(num_layers, w_dim) of one source."""
+        if source.seed is not None:
+            from stylegan3d.generator import seed_latents
+
+            psi, cutoff = self.truncation.psi, self.truncation.cutoff
+            return seed_latents(generator, [source.seed], truncation=psi, truncation_layers=cutoff)[
+                0
+            ]
+        from stylegan3d.latents import read_latent
+
+        latent, sha256 = read_latent(str(source.path), generator)
+        if source.sha256 is not None and source.sha256 != sha256:
+            raise RecipeError(
+                f"{source.path} has changed since this recipe was made: find the file with the "
+                f"sha256 {source.sha256[:8]}…, or make a new recipe from this one."
+            )
+        return latent.to_w(generator)
+
+
+def read_recipe(text_or_path: str | Path) -> Recipe:
+    """A recipe from JSON text, from a JSON file, or from the sidecar of a saved volume.
+
+    Paths of latent files in a recipe file are relative to it.
+
+    Raises
+    ------
+    RecipeError
+        If it is neither, or not a valid recipe.
+    """
+    from stylegan3d.tensorfiles import read_bytes
+
+    if str(text_or_path).lstrip().startswith("{"):
+        return Recipe.from_json(str(text_or_path))
+    path = Path(text_or_path)
+    try:
+        data = json.loads(read_bytes(path, RecipeError))
+    except (ValueError, RecursionError):
+        raise RecipeError(f"{path} is not a recipe: choose a JSON file of stylegan3d.") from None
+    if isinstance(data, dict) and "SyntheticImage" in data:
+        if "Recipe" not in data:
+            raise RecipeError(f"{path} describes a volume that was not made from a recipe.")
+        data = data["Recipe"]
+    return Recipe.from_dict(data).with_paths(lambda source: source.within(path.parent))
+
+
+def _mapping(data: Any, called: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise RecipeError(f"A {called} must be a JSON object in braces.")
+    return data
+
+
+def _check_fields(data: dict[str, Any], kind: type, called: str) -> None:
+    """RecipeError if `data` has a field that the dataclass `kind` lacks."""
+    known = [part.name for part in dataclasses.fields(kind)]
+    for name in data:
+        if name not in known:
+            raise RecipeError(f"A {called} has no field {name!r}: it has {', '.join(known)}.")
+
+
+def _build(kind: Any, data: Any, called: str) -> Any:
+    """The dataclass `kind` with the fields in `data`."""
+    _check_fields(_mapping(data, called), kind, called)
+    required = [
+        part.name
+        for part in dataclasses.fields(kind)
+        if part.default is dataclasses.MISSING and part.name not in data
+    ]
+    if required:
+        raise RecipeError(f"This {called} lacks {' and '.join(required)}: add it.")
+    return kind(**data)
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(item) for item in value]
+    return value

@@ -1,0 +1,188 @@
+"""The parts of a recipe: source, truncation, mix and edit, each checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylegan3d.errors import RecipeError
+
+KINDS = ("seed", "latent", "projected")
+LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a brain comes from.
+
+    Attributes
+    ----------
+    kind : "seed", "latent" or "projected"
+        A random brain, a latent file, or the latent file of a projected scan.
+    seed : int or None
+        0 to 2**32 - 1, for a seed.
+    path : str or None
+        The latent file, for the other kinds.
+    sha256 : str or None
+        Of the latent file's bytes; if given, a file that has changed is refused.
+    """
+
+    kind: str = "seed"
+    seed: int | None = None
+    path: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise RecipeError(
+                f"A source cannot be of the kind {self.kind!r}: use {', '.join(KINDS)}."
+            )
+        if self.kind == "seed":
+            check_seed(self.seed, "The seed")
+            if self.path is not None or self.sha256 is not None:
+                raise RecipeError("A seed has no file: give either a seed or a latent file.")
+            return
+        if self.seed is not None or not isinstance(self.path, str) or not self.path:
+            raise RecipeError(f"A {self.kind} source needs the path of its latent file, no seed.")
+        if self.sha256 is not None and not isinstance(self.sha256, str):
+            raise RecipeError("The sha256 of a latent file must be text: copy it from its recipe.")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Source:
+        """The source that a latent file holds, "projected" if it came from a scan.
+
+        Raises
+        ------
+        LatentError
+            If the file cannot be read.
+        """
+        from stylegan3d.latents import read_latent
+
+        latent, sha256 = read_latent(path)
+        kind = "latent" if latent.scan is None else "projected"
+        return cls(kind, path=str(path), sha256=sha256)
+
+    def within(self, folder: Path) -> Source:
+        """The source with a relative path taken from `folder`, where a file of it lies there.
+
+        A moved latent is found beside the recipe's file by its name; its sha256 is checked anyway.
+        """
+        if self.path is None:
+            return self
+        for candidate in (folder / self.path, folder / Path(self.path).name):
+            if candidate.exists():
+                return dataclasses.replace(self, path=str(candidate))
+        return self
+
+    def relative_to(self, folder: Path) -> Source:
+        """The source with its path relative to `folder` where the file lies in it."""
+        if self.path is None:
+            return self
+        relative = os.path.relpath(Path(self.path).absolute(), Path(folder).absolute())
+        inside = not relative.startswith(os.pardir) and not os.path.isabs(relative)
+        path = Path(relative).as_posix() if inside else str(Path(self.path).absolute())
+        return dataclasses.replace(self, path=path)
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How far random brains keep from the average: `w_avg + psi * (w - w_avg)`.
+
+    Attributes
+    ----------
+    psi : float
+        0 is the average brain, 1 the whole variety, more than 1 exaggerates.
+    cutoff : int or None
+        Only layers below it are truncated; None truncates all.
+    """
+
+    psi: float = 1.0
+    cutoff: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "psi", _finite(self.psi, "The truncation psi"))
+        if self.cutoff is not None and (not is_int(self.cutoff) or self.cutoff < 0):
+            raise RecipeError("The truncation cutoff must be a whole number of layers from 0.")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A second source, and how much of it each layer takes.
+
+    Attributes
+    ----------
+    source : Source
+    strength : tuple of float
+        One per layer, coarse first, 0 (the first source) to 1 (this one).
+    """
+
+    source: Source
+    strength: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Source):
+            raise RecipeError("A mix needs a source to mix with: give a seed or a latent file.")
+        if not isinstance(self.strength, (list, tuple)) or not self.strength:
+            raise RecipeError("A mix needs a list of strengths: give one per layer.")
+        strength = tuple(_finite(value, "A mix strength") for value in self.strength)
+        if not all(0 <= value <= 1 for value in strength):
+            raise RecipeError("Mix strengths must lie between 0 and 1: 0 is the first source.")
+        object.__setattr__(self, "strength", strength)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A step along a direction.
+
+    Attributes
+    ----------
+    direction : str
+        A name in `generator.directions`, such as "PC 1", or `file.safetensors#name`.
+    strength : float
+        In standard deviations of random brains along the direction.
+    layers : (start, stop) or None
+        Half-open range of layers that move; None moves all.
+    """
+
+    direction: str
+    strength: float
+    layers: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.direction, str) or not self.direction:
+            raise RecipeError('An edit needs the name of a direction, such as "PC 1".')
+        object.__setattr__(self, "strength", _finite(self.strength, "The strength of an edit"))
+        if self.layers is None:
+            return
+        if (
+            not isinstance(self.layers, (list, tuple))
+            or len(self.layers) != 2
+            or not all(is_int(layer) for layer in self.layers)
+            or not 0 <= self.layers[0] < self.layers[1]
+        ):
+            raise RecipeError(
+                "The layers of an edit must be two numbers, the first layer and the one after the "
+                "last, such as [0, 4]."
+            )
+        object.__setattr__(self, "layers", tuple(self.layers))
+
+
+def is_int(value: Any) -> bool:
+    """Whether a value is a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_seed(value: Any, called: str) -> None:
+    """RecipeError if a value, `called` so in the message, is no seed."""
+    if not is_int(value) or not 0 <= value <= LARGEST_SEED:
+        raise RecipeError(f"{called} must be a whole number from 0 to {LARGEST_SEED}.")
+
+
+def _finite(value: Any, called: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise RecipeError(f"{called} must be a finite number, not {value!r}.")
+    return float(value)

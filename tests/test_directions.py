@@ -1,0 +1,103 @@
+"""Directions against their definition: eigenvectors of the covariance of w."""
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.directions import (
+    Directions,
+    find_step,
+    load_directions,
+    move,
+    pca_directions,
+    save_directions,
+)
+from stylegan3d.errors import OutputError, RecipeError
+from stylegan3d.generator import tiny_generator
+
+
+@pytest.fixture(scope="module", name="generator")
+def shared_generator(tiny_generator):
+    return tiny_generator
+
+
+@pytest.fixture(scope="module")
+def directions(generator):
+    return pca_directions(generator, components=5, samples=1500, seed=3)
+
+
+def test_they_are_the_eigenvectors_of_the_covariance_of_w(generator, directions):
+    z = torch.from_numpy(np.random.RandomState(3).randn(1500, generator.z_dim)).float()
+    w = generator.map(z)[:, 0].double().numpy()
+    values, vectors = np.linalg.eigh(np.cov(w, rowvar=False))
+    values, vectors = values[::-1], vectors.T[::-1]
+    np.testing.assert_allclose(directions.std**2, values[:5], rtol=1e-4)
+    np.testing.assert_allclose(
+        directions.explained_variance, (values / values.sum())[:5], rtol=1e-4
+    )
+    cosines = (directions.vectors * vectors[:5]).sum(axis=1)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-4)
+    np.testing.assert_allclose(directions.vectors @ directions.vectors.T, np.eye(5), atol=1e-5)
+
+
+def test_the_sign_is_a_convention_and_the_numbers_repeat(generator, directions):
+    largest = np.abs(directions.vectors).argmax(axis=1)
+    assert (directions.vectors[np.arange(5), largest] > 0).all()
+    again = pca_directions(generator, components=5, samples=1500, seed=3)
+    np.testing.assert_array_equal(again.vectors, directions.vectors)
+    assert directions.names == ("PC 1", "PC 2", "PC 3", "PC 4", "PC 5")
+
+
+def test_one_step_is_one_standard_deviation_of_random_brains(generator, directions):
+    z = torch.from_numpy(np.random.RandomState(99).randn(4000, generator.z_dim)).float()
+    spread = (generator.map(z)[:, 0].numpy() @ directions.vectors[0]).std()
+    step = directions.step("PC 1")
+    assert np.linalg.norm(step) == pytest.approx(spread, rel=0.05)
+    assert step @ directions.vectors[0] == pytest.approx(directions.std[0])
+
+
+def test_move_touches_only_its_layers_and_no_input(directions):
+    w = torch.zeros(2, 6, directions.vectors.shape[1])
+    moved = move(w, directions.step("PC 2"), -2.0, (1, 3))
+    assert not w.any()
+    expected = torch.from_numpy(-2.0 * directions.step("PC 2"))
+    torch.testing.assert_close(moved[:, 1:3], expected.expand(2, 2, -1))
+    assert not moved[:, 0].any()
+    assert not moved[:, 3:].any()
+    assert torch.equal(directions.edit(w, "PC 2", -2.0, (1, 3)), moved)
+    assert torch.equal(directions.edit(w, "PC 2", 1.0)[0, 5], torch.tensor(directions.step("PC 2")))
+
+
+def test_files_keep_everything_and_know_their_model(generator, directions, tmp_path):
+    path = tmp_path / "pca.safetensors"
+    save_directions(path, directions)
+    again = load_directions(path, generator)
+    for name in ("vectors", "std", "explained_variance"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(directions, name))
+    assert (again.names, again.model_hash) == (directions.names, generator.hash)
+    np.testing.assert_array_equal(find_step(f"{path}#PC 3", generator), directions.step("PC 3"))
+    with pytest.raises(RecipeError, match=r"belongs to the model tiny-0 .* tiny-1"):
+        load_directions(path, tiny_generator(1))
+    with pytest.raises(OutputError, match="exists already"):
+        save_directions(path, directions)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RecipeError, match="is damaged"):
+        load_directions(path)
+
+
+def test_unusable_directions_are_refused(generator):
+    one = np.ones((1, 4))
+    with pytest.raises(RecipeError, match="incomplete"):
+        Directions(one, np.ones(2), np.ones(1), ("a",))
+    with pytest.raises(RecipeError, match="names repeat"):
+        Directions(np.ones((2, 4)), np.ones(2), np.ones(2), ("a", "a"))
+    with pytest.raises(RecipeError, match="not finite"):
+        Directions(one, np.array([np.nan]), np.ones(1), ("a",))
+    with pytest.raises(RecipeError, match="cannot be found in 3 samples"):
+        pca_directions(generator, components=5, samples=3)
+
+
+def test_components_end_at_the_dimension_of_w(generator):
+    directions = pca_directions(generator, components=1000, samples=200)
+    assert len(directions) == generator.w_dim
+    assert directions.explained_variance.sum() == pytest.approx(1, abs=1e-5)

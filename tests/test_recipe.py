@@ -1,0 +1,215 @@
+"""The recipe against the definitions of its parts, and the sentences it refuses with."""
+
+import dataclasses
+import json
+import shlex
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import LatentError, RecipeError
+from stylegan3d.generator import tiny_generator
+from stylegan3d.latents import Latent, save_latent
+from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation, read_recipe
+
+
+@pytest.fixture(scope="module", name="generator")
+def shared_generator(tiny_generator):
+    return tiny_generator
+
+
+def w_of_seed(generator, seed):
+    z = torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
+    return generator.map(z)[0]
+
+
+@pytest.fixture
+def latent_file(generator, tmp_path):
+    w = w_of_seed(generator, 5) + torch.linspace(-1, 1, generator.num_layers)[:, None]
+    path = tmp_path / "sub-01_desc-projected_latent.safetensors"
+    sha256 = save_latent(path, Latent.of(generator, w))
+    return Source("latent", path=str(path), sha256=sha256), w
+
+
+def everything(generator, source):
+    strength = np.linspace(0, 1, generator.num_layers).tolist()
+    return Recipe(
+        source=Source("seed", 42),
+        truncation=Truncation(0.1 + 0.2, cutoff=2),
+        mix=Mix(source, tuple(strength)),
+        edits=(Edit("PC 1", -2.5), Edit("PC 3", 1 / 3, (1, 3))),
+        noise=7,
+    )
+
+
+def test_a_seed_is_the_fields_seed(generator):
+    recipe = Recipe(Source("seed", 3), Truncation(1.0))
+    assert torch.equal(recipe.latent(generator), w_of_seed(generator, 3))
+
+
+def test_truncation_pulls_the_first_layers_to_the_average(generator):
+    w = Recipe(Source("seed", 3), Truncation(0.25, cutoff=2)).latent(generator)
+    full = w_of_seed(generator, 3)
+    average = generator.w_avg
+    torch.testing.assert_close(w[:2], average + 0.25 * (full[:2] - average))
+    assert torch.equal(w[2:], full[2:])
+
+
+@pytest.mark.parametrize("kind", ["latent", "projected"])
+def test_truncation_leaves_latent_files_alone(generator, latent_file, kind):
+    source, w = latent_file
+    recipe = Recipe(dataclasses.replace(source, kind=kind), Truncation(0.0))
+    assert torch.equal(recipe.latent(generator), w)
+
+
+def test_mix_is_linear_per_layer_and_exact_at_its_ends(generator, latent_file):
+    source, other = latent_file
+    strength = [0.0, 1.0, 0.3] + [0.5] * (generator.num_layers - 3)
+    recipe = Recipe(Source("seed", 1), Truncation(0.7), Mix(source, tuple(strength)))
+    average, full = generator.w_avg, w_of_seed(generator, 1)
+    first = average + 0.7 * (full - average)
+    mixed = recipe.latent(generator)
+    assert torch.equal(mixed[0], first[0])
+    assert torch.equal(mixed[1], other[1])
+    s = torch.tensor(strength)[:, None]
+    torch.testing.assert_close(mixed, (1 - s) * first + s * other)
+
+
+def test_a_seed_that_is_mixed_in_is_truncated_too(generator):
+    ones = (1.0,) * generator.num_layers
+    recipe = Recipe(Source("seed", 1), Truncation(0.0), Mix(Source("seed", 2), ones))
+    torch.testing.assert_close(
+        recipe.latent(generator), generator.w_avg.expand(generator.num_layers, -1)
+    )
+
+
+def test_an_edit_moves_its_layers_by_standard_deviations_after_the_mix(generator):
+    recipe = Recipe(Source("seed", 1), mix=Mix(Source("seed", 2), (1.0,) * generator.num_layers))
+    before = recipe.latent(generator)
+    edited = recipe.replace(edits=(Edit("PC 2", 1.5, (1, 3)),)).latent(generator)
+    directions = generator.directions
+    step = 1.5 * directions.std[1] * torch.from_numpy(directions.vectors[1].copy())
+    torch.testing.assert_close(edited[1:3], before[1:3] + step)
+    assert torch.equal(edited[0], before[0])
+    assert torch.equal(edited[3:], before[3:])
+
+
+def test_the_same_recipe_gives_the_same_latent_bit_for_bit(generator, latent_file):
+    recipe = everything(generator, latent_file[0])
+    state = torch.random.get_rng_state()
+    first = recipe.latent(generator)
+    assert torch.equal(first, Recipe.from_json(recipe.to_json()).latent(tiny_generator(0)))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_json_round_trip_is_exact(generator, latent_file):
+    recipe = everything(generator, latent_file[0])
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert Recipe.from_json('{"source": {"seed": 4}}') == Recipe(Source("seed", 4))
+    assert hash(recipe) == hash(Recipe.from_json(recipe.to_json()))
+
+
+def test_the_command_survives_a_shell(generator, latent_file):
+    recipe = everything(generator, latent_file[0]).replace(edits=(Edit("it's; $HOME", 1.0),))
+    words = shlex.split(recipe.command(model="my model"))
+    assert words[:3] == ["stylegan3d", "generate", "--recipe"]
+    assert Recipe.from_json(words[3]) == recipe
+    assert words[4:] == ["--model", "my model"]
+
+
+def test_a_recipe_file_takes_paths_from_its_own_folder(
+    generator, latent_file, tmp_path, monkeypatch
+):
+    source, w = latent_file
+    recipe = Recipe(source).with_paths(lambda s: s.relative_to(tmp_path))
+    assert recipe.source.path == "sub-01_desc-projected_latent.safetensors"
+    file = tmp_path / "recipe.json"
+    file.write_text(recipe.to_json())
+    monkeypatch.chdir("/")
+    assert torch.equal(read_recipe(file).latent(generator), w)
+    # Latent and recipe moved together, the recipe naming the old place.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / recipe.source.path).rename(moved / recipe.source.path)
+    (moved / "recipe.json").write_text(Recipe(source).to_json())
+    assert torch.equal(read_recipe(moved / "recipe.json").latent(generator), w)
+
+
+def test_a_sidecar_is_a_recipe_file(tmp_path):
+    file = tmp_path / "volume.json"
+    content = {"Recipe": Recipe(Source("seed", 9)).to_dict(), "SyntheticImage": True}
+    file.write_text(json.dumps(content))
+    assert read_recipe(str(file)) == Recipe(Source("seed", 9))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Source("sed", 1), "kind 'sed'"),
+        (lambda: Source("seed"), "seed must be a whole number"),
+        (lambda: Source("seed", -1), "seed must be a whole number"),
+        (lambda: Source("seed", 2**32), "seed must be a whole number"),
+        (lambda: Source("seed", 1.0), "seed must be a whole number"),
+        (lambda: Source("seed", True), "seed must be a whole number"),
+        (lambda: Source("seed", 1, path="a"), "either a seed or a latent"),
+        (lambda: Source("latent"), "path of its latent file"),
+        (lambda: Truncation(float("nan")), "psi must be a finite number"),
+        (lambda: Truncation("much"), "psi must be a finite number"),
+        (lambda: Truncation(1.0, -1), "cutoff must be"),
+        (lambda: Mix(Source("seed", 1), (0.5, 1.01)), "between 0 and 1"),
+        (lambda: Mix(Source("seed", 1), (float("inf"),)), "finite"),
+        (lambda: Mix(Source("seed", 1), 0.5), "one per layer"),
+        (lambda: Edit("PC 1", float("inf")), "finite"),
+        (lambda: Edit("", 1.0), "name of a direction"),
+        (lambda: Edit("PC 1", 1.0, (3, 3)), "first layer and the one after"),
+        (lambda: Recipe(noise="loud"), "Noise other than"),
+        (lambda: Recipe(noise=True), "Noise other than"),
+        (lambda: Recipe().replace(colour=1), "no field 'colour'"),
+        (lambda: Recipe.from_json('{"source": {"seed": 1}, "colour": 1}'), "no field 'colour'"),
+        (lambda: Recipe.from_json('{"source": {"seed": 1, "sd": 2}}'), "no field 'sd'"),
+        (lambda: Recipe.from_json('{"version": 2, "source": {"seed": 1}}'), "version 2"),
+        (lambda: Recipe.from_json('{"version": "x", "source": {"seed": 1}}'), "version x"),
+        (lambda: Recipe.from_json("{}"), "lacks a source"),
+        (lambda: Recipe.from_json("{"), "not valid JSON"),
+        (lambda: Recipe.from_json("[1]"), "JSON object"),
+        (lambda: Recipe.from_json('{"source": 4}'), "JSON object"),
+        (lambda: Recipe.from_json('{"source": {"seed": 1}, "edits": 3}'), "must be a list"),
+        (lambda: Recipe.from_json('{"source": {"seed": 1}, "mix": {}}'), "lacks source and"),
+        (lambda: Recipe.from_json('{"source": {"seed": 1}, "edits": [{}]}'), "lacks direction"),
+        (lambda: Recipe.from_json('{"source":{"seed":1},"truncation":{"psi":NaN}}'), "finite"),
+        (lambda: read_recipe("/no/such/recipe.json"), "does not exist"),
+    ],
+)
+def test_what_no_generator_can_make_is_refused_in_one_sentence(make, says):
+    with pytest.raises(RecipeError, match=says) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mix": Mix(Source("seed", 1), (0.5, 0.5))}, "2 strengths, but tiny-0 has"),
+        ({"truncation": Truncation(1.0, 99)}, "cutoff 99"),
+        ({"edits": (Edit("PC 1", 1.0, (0, 99)),)}, "reaches to layer 99"),
+        ({"edits": (Edit("PC 99", 1.0),)}, "no direction 'PC 99'"),
+        ({"edits": (Edit("/no/such.safetensors#age", 1.0),)}, "such.safetensors does not exist"),
+    ],
+)
+def test_what_this_generator_lacks_is_refused(generator, changes, says):
+    with pytest.raises(RecipeError, match=says):
+        Recipe().replace(**changes).latent(generator)
+
+
+def test_a_changed_missing_or_foreign_latent_file_is_refused(generator, latent_file):
+    source, w = latent_file
+    with pytest.raises(LatentError, match=r"belongs to the model tiny-0 .* tiny-1 .* is loaded"):
+        Recipe(source).latent(tiny_generator(1))
+    save_latent(source.path, Latent.of(generator, w + 1), overwrite=True)
+    with pytest.raises(RecipeError, match="has changed since"):
+        Recipe(source).latent(generator)
+    missing = dataclasses.replace(source, path=source.path + ".gone")
+    with pytest.raises(LatentError, match="does not exist"):
+        Recipe(missing).latent(generator)
