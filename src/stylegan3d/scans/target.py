@@ -20,10 +20,14 @@ class Target(Protocol):
     """
 
     @property
-    def space(self) -> Space: ...
+    def space(self) -> Space:
+        """The model's grid."""
+        ...
 
     @property
-    def template(self) -> np.ndarray: ...
+    def template(self) -> np.ndarray:
+        """The mean brain on it."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

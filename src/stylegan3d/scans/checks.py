@@ -1,0 +1,184 @@
+"""What must hold before a scan is worth reading; every refusal is one sentence with a way out.
+
+Headers are checked before any image data is read or memory set aside for it: a damaged or hostile
+header can claim any size.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import ScanError
+
+EXTENSIONS = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img")
+# A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: nothing real comes larger.
+MAX_VOXELS = 400_000_000
+MIN_VOXELS_PER_AXIS = 16
+# A head is 150 to 260 mm across; slabs and generous fields of view must still pass.
+MIN_EXTENT_MM, MAX_EXTENT_MM = 60.0, 1000.0
+
+GZIP_MAGIC = b"\x1f\x8b"
+# What nibabel, gzip and zlib raise for files that are not what their name says.
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    TypeError,
+    zlib.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is missing, a folder, unreadable, empty or of a format that is not read."""
+    if path.is_dir():
+        raise ScanError(
+            f"{path} is a folder; give one NIfTI file (convert a DICOM series with dcm2niix first)."
+        )
+    if not path.exists():
+        raise ScanError(f"{path} does not exist; check the path.")
+    if not path.name.lower().endswith(EXTENSIONS):
+        raise ScanError(
+            f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file."
+        )
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4)
+    except PermissionError as error:
+        raise ScanError(
+            f"{path} cannot be opened for lack of permission; ask its owner for read access."
+        ) from error
+    except OSError as error:
+        raise ScanError(f"{path} cannot be opened ({error.strerror}).") from error
+    if not start:
+        raise ScanError(f"{path} is empty (0 bytes); copy or export it again.")
+    if path.name.lower().endswith((".gz", ".mgz")) and not start.startswith(GZIP_MAGIC):
+        raise ScanError(
+            f"{path} is not a compressed image although its name says so; "
+            "it may be another kind of file renamed: export the scan again as NIfTI."
+        )
+
+
+def check_nifti_header(path: Path) -> None:
+    """Refuse sizes and spacings that nibabel would repair without a word.
+
+    nibabel sets a voxel size of 0 to 1 mm and drops minus signs; either would put the brain at
+    the wrong scale, so the header is looked at as it is in the file.
+    """
+    if path.name.lower().endswith((".mgz", ".mgh")):
+        return
+    source = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opener(source, "rb") as stream:
+            block = stream.read(nib.Nifti2Header.sizeof_hdr)
+    except READ_ERRORS as error:
+        raise damaged(path, error) from error
+    header = _raw_header(path, block)
+    dims = np.asarray(header["dim"], dtype=np.int64)
+    if not 1 <= dims[0] <= 7 or (dims[1 : dims[0] + 1] < 1).any():
+        raise ScanError(
+            f"{path} claims impossible image dimensions {dims[1:4].tolist()}; its header is "
+            "damaged: export the scan again."
+        )
+    spacing = np.asarray(header["pixdim"], dtype=np.float64)[1:4]
+    if dims[0] >= 3 and not (np.isfinite(spacing).all() and (spacing > 0).all()):
+        words = " x ".join(f"{s:g}" for s in spacing)
+        raise ScanError(
+            f"{path} has a voxel size of {words} mm, which must be above zero on every axis; "
+            "correct the header or export the scan again."
+        )
+
+
+def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
+    for kind in (nib.Nifti1Header, nib.Nifti2Header):
+        head = block[: kind.sizeof_hdr]
+        if len(head) == kind.sizeof_hdr and kind.may_contain_header(head):
+            return kind(head, check=False)
+    raise ScanError(
+        f"{path} is not a NIfTI image (no NIfTI header in it); export the scan again as NIfTI."
+    )
+
+
+def damaged(path: Path, error: Exception) -> ScanError:
+    """The sentence for a file that ends too early or does not decompress."""
+    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ScanError(
+        f"{path} is damaged or cut short and cannot be read ({detail[:120].rstrip('.')}); "
+        "copy or export it again."
+    )
+
+
+def check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
+    """Refuse grids that are not a 3D picture of a head: flat, absurdly large, tiny, degenerate."""
+    words = " x ".join(str(n) for n in shape)
+    if len(shape) < 3 or min(shape) == 1:
+        raise ScanError(
+            f"{path} is a 2D image ({words}), not a volume; give a 3D T1-weighted scan."
+        )
+    if np.prod(np.asarray(shape, dtype=np.float64)) > MAX_VOXELS:
+        raise ScanError(
+            f"{path} claims {words} voxels, more than any head scan has; its header is damaged "
+            "or it is not a head scan."
+        )
+    if min(shape) < MIN_VOXELS_PER_AXIS:
+        raise ScanError(
+            f"{path} has only {words} voxels; at least {MIN_VOXELS_PER_AXIS} on every axis are "
+            "needed to find a brain in it."
+        )
+    check_affine(path, affine)
+    extent = nib.affines.voxel_sizes(affine) * shape
+    if extent.min() < MIN_EXTENT_MM or extent.max() > MAX_EXTENT_MM:
+        size = " x ".join(f"{e:.4g}" for e in extent)
+        raise ScanError(
+            f"{path} covers {size} mm, which is not the size of a head; check the voxel size and "
+            "its unit (millimetres) in the header."
+        )
+
+
+def check_affine(path: Path, affine: np.ndarray) -> None:
+    """Refuse an affine that does not place every voxel somewhere of its own."""
+    matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
+    sizes = np.sqrt((matrix**2).sum(axis=0))
+    if not np.isfinite(affine).all() or (sizes == 0).any():
+        degenerate = True
+    else:
+        degenerate = abs(np.linalg.det(matrix / sizes)) < 0.1  # 1 for axes at right angles
+    if degenerate:
+        raise ScanError(
+            f"{path} has a degenerate orientation matrix (zero voxel size or parallel axes); "
+            "correct the header's sform and qform or export the scan again."
+        )
+
+
+def check_type(path: Path, dtype: np.dtype) -> None:
+    """Refuse colour and complex images: neither has one intensity per voxel."""
+    if dtype.fields is not None:
+        raise ScanError(
+            f"{path} is a colour (RGB) image, such as a screenshot or a map; "
+            "give the greyscale T1-weighted scan."
+        )
+    if np.issubdtype(dtype, np.complexfloating):
+        raise ScanError(f"{path} holds complex numbers; give the magnitude image of the scan.")
+
+
+def check_values(path: Path, data: np.ndarray) -> None:
+    """Refuse NaN, infinities and an image without contrast."""
+    bad = int(data.size - np.count_nonzero(np.isfinite(data)))
+    if bad:
+        raise ScanError(
+            f"{path} has {bad} voxels that are not numbers (NaN or infinite); "
+            "replace them, for example by 0, and try again."
+        )
+    if data.min() == data.max():
+        raise ScanError(
+            f"{path} has the same value ({data.flat[0]:g}) in every voxel; give a scan with a head "
+            "in it."
+        )

@@ -1,0 +1,116 @@
+"""Find the brain in a scan of a whole head, or see that it was extracted already."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from ..errors import ScanError
+from ..space import Space
+
+# Intracranial volumes of adults lie between 1.0 and 2.0 litres; children and atrophy below.
+BRAIN_LITRES = (0.5, 2.3)
+# Below this share of empty voxels there is a head, or noisy air, around the brain.
+EMPTY_SHARE = 0.3
+# deepbet keeps the current bounding box in the object, so it serves one scan at a time.
+_one_at_a_time = threading.Lock()
+
+
+def looks_extracted(data: np.ndarray, space: Space) -> bool:
+    """Whether only a brain is left in the scan.
+
+    Three signs must agree: much of the field of view holds one and the same value, what is left
+    is one piece, and that piece has the volume of a brain (a head, even defaced, has more).
+    """
+    mask = object_mask(data)
+    if 1 - mask.mean() < EMPTY_SHARE:
+        return False
+    litres = mask.sum() * voxel_litres(space)
+    return BRAIN_LITRES[0] < litres < BRAIN_LITRES[1]
+
+
+def object_mask(data: np.ndarray) -> np.ndarray:
+    """The largest connected piece that is not background, its holes filled: bool (I, J, K)."""
+    value = background(data)
+    contrast = np.percentile(data, 99.5) - value
+    mask = np.abs(data - value) > 0.01 * abs(contrast)
+    return largest_piece(mask)
+
+
+def background(data: np.ndarray) -> float:
+    """The value most common on the faces of the field of view."""
+    faces = [data[side] for axis in range(3) for side in _faces(axis)]
+    values, counts = np.unique(np.concatenate([face.ravel() for face in faces]), return_counts=True)
+    return float(values[counts.argmax()])
+
+
+def _faces(axis: int) -> list[tuple[Any, ...]]:
+    return [(slice(None),) * axis + (end,) for end in (0, -1)]
+
+
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest face-connected component with its holes filled."""
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return np.zeros(mask.shape, dtype=bool)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return ndimage.binary_fill_holes(labels == sizes.argmax())
+
+
+def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
+    """Brain mask of a whole-head T1 scan, bool (I, J, K), by deepbet's two networks.
+
+    They run on the CPU, from weights inside deepbet's wheel: no download, and the same mask on
+    every machine. Source: Fisch et al., "deepbet: Fast brain extraction of T1-weighted MRI using
+    Convolutional Neural Networks", Computers in Biology and Medicine 2024.
+
+    Raises
+    ------
+    ScanError
+        If no brain is found, or something that cannot be one.
+    """
+    # deepbet learned on arrays that run right, anterior, superior.
+    orientation = nib.io_orientation(space.affine)
+    canonical = np.ascontiguousarray(nib.apply_orientation(data, orientation))
+    affine = space.affine @ nib.orientations.inv_ornt_aff(orientation, data.shape)
+    try:
+        with _one_at_a_time:
+            _, mask, _ = _deepbet().run(nib.Nifti1Image(canonical, affine))
+    except (AssertionError, ValueError, RuntimeError) as error:
+        raise ScanError(
+            "No brain was found in the scan; give a T1-weighted scan of a whole head, or extract "
+            "the brain with another program first."
+        ) from error
+    back = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), orientation)
+    found = nib.apply_orientation(np.asarray(mask.dataobj) > 0, back)
+    check_brain_size(found, space)
+    return np.ascontiguousarray(found)
+
+
+@lru_cache(maxsize=1)
+def _deepbet() -> Any:
+    from deepbet import BrainExtraction  # late: loads torch and two networks
+
+    return BrainExtraction(no_gpu=True)
+
+
+def check_brain_size(mask: np.ndarray, space: Space) -> None:
+    """Refuse a mask that is far too small or too large for a brain."""
+    litres = mask.sum() * voxel_litres(space)
+    if not BRAIN_LITRES[0] < litres < BRAIN_LITRES[1]:
+        raise ScanError(
+            f"What was found as the brain measures {1000 * litres:.0f} ml, where "
+            f"{1000 * BRAIN_LITRES[0]:.0f} to {1000 * BRAIN_LITRES[1]:.0f} are possible; check the "
+            "voxel size, or extract the brain with another program first."
+        )
+
+
+def voxel_litres(space: Space) -> float:
+    """Volume of one voxel in litres."""
+    return float(abs(np.linalg.det(space.affine[:3, :3]))) / 1e6

@@ -1,0 +1,167 @@
+"""Read one scan from a file: any NIfTI or MGH, any orientation, any data type."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import ScanError
+from . import checks
+from .scan import Scan
+
+AXIS_WORDS = {
+    "R": "to the right",
+    "L": "to the left",
+    "A": "to the front",
+    "P": "to the back",
+    "S": "upwards",
+    "I": "downwards",
+}
+THICK_MM = 4.0
+
+
+def read_scan(path: str | Path, volume: int | None = None) -> Scan:
+    """Read a scan and check that it is one.
+
+    Parameters
+    ----------
+    path : path
+        A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
+        orientation, oblique or not, of any integer or floating-point type.
+    volume : int, optional
+        Which volume of a 4D series to take, counted from 0.
+
+    Returns
+    -------
+    Scan
+        Intensities with the header's scaling applied, in the file's own array order; `notes` say
+        in words what was found.
+
+    Raises
+    ------
+    ScanError
+        With one sentence saying what is wrong and what to do: no such file, not an image, damaged,
+        2D, a series without `volume`, NaN or infinite values, constant, zero voxel size, singular
+        affine, colour or complex values, sizes no head has.
+    """
+    path = Path(path)
+    checks.check_file(path)
+    checks.check_nifti_header(path)
+    image = _open(path)
+    shape, series = _split_series(path, image.shape, volume)
+    checks.check_grid(path, shape, image.affine)
+    checks.check_type(path, image.get_data_dtype())
+    data = _load(path, image, shape, volume if series > 1 else None)
+    checks.check_values(path, data)
+    notes = _describe(path, image, shape)
+    if series > 1:
+        notes.append(f"Volume {volume} of {series} (counted from 0).")
+    return Scan(
+        data=data,
+        affine=np.asarray(image.affine, dtype=np.float64),
+        header=image.header.copy(),
+        path=path,
+        sha256=_sha256(path),
+        notes=notes,
+    )
+
+
+def _open(path: Path) -> Any:
+    try:
+        image = nib.load(path)
+    except checks.READ_ERRORS as error:
+        raise checks.damaged(path, error) from error
+    if not isinstance(image, nib.Nifti1Pair | nib.MGHImage):
+        raise ScanError(
+            f"{path} is an Analyze image, which does not say where left and right are; "
+            "convert it to NIfTI first."
+        )
+    return image
+
+
+def _split_series(
+    path: Path, shape: tuple[int, ...], volume: int | None
+) -> tuple[tuple[int, int, int], int]:
+    """The shape of one volume and how many the file holds."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) < 3 or min(shape[:3]) == 1:
+        checks.check_grid(path, shape, np.eye(4))
+    if len(shape) > 4:
+        raise ScanError(
+            f"{path} has {len(shape)} dimensions ({' x '.join(map(str, shape))}); give a 3D scan."
+        )
+    series = shape[3] if len(shape) == 4 else 1
+    if series > 1 and volume is None:
+        raise ScanError(
+            f"{path} is a 4D series of {series} volumes; choose one with --volume N "
+            f"(volume=N in Python), N from 0 to {series - 1}."
+        )
+    if volume is not None and not 0 <= volume < series:
+        raise ScanError(
+            f"{path} has no volume {volume}; it holds {series}, counted from 0 to {series - 1}."
+        )
+    return shape[:3], series
+
+
+def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:
+    """Scaled intensities of one volume, float32 (I, J, K); of a series only that one is read."""
+    try:
+        if volume is None:
+            data = np.asarray(image.dataobj).reshape(shape)
+        else:
+            data = np.asarray(image.dataobj[..., volume])
+    except (*checks.READ_ERRORS, MemoryError) as error:
+        raise checks.damaged(path, error) from error
+    with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is refused
+        return np.ascontiguousarray(data, dtype=np.float32)
+
+
+def _describe(path: Path, image: Any, shape: tuple[int, ...]) -> list[str]:
+    spacing = nib.affines.voxel_sizes(image.affine)
+    codes = nib.aff2axcodes(image.affine)
+    notes = [
+        f"{' x '.join(map(str, shape))} voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm, "
+        f"stored as {image.get_data_dtype()}.",
+        f"Axes {''.join(codes)}: they run {', '.join(AXIS_WORDS[c] for c in codes)}.",
+    ]
+    tilt = float(np.degrees(nib.affines.obliquity(image.affine)).max())
+    if tilt > 0.5:
+        notes.append(f"Oblique: tilted by up to {tilt:.1f} degrees against the scanner's axes.")
+    if spacing.max() > THICK_MM:
+        notes.append(
+            f"Slices of {spacing.max():.3g} mm: detail between slices is interpolated, not seen."
+        )
+    if isinstance(image, nib.Nifti1Pair):
+        notes.extend(_geometry_notes(image, shape))
+    return notes
+
+
+def _geometry_notes(image: nib.Nifti1Pair, shape: tuple[int, ...]) -> list[str]:
+    """Say what the header leaves open: no orientation at all, or two that differ."""
+    qform, qcode = image.get_qform(coded=True)
+    sform, scode = image.get_sform(coded=True)
+    if qcode == 0 and scode == 0:
+        return [
+            "The file does not say how the head lies (no sform, no qform); the usual "
+            "left-anterior-superior order is assumed, so left and right may be swapped."
+        ]
+    if qform is None or sform is None or qcode == 0 or scode == 0:
+        return []
+    if np.linalg.det(qform) * np.linalg.det(sform) < 0:
+        return ["The header's sform and qform disagree about left and right; the sform is used."]
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
+    apart = nib.affines.apply_affine(qform, corners) - nib.affines.apply_affine(sform, corners)
+    distance = float(np.linalg.norm(apart, axis=1).max())
+    if distance <= 1.0:
+        return []
+    return [f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform is used."]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

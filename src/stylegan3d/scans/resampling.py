@@ -1,0 +1,86 @@
+"""Carry a volume from one grid to another, in RAS+ millimetres, without aliasing."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from ..space import Space
+
+
+def resample(
+    data: np.ndarray, source: Space, target: Space, to_source: np.ndarray | None = None
+) -> np.ndarray:
+    """Linear interpolation on the target's grid, after smoothing where it is the coarser one.
+
+    Parameters
+    ----------
+    data : ndarray (I, J, K)
+        On `source`; cast to float32.
+    source, target : Space
+        Any grids: oblique, anisotropic and sheared ones too.
+    to_source : ndarray (4, 4), optional
+        Target RAS millimetres to source RAS millimetres; the identity by default.
+
+    Returns
+    -------
+    ndarray, float32, shape of `target`; 0 where it lies outside the source.
+    """
+    pose = np.eye(4) if to_source is None else to_source
+    voxels = np.linalg.inv(source.affine) @ pose @ target.affine
+    smooth = smoothed(np.asarray(data, dtype=np.float32), footprint_sigma(voxels[:3, :3]))
+    return ndimage.affine_transform(
+        smooth,
+        voxels[:3, :3],
+        offset=voxels[:3, 3],
+        output_shape=target.shape,
+        output=np.float32,
+        order=1,
+        mode="constant",
+        cval=0.0,
+    )
+
+
+def footprint_sigma(step: np.ndarray) -> np.ndarray:
+    """Sigma (3,), in source voxels, of the Gaussian that takes out what the new grid cannot hold.
+
+    `step` (3, 3) holds the new grid's axes in source voxels. Half of what the new voxel is wider
+    than the old one, so nothing where the new grid is the finer: the rule of scikit-image's
+    `resize`, and the one the training data was made with.
+    """
+    # How far one step of the new grid, along whichever of its axes, goes in each source axis.
+    width = np.sqrt((step**2).sum(axis=1))
+    return np.maximum(width - 1.0, 0.0) / 2
+
+
+def smoothed(data: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Gaussian smoothing with 0 outside the field of view; unchanged where sigma is 0."""
+    if not (sigma > 0).any():
+        return data
+    return ndimage.gaussian_filter(data, sigma, mode="constant", truncate=3.0)
+
+
+def isotropic_space(data: np.ndarray, space: Space, spacing_mm: float, margin_mm: float) -> Space:
+    """A grid along the RAS axes that holds everything in `data` above 0, and a margin."""
+    filled = np.argwhere(data > 0)
+    low, high = filled.min(axis=0), filled.max(axis=0)
+    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    world = nib.affines.apply_affine(space.affine, corners)
+    first = world.min(axis=0) - margin_mm
+    count = np.ceil((world.max(axis=0) + margin_mm - first) / spacing_mm).astype(int) + 1
+    affine = np.diag([spacing_mm] * 3 + [1.0])
+    affine[:3, 3] = first
+    return Space((int(count[0]), int(count[1]), int(count[2])), affine)
+
+
+def cropped(data: np.ndarray, space: Space, keep: np.ndarray) -> tuple[np.ndarray, Space]:
+    """The smallest box of `data` around `keep`, 8 voxels wider, and where it lies."""
+    filled = np.argwhere(keep)
+    low = np.maximum(filled.min(axis=0) - 8, 0)
+    high = np.minimum(filled.max(axis=0) + 9, data.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    affine = space.affine.copy()
+    affine[:3, 3] = nib.affines.apply_affine(space.affine, low)
+    part = data[box]
+    return part, Space(part.shape, affine)

@@ -1,0 +1,79 @@
+"""A scan as it was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..space import Space
+from .aligned import AlignedScan, Progress, align_scan
+from .target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One 3D scan on its own grid.
+
+    Attributes
+    ----------
+    data : ndarray, float32 (I, J, K)
+        Intensities in the scan's own units, in the file's array order.
+    affine : ndarray, float64 (4, 4)
+        Voxel indices to RAS+ millimetres.
+    header : nibabel header
+        Of the file, to write results with the same geometry codes.
+    path : Path
+    sha256 : str
+        Of the file.
+    notes : list of str
+        What was found on reading, for people.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    header: Any
+    path: Path
+    sha256: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def space(self) -> Space:
+        """The scan's own grid."""
+        return Space(self.data.shape, self.affine)
+
+    def align(
+        self,
+        target: Target,
+        *,
+        skull: str = "auto",
+        bias_correction: bool = True,
+        progress: Progress | None = None,
+    ) -> AlignedScan:
+        """Bring the brain of this scan onto a model's grid, as the training data was made.
+
+        Parameters
+        ----------
+        target : Target
+            A generator, or anything with its `space` and `template`.
+        skull : {"auto", "extract", "keep"}
+            Extract the brain unless that was done already; always; never.
+        bias_correction : bool
+            Even out the receive coil's brightness (N4).
+        progress : callable, optional
+            Called with the done fraction (0 to 1) and what is being done.
+
+        Returns
+        -------
+        AlignedScan
+            Rigidly aligned: the brain keeps its true size. The same scan always gives the same
+            result.
+
+        Raises
+        ------
+        ScanError
+            If no brain is found, or it resembles no brain the model knows.
+        """
+        return align_scan(self, target, skull, bias_correction, progress)
