@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stylegan3d import volumes
 from stylegan3d.errors import OutputError
 from stylegan3d.jsontext import to_json
@@ -30,10 +28,17 @@ _SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
 
 def scan_stem(path: str | Path) -> str:
     """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01."""
-    name = Path(path).name
-    for extension in (".nii.gz", ".nii", ".safetensors", ".json"):
+    name = Path(path).resolve().name
+    for extension in (".gz", ".nii", ".img", ".hdr", ".mgz", ".nrrd", ".mha", ".safetensors"):
         name = name.removesuffix(extension)
     return _SUFFIX.sub("", name) or "scan"
+
+
+def scan_suffix(path: str | Path) -> str:
+    """BIDS suffix in a scan's name, T1w where it has none."""
+    stem = Path(path).resolve().name.partition(".")[0]
+    match = _SUFFIX.search(stem)
+    return match[1] if match and match[1] != "latent" else "T1w"
 
 
 def volume_name(recipe: Recipe, *, native: bool = False) -> str:
@@ -88,40 +93,43 @@ def save_rendered(
 
 
 def rendered_files(
-    path: Path, rendered: Rendered, recipe: Recipe, generator: Generator, *, native: bool = False
+    path: Path,
+    rendered: Rendered,
+    recipe: Recipe,
+    generator: Generator,
+    *,
+    native: bool = False,
+    scan: Mapping[str, Any] | None = None,
 ) -> dict[Path, bytes]:
-    """The files `save_rendered` writes, not yet written: name to content."""
+    """The files `save_rendered` writes, not yet written: name to content.
+
+    `scan`, as `AlignedScan.describe()` gives it, stands in for the one in the recipe's latent
+    file where that is not written yet; with it the volume goes into the scan's space too.
+    """
     if tuple(rendered.space.shape) != tuple(generator.shape):
         raise OutputError("Only the full volume can be saved, not a preview: render it again.")
-    data, affine, code = rendered.volume, rendered.space.affine, 2
-    if native:
-        data, affine, code = native_volume(rendered, recipe)
-    text = sidecar(recipe, generator, folder=path.parent, native=native)
+    if native and scan is None:
+        scan = native_scan(recipe)
+    if scan is None:
+        image = volumes.make_image(rendered.volume, rendered.space.affine)
+    else:
+        from stylegan3d.scans import native_image
+
+        image = native_image(rendered.volume, rendered.space, dict(scan))
+    text = sidecar(recipe, generator, folder=path.parent, native=scan is not None)
     description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
-    return volumes.volume_files(
-        path, data, affine, description=description, sidecar=text, xform_code=code
-    )
+    return volumes.volume_files(path, image, description=description, sidecar=text)
 
 
-def native_volume(rendered: Rendered, recipe: Recipe) -> tuple[np.ndarray, np.ndarray, int]:
-    """Data, affine and affine code of a rendering in the space of the scan it came from.
-
-    Raises
-    ------
-    OutputError
-        If the recipe's source is not a projected scan.
-    """
-    from stylegan3d.scans import native_image
-
+def native_scan(recipe: Recipe) -> dict[str, Any]:
+    """The scan a recipe's volume can go back to; OutputError if it was not projected from one."""
     scan = recipe.scan()
     if scan is None:
         raise OutputError(
             "Only a projected scan has a native space: leave out --native, or start from the "
             "latent file of a projection."
         )
-    image = native_image(rendered.volume, rendered.space, scan)
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    return data, image.affine, int(image.header["sform_code"]) or 1
+    return scan
 
 
 def sidecar(

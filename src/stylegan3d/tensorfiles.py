@@ -17,6 +17,8 @@ import safetensors.numpy
 
 from stylegan3d.errors import StyleGAN3DError
 
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
     """Safetensors bytes of `tensors` and `metadata`; equal content gives equal bytes."""
@@ -58,6 +60,17 @@ def unpack(
             f"(format {metadata.get('version')}): update this program to read it."
         )
     return tensors, metadata
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind that the metadata of a safetensors file names; None for any other file."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+        return header["__metadata__"]["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def read_bytes(path: Path, error: type[StyleGAN3DError]) -> bytes:

@@ -64,35 +64,33 @@ def write_volume(
     OutputError
         If a file exists, cannot be written, or the volume cannot be stored.
     """
-    path = Path(path)
+    image = make_image(data, affine, xform_code)
     files = volume_files(
-        path,
-        data,
-        affine,
-        description=description,
-        sidecar=sidecar,
-        synthetic=synthetic,
-        xform_code=xform_code,
+        Path(path), image, description=description, sidecar=sidecar, synthetic=synthetic
     )
     write_together(files, overwrite=overwrite)
 
 
 def volume_files(
     path: Path,
-    data: np.ndarray,
-    affine: np.ndarray,
+    image: nib.Nifti1Image,
     *,
     description: str,
     sidecar: Mapping[str, Any],
     synthetic: bool = True,
-    xform_code: int = 2,
 ) -> dict[Path, bytes]:
-    """The two files `write_volume` writes, not yet written: name to content."""
+    """The two files `write_volume` writes, not yet written: name to content.
+
+    The image's geometry is kept as it is, so one in a scan's own space keeps the scan's.
+    """
     _check_suffix(path, (VOLUME_SUFFIX,))
     mark = "SYNTHETIC not for diagnosis; " if synthetic else ""
-    image = nifti_bytes(data, affine, description=mark + description, xform_code=xform_code)
+    image.header["descrip"] = (mark + description).encode("ascii", "replace")[:_DESCRIPTION_BYTES]
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as stream:
+        stream.write(image.to_bytes())
     text = to_json({**sidecar, "SyntheticImage": synthetic})
-    return {path: image, sidecar_path(path): text.encode()}
+    return {path: buffer.getvalue(), sidecar_path(path): text.encode()}
 
 
 def sidecar_path(path: str | Path) -> Path:
@@ -101,10 +99,8 @@ def sidecar_path(path: str | Path) -> Path:
     return path.with_name(path.name.removesuffix(VOLUME_SUFFIX) + ".json")
 
 
-def nifti_bytes(
-    data: np.ndarray, affine: np.ndarray, *, description: str, xform_code: int = 2
-) -> bytes:
-    """Gzipped NIfTI-1 bytes of a volume, the same for the same volume at any time."""
+def make_image(data: np.ndarray, affine: np.ndarray, xform_code: int = 2) -> nib.Nifti1Image:
+    """A NIfTI-1 image of a volume with sform and qform that agree; see `write_volume`."""
     data, affine = np.asarray(data), np.asarray(affine, dtype=np.float64)
     if data.ndim != 3 or 0 in data.shape or max(data.shape) > np.iinfo(np.int16).max:
         raise OutputError(f"A volume of shape {data.shape} cannot be saved: it needs three axes.")
@@ -115,16 +111,12 @@ def nifti_bytes(
         raise OutputError("The volume holds NaN or infinity and was not saved: render it again.")
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
-    image.header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     image.set_sform(affine, xform_code)
     image.set_qform(affine, xform_code)
     if not np.allclose(image.get_qform(), affine, atol=1e-3):
         # A quaternion has no shears: rather no qform than one that disagrees with the sform.
         image.set_qform(None)
-    buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as stream:
-        stream.write(image.to_bytes())
-    return buffer.getvalue()
+    return image
 
 
 def atomic_write_bytes(

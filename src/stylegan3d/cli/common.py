@@ -1,0 +1,112 @@
+"""What the verbs share: options, the model, progress and results.
+
+A verb's module has `register(app)`. Anything slow to import (torch above all) is imported inside
+the verb, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from stylegan3d.jsontext import to_plain
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", help="A generator's folder; without it, the bundled brain generator."),
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files of the same names.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, for scripts.")
+]
+NoiseOption = Annotated[
+    str | None,
+    typer.Option("--noise", help="Layer noise: fixed, none, or a seed.", show_default="fixed"),
+]
+TruncationOption = Annotated[
+    float | None,
+    typer.Option(
+        "--truncation",
+        help="Truncation psi of random brains: 0 the average brain, 1 the whole variety.",
+        show_default="0.7",
+    ),
+]
+NativeOption = Annotated[
+    bool,
+    typer.Option(
+        "--native",
+        help="Write in the grid, orientation and intensities of the scan it was projected from.",
+    ),
+]
+
+
+class Report(Protocol):
+    """Tells a progress bar how far the work is."""
+
+    def __call__(self, done: float, total: float | None = None, note: str = "") -> None:
+        """`done` out of `total`, which stays what it was if left out; `note` says at what."""
+
+
+def open_model(path: Path | None) -> Generator:
+    """The generator of the `--model` option; ModelError if it cannot be opened."""
+    with progress("Opening the model"):
+        from stylegan3d.generator import load
+
+        return load(path)
+
+
+@contextmanager
+def progress(title: str, total: float | None = None) -> Iterator[Report]:
+    """A progress bar on stderr while the block runs; silent where nobody watches."""
+    if not sys.stderr.isatty():
+        yield _say_nothing
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def report(done: float, total: float | None = None, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield report
+
+
+def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a verb's result on stdout: one JSON object, or lines for people."""
+    if as_json:
+        typer.echo(json.dumps(to_plain(result), ensure_ascii=False, allow_nan=False))
+        return
+    for line in lines:
+        typer.echo(line)
+
+
+def _say_nothing(done: float, total: float | None = None, note: str = "") -> None:
+    pass

@@ -1,0 +1,71 @@
+"""`stylegan3d generate`: random brains, or the brain of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylegan3d.cli.common import (
+    JsonOption,
+    ModelOption,
+    NativeOption,
+    NoiseOption,
+    OutOption,
+    OverwriteOption,
+    TruncationOption,
+    open_model,
+)
+from stylegan3d.cli.parsing import parse_noise, parse_numbers
+from stylegan3d.cli.rendering import render_to_files
+from stylegan3d.recipe import Recipe, Source, Truncation, read_recipe
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("generate")(generate)
+
+
+def generate(
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Random brains by number, such as 0-3,7.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", help="A recipe: JSON text, a JSON file, or a saved volume's sidecar."
+        ),
+    ] = None,
+    truncation: TruncationOption = None,
+    cutoff: Annotated[
+        int | None,
+        typer.Option("--cutoff", help="Truncate only so many layers, from the coarsest."),
+    ] = None,
+    noise: NoiseOption = None,
+    out: OutOption = Path(),
+    native: NativeOption = False,
+    model: ModelOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write synthetic brains as NIfTI files with their recipes beside them.
+
+    Example: stylegan3d generate --seeds 0-3 --truncation 0.7 --out brains
+    """
+    if (seeds is None) == (recipe is None):
+        raise typer.BadParameter("Give either --seeds, such as --seeds 0-3, or --recipe.")
+    if recipe is not None:
+        if (truncation, cutoff, noise) != (None, None, None):
+            raise typer.BadParameter(
+                "A recipe holds its own truncation and noise: change them in the recipe."
+            )
+        recipes = [read_recipe(recipe)]
+    else:
+        truncated = Truncation(0.7 if truncation is None else truncation, cutoff)
+        recipes = [
+            Recipe(Source("seed", seed), truncated, noise=parse_noise(noise))
+            for seed in parse_numbers(str(seeds), "--seeds")
+        ]
+    generator = open_model(model)
+    render_to_files(generator, recipes, out, native=native, overwrite=overwrite, as_json=as_json)

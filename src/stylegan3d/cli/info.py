@@ -1,0 +1,120 @@
+"""`stylegan3d info`: what a generator, latent, directions file, recipe or saved volume is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stylegan3d.cli.common import JsonOption, emit, open_model
+from stylegan3d.jsontext import to_json
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("info")(info)
+
+
+def info(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A generator's folder, a latent or directions file, a recipe or a saved volume; "
+            "without it, the bundled generator.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a file is, which model it belongs to and how it was made.
+
+    Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
+    """
+    result = _describe(path)
+    emit(result, _lines(result), as_json=as_json)
+
+
+def _describe(path: Path | None) -> dict[str, Any]:
+    from stylegan3d.tensorfiles import kind_of
+
+    if path is not None and path.name.endswith((".json", ".nii.gz")) and path.name != "card.json":
+        return _describe_recipe(path)
+    kind = kind_of(path) if path is not None else None
+    if path is not None and kind == "latent":
+        return _describe_latent(path)
+    if path is not None and kind == "directions":
+        return _describe_directions(path)
+    return _describe_model(open_model(path))
+
+
+def _describe_model(generator: Generator) -> dict[str, Any]:
+    card = generator.card
+    told = ("version", "licence", "intended_use", "training_data", "quality")
+    return {
+        "type": "generator",
+        "name": generator.name,
+        "sha256": generator.hash,
+        "shape": list(generator.shape),
+        "voxel_size_mm": list(generator.voxel_size),
+        "axes": "".join(generator.space.axcodes),
+        "z_dim": generator.z_dim,
+        "w_dim": generator.w_dim,
+        "num_layers": generator.num_layers,
+        "layer_resolutions": [list(grid) for grid in generator.layer_resolutions],
+        "encoder": generator.encoder is not None,
+        "device": str(generator.device),
+        **{key: card[key] for key in told if key in card},
+    }
+
+
+def _describe_latent(path: Path) -> dict[str, Any]:
+    from stylegan3d.latents import read_latent
+
+    latent, sha256 = read_latent(path)
+    return {
+        "type": "latent",
+        "sha256": sha256,
+        "space": latent.space,
+        "shape": list(latent.w.shape),
+        "model": {"name": latent.model_name, "sha256": latent.model_hash},
+        "truncation": latent.truncation,
+        "truncation_layers": latent.truncation_layers,
+        "noise": latent.noise,
+        "scan": latent.scan,
+    }
+
+
+def _describe_directions(path: Path) -> dict[str, Any]:
+    from stylegan3d.directions import load_directions
+
+    found = load_directions(path)
+    return {
+        "type": "directions",
+        "names": list(found.names),
+        "explained_variance": found.explained_variance.tolist(),
+        "model": {"name": found.model_name, "sha256": found.model_hash},
+    }
+
+
+def _describe_recipe(path: Path) -> dict[str, Any]:
+    from stylegan3d.recipe import read_recipe
+    from stylegan3d.volumes import sidecar_path
+
+    recipe = read_recipe(sidecar_path(path) if path.name.endswith(".nii.gz") else path)
+    return {"type": "recipe", **recipe.to_dict(), "command": recipe.command()}
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    """`key: value` lines; what is nested follows as indented JSON."""
+    lines = []
+    for key, value in result.items():
+        if value is None:
+            continue
+        nested = isinstance(value, dict) or (value and isinstance(value, list))
+        text = to_json(value).rstrip() if nested else str(value)
+        lines.append(f"{key.replace('_', ' ')}: {text}")
+    return lines

@@ -1,0 +1,91 @@
+"""Words of the command line turned into parts of a recipe; RecipeError where they make no sense."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe import Edit, Source
+
+_MOST_NUMBERS = 100_000
+
+
+def parse_numbers(text: str, called: str) -> list[int]:
+    """Whole numbers from a list with ranges, both ends included: "0-3,7" -> [0, 1, 2, 3, 7]."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        first = int(match[1]) if match else 1
+        last = int(match[2] or first) if match else 0
+        if last < first:
+            raise RecipeError(f"{part!r} in {called} is no number or range: write such as 0-3,7.")
+        if last - first + len(numbers) >= _MOST_NUMBERS:
+            raise RecipeError(
+                f"{called} asks for more than {_MOST_NUMBERS}: ask for fewer at once."
+            )
+        numbers += range(first, last + 1)
+    return list(dict.fromkeys(numbers))
+
+
+def parse_noise(text: str | None) -> str | int:
+    """The recipe's noise from "fixed", "none" or a seed."""
+    if text is None:
+        return "fixed"
+    return int(text) if text.isdecimal() else text
+
+
+def parse_source(text: str) -> Source:
+    """A seed if the text is a whole number, else the latent file of that name."""
+    if text.isdecimal():
+        return Source("seed", int(text))
+    return Source.from_file(text)
+
+
+def parse_strengths(strength: str | None, layers: str | None, num_layers: int) -> tuple[float, ...]:
+    """Mix strengths, one per layer.
+
+    Parameters
+    ----------
+    strength : str or None
+        One number for all layers, or as many as there are layers, such as "1,1,0.5,0".
+    layers : str or None
+        Layers that take part, such as "0-3"; the others keep strength 0. With it, `strength` is
+        one number and 1 if left out.
+    num_layers : int
+    """
+    if strength is None:
+        strength = "0.5" if layers is None else "1"
+    try:
+        values = [float(part) for part in strength.split(",")]
+    except ValueError:
+        raise RecipeError(
+            f"{strength!r} is no mix strength: give a number from 0 to 1, or one per layer."
+        ) from None
+    if layers is None:
+        return tuple(values * num_layers if len(values) == 1 else values)
+    chosen = parse_numbers(layers, "--layers")
+    if len(values) != 1 or max(chosen) >= num_layers:
+        raise RecipeError(
+            f"--layers takes numbers from 0 to {num_layers - 1} and goes with a single --strength."
+        )
+    return tuple(values[0] if layer in chosen else 0.0 for layer in range(num_layers))
+
+
+def parse_edits(texts: Sequence[str]) -> tuple[Edit, ...]:
+    """Edits from texts such as "PC 1=2.0" or, for layers 0 to 3 alone, "PC 1=2.0@0-3"."""
+    return tuple(_parse_edit(text) for text in texts)
+
+
+def _parse_edit(text: str) -> Edit:
+    match = re.fullmatch(r"(.+)=\s*([^=@]+?)\s*(?:@\s*(\d+)\s*-\s*(\d+)\s*)?", text)
+    try:
+        if match is None:
+            raise ValueError
+        strength = float(match[2])
+    except ValueError:
+        raise RecipeError(
+            f'{text!r} is no edit: write a direction and a strength, such as "PC 1=2.0".'
+        ) from None
+    layers = (int(match[3]), int(match[4]) + 1) if match[3] else None
+    return Edit(match[1].strip(), strength, layers)

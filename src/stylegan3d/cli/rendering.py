@@ -1,0 +1,57 @@
+"""Recipes to files: what `generate`, `mix` and `directions` do once they know the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.cli.common import emit, progress
+from stylegan3d.recipe import Recipe
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+
+
+def render_to_files(
+    generator: Generator,
+    recipes: Sequence[Recipe],
+    out: Path,
+    *,
+    native: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Render each recipe in full quality and save it; whatever can be refused is refused first."""
+    from stylegan3d.outputs import dataset_files, native_scan, rendered_files, volume_name
+    from stylegan3d.renderer import Renderer
+    from stylegan3d.volumes import check_output, sidecar_path, write_together
+
+    paths = [out / volume_name(recipe, native=native) for recipe in recipes]
+    check_output([*paths, *map(sidecar_path, paths)], overwrite)
+    for recipe in recipes:
+        recipe.check(generator)
+    scans = [native_scan(recipe) if native else None for recipe in recipes]
+    renderer = Renderer(generator)
+    volumes: list[dict[str, Any]] = []
+    with progress("Rendering", total=len(recipes)) as report:
+        for path, recipe, scan in zip(paths, recipes, scans, strict=True):
+            report(len(volumes), note=path.name)
+            w = recipe.latent(generator)
+            rendered = renderer.render(w, quality="full", noise=recipe.noise)
+            files = rendered_files(path, rendered, recipe, generator, scan=scan)
+            write_together({**dataset_files(out, generator), **files}, overwrite=overwrite)
+            volumes.append(
+                {
+                    "path": str(path),
+                    "sidecar": str(sidecar_path(path)),
+                    "recipe": recipe.to_dict(),
+                    "seconds": rendered.seconds,
+                }
+            )
+    model = {"name": generator.name, "sha256": generator.hash}
+    emit(
+        {"volumes": volumes, "model": model},
+        [volume["path"] for volume in volumes],
+        as_json=as_json,
+    )

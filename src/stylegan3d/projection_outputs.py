@@ -1,0 +1,166 @@
+"""What a projection leaves on disk: volumes in both spaces, the latent, and a report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d import volumes
+from stylegan3d.jsontext import to_json
+from stylegan3d.latents import Latent, latent_bytes
+from stylegan3d.outputs import (
+    PROGRAM,
+    dataset_files,
+    provenance,
+    rendered_files,
+    scan_stem,
+    scan_suffix,
+)
+from stylegan3d.recipe import Recipe, Source
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+    from stylegan3d.projection import Projection
+    from stylegan3d.scans import AlignedScan
+
+# How AlignedScan.steps marks what a person should look at.
+_WARNING = "Check:"
+
+
+def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
+    """The files that a projection of `scan` writes in the folder `out`, by what they hold.
+
+    "native" is the reconstruction in the scan's own space, "model_space" the same on the model's
+    grid, "aligned" the scan on the model's grid; then "latent" and "report".
+    """
+    stem, suffix = scan_stem(scan), scan_suffix(scan)
+    names = {
+        "native": f"{stem}_desc-projected_T1w.nii.gz",
+        "model_space": f"{stem}_space-model_desc-projected_T1w.nii.gz",
+        "aligned": f"{stem}_space-model_desc-aligned_{suffix}.nii.gz",
+        "latent": f"{stem}_desc-projected_latent.safetensors",
+        "report": f"{stem}_desc-projected_report.json",
+    }
+    return {what: Path(out) / name for what, name in names.items()}
+
+
+def all_files(names: Mapping[str, Path]) -> list[Path]:
+    """The files of `output_names` with the sidecars of the volumes."""
+    sidecars = [volumes.sidecar_path(names[k]) for k in ("native", "model_space", "aligned")]
+    return [*names.values(), *sidecars]
+
+
+def save_projection(
+    out: str | Path,
+    generator: Generator,
+    aligned: AlignedScan,
+    result: Projection,
+    *,
+    space: str = "w+",
+    about: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write everything a projection found; all files or none.
+
+    Parameters
+    ----------
+    out : path
+        Folder, made if missing.
+    generator, aligned, result : Generator, AlignedScan, Projection
+    space : "w" or "w+"
+        Where the latent was sought.
+    about : mapping, optional
+        More for the report, such as the time each part took.
+    overwrite : bool
+        Replace files of these names.
+
+    Returns
+    -------
+    dict
+        The report, as written: similarity, alignment, history, warnings, files.
+
+    Raises
+    ------
+    OutputError
+        If a file exists or cannot be written.
+    """
+    from stylegan3d.renderer import Renderer
+
+    names = output_names(aligned.scan.path, out)
+    scan = aligned.describe()
+    latent = latent_bytes(Latent.of(generator, result.w, space.upper(), scan=scan))
+    sha256 = hashlib.sha256(latent).hexdigest()
+    recipe = Recipe(Source("projected", path=str(names["latent"]), sha256=sha256))
+    # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
+    rendered = Renderer(generator).render(result.w, quality="full", noise=recipe.noise)
+    report = {
+        **projection_report(generator, aligned, result, rendered.volume),
+        "space": space,
+        **(about or {}),
+        "recipe": recipe.with_paths(lambda s: s.relative_to(Path(out))).to_dict(),
+        "files": {what: path.name for what, path in names.items()},
+    }
+    files = {
+        **dataset_files(Path(out), generator),
+        **rendered_files(names["native"], rendered, recipe, generator, scan=scan),
+        **rendered_files(names["model_space"], rendered, recipe, generator),
+        **_aligned_files(names["aligned"], generator, aligned),
+        names["latent"]: latent,
+        names["report"]: to_json(report).encode(),
+    }
+    volumes.write_together(files, overwrite=overwrite)
+    return report
+
+
+def projection_report(
+    generator: Generator, aligned: AlignedScan, result: Projection, volume: Any
+) -> dict[str, Any]:
+    """How well a projection's `volume` (X, Y, Z) in model space reproduces the scan."""
+    from stylegan3d.metrics import similarity
+
+    scan = aligned.scan
+    return {
+        "SyntheticImage": True,
+        **provenance(generator),
+        "scan": {
+            "path": scan.path.name,
+            "sha256": scan.sha256,
+            "shape": list(scan.data.shape),
+            "voxel_size_mm": list(scan.space.voxel_size),
+            "axes": "".join(scan.space.axcodes),
+            "notes": scan.notes,
+        },
+        "similarity": similarity(volume, aligned.volume, aligned.brain_mask),
+        "alignment": {
+            "correlation_with_mean_brain": aligned.quality,
+            "scan_to_model_mm": aligned.rigid,
+            "intensity_scale": aligned.intensity_scale,
+            "steps": aligned.steps,
+        },
+        "warnings": [
+            step.removeprefix(_WARNING).strip()
+            for step in aligned.steps
+            if step.startswith(_WARNING)
+        ],
+        "trust": getattr(result, "trust", None),
+        "history": result.history,
+        "model": {"name": generator.name, "sha256": generator.hash},
+    }
+
+
+def _aligned_files(path: Path, generator: Generator, aligned: AlignedScan) -> dict[Path, bytes]:
+    sidecar = {
+        "Description": "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "SpatialReference": "the model's grid",
+        "Units": "arbitrary",
+        "Intensity": "1 is the 99.5th percentile inside the brain, 0 is outside",
+        "SkullStripped": True,
+    }
+    image = volumes.make_image(aligned.volume, aligned.space.affine)
+    return volumes.volume_files(
+        path, image, description=f"{PROGRAM} aligned scan", sidecar=sidecar, synthetic=False
+    )
