@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,11 +76,31 @@ def test_make_targets_exist(line: str) -> None:
     assert shlex.split(line, comments=True)[1] in targets
 
 
-@pytest.mark.slow
-def test_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def folder_with_a_scan(tmp_path: Path) -> Path:
     samples = sorted((ROOT / "napari_stylegan3d/samples").glob("*.nii.gz"))
     shutil.copy(samples[0], tmp_path / "scan.nii.gz")
-    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_python_example_of_the_readme_runs(
+    folder_with_a_scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder_with_a_scan)
     (example,) = code_blocks(ROOT / "README.md", "python")
     exec(compile(example, "README.md", "exec"), {})
-    assert (tmp_path / "scan_desc-projected_T1w.nii.gz").stat().st_size > 0
+    assert (folder_with_a_scan / "scan_desc-projected_T1w.nii.gz").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_command_line_example_of_the_readme_runs(folder_with_a_scan: Path) -> None:
+    blocks = code_blocks(ROOT / "README.md", "bash")
+    (example,) = (block for block in blocks if block.startswith("stylegan3d generate"))
+    program = Path(sys.executable).with_name("stylegan3d")
+    for line in example.splitlines():
+        command = [program, *shlex.split(line)[1:]]
+        result = subprocess.run(command, cwd=folder_with_a_scan, capture_output=True, text=True)
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+    written = {path.parent.name for path in folder_with_a_scan.rglob("*.nii.gz")}
+    assert {"brains", "projected", "mixed", "edited"} <= written
