@@ -71,7 +71,7 @@ class Crosshair(QWidget):
         dx = (
             (point[column] - camera.center[-1]) * camera.zoom * (1 if horizontal == "right" else -1)
         )
-        return self.width() / 2 + dx, self.height() / 2 + dy
+        return self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom
 
     def close_links(self) -> None:
         """Let go of the model and the canvas."""
@@ -82,11 +82,13 @@ class Crosshair(QWidget):
         self.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep covering the canvas when it is resized."""
         if event.type() == QEvent.Type.Resize:
             self.resize(watched.size())
         return False
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the lines, or the message where there is nothing to see yet."""
         painter = QPainter(self)
         if not any(layer.visible for layer in self.model.layers):
             painter.setPen(QColor(160, 166, 174))

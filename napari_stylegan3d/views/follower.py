@@ -32,7 +32,7 @@ MIRRORED = (
     "interpolation2d",
 )
 
-#: A volume is ray-cast anew for every change, which is slow without a graphics card: wait for a lull.
+#: Ray-casting a volume anew is slow without a graphics card: the 3D view waits for a lull.
 SETTLE_MS = 150
 
 

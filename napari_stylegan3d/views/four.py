@@ -10,6 +10,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QMainWindow, QSplitter, QVBoxLayout, QWidget
 
 from napari_stylegan3d.views import navigation
@@ -34,7 +35,7 @@ MARGIN = 0.12
 
 @dataclass
 class View:
-    """One of the four: its model, canvas, overlays, and the follower behind it (not for the main)."""
+    """One of the four: model, canvas, overlays, and (but for the main one) the follower behind."""
 
     plane: Plane | None
     model: ViewerModel
@@ -100,7 +101,7 @@ class FourViews(QWidget):
         self.fit()
 
     def refresh(self, _: Any = None) -> None:
-        """Write captions, titles and the readout anew from what the layers and the crosshair say."""
+        """Write captions and readout anew from what the layers and the crosshair say."""
         provenance = shown(self.viewer)
         point = self.viewer.dims.point
         for view in self.views:
@@ -141,6 +142,10 @@ class FourViews(QWidget):
                 orient_volume(view.model)
         self.fit()
         self.refresh()
+
+    def picture(self) -> QPixmap:
+        """The four views as they are on the screen, with crosshair, letters and captions."""
+        return self._grid.grab()
 
     def close_views(self) -> None:
         """Give the canvas back to napari and free the followers."""

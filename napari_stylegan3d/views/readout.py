@@ -28,15 +28,15 @@ class Readout(QWidget):
         self.intensity = QLabel()
         self.intensity.setObjectName("views.intensity")
         self.intensity.setToolTip(
-            "Brightness under the crosshair; for synthetic brains 0 is background and 1 is as bright"
-            " as the brightest tissue (the 99.5th percentile inside the brain)."
+            "Brightness under the crosshair. For synthetic brains 0 is background and 1 as bright as"
+            "\nthe brightest tissue (the 99.5th percentile inside the brain)."
         )
         self.quality = QLabel()
         self.quality.setObjectName("views.quality")
         self.quality.setProperty("role", "hint")
         self.convention = self._make_convention()
         self.crosshair = self._make_button(
-            "Crosshair", "views.crosshair", "Show or hide the crosshair lines (Ctrl+Alt+C)."
+            "Crosshair", "views.crosshair", "Show or hide the crosshair lines."
         )
         self.crosshair.setCheckable(True)
         self.crosshair.setChecked(True)

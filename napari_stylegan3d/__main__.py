@@ -1,0 +1,129 @@
+"""`napari-stylegan3d [FILE]`: napari with the explorer open."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_stylegan3d.explorer import Explorer
+
+TITLE = "StyleGAN 3D explorer"
+SIZE = (1500, 950)
+NO_DISPLAY = (
+    "There is no display to open a window on: run stylegan3d-tour, which walks through the explorer "
+    "on a virtual screen and leaves pictures and volumes."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Open the explorer; returns the exit status."""
+    args = parser().parse_args(argv)
+    if not has_display():
+        print(NO_DISPLAY, file=sys.stderr)
+        return 2
+    for path in (args.file, args.model):
+        if path is not None and not path.exists():
+            print(f"{path} does not exist: check the name.", file=sys.stderr)
+            return 2
+    import napari
+
+    viewer, explorer = open_window(args.model)
+    if args.timing:
+        report_timing(explorer)
+    if args.file is not None:
+        explorer.ready.connect(lambda: explorer.open_scan(args.file))
+    if args.screenshot is not None:
+        explorer.ready.connect(lambda: leave_with_screenshot(viewer, args.screenshot))
+    napari.run()
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        prog="napari-stylegan3d",
+        description="Explore a 3D generative model of the brain in napari.",
+        epilog="example: napari-stylegan3d scan_T1w.nii.gz --timing",
+    )
+    result.add_argument("file", nargs="?", type=Path, help="a scan to open in the Project tab")
+    result.add_argument(
+        "--model", type=Path, help="folder of a generator; default: the bundled one"
+    )
+    result.add_argument(
+        "--timing", action="store_true", help="print seconds to the window and to the first brain"
+    )
+    result.add_argument(
+        "--screenshot", type=Path, help="save a picture of the first brain here, and leave"
+    )
+    return result
+
+
+def has_display() -> bool:
+    """Whether a window can be opened."""
+    if sys.platform != "linux":
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def open_window(
+    model: Path | None = None, size: tuple[int, int] = SIZE
+) -> tuple[napari.Viewer, Explorer]:
+    """A napari window with the explorer docked; the model is loaded once the window is shown."""
+    import napari
+
+    from napari_stylegan3d.explorer import Explorer
+
+    viewer = napari.Viewer(title=TITLE, show=False, show_welcome_screen=False)
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(
+        explorer, name="Explorer", area="right", add_vertical_stretch=False
+    )
+    viewer.window.show()
+    fit_to_screen(viewer, size)
+    return viewer, explorer
+
+
+def fit_to_screen(viewer: napari.Viewer, size: tuple[int, int]) -> None:
+    """Resize the window, no larger than the screen."""
+    from qtpy.QtWidgets import QApplication
+
+    screen = QApplication.primaryScreen().availableGeometry()
+    viewer.window.resize(min(size[0], screen.width()), min(size[1], screen.height()))
+
+
+def report_timing(explorer: Explorer) -> None:
+    """Print seconds since the process started, at the window and at the first brain."""
+    from qtpy.QtCore import QTimer
+
+    QTimer.singleShot(0, lambda: print(f"window: {since_start():.2f} s", flush=True))
+    explorer.ready.connect(lambda: print(f"first brain: {since_start():.2f} s", flush=True))
+
+
+def since_start() -> float:
+    """Seconds since this process was started, Python's own start-up included."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
+
+
+def leave_with_screenshot(viewer: napari.Viewer, path: Path) -> None:
+    """Save the whole window once the 3D view has settled, and close."""
+    from qtpy.QtCore import QTimer
+
+    def save() -> None:
+        viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+        viewer.close()
+
+    QTimer.singleShot(1500, save)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Which of its pictures the explorer shows: the synthetic brain, the real scan, or the difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.display import upright
+from napari_stylegan3d.views.captions import KEY, Provenance
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.jobs import OpenedScan, Picture
+    from napari_stylegan3d.session import Session
+    from napari_stylegan3d.stage import Stage
+    from stylegan3d.recipe import Recipe
+
+
+class Comparison(QObject):
+    """Holds the newest picture and the scan, and puts one of them on the stage.
+
+    Views are "" (a brain that is no reconstruction), "reconstruction", "scan" and "difference".
+    """
+
+    viewChanged = Signal(str)
+
+    def __init__(self, session: Session, stage: Stage) -> None:
+        super().__init__()
+        self.session = session
+        self.stage = stage
+        self.picture: Picture | None = None
+        self.recipe: Recipe | None = None
+        self.view = ""
+        self._opened: OpenedScan | None = None
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether the newest picture is a preview."""
+        return self.picture is not None and self.picture.quality == "preview"
+
+    def set_picture(self, recipe: Recipe, picture: Picture) -> None:
+        """A recipe was rendered: show it, unless the same brain is being compared."""
+        same = recipe.source == getattr(self.recipe, "source", None)
+        self.recipe, self.picture = recipe, picture
+        keeps = self.view == "difference" and same and self._aligned() is not None
+        self.show("difference" if keeps else "reconstruction")
+
+    def set_scan(self, opened: OpenedScan) -> None:
+        """A scan was opened: show it as it is, before it has been aligned."""
+        self._opened = opened
+        self._show_opened(opened)
+
+    def show(self, view: str) -> None:
+        """Show "reconstruction" (or whatever brain is current), "scan" or "difference"."""
+        aligned = self._aligned()
+        if view == "scan" and aligned is not None:
+            self.show_volume("scan", aligned.volume)
+        elif view == "scan" and self._opened is not None:
+            self._show_opened(self._opened)
+        elif view == "difference" and aligned is not None and self.picture is not None:
+            self.show_volume("difference", self.picture.rendered.volume - aligned.volume)
+        elif self.picture is not None and self.recipe is not None:
+            provenance = self._provenance(self.recipe)
+            self.stage.show(self.picture.shown, provenance)
+            self._set_view("reconstruction" if provenance.kind == "reconstruction" else "")
+
+    def show_volume(self, kind: str, volume: np.ndarray) -> None:
+        """Show a volume on the generator's grid that no recipe made."""
+        name = self._scan_name()
+        shown = upright(volume, self.session.generator.affine)
+        if kind == "scan":
+            self.stage.show(shown, Provenance("scan", f"{name} (aligned)"))
+        else:
+            self.stage.show(shown, Provenance(kind, name))
+        self._set_view(kind)
+
+    def _show_opened(self, opened: OpenedScan) -> None:
+        from napari_stylegan3d.display import Upright
+
+        data, meta, _ = opened.layer
+        shown = Upright(data, meta["scale"], meta["translate"])
+        self.stage.show(shown, meta["metadata"][KEY], meta["contrast_limits"])
+        self._set_view("scan")
+
+    def _set_view(self, view: str) -> None:
+        self.view = view
+        self.viewChanged.emit(view)
+
+    def _aligned(self):
+        projected = self.recipe and self.session.find_projected(self.recipe.source)
+        return projected.aligned if projected else None
+
+    def _scan_name(self) -> str:
+        projected = self.recipe and self.session.find_projected(self.recipe.source)
+        if projected:
+            return projected.name
+        return self._opened.name if self._opened else ""
+
+    def _provenance(self, recipe: Recipe) -> Provenance:
+        mixed = recipe.mix is not None and any(recipe.mix.strength)
+        if recipe.source.kind == "projected" and not mixed and not recipe.edits:
+            return Provenance("reconstruction", self._scan_name())
+        return Provenance("generated")

@@ -1,0 +1,23 @@
+"""Asking for a file; one place, so that tests can answer instead of a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+SCANS = "Scans (*.nii *.nii.gz *.mgz);;All files (*)"
+LATENTS = "Latent files (*.safetensors)"
+RECIPES = "Recipes and sidecars (*.json)"
+
+
+def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
+    """A file to open, or None if the person thought better of it."""
+    path, _ = QFileDialog.getOpenFileName(parent, title, "", kinds)
+    return Path(path) if path else None
+
+
+def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
+    """A folder, or None."""
+    path = QFileDialog.getExistingDirectory(parent, title, str(start))
+    return Path(path) if path else None

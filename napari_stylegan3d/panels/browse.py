@@ -1,0 +1,167 @@
+"""Browse: random brains by number, and how adventurous they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QSpinBox
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.panels.panel import Panel, select_data
+from napari_stylegan3d.panels.seeds import SeedPicker
+from stylegan3d.recipe import Recipe, Source, Truncation
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.session import Session
+    from stylegan3d.generator import Generator
+
+DEFAULT_PSI = 0.7
+SEEDED = "seeded"
+
+
+def truncation_in_words(psi: float) -> str:
+    """What a truncation means for the picture."""
+    if psi < 0.05:
+        return "The average brain: every number gives the same one."
+    if psi < 0.5:
+        return "Close to the average brain: little variety, few flaws."
+    if psi < 0.85:
+        return "Typical brains: fair variety, few flaws."
+    if psi <= 1.02:
+        return "The full variety the model has learned, flaws included."
+    return "Beyond what the model has seen: expect flaws."
+
+
+class BrowsePanel(Panel):
+    """Seed, truncation and noise of the current brain."""
+
+    title = "Browse"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.seed = SeedPicker("browse")
+        self.truncation = controls.SliderRow(
+            "browse.truncation",
+            "",
+            (0.0, 1.5, 0.01, DEFAULT_PSI),
+            tip="Truncation (psi, no unit): 0 is the average brain, 1 the full variety.\n"
+            "It has no effect on projected scans and latent files.",
+        )
+        self.meaning = controls.hint(name="browse.meaning")
+        self.cutoff = QComboBox()
+        self.cutoff.setObjectName("browse.cutoff")
+        self.cutoff.setToolTip("Which sizes of structures are pulled towards the average brain.")
+        self.noise = QComboBox()
+        self.noise.setObjectName("browse.noise")
+        self.noise.setToolTip(
+            "Random fine texture that no latent describes: the same every time, none, or drawn\n"
+            "anew from a number."
+        )
+        for text, data in (("Fixed", "fixed"), ("None", "none"), ("Numbered", SEEDED)):
+            self.noise.addItem(text, data)
+        self.noise_seed = QSpinBox()
+        self.noise_seed.setObjectName("browse.noise_seed")
+        self.noise_seed.setRange(0, 2**31 - 1)
+        self.noise_seed.setKeyboardTracking(False)
+        self.noise_seed.setToolTip("Number of the texture (no unit).")
+        self.about = controls.hint("", "browse.about")
+        self._lay_out()
+        self._connect()
+        self.show_recipe(session.recipe)
+
+    def _lay_out(self) -> None:
+        add = self.column.addWidget
+        add(controls.heading("Brain number"))
+        add(self.seed)
+        add(controls.hint("The same number always gives the same brain."))
+        add(controls.line())
+        add(controls.heading("Variety"))
+        add(self.truncation)
+        add(self.meaning)
+        self.column.addLayout(controls.form(("Applies to", self.cutoff)))
+        add(controls.line())
+        add(controls.heading("Fine texture"))
+        self.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
+        self.column.addStretch(1)
+        add(controls.line())
+        add(controls.heading("About this model"))
+        add(self.about)
+
+    def _connect(self) -> None:
+        self.seed.seedChanged.connect(self._on_seed)
+        self.truncation.valueChanged.connect(self._on_truncation)
+        self.cutoff.currentIndexChanged.connect(self._on_cutoff)
+        self.noise.currentIndexChanged.connect(self._on_noise)
+        self.noise_seed.valueChanged.connect(self._on_noise)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show seed, truncation and noise of the recipe."""
+        if recipe.source.seed is not None:
+            self.seed.set_seed(recipe.source.seed)
+        self.truncation.set_value(recipe.truncation.psi)
+        self.truncation.setEnabled(recipe.source.kind == "seed" or self._mixes_a_seed(recipe))
+        self.meaning.setText(
+            truncation_in_words(recipe.truncation.psi)
+            if self.truncation.isEnabled()
+            else "Not for projected scans and latent files: they are points already chosen."
+        )
+        select_data(self.cutoff, recipe.truncation.cutoff)
+        seeded = not isinstance(recipe.noise, str)
+        select_data(self.noise, SEEDED if seeded else recipe.noise)
+        self.noise_seed.setVisible(seeded)
+        if seeded:
+            with QSignalBlocker(self.noise_seed):
+                self.noise_seed.setValue(int(recipe.noise))
+
+    def show_model(self, generator: Generator) -> None:
+        """Offer the model's layer groups, and say what the model is."""
+        with QSignalBlocker(self.cutoff):
+            self.cutoff.clear()
+            self.cutoff.addItem("All sizes of structures", None)
+            for group in self.session.layer_groups()[:-1]:
+                last = group.layers[-1] + 1
+                self.cutoff.addItem(f"Structures down to {min(group.sizes_mm):.0f} mm", last)
+        self.about.setText(describe_model(generator))
+
+    @staticmethod
+    def _mixes_a_seed(recipe: Recipe) -> bool:
+        return recipe.mix is not None and recipe.mix.source.kind == "seed"
+
+    def _on_seed(self, seed: int) -> None:
+        self.session.change(
+            self.session.recipe.replace(source=Source("seed", seed)), gesture="browse.seed"
+        )
+
+    def _on_truncation(self, psi: float, live: bool) -> None:
+        recipe = self.session.recipe
+        truncation = dataclasses.replace(recipe.truncation, psi=psi)
+        self.session.change(
+            recipe.replace(truncation=truncation), live=live, gesture="browse.truncation"
+        )
+
+    def _on_cutoff(self, _: int) -> None:
+        recipe = self.session.recipe
+        truncation = Truncation(recipe.truncation.psi, self.cutoff.currentData())
+        self.session.change(recipe.replace(truncation=truncation))
+
+    def _on_noise(self, _: int) -> None:
+        kind = self.noise.currentData()
+        noise = self.noise_seed.value() if kind == SEEDED else kind
+        self.session.change(self.session.recipe.replace(noise=noise), gesture="browse.noise")
+
+
+def describe_model(generator: Generator) -> str:
+    """Size, training data and intended use, from the model's card."""
+    size = " × ".join(str(n) for n in generator.shape)
+    voxel = " × ".join(f"{v:g}" for v in generator.voxel_size)
+    lines = [f"{generator.name}: {size} voxels of {voxel} mm."]
+    for key in ("training_data", "intended_use", "licence"):
+        value = generator.card.get(key)
+        if isinstance(value, str) and value:
+            lines.append(value)
+        elif isinstance(value, list) and value:
+            names = [v.get("name", "") if isinstance(v, dict) else str(v) for v in value]
+            lines.append("Trained on " + ", ".join(n for n in names if n) + ".")
+    return "\n".join(lines)

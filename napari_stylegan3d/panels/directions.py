@@ -1,0 +1,128 @@
+"""Directions: push a brain along the ways in which brains of this model vary most."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QVBoxLayout
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.panels.panel import Panel, select_data
+from stylegan3d.recipe import Edit, Recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.session import Session
+    from stylegan3d.generator import Generator
+
+#: Further out there are hardly any brains to have learned from.
+LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
+
+
+class DirectionsPanel(Panel):
+    """One slider per direction, in standard deviations; many may be used at once."""
+
+    title = "Directions"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.layers = QComboBox()
+        self.layers.setObjectName("directions.layers")
+        self.layers.setToolTip("Which sizes of structures the directions change.")
+        self.reset = controls.push_button(
+            "Reset all", "directions.reset", "Set every direction to 0 sd."
+        )
+        self.rows: dict[str, controls.SliderRow] = {}
+        self._rows_box = QVBoxLayout()
+        self._rows_box.setSpacing(4)
+        self._lay_out()
+        self.layers.currentIndexChanged.connect(self._on_layers)
+        self.reset.clicked.connect(
+            lambda: session.change(session.recipe.replace(edits=self._others(session.recipe)))
+        )
+
+    def _lay_out(self) -> None:
+        add = self.column.addWidget
+        add(controls.heading("Principal components"))
+        add(
+            controls.hint(
+                "The ways in which brains of this model differ most, largest first, with their "
+                "share of all variation. 1 sd is the usual distance from the average brain."
+            )
+        )
+        self.column.addLayout(controls.form(("Change", self.layers)))
+        add(controls.line())
+        self.column.addLayout(self._rows_box)
+        self.column.addLayout(controls.row(self.reset, stretch=0))
+        self.column.addStretch(1)
+
+    def show_model(self, generator: Generator) -> None:
+        """One row for each direction of the model."""
+        for row in self.rows.values():
+            self._rows_box.removeWidget(row)
+            row.setParent(None)
+            row.deleteLater()
+        self.rows = {}
+        directions = generator.directions
+        for index, name in enumerate(directions.names):
+            share = float(directions.explained_variance[index])
+            row = controls.SliderRow(
+                f"directions.strength.{index}",
+                f"{name} · {share:.1%}" if share < 0.0995 else f"{name} · {share:.0%}",
+                LIMITS_SD,
+                " sd",
+                f"{name} explains {share:.1%} of how brains of this model differ.\n"
+                "In standard deviations of random brains; 0 changes nothing.",
+                label_width=88,
+            )
+            row.valueChanged.connect(lambda value, live, n=name: self._set(n, value, live))
+            self.rows[name] = row
+            self._rows_box.addWidget(row)
+        with QSignalBlocker(self.layers):
+            self.layers.clear()
+            self.layers.addItem("All sizes of structures", None)
+            for group in self.session.layer_groups():
+                span = (group.layers[0], group.layers[-1] + 1)
+                self.layers.addItem(f"{group.name} structures ({group.size_in_words})", span)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show the strength of every direction; those not in the recipe are at 0."""
+        strengths = {edit.direction: edit.strength for edit in recipe.edits}
+        for name, row in self.rows.items():
+            row.set_value(strengths.get(name, 0.0))
+        ours = [edit for edit in recipe.edits if edit.direction in self.rows]
+        if ours:
+            select_data(self.layers, ours[-1].layers)
+        self.reset.setEnabled(bool(ours))
+
+    def _others(self, recipe: Recipe) -> tuple[Edit, ...]:
+        """Edits along directions that are not listed here, such as those from a file."""
+        return tuple(edit for edit in recipe.edits if edit.direction not in self.rows)
+
+    def _set(self, name: str, strength: float, live: bool) -> None:
+        recipe = self.session.recipe
+        edits = {edit.direction: edit for edit in recipe.edits}
+        edits[name] = Edit(name, strength, self.layers.currentData())
+        if abs(strength) < LIMITS_SD[2] / 2:
+            del edits[name]
+        order = list(self.rows)
+        kept = sorted(
+            (edit for edit in edits.values() if edit.direction in self.rows),
+            key=lambda edit: order.index(edit.direction),
+        )
+        self.session.change(
+            recipe.replace(edits=self._others(recipe) + tuple(kept)),
+            live=live,
+            gesture=f"directions.{name}",
+        )
+
+    def _on_layers(self, _: int) -> None:
+        recipe = self.session.recipe
+        edits = tuple(
+            dataclasses.replace(edit, layers=self.layers.currentData())
+            if edit.direction in self.rows
+            else edit
+            for edit in recipe.edits
+        )
+        self.session.change(recipe.replace(edits=edits))

@@ -1,0 +1,85 @@
+"""Opening a scan and projecting it: the work behind the Project tab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+from napari_stylegan3d.jobs import OpenedScan, ProjectionRequest, open_scan, project_scan
+from napari_stylegan3d.worker import LongJob
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.comparison import Comparison
+    from napari_stylegan3d.panels.project import ProjectPanel
+    from napari_stylegan3d.session import Projected, Session
+
+
+class Projecting(QObject):
+    """Runs both as long jobs and tells the panel and the comparison."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+    stopped = Signal()
+    """Cancelled or failed: what was shown before should come back."""
+    _onTheWay = Signal(str, object)
+
+    def __init__(
+        self, session: Session, panel: ProjectPanel, comparison: Comparison, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self.session, self.panel, self.comparison = session, panel, comparison
+        self.opening, self.job = LongJob(self), LongJob(self)
+        self._opened: OpenedScan | None = None
+        panel.openRequested.connect(self.open)
+        panel.startRequested.connect(self.start)
+        panel.cancelRequested.connect(self._cancel)
+        self.opening.finished.connect(self._on_opened)
+        self.opening.failed.connect(lambda error: self.failed.emit(error, "opening the scan"))
+        self.job.progressed.connect(panel.show_progress)
+        self.job.runningChanged.connect(panel.show_running)
+        self.job.finished.connect(self._on_projected)
+        self.job.failed.connect(self._on_failed)
+        self.job.cancelled.connect(self.stopped)
+        self._onTheWay.connect(self._show_on_the_way, Qt.ConnectionType.QueuedConnection)
+
+    def open(self, path: Path) -> None:
+        """Read a scan and show it; does nothing while one is being projected."""
+        if self.job.running:
+            return
+        self.opening.start(open_scan, Path(path))
+
+    def start(self, space: str, budget: str) -> None:
+        """Project the scan that is open."""
+        if self._opened is None or self.session.generator is None:
+            return
+        request = ProjectionRequest(
+            self._opened.scan, self._opened.name, space, budget, self.session.folder
+        )
+        self.job.start(project_scan, self.session.generator, request, self._onTheWay.emit)
+
+    def shutdown(self) -> None:
+        """Stop both jobs."""
+        self.opening.shutdown()
+        self.job.shutdown()
+
+    def _cancel(self) -> None:
+        self.panel.show_cancelling()
+        self.job.cancel()
+
+    def _on_opened(self, opened: OpenedScan) -> None:
+        self._opened = opened
+        self.comparison.set_scan(opened)
+        self.panel.show_scan(opened)
+
+    def _on_projected(self, projected: Projected) -> None:
+        self.session.add_projected(projected)
+
+    def _on_failed(self, error: Exception) -> None:
+        self.failed.emit(error, "projecting the scan")
+        self.stopped.emit()
+
+    def _show_on_the_way(self, kind: str, volume: Any) -> None:
+        if self.job.running:
+            self.comparison.show_volume(kind, volume)

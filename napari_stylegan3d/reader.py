@@ -1,0 +1,100 @@
+"""Opening scans and latents from napari: File > Open, drag and drop, and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LayerTuple = tuple[np.ndarray, dict[str, Any], str]
+SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
+    """npe2 reader: a function that reads these files, or None if they are not ours."""
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if paths and all(str(p).lower().endswith(SCAN_SUFFIXES) for p in paths):
+        return read_scans
+    if paths and all(str(p).lower().endswith(".safetensors") for p in paths):
+        return read_latents
+    return None
+
+
+def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
+    """Read scans as image layers in RAS+ millimetres.
+
+    Raises
+    ------
+    ScanError
+        One sentence, if a file is not a usable 3D scan.
+    """
+    from stylegan3d.scans import read_scan
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    return [scan_layer(read_scan(p)) for p in paths]
+
+
+def scan_layer(scan: Any) -> LayerTuple:
+    """An image layer for a scan that was read, upright, with its own intensities."""
+    from napari_stylegan3d.display import upright
+    from napari_stylegan3d.views.captions import KEY, Provenance
+
+    shown = upright(scan.data, scan.affine)
+    name = scan_name(scan.path)
+    # The brightest half percent is vessels and fat: it should not darken the brain.
+    low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
+    meta = {
+        **shown.layer_kwargs(),
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": (float(low), float(max(high, low + 1e-6))),
+        "interpolation2d": "linear",
+        "rendering": "attenuated_mip",
+        "metadata": {KEY: Provenance("scan", name), "path": str(scan.path)},
+    }
+    return shown.data, meta, "image"
+
+
+def scan_name(path: str | Path) -> str:
+    """File name without its endings: 'ucla-sub-04_T1w'."""
+    name = Path(path).name
+    for suffix in sorted(SCAN_SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
+    """Render latent files with the bundled generator.
+
+    Raises
+    ------
+    LatentError
+        One sentence, if a file is no latent or belongs to another model.
+    """
+    import stylegan3d
+    from napari_stylegan3d.display import upright
+    from napari_stylegan3d.views.captions import KEY, Provenance
+    from stylegan3d.latents import load_latent
+    from stylegan3d.renderer import Renderer
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    generator = stylegan3d.load()
+    layers: list[LayerTuple] = []
+    for p in paths:
+        latent = load_latent(p, generator)
+        rendered = Renderer(generator).render(latent.to_w(generator), noise=latent.noise)
+        shown = upright(rendered.volume, rendered.space.affine)
+        meta = {
+            **shown.layer_kwargs(),
+            "name": Path(p).stem,
+            "colormap": "gray",
+            "contrast_limits": (0.0, 1.0),
+            "interpolation2d": "linear",
+            "rendering": "attenuated_mip",
+            "metadata": {KEY: Provenance("generated", Path(p).stem), "latent": str(p)},
+        }
+        layers.append((shown.data, meta, "image"))
+    return layers

@@ -1,0 +1,99 @@
+"""From the current recipe to a picture: preview at once, the full volume when it is ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
+from napari_stylegan3d.worker import LatestWins
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.session import Session
+    from stylegan3d.recipe import Recipe
+
+#: A full volume that takes no longer than this needs no preview.
+INSTANT_S = 0.12
+#: How long the hand must rest while it drags before the full volume is worth starting.
+REST_MS = 200
+
+
+class Rendering(QObject):
+    """Renders the session's recipe whenever it changes; the newest request wins."""
+
+    shown = Signal(object, object)
+    """(Recipe, Picture)"""
+    failed = Signal(object)
+    busyChanged = Signal(bool)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.renderer: Any = None
+        self.renders: LatestWins | None = None
+        self._full_s = 1.0
+        self._last: tuple[Recipe, str] | None = None
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self._submit_full)
+        session.recipeChanged.connect(self._on_recipe)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a picture is being made."""
+        return self.renders is not None and self.renders.busy
+
+    def use(self, loaded: Loaded) -> None:
+        """Render with another model from now on."""
+        if self.renders is not None:
+            self.renders.shutdown()
+        self.renderer, generator = loaded.renderer, loaded.generator
+        self.renders = LatestWins(lambda request: render(loaded.renderer, generator, request), self)
+        self.renders.ready.connect(self._on_ready)
+        self.renders.failed.connect(self._on_failed)
+        self.renders.busyChanged.connect(self.busyChanged)
+        self._last = None
+
+    def request(self) -> None:
+        """Render the current recipe again."""
+        self._last = None
+        self._on_recipe(self.session.recipe, False)
+
+    def shutdown(self) -> None:
+        """Stop; what is in flight ends unheard."""
+        self._rest.stop()
+        if self.renders is not None:
+            self.renders.shutdown()
+
+    def _on_recipe(self, recipe: Recipe, live: bool) -> None:
+        if self.renders is None or self._last == (recipe, "full"):
+            return
+        self._rest.stop()
+        if not live and self._full_s <= INSTANT_S:
+            self._submit(recipe, "full")
+            return
+        self._submit(recipe, "preview")
+        if live:
+            self._rest.start()
+
+    def _submit(self, recipe: Recipe, quality: str) -> None:
+        if self._last != (recipe, quality) and self.renders is not None:
+            self._last = (recipe, quality)
+            self.renders.submit(RenderRequest(recipe, quality))
+
+    def _submit_full(self) -> None:
+        self._submit(self.session.recipe, "full")
+
+    def _on_ready(self, request: RenderRequest, picture: Picture) -> None:
+        if picture.quality == "full":
+            self._full_s = picture.rendered.seconds
+        self.shown.emit(request.recipe, picture)
+        settled = request.recipe == self.session.recipe and not self._rest.isActive()
+        if picture.quality == "preview" and settled:
+            self._submit_full()
+
+    def _on_failed(self, request: RenderRequest, error: Exception) -> None:
+        self._last = None
+        self.failed.emit(error)

@@ -1,0 +1,225 @@
+"""What the explorer is looking at: the generator, the current recipe and the way it came about.
+
+The one value everything else is derived from is the recipe. A widget reads it and replaces it; it
+never holds a part of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from stylegan3d.recipe import Recipe, Source
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+    from stylegan3d.recipe import Mix
+
+#: Changes of one control that follow each other faster than this are one step of undo.
+SAME_GESTURE_S = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """A scan that was projected in this session.
+
+    Attributes
+    ----------
+    name
+        The scan's.
+    source
+        Its latent, for recipes.
+    aligned
+        The `AlignedScan`.
+    similarity
+        psnr, ssim, ncc, mae between reconstruction and aligned scan.
+    """
+
+    name: str
+    source: Source
+    aligned: Any
+    similarity: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Consecutive rows of w that govern structures of similar size."""
+
+    name: str
+    meaning: str
+    layers: tuple[int, ...]
+    sizes_mm: tuple[float, ...]
+
+    @property
+    def size_in_words(self) -> str:
+        """Such as '32–16 mm'."""
+        high, low = max(self.sizes_mm), min(self.sizes_mm)
+        return f"{high:.0f} mm" if round(high) == round(low) else f"{high:.0f}–{low:.0f} mm"
+
+
+class Session(QObject):
+    """The current recipe with undo and redo, the generator, and scans projected so far."""
+
+    recipeChanged = Signal(object, bool)
+    """(recipe, live): `live` while a slider is being dragged."""
+    historyChanged = Signal()
+    modelChanged = Signal(object)
+    projectedChanged = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.generator: Generator | None = None
+        self.projected: list[Projected] = []
+        #: What Mix offers as the second brain before anything has been mixed.
+        self.second = Source("seed", 1)
+        self._recipe = self._committed = Recipe()
+        self._past: list[Recipe] = []
+        self._future: list[Recipe] = []
+        self._last_gesture: tuple[str, float] = ("", 0.0)
+        self._folder: Path | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is shown now."""
+        return self._recipe
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier recipe."""
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone recipe can come back."""
+        return bool(self._future)
+
+    @property
+    def folder(self) -> Path:
+        """Where latents lie until they are saved; it goes away with the session."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="stylegan3d-"))
+        return self._folder
+
+    def set_generator(self, generator: Generator) -> None:
+        """Use another model; recipes with layers or latents of the old one are let go."""
+        self.generator = generator
+        self.projected.clear()
+        self._past.clear()
+        self._future.clear()
+        recipe = self._recipe
+        if recipe.source.kind != "seed":
+            recipe = recipe.replace(source=Source("seed", 0))
+        self._recipe = self._committed = recipe.replace(mix=None, edits=())
+        self.modelChanged.emit(generator)
+        self.projectedChanged.emit()
+        self.historyChanged.emit()
+        self.recipeChanged.emit(self._recipe, False)
+
+    def change(self, recipe: Recipe, *, live: bool = False, gesture: str = "") -> None:
+        """Replace the current recipe.
+
+        Parameters
+        ----------
+        recipe
+            The new one.
+        live
+            In the middle of a drag: shown, but no step of undo.
+        gesture
+            Name of the control; quick changes of the same control are one step of undo.
+        """
+        self._recipe = recipe
+        if not live:
+            self._commit(recipe, gesture)
+        self.recipeChanged.emit(recipe, live)
+
+    def undo(self) -> None:
+        """Go back one step."""
+        self._step(self._past, self._future)
+
+    def redo(self) -> None:
+        """Take back an undo."""
+        self._step(self._future, self._past)
+
+    def add_projected(self, projected: Projected) -> None:
+        """Remember a projection, show it, and offer it as a source."""
+        self.projected.append(projected)
+        self.projectedChanged.emit()
+        self.change(self._recipe.replace(source=projected.source, mix=None, edits=()))
+
+    def find_projected(self, source: Source) -> Projected | None:
+        """The projection behind a source, if it was made in this session."""
+        return next((p for p in self.projected if p.source.sha256 == source.sha256), None)
+
+    def replace_source(self, old: Source, new: Source) -> None:
+        """The latent behind `old` was saved as `new`: point the recipe to the file that stays."""
+        self.projected = [
+            Projected(p.name, new, p.aligned, p.similarity) if p.source == old else p
+            for p in self.projected
+        ]
+        self.projectedChanged.emit()
+        self.change(self._recipe.with_paths(lambda s: new if s == old else s))
+
+    def mix_or_none(self) -> Mix:
+        """The recipe's mix, or one that takes nothing from the second brain yet."""
+        from stylegan3d.recipe import Mix
+
+        count = self.generator.num_layers if self.generator else 1
+        return self._recipe.mix or Mix(self.second, (0.0,) * count)
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """The generator's layers as coarse, middle and fine."""
+        return layer_groups(self.generator) if self.generator else []
+
+    def close(self) -> None:
+        """Delete latents that were not saved."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _commit(self, recipe: Recipe, gesture: str) -> None:
+        now = time.monotonic()
+        name, when = self._last_gesture
+        self._last_gesture = (gesture, now)
+        if recipe == self._committed:
+            return
+        if not (gesture and gesture == name and now - when < SAME_GESTURE_S and self._past):
+            self._past.append(self._committed)
+        self._committed = recipe
+        self._future.clear()
+        self.historyChanged.emit()
+
+    def _step(self, source: list[Recipe], target: list[Recipe]) -> None:
+        if not source:
+            return
+        target.append(self._committed)
+        self._recipe = self._committed = source.pop()
+        self._last_gesture = ("", 0.0)
+        self.historyChanged.emit()
+        self.recipeChanged.emit(self._recipe, False)
+
+
+GROUPS = (
+    ("Coarse", "size and shape of the head and its large parts"),
+    ("Middle", "lobes, ventricles and the large folds"),
+    ("Fine", "thin folds, tissue contrast and texture"),
+)
+
+
+def layer_groups(generator: Generator) -> list[LayerGroup]:
+    """Split the layers by the size in mm of a voxel of the grid that each governs."""
+    field_of_view = np.asarray(generator.shape) * np.asarray(generator.voxel_size)
+    sizes = [float((field_of_view / grid).mean()) for grid in generator.layer_resolutions]
+    levels = sorted(set(sizes), reverse=True)
+    groups = []
+    for (name, meaning), members in zip(GROUPS, np.array_split(levels, 3), strict=True):
+        layers = tuple(i for i, size in enumerate(sizes) if size in members)
+        if layers:
+            groups.append(LayerGroup(name, meaning, layers, tuple(sizes[i] for i in layers)))
+    return groups

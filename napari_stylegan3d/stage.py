@@ -1,0 +1,111 @@
+"""The one napari layer the explorer draws on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils import Colormap
+
+from napari_stylegan3d.display import Upright
+from napari_stylegan3d.views.captions import KEY, Provenance
+
+#: Darker is blue, equal is black, brighter is red.
+DIFFERENCE_COLORS = Colormap(
+    [
+        [0.35, 0.65, 1.0, 1.0],
+        [0.05, 0.2, 0.6, 1.0],
+        [0, 0, 0, 1],
+        [0.6, 0.1, 0.05, 1],
+        [1, 0.6, 0.4, 1],
+    ],
+    name="difference",
+)
+DIFFERENCE_LIMITS = (-0.5, 0.5)
+DISPLAY_LIMITS = (0.0, 1.0)
+LAYER_NAMES = {
+    "generated": "Synthetic brain",
+    "reconstruction": "Reconstruction",
+    "scan": "Real scan",
+    "difference": "Difference",
+}
+
+
+class Stage:
+    """Shows one volume at a time in the viewer, and says on it what it is."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+
+    def show(
+        self,
+        volume: Upright,
+        provenance: Provenance,
+        limits: tuple[float, float] | None = None,
+    ) -> bool:
+        """Show a volume; returns whether it needed a new layer (another grid).
+
+        Parameters
+        ----------
+        volume
+            RAS, axes upright.
+        provenance
+            What it is; stands on every view.
+        limits
+            Intensities shown black and white; by default what suits the kind.
+        """
+        difference = provenance.kind == "difference"
+        limits = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
+        colormap = DIFFERENCE_COLORS if difference else "gray"
+        fresh = not self._fits(volume)
+        if fresh:
+            self.clear()
+            self.layer = Image(
+                volume.data,
+                name=LAYER_NAMES[provenance.kind],
+                contrast_limits=limits,
+                colormap=colormap,
+                interpolation2d="linear",
+                rendering="attenuated_mip",
+                attenuation=0.5,
+                metadata={KEY: provenance},
+                **volume.layer_kwargs(),
+            )
+            self.viewer.layers.append(self.layer)
+            return True
+        # First what it is, then the voxels: a picture must not carry another one's caption.
+        self.layer.metadata = {KEY: provenance}
+        self.layer.name = LAYER_NAMES[provenance.kind]
+        if self.layer.colormap.name != getattr(colormap, "name", colormap):
+            self.layer.colormap = colormap
+        self._set_limits(limits)
+        self.layer.data = volume.data
+        self.layer.visible = True
+        return False
+
+    def clear(self) -> None:
+        """Take the layer off the viewer."""
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self.layer = None
+
+    def _fits(self, volume: Upright) -> bool:
+        layer: Any = self.layer
+        return (
+            layer is not None
+            and layer in self.viewer.layers
+            and layer.data.shape == volume.data.shape
+            and np.allclose(layer.scale, volume.scale)
+            and np.allclose(layer.translate, volume.translate)
+        )
+
+    def _set_limits(self, limits: tuple[float, float]) -> None:
+        layer: Any = self.layer
+        if tuple(layer.contrast_limits) == tuple(limits):
+            return
+        low, high = layer.contrast_limits_range
+        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+        layer.contrast_limits = limits

@@ -1,0 +1,227 @@
+"""Work off the GUI thread: renderings of which only the newest counts, and long jobs.
+
+Both run plain functions in threads of their own, made a little less urgent than the window where
+the system can do that; results come back as Qt signals on the thread of the receiver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+NICENESS = 10
+
+
+def _step_back() -> None:
+    """Let the window go first: on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+class LatestWins(QObject):
+    """Runs `function(request)` for the newest request; those overtaken while waiting never run.
+
+    One request is in flight and at most one waits. Signals arrive on the GUI thread.
+    """
+
+    ready = Signal(object, object)
+    """(request, result) of each request that was run."""
+    failed = Signal(object, object)
+    """(request, exception)."""
+    busyChanged = Signal(bool)
+    _done = Signal(object, object, object)
+
+    def __init__(self, function: Callable[[Any], Any], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._function = function
+        self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=_step_back)
+        self._busy = False
+        self._waiting: tuple[Any] | None = None
+        self._closed = False
+        self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in flight."""
+        return self._busy
+
+    def submit(self, request: Any) -> None:
+        """Run this request next, in place of any that still waits."""
+        if self._closed:
+            return
+        if self._busy:
+            self._waiting = (request,)
+            return
+        self._busy = True
+        self.busyChanged.emit(True)
+        self._executor.submit(self._run, request)
+
+    def shutdown(self) -> None:
+        """Drop what waits; what is in flight ends unheard."""
+        self._closed, self._waiting = True, None
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, request: Any) -> None:
+        try:
+            outcome = (request, self._function(request), None)
+        except Exception as error:
+            outcome = (request, None, error)
+        if not self._closed:
+            self._done.emit(*outcome)
+
+    def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
+        if self._closed:
+            return
+        self._busy = False
+        if self._waiting is not None:
+            (following,), self._waiting = self._waiting, None
+            self.submit(following)
+        else:
+            self.busyChanged.emit(False)
+        if error is not None:
+            self.failed.emit(request, error)
+        else:
+            self.ready.emit(request, result)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long job is; `remaining_s` is None until it can be estimated."""
+
+    done: int
+    total: int
+    text: str
+    elapsed_s: float
+    remaining_s: float | None
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+
+class Cancelled(Exception):
+    """Raised by a job's `report` after the person has asked to stop."""
+
+
+class Report:
+    """What a job's function calls to say how far it is, and to learn that it should stop."""
+
+    def __init__(self, emit: Callable[[Progress], None]) -> None:
+        self._emit = emit
+        self._stop = threading.Event()
+        self._phase, self._phase_start = "", time.monotonic()
+        self._start = self._phase_start
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Step `done` of `total` is over; a new `text` starts a phase with its own clock."""
+        if self._stop.is_set():
+            raise Cancelled
+        now = time.monotonic()
+        if text != self._phase:
+            self._phase, self._phase_start = text, now
+        spent = now - self._phase_start
+        remaining = spent * (total - done) / done if done >= 2 else None
+        self._emit(Progress(done, total, text, now - self._start, remaining))
+
+    def should_stop(self) -> bool:
+        """Whether the person has asked to stop."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ask the job to stop at its next step."""
+        self._stop.set()
+
+
+class LongJob(QObject):
+    """One job at a time that reports progress and can be cancelled.
+
+    `start(function, *args)` calls `function(report, *args)` in a thread.
+    """
+
+    progressed = Signal(object)
+    """Progress"""
+    finished = Signal(object)
+    """What the function returned."""
+    failed = Signal(object)
+    """The exception."""
+    cancelled = Signal()
+    runningChanged = Signal(bool)
+    _progress = Signal(object, object)
+    _done = Signal(object, object, object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=_step_back)
+        self._report: Report | None = None
+        self._progress.connect(self._on_progress, Qt.ConnectionType.QueuedConnection)
+        self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+
+    @property
+    def running(self) -> bool:
+        """Whether a job runs (one that was cancelled counts until it has stopped)."""
+        return self._report is not None
+
+    def start(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function; does nothing while another runs."""
+        if self.running:
+            return
+        report = Report(lambda progress: self._progress.emit(report, progress))
+        self._report = report
+        self.runningChanged.emit(True)
+        self._executor.submit(self._run, report, function, args)
+
+    def cancel(self) -> None:
+        """Ask the job to stop at its next step."""
+        if self._report is not None:
+            self._report.stop()
+
+    def shutdown(self) -> None:
+        """Stop, and let the thread end unheard."""
+        self.cancel()
+        self._report = None
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, report: Report, function: Callable[..., Any], args: tuple) -> None:
+        try:
+            outcome = (report, function(report, *args), None)
+        except Exception as error:
+            outcome = (report, None, error)
+        if self._report is report:
+            self._done.emit(*outcome)
+
+    def _on_progress(self, report: Report, progress: Progress) -> None:
+        if report is self._report and not report.should_stop():
+            self.progressed.emit(progress)
+
+    def _on_done(self, report: Report, result: Any, error: Exception | None) -> None:
+        if report is not self._report:
+            return
+        self._report = None
+        self.runningChanged.emit(False)
+        if isinstance(error, Cancelled) or report.should_stop():
+            self.cancelled.emit()
+        elif error is not None:
+            self.failed.emit(error)
+        else:
+            self.finished.emit(result)
+
+
+def duration_in_words(seconds: float) -> str:
+    """Such as '8 s', '2 min 10 s' or '1 h 5 min'."""
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
