@@ -173,23 +173,22 @@ def sources(recipe: Recipe) -> list[str]:
     return [source.path for source in both if source.path is not None]
 
 
-def dataset_files(folder: Path, generator: Generator) -> dict[Path, bytes]:
-    """The BIDS description of an output folder, name to content; none if there is one already."""
-    path = folder / DATASET_DESCRIPTION
-    if path.exists():
-        return {}
-    content: Mapping[str, Any] = {
+def write_dataset_description(folder: str | Path, generator: Generator) -> None:
+    """Describe an output folder as BIDS asks; a description that is there stays as it is."""
+    path = Path(folder) / DATASET_DESCRIPTION
+    content = {
         "Name": f"Synthetic brains by {PROGRAM}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         **provenance(generator),
     }
-    return {path: to_json(content).encode()}
-
-
-def write_dataset_description(folder: str | Path, generator: Generator) -> None:
-    """Describe an output folder as BIDS asks; a description that is there stays as it is."""
-    volumes.write_together(dataset_files(Path(folder), generator))
+    if path.exists():
+        return
+    try:
+        volumes.atomic_write_text(path, to_json(content))
+    except OutputError:
+        if not path.exists():  # else another run that saves here was quicker
+            raise
 
 
 def _source_stem(source: Source) -> str:

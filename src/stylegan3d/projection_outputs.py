@@ -12,11 +12,11 @@ from stylegan3d.jsontext import to_json
 from stylegan3d.latents import Latent, latent_bytes
 from stylegan3d.outputs import (
     PROGRAM,
-    dataset_files,
     provenance,
     rendered_files,
     scan_stem,
     scan_suffix,
+    write_dataset_description,
 )
 from stylegan3d.recipe import Recipe, Source
 
@@ -103,7 +103,6 @@ def save_projection(
         "files": {what: path.name for what, path in names.items()},
     }
     files = {
-        **dataset_files(Path(out), generator),
         **rendered_files(names["native"], rendered, recipe, generator, scan=scan),
         **rendered_files(names["model_space"], rendered, recipe, generator),
         **_aligned_files(names["aligned"], generator, aligned),
@@ -111,6 +110,7 @@ def save_projection(
         names["report"]: to_json(report).encode(),
     }
     volumes.write_together(files, overwrite=overwrite)
+    write_dataset_description(out, generator)
     return report
 
 

@@ -110,6 +110,9 @@ def _describe_recipe(path: Path) -> dict[str, Any]:
 
 def _lines(result: dict[str, Any]) -> list[str]:
     """`key: value` lines; what is nested follows as indented JSON."""
+    if result.get("scan"):
+        # The packed brain mask says nothing to a reader; --json has it.
+        result = {**result, "scan": {**result["scan"], "brain_mask": "…"}}
     lines = []
     for key, value in result.items():
         if value is None:

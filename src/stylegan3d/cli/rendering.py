@@ -23,7 +23,12 @@ def render_to_files(
     as_json: bool,
 ) -> None:
     """Render each recipe in full quality and save it; whatever can be refused is refused first."""
-    from stylegan3d.outputs import dataset_files, native_scan, rendered_files, volume_name
+    from stylegan3d.outputs import (
+        native_scan,
+        rendered_files,
+        volume_name,
+        write_dataset_description,
+    )
     from stylegan3d.renderer import Renderer
     from stylegan3d.volumes import check_output, sidecar_path, write_together
 
@@ -40,7 +45,8 @@ def render_to_files(
             w = recipe.latent(generator)
             rendered = renderer.render(w, quality="full", noise=recipe.noise)
             files = rendered_files(path, rendered, recipe, generator, scan=scan)
-            write_together({**dataset_files(out, generator), **files}, overwrite=overwrite)
+            write_together(files, overwrite=overwrite)
+            write_dataset_description(out, generator)
             volumes.append(
                 {
                     "path": str(path),

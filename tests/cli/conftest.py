@@ -1,0 +1,63 @@
+"""A model folder with a tiny generator, and the program run in this process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stylegan3d.checkpoints.folder import write_folder
+
+
+@pytest.fixture(scope="session")
+def model(tiny_generator, tmp_path_factory):
+    """Folder of a tiny generator, as `--model` takes it."""
+    G = tiny_generator
+    tensors = {"w_avg": G.w_avg}
+    for part in ("mapping", "synthesis"):
+        state = getattr(G, part).state_dict()
+        tensors |= {f"{part}.{key}": value for key, value in state.items()}
+    card = {**G.card, "space": {"shape": list(G.shape), "affine": G.affine.tolist()}}
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_folder(folder, card, tensors)
+    return folder
+
+
+class Result:
+    """What the program left: exit status, stdout, stderr."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run `stylegan3d` with these words, in this process."""
+    from stylegan3d.cli import main
+
+    def call(*words) -> Result:
+        capsys.readouterr()
+        status = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            status = end.code or 0
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def listing():
+    """Names of the files in a folder, hidden ones too; none if it is missing."""
+
+    def names(folder: Path):
+        return (
+            sorted(str(p.relative_to(folder)) for p in folder.rglob("*")) if folder.exists() else []
+        )
+
+    return names

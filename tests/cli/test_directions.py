@@ -1,0 +1,60 @@
+"""`directions`: the list, a file of them, and edits."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.directions import load_directions
+from stylegan3d.generator import load
+from stylegan3d.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.renderer import Renderer
+
+
+def test_the_list_is_the_generators(run, model):
+    found = load(model).directions
+    result = run("directions", "--model", model, "--json")
+    assert (result.status, result.err) == (0, "")
+    rows = result.json["directions"]
+    assert [row["name"] for row in rows] == list(found.names)
+    np.testing.assert_allclose([r["explained_variance"] for r in rows], found.explained_variance)
+    np.testing.assert_allclose([row["std"] for row in rows], found.std)
+    lines = run("directions", "--model", model).out.splitlines()
+    assert len(lines) == 1 + len(found)
+    assert lines[1].split()[:3] == ["PC", "1", f"{found.explained_variance[0]:.2%}"]
+
+
+def test_directions_found_anew_can_be_kept_and_followed(run, model, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    words = ["--components", "3", "--samples", "300", "--save", file, "--model", model]
+    assert run("directions", *words).status == 0
+    generator = load(model)
+    assert load_directions(file, generator).names == ("PC 1", "PC 2", "PC 3")
+    assert "exists already" in run("directions", *words).err
+
+    edits = ["--edit", f"{file}#PC 2=-1.5@0-1", "--edit", "PC 1=2"]
+    result = run("directions", "--seed", "4", *edits, "--out", tmp_path, "--model", model)
+    path = tmp_path / "seed-0004_desc-edited_T1w.nii.gz"
+    assert (result.status, result.out) == (0, f"{path}\n")
+    edited = (Edit(f"{file}#PC 2", -1.5, (0, 2)), Edit("PC 1", 2.0))
+    recipe = Recipe(Source("seed", 4), Truncation(0.7), edits=edited)
+    expected = Renderer(generator).render(recipe.latent(generator), quality="full").volume
+    np.testing.assert_array_equal(nib.load(path).get_fdata(dtype=np.float32), expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--seed", "1", "--edit", "PC 99=1"], "no direction 'PC 99'"),
+        (["--seed", "1", "--edit", "PC 1"], "is no edit"),
+        (["--seed", "1", "--edit", "PC 1=1@0-99"], "reaches to layer 100"),
+        (["--edit", "PC 1=1"], "--seed or --latent"),
+        (["--seed", "1"], "Say how to edit"),
+        (["--latent", "none.safetensors", "--edit", "PC 1=1"], "none.safetensors does not exist"),
+        (["--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
+    ],
+)
+def test_bad_input_is_refused(run, model, tmp_path, listing, words, says):
+    result = run("directions", *words, "--model", model, "--out", tmp_path / "out")
+    assert result.status == 2
+    assert says in " ".join(result.err.split())
+    assert listing(tmp_path) == []

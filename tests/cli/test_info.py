@@ -1,0 +1,62 @@
+"""`info` recognises what it is given."""
+
+import numpy as np
+
+from stylegan3d.generator import load
+from stylegan3d.latents import Latent, save_latent
+from stylegan3d.recipe import Recipe, Source
+
+
+def test_a_generator(run, model):
+    generator = load(model)
+    for path in (model, model / "model.safetensors", model / "card.json"):
+        told = run("info", path, "--json").json
+        assert (told["type"], told["name"], told["sha256"]) == (
+            "generator",
+            "tiny-0",
+            generator.hash,
+        )
+        assert told["shape"] == list(generator.shape)
+        assert told["axes"] == "RAS"
+    lines = run("info", model).out
+    assert "num layers: " in lines
+    assert "name: tiny-0" in lines
+
+
+def test_a_latent(run, model, tmp_path):
+    generator = load(model)
+    w = np.zeros((generator.num_layers, generator.w_dim))
+    scan = {"path": "sub-01_T1w.nii.gz", "brain_mask": "x" * 5000}
+    sha256 = save_latent(tmp_path / "a.safetensors", Latent.of(generator, w, scan=scan))
+    told = run("info", tmp_path / "a.safetensors", "--json").json
+    assert (told["type"], told["sha256"], told["space"]) == ("latent", sha256, "W+")
+    assert told["model"] == {"name": "tiny-0", "sha256": generator.hash}
+    assert told["scan"]["path"] == "sub-01_T1w.nii.gz"
+    assert "xxx" not in run("info", tmp_path / "a.safetensors").out
+
+
+def test_directions(run, model, tmp_path):
+    file = tmp_path / "d.safetensors"
+    run("directions", "--components", "2", "--samples", "50", "--save", file, "--model", model)
+    told = run("info", file, "--json").json
+    assert (told["type"], told["names"]) == ("directions", ["PC 1", "PC 2"])
+
+
+def test_a_recipe_and_a_saved_volume(run, model, tmp_path):
+    recipe = Recipe(Source("seed", 1))
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    told = run("info", tmp_path / "recipe.json", "--json").json
+    assert told["command"] == recipe.command()
+    run("generate", "--seeds", "1", "--model", model, "--out", tmp_path)
+    saved = tmp_path / "seed-0001_desc-synthetic_T1w.nii.gz"
+    assert run("info", saved, "--json").json == told
+
+
+def test_what_it_does_not_know_is_refused(run, tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    for name in ("a.txt", "a.json", "none.safetensors", "none.nii.gz", "none"):
+        result = run("info", tmp_path / name)
+        assert result.status == 2, name
+        assert len(result.err.splitlines()) == 1
+        assert result.out == ""
