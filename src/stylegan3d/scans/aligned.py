@@ -13,7 +13,7 @@ from ..errors import ScanError
 from ..space import Space
 from .alignment import align_rigid
 from .bias import bias_field
-from .extraction import check_brain_size, extract_brain, looks_extracted, object_mask
+from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
 from .intensity import normalise
 from .native import geometry_of, native_image, pack_mask
 from .resampling import cropped, resample
@@ -103,27 +103,32 @@ def align_scan(
     report(0.0, "Finding the brain")
     mask, steps = find_brain(scan, skull)
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
+    mask = cropped(mask, scan.space, mask)[0]
     if bias_correction:
         report(0.4, "Correcting the bias field")
-        field = bias_field(scan.data, mask, scan.space)
-        spread = 100 * (np.percentile(field[mask], 99) / np.percentile(field[mask], 1) - 1)
-        brain = brain / cropped(field, scan.space, mask)[0]
+        field = bias_field(brain, mask, space)
+        brain = brain / field
+        low, high = np.percentile(field[mask], (1, 99))
+        spread = 100 * (high / low - 1)
         steps.append(f"Bias field corrected with N4 (it varied by {spread:.0f} % over the brain).")
     report(0.6, "Aligning to the model's brain")
     rigid, found = align_rigid(brain, space, target)
     steps.extend(found)
     report(0.9, "Resampling to the model's grid")
-    return _on_grid(scan, target, brain, cropped(mask, scan.space, mask)[0], space, rigid, steps)
+    return _on_grid(scan, target, brain, mask, space, rigid, steps)
 
 
 def find_brain(scan: Scan, skull: str) -> tuple[np.ndarray, list[str]]:
     """Brain mask on the scan's grid, and what was done to get it."""
     if skull not in SKULL_CHOICES:
         raise ScanError(f"skull is {skull!r}; it must be one of {', '.join(SKULL_CHOICES)}.")
-    extracted = skull == "keep" or (skull == "auto" and looks_extracted(scan.data, scan.space))
-    if extracted:
+    mask = None
+    if skull == "auto":
+        mask = extracted_mask(scan.data, scan.space)
+    elif skull == "keep":
         mask = object_mask(scan.data)
         check_brain_size(mask, scan.space)
+    if mask is not None:
         step = "The brain was extracted already; kept as it is."
     else:
         mask = extract_brain(scan.data, scan.space)

@@ -5,8 +5,9 @@ the template (up to 14 degrees were seen). So a *similarity* transform (rotation
 scale) is fitted to the template by correlation, and then only its rotation and the place it gives
 to the brain's centre are kept. The brain keeps its true size.
 
-The fit is Gauss-Newton on the normalised images from 8 mm to 2 mm: some ten iterations a level, no
-random sampling, no threads, hence the same scan gives the same pose every time.
+The fit is Gauss-Newton on the normalised images at 8 mm, then 4 mm: some ten iterations a level, no
+random sampling, no threads, hence the same scan gives the same pose every time. A third level at
+2 mm follows the folds of the one brain more than its pose and brought no better agreement.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from ..space import Space
 from .resampling import isotropic_space, resample
 from .target import Target
 
-LEVELS_MM = (8.0, 4.0, 2.0)
+LEVELS_MM = (8.0, 4.0)
 ITERATIONS = 40
+# A smaller gain of correlation is no longer a better pose.
+ENOUGH = 1e-6
 # Correlation at 4 mm: brains posed by their header reach 0.94 and more, upside-down ones 0.85.
 TRUSTED = 0.90
 SCALE_RANGE = (0.6, 1.6)
@@ -40,8 +43,9 @@ class Similarity:
     place: np.ndarray
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """(n, 3) template points to scan points."""
-        return self.scale * (points - self.center) @ self.rotation.T + self.place
+        """(3, n) template points to scan points."""
+        shift = self.place - self.scale * self.rotation @ self.center
+        return (self.scale * self.rotation) @ points + shift[:, None]
 
     def stepped(self, step: np.ndarray) -> Similarity:
         """Moved by (7,): rotation vector (radians), log scale, translation (mm)."""
@@ -105,7 +109,6 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
             "No orientation of the brain resembles the model's mean brain "
             f"(correlation {quality:.2f}); is this a T1-weighted scan of a whole adult head?"
         )
-    fit, quality = levels[2].fit(fit)
     rigid = fit.rigid(brain_center)
     turn = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
     steps.append(
@@ -139,25 +142,22 @@ class _Level:
     def __init__(self, brain: np.ndarray, space: Space, target: Target, spacing: float) -> None:
         grid = isotropic_space(brain, space, spacing, 3 * spacing)
         self.moving = resample(brain, space, grid)
-        self.inverse = np.linalg.inv(grid.affine)
-        self.slopes = [g / spacing for g in np.gradient(self.moving)]
+        self.origin, self.spacing = grid.affine[:3, 3, None], spacing
+        self.slopes = [slope / spacing for slope in np.gradient(self.moving)]
         fixed_grid = isotropic_space(target.template > 0.02, target.space, spacing, spacing)
         fixed = resample(target.template, target.space, fixed_grid)
         near = ndimage.binary_dilation(fixed > 0.02, iterations=2 if spacing < 8 else 1)
-        if spacing < 4:  # every second voxel, like the fields of one colour of a chessboard
-            near &= np.indices(near.shape).sum(axis=0) % 2 == 0
-        self.points = nib.affines.apply_affine(fixed_grid.affine, np.argwhere(near))
+        self.points = nib.affines.apply_affine(fixed_grid.affine, np.argwhere(near)).T.copy()
         self.fixed = _normalised(fixed[near].astype(np.float64))[0]
 
     def _sample(self, image: np.ndarray, where: np.ndarray) -> np.ndarray:
-        voxels = nib.affines.apply_affine(self.inverse, where).T
+        voxels = (where - self.origin) / self.spacing
         return ndimage.map_coordinates(image, voxels, order=1, output=np.float64)
 
     def score(self, pose: Similarity) -> float:
         """Correlation of the template with the brain in this pose, -1 to 1."""
-        return float(
-            self.fixed @ _normalised(self._sample(self.moving, pose.points(self.points)))[0]
-        )
+        values = self._sample(self.moving, pose.points(self.points))
+        return float((self.fixed * _normalised(values)[0]).sum())
 
     def fit(self, pose: Similarity) -> tuple[Similarity, float]:
         """Climb the correlation from a pose; the pose at the top and its correlation."""
@@ -174,7 +174,7 @@ class _Level:
             else:
                 break
             gain, pose, quality, damping = better - quality, candidate, better, damping / 10
-            if gain < 1e-6:
+            if gain < ENOUGH:
                 break
         return pose, quality
 
@@ -182,23 +182,29 @@ class _Level:
         """J^T J (7, 7) and J^T r (7,) of the residual between the normalised images."""
         where = pose.points(self.points)
         image, length = _normalised(self._sample(self.moving, where))
-        slopes = np.stack([self._sample(g, where) for g in self.slopes], axis=1)  # [n, 3]
-        arm = where - pose.place
-        # d(value)/d(rotation) = slope . (axis x arm) = axis . (arm x slope)
-        jacobian = np.concatenate(
-            [np.cross(arm, slopes), (arm * slopes).sum(axis=1, keepdims=True), slopes], axis=1
-        )
+        slopes = [self._sample(slope, where) for slope in self.slopes]
+        arm = where - pose.place[:, None]
+        jacobian = np.stack(
+            [
+                # d(value)/d(rotation) = slope . (axis x arm) = axis . (arm x slope)
+                arm[1] * slopes[2] - arm[2] * slopes[1],
+                arm[2] * slopes[0] - arm[0] * slopes[2],
+                arm[0] * slopes[1] - arm[1] * slopes[0],
+                arm[0] * slopes[0] + arm[1] * slopes[1] + arm[2] * slopes[2],
+                *slopes,
+            ]
+        )  # [7, n]
         # Normalising takes out the mean and whatever only makes the image brighter.
-        jacobian -= jacobian.mean(axis=0)
-        jacobian -= np.outer(image, image @ jacobian)
+        jacobian -= jacobian.mean(axis=1, keepdims=True)
+        jacobian -= np.outer(jacobian @ image, image)
         jacobian /= length
-        return jacobian.T @ jacobian, jacobian.T @ (self.fixed - image)
+        return jacobian @ jacobian.T, jacobian @ (self.fixed - image)
 
 
 def _normalised(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Values with mean 0 and length 1, and the length they had."""
     centered = values - values.mean()
-    length = float(np.linalg.norm(centered)) or 1.0
+    length = float(np.sqrt((centered * centered).sum())) or 1.0
     return centered / length, length
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
 from ..space import RAS_TO_LPS, Space
+from .resampling import resample
 
 WORKING_MM = 4.0
+FIELD_OF_VIEW_MM = 256.0
 # Few iterations on purpose: this is how the training data was made (a field of 2 to 5 %). Left to
 # converge, N4 goes on to even out grey and white matter themselves.
 ITERATIONS = (10, 10, 10)
@@ -33,14 +36,28 @@ def bias_field(data: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
     Tustison et al., "N4ITK: Improved N3 Bias Correction", IEEE TMI 2010.
     """
     inside = mask & (data > 0)
-    image = to_sitk(np.where(inside, data, np.float32(0)), space)
-    region = to_sitk(inside.astype(np.uint8), space)
-    factors = [max(1, round(WORKING_MM / s)) for s in space.voxel_size]
+    brain = np.where(inside, data, np.float32(0))
+    grid = _working_grid(inside, space)
+    region = resample(inside.astype(np.float32), space, grid) > 0.5
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(list(ITERATIONS))
-    n4.Execute(sitk.Shrink(image, factors), sitk.Shrink(region, factors))
+    image = to_sitk(resample(brain, space, grid), grid)
+    n4.Execute(image, to_sitk(region.astype(np.uint8), grid))
     log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).transpose(2, 1, 0)
-    return np.exp(log_field - log_field[inside].mean(), dtype=np.float32)
+    log_field -= log_field[region].mean()
+    return np.exp(resample(log_field, grid, space))
+
+
+def _working_grid(mask: np.ndarray, space: Space) -> Space:
+    """The usual field of view of a head scan around the brain, whatever the scan's own is.
+
+    N4's spline spans the image it is given: on a smaller one the same settings bend more.
+    """
+    middle = nib.affines.apply_affine(space.affine, np.argwhere(mask).mean(axis=0))
+    count = round(FIELD_OF_VIEW_MM / WORKING_MM)
+    affine = np.diag([WORKING_MM] * 3 + [1.0])
+    affine[:3, 3] = middle - WORKING_MM * (count - 1) / 2
+    return Space((count, count, count), affine)
 
 
 def to_sitk(data: np.ndarray, space: Space) -> sitk.Image:

@@ -21,17 +21,17 @@ EMPTY_SHARE = 0.3
 _one_at_a_time = threading.Lock()
 
 
-def looks_extracted(data: np.ndarray, space: Space) -> bool:
-    """Whether only a brain is left in the scan.
+def extracted_mask(data: np.ndarray, space: Space) -> np.ndarray | None:
+    """The brain mask, bool (I, J, K), if only a brain is left in the scan, else None.
 
-    Three signs must agree: much of the field of view holds one and the same value, what is left
-    is one piece, and that piece has the volume of a brain (a head, even defaced, has more).
+    Two signs must agree: much of the field of view holds one and the same value, and the largest
+    piece of what is left has the volume of a brain (a head, even defaced, has more).
     """
     mask = object_mask(data)
     if 1 - mask.mean() < EMPTY_SHARE:
-        return False
+        return None
     litres = mask.sum() * voxel_litres(space)
-    return BRAIN_LITRES[0] < litres < BRAIN_LITRES[1]
+    return mask if BRAIN_LITRES[0] < litres < BRAIN_LITRES[1] else None
 
 
 def object_mask(data: np.ndarray) -> np.ndarray:
