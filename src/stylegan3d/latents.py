@@ -120,9 +120,8 @@ class Latent:
                 f"{generator.name} ({generator.hash[:8]}) is loaded: load its own model, or make "
                 "the latent again with this one."
             )
-        expected = {"Z": (generator.z_dim,)}.get(
-            self.space, (generator.num_layers, generator.w_dim)
-        )
+        rows = (generator.num_layers, generator.w_dim)
+        expected = (generator.z_dim,) if self.space == "Z" else rows
         if self.w.shape != expected:
             raise LatentError(
                 f"{called} has the shape {self.w.shape}, but {generator.name} needs {expected} "

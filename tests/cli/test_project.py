@@ -1,0 +1,164 @@
+"""`project` from a scan in an odd orientation to files in its own space and back to a recipe."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.checkpoints.folder import TEMPLATE
+from stylegan3d.generator import load
+from stylegan3d.latents import load_latent
+
+CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
+PREFIX = "sub-01"
+FILES = [
+    "dataset_description.json",
+    f"{PREFIX}_desc-projected_T1w.json",
+    f"{PREFIX}_desc-projected_T1w.nii.gz",
+    f"{PREFIX}_desc-projected_latent.safetensors",
+    f"{PREFIX}_desc-projected_report.json",
+    f"{PREFIX}_space-model_desc-aligned_T1w.json",
+    f"{PREFIX}_space-model_desc-aligned_T1w.nii.gz",
+    f"{PREFIX}_space-model_desc-projected_T1w.json",
+    f"{PREFIX}_space-model_desc-projected_T1w.nii.gz",
+]
+
+
+def phantom(points_mm):
+    """Intensity of an ellipsoid of a brain's size, with a larger ventricle on its right."""
+    x, y, z = np.moveaxis(points_mm - CENTER_MM, -1, 0)
+    inside = (x / 66) ** 2 + (y / 86) ** 2 + (z / 64) ** 2 < 1
+    value = 0.7 + 0.1 * np.cos(y / 10) + 0.1 * np.sin(z / 12)
+    for place, width in ((-16, 8), (20, 18)):
+        hole = ((x - place) / width) ** 2 + ((y - 10) / 30) ** 2 + ((z - 8) / 20) ** 2 < 1
+        value = np.where(hole, 0.15, value)
+    return np.where(inside, value, 0).astype(np.float32)
+
+
+def on_grid(shape, affine):
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    return phantom(nib.affines.apply_affine(affine, index))
+
+
+@pytest.fixture(scope="module")
+def brain_model(model, tmp_path_factory):
+    """The tiny generator with the phantom for its mean brain."""
+    generator = load(model)
+    folder = tmp_path_factory.mktemp("models") / "phantom"
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    data = on_grid(generator.shape, generator.affine)
+    nib.save(nib.Nifti1Image(data, generator.affine), folder / TEMPLATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """The phantom as a 5 mm scan, stored posterior-superior-left, oblique, in units of hundreds."""
+    world = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.05, 0.04, -0.06), [12, -20, 7])
+    grid = np.diag([5.0, 5.0, 5.0, 1.0])
+    shape = (34, 48, 40)
+    data = 400 * on_grid(shape, grid)
+    image = nib.Nifti1Image(data, world @ grid)
+    to_psl = nib.orientations.ornt_transform(
+        nib.io_orientation(image.affine), nib.orientations.axcodes2ornt("PSL")
+    )
+    path = tmp_path_factory.mktemp("scans") / f"{PREFIX}_T1w.nii.gz"
+    nib.save(image.as_reoriented(to_psl), path)
+    return path
+
+
+def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, listing):
+    words = ["--steps", "4", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
+    result = run("project", scan, *words, "--json")
+    assert result.status == 0, result.err
+    assert listing(tmp_path) == FILES
+
+    generator, original = load(brain_model), nib.load(scan)
+    native = nib.load(tmp_path / FILES[2])
+    assert native.shape == original.shape
+    np.testing.assert_allclose(native.affine, original.affine, atol=1e-5)
+    assert nib.aff2axcodes(native.affine) == ("P", "S", "L")
+    assert native.header["descrip"].item().startswith(b"SYNTHETIC")
+    for name in (FILES[6], FILES[8]):
+        image = nib.load(tmp_path / name)
+        assert image.shape == generator.shape
+        np.testing.assert_allclose(image.affine, generator.affine, atol=1e-5)
+    assert json.loads((tmp_path / FILES[5]).read_text())["SyntheticImage"] is False
+
+    report = json.loads((tmp_path / FILES[4]).read_text())
+    assert set(report["similarity"]) == {"psnr", "ssim", "ncc", "mae"}
+    assert report["alignment"]["correlation_with_mean_brain"] > 0.9
+    assert set(report["seconds"]) == {"open", "align", "project"}
+    assert report["scan"]["axes"] == "PSL"
+    assert len(report["history"]) > 0
+    told = result.json
+    assert told["files"]["latent"] == str(tmp_path / FILES[3])
+    assert told["similarity"] == report["similarity"]
+
+    # The aligned scan must be the phantom as the model's space has it, left and right included.
+    aligned = nib.load(tmp_path / FILES[6]).get_fdata()
+    expected = on_grid(generator.shape, generator.affine)
+    assert np.corrcoef(aligned.ravel(), expected.ravel())[0, 1] > 0.95
+    asymmetry = [(image - image[::-1]).ravel() for image in (aligned, expected)]
+    assert np.corrcoef(*asymmetry)[0, 1] > 0.5  # -0.7 if left and right were exchanged
+
+
+def test_the_latent_makes_the_same_files_again(run, brain_model, scan, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    options = ["--model", brain_model]
+    words = ["--steps", "2", "--skull", "keep", "--space", "w", *options, "--out", first]
+    assert run("project", scan, *words).status == 0
+    latent = load_latent(first / FILES[3], load(brain_model))
+    assert latent.space == "W"
+    assert latent.scan["path"] == scan.name
+    for sidecar, volume, native in ((FILES[1], FILES[2], True), (FILES[7], FILES[8], False)):
+        words = ["--recipe", first / sidecar, "--out", again, *options]
+        result = run("generate", *words, *(["--native"] if native else []))
+        assert result.status == 0, result.err
+        assert (again / volume).read_bytes() == (first / volume).read_bytes()
+
+    mixed = ["mix", "--a", first / FILES[3], "--b", "3", "--native", "--out", again, *options]
+    assert run(*mixed).status == 0
+    image = nib.load(again / f"{PREFIX}_with-seed0003_desc-mixed_T1w.nii.gz")
+    np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=1e-5)
+
+
+def test_taken_names_are_refused_before_the_work(
+    run, brain_model, scan, tmp_path, listing, monkeypatch
+):
+    (tmp_path / FILES[5]).write_text("precious")
+    monkeypatch.setattr("stylegan3d.generator.load", lambda *_: pytest.fail("work was begun"))
+    result = run("project", scan, "--model", brain_model, "--out", tmp_path)
+    assert result.status == 2
+    assert "exists already" in result.err
+    assert listing(tmp_path) == [FILES[5]]
+
+
+def bad_scans(folder):
+    affine = np.eye(4)
+    text = folder / "text.nii.gz"
+    text.write_text("no image")
+    flat = folder / "flat.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.RandomState(0).rand(30, 40), affine), flat)
+    series = folder / "series.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.RandomState(0).rand(30, 40, 20, 5), affine), series)
+    constant = folder / "constant.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((30, 40, 20), np.float32), affine), constant)
+    broken = folder / "broken.nii.gz"
+    broken.write_bytes(constant.read_bytes()[:200])
+    holes = folder / "holes.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((30, 40, 20), np.nan, np.float32), affine), holes)
+    return [text, flat, series, constant, broken, holes, folder / "missing.nii.gz"]
+
+
+def test_bad_scans_are_one_sentence_status_2_and_no_file(run, brain_model, tmp_path, listing):
+    out = tmp_path / "out"
+    for scan in bad_scans(tmp_path):
+        result = run("project", scan, "--model", brain_model, "--out", out)
+        assert result.status == 2, scan.name
+        assert len(result.err.splitlines()) == 1, result.err
+        assert scan.name in result.err
+        assert (result.out, listing(out)) == ("", [])
