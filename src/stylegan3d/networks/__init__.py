@@ -1,0 +1,1 @@
+"""The networks: StyleGAN2 in three dimensions, in plain PyTorch."""

@@ -1,0 +1,145 @@
+"""Our own format: a folder with tensors in safetensors and everything else in a JSON card.
+
+Nothing in it executes when it is loaded. `card.json` names the architecture, the space, the
+intensity contract, the training data, the licence and the SHA-256 of every other file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stylegan3d.errors import ModelError, OutputError
+
+FORMAT = "stylegan3d"
+FORMAT_VERSION = 1
+MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
+TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a model folder holds, read and checked but not yet built into networks."""
+
+    folder: Path
+    card: dict[str, Any]
+    tensors: dict[str, Tensor]
+    encoder: dict[str, Tensor] | None
+    hash: str
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_folder(path: Path) -> ModelFiles:
+    """Read a model folder (or the `model.safetensors` or `card.json` inside one).
+
+    Raises
+    ------
+    ModelError
+        If it is no such folder, was written by a newer version, or a file was changed.
+    """
+    folder = path.parent if path.name in (MODEL, CARD) else path
+    card = _read_card(folder)
+    model = folder / MODEL
+    digest = sha256_of(model) if model.is_file() else ""
+    expected = card.get("files", {}).get(MODEL)
+    if not digest:
+        raise ModelError(
+            f"The model folder '{folder}' has no {MODEL}; copy the whole folder again."
+        )
+    if expected and digest != expected:
+        raise ModelError(
+            f"'{model}' is not the file its card describes (it was changed or copied "
+            "incompletely); copy the whole model folder again."
+        )
+    encoder = _read_tensors(folder / ENCODER) if (folder / ENCODER).is_file() else None
+    return ModelFiles(folder, card, _read_tensors(model), encoder, digest)
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"'{folder}' is not a generator: it has no {CARD}; choose a model folder such as "
+            "weights/brain-t1-2mm."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The card of the model '{folder}' cannot be read ({type(error).__name__}); "
+            "copy the model folder again."
+        ) from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"'{folder / CARD}' does not describe a generator of this program.")
+    if card.get("format_version", 0) > FORMAT_VERSION:
+        raise ModelError(
+            f"The model '{folder.name}' was written by a newer version; update this program."
+        )
+    return card
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(
+            f"'{path}' is damaged ({str(error).splitlines()[0]}); copy the model folder again."
+        ) from error
+
+
+def write_folder(
+    folder: Path,
+    card: dict[str, Any],
+    tensors: dict[str, Tensor],
+    encoder: dict[str, Tensor] | None = None,
+    extra_files: dict[str, Path] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a model folder; the card comes last, so that an interrupted write is no model.
+
+    Parameters
+    ----------
+    extra_files : name in the folder -> an existing file to copy (template, directions, README).
+    """
+    if (folder / CARD).exists() and not overwrite:
+        raise OutputError(f"The folder '{folder}' already holds a model; choose another one.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    files = {}
+    for name, state in ((MODEL, tensors), (ENCODER, encoder)):
+        if state is not None:
+            state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+            _replace(folder / name, lambda p, state=state: save_file(state, p))
+            files[name] = sha256_of(folder / name)
+    for name, source in (extra_files or {}).items():
+        data = Path(source).read_bytes()
+        _replace(folder / name, lambda p, data=data: Path(p).write_bytes(data))
+        files[name] = sha256_of(folder / name)
+    whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
+    text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    _replace(folder / CARD, lambda p: Path(p).write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside `path`, then rename onto it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,372 @@
+"""`Generator`: the one thing callers hold.
+
+It joins the mapping and synthesis networks with what a picture needs to be trusted: where its
+voxels lie, what its intensities mean, what it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read_folder
+from stylegan3d.directions import Directions, load_directions, pca_directions
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig, Grid
+from stylegan3d.networks.discriminator import Discriminator
+from stylegan3d.networks.encoder import Encoder
+from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
+from stylegan3d.space import Space
+
+BUNDLED = "brain-t1-2mm"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Generator:
+    """A trained 3D StyleGAN.
+
+    Attributes
+    ----------
+    space : the grid of a synthesised volume; `shape`, `affine`, `voxel_size` are its parts.
+    w_avg : [w_dim] mean of w, towards which truncation pulls.
+    card : the model's card: name, training data, licence, intended use, measured quality.
+    hash : SHA-256 of the weights; latent files and recipes name it.
+    dtype : precision of the feature maps during synthesis (images are always float32).
+    encoder : volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
+    """
+
+    network_range = (-1.0, 1.0)
+
+    def __init__(
+        self,
+        mapping: MappingNetwork,
+        synthesis: SynthesisNetwork,
+        w_avg: Tensor,
+        space: Space,
+        *,
+        card: dict[str, Any] | None = None,
+        hash: str = "",
+        discriminator: Discriminator | None = None,
+        encoder: Encoder | None = None,
+        folder: Path | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.config: GeneratorConfig = synthesis.config
+        if tuple(space.shape) != self.config.image_grids[-1]:
+            raise ModelError(
+                f"The model's card says its volumes have {space.shape} voxels, but its network "
+                f"makes {self.config.image_grids[-1]}; the card is wrong."
+            )
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.mapping = mapping.to(self.device).eval().requires_grad_(False)
+        self.synthesis = synthesis.to(self.device).eval().requires_grad_(False)
+        self.discriminator = discriminator and discriminator.to(self.device).eval()
+        self.encoder = encoder and encoder.to(self.device).eval().requires_grad_(False)
+        self.w_avg = w_avg.to(self.device, torch.float32)
+        self.space = space
+        self.card = card or {}
+        self.hash = hash
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"<Generator {self.name} {size} on {self.device}, {str(self.dtype)[6:]}>"
+
+    @property
+    def name(self) -> str:
+        """The model's name from its card."""
+        return str(self.card.get("name", "unnamed"))
+
+    @property
+    def z_dim(self) -> int:
+        """Size of the input latent."""
+        return self.config.z_dim
+
+    @property
+    def w_dim(self) -> int:
+        """Size of one row of the intermediate latent."""
+        return self.config.w_dim
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of w."""
+        return self.config.num_layers
+
+    @property
+    def shape(self) -> Grid:
+        """Voxels of a synthesised volume."""
+        return self.space.shape
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) voxel indices -> RAS+ millimetres."""
+        return self.space.affine
+
+    @property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Millimetres."""
+        return self.space.voxel_size
+
+    @property
+    def levels(self) -> list[Grid]:
+        """Grids at which an image can be had, coarse to fine; index them with `level`."""
+        return self.config.image_grids
+
+    @property
+    def layer_resolutions(self) -> list[Grid]:
+        """The grid that each row of w governs."""
+        return self.config.layer_grids
+
+    @torch.no_grad()
+    def map(
+        self,
+        z: Tensor,
+        label: Tensor | None = None,
+        truncation: float = 1.0,
+        truncation_layers: int | None = None,
+    ) -> Tensor:
+        """Latent z to intermediate latent w.
+
+        Parameters
+        ----------
+        z : [N, z_dim]
+        truncation : psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes
+            nothing, 0 gives the average brain.
+        truncation_layers : truncate the first so many rows only; None for all.
+
+        Returns
+        -------
+        [N, num_layers, w_dim]
+        """
+        if z.ndim != 2 or z.shape[1] != self.z_dim:
+            raise ModelError(
+                f"The latent z has shape {tuple(z.shape)}, but this generator takes (n, "
+                f"{self.z_dim})."
+            )
+        w = self.mapping(z.to(self.device, torch.float32), label)
+        rows = w[:, None].expand(-1, self.num_layers, -1).clone()
+        cutoff = self.num_layers if truncation_layers is None else truncation_layers
+        if truncation != 1.0:
+            rows[:, :cutoff] = self.w_avg + truncation * (rows[:, :cutoff] - self.w_avg)
+        return rows
+
+    def synthesize(self, w: Tensor, noise: Noise = "fixed", level: int = -1) -> Tensor:
+        """Intermediate latent to volume; differentiable in w.
+
+        Parameters
+        ----------
+        w : [N, num_layers, w_dim]
+        noise : "fixed" (the maps stored with the model), "none", or a seed.
+        level : which of `levels`; -1 is full resolution.
+
+        Returns
+        -------
+        [N, C, X, Y, Z] float32, about in [-1, 1].
+        """
+        if w.ndim != 3 or tuple(w.shape[1:]) != (self.num_layers, self.w_dim):
+            raise ModelError(
+                f"The latent w has shape {tuple(w.shape)}, but this generator takes (n, "
+                f"{self.num_layers}, {self.w_dim})."
+            )
+        return self.synthesis(w.to(self.device, torch.float32), noise, level, self.dtype)
+
+    def score(self, volume: Tensor, label: Tensor | None = None) -> Tensor:
+        """Discriminator's logits [N] for volumes [N, C, X, Y, Z] in [-1, 1]; high means real."""
+        if self.discriminator is None:
+            raise ModelError(
+                f"The model '{self.name}' was saved without its discriminator, so it cannot "
+                "score volumes."
+            )
+        return self.discriminator(volume.to(self.device, torch.float32), label)
+
+    @cached_property
+    def template(self) -> np.ndarray:
+        """(X, Y, Z) float32 in [0, 1]: the mean training brain, or else the average synthesis."""
+        if self.folder is not None and (self.folder / TEMPLATE).is_file():
+            import nibabel as nib
+
+            image = nib.load(self.folder / TEMPLATE)
+            return np.asarray(image.dataobj, dtype=np.float32)
+        w = self.w_avg.expand(1, self.num_layers, -1)
+        with torch.no_grad():
+            return to_display(self.synthesize(w, noise="none"))[0]
+
+    @cached_property
+    def directions(self) -> Directions:
+        """Edit directions shipped with the model, or the principal components of w."""
+        if self.folder is not None and (self.folder / DIRECTIONS).is_file():
+            return load_directions(self.folder / DIRECTIONS, self)
+        return pca_directions(self)
+
+
+def to_display(volume: Tensor) -> np.ndarray:
+    """[N, 1, X, Y, Z] in [-1, 1] -> (N, X, Y, Z) float32 where 0 is outside and 1 is bright.
+
+    Values are clipped to [0, 1.5]: a brain has no negative intensity, and one beyond one and a
+    half times the 99.5th percentile is an artefact.
+    """
+    data = (volume.detach().float().cpu()[:, 0] + 1) / 2
+    return data.clamp_(0, 1.5).numpy()
+
+
+def bundled_model_path(name: str = BUNDLED) -> Path:
+    """Folder of a generator that ships with the package."""
+    installed = Path(str(resources.files("stylegan3d"))) / "weights" / name
+    if installed.is_dir():
+        return installed
+    # An editable install: the weights lie beside src/ in the checkout.
+    return Path(__file__).resolve().parents[2] / "weights" / name
+
+
+def load(path: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Generator:
+    """Open a trained generator.
+
+    Parameters
+    ----------
+    path : a model folder; None opens the brain generator that ships with the package.
+    device : "auto", "cpu", "cuda", "cuda:1", "mps". Auto takes a GPU where there is one.
+    dtype : "auto", "float32", "bfloat16", "float16": precision of the feature maps. Auto is
+        float32: what is saved or measured must be exact. The renderer chooses for itself what
+        it shows.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or it is damaged, or the device does not exist.
+    """
+    folder = bundled_model_path() if path is None else Path(path).expanduser()
+    if not folder.exists():
+        raise ModelError(f"There is no generator at '{folder}'; check the path.")
+    files = read_folder(folder)
+    return _build(files, choose_device(device), choose_dtype(dtype))
+
+
+def choose_device(name: str) -> torch.device:
+    """A torch device from its name, "auto" for the best one there is."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"The device '{name}' is not available on this machine; use --device cpu."
+        ) from error
+    return device
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """A torch precision from its name; "auto" is float32."""
+    if name == "auto":
+        return torch.float32
+    if name not in DTYPES:
+        raise ModelError(f"The precision '{name}' is unknown; choose one of {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def _build(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Generator:
+    card = files.card
+    try:
+        config = GeneratorConfig.from_dict(card["architecture"]["generator"])
+        space = Space(tuple(card["space"]["shape"]), np.asarray(card["space"]["affine"], float))
+        judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
+        mapping, synthesis = MappingNetwork(config), SynthesisNetwork(config)
+        discriminator = Discriminator(DiscriminatorConfig.from_dict(judge)) if judge else None
+        encoder = Encoder(EncoderConfig.from_dict(encode)) if encode and files.encoder else None
+        tensors = {k: v.float() for k, v in files.tensors.items()}
+        _fill(mapping, tensors, "mapping.")
+        _fill(synthesis, tensors, "synthesis.")
+        if discriminator is not None:
+            _fill(discriminator, tensors, "discriminator.")
+        if encoder is not None and files.encoder is not None:
+            _fill(encoder, {k: v.float() for k, v in files.encoder.items()}, "")
+        w_avg = tensors["w_avg"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"The model '{files.folder.name}' is incomplete or its card does not fit its weights "
+            f"({str(error).splitlines()[0][:120]}); copy the model folder again."
+        ) from error
+    return Generator(
+        mapping,
+        synthesis,
+        w_avg,
+        space,
+        card=card,
+        hash=files.hash,
+        discriminator=discriminator,
+        encoder=encoder,
+        folder=files.folder,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    module.load_state_dict(state, strict=True)
+
+
+def seed_latents(
+    generator: Generator,
+    seeds: Sequence[int],
+    truncation: float = 1.0,
+    truncation_layers: int | None = None,
+) -> Tensor:
+    """w of numbered random brains, [len(seeds), num_layers, w_dim].
+
+    z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed means the same latent in
+    every StyleGAN program.
+    """
+    z = np.concatenate([np.random.RandomState(s).randn(1, generator.z_dim) for s in seeds])
+    return generator.map(torch.from_numpy(z).float(), None, truncation, truncation_layers)
+
+
+def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) -> Tensor:
+    """Style mixing: row by row from `w_a` (strength 0) to `w_b` (strength 1), linearly.
+
+    Parameters
+    ----------
+    w_a, w_b : [..., num_layers, w_dim]
+    strength : one number, or one per layer.
+    """
+    s = torch.as_tensor(strength, dtype=w_a.dtype, device=w_a.device)
+    if s.ndim == 1:
+        if s.shape[0] != w_a.shape[-2]:
+            raise ModelError(
+                f"There are {s.shape[0]} mixing strengths for {w_a.shape[-2]} layers; give one "
+                "for each layer, or a single one."
+            )
+        s = s[:, None]
+    return torch.lerp(w_a, w_b.to(w_a), s.expand_as(w_a))
+
+
+def tiny_generator(seed: int = 0, **config: Any) -> Generator:
+    """A small untrained generator with real networks, for tests and benchmarks.
+
+    Its volumes have 20 x 28 x 24 voxels of 8 mm, the field of view of the bundled one.
+    """
+    settings = {"channels": (12, 8), "z_dim": 16, "w_dim": 16, "head": "haar", **config}
+    shape = GeneratorConfig(**settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mapping, synthesis = MappingNetwork(shape), SynthesisNetwork(shape)
+        for level in synthesis.levels:
+            for layer in level.layers:
+                torch.nn.init.constant_(layer.noise_strength, 0.1)
+        w_avg = mapping(torch.randn(512, shape.z_dim)).mean(dim=0).detach()
+    grid = shape.image_grids[-1]
+    full = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0]))
+    card = {"name": f"tiny-{seed}", "architecture": {"generator": shape.to_dict()}}
+    return Generator(mapping, synthesis, w_avg, full.resized(grid), card=card, hash=f"tiny{seed}")

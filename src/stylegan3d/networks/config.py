@@ -1,0 +1,173 @@
+"""The shape of the networks, as plain data that travels inside a model's card."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from stylegan3d.errors import ModelError
+
+Wiring = Literal["orig", "skip", "resnet"]
+Head = Literal["image", "haar"]
+BaseInput = Literal["const", "dense"]
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything needed to build a generator's networks.
+
+    Attributes
+    ----------
+    base : grid of the constant input, such as (5, 7, 6); every level doubles it.
+    channels : feature channels of each level, coarse to fine; their number is the number of levels.
+    z_dim, w_dim : sizes of the input latent and of the intermediate latent.
+    wiring : `orig` (image from the last level), `skip` (an image at every level, summed) or
+        `resnet` (residual levels), as in Karras et al. 2020 (arXiv 1912.04958), Fig. 7.
+    base_input : `const`, the learned constant of StyleGAN, or `dense`: to it is added a dense layer
+        of the first row of w. Where anatomy varies by moving borders rather than by changing
+        textures, that teaches a generator from few volumes much faster.
+    head : `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
+    image_const : whether a learned constant image is added to the output. Started at the mean of
+        the training data it leaves the network only the differences between people to learn.
+    mapping_layers, mapping_lr_multiplier : the mapping network.
+    label_dim : size of the label vector; 0 for an unconditional generator.
+    resample_kernel : taps of the separable low-pass filter used when resampling.
+    """
+
+    base: Grid = (5, 7, 6)
+    channels: tuple[int, ...] = (128, 128, 80, 40)
+    z_dim: int = 128
+    w_dim: int = 128
+    image_channels: int = 1
+    wiring: Wiring = "skip"
+    base_input: BaseInput = "const"
+    head: Head = "image"
+    image_const: bool = False
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    label_dim: int = 0
+    resample_kernel: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+
+    def __post_init__(self) -> None:
+        choices = {
+            "wiring": ("orig", "skip", "resnet"),
+            "base_input": ("const", "dense"),
+            "head": ("image", "haar"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ModelError(
+                    f"The architecture's {name} '{getattr(self, name)}' is unknown; "
+                    f"choose one of {', '.join(known)}."
+                )
+        sizes = (*self.base, *self.channels, self.z_dim, self.w_dim, self.image_channels)
+        if len(self.base) != 3 or not self.channels or min(sizes) < 1 or self.mapping_layers < 1:
+            raise ModelError(
+                "The architecture in the model's card is incomplete: it needs a base grid of three "
+                "sizes, at least one level of channels and positive latent sizes."
+            )
+
+    @property
+    def num_levels(self) -> int:
+        """Number of feature levels, the base grid included."""
+        return len(self.channels)
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of w: one per convolution, and one for the last ToRGB."""
+        return 2 * self.num_levels
+
+    def grid(self, level: int) -> Grid:
+        """Feature grid of `level` (0 is the base)."""
+        a, b, c = (n * 2**level for n in self.base)
+        return a, b, c
+
+    @property
+    def image_grids(self) -> list[Grid]:
+        """Grids at which an image can be had, coarse to fine; the last is the full image."""
+        levels = [self.grid(i) for i in range(self.num_levels)]
+        if self.head == "haar":
+            levels.append(self.grid(self.num_levels))
+        if self.wiring == "skip":
+            return levels
+        return levels[-2:] if self.head == "haar" else levels[-1:]
+
+    @property
+    def layer_grids(self) -> list[Grid]:
+        """The grid that each row of w governs."""
+        first = [self.grid(0)]
+        middle = [self.grid(i) for i in range(1, self.num_levels) for _ in range(2)]
+        return [*first, *middle, self.image_grids[-1]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GeneratorConfig:
+        """Inverse of `to_dict`; unknown fields are refused, for they would change the network."""
+        return cls(**known_fields(cls, data))
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Shape of a discriminator: the mirror image of a generator's levels, fine to coarse inside."""
+
+    base: Grid = (5, 7, 6)
+    channels: tuple[int, ...] = (128, 96, 64, 32)
+    image_channels: int = 1
+    wiring: Wiring = "resnet"
+    head: Head = "image"
+    label_dim: int = 0
+    mbstd_group: int = 4
+    mbstd_channels: int = 1
+    resample_kernel: tuple[float, ...] = field(default=(1.0, 3.0, 3.0, 1.0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DiscriminatorConfig:
+        """Inverse of `to_dict`."""
+        return cls(**known_fields(cls, data))
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Shape of an encoder: volume -> w (one row per layer)."""
+
+    base: Grid = (5, 7, 6)
+    channels: tuple[int, ...] = (128, 128, 96, 48)
+    w_dim: int = 128
+    num_layers: int = 8
+    image_channels: int = 1
+    head: Head = "haar"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EncoderConfig:
+        """Inverse of `to_dict`."""
+        return cls(**known_fields(cls, data))
+
+
+def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for the dataclass `cls`; lists become tuples, strangers are refused.
+
+    Raises
+    ------
+    ModelError
+        If `data` has a field that `cls` does not know.
+    """
+    names = {f.name for f in fields(cls)}
+    strangers = sorted(set(data) - names)
+    if strangers:
+        raise ModelError(
+            f"The model's card has the unknown architecture setting '{strangers[0]}'; "
+            "it was written by a newer version, so update this program to open it."
+        )
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}

@@ -1,0 +1,105 @@
+"""Discriminator: volume -> realness score."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from stylegan3d.networks.config import DiscriminatorConfig
+from stylegan3d.networks.layers import Conv3d, Dense
+from stylegan3d.networks.resampling import CHANNELS_LAST, downsample_image, haar
+
+
+def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:
+    """Append the spread of each feature over a group of samples (arXiv 1710.10196, section 3).
+
+    Parameters
+    ----------
+    x : [N, C, X, Y, Z]; N must be a multiple of min(group, N).
+
+    Returns
+    -------
+    [N, C + channels, X, Y, Z]
+    """
+    n, c, *grid = x.shape
+    g = min(group, n)
+    y = x.float().reshape(g, n // g, channels, c // channels, *grid)
+    y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt()  # [N/g, f, C/f, X, Y, Z]
+    y = y.mean(dim=(2, 3, 4, 5))  # [N/g, f]
+    y = y.repeat(g, 1)[:, :, None, None, None].expand(n, channels, *grid)
+    return torch.cat([x, y.to(x.dtype)], dim=1)
+
+
+class DiscriminatorLevel(nn.Module):
+    """Plain convolution, then a downsampling one; residual in the `resnet` wiring."""
+
+    def __init__(self, config: DiscriminatorConfig, index: int) -> None:
+        super().__init__()
+        fine, coarse = config.channels[index], config.channels[index - 1]
+        self.conv0 = Conv3d(fine, fine, 3)
+        self.conv1 = Conv3d(fine, coarse, 3, down=True, kernel=config.resample_kernel)
+        self.shortcut: Conv3d | None = None
+        if config.wiring == "resnet":
+            self.shortcut = Conv3d(
+                fine,
+                coarse,
+                1,
+                down=True,
+                bias=False,
+                activate=False,
+                kernel=config.resample_kernel,
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, fine, 2X, 2Y, 2Z] -> [N, coarse, X, Y, Z]"""
+        y = self.conv1(self.conv0(x))
+        return y if self.shortcut is None else (y + self.shortcut(x)) / math.sqrt(2)
+
+
+class Discriminator(nn.Module):
+    """Karras et al. 2020 in three dimensions; with a Haar head it reads the eight bands."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        last = len(config.channels) - 1
+        image = config.image_channels * (8 if config.head == "haar" else 1)
+        inputs = range(last + 1) if config.wiring == "skip" else (last,)
+        self.from_image = nn.ModuleDict(
+            {str(i): Conv3d(image, config.channels[i], 1) for i in inputs}
+        )
+        self.levels = nn.ModuleDict(
+            {str(i): DiscriminatorLevel(config, i) for i in range(last, 0, -1)}
+        )
+        width = config.channels[0]
+        self.conv = Conv3d(width + config.mbstd_channels, width, 3)
+        self.dense = Dense(width * math.prod(config.base), width, activate=True)
+        self.output = Dense(width, max(config.label_dim, 1))
+
+    def forward(
+        self, image: Tensor, label: Tensor | None = None, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """image [N, C, X, Y, Z] in [-1, 1], label [N, label_dim] -> logits [N], high = real."""
+        config = self.config
+        x: Tensor | None = None
+        pyramid = haar(image) if config.head == "haar" else image
+        for i in range(len(config.channels) - 1, -1, -1):
+            if str(i) in self.from_image:
+                feature = pyramid.to(dtype).contiguous(memory_format=CHANNELS_LAST)
+                feature = self.from_image[str(i)](feature)
+                x = feature if x is None else x + feature
+            if i:
+                assert x is not None
+                x = self.levels[str(i)](x)
+                if config.wiring == "skip":
+                    pyramid = downsample_image(pyramid, config.resample_kernel)
+        assert x is not None
+        x = minibatch_stddev(x, config.mbstd_group, config.mbstd_channels)
+        x = self.conv(x).float().flatten(1)
+        score = self.output(self.dense(x))  # [N, label_dim or 1]
+        if config.label_dim:
+            assert label is not None, "a conditional discriminator needs a label"
+            score = score * label
+        return score.sum(dim=1)

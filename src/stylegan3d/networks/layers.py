@@ -1,0 +1,155 @@
+"""The building blocks: equalised dense and convolution layers, modulated convolution.
+
+Weights are stored with unit variance and scaled at run time by 1 / sqrt(fan in), which equalises
+the effective learning rate of all layers (Karras et al. 2018, arXiv 1710.10196, section 4.1).
+Modulated convolution is that of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958, eq. 1-3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.networks.resampling import CHANNELS_LAST, fir3d
+
+LEAK = 0.2
+DEMODULATION_EPSILON = 1e-8
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2, scaled by sqrt(2) so that it preserves the variance."""
+    return F.leaky_relu(x, LEAK) * math.sqrt(2)
+
+
+class Dense(nn.Module):
+    """Equalised fully connected layer: x W^T + b.
+
+    Parameters
+    ----------
+    lr_multiplier : scales weight and bias at run time, hence their learning rate.
+    bias_init : what the bias contributes at the start.
+    activate : whether a leaky ReLU follows.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+        activate: bool = False,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((outputs,), bias_init / lr_multiplier))
+        self.lr_multiplier = lr_multiplier
+        self.activate = activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs]"""
+        scale = self.lr_multiplier / math.sqrt(self.weight.shape[1])
+        y = F.linear(x, self.weight.to(x.dtype) * scale, self.bias.to(x.dtype) * self.lr_multiplier)
+        return leaky_relu(y) if self.activate else y
+
+
+class Conv3d(nn.Module):
+    """Equalised 3D convolution of odd size; `down` low-pass filters and halves the grid first."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        down: bool = False,
+        bias: bool = True,
+        activate: bool = True,
+        kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.down = down
+        self.activate = activate
+        self.kernel = tuple(kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z] -> [N, outputs, X, Y, Z], or half the grid with `down`."""
+        size = self.weight.shape[-1]
+        weight = (self.weight / math.sqrt(self.weight[0].numel())).to(x.dtype)
+        if self.down:
+            k = len(self.kernel)
+            x = fir3d(x, self.kernel, ((k - 2 + size) // 2, (k - 3 + size) // 2))
+            padding, stride = 0, 2
+        else:
+            padding, stride = size // 2, 1
+        if x.shape[1] > 1:
+            weight = weight.contiguous(memory_format=CHANNELS_LAST)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        y = F.conv3d(x, weight, bias, stride=stride, padding=padding)
+        return leaky_relu(y) if self.activate else y
+
+
+class ModulatedConv3d(nn.Module):
+    """Convolution whose input channels are scaled by a style, one style per sample.
+
+    s = A(w);  w'_ijk = s_i w_ijk;  w''_ijk = w'_ijk / sqrt(sum_ik w'_ijk^2 + eps)
+    (StyleGAN2, eq. 1 and 3; i input channel, j output channel, k position in the kernel).
+
+    With `up`, zeros are inserted between the samples before the convolution and the result is
+    low-pass filtered with gain 8, which keeps the amplitude.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        w_dim: int,
+        *,
+        up: bool = False,
+        demodulate: bool = True,
+        kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size, size))
+        self.style = Dense(w_dim, inputs, bias_init=1.0)
+        self.up = up
+        self.demodulate = demodulate
+        self.kernel = tuple(kernel)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [N, inputs, X, Y, Z], w [N, w_dim] -> [N, outputs, X, Y, Z] (doubled with `up`)."""
+        weight = self.weight / math.sqrt(self.weight[0].numel())  # [O, I, k, k, k]
+        style = self.style(w.to(weight.dtype))  # [N, I]
+        gain = self._demodulation(weight, style) if self.demodulate else None  # [N, O]
+        if x.shape[0] == 1:
+            # One sample: scaling the small weight is free, scaling activations costs two passes.
+            weight = weight * style[0, None, :, None, None, None]
+            if gain is not None:
+                weight = weight * gain[0, :, None, None, None, None]
+            return self._convolve(x, weight.to(x.dtype))
+        y = self._convolve(x * style.to(x.dtype)[:, :, None, None, None], weight.to(x.dtype))
+        return y if gain is None else y * gain.to(y.dtype)[:, :, None, None, None]
+
+    @staticmethod
+    def _demodulation(weight: Tensor, style: Tensor) -> Tensor:
+        """[N, O]; sums over the kernel first, so that no [N, O, I, k, k, k] is ever built."""
+        power = weight.square().sum(dim=(2, 3, 4))  # [O, I]
+        return torch.rsqrt(F.linear(style.square(), power) + DEMODULATION_EPSILON)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        size = weight.shape[-1]
+        if not self.up:
+            weight = weight.contiguous(memory_format=CHANNELS_LAST)
+            return F.conv3d(x, weight, padding=size // 2)
+        # Zero insertion and correlation in one step: a transposed convolution with mirrored weight.
+        mirrored = weight.flip(2, 3, 4).transpose(0, 1)
+        y = F.conv_transpose3d(x, mirrored.contiguous(memory_format=CHANNELS_LAST), stride=2)
+        k = len(self.kernel)
+        return fir3d(y, self.kernel, ((k + 2 - size) // 2, (k - size + 1) // 2), gain=8.0)

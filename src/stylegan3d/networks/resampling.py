@@ -1,0 +1,133 @@
+"""Separable low-pass resampling and the Haar transform, in three dimensions.
+
+Resampling follows upfirdn of Karras et al. 2020 (arXiv 1912.04958, appendix): insert zeros, pad,
+correlate with a small low-pass filter, keep every n-th sample. The filter is separable, so a volume
+is filtered one axis at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHANNELS_LAST = torch.channels_last_3d
+
+
+@lru_cache(maxsize=64)
+def _axis_weights(
+    taps: tuple[float, ...], channels: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Depthwise kernels [C, 1, K, 1, 1], [C, 1, 1, K, 1], [C, 1, 1, 1, K]."""
+    f = torch.tensor(taps, dtype=torch.float32, device=device).to(dtype)
+    k = len(taps)
+    shapes = ((k, 1, 1), (1, k, 1), (1, 1, k))
+    a, b, c = (f.reshape(1, 1, *s).expand(channels, 1, *s).contiguous() for s in shapes)
+    return a, b, c
+
+
+class _Fir(torch.autograd.Function):
+    """Depthwise separable correlation at stride 1.
+
+    Its gradient is the same operation with mirrored taps and complementary padding, so it can be
+    differentiated any number of times (R1 and path length need two) and always runs as three
+    one-dimensional convolutions, which the generic backward of a grouped convolution does not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], pad: tuple[int, int]) -> Tensor:
+        ctx.taps, ctx.pad = taps, pad
+        if x.shape[1] > 1:
+            x = x.contiguous(memory_format=CHANNELS_LAST)
+        left, right = pad
+        if left != right or left < 0:
+            x = F.pad(x, (left, right) * 3)
+            left = 0
+        weights = _axis_weights(taps, x.shape[1], x.dtype, x.device)
+        for axis, weight in enumerate(weights):
+            padding = [left if a == axis else 0 for a in range(3)]
+            x = F.conv3d(x, weight, padding=padding, groups=x.shape[1])
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+        reach = len(ctx.taps) - 1
+        pad = (reach - ctx.pad[0], reach - ctx.pad[1])
+        return _Fir.apply(grads[0], ctx.taps[::-1], pad), None, None
+
+
+def normalised_taps(kernel: Sequence[float], gain: float = 1.0) -> tuple[float, ...]:
+    """One axis's taps: they sum to the cube root of `gain`, so that three axes make `gain`."""
+    total = sum(kernel)
+    return tuple(float(k) / total * gain ** (1 / 3) for k in kernel)
+
+
+def fir3d(x: Tensor, kernel: Sequence[float], pad: tuple[int, int], gain: float = 1.0) -> Tensor:
+    """Low-pass filter a volume with the outer product of `kernel` with itself.
+
+    Parameters
+    ----------
+    x : [N, C, X, Y, Z]
+    kernel : taps of one axis; the product is normalised to sum to `gain`.
+    pad : zeros before and after each axis; negative numbers crop.
+
+    Returns
+    -------
+    [N, C, X', Y', Z'] with X' = X + sum(pad) - len(kernel) + 1.
+    """
+    # Correlation with the mirrored filter, as a convolution is defined.
+    return _Fir.apply(x, normalised_taps(kernel, gain)[::-1], pad)
+
+
+def upsample_image(x: Tensor, kernel: Sequence[float]) -> Tensor:
+    """Double every axis: zeros between the samples, then the low-pass filter with gain 8."""
+    n, c, *grid = x.shape
+    spread = x.new_zeros(n, c, *(2 * s for s in grid))
+    spread[:, :, ::2, ::2, ::2] = x
+    k = len(kernel)
+    return fir3d(spread, kernel, ((k + 1) // 2, (k - 2) // 2), gain=8.0)
+
+
+def downsample_image(x: Tensor, kernel: Sequence[float]) -> Tensor:
+    """Halve every axis: low-pass filter, then every second sample."""
+    k = len(kernel)
+    return fir3d(x, kernel, ((k - 1) // 2, (k - 2) // 2))[:, :, ::2, ::2, ::2]
+
+
+@lru_cache(maxsize=16)
+def _hadamard(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[8, 8] signs: row = band, column = corner of the 2x2x2 block, both with x slowest."""
+    h = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    return torch.kron(torch.kron(h, h), h).to(device=device, dtype=dtype)
+
+
+def haar(x: Tensor) -> Tensor:
+    """Split a volume into eight Haar bands on the half grid.
+
+    Parameters
+    ----------
+    x : [N, C, 2X, 2Y, 2Z]
+
+    Returns
+    -------
+    [N, 8 C, X, Y, Z]; the first C channels are the mean of each 2x2x2 block, i.e. the image at
+    half resolution on the same intensity scale.
+    """
+    n, c, a, b, d = x.shape
+    blocks = x.reshape(n, c, a // 2, 2, b // 2, 2, d // 2, 2)
+    blocks = blocks.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, 8, -1)
+    bands = _hadamard(x.dtype, x.device) @ blocks / 8
+    return bands.reshape(n, 8 * c, a // 2, b // 2, d // 2)
+
+
+def inverse_haar(bands: Tensor) -> Tensor:
+    """Inverse of `haar`: [N, 8 C, X, Y, Z] -> [N, C, 2X, 2Y, 2Z]."""
+    n, c8, a, b, d = bands.shape
+    c = c8 // 8
+    blocks = _hadamard(bands.dtype, bands.device) @ bands.reshape(n, 8, -1)
+    blocks = blocks.reshape(n, 2, 2, 2, c, a, b, d).permute(0, 4, 5, 1, 6, 2, 7, 3)
+    return blocks.reshape(n, c, 2 * a, 2 * b, 2 * d)

@@ -1,0 +1,223 @@
+"""Synthesis network: w -> volume."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import GeneratorConfig, Grid
+from stylegan3d.networks.layers import Conv3d, Dense, ModulatedConv3d, leaky_relu
+from stylegan3d.networks.resampling import (
+    CHANNELS_LAST,
+    fir3d,
+    inverse_haar,
+    upsample_image,
+)
+
+Noise = Literal["fixed", "none", "random"] | int
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3x3 convolution, noise, bias, leaky ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, grid: Grid, config: GeneratorConfig, up: bool):
+        super().__init__()
+        self.conv = ModulatedConv3d(
+            inputs, outputs, 3, config.w_dim, up=up, kernel=config.resample_kernel
+        )
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise: Tensor
+        self.register_buffer("noise", torch.randn(1, 1, *grid))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1, X, Y, Z] or None"""
+        y = self.conv(x, w)
+        if noise is not None:
+            y = y + (noise * self.noise_strength).to(y.dtype)
+        return leaky_relu(y + self.bias.to(y.dtype)[:, None, None, None])
+
+
+class ToRGB(nn.Module):
+    """1x1x1 modulated convolution to the image, without demodulation."""
+
+    def __init__(self, inputs: int, outputs: int, w_dim: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv3d(inputs, outputs, 1, w_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """[N, C, X, Y, Z] -> float32 [N, image channels, X, Y, Z]; images are never half."""
+        return self.conv(x, w).float() + self.bias[:, None, None, None]
+
+
+class Level(nn.Module):
+    """One resolution: an upsampling and a plain layer (the base has the plain one only)."""
+
+    def __init__(self, config: GeneratorConfig, index: int) -> None:
+        super().__init__()
+        outputs = config.channels[index]
+        grid = config.grid(index)
+        self.up: SynthesisLayer | None = None
+        self.shortcut: Conv3d | None = None
+        self.kernel = config.resample_kernel
+        if index:
+            inputs = config.channels[index - 1]
+            self.up = SynthesisLayer(inputs, outputs, grid, config, up=True)
+            if config.wiring == "resnet":
+                self.shortcut = Conv3d(inputs, outputs, 1, bias=False, activate=False)
+        self.plain = SynthesisLayer(outputs, outputs, grid, config, up=False)
+
+    def forward(self, x: Tensor, rows: list[Tensor], noises: list[Tensor | None]) -> Tensor:
+        """One row of w and one noise map per layer of this level."""
+        before = x
+        for layer, w, noise in zip(self.layers, rows, noises, strict=True):
+            x = layer(x, w, noise)
+        if self.shortcut is not None:
+            x = (x + self._upsampled(self.shortcut(before))) / math.sqrt(2)
+        return x
+
+    @property
+    def layers(self) -> list[SynthesisLayer]:
+        """The level's modulated layers in order."""
+        return [self.plain] if self.up is None else [self.up, self.plain]
+
+    def _upsampled(self, x: Tensor) -> Tensor:
+        """A 1x1x1 convolution commutes with the filter, so it ran on the small grid."""
+        n, c, *grid = x.shape
+        spread = x.new_zeros(n, c, *(2 * s for s in grid))
+        spread[:, :, ::2, ::2, ::2] = x
+        k = len(self.kernel)
+        return fir3d(spread, self.kernel, ((k + 1) // 2, (k - 2) // 2), gain=8.0)
+
+
+class SynthesisNetwork(nn.Module):
+    """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.const = nn.Parameter(torch.randn(1, config.channels[0], *config.base))
+        if config.base_input == "dense":
+            self.base_dense = Dense(config.w_dim, self.const.numel())
+        self.levels = nn.ModuleList(Level(config, i) for i in range(config.num_levels))
+        last = config.num_levels - 1
+        image_levels = range(last + 1) if config.wiring == "skip" else (last,)
+        bands = 8 if config.head == "haar" else 1
+        self.to_rgb = nn.ModuleDict(
+            {
+                str(i): ToRGB(
+                    config.channels[i],
+                    config.image_channels * (bands if i == last else 1),
+                    config.w_dim,
+                )
+                for i in image_levels
+            }
+        )
+        if config.image_const:
+            shape = (config.image_channels * bands, *config.grid(last))
+            self.image_const = nn.Parameter(torch.zeros(shape))
+
+    def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
+        """One map [1 or N, 1, X, Y, Z] per layer: stored, absent, fresh or drawn from a seed."""
+        stored = [layer.noise for level in self.levels for layer in level.layers]
+        if noise == "fixed":
+            return list(stored)
+        if noise == "none":
+            return [None] * len(stored)
+        if noise == "random":
+            return [
+                torch.randn(batch, *n.shape[1:], device=n.device, dtype=n.dtype) for n in stored
+            ]
+        # Drawn on the CPU, so that a seed means the same noise on every device.
+        generator = torch.Generator().manual_seed(int(noise))
+        return [torch.randn(n.shape, generator=generator).to(n) for n in stored]
+
+    def forward(
+        self,
+        w: Tensor,
+        noise: Noise | list[Tensor | None] = "fixed",
+        level: int = -1,
+        dtype: torch.dtype = torch.float32,
+        bands: bool = False,
+    ) -> Tensor:
+        """Synthesise.
+
+        Parameters
+        ----------
+        w : [N, num_layers, w_dim]
+        noise : how each layer's noise is had, or the maps themselves.
+        level : which of `config.image_grids` to return; -1 is the full image. Finer levels are
+            not computed.
+        dtype : precision of the feature maps; the image is always float32.
+        bands : return the last level's Haar bands instead of the image (head `haar` only).
+
+        Returns
+        -------
+        [N, image_channels, X, Y, Z], about in [-1, 1].
+        """
+        config = self.config
+        stop, half = self._plan(level)
+        maps = noise if isinstance(noise, list) else self.noise_maps(noise, w.shape[0])
+        x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
+        image: Tensor | None = None
+        row = 0
+        for i in range(stop + 1):
+            count = len(self.levels[i].layers)
+            rows = [w[:, row + j] for j in range(count)]
+            x = self.levels[i](x, rows, maps[row : row + count])
+            row += count
+            if str(i) in self.to_rgb:
+                image = self._add(image, self.to_rgb[str(i)](x, w[:, row]))
+        assert image is not None
+        if config.image_const:
+            image = image + self._constant(stop)
+        if config.head == "haar" and stop == config.num_levels - 1 and not bands:
+            return image[:, : config.image_channels] if half else inverse_haar(image)
+        return image
+
+    def _base(self, w: Tensor) -> Tensor:
+        """Input of the first level, [N, C, X, Y, Z], from the first row of w [N, w_dim]."""
+        const = self.const.expand(w.shape[0], -1, -1, -1, -1)
+        if self.config.base_input == "const":
+            return const
+        return const + self.base_dense(w).reshape(const.shape)
+
+    def _plan(self, level: int) -> tuple[int, bool]:
+        """Last level to compute, and whether only the low band of it is wanted."""
+        grids = self.config.image_grids
+        if not -len(grids) <= level < len(grids):
+            raise ModelError(
+                f"This generator has images at {len(grids)} resolutions only, so level {level} "
+                "does not exist."
+            )
+        # Counted from the finest; with a Haar head the two finest share one feature level.
+        from_end = len(grids) - 1 - level % len(grids)
+        last = self.config.num_levels - 1
+        if self.config.head == "haar":
+            return last - max(from_end - 1, 0), from_end == 1
+        return last - from_end, False
+
+    def _add(self, image: Tensor | None, rgb: Tensor) -> Tensor:
+        """Sum of the `skip` wiring; the coarser image joins the low band of a Haar head."""
+        if image is None:
+            return rgb
+        image = upsample_image(image, self.config.resample_kernel)
+        missing = rgb.shape[1] - image.shape[1]
+        if missing:
+            image = torch.nn.functional.pad(image, (0, 0, 0, 0, 0, 0, 0, missing))
+        return image + rgb
+
+    def _constant(self, stop: int) -> Tensor:
+        """The learned constant image at the resolution of level `stop`, [1, C, X, Y, Z]."""
+        const = self.image_const[None]
+        last = self.config.num_levels - 1
+        if stop == last:
+            return const
+        factor = 2 ** (last - stop)
+        low = const[:, : self.config.image_channels]
+        return torch.nn.functional.avg_pool3d(low, factor)

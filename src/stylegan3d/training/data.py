@@ -1,0 +1,80 @@
+"""Batches of augmented volumes, prepared in the background, the same after a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.training.augment import augment
+from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.pack import Pack
+
+
+class Batches:
+    """Endless batches of training volumes.
+
+    Which volumes a step sees and how they are augmented depends on the seed and the step's number
+    alone. Every epoch shows each volume once, in a new order.
+    """
+
+    def __init__(self, pack: Pack, config: TrainConfig) -> None:
+        self.pack = pack
+        self.config = config
+        self.rows = pack.indices("train")
+
+    def indices(self, step: int) -> np.ndarray:
+        """Rows of the pack that make up the batch of `step`."""
+        n = len(self.rows)
+        places = np.arange(step * self.config.batch, (step + 1) * self.config.batch)
+        epochs = {
+            e: np.random.default_rng((self.config.seed, e)).permutation(n) for e in places // n
+        }
+        return np.array([self.rows[epochs[p // n][p % n]] for p in places])
+
+    def batch(self, step: int) -> Tensor:
+        """[batch, 1, X, Y, Z] in [-1, 1]"""
+        config = self.config
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        volumes = []
+        for row in self.indices(step):
+            volume = torch.from_numpy(np.array(self.pack.volumes[row])).float()[None] / 255
+            volumes.append(
+                augment(
+                    volume,
+                    generator,
+                    mirror=config.mirror,
+                    elastic=config.elastic,
+                    gamma=config.gamma,
+                )
+            )
+        return torch.stack(volumes) * 2 - 1
+
+    def stream(self, start: int) -> Iterator[Tensor]:
+        """Batches from step `start` on; the next one is made while the current one is used."""
+        with ThreadPoolExecutor(1) as pool:
+            pending: Future[Tensor] = pool.submit(self.batch, start)
+            step = start
+            try:
+                while True:
+                    ready = pending.result()
+                    step += 1
+                    pending = pool.submit(self.batch, step)
+                    yield ready
+            finally:
+                pending.cancel()
+
+
+def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:
+    """Volumes of a split without augmentation, [n, 1, X, Y, Z] in [-1, 1].
+
+    With a `limit` they are taken evenly over the table, hence over its sources.
+    """
+    rows = pack.indices(split)
+    if limit is not None and limit < len(rows):
+        rows = rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
+    data = torch.from_numpy(np.array(pack.volumes[rows])).float()
+    return data[:, None] / 127.5 - 1

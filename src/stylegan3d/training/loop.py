@@ -1,0 +1,243 @@
+"""The training loop: phases, logging, checkpoints, clean stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.generator import choose_device
+from stylegan3d.memory import keep_large_blocks
+from stylegan3d.metrics.similarity import similarity
+from stylegan3d.training.adversarial import adversarial_step
+from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.data import Batches, fixed_volumes
+from stylegan3d.training.pack import Pack, load_pack
+from stylegan3d.training.state import CHECKPOINT, TrainState
+from stylegan3d.training.warm_start import fit_mapping, latents_of, reconstruction_step
+
+LOG = "log.jsonl"
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever shows it."""
+
+    phase: str
+    images: int
+    total_images: int
+    seconds_left: float
+    values: dict[str, float]
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    changes: dict[str, Any] | None = None,
+    report: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainState:
+    """Train a generator on a packed data set.
+
+    Parameters
+    ----------
+    data : folder written by `stylegan3d prepare`.
+    out : the run's folder: `checkpoint.pt`, `log.jsonl`, `settings.json`.
+    config : settings of a new run.
+    resume : go on from the last checkpoint in `out` (`config` is then ignored, `changes` may
+        override single settings, such as `total_images`).
+    report : called after every logged step.
+    should_stop : asked after every step; a SIGTERM or SIGINT stops just as cleanly.
+
+    Returns
+    -------
+    The state at the end, which has been written to the checkpoint.
+    """
+    keep_large_blocks()
+    out = Path(out)
+    pack = load_pack(data)
+    state = _open_run(out, config, resume, choose_device(device), changes or {})
+    _check_fit(state.config, pack)
+    dtype = training_dtype(state.config.precision, state.device)
+    if state.images == 0:
+        volumes = torch.from_numpy(pack.template.copy())[None] * 2 - 1
+        state.start_at_mean(volumes)
+    with _stop_signals() as interrupted:
+        _run(
+            state,
+            pack,
+            out,
+            dtype,
+            report,
+            lambda: interrupted() or bool(should_stop and should_stop()),
+        )
+    state.save(out)
+    return state
+
+
+def _run(
+    state: TrainState,
+    pack: Pack,
+    out: Path,
+    dtype: torch.dtype,
+    report: Callable[[Progress], None] | None,
+    stop: Callable[[], bool],
+) -> None:
+    config = state.config
+    batches = Batches(pack, config).stream(state.steps)
+    saved = logged = time.monotonic()
+    since_log = 0
+    sums: dict[str, list[float]] = {}
+    for real in batches:
+        if state.images >= config.total_images or stop():
+            break
+        started = time.monotonic()
+        warm = state.images < config.warm_start_images
+        step = reconstruction_step if warm else adversarial_step
+        values = step(state, real, dtype)
+        state.steps += 1
+        state.images += len(real)
+        state.update_averages()
+        state.seconds += time.monotonic() - started
+        for name, value in values.items():
+            sums.setdefault(name, []).append(value)
+        if warm and state.images >= config.warm_start_images:
+            sums["mapping_error"] = [_finish_warm_start(state, pack, dtype)]
+            state.save(out)
+        since_log += len(real)
+        if since_log >= config.log_images:
+            rate = since_log / (time.monotonic() - logged)
+            means = {k: float(np.mean(v)) for k, v in sums.items()}
+            means |= validate(state, pack, dtype) | {"images_per_second": rate}
+            phase = "reconstruction" if warm else "adversarial"
+            left = (config.total_images - state.images) / rate
+            _log(out, state, phase, means)
+            if report:
+                report(Progress(phase, state.images, config.total_images, left, means))
+            sums, since_log, logged = {}, 0, time.monotonic()
+        if time.monotonic() - saved > config.checkpoint_minutes * 60:
+            state.save(out)
+            saved = time.monotonic()
+    batches.close()  # type: ignore[attr-defined]
+
+
+def _finish_warm_start(state: TrainState, pack: Pack, dtype: torch.dtype) -> float:
+    """Fit the mapping network, and forget the reconstruction phase's momentum."""
+    state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
+    state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
+    error = fit_mapping(state, *latents_of(state, fixed_volumes(pack, "train"), dtype))
+    state.maker.state.clear()
+    return error
+
+
+@torch.no_grad()
+def validate(state: TrainState, pack: Pack, dtype: torch.dtype, limit: int = 9) -> dict[str, float]:
+    """Median PSNR and SSIM inside the brain of encoded and decoded validation volumes."""
+    volumes = fixed_volumes(pack, "validation", limit)
+    if not len(volumes):
+        return {}
+    encoder, synthesis = state.averages["encoder"], state.averages["synthesis"]
+    scores = []
+    for volume in volumes.split(1):
+        w = encoder(volume.to(state.device), dtype)
+        made = synthesis(w, "none", -1, dtype)
+        a, b = ((v[0, 0].float().cpu().numpy() + 1) / 2 for v in (made, volume))
+        scores.append(similarity(a, b, b > 0.05))
+    return {f"validation_{k}": float(np.median([s[k] for s in scores])) for k in ("psnr", "ssim")}
+
+
+def training_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Precision of the feature maps; "auto" is bfloat16 where the hardware multiplies it."""
+    if name == "float32":
+        return torch.float32
+    if name == "bfloat16" or device.type == "cuda":
+        return torch.bfloat16
+    if name != "auto":
+        raise ModelError(f"The precision '{name}' is unknown; use auto, float32 or bfloat16.")
+    native = device.type == "cpu" and cpu_has_bfloat16()
+    return torch.bfloat16 if native else torch.float32
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _open_run(
+    out: Path,
+    config: TrainConfig | None,
+    resume: bool,
+    device: torch.device,
+    changes: dict[str, Any],
+) -> TrainState:
+    exists = (out / CHECKPOINT).exists()
+    if resume and exists:
+        return TrainState.load(out, device, **changes)
+    if exists:
+        raise OutputError(
+            f"The folder '{out}' holds a training run already; add --resume to go on with it, "
+            "or choose another folder."
+        )
+    state = TrainState((config or TrainConfig()).with_(**changes), device)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(state.config.to_dict(), indent=2)
+        (out / SETTINGS).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"The run's folder '{out}' cannot be written ({error.strerror}); choose another one."
+        ) from error
+    return state
+
+
+def _check_fit(config: TrainConfig, pack: Pack) -> None:
+    shape = config.generator.image_grids[-1]
+    if tuple(pack.space.shape) != shape:
+        raise ModelError(
+            f"The data set has volumes of {pack.space.shape} voxels, but this preset makes "
+            f"{shape}; choose another preset or prepare the scans on that grid."
+        )
+    if not len(pack.indices("train")):
+        raise ModelError("The data set has no training volumes; mark some as split 'train'.")
+
+
+def _log(out: Path, state: TrainState, phase: str, values: dict[str, float]) -> None:
+    row = {"images": state.images, "seconds": round(state.seconds, 1), "phase": phase}
+    row |= {k: round(v, 5) for k, v in values.items()}
+    with (out / LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT ask the loop to finish its step and save, instead of killing it."""
+    asked: list[int] = []
+    previous = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            previous[number] = signal.signal(number, lambda n, _: asked.append(n))
+        except ValueError:  # not the main thread: whoever runs the loop has `should_stop`
+            break
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

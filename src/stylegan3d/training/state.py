@@ -1,0 +1,128 @@
+"""What a training run holds between two steps, and how it survives a power cut."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.discriminator import Discriminator
+from stylegan3d.networks.encoder import Encoder
+from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.training.config import TrainConfig
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class TrainState:
+    """Networks, their averages, optimisers and counters."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        torch.manual_seed(config.seed)
+        self.mapping = MappingNetwork(config.generator).to(device)
+        self.synthesis = SynthesisNetwork(config.generator).to(device)
+        self.encoder = Encoder(config.encoder).to(device)
+        self.discriminator = Discriminator(config.discriminator).to(device)
+        self.averages = {n: copy.deepcopy(m).requires_grad_(False) for n, m in self.nets.items()}
+        # One optimiser for all that makes the volume, one for the judge.
+        self.maker = torch.optim.Adam(
+            [
+                {"params": [*self.synthesis.parameters()], "lr": config.generator_lr},
+                {"params": [*self.mapping.parameters()], "lr": config.generator_lr},
+                {"params": [*self.encoder.parameters()], "lr": config.encoder_lr},
+            ],
+            betas=(0.9, 0.99),
+        )
+        self.judge = torch.optim.Adam(
+            self.discriminator.parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
+        )
+        self.w_avg = torch.zeros(config.generator.w_dim, device=device)
+        self.path_mean = torch.zeros((), device=device)
+        self.images = 0
+        self.steps = 0
+        self.seconds = 0.0
+
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        """The networks whose average is shipped."""
+        return {
+            "mapping": self.mapping,
+            "synthesis": self.synthesis,
+            "encoder": self.encoder,
+        }
+
+    def start_at_mean(self, mean: Tensor) -> None:
+        """Let the output begin at the mean of the training volumes, [1, X, Y, Z] in [-1, 1]."""
+        if not self.config.generator.image_const:
+            return
+        image = mean[None].to(self.device)
+        const = haar(image) if self.config.generator.head == "haar" else image
+        for network in (self.synthesis, self.averages["synthesis"]):
+            network.image_const.data.copy_(const[0])  # type: ignore[union-attr]
+            # The network's own contribution starts small beside it.
+            for rgb in network.to_rgb.values():  # type: ignore[union-attr,operator]
+                rgb.conv.weight.data.mul_(0.05)
+
+    @torch.no_grad()
+    def update_averages(self) -> None:
+        """Exponential moving average of the weights, its half-life shorter at the start."""
+        half_life = min(self.config.ema_images, 0.1 * self.images + 1)
+        decay = 0.5 ** (self.config.batch / half_life)
+        for name, net in self.nets.items():
+            pairs = zip(self.averages[name].parameters(), net.parameters(), strict=True)
+            for average, current in pairs:
+                average.lerp_(current, 1 - decay)
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint in one step: a kill at any moment leaves the old or the new one."""
+        data: dict[str, Any] = {
+            "config": self.config.to_dict(),
+            "networks": {n: m.state_dict() for n, m in self.nets.items()},
+            "discriminator": self.discriminator.state_dict(),
+            "averages": {n: m.state_dict() for n, m in self.averages.items()},
+            "maker": self.maker.state_dict(),
+            "judge": self.judge.state_dict(),
+            "w_avg": self.w_avg,
+            "path_mean": self.path_mean,
+            "counters": {"images": self.images, "steps": self.steps, "seconds": self.seconds},
+        }
+        temporary = folder / f".{CHECKPOINT}.tmp"
+        with temporary.open("wb") as file:
+            torch.save(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / CHECKPOINT)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, **changes: Any) -> TrainState:
+        """Resume from a run's folder; `changes` override settings that may change midway."""
+        path = folder / CHECKPOINT
+        try:
+            data = torch.load(path, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            raise ModelError(f"There is no training run to resume in '{folder}'.") from None
+        except Exception as error:
+            raise ModelError(
+                f"The checkpoint '{path}' is damaged ({type(error).__name__}); start the run anew."
+            ) from error
+        state = cls(TrainConfig.from_dict(data["config"]).with_(**changes), device)
+        for name, net in state.nets.items():
+            net.load_state_dict(data["networks"][name])
+            state.averages[name].load_state_dict(data["averages"][name])
+        state.discriminator.load_state_dict(data["discriminator"])
+        state.maker.load_state_dict(data["maker"])
+        state.judge.load_state_dict(data["judge"])
+        state.w_avg, state.path_mean = data["w_avg"], data["path_mean"]
+        counters = data["counters"]
+        state.images, state.steps = counters["images"], counters["steps"]
+        state.seconds = counters["seconds"]
+        return state
