@@ -15,6 +15,7 @@ import gzip
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ class Pack:
         The grid all volumes share.
     table : list of dict
         One row per volume: "name", "person", "file", "sha256", "split" ("train" or "validation"),
-        "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" (what was done) and
-        every further column of participants.tsv.
+        "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" ("as it was" or
+        "aligned"), "quality" (correlation with the mean brain), "brain_ml", "checks" (warnings),
+        "key" (of the file and the settings) and every further column of participants.tsv.
     info : dict
         The rest of dataset.json: "refused" files with reasons, "licences", "settings".
     """
@@ -116,7 +118,7 @@ def load_pack(path: str | Path) -> Pack:
 def write_pack(
     path: Path,
     rows: list[dict[str, Any]],
-    volume_of: Any,
+    volume_of: Callable[[dict[str, Any]], np.ndarray],
     space: Space,
     info: dict[str, Any],
 ) -> None:
@@ -162,7 +164,7 @@ def template_bytes(mean: np.ndarray, space: Space) -> bytes:
     image.set_qform(space.affine, code="aligned")
     image.header.set_slope_inter(1 / 255, 0)  # nibabel then writes the array's values as they are
     image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"SYNTHETIC mean of training brains"
+    image.header["descrip"] = b"Mean of training brains"
     return gzip.compress(image.to_bytes(), mtime=0)
 
 

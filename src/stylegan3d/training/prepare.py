@@ -2,32 +2,35 @@
 
 Scans that already lie on the target grid (as the program itself writes them) are taken as they are;
 all others are read, checked, brain-extracted, bias-corrected, aligned and normalised first. A file
-that cannot be used is refused with its reason, and the rest goes on.
+that cannot be used is refused with its reason, and the rest goes on. Finished volumes wait in
+`.parts` inside the pack, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from ..errors import StyleGAN3DError
 from ..scans.target import Target, load_template
-from ..space import Space
-from .pack import Pack, load_pack, write_pack
+from .pack import TABLE, Pack, load_pack, write_pack
+from .preparing import Job, prepare_all
 from .sources import Source, find_sources, read_participants, sha256_of, split_of
 
 __all__ = ["Pack", "load_pack", "prepare"]
 
 # Part of what identifies finished work: raise it when the same scan would now come out differently.
 PIPELINE = 1
-_log = logging.getLogger(__name__)
+PARTS = ".parts"
+# What preparing says of a volume, and all columns that participants.tsv cannot set.
+RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks")
+RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", *RESULT_COLUMNS}
 
 
 def prepare(
@@ -42,64 +45,172 @@ def prepare(
     jobs: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Pack:
-    """Prepare the T1 scans of a folder for training."""
+    """Prepare the T1 scans of a folder for training.
+
+    Parameters
+    ----------
+    folder : path
+        Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any, gives
+        age, sex, split, licence and further columns.
+    out : path
+        Folder of the pack. Given again, it is brought up to date: what is done is not redone.
+    target : Target, optional
+        Grid and mean brain to align to; by default the folder's own `template*.nii.gz`, else the
+        bundled generator.
+    skull : {"auto", "extract", "keep"}
+    bias_correction : bool
+    min_quality : float
+        Aligned brains that correlate less with the mean brain are refused; 0.93 to 0.965 is usual.
+    validation : float
+        Share of the people set aside where `participants.tsv` has no column "split".
+    jobs : int
+        Processes at work on raw scans at the same time, about 3 GB of memory each.
+    progress : callable, optional
+        Called with files done, files in all, and the name of the last one done.
+
+    Returns
+    -------
+    Pack
+        The same input gives the same bytes, in whatever order the work was done.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the folder holds no scan, none can be used, or `out` is not free.
+    """
     folder, out = Path(folder), Path(out)
     sources = find_sources(folder)
     people = read_participants(folder)
     target = target or _target_of(folder)
-    _check_out(out)
-    rows, refused = [], []
-    volumes = {}
-    for done, source in enumerate(sources):
-        if progress:
-            progress(done, len(sources), source.name)
-        data = read_prepared(folder / source.file, target.space)
-        if data is None:
-            refused.append({"file": source.file, "reason": "not on the grid"})
-            continue
-        volumes[source.name] = data
-        known = people.get(source.person, {})
-        rows.append(
-            {
-                "name": source.name,
-                "person": source.person,
-                "file": source.file,
-                "sha256": sha256_of(folder / source.file),
-                "prepared": "as it was",
-                **known,
-                "split": split_of(source.person, known, validation),
-            }
+    settings = {
+        "pipeline": PIPELINE,
+        "skull": skull,
+        "bias_correction": bias_correction,
+        "min_quality": min_quality,
+        "target": _fingerprint(target),
+    }
+    old = _existing(out)
+    hashes = {source.file: sha256_of(folder / source.file) for source in sources}
+    keys = {file: _key(digest, settings) for file, digest in hashes.items()}
+    results = _results_of(old)
+    waiting = {keys[s.file]: folder / s.file for s in sources if keys[s.file] not in results}
+    job = Job(target, skull, bias_correction, min_quality, out / PARTS)
+    report = progress or (lambda done, total, name: None)
+    results |= prepare_all(job, waiting, jobs, report, done=len(keys) - len(waiting))
+    rows, refused = _tabulate(sources, keys, results)
+    for row in rows:
+        row |= {"sha256": hashes[row["file"]], **_personal(row["person"], people, validation)}
+    if not rows:
+        _clear(out)
+        raise StyleGAN3DError(
+            f"None of the {len(sources)} scans in {folder} can be used; the first was refused "
+            f"with: {refused[0]['reason']}"
         )
-    write_pack(out, rows, lambda row: volumes[row["name"]], target.space, {"refused": refused})
+    info = {
+        "settings": settings,
+        "licences": sorted({row["licence"] for row in rows if row["licence"]}),
+        "refused": refused,
+    }
+    write_pack(out, rows, _volumes_of(old, out / PARTS), target.space, info)
+    shutil.rmtree(out / PARTS, ignore_errors=True)
     return load_pack(out)
 
 
-def _check_out(out: Path) -> None:
-    if out.is_file():
-        raise StyleGAN3DError(f"{out} is a file; give a folder for the prepared data set.")
-
-
 def _target_of(folder: Path) -> Target:
-    """The folder's own template, else the bundled generator's."""
+    """The folder's own template, else the bundled generator."""
     for path in sorted(folder.glob("template*.nii.gz")):
         return load_template(path)
-    from ..generator import load  # late: the networks are not needed where a template is given
+    from ..generator import load  # late: not needed where a template is given
 
     return load(device="cpu")
 
 
-def read_prepared(path: Path, space: Space) -> np.ndarray | None:
-    """The volume of a file that is ready to train on, uint8 (X, Y, Z), or None if it is not."""
-    try:
-        image = nib.load(path)
-        if not space.same_as(Space(image.shape, image.affine)):
-            return None
-        data = np.asanyarray(image.dataobj)
-    except Exception:  # whatever is wrong with it, reading it as a raw scan will say so in words
-        return None
-    if data.dtype != np.uint8:
-        if not (np.isfinite(data).all() and data.min() >= 0 and data.max() <= 1):
-            return None
-        data = np.rint(data * 255).astype(np.uint8)
-    # A brain alone on the grid leaves well over a third of it empty; a whole head does not.
-    return data if 0.35 < np.mean(data == 0) < 0.98 else None
+def _existing(out: Path) -> Pack | None:
+    """The pack that is there already; an error if something else is."""
+    if out.is_dir():
+        content = {entry.name for entry in out.iterdir()}
+        if TABLE in content:
+            return load_pack(out)
+        # Parts without a table are an interrupted first run.
+        if content - {PARTS} and PARTS not in content:
+            raise StyleGAN3DError(
+                f"{out} holds other files; give a new folder for the prepared data set."
+            )
+    elif out.exists():
+        raise StyleGAN3DError(f"{out} is a file; give a folder for the prepared data set.")
+    return None
+
+
+def _fingerprint(target: Target) -> str:
+    """What tells one target from another: a hash of its grid and its mean brain."""
+    digest = hashlib.sha256(repr((target.space.shape, target.space.affine.tolist())).encode())
+    digest.update(np.rint(np.asarray(target.template) * 255).astype(np.uint8).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _key(sha256: str, settings: dict[str, Any]) -> str:
+    text = sha256 + json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
+    """What came of the files of an earlier run, by key: volumes and refusals."""
+    if pack is None:
+        return {}
+    done = {row["key"]: {name: row[name] for name in RESULT_COLUMNS} for row in pack.table}
+    refused = {
+        entry["key"]: {"reason": entry["reason"]}
+        for entry in pack.info["refused"]
+        if entry["key"] not in done
+    }
+    return done | refused
+
+
+def _tabulate(
+    sources: list[Source], keys: dict[str, str], results: dict[str, dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the table and refusals, in the order of the sources."""
+    rows: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    taken: dict[str, str] = {}
+    for source in sources:
+        key = keys[source.file]
+        result = results[key]
+        if "reason" in result:
+            refused.append({"file": source.file, "key": key, "reason": result["reason"]})
+        elif key in taken:
+            # The same image under two names would count twice, and could cross the split.
+            reason = f"{source.file} is the same file as {taken[key]}."
+            refused.append({"file": source.file, "key": key, "reason": reason})
+        else:
+            taken[key] = source.file
+            head = {"name": source.name, "person": source.person, "file": source.file, "key": key}
+            rows.append(head | result)
+    return rows, refused
+
+
+def _personal(person: str, people: dict[str, dict[str, Any]], validation: float) -> dict[str, Any]:
+    """What participants.tsv says of a person, and the side of the split."""
+    known = people.get(person) or people.get(person.removeprefix("sub-")) or {}
+    columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
+    split = split_of(person, known, validation)
+    return {"age": None, "sex": None, "licence": None} | columns | {"split": split}
+
+
+def _volumes_of(old: Pack | None, parts: Path) -> Callable[[dict[str, Any]], np.ndarray]:
+    """Where to find the volume of a row: in the earlier pack, or among the parts."""
+    packed = {row["key"]: index for index, row in enumerate(old.table)} if old else {}
+
+    def volume_of(row: dict[str, Any]) -> np.ndarray:
+        if old is not None and row["key"] in packed:
+            return old.volumes[packed[row["key"]]]
+        return np.load(parts / f"{row['key']}.npy")
+
+    return volume_of
+
+
+def _clear(out: Path) -> None:
+    """Leave nothing behind where nothing came of it."""
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    if not any(out.iterdir()):
+        out.rmdir()

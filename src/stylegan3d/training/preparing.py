@@ -1,0 +1,176 @@
+"""One scan to one training volume, and many of them side by side."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import ScanError
+from ..scans.alignment import centroid
+from ..scans.checks import READ_ERRORS
+from ..scans.reading import read_scan
+from ..scans.target import Target, Template
+from ..space import Space
+from .pack import replace_bytes
+
+AS_IT_WAS, ALIGNED = "as it was", "aligned"
+# A brain that is not centred where the mean brain is would teach the generator a shift.
+MAX_OFF_CENTER_MM = 15.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """How every scan of a data set is prepared, and the folder that finished ones wait in."""
+
+    target: Target
+    skull: str
+    bias_correction: bool
+    min_quality: float
+    parts: Path
+
+
+def prepare_all(
+    job: Job,
+    files: dict[str, Path],
+    jobs: int,
+    progress: Callable[[int, int, str], None],
+    done: int,
+) -> dict[str, dict[str, Any]]:
+    """Prepare files that are not finished yet; what came of each, by its key.
+
+    Parameters
+    ----------
+    files : dict
+        Scans by the key under which their part is stored.
+    progress : callable
+        Called with files done, files in all, and a file's name; `done` were finished before.
+    """
+    job.parts.mkdir(parents=True, exist_ok=True)
+    results = {}
+    total = done + len(files)
+    for key, result in _finished(job, files, jobs):
+        results[key] = result
+        progress(done + len(results), total, files[key].name)
+    return results
+
+
+def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Results as they become ready: stored ones first."""
+    waiting = {}
+    for key, path in files.items():
+        stored = job.parts / f"{key}.json"
+        if stored.is_file():
+            yield key, json.loads(stored.read_text(encoding="utf-8"))
+        else:
+            waiting[key] = path
+    if jobs <= 1 or len(waiting) < 2:
+        for key, path in waiting.items():
+            yield key, prepare_part(job, key, path)
+        return
+    # A generator holds more than a worker needs, and cannot be sent to another process.
+    slim = Job(
+        Template(job.target.space, job.target.template),
+        job.skull,
+        job.bias_correction,
+        job.min_quality,
+        job.parts,
+    )
+    context = multiprocessing.get_context("spawn")  # forking a process that runs torch may hang
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+        futures = {pool.submit(prepare_part, slim, k, path): k for k, path in waiting.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
+    """Prepare one file and store what came of it as `<key>.npy` and `<key>.json`.
+
+    A result with "reason" is a refusal and has no volume. The JSON file is written last: a part
+    with one is complete.
+    """
+    try:
+        volume, result = prepare_volume(job, path)
+        np.save(job.parts / f"{key}.npy", volume)
+    except ScanError as error:
+        result = {"reason": str(error)}
+    except Exception as error:  # one bad file must not cost the work on all others
+        _log.exception("Preparing %s failed", path)
+        result = {"reason": f"Unexpected {type(error).__name__}: {error}"}
+    replace_bytes(job.parts / f"{key}.json", json.dumps(result).encode())
+    return result
+
+
+def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The training volume of a file, uint8 (X, Y, Z), and what was done.
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read or used, or resembles the mean brain less than `job.min_quality`.
+    """
+    template = job.target.template
+    volume = read_prepared(path, job.target)
+    checks: list[str] = []
+    if volume is not None:
+        quality = float(np.corrcoef(volume.ravel(), template.ravel())[0, 1])
+        how = AS_IT_WAS
+    else:
+        aligned = read_scan(path).align(
+            job.target, skull=job.skull, bias_correction=job.bias_correction
+        )
+        volume = np.rint(aligned.volume * 255).astype(np.uint8)
+        quality, how = aligned.quality, ALIGNED
+        checks = [step for step in aligned.steps if step.startswith("Check:")]
+    if quality < job.min_quality:
+        raise ScanError(
+            f"{path.name} resembles the mean brain too little (correlation {quality:.2f}, wanted "
+            f"{job.min_quality:.2f}); look at it, or lower the quality asked for."
+        )
+    voxel_ml = abs(np.linalg.det(job.target.space.affine[:3, :3])) / 1000
+    return volume, {
+        "prepared": how,
+        "quality": round(quality, 4),
+        "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
+        "checks": checks,
+    }
+
+
+def read_prepared(path: Path, target: Target) -> np.ndarray | None:
+    """The volume of a file that is ready to train on, uint8 (X, Y, Z), or None if it is not.
+
+    Ready means: on the target's grid, uint8 or within [0, 1], only a brain, and that in its place.
+    """
+    try:
+        image = nib.load(path)
+        if not target.space.same_as(Space(image.shape, image.affine)):
+            return None
+        data = np.asanyarray(image.dataobj)
+    except READ_ERRORS:  # reading it as a raw scan says in words what is wrong with it
+        return None
+    if data.dtype != np.uint8:
+        if data.dtype.kind not in "fui" or not np.isfinite(data).all():
+            return None
+        if data.min() < 0 or data.max() > 1:
+            return None
+        data = np.rint(data * 255).astype(np.uint8)
+    # A brain alone on the grid leaves well over a third of it empty; a whole head does not.
+    if not 0.35 < np.mean(data == 0) < 0.98:
+        return None
+    offset = centroid(data > 0, target.space) - centroid(target.template > 0.05, target.space)
+    return data if np.linalg.norm(offset) < MAX_OFF_CENTER_MM else None
