@@ -106,7 +106,7 @@ def rendered_files(
     `scan`, as `AlignedScan.describe()` gives it, stands in for the one in the recipe's latent
     file where that is not written yet; with it the volume goes into the scan's space too.
     """
-    if tuple(rendered.space.shape) != tuple(generator.shape):
+    if rendered.quality != "full":
         raise OutputError("Only the full volume can be saved, not a preview: render it again.")
     if native and scan is None:
         scan = native_scan(recipe)

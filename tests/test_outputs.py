@@ -1,0 +1,73 @@
+"""Names and sidecars of saved volumes."""
+
+import json
+
+import pytest
+
+from stylegan3d.errors import OutputError
+from stylegan3d.outputs import (
+    save_rendered,
+    scan_stem,
+    scan_suffix,
+    volume_name,
+    write_dataset_description,
+)
+from stylegan3d.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.renderer import Renderer
+
+SEED = Source("seed", 42)
+FILE = Source("latent", path="/data/sub-01_desc-projected_latent.safetensors")
+SCAN = Source("projected", path="/data/sub-01_ses-2_desc-projected_latent.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "native", "name"),
+    [
+        (Recipe(SEED), False, "seed-0042_desc-synthetic"),
+        (Recipe(SEED, edits=(Edit("PC 1", 1.0),)), False, "seed-0042_desc-edited"),
+        (Recipe(SEED, mix=Mix(FILE, (1.0,))), False, "seed-0042_with-sub01_desc-mixed"),
+        (Recipe(FILE), False, "sub-01_desc-synthetic"),
+        (Recipe(SCAN), False, "sub-01_ses-2_space-model_desc-projected"),
+        (Recipe(SCAN), True, "sub-01_ses-2_desc-projected"),
+        (Recipe(SCAN, mix=Mix(SEED, (1.0,))), True, "sub-01_ses-2_with-seed0042_desc-mixed"),
+        (
+            Recipe(SCAN, mix=Mix(SEED, (1.0,)), edits=(Edit("PC 1", 1.0),)),
+            True,
+            "sub-01_ses-2_with-seed0042_desc-edited",
+        ),
+    ],
+)
+def test_names_say_what_a_volume_is(recipe, native, name):
+    assert volume_name(recipe, native=native) == f"{name}_T1w.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("path", "stem", "suffix"),
+    [
+        ("a/sub-01_T1w.nii.gz", "sub-01", "T1w"),
+        ("sub-01_acq-x_FLAIR.nii", "sub-01_acq-x", "FLAIR"),
+        ("my brain.nii.gz", "my brain", "T1w"),
+        ("carolina-T2w.nii.gz", "carolina-T2w", "T1w"),
+        ("orig.mgz", "orig", "T1w"),
+    ],
+)
+def test_names_of_scans(path, stem, suffix):
+    assert (scan_stem(path), scan_suffix(path)) == (stem, suffix)
+
+
+def test_a_preview_is_never_saved(tiny_generator, tmp_path):
+    recipe = Recipe(SEED)
+    preview = Renderer(tiny_generator).render(recipe.latent(tiny_generator), quality="preview")
+    with pytest.raises(OutputError, match="not a preview"):
+        save_rendered(tmp_path / "a.nii.gz", preview, recipe, tiny_generator)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_keeps_its_own_description(tiny_generator, tmp_path):
+    write_dataset_description(tmp_path / "new", tiny_generator)
+    described = json.loads((tmp_path / "new" / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative"
+    assert described["GeneratedBy"][0]["Name"] == "napari-stylegan3d"
+    (tmp_path / "dataset_description.json").write_text("mine")
+    write_dataset_description(tmp_path, tiny_generator)
+    assert (tmp_path / "dataset_description.json").read_text() == "mine"
