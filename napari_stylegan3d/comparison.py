@@ -1,4 +1,4 @@
-"""Which of its pictures the explorer shows: the synthetic brain, the real scan, or the difference."""
+"""Which picture the explorer shows: the synthetic brain, the real scan, or the difference."""
 
 from __future__ import annotations
 

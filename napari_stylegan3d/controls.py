@@ -78,7 +78,7 @@ class SliderRow(QWidget):
         self.spin.setKeyboardTracking(False)
         self.spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.spin.setFixedWidth(66)
+        self.spin.setFixedWidth(58)
         self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
         for part, widget in (("slider", self.slider), ("value", self.spin)):
             widget.setObjectName(f"{name}.{part}")
@@ -165,6 +165,7 @@ def line() -> QFrame:
     """A thin rule between the parts of a panel."""
     frame = QFrame()
     frame.setProperty("role", "line")
+    frame.setFixedHeight(1)
     return frame
 
 

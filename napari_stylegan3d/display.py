@@ -1,8 +1,8 @@
 """A volume on any grid, made ready for views that slice along the world's axes.
 
-napari's 2D views cannot slice obliquely, and fail on affines whose axes are permuted. So a volume is
-reordered to RAS (a strided view, nothing is copied) and, only if its axes are oblique, resampled onto
-an upright grid with the same voxel size that holds all of it.
+napari's 2D views cannot slice obliquely, and fail on affines whose axes are permuted. So a volume
+is reordered to RAS (a strided view, nothing is copied) and, only if its axes are oblique, resampled
+onto an upright grid with the same voxel size that holds all of it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.spaces import vox2out_vox
 from scipy.ndimage import affine_transform
 
 #: Axes that lean less than this are shown as upright: half a voxel across a head at 1 mm.
@@ -77,7 +78,7 @@ def _tilt_degrees(affine: np.ndarray) -> float:
 
 def _straighten(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Resample linearly onto the upright grid that holds the whole volume."""
-    shape, straight = nib.spaces.vox2out_vox(
+    shape, straight = vox2out_vox(
         (data.shape, affine), voxel_sizes=nib.affines.voxel_sizes(affine)
     )
     matrix = np.linalg.inv(affine) @ straight

@@ -15,7 +15,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
 from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
-from napari_stylegan3d import controls, theme
+from napari_stylegan3d import theme
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.header import Header
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from stylegan3d.generator import Generator
 
-MIN_WIDTH = 352
+MIN_WIDTH = 376
 
 
 class Explorer(QWidget):
@@ -145,6 +145,7 @@ class Explorer(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setObjectName("explorer.tabs")
         self.tabs.setDocumentMode(True)
+        self.tabs.tabBar().setDrawBase(False)
         for panel in self.panels:
             self.tabs.addTab(panel.scrolled(), panel.title)
         self.message = QLabel()

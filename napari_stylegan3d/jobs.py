@@ -1,6 +1,6 @@
-"""Long work as plain functions for `LongJob`: no Qt, the engine is imported where it is needed.
+"""Long work as plain functions for `LongJob`: no Qt; the engine is imported where it is needed.
 
-Importing torch takes about a second, so it happens here, off the GUI thread, and not when the window
+Importing torch takes about a second, so it happens here, off the GUI thread, not while the window
 is built.
 """
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Rendered, Renderer
 
-ALIGN_STEPS = 5
 BUDGETS = {
     "draft": "Draft: a quick look",
     "standard": "Standard",
@@ -43,7 +42,6 @@ def load_model(report: Report, path: Path | None) -> Loaded:
     """Load a generator; `path` None for the bundled one."""
     report(0, 2, "Loading the model")
     from stylegan3d.generator import load
-    from stylegan3d.renderer import Renderer
 
     generator = load(path)
     return prepare_model(report, generator)
@@ -147,10 +145,9 @@ def project_scan(
     from stylegan3d.projection import project
     from stylegan3d.recipe import Source
 
-    def aligning(done: int, total: int, *text: str) -> None:
-        report(done, total, "Finding the brain and aligning it")
+    def aligning(fraction: float, text: str) -> None:
+        report(round(100 * fraction), 100, text)
 
-    aligning(0, ALIGN_STEPS)
     aligned = request.scan.align(generator, progress=aligning)
     show("scan", aligned.volume)
 

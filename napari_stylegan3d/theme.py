@@ -1,6 +1,6 @@
 """One style for the explorer, on top of napari's dark theme."""
 
-ACCENT = "#3f8efc"
+ACCENT = "#4f6fdc"
 HINT = "#9aa3ad"
 ERROR = "#ff8a80"
 LINE = "#3a3f47"
@@ -11,12 +11,12 @@ QLabel[role="hint"] {{ color: {HINT}; }}
 QLabel[role="error"] {{ color: {ERROR}; }}
 QLabel[role="model"] {{ font-weight: 600; font-size: 14px; }}
 QLabel[role="figure"] {{ font-weight: 600; }}
-QFrame[role="line"] {{ background: {LINE}; border: none; max-height: 1px; min-height: 1px; }}
+QFrame[role="line"] {{ background: {LINE}; border: none; }}
 QFrame[role="drop"] {{ border: 1px dashed #6a7380; border-radius: 6px; background: transparent; }}
-QFrame[role="drop"][over="true"] {{ border: 1px solid {ACCENT}; background: #2b3a52; }}
+QFrame[role="drop"][over="true"] {{ border: 1px solid {ACCENT}; background: #2c3450; }}
 QPushButton {{ padding: 5px 10px; border-radius: 4px; min-height: 16px; }}
 QPushButton[role="primary"] {{ background-color: {ACCENT}; color: white; font-weight: 600; }}
-QPushButton[role="primary"]:hover {{ background-color: #5a9ffd; }}
+QPushButton[role="primary"]:hover {{ background-color: #6480e6; }}
 QPushButton[role="primary"]:disabled {{ background-color: #39414d; color: #7a828c; }}
 QPushButton:disabled {{ color: #6f7680; }}
 QPushButton[role="segment"] {{ border-radius: 0; margin: 0; }}
@@ -24,9 +24,18 @@ QPushButton[role="segment"]:checked {{ background-color: {ACCENT}; color: white;
 QToolButton {{ border: none; background: transparent; padding: 2px; }}
 QToolButton:hover {{ background: #414851; border-radius: 3px; }}
 QLineEdit, QComboBox, QSpinBox, QDoubleSpinBox {{ min-height: 20px; }}
-QTabBar::tab {{ padding: 6px 9px; min-width: 20px; }}
-QTabBar::tab:selected {{ border-bottom: 2px solid {ACCENT}; }}
+QDoubleSpinBox {{ min-width: 0; padding: 1px 5px; }}
+QTabBar {{ background: transparent; border: none; }}
+QTabBar::tab {{
+    background: transparent; border: none; border-bottom: 2px solid transparent;
+    padding: 7px 10px 6px 10px; margin: 0; color: {HINT};
+}}
+QTabBar::tab:hover {{ color: #f0f1f2; background: transparent; }}
+QTabBar::tab:selected {{
+    background: transparent; color: #f0f1f2; border-bottom: 2px solid {ACCENT};
+}}
 QTabWidget::pane {{ border: none; border-top: 1px solid {LINE}; }}
+QToolButton[role="step"] {{ font-size: 18px; padding: 0 4px; }}
 QScrollArea {{ border: none; background: transparent; }}
 QProgressBar {{ border-radius: 3px; text-align: center; min-height: 14px; max-height: 14px; }}
 QProgressBar::chunk {{ background-color: {ACCENT}; border-radius: 3px; }}

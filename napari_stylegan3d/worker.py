@@ -118,18 +118,19 @@ class Report:
     def __init__(self, emit: Callable[[Progress], None]) -> None:
         self._emit = emit
         self._stop = threading.Event()
-        self._phase, self._phase_start = "", time.monotonic()
-        self._start = self._phase_start
+        self._phase: tuple[str, int, float] = ("", 0, time.monotonic())
+        self._start = time.monotonic()
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         """Step `done` of `total` is over; a new `text` starts a phase with its own clock."""
         if self._stop.is_set():
             raise Cancelled
         now = time.monotonic()
-        if text != self._phase:
-            self._phase, self._phase_start = text, now
-        spent = now - self._phase_start
-        remaining = spent * (total - done) / done if done >= 2 else None
+        if text != self._phase[0]:
+            self._phase = (text, done, now)
+        _, first, since = self._phase
+        steps = done - first
+        remaining = (now - since) * (total - done) / steps if steps >= 2 else None
         self._emit(Progress(done, total, text, now - self._start, remaining))
 
     def should_stop(self) -> bool:

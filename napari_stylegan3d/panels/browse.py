@@ -155,8 +155,8 @@ class BrowsePanel(Panel):
 def describe_model(generator: Generator) -> str:
     """Size, training data and intended use, from the model's card."""
     size = " × ".join(str(n) for n in generator.shape)
-    voxel = " × ".join(f"{v:g}" for v in generator.voxel_size)
-    lines = [f"{generator.name}: {size} voxels of {voxel} mm."]
+    voxel = sorted({f"{v:g}" for v in generator.voxel_size})
+    lines = [f"{size} voxels of {' × '.join(voxel)} mm."]
     for key in ("training_data", "intended_use", "licence"):
         value = generator.card.get(key)
         if isinstance(value, str) and value:

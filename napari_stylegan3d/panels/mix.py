@@ -51,13 +51,13 @@ class GroupRow(QWidget):
                 PERCENT,
                 " %",
                 f"Layer {index} of the network governs structures of about {size:.0f} mm.",
-                label_width=104,
+                label_width=112,
             )
             for index, size in zip(group.layers, group.sizes_mm, strict=True)
         }
         self.details = QWidget()
         details = QVBoxLayout(self.details)
-        details.setContentsMargins(24, 0, 0, 4)
+        details.setContentsMargins(26, 0, 0, 4)
         details.setSpacing(4)
         for index, slider in self.layers.items():
             details.addWidget(slider)

@@ -37,6 +37,8 @@ FIGURES = (
     ("Error", "mae", "{:.1%}", "Mean absolute error, as a share of the brightest tissue."),
     ("PSNR", "psnr", "{:.1f} dB", "Peak signal-to-noise ratio in decibels; higher is closer."),
 )
+#: How the alignment marks what a person should look at.
+WARNING = "Check:"
 SEGMENTS = (
     ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
     ("scan", "Scan", "The real scan, as the model sees it once it is aligned."),
@@ -127,6 +129,7 @@ class ProjectPanel(Panel):
         self.bar.setObjectName("project.progress")
         self.bar.setToolTip("How much of the present phase is done, in percent.")
         self.estimate = controls.hint(name="project.estimate")
+        self.notes = controls.hint(name="project.notes")
         self.figures: dict[str, QLabel] = {}
         self.segments: dict[str, QPushButton] = {}
         self._lay_out()
@@ -173,6 +176,7 @@ class ProjectPanel(Panel):
         add(controls.heading("Compare"))
         self.column.addLayout(self._make_segments())
         self.column.addLayout(self._make_figures())
+        add(self.notes)
         self.column.addStretch(1)
 
     def _make_segments(self) -> QHBoxLayout:
@@ -245,7 +249,9 @@ class ProjectPanel(Panel):
         """Move the bar and say how long it will take."""
         self.bar.setRange(0, max(progress.total, 1))
         self.bar.setValue(progress.done)
-        text = f"{progress.text}: {progress.done} of {progress.total}"
+        text = progress.text
+        if progress.total != 100:
+            text += f": step {progress.done} of {progress.total}"
         if progress.remaining_s is not None and progress.done < progress.total:
             text += f", about {duration_in_words(progress.remaining_s)} left"
         self.estimate.setText(text)
@@ -260,6 +266,8 @@ class ProjectPanel(Panel):
         for _, key, form, _ in FIGURES:
             value: Any = projected.similarity.get(key) if projected else None
             self.figures[key].setText("–" if value is None else form.format(float(value)))
+        steps = projected.aligned.steps if projected else []
+        self.notes.setText("\n".join(step for step in steps if step.startswith(WARNING)))
         self._refresh()
 
     def show_view(self, view: str | None) -> None:

@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QWidget
 
 COLOR = QColor(79, 195, 247, 175)
 GAP_PX = 9
+#: The lines end before the letters at the edges.
+EDGE_PX = 40
 
 
 class Crosshair(QWidget):
@@ -101,10 +103,10 @@ class Crosshair(QWidget):
         x, y = self.position_px()
         painter.setPen(QPen(COLOR, 1))
         for line in (
-            (0, y, x - GAP_PX, y),
-            (x + GAP_PX, y, self.width(), y),
-            (x, 0, x, y - GAP_PX),
-            (x, y + GAP_PX, x, self.height()),
+            (min(EDGE_PX, x - GAP_PX), y, x - GAP_PX, y),
+            (x + GAP_PX, y, max(self.width() - EDGE_PX, x + GAP_PX), y),
+            (x, min(EDGE_PX, y - GAP_PX), x, y - GAP_PX),
+            (x, y + GAP_PX, x, max(self.height() - EDGE_PX, y + GAP_PX)),
         ):
             painter.drawLine(QLineF(*line))
 

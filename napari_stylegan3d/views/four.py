@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Image
 from napari.qt import QtViewer
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QPixmap
+from qtpy.QtGui import QPixmap, QResizeEvent
 from qtpy.QtWidgets import QMainWindow, QSplitter, QVBoxLayout, QWidget
 
 from napari_stylegan3d.views import navigation
@@ -29,8 +30,12 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.views.readout import Readout
 
-#: Room left around the head for letters and captions, as a fraction of the view.
-MARGIN = 0.12
+#: Room left at each edge of a view for letters and captions.
+LETTER_PX = 34
+#: What is dimmer than this share of white does not count as part of the head.
+DARK_SHARE = 0.08
+#: Every so many voxels are looked at: the box need not be exact.
+DARK_STEP = 2
 
 
 @dataclass
@@ -60,6 +65,8 @@ class FourViews(QWidget):
         super().__init__()
         self.setObjectName("views")
         self.convention: Convention = "radiological"
+        self._fitted_zoom = 0.0
+        self.views: list[View] = []
         self._main_canvas = window.findChild(QtViewer)
         self.viewer = self._main_canvas.viewer
         self._central = window.centralWidget().layout()
@@ -73,9 +80,10 @@ class FourViews(QWidget):
             (view.model, navigation.install(view.model)) for view in self.views if view.plane
         ]
         self._double_click_before = list(self.viewer.mouse_double_click_callbacks)
-        self._fit_soon = QTimer(self)
-        self._fit_soon.setSingleShot(True)
-        self._fit_soon.timeout.connect(self.reset)
+        self._fit_soon, self._fit_again = QTimer(self), QTimer(self)
+        for timer, slot in ((self._fit_soon, self.reset), (self._fit_again, self.fit)):
+            timer.setSingleShot(True)
+            timer.timeout.connect(slot)
         self._connect()
         self.set_convention("radiological")
         self.refresh()
@@ -112,21 +120,26 @@ class FourViews(QWidget):
         self.readout.show_point(self.viewer)
 
     def fit(self) -> None:
-        """Show the whole field of view, at one scale in all three planes."""
+        """Show the whole head in every view, at one scale in all three planes."""
         if not self.viewer.layers or self.viewer.dims.ndim != 3:
             return
-        ranges = np.array([(low, high + step) for low, high, step in self.viewer.dims.range])
-        size, middle = ranges[:, 1] - ranges[:, 0], ranges.mean(axis=1)
+        box = head_box(self.viewer)
+        size, middle = box[1] - box[0], box.mean(axis=0)
+        flat = [view for view in self.views if view.plane and view.canvas.isVisible()]
         zooms = []
-        for view in (view for view in self.views if view.plane):
+        for view in flat:
             _, rows, columns = view.plane.order
             native = view.canvas.canvas.native
-            zooms += [native.height() / size[rows], native.width() / size[columns]]
+            zooms += [
+                (native.height() - 2 * LETTER_PX) / size[rows],
+                (native.width() - 2 * LETTER_PX) / size[columns],
+            ]
+        self._fitted_zoom = max(min(zooms, default=1.0), 0.1)
         for view in self.views:
             if view.plane:
                 _, rows, columns = view.plane.order
                 view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
-                view.model.scene.camera.zoom = min(zooms) * (1 - MARGIN)
+                view.model.scene.camera.zoom = self._fitted_zoom
             else:
                 view.model.fit_to_view(margin=0.02)
 
@@ -134,7 +147,8 @@ class FourViews(QWidget):
         """Centre the crosshair and fit every view."""
         if not self.viewer.layers or self.viewer.dims.ndim != 3:
             return
-        self.viewer.dims.point = tuple((low + high) / 2 for low, high, _ in self.viewer.dims.range)
+        middle = [(low + high) / 2 for low, high, _ in self.viewer.dims.range]
+        self.viewer.dims.point = navigation.nearest_voxel(self.viewer, middle)
         for view in self.views:
             if view.plane:
                 orient(view.model, view.plane, self.convention)
@@ -147,9 +161,18 @@ class FourViews(QWidget):
         """The four views as they are on the screen, with crosshair, letters and captions."""
         return self._grid.grab()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Fit again, unless the person has zoomed."""
+        super().resizeEvent(event)
+        zooms = [view.model.scene.camera.zoom for view in self.views if view.plane]
+        if all(zoom == self._fitted_zoom for zoom in zooms):
+            # The canvases get their new sizes after this event.
+            self._fit_again.start(0)
+
     def close_views(self) -> None:
         """Give the canvas back to napari and free the followers."""
         self._fit_soon.stop()
+        self._fit_again.stop()
         for signal, slot in self._signals:
             signal.disconnect(slot)
         for model, wheel in self._wheel_before:
@@ -166,7 +189,9 @@ class FourViews(QWidget):
             if view.follower:
                 view.follower.close()
                 view.canvas.close()
+        # Whoever still holds this widget must not keep the closed window alive.
         self.views.clear()
+        del self._main_canvas, self._central
         self.setParent(None)
         self.deleteLater()
 
@@ -264,5 +289,26 @@ class FourViews(QWidget):
             view.canvas.setVisible(alone or view is clicked)
         for row, members in zip(self._rows, (self.views[:2], self.views[2:]), strict=True):
             row.setVisible(alone or clicked in members)
-        QTimer.singleShot(0, self.fit)
+        self._fit_again.start(0)
         return None
+
+
+def head_box(viewer: ViewerModel) -> np.ndarray:
+    """(2, 3) lowest and highest corner in mm of what is not dark in the topmost visible image.
+
+    The whole field of view if everything is dark or nothing is visible.
+    """
+    full = np.array([(low, high) for low, high, _ in viewer.dims.range]).T
+    images = [layer for layer in viewer.layers if isinstance(layer, Image) and layer.visible]
+    if not images or images[-1].ndim != 3:
+        return full
+    layer = images[-1]
+    data = np.abs(layer.data[::DARK_STEP, ::DARK_STEP, ::DARK_STEP])
+    bright = data > DARK_SHARE * np.abs(layer.contrast_limits).max()
+    if not bright.any():
+        return full
+    box = np.empty((2, 3))
+    for axis in range(3):
+        found = np.flatnonzero(bright.any(axis=tuple({0, 1, 2} - {axis}))) * DARK_STEP
+        box[:, axis] = found[0] - DARK_STEP, found[-1] + DARK_STEP
+    return np.array([layer.data_to_world(corner) for corner in box])

@@ -5,7 +5,7 @@ Shift-drag pans and Ctrl-wheel zooms, as in other viewers of medical images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,23 +20,23 @@ def _may_navigate(model: ViewerModel) -> bool:
     return model.dims.ndisplay == 2 and (active is None or str(active.mode) == "pan_zoom")
 
 
-def _inside(model: ViewerModel, position: tuple[float, ...]) -> tuple[float, ...]:
-    """The point of the field of view nearest to a position, in mm."""
-    return tuple(
-        float(np.clip(value, low, high))
-        for value, (low, high, _) in zip(position, model.dims.range, strict=True)
-    )
+def nearest_voxel(model: ViewerModel, position: Sequence[float]) -> tuple[float, ...]:
+    """Centre in mm of the voxel nearest to a position, inside the field of view."""
+    ranges = np.array([tuple(axis) for axis in model.dims.range])
+    low, high, step = ranges.T
+    inside = np.clip(np.asarray(position, dtype=float), low, high)
+    return tuple((low + np.round((inside - low) / step) * step).tolist())
 
 
 def move_crosshair(model: ViewerModel, event: Any) -> Iterator[None]:
     """Put the crosshair under the pointer, and keep it there while dragging."""
     if event.button != 1 or event.modifiers or not _may_navigate(model):
         return
-    model.dims.point = _inside(model, event.position)
+    model.dims.point = nearest_voxel(model, event.position)
     event.handled = True
     yield
     while event.type == "mouse_move":
-        model.dims.point = _inside(model, event.position)
+        model.dims.point = nearest_voxel(model, event.position)
         event.handled = True
         yield
 
@@ -51,10 +51,9 @@ def scroll_slices(model: ViewerModel, event: Any) -> None:
         _zoom_about(model, event.position, ZOOM_PER_NOTCH**notches)
         return
     axis = model.dims.order[0]
-    low, high, step = model.dims.range[axis]
-    point = list(model.dims.point)
-    point[axis] = float(np.clip(point[axis] + notches * step, low, high))
-    model.dims.point = tuple(point)
+    point = list(nearest_voxel(model, model.dims.point))
+    point[axis] += notches * model.dims.range[axis].step
+    model.dims.point = nearest_voxel(model, point)
 
 
 def _zoom_about(model: ViewerModel, position: tuple[float, ...], factor: float) -> None:

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
 from napari_stylegan3d.views.orientation import position_in_words
 
 #: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
-POSITION_WIDTHS = (112, 130, 126)
+POSITION_WIDTHS = (94, 118, 112)
 
 
 class Readout(QWidget):
@@ -28,8 +28,8 @@ class Readout(QWidget):
         self.intensity = QLabel()
         self.intensity.setObjectName("views.intensity")
         self.intensity.setToolTip(
-            "Brightness under the crosshair. For synthetic brains 0 is background and 1 as bright as"
-            "\nthe brightest tissue (the 99.5th percentile inside the brain)."
+            "Brightness under the crosshair. For synthetic brains 0 is background and 1 as bright\n"
+            "as the brightest tissue (the 99.5th percentile inside the brain)."
         )
         self.quality = QLabel()
         self.quality.setObjectName("views.quality")

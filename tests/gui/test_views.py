@@ -1,0 +1,250 @@
+"""The four views: what they hold, which way round, and what the mouse does."""
+
+from __future__ import annotations
+
+import napari
+import nibabel as nib
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMainWindow
+
+from napari_stylegan3d.display import upright
+from napari_stylegan3d.stage import Stage
+from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.four import FourViews
+
+AFFINE = np.diag([3.0, 2.0, 4.0, 1.0])
+AFFINE[:3, 3] = (-40, -50, -60)
+FLAT = ("Axial", "Coronal", "Sagittal")
+
+
+def phantom() -> np.ndarray:
+    """Dim box; a bright block to the patient's right, a second one in front, a third on top."""
+    data = np.full((28, 50, 30), 0.2, dtype=np.float32)
+    data[22:26, 20:30, 12:18] = 1.0
+    data[10:18, 44:48, 12:18] = 0.8
+    data[10:18, 20:30, 26:29] = 0.6
+    return data
+
+
+@pytest.fixture(scope="module")
+def opened(qapp):
+    """One window for all tests of this file: opening one takes seconds."""
+    viewer = napari.Viewer(show_welcome_screen=False)
+    viewer.window.resize(1200, 900)
+    window = next(
+        w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
+    )
+    views = FourViews(window)
+    yield views, Stage(viewer)
+    views.close_views()
+    viewer.close()
+    QTest.qWait(20)
+
+
+@pytest.fixture
+def four(opened):
+    """The four views as they come, with the phantom."""
+    views, stage = opened
+    for view in views.views:
+        for key, overlay in view.model.canvas.overlays.items():
+            overlay.visible = key.startswith("sg3d_")
+    stage.show(upright(phantom(), AFFINE), Provenance("generated"))
+    views.set_convention("radiological")
+    views.stage = stage
+    views.reset()
+    views.view("3D").follower.settle()
+    QTest.qWait(50)
+    return views
+
+
+def grey(views: FourViews, name: str) -> np.ndarray:
+    return views.view(name).canvas.screenshot(flash=False)[..., :3].mean(axis=-1)
+
+
+def bright_center(views: FourViews, name: str, at_mm: tuple[float, float, float]) -> float:
+    """Column of the brightest grey pixels, from -1 (left edge) to 1, with the labels hidden."""
+    view = views.view(name)
+    for overlay in view.model.canvas.overlays.values():
+        overlay.visible = False
+    views.viewer.dims.point = at_mm
+    image = grey(views, name)
+    columns = np.nonzero(image > 0.95 * image.max())[1]
+    return 2 * columns.mean() / image.shape[1] - 1
+
+
+def center_of(box: tuple[slice, slice, slice]) -> tuple[float, ...]:
+    index = [(s.start + s.stop - 1) / 2 for s in box]
+    return tuple(nib.affines.apply_affine(AFFINE, index))
+
+
+RIGHT_BLOCK = (slice(22, 26), slice(20, 30), slice(12, 18))
+
+
+def test_all_views_share_the_volume_without_copies(four):
+    main = four.viewer.layers[0]
+    for view in four.views[1:]:
+        assert np.shares_memory(view.model.layers[0].data, main.data)
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_letters_follow_the_convention(four, name):
+    expected = {"Axial": "APRL", "Coronal": "SIRL", "Sagittal": "SIAP"}[name]
+    assert "".join(four.view(name).labels.letters) == expected
+    four.readout.convention.setCurrentIndex(1)
+    swapped = {"Axial": "APLR", "Coronal": "SILR", "Sagittal": "SIAP"}[name]
+    assert "".join(four.view(name).labels.letters) == swapped
+
+
+@pytest.mark.parametrize("name", ["Axial", "Coronal"])
+def test_patients_right_is_on_the_left_of_the_picture(four, name):
+    where = center_of(RIGHT_BLOCK)
+    assert bright_center(four, name, where) < -0.1
+    four.set_convention("neurological")
+    assert bright_center(four, name, where) > 0.1
+
+
+def test_sagittal_shows_the_front_on_the_left(four):
+    front = center_of((slice(10, 18), slice(44, 48), slice(12, 18)))
+    assert bright_center(four, "Sagittal", front) < -0.1
+    four.set_convention("neurological")
+    assert bright_center(four, "Sagittal", front) < -0.1
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_click_moves_every_view_to_the_point_under_the_mouse(four, qtbot, name):
+    view = four.view(name)
+    canvas = view.canvas.canvas.native
+    click = QPoint(canvas.width() // 2 - 40, canvas.height() // 2 + 30)
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=click)
+    qtbot.wait(20)
+    x, y = view.crosshair.position_px()
+    # The crosshair sits on voxel centres: half a voxel of 4 mm at most from the click.
+    reach = 2.0 * view.model.scene.camera.zoom + 1.5
+    assert abs(x - click.x()) <= reach
+    assert abs(y - click.y()) <= reach
+    for other in four.views:
+        assert other.model.dims.point == pytest.approx(four.viewer.dims.point)
+    assert four.readout.position[0].text().split()[0] in ("Right", "Left")
+
+
+def test_the_click_goes_where_the_affine_says(four, qtbot):
+    """A click left of the middle of a radiological axial view is on the patient's right."""
+    view = four.view("Axial")
+    canvas = view.canvas.canvas.native
+    before = four.viewer.dims.point
+    pixels = 50
+    click = QPoint(round(view.crosshair.position_px()[0]) - pixels, canvas.height() // 2)
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=click)
+    qtbot.wait(20)
+    moved = four.viewer.dims.point[0] - before[0]
+    assert moved == pytest.approx(pixels / view.model.scene.camera.zoom, abs=3.1)
+    assert four.viewer.dims.point[2] == before[2]
+
+
+def test_the_wheel_goes_through_slices_one_at_a_time(four, qtbot):
+    canvas = four.view("Coronal").canvas.canvas.native
+    before = four.viewer.dims.point
+    middle = QPointF(canvas.rect().center())
+    wheel = QWheelEvent(
+        middle,
+        canvas.mapToGlobal(middle),
+        QPoint(),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    zoom = four.view("Coronal").model.scene.camera.zoom
+    QApplication.sendEvent(canvas, wheel)
+    qtbot.wait(20)
+    assert four.viewer.dims.point[1] - before[1] == pytest.approx(2.0)
+    assert four.view("Coronal").model.scene.camera.zoom == zoom
+
+
+def test_the_readout_gives_the_voxels_intensity_in_words(four):
+    four.viewer.dims.point = center_of(RIGHT_BLOCK)
+    assert four.readout.intensity.text() == "Intensity 1"
+    x = four.viewer.dims.point[0]
+    assert abs(x - center_of(RIGHT_BLOCK)[0]) <= 1.5
+    assert four.readout.position[0].text() == f"Right {x:.1f} mm"
+
+
+def test_captions_follow_the_layer_in_every_view(four):
+    for view in four.views:
+        assert view.labels.caption == "Synthetic – not for diagnosis"
+    four.stage.show(upright(phantom(), AFFINE), Provenance("scan", "sub-01"))
+    four.refresh()
+    for view in four.views:
+        assert view.labels.caption == "Real scan: sub-01"
+    four.viewer.layers[0].visible = False
+    assert all(view.labels.caption == "" for view in four.views)
+
+
+def test_the_caption_is_part_of_the_canvas(four):
+    """napari's own screenshots carry it too."""
+    with_caption = four.view("Axial").canvas.screenshot(flash=False)
+    four.view("Axial").model.canvas.overlays["sg3d_caption"].visible = False
+    without = four.view("Axial").canvas.screenshot(flash=False)
+    height, width = with_caption.shape[:2]
+    changed = np.abs(with_caption.astype(int) - without)[height * 3 // 4 :, : width // 2]
+    assert (changed > 60).sum() > 200
+
+
+@pytest.mark.parametrize("axcodes", ["RAS", "LPI", "PSR", "IAL", "LIA"])
+def test_stored_orientation_does_not_matter(four, axcodes):
+    """The same head in another array order gives the same voxels at the same millimetres."""
+    reference = np.array(four.viewer.layers[0].data)
+    image = nib.Nifti1Image(phantom(), AFFINE)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(axcodes)
+    )
+    turned = image.as_reoriented(turn)
+    shown = upright(np.asarray(turned.dataobj), turned.affine)
+    np.testing.assert_array_equal(shown.data, reference)
+    assert shown.translate == pytest.approx(AFFINE[:3, 3])
+    assert not shown.resampled
+
+
+def test_oblique_volumes_are_shown_upright():
+    """A tilted grid is resampled: a bright block keeps its place in the world."""
+    tilt = np.eye(4)
+    angle = np.radians(12)
+    tilt[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine = tilt @ AFFINE
+    shown = upright(phantom(), affine)
+    assert shown.resampled
+    found = np.argwhere(shown.data > 0.9).mean(axis=0) * shown.scale + shown.translate
+    expected = nib.affines.apply_affine(affine, np.argwhere(phantom() > 0.9).mean(axis=0))
+    np.testing.assert_allclose(found, expected, atol=1.0)
+
+
+def test_views_share_one_scale_and_reset_brings_it_back(four, qtbot):
+    zooms = {view.model.scene.camera.zoom for view in four.views if view.plane}
+    assert len(zooms) == 1
+    four.view("Axial").model.scene.camera.zoom = 0.5
+    four.viewer.dims.point = (0.0, 0.0, 0.0)
+    four.readout.reset.click()
+    assert {view.model.scene.camera.zoom for view in four.views if view.plane} == zooms
+
+
+def test_a_new_volume_reaches_the_3d_view_after_a_lull(four, qtbot):
+    volume = four.view("3D")
+    four.stage.show(upright(phantom() * 0.5, AFFINE), Provenance("generated"))
+    assert volume.model.layers[0].data.max() == pytest.approx(1.0)
+    assert four.view("Coronal").model.layers[0].data.max() == pytest.approx(0.5)
+    qtbot.waitUntil(lambda: volume.model.layers[0].data.max() < 0.6, timeout=2000)
+
+
+def test_double_click_shows_one_view_alone_and_back(four, qtbot):
+    canvas = four.view("Coronal").canvas.canvas.native
+    QTest.mouseDClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
+    qtbot.wait(50)
+    assert [view.name for view in four.views if view.canvas.isVisible()] == ["Coronal"]
+    QTest.mouseDClick(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
+    qtbot.wait(50)
+    assert all(view.canvas.isVisible() for view in four.views)
