@@ -134,15 +134,15 @@ def test_napari_finds_the_plugin_of_the_installed_wheel(installed: Path, tmp_pat
     found = run_installed(
         installed,
         tmp_path,
-        "import json, napari_stylegan3d\n"
+        "import importlib, json, napari_stylegan3d\n"
         "from npe2 import PluginManager\n"
         "manager = PluginManager()\n"
         "manager.discover()\n"
-        "manifest = manager.get_manifest('napari-stylegan3d')\n"
-        "names = [c.python_name for c in manifest.contributions.commands if c.python_name]\n"
+        "commands = manager.get_manifest('napari-stylegan3d').contributions.commands or []\n"
+        "names = [command.python_name for command in commands]\n"
         "for name in names:\n"
-        "    manager.commands.get(next(c.id for c in manifest.contributions.commands\n"
-        "                              if c.python_name == name))\n"
+        "    module, _, attribute = name.partition(':')\n"
+        "    getattr(importlib.import_module(module), attribute)\n"
         "print(json.dumps({'module': napari_stylegan3d.__file__, 'names': names}))\n",
     )
     assert Path(found["module"]).is_relative_to(installed)
