@@ -17,6 +17,7 @@ import numpy as np
 
 from stylegan3d.errors import LatentError
 from stylegan3d.jsontext import to_plain
+from stylegan3d.recipe_parts import Noise
 from stylegan3d.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.volumes import atomic_write_bytes
 
@@ -64,7 +65,7 @@ class Latent:
     model_name: str
     truncation: float = 1.0
     truncation_layers: int | None = None
-    noise: str | int = "fixed"
+    noise: Noise = "fixed"
     scan: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -58,7 +58,6 @@ def save_projection(
     aligned: AlignedScan,
     result: Projection,
     *,
-    space: str = "w+",
     about: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -69,8 +68,6 @@ def save_projection(
     out : path
         Folder, made if missing.
     generator, aligned, result : Generator, AlignedScan, Projection
-    space : "w" or "w+"
-        Where the latent was sought.
     about : mapping, optional
         More for the report, such as the time each part took.
     overwrite : bool
@@ -90,14 +87,16 @@ def save_projection(
 
     names = output_names(aligned.scan.path, out)
     scan = aligned.describe()
-    latent = latent_bytes(Latent.of(generator, result.w, space.upper(), scan=scan))
-    sha256 = hashlib.sha256(latent).hexdigest()
-    recipe = Recipe(Source("projected", path=str(names["latent"]), sha256=sha256))
+    space, noise = result.settings["space"].upper(), result.settings["noise"]
+    latent = latent_bytes(Latent.of(generator, result.w, space, noise=noise, scan=scan))
+    source = Source(
+        "projected", path=str(names["latent"]), sha256=hashlib.sha256(latent).hexdigest()
+    )
+    recipe = Recipe(source, noise=noise)
     # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
     rendered = Renderer(generator).render(result.w, quality="full", noise=recipe.noise)
     report = {
         **projection_report(generator, aligned, result, rendered.volume),
-        "space": space,
         **(about or {}),
         "recipe": recipe.with_paths(lambda s: s.relative_to(Path(out))).to_dict(),
         "files": {what: path.name for what, path in names.items()},
@@ -121,6 +120,9 @@ def projection_report(
     from stylegan3d.metrics import similarity
 
     scan = aligned.scan
+    checks = [
+        step.removeprefix(_WARNING).strip() for step in aligned.steps if step.startswith(_WARNING)
+    ]
     return {
         "SyntheticImage": True,
         **provenance(generator),
@@ -139,12 +141,9 @@ def projection_report(
             "intensity_scale": aligned.intensity_scale,
             "steps": aligned.steps,
         },
-        "warnings": [
-            step.removeprefix(_WARNING).strip()
-            for step in aligned.steps
-            if step.startswith(_WARNING)
-        ],
-        "trust": getattr(result, "trust", None),
+        "warnings": [*checks, *result.trust["remarks"]],
+        "trust": result.trust,
+        "settings": result.settings,
         "history": result.history,
         "model": {"name": generator.name, "sha256": generator.hash},
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe_parts import Edit, Mix, Source, Truncation, check_seed, is_int
+from stylegan3d.recipe_parts import Edit, Mix, Noise, Source, Truncation, check_seed, is_int
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ class Recipe:
     truncation: Truncation = field(default_factory=lambda: Truncation(0.7))
     mix: Mix | None = None
     edits: tuple[Edit, ...] = ()
-    noise: str | int = "fixed"
+    noise: Noise = "fixed"
 
     def __post_init__(self) -> None:
         for name, kind in (("source", Source), ("truncation", Truncation)):

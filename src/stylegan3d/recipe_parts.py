@@ -7,10 +7,11 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stylegan3d.errors import RecipeError
 
+Noise = Literal["fixed", "none"] | int
 KINDS = ("seed", "latent", "projected")
 LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stylegan3d.checkpoints.folder import write_folder
+from stylegan3d.checkpoints.folder import DIRECTIONS, write_folder
+from stylegan3d.directions import pca_directions, save_directions
+from stylegan3d.generator import load
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +21,8 @@ def model(tiny_generator, tmp_path_factory):
     card = {**G.card, "space": {"shape": list(G.shape), "affine": G.affine.tolist()}}
     folder = tmp_path_factory.mktemp("models") / "tiny"
     write_folder(folder, card, tensors)
+    generator = load(folder)
+    save_directions(folder / DIRECTIONS, pca_directions(generator, samples=500))
     return folder
 
 

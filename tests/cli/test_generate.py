@@ -82,7 +82,7 @@ def test_the_command_a_recipe_gives_runs(run, model, tmp_path):
         (["--seeds", "4294967296"], "seed must be a whole number"),
         (["--seeds", "0", "--truncation", "nan"], "psi must be a finite number"),
         (["--seeds", "0", "--cutoff", "99"], "cutoff 99"),
-        (["--seeds", "0", "--noise", "loud"], "Noise other than"),
+        (["--seeds", "0", "--noise", "loud"], "'loud' is no layer noise"),
         (["--seeds", "0", "--native"], "Only a projected scan has a native space"),
         (["--recipe", "{"], "not valid JSON"),
         (["--recipe", "none.json"], "none.json does not exist"),

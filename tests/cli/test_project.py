@@ -93,7 +93,11 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     assert report["alignment"]["correlation_with_mean_brain"] > 0.9
     assert set(report["seconds"]) == {"open", "align", "project"}
     assert report["scan"]["axes"] == "PSL"
-    assert len(report["history"]) > 0
+    assert [row["step"] for row in report["history"]] == [1, 2, 3, 4]
+    assert report["settings"]["space"] == "w+"
+    # A generator with random weights cannot do better than the mean brain, and it must say so.
+    assert any("no more like the scan than the mean brain" in w for w in report["warnings"])
+    assert "no more like the scan" in result.err
     told = result.json
     assert told["files"]["latent"] == str(tmp_path / FILES[3])
     assert told["similarity"] == report["similarity"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe import Edit, Source
+from stylegan3d.recipe_parts import Noise
 
 _MOST_NUMBERS = 100_000
 
@@ -28,11 +29,15 @@ def parse_numbers(text: str, called: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def parse_noise(text: str | None) -> str | int:
+def parse_noise(text: str | None) -> Noise:
     """The recipe's noise from "fixed", "none" or a seed."""
-    if text is None:
+    if text is None or text == "fixed":
         return "fixed"
-    return int(text) if text.isdecimal() else text
+    if text == "none":
+        return "none"
+    if not text.isdecimal():
+        raise RecipeError(f"{text!r} is no layer noise: use fixed, none, or a seed.")
+    return int(text)
 
 
 def parse_source(text: str) -> Source:

@@ -104,13 +104,8 @@ def project(
         )
     clock.append(time.perf_counter())
     seconds = [after - before for before, after in pairwise(clock)]
-    about = {
-        "budget": budget.value if steps is None else None,
-        "seconds": dict(zip(("open", "align", "project"), seconds, strict=True)),
-    }
-    told = save_projection(
-        out, generator, aligned, result, space=space.value, about=about, overwrite=overwrite
-    )
+    about = {"seconds": dict(zip(("open", "align", "project"), seconds, strict=True))}
+    told = save_projection(out, generator, aligned, result, about=about, overwrite=overwrite)
     _tell(told, out, as_json=as_json)
 
 
