@@ -37,8 +37,7 @@ run: $(READY)  ## Open the explorer; without a screen, walk through it and leave
 		exec $(BIN)/napari-stylegan3d $(ARGS); \
 	fi; \
 	echo "No display here: walking through the explorer on a virtual screen instead."; \
-	$(BIN)/stylegan3d-tour --out $(TOUR) $(ARGS) \
-		&& echo "Screenshots and volumes are in $(CURDIR)/$(TOUR)"
+	exec $(BIN)/stylegan3d-tour --out $(TOUR) $(ARGS)
 
 test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -58,9 +57,11 @@ format: $(READY)  ## Bring the code into the project's style
 	$(BIN)/ruff format .
 
 docs: $(READY)  ## Take the pictures of the documents anew, check their links and examples
-	$(BIN)/stylegan3d-tour --out $(TOUR) $(ARGS)
+	rm -rf $(TOUR)
+	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) $(ARGS)
 	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | sort -u); do \
-		cp $(TOUR)/$${picture##*/} docs/images/ || exit 1; \
+		name=$${picture##*/}; \
+		cp $$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) docs/images/$$name || exit 1; \
 	done
 	$(BIN)/python -m pytest tests/test_docs.py
 
