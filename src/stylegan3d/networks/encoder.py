@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -47,7 +48,7 @@ class Encoder(nn.Module):
         # As many halvings as lie between the (band) grid and the base grid.
         self.blocks = nn.ModuleList(
             EncoderBlock(a, b, stride=2 if i < last else 1)
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         flat = config.channels[0] * math.prod(config.base)
         self.hidden = nn.Linear(flat, 2 * config.w_dim)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ class MappingNetwork(nn.Module):
         widths = [inputs, *[config.w_dim] * config.mapping_layers]
         self.layers = nn.ModuleList(
             Dense(a, b, lr_multiplier=config.mapping_lr_multiplier, activate=True)
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
         )
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:

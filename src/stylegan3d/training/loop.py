@@ -17,7 +17,8 @@ import torch
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.generator import choose_device
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.metrics.similarity import similarity
+from stylegan3d.metrics import similarity
+from stylegan3d.precision import fast_dtype
 from stylegan3d.training.adversarial import adversarial_step
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches, fixed_volumes
@@ -164,21 +165,11 @@ def training_dtype(name: str, device: torch.device) -> torch.dtype:
     """Precision of the feature maps; "auto" is bfloat16 where the hardware multiplies it."""
     if name == "float32":
         return torch.float32
-    if name == "bfloat16" or device.type == "cuda":
+    if name == "bfloat16":
         return torch.bfloat16
     if name != "auto":
         raise ModelError(f"The precision '{name}' is unknown; use auto, float32 or bfloat16.")
-    native = device.type == "cpu" and cpu_has_bfloat16()
-    return torch.bfloat16 if native else torch.float32
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return fast_dtype(device)
 
 
 def _open_run(

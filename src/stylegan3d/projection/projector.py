@@ -1,0 +1,305 @@
+"""Optimise a latent until the generator's volume resembles a scan.
+
+The latent is optimised in whitened coordinates (each principal direction of w in its own standard
+deviations), so that one step size suits all; from the encoder's guess where the model has one,
+else from the average brain; coarse image levels first, which cost an eighth each. A pull towards
+the distribution of w keeps the result a brain of this generator (Abdal et al. 2019, arXiv
+1904.03189; Zhu et al. 2020, arXiv 2012.09036).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.generator import Generator, to_display
+from stylegan3d.memory import keep_large_blocks
+from stylegan3d.metrics import similarity
+from stylegan3d.networks.synthesis import Noise
+from stylegan3d.precision import fast_dtype
+from stylegan3d.projection.objective import LatentPrior, multiscale_mse
+
+BUDGETS = {"draft": 60, "standard": 200, "thorough": 600}
+LEARNING_RATE = 0.08
+PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4}
+# Share of the steps spent at each image level: a quarter resolution, half, full.
+SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))
+FAR = 1.5
+
+
+class Aligned(Protocol):
+    """What is projected: a volume on the generator's grid and where its brain is."""
+
+    @property
+    def volume(self) -> np.ndarray:
+        """(X, Y, Z) in [0, 1]."""
+        ...
+
+    @property
+    def brain_mask(self) -> np.ndarray:
+        """(X, Y, Z) bool."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProjectionState:
+    """Where a projection stands.
+
+    Attributes
+    ----------
+    step, steps : done and in all.
+    loss : objective at this step, at the current level.
+    level : image level being matched; -1 is full resolution.
+    w : [num_layers, w_dim] now.
+    seconds : since the start.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    level: int
+    w: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The result.
+
+    Attributes
+    ----------
+    w : [num_layers, w_dim] float32 on the CPU.
+    volume : (X, Y, Z) float32 in display units, full resolution, float32 throughout.
+    trust : how far to believe it: similarity to the scan inside the brain, that of the mean brain
+        for comparison, the latent's distance from random brains (1 is typical), and sentences.
+    history : one row per step: step, level, loss, seconds.
+    finished : False if it was stopped early (the best so far is kept).
+    """
+
+    w: Tensor
+    volume: np.ndarray
+    trust: dict[str, Any]
+    history: list[dict[str, float]]
+    finished: bool
+    seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def project(
+    generator: Generator,
+    aligned: Aligned | np.ndarray,
+    *,
+    space: Literal["w", "w+"] = "w+",
+    budget: str = "standard",
+    steps: int | None = None,
+    noise: Noise = "fixed",
+    progress: Callable[[ProjectionState], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Projection:
+    """Find the latent whose volume is most like a scan.
+
+    Parameters
+    ----------
+    aligned : an `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
+    space : "w" (one latent for all layers: stays closest to what the generator knows) or "w+"
+        (one per layer: follows the scan more closely).
+    budget : "draft", "standard" or "thorough"; `steps` overrides it.
+    noise : the layer noise the result will be shown with.
+    progress : called after every step.
+    should_stop : asked before every step; if true, the best so far is returned.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the volume is on another grid or the budget is unknown.
+    """
+    started = time.perf_counter()
+    volume, mask = _target(generator, aligned)
+    count = _step_count(budget, steps)
+    problem = _Problem(generator, volume, space, noise)
+    history: list[dict[str, float]] = []
+    finished = True
+    for state in _optimise(problem, count, started):
+        history.append(
+            {
+                "step": state.step,
+                "level": state.level,
+                "loss": state.loss,
+                "seconds": round(state.seconds, 3),
+            }
+        )
+        if progress is not None:
+            progress(state)
+        if should_stop is not None and should_stop():
+            finished = state.step == state.steps
+            break
+    w, made = problem.best()
+    trust = _trust(generator, problem.prior, w, made, volume, mask)
+    settings = {"space": space, "steps": count, "noise": noise, "start": problem.start}
+    seconds = time.perf_counter() - started
+    return Projection(w, made, trust, history, finished, seconds, settings)
+
+
+def projection_steps(
+    generator: Generator,
+    aligned: Aligned | np.ndarray,
+    *,
+    space: Literal["w", "w+"] = "w+",
+    budget: str = "standard",
+    steps: int | None = None,
+    noise: Noise = "fixed",
+) -> Iterator[ProjectionState]:
+    """The same optimisation, step by step, for callers that drive it themselves."""
+    volume, _ = _target(generator, aligned)
+    count = _step_count(budget, steps)
+    yield from _optimise(_Problem(generator, volume, space, noise), count, time.perf_counter())
+
+
+class _Problem:
+    """One projection: the target at every level, the latent being optimised, the best so far."""
+
+    def __init__(self, generator: Generator, volume: np.ndarray, space: str, noise: Noise) -> None:
+        keep_large_blocks()
+        self.generator = generator
+        self.space = space
+        self.noise = generator.synthesis.noise_maps(noise)
+        self.prior = LatentPrior.of(generator)
+        self.dtype = fast_dtype(generator.device)
+        self.target = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
+        self.target = self.target[None, None].to(generator.device) * 2 - 1
+        self.initial = self._initial()
+        self.u = self.prior.whiten(self.initial).clone().requires_grad_(True)
+
+    @torch.no_grad()
+    def _initial(self) -> Tensor:
+        """The encoder's guess or the average brain, whichever is more like the scan; [L or 1, D]"""
+        rows = self.generator.num_layers if self.space == "w+" else 1
+        average = self.generator.w_avg.expand(rows, -1)
+        candidates = {"average": average}
+        if self.generator.encoder is not None:
+            guess = self.generator.encoder(self.target)[0]
+            candidates["encoder"] = guess if rows > 1 else guess.mean(dim=0, keepdim=True)
+        losses = {k: float(self._difference(w, -1)) for k, w in candidates.items()}
+        self.start = min(losses, key=lambda k: losses[k])
+        return candidates[self.start]
+
+    def rows(self, w: Tensor) -> Tensor:
+        """[L or 1, D] -> [L, D]"""
+        return w.expand(self.generator.num_layers, -1)
+
+    def _difference(self, w: Tensor, level: int, dtype: torch.dtype | None = None) -> Tensor:
+        made = self.generator.synthesis(self.rows(w)[None], self.noise, level, dtype or self.dtype)
+        factor = self.target.shape[2] // made.shape[2]
+        target = F.avg_pool3d(self.target, factor) if factor > 1 else self.target
+        return multiscale_mse(made, target)
+
+    def loss(self, level: int) -> Tensor:
+        """Objective at an image level: difference plus strangeness."""
+        prior = self.u.square().mean() * PRIOR_WEIGHT[self.space]
+        return self._difference(self.prior.color(self.u), level) + prior
+
+    @torch.no_grad()
+    def best(self) -> tuple[Tensor, np.ndarray]:
+        """The better of the result and the start at full resolution: [L, D] and its volume."""
+        candidates = [self.prior.color(self.u.detach()), self.initial]
+        losses = [float(self._difference(w, -1, torch.float32)) for w in candidates]
+        w = self.rows(candidates[int(np.argmin(losses))])
+        made = self.generator.synthesis(w[None], self.noise, -1, torch.float32)
+        return w.detach().cpu().clone(), to_display(made)[0]
+
+
+def _optimise(problem: _Problem, count: int, started: float) -> Iterator[ProjectionState]:
+    optimiser = torch.optim.Adam([problem.u], lr=LEARNING_RATE, betas=(0.9, 0.99))
+    plan = _plan(problem.generator, count)
+    for step, level in enumerate(plan):
+        optimiser.param_groups[0]["lr"] = LEARNING_RATE * _rate(step / count)
+        optimiser.zero_grad(set_to_none=True)
+        loss = problem.loss(level)
+        loss.backward()
+        optimiser.step()
+        w = problem.rows(problem.prior.color(problem.u.detach()))
+        seconds = time.perf_counter() - started
+        yield ProjectionState(step + 1, count, float(loss.detach()), level, w, seconds)
+
+
+def _plan(generator: Generator, count: int) -> list[int]:
+    """The image level of every step: coarse first, as far as the generator has coarse images."""
+    available = len(generator.levels)
+    plan: list[int] = []
+    for level, share in SCHEDULE:
+        plan += [max(level, -available)] * math.ceil(share * count)
+    return sorted(plan[:count])
+
+
+def _rate(progress: float) -> float:
+    """Ramp up over the first twentieth, half a cosine down over the last quarter."""
+    ramp = min(1.0, (progress + 0.01) / 0.05)
+    fall = min(1.0, (1 - progress) / 0.25)
+    return ramp * (0.5 - 0.5 * math.cos(math.pi * fall))
+
+
+def _target(generator: Generator, aligned: Aligned | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(aligned, np.ndarray):
+        volume, mask = aligned, aligned > 0.05
+    else:
+        volume, mask = aligned.volume, aligned.brain_mask.astype(bool)
+    if volume.shape != generator.shape:
+        raise StyleGAN3DError(
+            f"The volume has {volume.shape} voxels, but this generator makes {generator.shape}; "
+            "align the scan to the generator first."
+        )
+    if not np.isfinite(volume).all() or not mask.any():
+        raise StyleGAN3DError("The volume to project is empty or not finite; check the scan.")
+    return volume, mask
+
+
+def _step_count(budget: str, steps: int | None) -> int:
+    if steps is not None:
+        if steps < 1:
+            raise StyleGAN3DError(f"A projection needs at least one step, not {steps}.")
+        return steps
+    if budget not in BUDGETS:
+        raise StyleGAN3DError(
+            f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
+        )
+    return BUDGETS[budget]
+
+
+def _trust(
+    generator: Generator,
+    prior: LatentPrior,
+    w: Tensor,
+    made: np.ndarray,
+    volume: np.ndarray,
+    mask: np.ndarray,
+) -> dict[str, Any]:
+    """Numbers with what to compare them to, and what they mean in words."""
+    alike = similarity(made, volume, mask)
+    mean_brain = similarity(generator.template, volume, mask)
+    distance = prior.distance(w.to(prior.mean))
+    remarks = []
+    if alike["psnr"] <= mean_brain["psnr"]:
+        remarks.append(
+            "The reconstruction is no more like the scan than the mean brain is: do not read "
+            "anything from it."
+        )
+    if distance > FAR:
+        remarks.append(
+            f"The latent lies {distance:.1f} times as far from the average as random brains do: "
+            "edits of it may look unnatural."
+        )
+    return {
+        "similarity": alike,
+        "mean_brain": mean_brain,
+        "latent_distance": distance,
+        "remarks": remarks,
+    }

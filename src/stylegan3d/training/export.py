@@ -1,0 +1,167 @@
+"""From a training run to a generator's folder: averaged weights, card, template, directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, write_folder
+from stylegan3d.directions import pca_directions, save_directions
+from stylegan3d.generator import Generator, load, to_display
+from stylegan3d.metrics import similarity
+from stylegan3d.training.data import fixed_volumes
+from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
+from stylegan3d.training.pack import Pack
+from stylegan3d.training.state import TrainState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTENDED_USE = (
+    "Research, teaching and software development. The volumes are synthetic: they must not be used "
+    "for diagnosis, nor passed off as scans of patients."
+)
+
+
+def export_generator(
+    state: TrainState,
+    pack: Pack,
+    out: str | Path,
+    name: str,
+    *,
+    licence: str | None = None,
+    overwrite: bool = False,
+) -> Generator:
+    """Write the averaged networks of a run as a generator's folder, and open it.
+
+    Parameters
+    ----------
+    pack : the data set of the run: its grid, licences and validation volumes go into the card.
+    licence : terms of the weights; by default the licences of the training data, joined.
+    overwrite : replace a model that is there.
+
+    Returns
+    -------
+    The generator as anybody will load it.
+    """
+    out = Path(out)
+    tensors = _half(
+        {
+            f"{part}.{key}": value
+            for part in ("mapping", "synthesis")
+            for key, value in state.averages[part].state_dict().items()
+        }
+    )
+    tensors |= _half({f"discriminator.{k}": v for k, v in state.discriminator.state_dict().items()})
+    tensors["w_avg"] = state.w_avg.float()
+    encoder = _half(state.averages["encoder"].state_dict())
+    card = _card(state, pack, name, licence)
+    extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
+    write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
+    generator = load(out, device="cpu")
+    (out / DIRECTIONS).unlink(missing_ok=True)
+    directions = pca_directions(generator)
+    save_directions(out / DIRECTIONS, directions, overwrite=True)
+    # The card again, now with what the written weights measure and the directions' hash.
+    card["quality"] = measure(generator, pack)
+    extra[DIRECTIONS] = out / DIRECTIONS
+    write_folder(out, card, tensors, encoder, extra, overwrite=True)
+    return load(out, device="cpu")
+
+
+def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """bfloat16: the range of float32 at half its size."""
+    return {k: v.to(torch.bfloat16) if v.is_floating_point() else v for k, v in state.items()}
+
+
+def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict[str, Any]:
+    config = state.config
+    training = [pack.table[i] for i in pack.indices("train")]
+    sources: dict[str, dict[str, Any]] = {}
+    for row in training:
+        source = sources.setdefault(
+            str(row.get("source", "unnamed")), {"people": 0, "licence": row.get("licence")}
+        )
+        source["people"] += 1
+    licences = sorted({str(row.get("licence")) for row in training if row.get("licence")})
+    return {
+        "name": name,
+        "version": "0.1",
+        "modality": "T1-weighted MR, brain extracted",
+        "architecture": {
+            "generator": config.generator.to_dict(),
+            "discriminator": config.discriminator.to_dict(),
+            "encoder": config.encoder.to_dict(),
+        },
+        "space": {
+            "shape": list(pack.space.shape),
+            "affine": pack.space.affine.tolist(),
+            "axes": "".join(pack.space.axcodes),
+            "description": "Rigidly aligned to the mean brain, true size kept.",
+        },
+        "intensity": {
+            "outside": 0,
+            "one": "99.5th percentile inside the brain",
+            "network_range": [-1, 1],
+        },
+        "training_data": [{"source": k, **v} for k, v in sorted(sources.items())],
+        "training": {
+            "people": len({row.get("person", row["name"]) for row in training}),
+            "images_seen": state.images,
+            "warm_start_images": min(config.warm_start_images, state.images),
+            "settings": {
+                k: v
+                for k, v in config.to_dict().items()
+                if k not in ("generator", "discriminator", "encoder")
+            },
+        },
+        "licence": licence or "; ".join(licences),
+        "intended_use": INTENDED_USE,
+    }
+
+
+@torch.no_grad()
+def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, Any]:
+    """What the card says of a generator, each figure with something to compare it to.
+
+    Reconstruction: validation people through the encoder alone (no optimisation), medians inside
+    the brain, beside the mean brain's. Diversity: mean correlation, inside the mean brain, of pairs
+    of random brains and of pairs of real ones; higher means more alike.
+    """
+    volumes = fixed_volumes(pack, "validation")
+    if not len(volumes) or generator.encoder is None:
+        return {}
+    encoded, mean_brain = [], []
+    for volume in volumes.split(1):
+        real = to_display(volume)[0]
+        w = generator.encoder(volume)
+        made = to_display(generator.synthesize(w, noise="none"))[0]
+        encoded.append(similarity(made, real, real > 0.05))
+        mean_brain.append(similarity(generator.template, real, real > 0.05))
+    z = torch.from_numpy(np.random.RandomState(0).randn(samples, generator.z_dim)).float()
+    fakes = [to_display(generator.synthesize(generator.map(row[None])))[0] for row in z]
+    mask = generator.template > 0.05
+    reals = [to_display(v)[0] for v in volumes.split(1)]
+    return {
+        "validation_people": len(reals),
+        "encoder_reconstruction": _medians(encoded),
+        "mean_brain": _medians(mean_brain),
+        "pair_correlation": {
+            "synthetic": mean_pair_correlation(fakes, mask),
+            "real_validation": mean_pair_correlation(reals, mask),
+        },
+    }
+
+
+def mean_pair_correlation(volumes: Sequence[np.ndarray], mask: np.ndarray) -> float:
+    """Mean Pearson correlation over all pairs of volumes inside a mask."""
+    matrix = np.corrcoef(np.stack([v[mask] for v in volumes]))
+    return round(float(matrix[np.triu_indices(len(volumes), 1)].mean()), 4)
+
+
+def _medians(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {k: round(float(np.median([r[k] for r in rows])), 4) for k in rows[0]}
