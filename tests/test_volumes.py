@@ -233,6 +233,14 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path):
     assert listing(tmp_path) == ["a.nii.gz"]
 
 
+def test_names_the_system_does_not_take_are_refused(tmp_path):
+    path = tmp_path / ("long" * 100) / "a.nii.gz"
+    for attempt in (lambda: write(path), lambda: check_output([path])):
+        with pytest.raises(OutputError, match="could not be written"):
+            attempt()
+    assert listing(tmp_path) == []
+
+
 def test_check_output_refuses_before_the_work(tmp_path, monkeypatch):
     check_output([tmp_path / "not" / "yet" / "a.json"])
     assert listing(tmp_path) == []

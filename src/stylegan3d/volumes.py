@@ -150,13 +150,10 @@ def check_output(paths: Sequence[str | Path], overwrite: bool = False) -> None:
     """
     for path in map(Path, paths):
         _check_free(path, overwrite)
-        folder = path.parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        if not folder.is_dir():
-            raise OutputError(f"{folder} is a file, not a folder: choose another output folder.")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"No permission to write in {folder}: choose another output folder.")
+        try:
+            _check_folder(path.parent)
+        except OSError as reason:
+            raise OutputError(_sentence(path, reason)) from reason
 
 
 def write_together(files: Mapping[Path, bytes], *, overwrite: bool = False) -> None:
@@ -206,6 +203,16 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{path} exists already: choose another name or folder, or ask to overwrite it."
         )
+
+
+def _check_folder(folder: Path) -> None:
+    """OutputError if the folder, or the nearest one above it that exists, takes no files."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder: choose another output folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"No permission to write in {folder}: choose another output folder.")
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:
