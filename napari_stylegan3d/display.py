@@ -78,9 +78,7 @@ def _tilt_degrees(affine: np.ndarray) -> float:
 
 def _straighten(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Resample linearly onto the upright grid that holds the whole volume."""
-    shape, straight = vox2out_vox(
-        (data.shape, affine), voxel_sizes=nib.affines.voxel_sizes(affine)
-    )
+    shape, straight = vox2out_vox((data.shape, affine), voxel_sizes=nib.affines.voxel_sizes(affine))
     matrix = np.linalg.inv(affine) @ straight
     resampled = affine_transform(
         np.asarray(data, dtype=np.float32), matrix[:3, :3], matrix[:3, 3], tuple(shape), order=1

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Rendered, Renderer
 
+#: How the alignment marks what a person should look at.
+WARNING = "Check:"
+#: A projection is watched at this interval; a look costs a preview.
+SHOW_EVERY_S = 1.5
+WORK_UNITS = 1000
+#: Cost of a step at a coarse level, as a share of one at full resolution: overhead never vanishes.
+CHEAPEST_STEP = 0.06
 BUDGETS = {
     "draft": "Draft: a quick look",
     "standard": "Standard",
@@ -118,14 +125,18 @@ def open_scan(report: Report, path: Path) -> OpenedScan:
     return OpenedScan(scan, scan_layer(scan), scan_name(path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProjectionRequest:
-    """What to project, and how."""
+    """What to project, and how: space "w" or "w+", a budget's name, the noise of the result.
+
+    The latent goes into `folder`.
+    """
 
     scan: Any
     name: str
     space: str
     budget: str
+    noise: str | int
     folder: Path
 
 
@@ -138,47 +149,82 @@ def project_scan(
     """Align a scan and find the latent whose brain is most like it.
 
     `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
-    reconstructions, all (X, Y, Z) in [0, 1] on the generator's grid.
+    reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.latents import Latent, save_latent
-    from stylegan3d.metrics import similarity
     from stylegan3d.projection import project
+    from stylegan3d.projection_outputs import output_names
     from stylegan3d.recipe import Source
 
-    def aligning(fraction: float, text: str) -> None:
-        report(round(100 * fraction), 100, text)
-
-    aligned = request.scan.align(generator, progress=aligning)
+    aligned = request.scan.align(
+        generator, progress=lambda fraction, text: report(round(100 * fraction), 100, text)
+    )
     show("scan", aligned.volume)
-
-    def projecting(*state: Any) -> None:
-        step, total = _step_of(state)
-        report(step, total, "Projecting")
-
     result = project(
         generator,
         aligned,
         space=request.space,
         budget=request.budget,
-        progress=projecting,
+        noise=request.noise,
+        progress=_Watcher(report, generator, request.noise, show),
         should_stop=report.should_stop,
     )
-    report(1, 1, "Comparing")
-    w = result.w[0] if result.w.ndim == 3 else result.w
-    latent = Latent.of(generator, w, "W+", scan=aligned.describe())
-    path = request.folder / f"{request.name}_desc-projected_latent.safetensors"
+    report(1, 1, "Saving the latent")
+    latent = Latent.of(
+        generator, result.w, request.space.upper(), noise=request.noise, scan=aligned.describe()
+    )
+    path = output_names(request.scan.path, request.folder)["latent"]
     sha256 = save_latent(path, latent, overwrite=True)
-    numbers = similarity(result.volume, aligned.volume, aligned.brain_mask)
     source = Source("projected", path=str(path), sha256=sha256)
-    return Projected(request.name, source, aligned, dict(numbers))
+    remarks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
+    return Projected(
+        request.name,
+        source,
+        aligned,
+        dict(result.trust["similarity"]),
+        dict(result.trust["mean_brain"]),
+        (*remarks, *result.trust["remarks"]),
+    )
 
 
-def _step_of(state: tuple[Any, ...]) -> tuple[int, int]:
-    """(step, steps) from either a ProjectionState or two numbers."""
-    first = state[0]
-    if hasattr(first, "steps"):
-        return int(first.step), int(first.steps)
-    return int(first), int(state[1])
+class _Watcher:
+    """Reports the steps of a projection, and now and then shows where it is."""
+
+    def __init__(
+        self,
+        report: Report,
+        generator: Generator,
+        noise: str | int,
+        show: Callable[[str, np.ndarray], None],
+    ) -> None:
+        from stylegan3d.renderer import Renderer
+
+        self._report, self._show, self._noise = report, show, noise
+        self._renderer = Renderer(generator)
+        self._generator = generator
+        self._shown_at = 0.0
+
+    def __call__(self, state: Any) -> None:
+        done, total = self._work(state.step, state.steps)
+        self._report(done, total, "Projecting", f"step {state.step} of {state.steps}")
+        if state.seconds - self._shown_at >= SHOW_EVERY_S:
+            self._shown_at = state.seconds
+            rendered = self._renderer.render(state.w, quality="preview", noise=self._noise)
+            self._show("reconstruction", enlarge(rendered.volume, self._generator.shape))
+
+    @staticmethod
+    def _work(step: int, steps: int) -> tuple[int, int]:
+        """Work done and in all, so that an estimate knows that the finest steps take longest."""
+        from stylegan3d.projection.projector import SCHEDULE
+
+        done = total = 0.0
+        first = 0.0
+        for level, share in SCHEDULE:
+            cost = max(8.0 ** (level + 1), CHEAPEST_STEP)
+            total += cost * share
+            done += cost * float(np.clip(step / steps - first, 0, share))
+            first += share
+        return round(WORK_UNITS * done / total), WORK_UNITS
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,8 +54,9 @@ class Projecting(QObject):
         """Project the scan that is open."""
         if self._opened is None or self.session.generator is None:
             return
+        opened, noise = self._opened, self.session.recipe.noise
         request = ProjectionRequest(
-            self._opened.scan, self._opened.name, space, budget, self.session.folder
+            opened.scan, opened.name, space, budget, noise, self.session.folder
         )
         self.job.start(project_scan, self.session.generator, request, self._onTheWay.emit)
 

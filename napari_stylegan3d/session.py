@@ -6,6 +6,7 @@ never holds a part of it.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import time
@@ -38,14 +39,18 @@ class Projected:
         Its latent, for recipes.
     aligned
         The `AlignedScan`.
-    similarity
-        psnr, ssim, ncc, mae between reconstruction and aligned scan.
+    similarity, mean_brain
+        psnr, ssim, ncc, mae between the aligned scan and the reconstruction, or the mean brain.
+    remarks
+        Sentences on how far to believe it.
     """
 
     name: str
     source: Source
     aligned: Any
     similarity: dict[str, float] = field(default_factory=dict)
+    mean_brain: dict[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,8 +165,7 @@ class Session(QObject):
     def replace_source(self, old: Source, new: Source) -> None:
         """The latent behind `old` was saved as `new`: point the recipe to the file that stays."""
         self.projected = [
-            Projected(p.name, new, p.aligned, p.similarity) if p.source == old else p
-            for p in self.projected
+            dataclasses.replace(p, source=new) if p.source == old else p for p in self.projected
         ]
         self.projectedChanged.emit()
         self.change(self._recipe.with_paths(lambda s: new if s == old else s))

@@ -6,6 +6,7 @@ ERROR = "#ff8a80"
 LINE = "#3a3f47"
 
 STYLE = f"""
+QLabel {{ padding: 0; margin: 0; }}
 QLabel[role="heading"] {{ font-weight: 600; font-size: 13px; color: #f0f1f2; }}
 QLabel[role="hint"] {{ color: {HINT}; }}
 QLabel[role="error"] {{ color: {ERROR}; }}

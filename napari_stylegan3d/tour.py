@@ -195,7 +195,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: stylegan3d-tour --out tour-output",
     )
     result.add_argument("--out", type=Path, default=Path(OUT), help=f"folder; default: {OUT}")
-    result.add_argument("--model", type=Path, help="folder of a generator; default: the bundled one")
+    result.add_argument(
+        "--model", type=Path, help="folder of a generator; default: the bundled one"
+    )
     result.add_argument(
         "--virtual", action="store_true", help="use a virtual screen even where there is a display"
     )

@@ -99,6 +99,7 @@ class Progress:
     done: int
     total: int
     text: str
+    detail: str
     elapsed_s: float
     remaining_s: float | None
 
@@ -121,8 +122,14 @@ class Report:
         self._phase: tuple[str, int, float] = ("", 0, time.monotonic())
         self._start = time.monotonic()
 
-    def __call__(self, done: int, total: int, text: str = "") -> None:
-        """Step `done` of `total` is over; a new `text` starts a phase with its own clock."""
+    def __call__(self, done: int, total: int, text: str = "", detail: str = "") -> None:
+        """`done` of `total` is over; a new `text` starts a phase with its own clock.
+
+        Raises
+        ------
+        Cancelled
+            If the person has asked to stop.
+        """
         if self._stop.is_set():
             raise Cancelled
         now = time.monotonic()
@@ -131,7 +138,7 @@ class Report:
         _, first, since = self._phase
         steps = done - first
         remaining = (now - since) * (total - done) / steps if steps >= 2 else None
-        self._emit(Progress(done, total, text, now - self._start, remaining))
+        self._emit(Progress(done, total, text, detail, now - self._start, remaining))
 
     def should_stop(self) -> bool:
         """Whether the person has asked to stop."""

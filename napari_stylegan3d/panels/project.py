@@ -37,8 +37,6 @@ FIGURES = (
     ("Error", "mae", "{:.1%}", "Mean absolute error, as a share of the brightest tissue."),
     ("PSNR", "psnr", "{:.1f} dB", "Peak signal-to-noise ratio in decibels; higher is closer."),
 )
-#: How the alignment marks what a person should look at.
-WARNING = "Check:"
 SEGMENTS = (
     ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
     ("scan", "Scan", "The real scan, as the model sees it once it is aligned."),
@@ -249,9 +247,7 @@ class ProjectPanel(Panel):
         """Move the bar and say how long it will take."""
         self.bar.setRange(0, max(progress.total, 1))
         self.bar.setValue(progress.done)
-        text = progress.text
-        if progress.total != 100:
-            text += f": step {progress.done} of {progress.total}"
+        text = ", ".join(filter(None, (progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
             text += f", about {duration_in_words(progress.remaining_s)} left"
         self.estimate.setText(text)
@@ -263,11 +259,14 @@ class ProjectPanel(Panel):
 
     def show_similarity(self, projected: Projected | None) -> None:
         """Numbers between reconstruction and scan, inside the brain."""
-        for _, key, form, _ in FIGURES:
-            value: Any = projected.similarity.get(key) if projected else None
-            self.figures[key].setText("–" if value is None else form.format(float(value)))
-        steps = projected.aligned.steps if projected else []
-        self.notes.setText("\n".join(step for step in steps if step.startswith(WARNING)))
+        for _, key, form, tip in FIGURES:
+            value = projected.similarity.get(key) if projected else None
+            label = self.figures[key]
+            label.setText("–" if value is None else form.format(value))
+            if projected and key in projected.mean_brain:
+                tip += f"\nThe mean brain would have {form.format(projected.mean_brain[key])}."
+            label.setToolTip(tip)
+        self.notes.setText("\n".join(projected.remarks) if projected else "")
         self._refresh()
 
     def show_view(self, view: str | None) -> None:

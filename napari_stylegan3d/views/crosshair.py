@@ -69,10 +69,8 @@ class Crosshair(QWidget):
         row, column = self.model.dims.displayed[-2:]
         point = self.model.dims.point
         _, vertical, horizontal = camera.orientation
-        dy = (point[row] - camera.center[-2]) * camera.zoom * (1 if vertical == "down" else -1)
-        dx = (
-            (point[column] - camera.center[-1]) * camera.zoom * (1 if horizontal == "right" else -1)
-        )
+        dy = (point[row] - camera.center[-2]) * (1 if vertical == "down" else -1)
+        dx = (point[column] - camera.center[-1]) * (1 if horizontal == "right" else -1)
         return self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom
 
     def close_links(self) -> None:

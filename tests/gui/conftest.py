@@ -48,9 +48,11 @@ class Window:
     def settle(self) -> None:
         """Wait until the full volume of the current recipe is on the screen."""
         self.wait(
-            lambda: not self.explorer.rendering.busy
-            and not self.explorer.comparison.is_preview
-            and self.explorer.comparison.recipe == self.recipe
+            lambda: (
+                not self.explorer.rendering.busy
+                and not self.explorer.comparison.is_preview
+                and self.explorer.comparison.recipe == self.recipe
+            )
         )
         self.views.view("3D").follower.settle()
 

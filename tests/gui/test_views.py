@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.stage import Stage
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.four import FourViews
 
 AFFINE = np.diag([3.0, 2.0, 4.0, 1.0])
