@@ -14,7 +14,7 @@ from ..space import Space
 from .alignment import align_rigid
 from .bias import bias_field
 from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
-from .intensity import normalise
+from .intensity import contrast_agreement, normalise
 from .native import geometry_of, native_image, pack_mask
 from .resampling import cropped, resample
 from .target import Target
@@ -27,6 +27,8 @@ SKULL_CHOICES = ("auto", "extract", "keep")
 BRAIN_SHARE = 0.35
 # Training brains correlate 0.93 to 0.965 with their mean.
 EXPECTED_QUALITY = 0.90
+# Of the contrast inside the brain: T1 scans reach 0.4 and more, FLAIR 0.15, T2 less than 0.
+EXPECTED_CONTRAST = 0.25
 
 Progress = Callable[[float, str], None]
 
@@ -163,5 +165,9 @@ def _on_grid(
     if quality < EXPECTED_QUALITY:
         steps.append(
             f"Check: it resembles the mean brain less than usual (correlation {quality:.2f})."
+        )
+    if contrast_agreement(volume, target.template, inside) < EXPECTED_CONTRAST:
+        steps.append(
+            "Check: the contrast is not that of a T1-weighted scan, which the model knows."
         )
     return AlignedScan(volume, target.space, rigid, quality, inside, scale, steps, scan)

@@ -30,9 +30,11 @@ READ_ERRORS = (
     ValueError,
     OverflowError,
     TypeError,
+    KeyError,
     zlib.error,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
+    nib.freesurfer.mghformat.MGHError,
 )
 
 
@@ -114,6 +116,22 @@ def damaged(path: Path, error: Exception) -> ScanError:
         f"{path} is damaged or cut short and cannot be read ({detail[:120].rstrip('.')}); "
         "copy or export it again."
     )
+
+
+def check_compressed(path: Path) -> None:
+    """Refuse a compressed file whose content does not fit its checksum.
+
+    Readers stop at the last voxel, just before the checksum: without this, a flipped byte in a
+    download would pass as a scan.
+    """
+    if not path.name.lower().endswith((".gz", ".mgz")):
+        return
+    try:
+        with gzip.open(path, "rb") as stream:
+            while stream.read(2**22):
+                pass
+    except READ_ERRORS as error:
+        raise damaged(path, error) from error
 
 
 def check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> None:

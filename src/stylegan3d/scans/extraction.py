@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -97,7 +98,10 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
 def _deepbet() -> Any:
     from deepbet import BrainExtraction  # late: loads torch and two networks
 
-    return BrainExtraction(no_gpu=True)
+    with warnings.catch_warnings():
+        # Its networks are TorchScript, which torch now calls old.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return BrainExtraction(no_gpu=True)
 
 
 def check_brain_size(mask: np.ndarray, space: Space) -> None:

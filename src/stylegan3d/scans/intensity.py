@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 PERCENTILE = 99.5
 
@@ -24,3 +25,15 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
     scale = float(np.percentile(data[mask], PERCENTILE))
     volume = np.where(mask, np.clip(data / scale, 0, 1), 0)
     return volume.astype(np.float32), scale
+
+
+def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarray) -> float:
+    """Correlation with the mean brain well inside the brain, where only tissue contrast counts.
+
+    T1-weighted scans reach 0.4 to 0.8, FLAIR 0.15, T2-weighted ones -0.4: with the outline of the
+    brain left out, grey and white matter changing places shows.
+    """
+    deep = mask & ndimage.binary_erosion(template > 0.3, iterations=2)
+    if np.count_nonzero(deep) < 100:
+        return 0.0
+    return float(np.corrcoef(volume[deep], template[deep])[0, 1])

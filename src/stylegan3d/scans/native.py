@@ -45,8 +45,9 @@ def native_image(volume: np.ndarray, space: Space, scan: dict[str, Any]) -> nib.
             "give the model's full volume."
         )
     try:
-        own = Space(tuple(int(n) for n in scan["shape"]), np.array(scan["affine"], np.float64))
-        rigid = np.array(scan["rigid"], np.float64)
+        x, y, z = (int(n) for n in scan["shape"])
+        own = Space((x, y, z), np.array(scan["affine"], np.float64).reshape(4, 4))
+        rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
         scale = float(scan["intensity_scale"])
         mask = unpack_mask(scan["brain_mask"], space.shape)
     except (KeyError, TypeError, ValueError, zlib.error) as error:

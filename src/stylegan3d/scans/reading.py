@@ -55,6 +55,7 @@ def read_scan(path: str | Path, volume: int | None = None) -> Scan:
     shape, series = _split_series(path, image.shape, volume)
     checks.check_grid(path, shape, image.affine)
     checks.check_type(path, image.get_data_dtype())
+    checks.check_compressed(path)
     data = _load(path, image, shape, volume if series > 1 else None)
     checks.check_values(path, data)
     notes = _describe(path, image, shape)
@@ -105,7 +106,7 @@ def _split_series(
         raise ScanError(
             f"{path} has no volume {volume}; it holds {series}, counted from 0 to {series - 1}."
         )
-    return shape[:3], series
+    return (shape[0], shape[1], shape[2]), series
 
 
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:

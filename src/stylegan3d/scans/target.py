@@ -41,7 +41,7 @@ class Template:
 def load_template(path: str | Path) -> Template:
     """Read a mean brain to align to; its own grid becomes the target's.
 
-    Intensities are divided by their largest value, so uint8 and [0, 1] files mean the same.
+    Intensities come out in [0, 1] whether the file holds [0, 1], uint8 or a scanner's units.
     """
     try:
         image = nib.load(path)

@@ -1,0 +1,190 @@
+"""Two real scans: brain extraction, alignment, intensities, and what looks wrong is said."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import Scan, Template, load_template, read_scan
+from stylegan3d.scans.bias import bias_field
+from stylegan3d.scans.extraction import extract_brain, extracted_mask, voxel_litres
+from stylegan3d.scans.intensity import normalise
+from stylegan3d.scans.resampling import resample
+from stylegan3d.space import Space
+
+
+@pytest.fixture(scope="session")
+def head(samples):
+    return read_scan(samples / "ucla-sub-04_T1w.nii.gz")
+
+
+@pytest.fixture(scope="session")
+def brain(samples):
+    return read_scan(samples / "novosibirsk-sub-09_T1w.nii.gz")
+
+
+def test_samples_are_small_and_named_with_their_licence(samples):
+    text = (samples / "README.md").read_text(encoding="utf-8")
+    scans = sorted(samples.glob("*.nii.gz"))
+    assert len(scans) == 2
+    for path in scans:
+        assert path.stat().st_size < 2_500_000
+        assert path.name in text
+    assert "PDDL" in text
+    assert "CC0" in text
+
+
+def test_a_head_is_told_from_an_extracted_brain(head, brain):
+    assert extracted_mask(head.data, head.space) is None
+    litres = extracted_mask(brain.data, brain.space).sum() * voxel_litres(brain.space)
+    assert litres == pytest.approx(1.296, abs=0.02)
+
+
+def test_background_need_not_be_zero(brain):
+    shifted = extracted_mask(brain.data - 1000, brain.space)
+    np.testing.assert_array_equal(shifted, extracted_mask(brain.data, brain.space))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codes", ["LAS", "PIR"])
+def test_extraction_finds_the_brain_in_any_orientation(head, codes):
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(head.affine), nib.orientations.axcodes2ornt(codes)
+    )
+    image = nib.Nifti1Image(head.data, head.affine).as_reoriented(turn)
+    mask = extract_brain(image.get_fdata(dtype=np.float32), Space(image.shape, image.affine))
+    assert mask.shape == image.shape
+    litres = mask.sum() * voxel_litres(Space(image.shape, image.affine))
+    assert litres == pytest.approx(1.292, abs=0.03)  # what the source of this person's data says
+    center = nib.affines.apply_affine(image.affine, np.argwhere(mask).mean(axis=0))
+    np.testing.assert_allclose(center, CENTER_OF_HEAD, atol=2)
+
+
+# Middle of sub-04's brain in RAS mm, from the extraction in the file's own orientation.
+CENTER_OF_HEAD = (1.2, -18.2, -3.0)
+
+
+@pytest.mark.slow
+def test_a_whole_head_arrives_in_the_models_space(head, target):
+    heard = []
+    aligned = head.align(target, progress=lambda fraction, text: heard.append(fraction))
+    assert aligned.quality > 0.92
+    assert "Brain extracted with deepbet." in aligned.steps
+    assert not [step for step in aligned.steps if step.startswith("Check:")]
+    assert heard == sorted(heard)
+    assert len(heard) >= 3
+    litres = np.count_nonzero(aligned.brain_mask) * voxel_litres(aligned.space)
+    assert litres == pytest.approx(1.292, rel=0.05)
+    assert_contract(aligned, target)
+
+
+def test_an_extracted_brain_is_kept_as_it_is(brain, target):
+    aligned = brain.align(target)
+    assert aligned.quality > 0.93
+    assert aligned.steps[0].startswith("The brain was extracted already")
+    assert_contract(aligned, target)
+    native = aligned.to_native(aligned.volume).get_fdata()
+    inside = brain.data > 0
+    assert np.corrcoef(native[inside], brain.data[inside])[0, 1] > 0.8  # by way of 4 mm
+
+
+def assert_contract(aligned, target):
+    volume, mask = aligned.volume, aligned.brain_mask
+    assert volume.dtype == np.float32
+    assert volume.shape == target.space.shape
+    assert volume.min() == 0
+    assert volume.max() == 1
+    assert not volume[~mask].any()
+    assert np.mean(volume[mask] == 1) == pytest.approx(0.005, abs=0.001)
+    np.testing.assert_allclose(aligned.rigid[3], [0, 0, 0, 1])
+    np.testing.assert_allclose(
+        aligned.rigid[:3, :3] @ aligned.rigid[:3, :3].T, np.eye(3), atol=1e-9
+    )
+
+
+def test_another_contrast_is_pointed_out(brain, target):
+    inside = brain.data > 0
+    inverted = np.where(inside, brain.data.max() - brain.data, 0).astype(np.float32)
+    scan = Scan(inverted, brain.affine, brain.header, brain.path, brain.sha256)
+    steps = scan.align(target, bias_correction=False).steps
+    assert any("not that of a T1-weighted scan" in step for step in steps)
+
+
+def test_a_brain_cut_off_is_pointed_out(brain, target):
+    box = np.argwhere(brain.data > 0)
+    low = box.min(axis=0)
+    affine = brain.affine @ nib.affines.from_matvec(np.eye(3), low + np.array([0, 0, 30]))
+    data = np.ascontiguousarray(brain.data[low[0] :, low[1] :, low[2] + 30 :])
+    scan = Scan(data, affine, brain.header, brain.path, brain.sha256)
+    steps = scan.align(target, skull="keep", bias_correction=False).steps
+    assert any("touches the edge" in step for step in steps)
+
+
+def test_what_is_no_brain_is_refused(target, tmp_path):
+    data = np.zeros((60, 60, 60), np.float32)
+    data[25:35, 25:35, 25:35] = 100
+    nib.save(nib.Nifti1Image(data, np.diag([3.0, 3, 3, 1])), tmp_path / "box.nii.gz")
+    with pytest.raises(ScanError, match="27 ml"):
+        read_scan(tmp_path / "box.nii.gz").align(target, skull="keep")
+    with pytest.raises(ScanError, match="must be one of"):
+        read_scan(tmp_path / "box.nii.gz").align(target, skull="maybe")
+
+
+def test_noise_is_refused_by_the_alignment(target, tmp_path):
+    data = np.zeros((50, 50, 50), np.float32)
+    data[5:45, 5:45, 20:35] = np.random.RandomState(0).uniform(0, 1, (40, 40, 15))
+    nib.save(nib.Nifti1Image(data, np.diag([4.0, 4, 4, 1])), tmp_path / "slab.nii.gz")
+    with pytest.raises(ScanError, match="resembles"):
+        read_scan(tmp_path / "slab.nii.gz").align(target, skull="keep", bias_correction=False)
+
+
+def test_bias_correction_takes_out_a_gradient(phantom):
+    space = phantom.space
+    data = resample(phantom.brain.template, phantom.brain.space, space) * 600
+    mask = data > 60
+    slope = np.linspace(-0.15, 0.15, space.shape[1], dtype=np.float32)[None, :, None]
+    before = bias_field(data, mask, space)
+    after = bias_field(data * np.exp(slope), mask, space)
+    assert np.log(before[mask]).mean() == pytest.approx(0, abs=0.01)
+    change = np.log(after / before)[mask]
+    planted = np.broadcast_to(slope, space.shape)[mask]
+    assert np.corrcoef(change, planted)[0, 1] > 0.9
+
+
+def test_normalise():
+    data = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
+    mask = data >= 500
+    volume, scale = normalise(data, mask)
+    assert scale == pytest.approx(np.percentile(data[mask], 99.5))
+    np.testing.assert_allclose(volume[mask], np.minimum(data[mask] / scale, 1), rtol=1e-6)
+    assert not volume[~mask].any()
+
+
+def test_resampling_does_not_alias():
+    """Stripes finer than the new grid become grey, where plain interpolation keeps them."""
+    fine = Space((64, 64, 64), np.diag([1.0, 1, 1, 1]))
+    stripes = np.zeros(fine.shape, np.float32)
+    stripes[::2] = 1
+    coarse = fine.resized((16, 16, 16))
+    grey = resample(stripes, fine, coarse)[2:-2, 2:-2, 2:-2]
+    np.testing.assert_allclose(grey, 0.5, atol=0.02)
+
+
+def test_resampling_to_the_same_grid_changes_nothing(target):
+    same = resample(target.template, target.space, target.space)
+    np.testing.assert_allclose(same, target.template, atol=1e-5)
+
+
+def test_template_scales(tmp_path, target):
+    for name, data in (
+        ("u1", np.rint(target.template * 255).astype(np.uint8)),
+        ("f4", target.template),
+        ("other", target.template * 800),
+    ):
+        nib.save(nib.Nifti1Image(data, target.space.affine), tmp_path / f"{name}.nii.gz")
+        found = load_template(tmp_path / f"{name}.nii.gz")
+        assert isinstance(found, Template)
+        assert np.corrcoef(found.template.ravel(), target.template.ravel())[0, 1] > 0.999
+        assert 0.9 < found.template.max() <= 1
+    with pytest.raises(ScanError, match="cannot be read"):
+        load_template(tmp_path / "missing.nii.gz")

@@ -1,0 +1,181 @@
+"""A phantom goes through read, align, native, save and read, and its landmarks stay in place."""
+
+import itertools
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
+
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import native_image, read_scan
+from stylegan3d.space import Space
+
+CODES = [
+    "".join(letters)
+    for axes in itertools.permutations(("RL", "AP", "SI"))
+    for letters in itertools.product(*axes)
+]
+
+
+def there_and_back(image, target, folder):
+    """Write, read, align, bring the aligned volume back, write, read."""
+    nib.save(image, folder / "scan.nii.gz")
+    scan = read_scan(folder / "scan.nii.gz")
+    aligned = scan.align(target, skull="keep", bias_correction=False)
+    nib.save(aligned.to_native(aligned.volume), folder / "native.nii.gz")
+    return scan, aligned, nib.load(folder / "native.nii.gz")
+
+
+def assert_rigid(matrix):
+    np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("codes", CODES)
+def test_all_48_orientations(codes, phantom, target, tmp_path):
+    ras = phantom.image()
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(ras.affine), nib.orientations.axcodes2ornt(codes)
+    )
+    image = ras.as_reoriented(turn)
+    assert "".join(nib.aff2axcodes(image.affine)) == codes
+    assert phantom.distances(image).max() < 1
+    scan, aligned, native = there_and_back(image, target, tmp_path)
+
+    assert_rigid(aligned.rigid)
+    center = [0, -20, 10]
+    moved = nib.affines.apply_affine(aligned.rigid, center) - center
+    assert np.linalg.norm(moved) < 3
+    assert np.degrees(Rotation.from_matrix(aligned.rigid[:3, :3]).magnitude()) < 3
+    assert phantom.distances(nib.Nifti1Image(aligned.volume, aligned.space.affine)).max() < 4
+    assert native.shape == scan.data.shape
+    np.testing.assert_allclose(native.affine, scan.affine, atol=1e-4)
+    assert phantom.distances(native).max() < 3
+    agreement = np.corrcoef(native.get_fdata().ravel(), scan.data.ravel())[0, 1]
+    assert agreement > 0.95
+
+
+@pytest.mark.parametrize(
+    ("angles", "spacing", "shear"),
+    [
+        ((0, 0, 25), (3, 3, 3), 0),
+        ((20, -15, 10), (2, 3, 4), 0),
+        ((-35, 10, 30), (2.5, 2.5, 5), 0),
+        ((10, 50, -10), (3, 2.5, 3), 0),
+        ((5, 5, 5), (3, 3, 3), 0.1),
+    ],
+)
+def test_oblique_anisotropic_and_sheared(angles, spacing, shear, phantom, target, tmp_path):
+    turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    turn = turn @ np.array([[1, shear, 0], [0, 1, 0], [0, 0, 1]])
+    shape = tuple(int(n) for n in np.ceil(260 / np.array(spacing)))
+    affine = nib.affines.from_matvec(turn @ np.diag(spacing))
+    affine[:3, 3] = [0, -20, 10] - affine[:3, :3] @ (np.array(shape) - 1) / 2
+    image = phantom.image(Space(shape, affine))
+    if shear:  # a qform cannot hold it
+        image.set_qform(None)
+    scan, aligned, native = there_and_back(image, target, tmp_path)
+    assert_rigid(aligned.rigid)
+    assert np.degrees(Rotation.from_matrix(aligned.rigid[:3, :3]).magnitude()) < 3
+    np.testing.assert_allclose(native.affine, scan.affine, atol=1e-4)
+    assert phantom.distances(native).max() < max(spacing)
+
+
+@pytest.mark.parametrize("angles", [(180, 0, 0), (0, 0, 120), (70, 40, -30), (-90, 0, 90)])
+def test_a_head_that_lies_oddly_is_found(angles, phantom, target, tmp_path):
+    """The header's world is turned: the brain really lies askew in it, and is turned upright."""
+    pose = nib.affines.from_matvec(
+        Rotation.from_euler("xyz", angles, degrees=True).as_matrix(), [15, -10, 30]
+    )
+    image = phantom.image()
+    turned = nib.Nifti1Image(image.get_fdata(dtype=np.float32), pose @ image.affine)
+    _, aligned, _ = there_and_back(turned, target, tmp_path)
+    rest = aligned.rigid @ pose
+    assert np.degrees(Rotation.from_matrix(rest[:3, :3]).magnitude()) < 3
+    upright = nib.Nifti1Image(aligned.volume, aligned.space.affine)
+    assert phantom.distances(upright).max() < 4
+
+
+def test_true_size_is_kept(phantom, target, tmp_path):
+    """A brain 10 % larger stays 10 % larger."""
+    volumes = []
+    for factor in (1.0, 1.1):
+        image = phantom.image()
+        affine = np.diag([factor, factor, factor, 1]) @ image.affine
+        larger = nib.Nifti1Image(image.get_fdata(dtype=np.float32), affine)
+        _, aligned, _ = there_and_back(larger, target, tmp_path)
+        volumes.append(np.count_nonzero(aligned.brain_mask))
+    assert volumes[1] / volumes[0] == pytest.approx(1.331, rel=0.04)
+
+
+def test_the_same_scan_gives_the_same_result(phantom, target, tmp_path):
+    nib.save(phantom.image(), tmp_path / "scan.nii.gz")
+    scan = read_scan(tmp_path / "scan.nii.gz")
+    first, second = (scan.align(target, skull="keep") for _ in range(2))
+    np.testing.assert_array_equal(first.volume, second.volume)
+    np.testing.assert_array_equal(first.rigid, second.rigid)
+
+
+@pytest.fixture
+def aligned(phantom, target, tmp_path):
+    image = phantom.image()
+    image.set_sform(image.affine, 1)
+    image.set_qform(image.affine, 3)
+    return there_and_back(image, target, tmp_path)[1]
+
+
+def test_native_keeps_units_and_codes_and_is_empty_outside_the_brain(aligned, phantom):
+    native = aligned.to_native(aligned.volume)
+    assert native.get_data_dtype() == np.float32
+    assert (int(native.header["sform_code"]), int(native.header["qform_code"])) == (1, 3)
+    assert native.header.get_xyzt_units()[0] == "mm"
+    assert b"SYNTHETIC" in bytes(native.header["descrip"])
+    data, scan = native.get_fdata(), aligned.scan.data
+    inside = (scan > 300) & (scan < 700)
+    assert np.median(data[inside]) == pytest.approx(np.median(scan[inside]), rel=0.1)
+    full = aligned.to_native(np.ones(aligned.space.shape, np.float32)).get_fdata()
+    assert set(np.unique(full)) == {0, np.float32(aligned.intensity_scale)}
+    brain = np.count_nonzero(full) / np.count_nonzero(scan)
+    assert brain == pytest.approx(1, abs=0.1)
+
+
+def test_the_description_restores_without_the_file(aligned):
+    text = json.dumps(aligned.describe())
+    assert len(text) < 60_000
+    restored = native_image(aligned.volume, aligned.space, json.loads(text))
+    expected = aligned.to_native(aligned.volume)
+    np.testing.assert_array_equal(restored.get_fdata(), expected.get_fdata())
+    assert restored.header == expected.header
+
+
+def test_the_description_names_no_folder(aligned):
+    assert str(aligned.scan.path.parent) not in json.dumps(aligned.describe())
+
+
+@pytest.mark.parametrize("broken", ["rigid", "brain_mask", "shape", "intensity_scale"])
+def test_a_damaged_description_is_refused(aligned, broken):
+    scan = aligned.describe()
+    with pytest.raises(ScanError, match="incomplete or damaged"):
+        native_image(aligned.volume, aligned.space, {k: v for k, v in scan.items() if k != broken})
+    with pytest.raises(ScanError, match="incomplete or damaged"):
+        native_image(aligned.volume, aligned.space, scan | {broken: "nonsense"})
+
+
+def test_a_volume_of_another_grid_is_refused(aligned):
+    with pytest.raises(ScanError, match="does not fit"):
+        aligned.to_native(aligned.volume[:-1])
+
+
+def test_simpleitk_sees_the_native_image_where_nibabel_does(aligned, tmp_path):
+    native = aligned.to_native(aligned.volume)
+    nib.save(native, tmp_path / "native.nii.gz")
+    image = sitk.ReadImage(str(tmp_path / "native.nii.gz"))
+    for voxel in ((0, 0, 0), (10, 20, 30), (52, 71, 61)):
+        lps = np.array(image.TransformIndexToPhysicalPoint(voxel))
+        np.testing.assert_allclose(
+            lps * [-1, -1, 1], nib.affines.apply_affine(native.affine, voxel), atol=1e-3
+        )
+        assert image[voxel] == native.get_fdata()[voxel]

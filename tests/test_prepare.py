@@ -1,0 +1,283 @@
+"""A folder of scans becomes a pack: what goes in, what is refused, and no work is done twice."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans import load_template
+from stylegan3d.scans.resampling import resample
+from stylegan3d.space import Space
+from stylegan3d.training import preparing
+from stylegan3d.training.pack import load_pack
+from stylegan3d.training.prepare import prepare
+from stylegan3d.training.sources import find_sources, split_of
+
+MEAN_BRAIN = Path(__file__).parent / "scans" / "mean-brain-4mm.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def target():
+    return load_template(MEAN_BRAIN)
+
+
+def prepared(target, seed):
+    """A brain on the target's grid, ready to train on."""
+    tilt = 1 + 0.2 * np.random.RandomState(seed).uniform(-1, 1, target.template.shape)
+    return np.rint(np.clip(target.template * tilt, 0, 1) * 255).astype(np.uint8)
+
+
+def save_prepared(path, target, seed, dtype=np.uint8):
+    data = prepared(target, seed)
+    if dtype != np.uint8:
+        data = (data / 255).astype(dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, target.space.affine), path)
+
+
+def save_raw(path, target, seed):
+    """The same kind of brain in a scanner's units, on another grid."""
+    affine = np.diag([-3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = [80, -125, -92]
+    space = Space((54, 74, 64), affine)
+    data = resample(prepared(target, seed).astype(np.float32), target.space, space)
+    data[data < 12] = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(np.rint(data * 4).astype(np.int16), affine), path)
+
+
+@pytest.fixture
+def folder(tmp_path, target):
+    """Two prepared people, a raw one, a bad file, a label map and a table."""
+    folder = tmp_path / "study"
+    save_prepared(folder / "sub-01_T1w.nii.gz", target, 1)
+    save_prepared(folder / "sub-02_T1w.nii.gz", target, 2, np.float32)
+    save_raw(folder / "sub-03_T1w.nii.gz", target, 3)
+    (folder / "sub-04_T1w.nii.gz").write_text("not a scan")
+    save_prepared(folder / "sub-01_dseg.nii.gz", target, 9)
+    (folder / "template_T1w.nii.gz").write_bytes(MEAN_BRAIN.read_bytes())
+    (folder / "participants.tsv").write_text(
+        "participant_id\tsplit\tage\tsex\tlicence\tgroup\n"
+        "sub-01\ttrain\t35.5\tM\tCC0\ta\n"
+        "sub-02\tvalidation\tn/a\tF\tPDDL\tb\n"
+        "sub-03\ttrain\t20\tn/a\tCC0\tn/a\n"
+    )
+    return folder
+
+
+def digest(pack):
+    files = sorted(path for path in pack.rglob("*") if path.is_file())
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_prepare(folder, target, tmp_path):
+    seen = []
+    pack = prepare(folder, tmp_path / "pack", progress=lambda *a: seen.append(a))
+    assert pack.column("name") == ["sub-01", "sub-02", "sub-03"]
+    assert pack.column("split") == ["train", "validation", "train"]
+    assert pack.column("age") == [35.5, None, 20]
+    assert pack.column("sex") == ["M", "F", None]
+    assert pack.column("group") == ["a", "b", None]
+    assert pack.column("prepared") == ["as it was", "as it was", "aligned"]
+    assert pack.info["licences"] == ["CC0", "PDDL"]
+    assert pack.volumes.dtype == np.uint8
+    assert isinstance(pack.volumes, np.memmap)
+    assert pack.space.same_as(target.space)
+    np.testing.assert_array_equal(pack.volumes[0], prepared(target, 1))
+    np.testing.assert_array_equal(pack.volumes[1], prepared(target, 2))
+    aligned = pack.volumes[2] / 255
+    assert np.corrcoef(aligned.ravel(), prepared(target, 3).ravel())[0, 1] > 0.95
+    np.testing.assert_array_equal(pack.indices("train"), [0, 2])
+    mean = pack.volumes[[0, 2]].mean(axis=0) / 255
+    np.testing.assert_allclose(pack.template, mean, atol=1 / 255)
+    sha256 = hashlib.sha256((folder / "sub-03_T1w.nii.gz").read_bytes()).hexdigest()
+    assert pack.table[2]["sha256"] == sha256
+    assert [(r["file"], "not a compressed" in r["reason"]) for r in pack.info["refused"]] == [
+        ("sub-04_T1w.nii.gz", True)
+    ]
+    assert [done for done, total, name in seen] == [1, 2, 3, 4]
+    assert not (tmp_path / "pack" / ".parts").exists()
+
+
+def test_the_same_folder_gives_the_same_bytes(folder, tmp_path):
+    prepare(folder, tmp_path / "a")
+    prepare(folder, tmp_path / "b")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def count_work(monkeypatch):
+    worked = []
+    original = preparing.prepare_volume
+
+    def counting(job, path):
+        worked.append(path.name)
+        return original(job, path)
+
+    monkeypatch.setattr(preparing, "prepare_volume", counting)
+    return worked
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):
+    def interrupt(done, total, name):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(folder, tmp_path / "pack", progress=interrupt)
+    with pytest.raises(StyleGAN3DError, match="is not a prepared data set"):
+        load_pack(tmp_path / "pack")
+    worked = count_work(monkeypatch)
+    prepare(folder, tmp_path / "pack")
+    assert worked == ["sub-03_T1w.nii.gz", "sub-04_T1w.nii.gz"]
+    prepare(folder, tmp_path / "whole")
+    assert digest(tmp_path / "pack") == digest(tmp_path / "whole")
+
+
+def test_a_finished_pack_takes_in_only_what_is_new(folder, target, tmp_path, monkeypatch):
+    prepare(folder, tmp_path / "pack")
+    before = digest(tmp_path / "pack")
+    worked = count_work(monkeypatch)
+    prepare(folder, tmp_path / "pack")
+    assert worked == []
+    assert digest(tmp_path / "pack") == before
+    save_prepared(folder / "sub-00_T1w.nii.gz", target, 7)
+    pack = prepare(folder, tmp_path / "pack")
+    assert worked == ["sub-00_T1w.nii.gz"]
+    assert pack.column("name") == ["sub-00", "sub-01", "sub-02", "sub-03"]
+    np.testing.assert_array_equal(pack.volumes[1], prepared(target, 1))
+    prepare(folder, tmp_path / "pack", min_quality=0.8)
+    assert len(worked) == 6  # other settings: everything anew
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_pack(folder, tmp_path):
+    prepare(folder, tmp_path / "one", jobs=1)
+    prepare(folder, tmp_path / "two", jobs=2)
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+
+
+def test_the_same_image_counts_once(folder, tmp_path):
+    content = (folder / "sub-01_T1w.nii.gz").read_bytes()
+    (folder / "sub-09_T1w.nii.gz").write_bytes(content)
+    pack = prepare(folder, tmp_path / "pack")
+    assert "sub-09" not in pack.column("name")
+    assert any("is the same file as sub-01" in r["reason"] for r in pack.info["refused"])
+
+
+def test_a_poor_brain_is_refused(folder, target, tmp_path):
+    poor = np.where(target.template > 0.05, 255 * (1 - target.template), 0).astype(np.uint8)
+    nib.save(nib.Nifti1Image(poor, target.space.affine), folder / "sub-05_T1w.nii.gz")
+    pack = prepare(folder, tmp_path / "pack", min_quality=0.9)
+    reasons = {r["file"]: r["reason"] for r in pack.info["refused"]}
+    assert "resembles the mean brain too little" in reasons["sub-05_T1w.nii.gz"]
+
+
+def test_an_unexpected_failure_costs_one_file(folder, tmp_path, monkeypatch):
+    def failing(path, target):
+        if "sub-02" in path.name:
+            raise RuntimeError("disk on fire")
+        return original(path, target)
+
+    original = preparing.read_prepared
+    monkeypatch.setattr(preparing, "read_prepared", failing)
+    pack = prepare(folder, tmp_path / "pack")
+    assert pack.column("name") == ["sub-01", "sub-03"]
+    assert any("disk on fire" in r["reason"] for r in pack.info["refused"])
+
+
+def test_nothing_usable_writes_nothing(tmp_path, target):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "a.nii.gz").write_text("no")
+    with pytest.raises(StyleGAN3DError, match="None of the 1 scans"):
+        prepare(folder, tmp_path / "pack", target=target)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_folders_that_cannot_be_used(folder, tmp_path, target):
+    with pytest.raises(StyleGAN3DError, match="is not a folder"):
+        prepare(tmp_path / "missing", tmp_path / "pack", target=target)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(StyleGAN3DError, match="holds no NIfTI"):
+        prepare(tmp_path / "none", tmp_path / "pack", target=target)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(StyleGAN3DError, match="holds other files"):
+        prepare(folder, tmp_path / "full")
+    with pytest.raises(StyleGAN3DError, match="is a file"):
+        prepare(folder, tmp_path / "full" / "thesis.txt")
+
+
+def test_sources_of_a_bids_tree(tmp_path):
+    for name in (
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "derivatives/x/sub-01_desc-brain_T1w.nii.gz",
+        ".hidden/sub-03_T1w.nii.gz",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_sources(tmp_path)
+    assert [(s.name, s.person) for s in found] == [
+        ("sub-01_ses-1", "sub-01"),
+        ("sub-01_ses-2", "sub-01"),
+        ("sub-02", "sub-02"),
+    ]
+
+
+def test_sources_of_a_plain_folder(tmp_path):
+    for name in ("anna.nii.gz", "bert/t1.nii", "carl/t1.nii", "carl/t1_mask.nii.gz", "x.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [s.name for s in find_sources(tmp_path)] == ["anna", "bert-t1", "carl-t1"]
+
+
+def test_split_by_person():
+    sides = [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
+    assert sides.count("validation") == pytest.approx(200, abs=40)
+    assert sides == [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
+    assert split_of("sub-1", {"split": "validation"}, 0.0) == "validation"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda p: (p / "volumes.npy").unlink(), "volumes.npy is missing"),
+        (lambda p: (p / "dataset.json").write_text("{"), "damaged"),
+        (lambda p: (p / "volumes.npy").write_bytes(b"x" * 300), "damaged"),
+        (lambda p: (p / "dataset.json").write_text('{"format": "x"}'), "not written by this"),
+        (lambda p: np.save(p / "volumes.npy", np.zeros((2, 3), np.uint8)), "does not fit"),
+    ],
+)
+def test_a_damaged_pack_is_refused(folder, tmp_path, damage, words):
+    prepare(folder, tmp_path / "pack")
+    damage(tmp_path / "pack")
+    with pytest.raises(StyleGAN3DError, match=words):
+        load_pack(tmp_path / "pack")
+
+
+def test_command(folder, tmp_path):
+    from stylegan3d.cli.prepare import register
+
+    app = typer.Typer()
+    register(app)
+    app.callback()(lambda: None)
+    out = str(tmp_path / "pack")
+    ran = CliRunner().invoke(app, ["prepare", str(folder), "--out", out, "--json"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert (told["brains"], told["train"], told["validation"]) == (3, 2, 1)
+    assert told["refused"][0]["file"] == "sub-04_T1w.nii.gz"
+    ran = CliRunner().invoke(
+        app, ["prepare", str(folder), "--out", out, "--template", str(MEAN_BRAIN)]
+    )
+    assert "3 brains (2 to train on, 1 to validate on)" in ran.stdout
+    assert "refused sub-04_T1w.nii.gz" in ran.stdout
