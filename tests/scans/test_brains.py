@@ -130,6 +130,13 @@ def test_what_is_no_brain_is_refused(target, tmp_path):
         read_scan(tmp_path / "box.nii.gz").align(target, skull="maybe")
 
 
+def test_negative_brains_are_refused(brain, target):
+    data = brain.data - np.float32(5000)
+    scan = Scan(data, brain.affine, brain.header, brain.path, brain.sha256)
+    with pytest.raises(ScanError, match="negative"):
+        scan.align(target)
+
+
 def test_noise_is_refused_by_the_alignment(target, tmp_path):
     data = np.zeros((50, 50, 50), np.float32)
     data[5:45, 5:45, 20:35] = np.random.RandomState(0).uniform(0, 1, (40, 40, 15))

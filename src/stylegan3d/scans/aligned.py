@@ -104,6 +104,11 @@ def align_scan(
     report = progress or (lambda fraction, text: None)
     report(0.0, "Finding the brain")
     mask, steps = find_brain(scan, skull)
+    if np.mean(scan.data[mask] <= 0) > 0.5:
+        raise ScanError(
+            f"{scan.path} has mostly negative or zero intensities inside the brain; "
+            "add a constant so that the background is 0, and try again."
+        )
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
     mask = cropped(mask, scan.space, mask)[0]
     if bias_correction:
