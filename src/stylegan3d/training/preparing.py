@@ -108,7 +108,8 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
         volume, result = prepare_volume(job, path)
         np.save(job.parts / f"{key}.npy", volume)
     except ScanError as error:
-        result = {"reason": str(error)}
+        # Without the folder: the pack tells the same wherever the scans lie.
+        result = {"reason": str(error).replace(str(path), path.name)}
     except Exception as error:  # one bad file must not cost the work on all others
         _log.exception("Preparing %s failed", path)
         result = {"reason": f"Unexpected {type(error).__name__}: {error}"}
