@@ -19,7 +19,7 @@ from napari_stylegan3d import theme
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.header import Header
-from napari_stylegan3d.jobs import Loaded, load_model, prepare_model, save_volume
+from napari_stylegan3d.jobs import Loaded, load_model, save_volume, warm_up
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.browse import BrowsePanel
 from napari_stylegan3d.panels.directions import DirectionsPanel
@@ -31,7 +31,7 @@ from napari_stylegan3d.rendering import Rendering
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.views.four import FourViews
-from napari_stylegan3d.worker import LongJob
+from napari_stylegan3d.worker import LongJob, Progress
 
 if TYPE_CHECKING:
     import napari
@@ -71,7 +71,8 @@ class Explorer(QWidget):
         self.stage = Stage(self.viewer)
         self.rendering = Rendering(self.session, self)
         self.comparison = Comparison(self.session, self.stage)
-        self.loading, self.saving = LongJob(self), LongJob(self)
+        self.loading = LongJob(self, urgent=True)
+        self.warming, self.saving = LongJob(self), LongJob(self)
         self._make_panels()
         self.projecting = Projecting(self.session, self.project, self.comparison, self)
         self._lay_out()
@@ -94,7 +95,7 @@ class Explorer(QWidget):
             return
         self._closed = True
         self.rendering.shutdown()
-        for job in (self.loading, self.saving):
+        for job in (self.loading, self.warming, self.saving):
             job.shutdown()
         self.projecting.shutdown()
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
@@ -175,7 +176,10 @@ class Explorer(QWidget):
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
         self.projecting.stopped.connect(self.rendering.request)
+        self.loading.progressed.connect(self._on_loading)
         self.loading.finished.connect(self._on_loaded)
+        self.warming.finished.connect(self._on_warm)
+        self.warming.failed.connect(partial(self._fail, "finding directions"))
         self.loading.failed.connect(partial(self._fail, "loading the model"))
         self.saving.finished.connect(self.export.show_done)
         self.saving.failed.connect(partial(self._fail, "saving"))
@@ -200,16 +204,18 @@ class Explorer(QWidget):
         for parent in (self, self.views):
             self._add_shortcuts(parent)
         self.header.set_busy(True)
-        if self._model is None or isinstance(self._model, (str, Path)):
-            self.loading.start(load_model, self._model)
-        else:
-            self.loading.start(prepare_model, self._model)
+        self.views.hold()
+        self.loading.start(load_model, self._model)
 
     def _add_shortcuts(self, parent: QWidget) -> None:
         for keys, slot in (("Ctrl+Z", self.session.undo), ("Ctrl+Shift+Z", self.session.redo)):
             shortcut = QShortcut(QKeySequence(keys), parent)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
+
+    def _on_loading(self, progress: Progress) -> None:
+        if progress.done and self.views is not None:
+            self.views.release()
 
     def _on_loaded(self, loaded: Loaded) -> None:
         self.rendering.use(loaded)
@@ -221,7 +227,15 @@ class Explorer(QWidget):
         first = self.comparison.picture is None
         self.comparison.set_picture(recipe, picture)
         if first:
-            QTimer.singleShot(0, self.ready.emit)
+            QTimer.singleShot(0, self._on_first_brain)
+
+    def _on_first_brain(self) -> None:
+        self.ready.emit()
+        self.warming.start(warm_up, self.rendering.loaded, self.session.recipe)
+
+    def _on_warm(self, loaded: Loaded) -> None:
+        self.rendering.previews_ready()
+        self.directions.show_directions(loaded.generator)
 
     def _on_view(self, view: str) -> None:
         self.project.show_view(view or None)
@@ -235,7 +249,7 @@ class Explorer(QWidget):
         self.header.redo.setEnabled(self.session.can_redo)
 
     def _save(self, request: Any) -> None:
-        self.saving.start(save_volume, self.session.generator, self.rendering.renderer, request)
+        self.saving.start(save_volume, self.rendering.loaded, request)
 
     def _save_picture(self, path: Path) -> None:
         from stylegan3d.errors import OutputError
@@ -264,6 +278,7 @@ class Explorer(QWidget):
         self.say(tell_error(error, doing))
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
+            self.views.release()
             self.views.set_message("No model")
 
     def say(self, text: str) -> None:

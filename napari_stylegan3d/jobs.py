@@ -39,28 +39,33 @@ BUDGETS = {
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A generator with its renderer and, already computed, what the panels will ask for."""
+    """A generator with its renderer."""
 
     generator: Generator
     renderer: Renderer
 
 
-def load_model(report: Report, path: Path | None) -> Loaded:
-    """Load a generator; `path` None for the bundled one."""
+def load_model(report: Report, model: Path | Generator | None) -> Loaded:
+    """Load a generator from its folder; None for the bundled one.
+
+    Reports one step of two once torch is imported.
+    """
     report(0, 2, "Loading the model")
-    from stylegan3d.generator import load
-
-    generator = load(path)
-    return prepare_model(report, generator)
-
-
-def prepare_model(report: Report, generator: Generator) -> Loaded:
-    """Compute the directions and the template, so that the window need not wait for them."""
+    from stylegan3d.generator import Generator, load
     from stylegan3d.renderer import Renderer
 
-    report(1, 2, "Finding directions")
-    _ = generator.directions
+    report(1, 2, "Loading the model")
+    generator = model if isinstance(model, Generator) else load(model)
     return Loaded(generator, Renderer(generator))
+
+
+def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
+    """Do once what is slow the first time: a preview, and directions that no file holds."""
+    report(0, 2, "Preparing previews")
+    loaded.renderer.render(recipe.latent(loaded.generator), quality="preview")
+    report(1, 2, "Finding directions")
+    _ = loaded.generator.directions
+    return loaded
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,10 @@ class Picture:
     quality: str
 
 
-def render(renderer: Renderer, generator: Generator, request: RenderRequest) -> Picture:
+def render(loaded: Loaded, request: RenderRequest) -> Picture:
     """Render a recipe for display."""
-    recipe = request.recipe
-    rendered = renderer.render(
+    recipe, generator = request.recipe, loaded.generator
+    rendered = loaded.renderer.render(
         recipe.latent(generator), quality=request.quality, noise=recipe.noise
     )
     return Picture(as_shown(rendered, generator), rendered, request.quality)
@@ -237,9 +242,7 @@ class SaveRequest:
     overwrite: bool
 
 
-def save_volume(
-    report: Report, generator: Generator, renderer: Renderer, request: SaveRequest
-) -> list[Path]:
+def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> list[Path]:
     """Render in full quality and write all files, or none of them."""
     from stylegan3d.outputs import rendered_files
     from stylegan3d.volumes import check_output, write_together
@@ -249,8 +252,8 @@ def save_volume(
         targets.append((request.native, True))
     check_output([path for path, _ in targets], request.overwrite)
     report(0, 2, "Rendering")
-    recipe = request.recipe
-    rendered = renderer.render(recipe.latent(generator), quality="full", noise=recipe.noise)
+    recipe, generator = request.recipe, loaded.generator
+    rendered = loaded.renderer.render(recipe.latent(generator), quality="full", noise=recipe.noise)
     report(1, 2, "Writing")
     files: dict[Path, bytes] = {}
     for path, native in targets:

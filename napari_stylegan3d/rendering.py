@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -30,9 +30,10 @@ class Rendering(QObject):
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self.renderer: Any = None
+        self.loaded: Loaded | None = None
         self.renders: LatestWins | None = None
         self._full_s = 1.0
+        self._warm = False
         self._last: tuple[Recipe, str] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -49,12 +50,16 @@ class Rendering(QObject):
         """Render with another model from now on."""
         if self.renders is not None:
             self.renders.shutdown()
-        self.renderer, generator = loaded.renderer, loaded.generator
-        self.renders = LatestWins(lambda request: render(loaded.renderer, generator, request), self)
+        self.loaded = loaded
+        self.renders = LatestWins(lambda request: render(loaded, request), self)
         self.renders.ready.connect(self._on_ready)
         self.renders.failed.connect(self._on_failed)
         self.renders.busyChanged.connect(self.busyChanged)
-        self._last = None
+        self._last, self._warm = None, False
+
+    def previews_ready(self) -> None:
+        """The renderer has made a preview once, which is slow the first time."""
+        self._warm = True
 
     def request(self) -> None:
         """Render the current recipe again."""
@@ -71,7 +76,7 @@ class Rendering(QObject):
         if self.renders is None or self._last == (recipe, "full"):
             return
         self._rest.stop()
-        if not live and self._full_s <= INSTANT_S:
+        if not self._warm or (not live and self._full_s <= INSTANT_S):
             self._submit(recipe, "full")
             return
         self._submit(recipe, "preview")

@@ -152,7 +152,8 @@ class Report:
 class LongJob(QObject):
     """One job at a time that reports progress and can be cancelled.
 
-    `start(function, *args)` calls `function(report, *args)` in a thread.
+    `start(function, *args)` calls `function(report, *args)` in a thread, which lets the window go
+    first unless it is `urgent`.
     """
 
     progressed = Signal(object)
@@ -166,9 +167,10 @@ class LongJob(QObject):
     _progress = Signal(object, object)
     _done = Signal(object, object, object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, *, urgent: bool = False) -> None:
         super().__init__(parent)
-        self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=_step_back)
+        before = None if urgent else _step_back
+        self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
         self._report: Report | None = None
         self._progress.connect(self._on_progress, Qt.ConnectionType.QueuedConnection)
         self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)

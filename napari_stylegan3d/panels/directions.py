@@ -33,6 +33,7 @@ class DirectionsPanel(Panel):
         self.reset = controls.push_button(
             "Reset all", "directions.reset", "Set every direction to 0 sd."
         )
+        self.waiting = controls.hint("Finding the directions of this model…", "directions.waiting")
         self.rows: dict[str, controls.SliderRow] = {}
         self._rows_box = QVBoxLayout()
         self._rows_box.setSpacing(4)
@@ -53,17 +54,23 @@ class DirectionsPanel(Panel):
         )
         self.column.addLayout(controls.form(("Change", self.layers)))
         add(controls.line())
+        add(self.waiting)
         self.column.addLayout(self._rows_box)
         self.column.addLayout(controls.row(self.reset, stretch=0))
         self.column.addStretch(1)
 
     def show_model(self, generator: Generator) -> None:
-        """One row for each direction of the model."""
+        """Take away the old model's directions; the new one's are still to be found."""
         for row in self.rows.values():
             self._rows_box.removeWidget(row)
             row.setParent(None)
             row.deleteLater()
         self.rows = {}
+        self.waiting.show()
+
+    def show_directions(self, generator: Generator) -> None:
+        """One row for each direction of the model, once they are computed."""
+        self.waiting.hide()
         directions = generator.directions
         for index, name in enumerate(directions.names):
             share = float(directions.explained_variance[index])
@@ -85,6 +92,7 @@ class DirectionsPanel(Panel):
             for group in self.session.layer_groups():
                 span = (group.layers[0], group.layers[-1] + 1)
                 self.layers.addItem(f"{group.name} structures ({group.size_in_words})", span)
+        self.show_recipe(self.session.recipe)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the strength of every direction; those not in the recipe are at 0."""

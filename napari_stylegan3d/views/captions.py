@@ -25,6 +25,7 @@ CAPTION_COLORS = {
     "difference": "#ffb74d",
     "scan": "#81c784",
 }
+CAPTION_BOX = (0.0, 0.0, 0.0, 0.65)
 SCALE_BAR_MM = 50.0
 LETTER_POSITIONS = ("top_center", "bottom_center", "middle_left", "middle_right")
 
@@ -75,6 +76,9 @@ class Labels:
         overlays["sg3d_title"].text = plane.name if plane else "3D"
         overlays["sg3d_slice"] = self._text("top_right", TITLE_COLOR, 9)
         overlays["sg3d_caption"] = self._text("bottom_left", CAPTION_COLORS["generated"], 8)
+        # Legible on bright tissue too.
+        overlays["sg3d_caption"].box = True
+        overlays["sg3d_caption"].box_color = CAPTION_BOX
         if plane:
             for position in LETTER_POSITIONS:
                 overlays[f"sg3d_{position}"] = self._text(position, LETTER_COLOR, 12)

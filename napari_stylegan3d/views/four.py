@@ -32,6 +32,8 @@ from napari_stylegan3d.views.readout import Readout
 
 #: Room left at each edge of a view for letters and captions.
 LETTER_PX = 34
+#: How long after the last change the labels are put straight.
+TIDY_MS = 60
 #: What is dimmer than this share of white does not count as part of the head.
 DARK_SHARE = 0.08
 #: Every so many voxels are looked at: the box need not be exact.
@@ -80,10 +82,15 @@ class FourViews(QWidget):
             (view.model, navigation.install(view.model)) for view in self.views if view.plane
         ]
         self._double_click_before = list(self.viewer.mouse_double_click_callbacks)
-        self._fit_soon, self._fit_again = QTimer(self), QTimer(self)
-        for timer, slot in ((self._fit_soon, self.reset), (self._fit_again, self.fit)):
+        self._fit_soon, self._fit_again, self._tidy_soon = (QTimer(self) for _ in range(3))
+        for timer, slot in (
+            (self._fit_soon, self.reset),
+            (self._fit_again, self.fit),
+            (self._tidy_soon, self._tidy),
+        ):
             timer.setSingleShot(True)
             timer.timeout.connect(slot)
+        self._tidy_soon.setInterval(TIDY_MS)
         self._connect()
         self.set_convention("radiological")
         self.refresh()
@@ -96,6 +103,21 @@ class FourViews(QWidget):
         """A sentence in the empty views, such as what is being loaded."""
         for view in self.views[:1]:
             view.crosshair.message = text
+
+    def hold(self) -> None:
+        """Draw every view now, and let none react until `release`: torch is about to be imported.
+
+        scipy, which napari's 3D camera uses, looks for torch among the imported modules and trips
+        over one that another thread has imported half. Whoever has drawn once without it is safe:
+        scipy remembers, for each type of number, that there was nothing to look for.
+        """
+        for view in self.views:
+            view.canvas.canvas.native.repaint()
+        self._grid.setEnabled(False)
+
+    def release(self) -> None:
+        """React again."""
+        self._grid.setEnabled(True)
 
     def set_convention(self, convention: str) -> None:
         """Radiological (patient's left on the right) or neurological."""
@@ -118,6 +140,7 @@ class FourViews(QWidget):
                 view.labels.set_slice(position_in_words(point, view.plane.order[0]))
             view.crosshair.update()
         self.readout.show_point(self.viewer)
+        self._tidy_soon.start()
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
@@ -142,6 +165,7 @@ class FourViews(QWidget):
                 view.model.scene.camera.zoom = self._fitted_zoom
             else:
                 view.model.fit_to_view(margin=0.02)
+        self._tidy_soon.start()
 
     def reset(self) -> None:
         """Centre the crosshair and fit every view."""
@@ -171,8 +195,8 @@ class FourViews(QWidget):
 
     def close_views(self) -> None:
         """Give the canvas back to napari and free the followers."""
-        self._fit_soon.stop()
-        self._fit_again.stop()
+        for timer in (self._fit_soon, self._fit_again, self._tidy_soon):
+            timer.stop()
         for signal, slot in self._signals:
             signal.disconnect(slot)
         for model, wheel in self._wheel_before:
@@ -275,6 +299,12 @@ class FourViews(QWidget):
     def _on_range(self, _: Any) -> None:
         # A new grid: wait until every layer is in, then fit once.
         self._fit_soon.start(0)
+
+    def _tidy(self) -> None:
+        """Draw once more: napari places texts of a new length one frame late."""
+        for view in self.views:
+            if view.plane:
+                view.canvas.canvas.native.update()
 
     def _show_crosshair(self, shown_: bool) -> None:
         for view in self.views:
