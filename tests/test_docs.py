@@ -84,7 +84,7 @@ def folder_with_a_scan(tmp_path: Path) -> Path:
 
 
 def few_steps(example: str) -> str:
-    """The example with a projection of a few steps: a reader waits for a minute, a test does not."""
+    """The example with a projection of a few steps: its text is tested here, not its result."""
     shortened = example.replace('budget="draft"', "steps=3").replace("--budget draft", "--steps 3")
     assert shortened != example
     return shortened
