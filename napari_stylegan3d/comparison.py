@@ -40,11 +40,18 @@ class Comparison(QObject):
         return self.picture is not None and self.picture.quality == "preview"
 
     def set_picture(self, recipe: Recipe, picture: Picture) -> None:
-        """A recipe was rendered: show it, unless the same brain is being compared."""
-        same = recipe.source == getattr(self.recipe, "source", None)
+        """A recipe was rendered: show it, unless the scan is being looked at."""
         self.recipe, self.picture = recipe, picture
-        keeps = self.view == "difference" and same and self._aligned() is not None
+        if self.view == "scan":
+            return
+        keeps = self.view == "difference" and self._aligned() is not None
         self.show("difference" if keeps else "reconstruction")
+
+    def follow(self, recipe: Recipe | None = None) -> None:
+        """Go back to the current brain: a change of the recipe is meant to be seen."""
+        same = recipe is not None and recipe.source == getattr(self.recipe, "source", None)
+        if not (self.view == "difference" and same):
+            self.view = ""
 
     def set_scan(self, opened: OpenedScan) -> None:
         """A scan was opened: show it as it is, before it has been aligned."""
@@ -70,7 +77,7 @@ class Comparison(QObject):
         name = self._scan_name()
         shown = upright(volume, self.session.generator.affine)
         if kind == "scan":
-            self.stage.show(shown, Provenance("scan", f"{name} (aligned)"))
+            self.stage.show(shown, Provenance("scan", name))
         else:
             self.stage.show(shown, Provenance(kind, name))
         self._set_view(kind)

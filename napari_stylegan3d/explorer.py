@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import napari
 
     from stylegan3d.generator import Generator
+    from stylegan3d.recipe import Recipe
 
 MIN_WIDTH = 376
 
@@ -166,7 +167,7 @@ class Explorer(QWidget):
     def _connect(self) -> None:
         session = self.session
         session.historyChanged.connect(self._show_history)
-        session.recipeChanged.connect(lambda *_: self.say(""))
+        session.recipeChanged.connect(self._on_recipe)
         self.header.undo.clicked.connect(session.undo)
         self.header.redo.clicked.connect(session.redo)
         self.rendering.busyChanged.connect(self.header.set_busy)
@@ -175,7 +176,7 @@ class Explorer(QWidget):
         self.project.viewRequested.connect(self.comparison.show)
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
-        self.projecting.stopped.connect(self.rendering.request)
+        self.projecting.stopped.connect(self._come_back)
         self.loading.progressed.connect(self._on_loading)
         self.loading.finished.connect(self._on_loaded)
         self.warming.finished.connect(self._on_warm)
@@ -228,6 +229,15 @@ class Explorer(QWidget):
         self.comparison.set_picture(recipe, picture)
         if first:
             QTimer.singleShot(0, self._on_first_brain)
+
+    def _on_recipe(self, recipe: Recipe, _live: bool) -> None:
+        self.say("")
+        self.comparison.follow(recipe)
+
+    def _come_back(self) -> None:
+        """Show the current brain again after a projection that came to nothing."""
+        self.comparison.follow()
+        self.comparison.show("reconstruction")
 
     def _on_first_brain(self) -> None:
         self.ready.emit()

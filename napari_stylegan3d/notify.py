@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 
 from stylegan3d.errors import StyleGAN3DError
 
@@ -30,8 +30,3 @@ def tell_error(error: BaseException, doing: str) -> str:
         logger.error("Failed while %s", doing, exc_info=error)
     show_error(text)
     return text
-
-
-def tell(text: str) -> None:
-    """Show a notification."""
-    show_info(text)

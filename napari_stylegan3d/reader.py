@@ -58,12 +58,10 @@ def scan_layer(scan: Any) -> LayerTuple:
 
 
 def scan_name(path: str | Path) -> str:
-    """File name without its endings: 'ucla-sub-04_T1w'."""
-    name = Path(path).name
-    for suffix in sorted(SCAN_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    """What to call a scan: its file name without endings, 'sub-04' for 'sub-04_T1w.nii.gz'."""
+    from stylegan3d.outputs import scan_stem
+
+    return scan_stem(path).removesuffix(".mgz")
 
 
 def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:

@@ -10,13 +10,12 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stylegan3d.__main__ import has_display, open_window
 from napari_stylegan3d.tour_page import write_page
-from napari_stylegan3d.virtual_screen import NoScreenError, virtual_screen
+from napari_stylegan3d.virtual_screen import NoScreenError, start_virtual_screen
 
 if TYPE_CHECKING:
     import napari
@@ -176,11 +175,11 @@ class Tour:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tour; returns the exit status."""
     args = parser().parse_args(argv)
-    screen = nullcontext() if has_display() and not args.virtual else virtual_screen()
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        with screen:
-            walk(args.out, args.model)
+        if args.virtual or not has_display():
+            start_virtual_screen()
+        walk(args.out, args.model)
     except (NoScreenError, TourError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 SIZE = "1600x1000x24"
 MISSING = (
@@ -19,9 +17,11 @@ class NoScreenError(Exception):
     """Neither a display nor a way to do without; the message says what to do."""
 
 
-@contextmanager
-def virtual_screen() -> Iterator[None]:
-    """Run with an Xvfb of our own; its display is in the environment meanwhile.
+def start_virtual_screen() -> None:
+    """Start an Xvfb and make it the display of this process.
+
+    It ends by itself when this process, its only client, is gone; stopping it earlier would take
+    the ground from under Qt, whose application object lives until then.
 
     Raises
     ------
@@ -34,24 +34,18 @@ def virtual_screen() -> Iterator[None]:
     reader, writer = os.pipe()
     # Xvfb chooses a free display number and writes it to this pipe once it is ready.
     command = [xvfb, "-displayfd", str(writer), "-screen", "0", SIZE, "-nolisten", "tcp"]
-    process = subprocess.Popen(command, pass_fds=(writer,), stderr=subprocess.DEVNULL)
+    # A session of its own: Ctrl+C reaches the program, not its screen.
+    subprocess.Popen(
+        [*command, "-terminate"],
+        pass_fds=(writer,),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     os.close(writer)
-    try:
-        with os.fdopen(reader) as pipe:
-            number = pipe.readline().strip()
-        if not number:
-            raise NoScreenError("Xvfb is installed but did not start: run Xvfb :99 to see why.")
-        # An offscreen platform has no OpenGL of its own; the real X11 one draws on Xvfb.
-        previous = {name: os.environ.get(name) for name in ("DISPLAY", "QT_QPA_PLATFORM")}
-        os.environ.update(DISPLAY=f":{number}", QT_QPA_PLATFORM="xcb")
-        try:
-            yield
-        finally:
-            for name, value in previous.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    with os.fdopen(reader) as pipe:
+        number = pipe.readline().strip()
+    if not number:
+        raise NoScreenError("Xvfb is installed but did not start: run Xvfb :99 to see why.")
+    # Qt's offscreen platform has no OpenGL of its own; the X11 one draws on Xvfb.
+    os.environ.update(DISPLAY=f":{number}", QT_QPA_PLATFORM="xcb")

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QLineEdit
 
 from napari_stylegan3d import controls, dialogs
 from napari_stylegan3d.jobs import SaveRequest
-from napari_stylegan3d.notify import tell, tell_error
+from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.panel import Panel
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe, Source
@@ -128,9 +128,7 @@ class ExportPanel(Panel):
 
     def show_done(self, paths: list[Path]) -> None:
         """Say what was written."""
-        names = " and ".join(path.name for path in paths)
-        self.done.setText(f"Saved {names}")
-        tell(f"Saved {names} in {paths[0].parent}")
+        self.done.setText("Saved\n" + "\n".join(path.name for path in paths))
 
     def path_of(self, name: str) -> Path:
         """A name in the chosen folder."""

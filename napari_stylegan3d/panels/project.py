@@ -226,13 +226,7 @@ class ProjectPanel(Panel):
     def show_scan(self, opened: OpenedScan) -> None:
         """A scan was read."""
         self._opened = opened
-        scan = opened.scan
-        self.name.setText(opened.name)
-        size = " × ".join(str(n) for n in scan.data.shape)
-        voxel = " × ".join(f"{v:.2g}" for v in scan.space.voxel_size)
-        axes = "".join(scan.space.axcodes)
-        notes = "".join(f"\n{note}" for note in scan.notes)
-        self.details.setText(f"{size} voxels of {voxel} mm, stored {axes}{notes}")
+        self.details.setText("\n".join(opened.scan.notes))
         self.show_similarity(None)
         self.show_view("scan")
 

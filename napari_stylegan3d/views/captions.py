@@ -25,6 +25,8 @@ CAPTION_COLORS = {
     "difference": "#ffb74d",
     "scan": "#81c784",
 }
+#: Longer names would run into the letter at the bottom of a view.
+NAME_LENGTH = 18
 CAPTION_BOX = (0.0, 0.0, 0.0, 0.65)
 SCALE_BAR_MM = 50.0
 LETTER_POSITIONS = ("top_center", "bottom_center", "middle_left", "middle_right")
@@ -48,11 +50,12 @@ class Provenance:
     @property
     def caption(self) -> str:
         """The words that stand on every view of it."""
+        name = self.name if len(self.name) <= NAME_LENGTH else self.name[: NAME_LENGTH - 1] + "…"
         return {
             "generated": "Synthetic – not for diagnosis",
-            "reconstruction": "Synthetic reconstruction – not for diagnosis",
-            "difference": "Reconstruction minus scan – not for diagnosis",
-            "scan": f"Real scan: {self.name}",
+            "reconstruction": "Synthetic – not for diagnosis",
+            "difference": "Difference – not for diagnosis",
+            "scan": f"Real scan: {name}",
         }[self.kind]
 
 
