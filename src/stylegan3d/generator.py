@@ -329,8 +329,12 @@ def seed_latents(
     z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed means the same latent in
     every StyleGAN program.
     """
-    z = np.concatenate([np.random.RandomState(s).randn(1, generator.z_dim) for s in seeds])
-    return generator.map(torch.from_numpy(z).float(), None, truncation, truncation_layers)
+    rows = []
+    for seed in seeds:
+        z = torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
+        # One at a time: in a batch of another size a matrix product may round differently.
+        rows.append(generator.map(z, None, truncation, truncation_layers))
+    return torch.cat(rows)
 
 
 def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) -> Tensor:
@@ -365,6 +369,8 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
         for level in synthesis.levels:
             for layer in level.layers:
                 torch.nn.init.constant_(layer.noise_strength, 0.1)
+        for rgb in synthesis.to_rgb.values():
+            rgb.conv.weight.data.mul_(0.15)  # the image then stays within the displayed range
         w_avg = mapping(torch.randn(512, shape.z_dim)).mean(dim=0).detach()
     grid = shape.image_grids[-1]
     full = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -30,7 +30,13 @@ class GeneratorConfig:
     head : `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
     image_const : whether a learned constant image is added to the output. Started at the mean of
         the training data it leaves the network only the differences between people to learn.
+    image_basis : number of learned images that the first components of the first row of w add to
+        the output linearly, at the last feature level's resolution. Started at the principal
+        components of the training data they give a generator trained on few volumes the linear
+        model to begin with; the layers learn what is not linear. 0 for none.
     mapping_layers, mapping_lr_multiplier : the mapping network.
+    mapping_linear_output : whether the mapping's last layer has no activation, so that w can be
+        symmetric about its mean.
     label_dim : size of the label vector; 0 for an unconditional generator.
     resample_kernel : taps of the separable low-pass filter used when resampling.
     """
@@ -44,8 +50,10 @@ class GeneratorConfig:
     base_input: BaseInput = "const"
     head: Head = "image"
     image_const: bool = False
+    image_basis: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
+    mapping_linear_output: bool = False
     label_dim: int = 0
     resample_kernel: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
 
@@ -61,6 +69,11 @@ class GeneratorConfig:
                     f"The architecture's {name} '{getattr(self, name)}' is unknown; "
                     f"choose one of {', '.join(known)}."
                 )
+        if not 0 <= self.image_basis <= self.w_dim:
+            raise ModelError(
+                f"The architecture's image basis has {self.image_basis} images, but w has only "
+                f"{self.w_dim} components to weigh them."
+            )
         sizes = (*self.base, *self.channels, self.z_dim, self.w_dim, self.image_channels)
         if len(self.base) != 3 or not self.channels or min(sizes) < 1 or self.mapping_layers < 1:
             raise ModelError(
@@ -136,7 +149,11 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of an encoder: volume -> w (one row per layer)."""
+    """Shape of an encoder: volume -> w (one row per layer).
+
+    The first `linear` components of w also get a linear function of the volume at half resolution,
+    the counterpart of the generator's `image_basis`.
+    """
 
     base: Grid = (5, 7, 6)
     channels: tuple[int, ...] = (128, 128, 96, 48)
@@ -144,6 +161,7 @@ class EncoderConfig:
     num_layers: int = 8
     image_channels: int = 1
     head: Head = "haar"
+    linear: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -6,6 +6,7 @@ import itertools
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.config import EncoderConfig
@@ -24,11 +25,11 @@ class EncoderBlock(nn.Module):
         """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, ...]; weights follow x's precision."""
         weight = self.conv.weight.to(x.dtype).contiguous(memory_format=CHANNELS_LAST)
         bias = None if self.conv.bias is None else self.conv.bias.to(x.dtype)
-        y = torch.nn.functional.conv3d(x, weight, bias, self.conv.stride, self.conv.padding)
-        y = torch.nn.functional.group_norm(
+        y = F.conv3d(x, weight, bias, self.conv.stride, self.conv.padding)
+        y = F.group_norm(
             y, self.norm.num_groups, self.norm.weight.to(y.dtype), self.norm.bias.to(y.dtype)
         )
-        return torch.nn.functional.leaky_relu(y, 0.2)
+        return F.leaky_relu(y, 0.2)
 
 
 class Encoder(nn.Module):
@@ -57,22 +58,35 @@ class Encoder(nn.Module):
         self.offsets = nn.Linear(2 * config.w_dim, config.num_layers * config.w_dim)
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)
+        if config.linear:
+            last = len(config.channels) - 1
+            voxels = math.prod(n * 2**last for n in config.base) * config.image_channels
+            self.linear = nn.Linear(voxels, config.linear)
 
-    def features(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """[N, C, X, Y, Z] in [-1, 1] -> [N, 2 w_dim]"""
-        x = haar(image) if self.config.head == "haar" else image
-        x = x.to(dtype).contiguous(memory_format=CHANNELS_LAST)
+    def features(self, pyramid: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Bands or image [N, C, X, Y, Z] -> [N, 2 w_dim]"""
+        x = pyramid.to(dtype).contiguous(memory_format=CHANNELS_LAST)
         for block in self.blocks:
             x = block(x)
-        return torch.nn.functional.leaky_relu(self.hidden(x.float().flatten(1)), 0.2)
+        return F.leaky_relu(self.hidden(x.float().flatten(1)), 0.2)
 
     def posterior(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Mean and log variance [N, w_dim] of the latent given a volume."""
-        h = self.features(image, dtype)
-        return self.mean(h), self.log_variance(h).clamp(-8.0, 4.0)
+        """Mean and log variance [N, w_dim] of the latent given a volume [N, C, X, Y, Z]."""
+        mean, log_variance, _ = self._heads(image, dtype)
+        return mean, log_variance
 
     def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]"""
-        h = self.features(image, dtype)
+        mean, _, h = self._heads(image, dtype)
         offsets = self.offsets(h).unflatten(1, (self.config.num_layers, self.config.w_dim))
-        return self.mean(h)[:, None] + offsets
+        return mean[:, None] + offsets
+
+    def _heads(self, image: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        config = self.config
+        pyramid = haar(image) if config.head == "haar" else image
+        h = self.features(pyramid, dtype)
+        mean = self.mean(h)
+        if config.linear:
+            low = pyramid[:, : config.image_channels].flatten(1)
+            mean = mean + F.pad(self.linear(low), (0, config.w_dim - config.linear))
+        return mean, self.log_variance(h).clamp(-8.0, 4.0), h

@@ -24,9 +24,15 @@ class MappingNetwork(nn.Module):
             self.embed = nn.Parameter(torch.randn(config.label_dim, config.z_dim))
         inputs = config.z_dim * (2 if config.label_dim else 1)
         widths = [inputs, *[config.w_dim] * config.mapping_layers]
+        last = config.mapping_layers - 1
         self.layers = nn.ModuleList(
-            Dense(a, b, lr_multiplier=config.mapping_lr_multiplier, activate=True)
-            for a, b in itertools.pairwise(widths)
+            Dense(
+                a,
+                b,
+                lr_multiplier=config.mapping_lr_multiplier,
+                activate=i < last or not config.mapping_linear_output,
+            )
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:

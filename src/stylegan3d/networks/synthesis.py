@@ -121,6 +121,9 @@ class SynthesisNetwork(nn.Module):
         if config.image_const:
             shape = (config.image_channels * bands, *config.grid(last))
             self.image_const = nn.Parameter(torch.zeros(shape))
+        if config.image_basis:
+            shape = (config.image_basis, config.image_channels, *config.grid(last))
+            self.image_basis = nn.Parameter(torch.zeros(shape))
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
         """One map [1 or N, 1, X, Y, Z] per layer: stored, absent, fresh or drawn from a seed."""
@@ -160,11 +163,30 @@ class SynthesisNetwork(nn.Module):
         -------
         [N, image_channels, X, Y, Z], about in [-1, 1].
         """
-        config = self.config
         stop, half = self._plan(level)
+        image = self.pyramid(w, noise, stop, dtype)[-1]
+        if self.config.head == "haar" and stop == self.config.num_levels - 1 and not bands:
+            return image[:, : self.config.image_channels] if half else inverse_haar(image)
+        return image
+
+    def pyramid(
+        self,
+        w: Tensor,
+        noise: Noise | list[Tensor | None] = "fixed",
+        stop: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> list[Tensor]:
+        """The images of all levels up to feature level `stop`, coarse to fine.
+
+        With the `skip` wiring there is one per level, else only the last. That of the last level
+        of a Haar head is its eight bands.
+        """
+        stop = self.config.num_levels - 1 if stop is None else stop
         maps = noise if isinstance(noise, list) else self.noise_maps(noise, w.shape[0])
         x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
         image: Tensor | None = None
+        images = []
+        linear = self._linear_image(w[:, 0])
         row = 0
         for i in range(stop + 1):
             count = len(self.levels[i].layers)
@@ -173,12 +195,8 @@ class SynthesisNetwork(nn.Module):
             row += count
             if str(i) in self.to_rgb:
                 image = self._add(image, self.to_rgb[str(i)](x, w[:, row]))
-        assert image is not None
-        if config.image_const:
-            image = image + self._constant(stop)
-        if config.head == "haar" and stop == config.num_levels - 1 and not bands:
-            return image[:, : config.image_channels] if half else inverse_haar(image)
-        return image
+                images.append(image if linear is None else image + self._at_level(linear, i))
+        return images
 
     def _base(self, w: Tensor) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from the first row of w [N, w_dim]."""
@@ -206,18 +224,34 @@ class SynthesisNetwork(nn.Module):
         """Sum of the `skip` wiring; the coarser image joins the low band of a Haar head."""
         if image is None:
             return rgb
-        image = upsample_image(image, self.config.resample_kernel)
-        missing = rgb.shape[1] - image.shape[1]
-        if missing:
-            image = torch.nn.functional.pad(image, (0, 0, 0, 0, 0, 0, 0, missing))
-        return image + rgb
+        return _sum_low(rgb, upsample_image(image, self.config.resample_kernel))
 
-    def _constant(self, stop: int) -> Tensor:
-        """The learned constant image at the resolution of level `stop`, [1, C, X, Y, Z]."""
-        const = self.image_const[None]
+    def _linear_image(self, w: Tensor) -> Tensor | None:
+        """What is linear in w [N, w_dim]: constant plus basis images, at the last level's grid."""
+        config = self.config
+        image: Tensor | None = self.image_const[None] if config.image_const else None
+        if config.image_basis:
+            flat = w[:, : config.image_basis] @ self.image_basis.flatten(1)
+            basis = flat.unflatten(1, self.image_basis.shape[1:])  # [N, C, X, Y, Z]
+            image = basis if image is None else _sum_low(image, basis)
+        return image
+
+    def _at_level(self, image: Tensor, level: int) -> Tensor:
+        """The linear image at the resolution of a level, [N or 1, C, X, Y, Z]."""
         last = self.config.num_levels - 1
-        if stop == last:
-            return const
-        factor = 2 ** (last - stop)
-        low = const[:, : self.config.image_channels]
-        return torch.nn.functional.avg_pool3d(low, factor)
+        if level == last:
+            if self.config.head == "haar" and image.shape[1] == self.config.image_channels:
+                return _pad_bands(image, 8 * self.config.image_channels)
+            return image
+        low = image[:, : self.config.image_channels]
+        return torch.nn.functional.avg_pool3d(low, 2 ** (last - level))
+
+
+def _pad_bands(low: Tensor, channels: int) -> Tensor:
+    """Zero detail bands behind a low band."""
+    return torch.nn.functional.pad(low, (0, 0, 0, 0, 0, 0, 0, channels - low.shape[1]))
+
+
+def _sum_low(bands: Tensor, low: Tensor) -> Tensor:
+    """Add `low` [N, C, ...] to the first channels of `bands` [1 or N, >= C, ...]."""
+    return bands + _pad_bands(low, bands.shape[1])

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.training import losses
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import set_rates
@@ -59,9 +59,11 @@ def _maker_step(
     encoded = w[:, None].expand(-1, config.generator.num_layers, -1)
     rows = torch.cat([encoded, random_rows(state, len(real) - half)])
     # One volume at a time: on a CPU its feature maps then stay in the cache.
-    bands = torch.cat([state.synthesis(r, "random", -1, dtype, bands=True) for r in rows.split(1)])
-    fake = inverse_haar(bands)
-    reconstruction = losses.reconstruction(bands[:half], haar(real[:half]))
+    pyramids = [state.synthesis.pyramid(r, "random", None, dtype) for r in rows.split(1)]
+    images = [torch.cat(level) for level in zip(*pyramids, strict=True)]
+    head = config.generator.head
+    fake = inverse_haar(images[-1]) if head == "haar" else images[-1]
+    reconstruction = losses.reconstruction([i[:half] for i in images], real[:half], head)
     kl = losses.kl_to_unit_gaussian(mean, log_variance)
     state.discriminator.requires_grad_(False)
     adversarial = losses.generator_logistic(state.discriminator(fake, dtype=dtype))

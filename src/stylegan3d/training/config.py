@@ -21,6 +21,7 @@ class TrainConfig:
     ----------
     batch : volumes per optimiser step.
     warm_start_images : volumes seen in the reconstruction phase.
+    coarse_images : so many of those train all levels but the finest, at a fraction of the time.
     total_images : volumes seen in all.
     generator_lr, encoder_lr, discriminator_lr : Adam step sizes in the reconstruction phase (and
         throughout for the discriminator); generator and encoder are multiplied by
@@ -33,7 +34,7 @@ class TrainConfig:
     mixing_probability : share of random brains made from two latents.
     ema_images : half-life of the averaged weights that are shipped, in volumes.
     clip_gradient : largest norm of the gradient in the reconstruction phase.
-    mirror, elastic, gamma : augmentation, see `augment.py`.
+    mirror, stretch, gamma : augmentation, see `augment.py`.
     precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : how often the state is written.
     """
@@ -44,13 +45,14 @@ class TrainConfig:
     seed: int = 0
     batch: int = 4
     warm_start_images: int = 8000
+    coarse_images: int = 0
     total_images: int = 12000
-    generator_lr: float = 0.01
+    generator_lr: float = 0.02
     encoder_lr: float = 5e-4
     discriminator_lr: float = 2e-3
     adversarial_lr_scale: float = 0.1
     final_lr_fraction: float = 0.1
-    kl_weight: float = 1e-6
+    kl_weight: float = 1e-5
     adversarial_weight: float = 0.02
     r1_gamma: float = 10.0
     r1_interval: int = 16
@@ -61,7 +63,7 @@ class TrainConfig:
     ema_images: float = 500.0
     clip_gradient: float = 1.0
     mirror: bool = True
-    elastic: float = 0.7
+    stretch: float = 0.7
     gamma: float = 0.06
     precision: str = "auto"
     checkpoint_minutes: float = 5.0
@@ -106,9 +108,13 @@ def brain_2mm() -> TrainConfig:
             base_input="dense",
             head="haar",
             image_const=True,
+            image_basis=64,
+            mapping_linear_output=True,
         ),
         discriminator=DiscriminatorConfig(base=base, channels=(96, 96, 48, 24), head="haar"),
-        encoder=EncoderConfig(base=base, channels=(96, 128, 96, 48), w_dim=latent, num_layers=8),
+        encoder=EncoderConfig(
+            base=base, channels=(64, 128, 96, 48), w_dim=latent, num_layers=8, linear=64
+        ),
     )
 
 
@@ -117,11 +123,19 @@ def tiny() -> TrainConfig:
     base, latent = (5, 7, 6), 16
     return TrainConfig(
         generator=GeneratorConfig(
-            base=base, channels=(16, 12), z_dim=latent, w_dim=latent, head="haar", image_const=True
+            base=base,
+            channels=(16, 12),
+            z_dim=latent,
+            w_dim=latent,
+            head="haar",
+            image_const=True,
+            image_basis=4,
+            mapping_linear_output=True,
         ),
         discriminator=DiscriminatorConfig(base=base, channels=(16, 12), head="haar"),
-        encoder=EncoderConfig(base=base, channels=(16, 12), w_dim=latent, num_layers=4),
+        encoder=EncoderConfig(base=base, channels=(16, 12), w_dim=latent, num_layers=4, linear=4),
         warm_start_images=200,
+        coarse_images=40,
         total_images=300,
         log_images=40,
     )

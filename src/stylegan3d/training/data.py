@@ -47,7 +47,7 @@ class Batches:
                     volume,
                     generator,
                     mirror=config.mirror,
-                    elastic=config.elastic,
+                    stretch=config.stretch,
                     gamma=config.gamma,
                 )
             )

@@ -49,13 +49,10 @@ def export_generator(
     The generator as anybody will load it.
     """
     out = Path(out)
-    tensors = _half(
-        {
-            f"{part}.{key}": value
-            for part in ("mapping", "synthesis")
-            for key, value in state.averages[part].state_dict().items()
-        }
-    )
+    # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
+    mapping, synthesis = (state.averages[part].state_dict() for part in ("mapping", "synthesis"))
+    tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
+    tensors |= _half({f"synthesis.{k}": v for k, v in synthesis.items()})
     tensors |= _half({f"discriminator.{k}": v for k, v in state.discriminator.state_dict().items()})
     tensors["w_avg"] = state.w_avg.float()
     encoder = _half(state.averages["encoder"].state_dict())

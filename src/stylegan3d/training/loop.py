@@ -23,6 +23,7 @@ from stylegan3d.training.adversarial import adversarial_step
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.pack import Pack, load_pack
+from stylegan3d.training.start import start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
 from stylegan3d.training.warm_start import fit_mapping, latents_of, reconstruction_step
 
@@ -75,8 +76,7 @@ def train(
     _check_fit(state.config, pack)
     dtype = training_dtype(state.config.precision, state.device)
     if state.images == 0:
-        volumes = torch.from_numpy(pack.template.copy())[None] * 2 - 1
-        state.start_at_mean(volumes)
+        start_from_data(state, pack)
     with _stop_signals() as interrupted:
         _run(
             state,
@@ -117,7 +117,7 @@ def _run(
         for name, value in values.items():
             sums.setdefault(name, []).append(value)
         if warm and state.images >= config.warm_start_images:
-            sums["mapping_error"] = [_finish_warm_start(state, pack, dtype)]
+            _finish_warm_start(state, pack, dtype)
             state.save(out)
         since_log += len(real)
         if since_log >= config.log_images:
@@ -136,13 +136,12 @@ def _run(
     batches.close()  # type: ignore[attr-defined]
 
 
-def _finish_warm_start(state: TrainState, pack: Pack, dtype: torch.dtype) -> float:
+def _finish_warm_start(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
     """Fit the mapping network, and forget the reconstruction phase's momentum."""
     state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
     state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
-    error = fit_mapping(state, *latents_of(state, fixed_volumes(pack, "train"), dtype))
+    fit_mapping(state, *latents_of(state, fixed_volumes(pack, "train"), dtype))
     state.maker.state.clear()
-    return error
 
 
 @torch.no_grad()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from stylegan3d.networks.resampling import haar
 
 
 def discriminator_logistic(real: Tensor, fake: Tensor) -> Tensor:
@@ -48,27 +50,30 @@ def path_lengths(volume: Tensor, w: Tensor, noise: Tensor) -> Tensor:
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 
-def reconstruction(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error over the eight Haar bands, at three scales, per brain voxel.
+def reconstruction(images: Sequence[Tensor], target: Tensor, head: str) -> Tensor:
+    """Mean absolute error of the images of all levels, per brain voxel, averaged over the levels.
+
+    Each level of a `skip` generator is compared to the scan at its resolution, so that the coarse
+    levels learn the anatomy's layout without waiting for the fine ones. The bands of a Haar head
+    are compared as bands: summed over the eight, as orthogonal parts of one image.
 
     Parameters
     ----------
-    predicted, target : [N, 8, X, Y, Z] Haar bands of volumes in [-1, 1]; the first is the mean
-        of each block.
-
-    Returns
-    -------
-    Scalar. The coarse scales bring gradients before the fine ones agree; dividing by the share of
-    brain keeps the figure comparable between fields of view.
+    images : of `SynthesisNetwork.pyramid`, coarse to fine, each [N, C, X, Y, Z]
+    target : [N, 1, X, Y, Z] volume in [-1, 1]; its size must be a power-of-two multiple of theirs.
+    head : "haar" or "image".
     """
-    brain = (target[:, :1] > -0.98).float().mean().clamp(min=1e-3)
-    difference = predicted - target
-    loss = difference.abs().sum(dim=1).mean()
-    coarse = difference[:, :1]
-    for _ in range(2):
-        coarse = F.avg_pool3d(coarse, 2)
-        loss = loss + coarse.abs().mean()
-    return loss / brain / 3
+    brain = (target > -0.9).float().mean().clamp(min=1e-3)
+    total = target.new_zeros(())
+    for image in images:
+        if image.shape[1] == 8 * target.shape[1] and head == "haar":
+            error = (image - haar(target)).abs().sum(dim=1).mean()
+        else:
+            factor = target.shape[2] // image.shape[2]
+            scaled = F.avg_pool3d(target, factor) if factor > 1 else target
+            error = (image - scaled).abs().mean()
+        total = total + error
+    return total / brain / len(images)
 
 
 def kl_to_unit_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:

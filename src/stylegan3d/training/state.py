@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.training.config import TrainConfig
 
 CHECKPOINT = "checkpoint.pt"
+IMAGE_LR_SCALE, BASIS_LR_SCALE, ENCODER_LINEAR_LR_SCALE = 0.03, 0.003, 0.001
 
 
 class TrainState:
@@ -34,14 +34,7 @@ class TrainState:
         self.discriminator = Discriminator(config.discriminator).to(device)
         self.averages = {n: copy.deepcopy(m).requires_grad_(False) for n, m in self.nets.items()}
         # One optimiser for all that makes the volume, one for the judge.
-        self.maker = torch.optim.Adam(
-            [
-                {"params": [*self.synthesis.parameters()], "lr": config.generator_lr},
-                {"params": [*self.mapping.parameters()], "lr": config.generator_lr},
-                {"params": [*self.encoder.parameters()], "lr": config.encoder_lr},
-            ],
-            betas=(0.9, 0.99),
-        )
+        self.maker = torch.optim.Adam(self._maker_groups(), betas=(0.9, 0.99))
         self.judge = torch.optim.Adam(
             self.discriminator.parameters(), lr=config.discriminator_lr, betas=(0.0, 0.99)
         )
@@ -51,6 +44,34 @@ class TrainState:
         self.steps = 0
         self.seconds = 0.0
 
+    def _maker_groups(self) -> list[dict[str, Any]]:
+        """Parameters with their learning rates.
+
+        What adds to the image directly (the constant image, the basis, ToRGB's biases) is not
+        equalised: at the networks' rate every step would shake each voxel by that rate. The same
+        goes for the encoder's linear part, which sums over a hundred thousand voxels.
+        """
+        config = self.config
+        image, linear, equalised = [], [], []
+        for name, parameter in self.synthesis.named_parameters():
+            if name == "image_basis":
+                linear.append(parameter)
+            elif name == "image_const" or (name.startswith("to_rgb") and name.count(".") == 2):
+                image.append(parameter)
+            else:
+                equalised.append(parameter)
+        encode = dict(self.encoder.named_parameters())
+        encode_linear = [encode.pop(n) for n in [*encode] if n.startswith("linear.")]
+        groups = [
+            (equalised, config.generator_lr),
+            (image, config.generator_lr * IMAGE_LR_SCALE),
+            (linear, config.generator_lr * BASIS_LR_SCALE),
+            ([*self.mapping.parameters()], config.generator_lr),
+            ([*encode.values()], config.encoder_lr),
+            (encode_linear, config.encoder_lr * ENCODER_LINEAR_LR_SCALE),
+        ]
+        return [{"params": p, "lr": rate, "base_lr": rate} for p, rate in groups if p]
+
     @property
     def nets(self) -> dict[str, nn.Module]:
         """The networks whose average is shipped."""
@@ -59,18 +80,6 @@ class TrainState:
             "synthesis": self.synthesis,
             "encoder": self.encoder,
         }
-
-    def start_at_mean(self, mean: Tensor) -> None:
-        """Let the output begin at the mean of the training volumes, [1, X, Y, Z] in [-1, 1]."""
-        if not self.config.generator.image_const:
-            return
-        image = mean[None].to(self.device)
-        const = haar(image) if self.config.generator.head == "haar" else image
-        for network in (self.synthesis, self.averages["synthesis"]):
-            network.image_const.data.copy_(const[0])  # type: ignore[union-attr]
-            # The network's own contribution starts small beside it.
-            for rgb in network.to_rgb.values():  # type: ignore[union-attr,operator]
-                rgb.conv.weight.data.mul_(0.05)
 
     @torch.no_grad()
     def update_averages(self) -> None:
@@ -119,7 +128,10 @@ class TrainState:
             net.load_state_dict(data["networks"][name])
             state.averages[name].load_state_dict(data["averages"][name])
         state.discriminator.load_state_dict(data["discriminator"])
+        rates = [group["base_lr"] for group in state.maker.param_groups]
         state.maker.load_state_dict(data["maker"])
+        for group, rate in zip(state.maker.param_groups, rates, strict=True):
+            group["base_lr"] = rate  # as set now, not as it was when the run was saved
         state.judge.load_state_dict(data["judge"])
         state.w_avg, state.path_mean = data["w_avg"], data["path_mean"]
         counters = data["counters"]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.networks.resampling import haar
 from stylegan3d.training import losses
+from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.start import set_gaussian
 from stylegan3d.training.state import TrainState
 
 
@@ -28,17 +28,17 @@ def reconstruction_step(state: TrainState, real: Tensor, dtype: torch.dtype) -> 
     progress = min(state.images / max(config.warm_start_images, 1), 1.0)
     set_rates(state, warm_start_rate(progress, config.final_lr_fraction))
     state.maker.zero_grad(set_to_none=True)
+    stop = level_at(config, state.images)
     noise = torch.Generator(device="cpu").manual_seed(config.seed * 7_919 + state.steps)
     totals = {"reconstruction": 0.0, "kl": 0.0}
     for volume in real.split(1):
         volume = volume.to(state.device)
-        target = haar(volume)
         mean, log_variance = state.encoder.posterior(volume, dtype)
         epsilon = torch.randn(mean.shape, generator=noise).to(state.device)
         w = mean + epsilon * (log_variance / 2).exp()
         rows = w[:, None].expand(-1, config.generator.num_layers, -1)
-        bands = state.synthesis(rows, "none", -1, dtype, bands=True)
-        reconstruction = losses.reconstruction(bands, target)
+        images = state.synthesis.pyramid(rows, "none", stop, dtype)
+        reconstruction = losses.reconstruction(images, volume, config.generator.head)
         kl = losses.kl_to_unit_gaussian(mean, log_variance)
         ((reconstruction + config.kl_weight * kl) / len(real)).backward()
         totals["reconstruction"] += reconstruction.item() / len(real)
@@ -47,6 +47,12 @@ def reconstruction_step(state: TrainState, real: Tensor, dtype: torch.dtype) -> 
     totals["gradient"] = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip_gradient))
     state.maker.step()
     return totals
+
+
+def level_at(config: TrainConfig, images: int) -> int:
+    """The finest level that is trained after so many volumes: coarse ones first."""
+    last = config.generator.num_levels - 1
+    return max(last - 1, 0) if images < config.coarse_images else last
 
 
 def warm_start_rate(progress: float, final: float) -> float:
@@ -58,10 +64,8 @@ def warm_start_rate(progress: float, final: float) -> float:
 
 def set_rates(state: TrainState, factor: float) -> None:
     """Scale the makers' learning rates."""
-    config = state.config
-    base = (config.generator_lr, config.generator_lr, config.encoder_lr)
-    for group, rate in zip(state.maker.param_groups, base, strict=True):
-        group["lr"] = rate * factor
+    for group in state.maker.param_groups:
+        group["lr"] = group["base_lr"] * factor
 
 
 @torch.no_grad()
@@ -77,36 +81,21 @@ def latents_of(state: TrainState, volumes: Tensor, dtype: torch.dtype) -> tuple[
     return torch.cat(means), torch.cat(variances)
 
 
-def fit_mapping(state: TrainState, means: Tensor, variances: Tensor, steps: int = 3000) -> float:
-    """Teach the mapping network to send z ~ N(0, I) to the distribution of the encoded brains.
+@torch.no_grad()
+def fit_mapping(state: TrainState, means: Tensor, variances: Tensor) -> None:
+    """Let the mapping network send z ~ N(0, I) to the distribution of the encoded brains.
 
-    The target is the Gaussian with the latents' mean and covariance (the covariance of the means
-    plus the average posterior variance): w = mean + L z with L L^T the covariance. StyleGAN's
-    mapping normalises z, so the regression does too.
+    That is the Gaussian with the latents' mean and covariance (the covariance of the means plus
+    the average posterior variance), along its principal axes.
 
-    Returns
-    -------
-    Root mean square error, as a share of the latents' standard deviation.
+    Parameters
+    ----------
+    means, variances : [n, w_dim] of `latents_of`.
     """
-    center = means.mean(dim=0)
-    covariance = torch.cov(means.T) + torch.diag(variances.mean(dim=0))
-    root = torch.linalg.cholesky(covariance + 1e-5 * torch.eye(len(center)).to(covariance))
-    spread = covariance.diagonal().sum().div(len(center)).sqrt()
-    mapping = state.mapping
-    optimiser = torch.optim.Adam(mapping.parameters(), lr=0.05, betas=(0.9, 0.99))
-    generator = torch.Generator().manual_seed(state.config.seed + 17)
-    error = torch.zeros(())
-    for step in range(steps):
-        rate = 0.5 * (1 + math.cos(math.pi * step / steps)) * min(1.0, (step + 1) / 100)
-        optimiser.param_groups[0]["lr"] = 0.05 * rate
-        z = torch.randn(256, state.config.generator.z_dim, generator=generator).to(state.device)
-        unit = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True))
-        width = min(unit.shape[1], root.shape[1])
-        target = center + unit[:, :width] @ root[:, :width].T
-        error = F.mse_loss(mapping(z), target)
-        optimiser.zero_grad(set_to_none=True)
-        error.backward()
-        optimiser.step()
-    state.averages["mapping"].load_state_dict(mapping.state_dict())
-    state.w_avg = center.clone()
-    return float(error.sqrt() / spread)
+    center = means.mean(dim=0).cpu()
+    covariance = torch.cov(means.T).cpu() + torch.diag(variances.mean(dim=0).cpu())
+    values, vectors = torch.linalg.eigh(covariance)
+    root = (vectors * values.clamp(min=0).sqrt()).flip(1)
+    set_gaussian(state.mapping, center, root)
+    state.averages["mapping"].load_state_dict(state.mapping.state_dict())
+    state.w_avg = center.to(state.device)

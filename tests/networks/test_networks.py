@@ -1,0 +1,216 @@
+"""Whole networks: wirings, levels, noise, labels, and the discriminator's statistics."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
+from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
+from stylegan3d.networks.encoder import Encoder
+from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.resampling import haar, upsample_image
+from stylegan3d.networks.synthesis import SynthesisNetwork
+
+WIRINGS = list(itertools.product(("orig", "skip", "resnet"), ("image", "haar")))
+
+
+def small(**settings) -> GeneratorConfig:
+    return GeneratorConfig(
+        **{"base": (3, 2, 4), "channels": (6, 5, 4), "z_dim": 7, "w_dim": 8, **settings}
+    )
+
+
+def build(config: GeneratorConfig) -> SynthesisNetwork:
+    torch.manual_seed(0)
+    network = SynthesisNetwork(config)
+    for name, parameter in network.named_parameters():
+        if name.endswith(("noise_strength", "image_const")):
+            torch.nn.init.normal_(parameter)
+    return network
+
+
+@pytest.mark.parametrize(("wiring", "head"), WIRINGS)
+@pytest.mark.parametrize("base", [(5, 6, 7), (4, 4, 4), (16, 16, 2)])
+def test_any_base_grid_gives_its_multiple(wiring, head, base):
+    config = small(wiring=wiring, head=head, base=base, channels=(4, 4))
+    volume = build(config)(torch.randn(2, config.num_layers, 8))
+    factor = 4 if head == "haar" else 2
+    assert volume.shape == (2, 1, *(n * factor for n in base))
+    assert config.image_grids[-1] == tuple(volume.shape[2:])
+
+
+@pytest.mark.parametrize(("wiring", "head"), WIRINGS)
+def test_each_row_of_w_governs_its_layers_alone(wiring, head):
+    """Row i changes what comes from its layer on; the last row only colours the image."""
+    config = small(wiring=wiring, head=head)
+    network = build(config)
+    w = torch.randn(1, config.num_layers, 8)
+    features = []
+    hooks = [
+        layer.register_forward_hook(lambda *a: features[-1].append(a[-1]))
+        for level in network.levels
+        for layer in level.layers
+    ]
+    for row in (None, *range(config.num_layers)):
+        features.append([])
+        changed = w.clone()
+        if row is not None:
+            changed[:, row] += 1
+        network(changed)
+    for hook in hooks:
+        hook.remove()
+    before, *after = features
+    for row, now in enumerate(after):
+        same = [torch.equal(a, b) for a, b in zip(before, now, strict=True)]
+        assert same == [i < row for i in range(len(before))]
+
+
+@pytest.mark.parametrize(("wiring", "head"), WIRINGS)
+def test_batch_equals_one_by_one(wiring, head):
+    network = build(small(wiring=wiring, head=head)).double()
+    w = torch.randn(3, network.config.num_layers, 8, dtype=torch.float64)
+    one_by_one = torch.cat([network(row, dtype=torch.float64) for row in w.split(1)])
+    # The image itself is float32.
+    torch.testing.assert_close(network(w, dtype=torch.float64).float(), one_by_one.float())
+
+
+@pytest.mark.parametrize("image_const", [False, True])
+def test_haar_preview_is_the_block_mean_of_the_full_image(image_const):
+    network = build(small(head="haar", image_const=image_const, base_input="dense"))
+    w = torch.randn(1, network.config.num_layers, 8)
+    full, half = network(w), network(w, level=-2)
+    torch.testing.assert_close(haar(full)[:, :1], half, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(haar(full), network(w, bands=True), atol=1e-5, rtol=1e-4)
+
+
+def test_skip_image_is_the_sum_of_upsampled_images():
+    """Karras et al. 2020, Fig. 7b: every level adds its ToRGB to the upsampled sum so far."""
+    network = build(small(wiring="skip"))
+    config = network.config
+    w = torch.randn(1, config.num_layers, 8)
+    outputs = []
+    hooks = [
+        m.register_forward_hook(lambda *a: outputs.append(a[-1])) for m in network.to_rgb.values()
+    ]
+    made = network(w)
+    for hook in hooks:
+        hook.remove()
+    total = outputs[0]
+    for rgb in outputs[1:]:
+        total = upsample_image(total, config.resample_kernel) + rgb
+    torch.testing.assert_close(made, total)
+    torch.testing.assert_close(network(w, level=0), outputs[0])
+
+
+def test_noise_modes():
+    network = build(small())
+    w = torch.randn(1, network.config.num_layers, 8)
+    fixed = network(w, "fixed")
+    assert torch.equal(fixed, network(w, "fixed"))
+    assert not torch.equal(fixed, network(w, "none"))
+    assert torch.equal(network(w, 5), network(w, 5))
+    assert not torch.equal(network(w, 5), network(w, 6))
+    assert not torch.equal(network(w, "random"), network(w, "random"))
+
+
+def test_coarse_image_of_orig_wiring_is_refused():
+    with pytest.raises(ModelError, match="resolutions only"):
+        build(small(wiring="orig"))(torch.randn(1, 6, 8), level=-2)
+
+
+def test_synthesis_gradient_reaches_w():
+    network = build(small(channels=(3, 2), w_dim=3, head="haar")).double()
+    w = torch.randn(1, 4, 3, dtype=torch.float64, requires_grad=True)
+
+    def image(w):  # the sum in float64: the image is float32
+        return network(w, dtype=torch.float64, bands=True)
+
+    step = torch.randn_like(w)
+    eps = 1e-2
+    target = torch.randn_like(image(w))
+    (gradient,) = torch.autograd.grad((image(w) * target).sum(), w)
+    with torch.no_grad():
+        ahead, behind = image(w + eps * step), image(w - eps * step)
+        slope = ((ahead.double() - behind.double()) * target.double()).sum() / (2 * eps)
+    assert float((gradient * step).sum()) == pytest.approx(float(slope), rel=5e-3, abs=5e-3)
+
+
+def test_mapping_is_the_papers():
+    config = small(label_dim=2, mapping_layers=3)
+    torch.manual_seed(0)
+    network = MappingNetwork(config)
+    z, label = torch.randn(4, 7), torch.eye(2)[[0, 1, 0, 1]]
+    x = np.concatenate([z.numpy(), label.numpy() @ network.embed.detach().numpy()], axis=1)
+    x = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-8)
+    for layer in network.layers:
+        weight = layer.weight.detach().numpy() * 0.01 / np.sqrt(x.shape[1])
+        x = x @ weight.T + layer.bias.detach().numpy() * 0.01
+        x = np.where(x > 0, x, 0.2 * x) * np.sqrt(2)
+    np.testing.assert_allclose(network(z, label).detach().numpy(), x, rtol=1e-4, atol=1e-5)
+    # Only the direction of z counts.
+    bare = MappingNetwork(small())
+    torch.testing.assert_close(bare(z), bare(3 * z))
+
+
+def test_minibatch_stddev_is_the_definition():
+    x = torch.randn(6, 4, 2, 3, 2, dtype=torch.float64)
+    made = minibatch_stddev(x, group=3)
+    for sample in range(6):
+        group = x[sample % 2 :: 2].numpy()  # sample n belongs to group n mod (N / G)
+        spread = np.sqrt(group.var(axis=0) + 1e-8).mean()
+        np.testing.assert_allclose(made[sample, 4].numpy(), spread, rtol=1e-5)
+    assert torch.equal(made[:, :4], x)
+
+
+@pytest.mark.parametrize(("wiring", "head"), WIRINGS)
+def test_discriminator_scores_each_volume(wiring, head):
+    config = DiscriminatorConfig(
+        base=(3, 2, 4), channels=(6, 5), wiring=wiring, head=head, mbstd_group=1
+    )
+    torch.manual_seed(0)
+    network = Discriminator(config)
+    factor = 4 if head == "haar" else 2
+    volume = torch.randn(3, 1, *(n * factor for n in config.base))
+    scores = network(volume)
+    assert scores.shape == (3,)
+    torch.testing.assert_close(scores[1:2], network(volume[1:2]))
+    assert scores.std() > 0
+
+
+def test_conditional_discriminator_takes_the_labels_logit():
+    config = DiscriminatorConfig(base=(2, 2, 2), channels=(4, 4), label_dim=3, mbstd_group=1)
+    network = Discriminator(config)
+    volume = torch.randn(1, 1, 4, 4, 4)
+    each = [network(volume, row[None]).item() for row in torch.eye(3)]
+    both = network(volume, torch.tensor([[1.0, 0.0, 1.0]])).item()
+    assert both == pytest.approx(each[0] + each[2], abs=1e-5)
+
+
+def test_encoder_gives_one_row_per_layer():
+    config = EncoderConfig(base=(3, 2, 4), channels=(8, 8), w_dim=5, num_layers=4)
+    network = Encoder(config)
+    volume = torch.randn(2, 1, 12, 8, 16)
+    w = network(volume)
+    assert w.shape == (2, 4, 5)
+    mean, log_variance = network.posterior(volume)
+    torch.testing.assert_close(w, mean[:, None].expand_as(w))  # corrections start at zero
+    assert log_variance.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"wiring": "mesh"}, "wiring"),
+        ({"head": "fourier"}, "head"),
+        ({"channels": ()}, "incomplete"),
+        ({"base": (4, 4)}, "incomplete"),
+    ],
+)
+def test_impossible_architectures_are_refused(settings, word):
+    with pytest.raises(ModelError, match=word):
+        GeneratorConfig(**settings)
+    with pytest.raises(ModelError, match="colour"):
+        GeneratorConfig.from_dict({"colour": 1})

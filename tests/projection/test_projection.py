@@ -1,0 +1,149 @@
+"""Projection: it finds what the generator can make, says how far to believe it, and can be cut."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.generator import seed_latents, tiny_generator
+from stylegan3d.projection import BUDGETS, project, projection_steps
+from stylegan3d.projection.objective import LatentPrior, multiscale_mse
+from stylegan3d.renderer import Renderer
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return tiny_generator()
+
+
+@pytest.fixture(scope="module")
+def known(generator):
+    """A volume the generator can make exactly, and its w."""
+    w = seed_latents(generator, [3], truncation=0.4)[0]
+    volume = Renderer(generator).render(w).volume
+    mask = np.ones(volume.shape, bool)
+    return SimpleNamespace(volume=volume, brain_mask=mask, w=w)
+
+
+def error(made, target):
+    return float(np.mean((made - target.volume) ** 2))
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_projection_of_a_synthetic_volume_comes_close(generator, known, space):
+    result = project(generator, known, space=space, steps=120)
+    average = generator.w_avg.expand(generator.num_layers, -1)
+    start = error(Renderer(generator).render(average).volume, known)
+    assert error(result.volume, known) < 0.25 * start
+    assert result.finished
+    assert result.w.shape == (generator.num_layers, generator.w_dim)
+    if space == "w":
+        assert torch.equal(result.w, result.w[:1].expand_as(result.w))
+    else:
+        assert not torch.equal(result.w, result.w[:1].expand_as(result.w))
+
+
+def test_what_is_returned_is_what_the_latent_renders(generator, known):
+    result = project(generator, known, steps=3)
+    assert np.array_equal(result.volume, Renderer(generator).render(result.w).volume)
+
+
+def test_the_same_scan_gives_the_same_latent(generator, known):
+    a, b = (project(generator, known, steps=5) for _ in range(2))
+    assert torch.equal(a.w, b.w)
+
+
+def test_history_goes_from_coarse_to_fine(generator, known):
+    result = project(generator, known, steps=20)
+    levels = [row["level"] for row in result.history]
+    assert levels == sorted(levels)
+    assert (levels[0], levels[-1]) == (-3, -1)
+    assert [row["step"] for row in result.history] == list(range(1, 21))
+
+
+def test_wirings_without_coarse_images_project_at_full_resolution():
+    generator = tiny_generator(wiring="resnet", head="image")
+    volume = Renderer(generator).render(seed_latents(generator, [1])[0]).volume
+    result = project(generator, volume, steps=6)
+    assert {row["level"] for row in result.history} == {-1}
+
+
+def test_stopping_keeps_the_best_so_far(generator, known):
+    seen = []
+    result = project(
+        generator, known, steps=50, progress=seen.append, should_stop=lambda: len(seen) >= 4
+    )
+    assert len(seen) == len(result.history) == 4
+    assert not result.finished
+    assert seen[-1].steps == 50
+
+
+def test_a_worse_result_than_the_start_is_not_returned(generator):
+    """From the exact answer, optimisation can only lose; then the start is the result."""
+    average = generator.w_avg.expand(generator.num_layers, -1)
+    volume = Renderer(generator).render(average).volume
+    result = project(generator, volume, steps=2)
+    torch.testing.assert_close(result.w, average.clone(), atol=1e-4, rtol=1e-4)
+
+
+def test_the_encoders_guess_is_the_start_where_it_is_better(known):
+    generator = tiny_generator()
+    generator.encoder = lambda volume: known.w[None]
+    result = project(generator, known, steps=1)
+    assert result.settings["start"] == "encoder"
+    generator.encoder = lambda volume: known.w[None] * 50
+    assert project(generator, known, steps=1).settings["start"] == "average"
+
+
+def test_trust_tells_noise_from_a_brain(generator, known):
+    good = project(generator, known, steps=60).trust
+    assert good["similarity"]["psnr"] > good["mean_brain"]["psnr"]
+    noise = np.random.default_rng(0).random(generator.shape, dtype=np.float32)
+    template = SimpleNamespace(volume=noise, brain_mask=np.ones(noise.shape, bool))
+    generator_like_mean = tiny_generator()
+    generator_like_mean.__dict__["template"] = noise  # nothing can beat a template that is the scan
+    bad = project(generator_like_mean, template, steps=2).trust
+    assert any("no more like the scan" in remark for remark in bad["remarks"])
+
+
+def test_steps_can_be_driven_from_outside(generator, known):
+    states = list(projection_steps(generator, known, steps=4))
+    assert [s.step for s in states] == [1, 2, 3, 4]
+    assert all(s.w.shape == (generator.num_layers, generator.w_dim) for s in states)
+
+
+def test_wrong_input_is_refused_in_words(generator):
+    with pytest.raises(StyleGAN3DError, match="align the scan"):
+        project(generator, np.ones((2, 2, 2), np.float32))
+    with pytest.raises(StyleGAN3DError, match="empty or not finite"):
+        project(generator, np.zeros(generator.shape, np.float32))
+    with pytest.raises(StyleGAN3DError, match="budget 'lavish'"):
+        project(generator, np.ones(generator.shape, np.float32), budget="lavish")
+    with pytest.raises(StyleGAN3DError, match="at least one step"):
+        project(generator, np.ones(generator.shape, np.float32), steps=0)
+    assert sorted(BUDGETS, key=BUDGETS.get) == ["draft", "standard", "thorough"]
+
+
+def test_prior_is_whitened_by_random_brains(generator):
+    prior = LatentPrior.of(generator)
+    w = seed_latents(generator, range(300))[:, 0]
+    u = prior.whiten(w)
+    torch.testing.assert_close(prior.color(u), w, atol=1e-3, rtol=1e-3)
+    assert abs(prior.distance(w) - 1) < 0.15
+    assert prior.distance(prior.mean) == pytest.approx(0, abs=1e-5)
+    assert prior.distance(prior.mean + 3 * (w - prior.mean)) == pytest.approx(
+        3 * prior.distance(w), rel=1e-4
+    )
+
+
+def test_multiscale_error_is_the_definition():
+    a, b = torch.randn(1, 1, 8, 8, 8), torch.randn(1, 1, 8, 8, 8)
+    difference = (a - b)[0, 0].numpy()
+    expected = []
+    for factor in (1, 2, 4):
+        n = 8 // factor
+        blocks = difference.reshape(n, factor, n, factor, n, factor).mean(axis=(1, 3, 5))
+        expected.append((blocks**2).mean())
+    assert multiscale_mse(a, b).item() == pytest.approx(np.mean(expected), rel=1e-5)

@@ -1,0 +1,262 @@
+"""Training runs, stops, survives a kill, and ends in a generator anybody can load."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
+from stylegan3d.generator import load, seed_latents
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.space import Space
+from stylegan3d.training.adversarial import adversarial_step, random_rows
+from stylegan3d.training.config import PRESETS, TrainConfig, brain_2mm, tiny
+from stylegan3d.training.data import Batches, fixed_volumes
+from stylegan3d.training.export import export_generator
+from stylegan3d.training.loop import LOG, train
+from stylegan3d.training.pack import load_pack, write_pack
+from stylegan3d.training.start import set_gaussian, start_from_data
+from stylegan3d.training.state import CHECKPOINT, TrainState
+from stylegan3d.training.warm_start import fit_mapping, level_at, reconstruction_step
+
+SHAPE = (20, 28, 24)
+
+
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory):
+    """Ellipsoids of different size with a dark core of different size: ten people."""
+    rng = np.random.default_rng(0)
+    axes = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
+
+    def volume(row):
+        size = row["size"]
+        r = np.sqrt(((axes / np.array(size)[:, None, None, None]) ** 2).sum(axis=0))
+        data = 200.0 * (r < 1) - 120.0 * (r < row["core"])
+        return np.clip(data, 0, 255).astype(np.uint8)
+
+    rows = [
+        {
+            "name": f"sub-{i:02d}",
+            "person": f"sub-{i:02d}",
+            "split": "validation" if i >= 8 else "train",
+            "source": "phantom",
+            "licence": "CC0",
+            "size": rng.uniform(0.6, 0.95, 3).tolist(),
+            "core": float(rng.uniform(0.2, 0.5)),
+        }
+        for i in range(10)
+    ]
+    folder = tmp_path_factory.mktemp("pack")
+    write_pack(folder, rows, volume, Space(SHAPE, np.diag([8.0, 8, 8, 1])), {"refused": []})
+    return load_pack(folder)
+
+
+def short(**changes) -> TrainConfig:
+    settings = {"warm_start_images": 24, "coarse_images": 8, "total_images": 32, "log_images": 8}
+    return tiny().with_(**(settings | changes))
+
+
+def weights(state):
+    return {f"{n}.{k}": v for n, m in state.nets.items() for k, v in m.state_dict().items()}
+
+
+def test_batches_depend_on_seed_and_step_alone(pack):
+    batches = Batches(pack, short(batch=3))
+    again = Batches(pack, short(batch=3))
+    stream = again.stream(5)
+    assert torch.equal(batches.batch(5), next(stream))
+    assert torch.equal(batches.batch(6), next(stream))
+    stream.close()
+    # Over an epoch everybody is seen once.
+    seen = np.concatenate([batches.indices(s) for s in range(8)])[:8]
+    assert sorted(seen) == list(range(8))
+    assert batches.batch(0).shape == (3, 1, *SHAPE)
+    assert batches.batch(0).min() >= -1
+
+
+def test_reconstruction_learns(pack):
+    state = TrainState(short(generator_lr=0.02, coarse_images=0), torch.device("cpu"))
+    start_from_data(state, pack)
+    real = fixed_volumes(pack, "train")[:4]
+    losses = [reconstruction_step(state, real, torch.float32)["reconstruction"] for _ in range(40)]
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_training_starts_at_the_linear_model(pack):
+    """Before the first step the auto-encoder is the PCA of the data, and w a unit Gaussian."""
+    config = short()
+    state = TrainState(config, torch.device("cpu"))
+    start_from_data(state, pack)
+    volumes = fixed_volumes(pack, "train")
+    low = torch.nn.functional.avg_pool3d(volumes, 2).flatten(1).double().numpy()
+    mirrored = torch.nn.functional.avg_pool3d(volumes.flip(2), 2).flatten(1).double().numpy()
+    pca = PCA(4).fit(np.concatenate([low, mirrored]))
+    expected = pca.inverse_transform(pca.transform(low)) - pca.mean_
+    with torch.no_grad():
+        w = state.encoder(volumes)
+        for rgb in state.synthesis.to_rgb.values():
+            rgb.conv.weight.zero_()
+        made = state.synthesis(w, "none", level=-2).flatten(1).numpy()
+        made = made - state.synthesis(w * 0, "none", level=-2).flatten(1).numpy()
+    np.testing.assert_allclose(made, expected, atol=2e-3)
+    both = torch.cat([w, state.encoder(volumes.flip(2))])[:, 0, :4]
+    torch.testing.assert_close(both.square().mean(dim=0), torch.ones(4), atol=0.01, rtol=0)
+    torch.testing.assert_close(w, w[:, :1].expand_as(w))
+    z = torch.randn(3000, 16)
+    unit = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True))
+    torch.testing.assert_close(state.mapping(z), unit, atol=1e-3, rtol=0)
+    averages = {f"{n}.{k}": v for n, m in state.averages.items() for k, v in m.state_dict().items()}
+    assert torch.equal(averages["mapping.layers.0.weight"], state.mapping.layers[0].weight)
+
+
+def test_coarse_levels_come_first():
+    config = short()
+    assert level_at(config, 0) == 0
+    assert level_at(config, config.coarse_images) == 1
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(pack, tmp_path):
+    """Through both phases, down to the last bit of every weight and optimiser moment."""
+    whole = train(pack.path, tmp_path / "whole", short())
+    train(pack.path, tmp_path / "cut", short(), changes={"total_images": 12})
+    resumed = train(pack.path, tmp_path / "cut", resume=True, changes={"total_images": 32})
+    assert resumed.images == whole.images == 32
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    moments = [s.maker.state_dict()["state"] for s in (whole, resumed)]
+    for key, entry in moments[0].items():
+        assert torch.equal(entry["exp_avg_sq"], moments[1][key]["exp_avg_sq"])
+
+
+def test_run_survives_kill_9(pack, tmp_path):
+    """Killed without warning, the run goes on from its last checkpoint."""
+    program = (
+        "import sys; from stylegan3d.training.loop import train;"
+        "from stylegan3d.training.config import tiny;"
+        "train(sys.argv[1], sys.argv[2], tiny().with_(total_images=10**6, warm_start_images=10**6,"
+        "log_images=8, checkpoint_minutes=0))"
+    )
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", program, str(pack.path), str(out)])
+    deadline = time.monotonic() + 120
+    while not (out / CHECKPOINT).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = TrainState.load(out, torch.device("cpu")).images
+    assert before > 0
+    state = train(pack.path, out, resume=True, changes={"total_images": before + 8})
+    assert state.images == before + 8
+
+
+def test_sigterm_stops_cleanly(pack, tmp_path):
+    def stop(progress):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    state = train(pack.path, tmp_path / "run", short(), report=stop)
+    assert 0 < state.images < 32
+    assert TrainState.load(tmp_path / "run", torch.device("cpu")).images == state.images
+    log = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
+    assert log[0]["images"] == 8
+    assert {"reconstruction", "validation_psnr", "validation_ssim"} <= set(log[0])
+
+
+def test_adversarial_step_moves_all_networks(pack):
+    state = TrainState(short(), torch.device("cpu"))
+    start_from_data(state, pack)
+    before = {k: v.clone() for k, v in weights(state).items()}
+    judge = {k: v.clone() for k, v in state.discriminator.state_dict().items()}
+    log = adversarial_step(state, fixed_volumes(pack, "train")[:4], torch.float32)
+    assert {"generator", "discriminator", "r1", "path_length", "reconstruction"} <= set(log)
+    assert all(np.isfinite(v) for v in log.values())
+    moved = {k.split(".")[0] for k, v in weights(state).items() if not torch.equal(v, before[k])}
+    assert moved == {"mapping", "synthesis", "encoder"}
+    after = state.discriminator.state_dict()
+    assert all(not torch.equal(after[k], v) for k, v in judge.items() if k.endswith("weight"))
+
+
+def test_style_mixing_regularisation(pack):
+    state = TrainState(short(mixing_probability=1.0), torch.device("cpu"))
+    torch.manual_seed(0)
+    rows = random_rows(state, 50)
+    layers = rows.shape[1]
+    assert not torch.equal(rows[:, 0], rows[:, -1])
+    for w in rows:
+        changes = [not torch.equal(w[i], w[i + 1]) for i in range(layers - 1)]
+        assert sum(changes) == 1  # one crossover, somewhere
+    unmixed = TrainState(short(mixing_probability=0.0), torch.device("cpu"))
+    w = random_rows(unmixed, 5)
+    assert torch.equal(w, w[:, :1].expand_as(w))
+
+
+def test_mapping_is_fitted_to_the_encoded_brains(pack):
+    state = TrainState(short(), torch.device("cpu"))
+    torch.manual_seed(0)
+    means = torch.randn(400, 16) @ torch.randn(16, 16) + 3
+    variances = torch.full_like(means, 0.3)
+    fit_mapping(state, means, variances)
+    w = state.mapping(torch.randn(20_000, 16)).detach()
+    expected = torch.cov(means.T) + 0.3 * torch.eye(16)
+    scale = expected.diagonal().max()
+    torch.testing.assert_close(w.mean(dim=0), means.mean(dim=0), atol=0.15, rtol=0)
+    assert (torch.cov(w.T) - expected).abs().max() < 0.1 * scale
+    torch.testing.assert_close(state.w_avg, means.mean(dim=0))
+
+
+def test_a_mapping_that_cannot_be_linear_is_refused():
+    settings = brain_2mm().generator
+    network = MappingNetwork(replace(settings, mapping_linear_output=False))
+    with pytest.raises(ModelError, match="mapping_linear_output"):
+        set_gaussian(network, torch.zeros(128), torch.eye(128))
+
+
+def test_export_gives_a_generator_with_a_card(pack, tmp_path):
+    state = train(pack.path, tmp_path / "run", short())
+    generator = export_generator(state, pack, tmp_path / "model", "phantoms")
+    opened = load(tmp_path / "model")
+    assert opened.hash == generator.hash
+    w = seed_latents(opened, [1])
+    with torch.no_grad():
+        average = state.averages["synthesis"](w, "none")
+    # Stored in bfloat16: eight bits of mantissa.
+    assert (opened.synthesize(w, "none") - average).abs().mean() < 0.02
+    assert opened.score(opened.synthesize(w)).shape == (1,)
+    assert opened.encoder(fixed_volumes(pack, "validation")).shape == (2, 4, 16)
+    np.testing.assert_allclose(opened.template, pack.template, atol=1e-6)
+    card = opened.card
+    assert card["training_data"] == [{"source": "phantom", "people": 8, "licence": "CC0"}]
+    assert card["licence"] == "CC0"
+    assert card["quality"]["validation_people"] == 2
+    assert opened.directions.model_hash == opened.hash
+    with pytest.raises(OutputError, match="already holds a model"):
+        export_generator(state, pack, tmp_path / "model", "phantoms")
+
+
+def test_what_cannot_train_is_refused_in_words(pack, tmp_path):
+    with pytest.raises(ModelError, match="choose another preset"):
+        train(pack.path, tmp_path / "a", brain_2mm())
+    with pytest.raises(StyleGAN3DError, match="not a prepared data set"):
+        train(tmp_path, tmp_path / "b", short())
+    train(pack.path, tmp_path / "c", short(), changes={"total_images": 4})
+    with pytest.raises(OutputError, match="--resume"):
+        train(pack.path, tmp_path / "c", short())
+    (tmp_path / "c" / CHECKPOINT).write_bytes(b"torn")
+    with pytest.raises(ModelError, match="damaged"):
+        train(pack.path, tmp_path / "c", resume=True)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_settings_survive_json(name):
+    config = PRESETS[name]()
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert isinstance(config.generator, GeneratorConfig)
