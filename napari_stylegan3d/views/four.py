@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
 from napari.qt import QtViewer
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QPixmap, QResizeEvent
@@ -18,6 +15,7 @@ from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.captions import Labels, shown
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.framing import View, frame
 from napari_stylegan3d.views.orientation import (
     AXIAL,
     CORONAL,
@@ -30,31 +28,8 @@ from napari_stylegan3d.views.orientation import (
 )
 from napari_stylegan3d.views.readout import Readout
 
-#: Room left at each edge of a view for letters and captions.
-LETTER_PX = 34
 #: How long after the last change the labels are put straight.
 TIDY_MS = 60
-#: What is dimmer than this share of white does not count as part of the head.
-DARK_SHARE = 0.08
-#: Every so many voxels are looked at: the box need not be exact.
-DARK_STEP = 2
-
-
-@dataclass
-class View:
-    """One of the four: model, canvas, overlays, and (but for the main one) the follower behind."""
-
-    plane: Plane | None
-    model: ViewerModel
-    canvas: QtViewer
-    labels: Labels
-    crosshair: Crosshair
-    follower: Follower | None = None
-
-    @property
-    def name(self) -> str:
-        """Axial, Sagittal, Coronal or 3D."""
-        return self.plane.name if self.plane else "3D"
 
 
 class FourViews(QWidget):
@@ -146,24 +121,10 @@ class FourViews(QWidget):
         """Show the whole head in every view, at one scale in all three planes."""
         if not self.viewer.layers or self.viewer.dims.ndim != 3:
             return
-        box = head_box(self.viewer)
-        size, middle = box[1] - box[0], box.mean(axis=0)
-        flat = [view for view in self.views if view.plane and view.canvas.isVisible()]
-        zooms = []
-        for view in flat:
-            _, rows, columns = view.plane.order
-            native = view.canvas.canvas.native
-            zooms += [
-                (native.height() - 2 * LETTER_PX) / size[rows],
-                (native.width() - 2 * LETTER_PX) / size[columns],
-            ]
-        self._fitted_zoom = max(min(zooms, default=1.0), 0.1)
+        flat = [view for view in self.views if view.plane]
+        self._fitted_zoom = frame([view for view in flat if view.canvas.isVisible()], self.viewer)
         for view in self.views:
-            if view.plane:
-                _, rows, columns = view.plane.order
-                view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
-                view.model.scene.camera.zoom = self._fitted_zoom
-            else:
+            if view.plane is None:
                 view.model.fit_to_view(margin=0.02)
         self._tidy_soon.start()
 
@@ -321,24 +282,3 @@ class FourViews(QWidget):
             row.setVisible(alone or clicked in members)
         self._fit_again.start(0)
         return None
-
-
-def head_box(viewer: ViewerModel) -> np.ndarray:
-    """(2, 3) lowest and highest corner in mm of what is not dark in the topmost visible image.
-
-    The whole field of view if everything is dark or nothing is visible.
-    """
-    full = np.array([(low, high) for low, high, _ in viewer.dims.range]).T
-    images = [layer for layer in viewer.layers if isinstance(layer, Image) and layer.visible]
-    if not images or images[-1].ndim != 3:
-        return full
-    layer = images[-1]
-    data = np.abs(layer.data[::DARK_STEP, ::DARK_STEP, ::DARK_STEP])
-    bright = data > DARK_SHARE * np.abs(layer.contrast_limits).max()
-    if not bright.any():
-        return full
-    box = np.empty((2, 3))
-    for axis in range(3):
-        found = np.flatnonzero(bright.any(axis=tuple({0, 1, 2} - {axis}))) * DARK_STEP
-        box[:, axis] = found[0] - DARK_STEP, found[-1] + DARK_STEP
-    return np.array([layer.data_to_world(corner) for corner in box])

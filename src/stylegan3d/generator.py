@@ -366,10 +366,10 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mapping, synthesis = MappingNetwork(shape), SynthesisNetwork(shape)
-        for level in synthesis.levels:
+        for level in synthesis.typed_levels:
             for layer in level.layers:
                 torch.nn.init.constant_(layer.noise_strength, 0.1)
-        for rgb in synthesis.to_rgb.values():
+        for rgb in synthesis.image_layers:
             rgb.conv.weight.data.mul_(0.15)  # the image then stays within the displayed range
         w_avg = mapping(torch.randn(512, shape.z_dim)).mean(dim=0).detach()
     grid = shape.image_grids[-1]

@@ -86,7 +86,7 @@ class Renderer:
                 self._preview_dtype = self._measure_precision(w)
             image = self._synthesize(w, noise, self.preview_level, self._preview_dtype)
         volume = to_display(image)[0]
-        grid: tuple[int, int, int] = volume.shape  # type: ignore[assignment]
+        grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
         return Rendered(volume, space, quality, time.perf_counter() - started)
 

@@ -52,7 +52,8 @@ class Space:
         # The first voxel's centre moves by half the difference of the voxel sizes.
         zoom = np.diag([*scale, 1.0])
         zoom[:3, 3] = (scale - 1) / 2
-        return Space(tuple(int(n) for n in shape), self.affine @ zoom)
+        x, y, z = (int(n) for n in shape)
+        return Space((x, y, z), self.affine @ zoom)
 
     def sitk_reference(self) -> sitk.Image:
         """An empty SimpleITK image on this grid, to resample onto."""

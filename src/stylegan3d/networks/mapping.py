@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,11 @@ class MappingNetwork(nn.Module):
             )
             for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
+
+    @property
+    def typed_layers(self) -> list[Dense]:
+        """The layers, as what they are."""
+        return cast("list[Dense]", list(self.layers))
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [N, z_dim], label [N, label_dim] -> w [N, w_dim]"""

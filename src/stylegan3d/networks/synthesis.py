@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -118,16 +118,26 @@ class SynthesisNetwork(nn.Module):
                 for i in image_levels
             }
         )
+        grid = config.grid(last)
         if config.image_const:
-            shape = (config.image_channels * bands, *config.grid(last))
-            self.image_const = nn.Parameter(torch.zeros(shape))
+            self.image_const = nn.Parameter(torch.zeros(config.image_channels * bands, *grid))
         if config.image_basis:
-            shape = (config.image_basis, config.image_channels, *config.grid(last))
-            self.image_basis = nn.Parameter(torch.zeros(shape))
+            count = config.image_basis
+            self.image_basis = nn.Parameter(torch.zeros(count, config.image_channels, *grid))
+
+    @property
+    def typed_levels(self) -> list[Level]:
+        """The levels, as what they are."""
+        return cast("list[Level]", list(self.levels))
+
+    @property
+    def image_layers(self) -> list[ToRGB]:
+        """The ToRGB layers, coarse to fine."""
+        return cast("list[ToRGB]", list(self.to_rgb.values()))
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
         """One map [1 or N, 1, X, Y, Z] per layer: stored, absent, fresh or drawn from a seed."""
-        stored = [layer.noise for level in self.levels for layer in level.layers]
+        stored = [layer.noise for level in self.typed_levels for layer in level.layers]
         if noise == "fixed":
             return list(stored)
         if noise == "none":
@@ -189,9 +199,10 @@ class SynthesisNetwork(nn.Module):
         linear = self._linear_image(w[:, 0])
         row = 0
         for i in range(stop + 1):
-            count = len(self.levels[i].layers)
+            level = self.typed_levels[i]
+            count = len(level.layers)
             rows = [w[:, row + j] for j in range(count)]
-            x = self.levels[i](x, rows, maps[row : row + count])
+            x = level(x, rows, maps[row : row + count])
             row += count
             if str(i) in self.to_rgb:
                 image = self._add(image, self.to_rgb[str(i)](x, w[:, row]))

@@ -76,7 +76,7 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
         """Inverse of `to_dict`."""
-        parts = {
+        parts: dict[str, Any] = {
             "generator": GeneratorConfig,
             "discriminator": DiscriminatorConfig,
             "encoder": EncoderConfig,

@@ -31,7 +31,7 @@ class Batches:
         n = len(self.rows)
         places = np.arange(step * self.config.batch, (step + 1) * self.config.batch)
         epochs = {
-            e: np.random.default_rng((self.config.seed, e)).permutation(n) for e in places // n
+            e: np.random.default_rng((self.config.seed, int(e))).permutation(n) for e in places // n
         }
         return np.array([self.rows[epochs[p // n][p % n]] for p in places])
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.layers import Dense
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.pack import Pack
@@ -33,7 +34,7 @@ HEADROOM = 7.0
 def start_from_data(state: TrainState, pack: Pack) -> None:
     """Set the networks of a new run, and their averages, to the linear model of the data."""
     generator = state.config.generator
-    for rgb in state.synthesis.to_rgb.values():
+    for rgb in state.synthesis.image_layers:
         rgb.conv.weight.mul_(LAYERS_SHARE)
     if generator.image_const:
         mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
@@ -119,12 +120,12 @@ def set_gaussian(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
     ModelError
         If the network's shape cannot be linear (one layer, or an activated output).
     """
-    if len(mapping.layers) < 2 or mapping.layers[-1].activate:
+    layers = mapping.typed_layers
+    if len(layers) < 2 or layers[-1].activate:
         raise ModelError(
             "Only a mapping network of two or more layers with a linear output can start at a "
             "Gaussian; set mapping_linear_output."
         )
-    layers = list(mapping.layers)
     first = layers[0]
     used = min(root.shape[1], first.weight.shape[1])
     root = F.pad(root[:, :used], (0, first.weight.shape[1] - used))
@@ -136,7 +137,7 @@ def set_gaussian(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
     _set_dense(layers[-1], identity, mean - offset)
 
 
-def _set_dense(layer: torch.nn.Module, weight: Tensor, bias: Tensor) -> None:
+def _set_dense(layer: Dense, weight: Tensor, bias: Tensor) -> None:
     """Effective weight and bias, before the activation's gain of sqrt(2)."""
     gain = math.sqrt(2) if layer.activate else 1.0
     scale = layer.lr_multiplier / math.sqrt(layer.weight.shape[1])
