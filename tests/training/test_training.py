@@ -238,6 +238,10 @@ def test_export_gives_a_generator_with_a_card(pack, tmp_path):
     assert card["licence"] == "CC0"
     assert card["quality"]["validation_people"] == 2
     assert opened.directions.model_hash == opened.hash
+    page = (tmp_path / "model" / "README.md").read_text()
+    assert "| phantom | 8 | CC0 |" in page
+    assert f"{card['quality']['encoder_reconstruction']['psnr']:.2f}" in page
+    assert "mean brain, for comparison" in page
     with pytest.raises(OutputError, match="already holds a model"):
         export_generator(state, pack, tmp_path / "model", "phantoms")
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.checkpoints.card_text import card_text
 from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, write_folder
 from stylegan3d.directions import pca_directions, save_directions
 from stylegan3d.generator import Generator, load, to_display
@@ -17,6 +18,7 @@ from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.state import TrainState
+from stylegan3d.volumes import atomic_write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +69,7 @@ def export_generator(
     card["quality"] = measure(generator, pack)
     extra[DIRECTIONS] = out / DIRECTIONS
     write_folder(out, card, tensors, encoder, extra, overwrite=True)
+    atomic_write_text(out / "README.md", card_text(card), overwrite=True)
     return load(out, device="cpu")
 
 
