@@ -226,6 +226,7 @@ class ProjectPanel(Panel):
     def show_scan(self, opened: OpenedScan) -> None:
         """A scan was read."""
         self._opened = opened
+        self.name.setText(opened.name)
         self.details.setText("\n".join(opened.scan.notes))
         self.show_similarity(None)
         self.show_view("scan")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_stylegan3d.explorer import Explorer
 
-PATIENCE_MS = 40_000
+PATIENCE_MS = 20_000
 
 
 class Window:
@@ -55,9 +55,11 @@ class Window:
         """Wait until the full volume of the current recipe is there."""
         shown = self.explorer.comparison
         self.wait(
-            lambda: not self.explorer.rendering.busy
-            and shown.recipe == self.recipe
-            and not shown.is_preview
+            lambda: (
+                not self.explorer.rendering.busy
+                and shown.recipe == self.recipe
+                and not shown.is_preview
+            )
         )
         self.views.view("3D").follower.settle()
 
@@ -103,14 +105,13 @@ def open_window(viewer: Any, model: Any) -> Window:
 
 
 @pytest.fixture(scope="session")
-def shared_window(qapp: Any, tiny_generator: Any) -> Iterator[Window]:
+def shared_window(qapp: Any, model: Any) -> Iterator[Window]:
     """One explorer for most tests: opening one takes seconds."""
     import napari
-
     from qtpy.QtTest import QTest
 
     viewer = napari.Viewer(show_welcome_screen=False)
-    window = open_window(viewer, tiny_generator)
+    window = open_window(viewer, model)
     yield window
     viewer.close()
     QTest.qWait(50)
@@ -154,19 +155,48 @@ def notifications() -> Iterator[list[str]]:
     notification_manager.notification_ready.disconnect(note)
 
 
+def head(mm: np.ndarray) -> np.ndarray:
+    """Brightness of an asymmetric egg at points (3, ...) in mm about its middle."""
+    x, y, z = mm
+    egg = np.sqrt((x / 62) ** 2 + (y / (80 + 0.1 * z)) ** 2 + (z / (62 - 0.15 * y)) ** 2)
+    inside = 1 / (1 + np.exp((egg - 1) * 25))
+    folds = 0.15 * np.sin(x / 9) * np.cos(y / 13 + z / 11) + 0.1 * np.sin(z / 10)
+    dark = 0.5 * np.exp(-((x - 15) ** 2 + (y - 10) ** 2 + z**2) / 400)
+    return np.clip(inside * (0.8 + folds - dark), 0, 1).astype(np.float32)
+
+
+def head_on(space: Any, middle_mm: np.ndarray) -> np.ndarray:
+    """The egg on a grid, with its middle at a point of the world."""
+    index = np.stack(np.meshgrid(*map(np.arange, space.shape), indexing="ij")).reshape(3, -1)
+    mm = space.affine[:3, :3] @ index + space.affine[:3, 3:] - np.reshape(middle_mm, (3, 1))
+    return head(mm).reshape(space.shape)
+
+
+@pytest.fixture(scope="session")
+def model() -> Any:
+    """A tiny generator whose mean brain is the egg, so that scans of the egg can be aligned."""
+    from stylegan3d.generator import tiny_generator
+
+    generator = tiny_generator(seed=0)
+    vars(generator)["template"] = head_on(generator.space, generator.space.center_mm)
+    return generator
+
+
 @pytest.fixture(scope="session")
 def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small brain-extracted scan: an asymmetric blob in an LAS array, oblique by 5 degrees."""
+    """A scan of the egg without a skull: an LAS array, oblique by 5 degrees."""
     import nibabel as nib
 
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (50, 64, 56)], indexing="ij"))
-    radius = np.sqrt((grid**2 * np.array([1.3, 1.0, 1.2])[:, None, None, None]).sum(axis=0))
-    data = np.where(radius < 0.8, 700 - 300 * radius + 100 * np.sin(9 * grid[0]) * grid[1], 0)
+    from stylegan3d.space import Space
+
     angle = np.radians(5)
     turn = np.eye(4)
     turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     affine = turn @ np.diag([-3.0, 3.0, 3.0, 1.0])
     affine[:3, 3] = turn[:3, :3] @ [75, -95, -80]
+    space = Space((50, 64, 56), affine)
+    data = head_on(space, space.center_mm)
+    data[data < 0.1] = 0
     path = tmp_path_factory.mktemp("scans") / "sub-07_T1w.nii.gz"
-    nib.Nifti1Image(data.astype(np.int16), affine).to_filename(path)
+    nib.Nifti1Image((700 * data).astype(np.int16), affine).to_filename(path)
     return path

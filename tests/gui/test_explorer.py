@@ -46,7 +46,10 @@ def test_seed_buttons_show_other_brains(window):
 
 def test_dragging_truncation_shows_previews_then_the_full_volume(window):
     qualities = []
-    seen = lambda recipe, picture: qualities.append((picture.quality, recipe.truncation.psi))
+
+    def seen(recipe, picture):
+        qualities.append((picture.quality, recipe.truncation.psi))
+
     window.explorer.rendering.shown.connect(seen)
     slider = window.find("browse.truncation.slider")
     handle = QPoint(int(slider.width() * 0.7 / 1.5), slider.height() // 2)
@@ -90,7 +93,10 @@ def test_noise_and_cutoff_reach_the_recipe(window):
 
 def test_only_the_newest_request_is_shown_last(window):
     shown = []
-    seen = lambda recipe, _: shown.append(recipe.source.seed)
+
+    def seen(recipe, _):
+        shown.append(recipe.source.seed)
+
     window.explorer.rendering.shown.connect(seen)
     for seed in range(1, 41):
         window.set("browse.seed", seed)

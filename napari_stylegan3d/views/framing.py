@@ -1,0 +1,82 @@
+"""One view with all that belongs to it, and how the head is framed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.qt import QtViewer
+
+from napari_stylegan3d.views.captions import Labels
+from napari_stylegan3d.views.crosshair import Crosshair
+from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.orientation import Plane
+
+#: Room left at each edge of a view for letters and captions.
+LETTER_PX = 34
+#: What is dimmer than this share of white does not count as part of the head.
+DARK_SHARE = 0.08
+#: Every so many voxels are looked at: the box need not be exact.
+DARK_STEP = 2
+SMALLEST_ZOOM = 0.1
+
+
+@dataclass
+class View:
+    """One of the four: model, canvas, overlays, and (but for the main one) the follower behind."""
+
+    plane: Plane | None
+    model: ViewerModel
+    canvas: QtViewer
+    labels: Labels
+    crosshair: Crosshair
+    follower: Follower | None = None
+
+    @property
+    def name(self) -> str:
+        """Axial, Sagittal, Coronal or 3D."""
+        return self.plane.name if self.plane else "3D"
+
+
+def frame(views: Sequence[View], viewer: ViewerModel) -> float:
+    """Centre the head in 2D views at the largest common zoom that shows all of it; returns it."""
+    box = head_box(viewer)
+    size, middle = box[1] - box[0], box.mean(axis=0)
+    zooms = []
+    for view in views:
+        _, rows, columns = view.plane.order
+        native = view.canvas.canvas.native
+        zooms += [
+            (native.height() - 2 * LETTER_PX) / size[rows],
+            (native.width() - 2 * LETTER_PX) / size[columns],
+        ]
+    zoom = max(min(zooms, default=1.0), SMALLEST_ZOOM)
+    for view in views:
+        _, rows, columns = view.plane.order
+        view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
+        view.model.scene.camera.zoom = zoom
+    return zoom
+
+
+def head_box(viewer: ViewerModel) -> np.ndarray:
+    """(2, 3) lowest and highest corner in mm of what is not dark in the topmost visible image.
+
+    The whole field of view if everything is dark or nothing is visible.
+    """
+    full = np.array([(low, high) for low, high, _ in viewer.dims.range]).T
+    images = [layer for layer in viewer.layers if isinstance(layer, Image) and layer.visible]
+    if not images or images[-1].ndim != 3:
+        return full
+    layer = images[-1]
+    data = np.abs(layer.data[::DARK_STEP, ::DARK_STEP, ::DARK_STEP])
+    bright = data > DARK_SHARE * np.abs(layer.contrast_limits).max()
+    if not bright.any():
+        return full
+    box = np.empty((2, 3))
+    for axis in range(3):
+        found = np.flatnonzero(bright.any(axis=tuple({0, 1, 2} - {axis}))) * DARK_STEP
+        box[:, axis] = found[0] - DARK_STEP, found[-1] + DARK_STEP
+    return np.array([layer.data_to_world(corner) for corner in box])

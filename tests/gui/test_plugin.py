@@ -1,0 +1,146 @@
+"""What napari sees: manifest, reader, writer, command line, and opening and closing the widget."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtTest import QTest
+
+import napari_stylegan3d
+from napari_stylegan3d.explorer import Explorer
+from napari_stylegan3d.reader import get_reader
+from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.writer import write_image
+from stylegan3d.errors import OutputError, ScanError
+
+MANIFEST = Path(napari_stylegan3d.__file__).parent / "napari.yaml"
+
+
+def test_the_manifest_is_valid_and_its_commands_exist():
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    assert {sample.key for sample in manifest.contributions.sample_data} == {
+        "ucla-sub-04",
+        "novosibirsk-sub-09",
+    }
+
+
+def test_reader_gives_ras_millimetres(scan_file):
+    ((data, meta, kind),) = get_reader(str(scan_file))(str(scan_file))
+    assert kind == "image"
+    assert meta["units"] == ("mm", "mm", "mm")
+    assert all(size > 0 for size in meta["scale"])
+    image = nib.load(scan_file)
+    bright = np.argwhere(np.asarray(image.dataobj) > 350)
+    expected = nib.affines.apply_affine(image.affine, bright).mean(axis=0)
+    found = np.argwhere(data > 350).mean(axis=0) * meta["scale"] + meta["translate"]
+    np.testing.assert_allclose(found, expected, atol=0.5)
+    assert meta["metadata"][KEY] == Provenance("scan", "sub-07")
+
+
+def test_reader_leaves_other_files_alone():
+    assert get_reader("picture.png") is None
+    assert get_reader(["a.nii.gz", "b.png"]) is None
+
+
+def test_reader_says_what_is_wrong_with_a_file(tmp_path):
+    path = tmp_path / "text.nii"
+    path.write_text("hello")
+    with pytest.raises(ScanError, match=r"text\.nii"):
+        get_reader(str(path))(str(path))
+
+
+@pytest.mark.parametrize(("kind", "synthetic"), [("generated", True), ("scan", False)])
+def test_writer_keeps_geometry_and_says_synthetic(tmp_path, kind, synthetic):
+    data = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    meta = {
+        "name": "x",
+        "scale": (2.0, 3.0, 4.0),
+        "translate": (-1.0, 5.0, 7.0),
+        "metadata": {KEY: Provenance(kind, "x")},
+    }
+    path = tmp_path / "x.nii.gz"
+    assert write_image(str(path), data, meta) == [str(path)]
+    image = nib.load(path)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    affine[:3, 3] = meta["translate"]
+    np.testing.assert_allclose(image.affine, affine)
+    assert (b"SYNTHETIC" in image.header["descrip"].tobytes()) is synthetic
+
+
+def test_writer_refuses_a_picture(tmp_path):
+    with pytest.raises(OutputError, match="3D"):
+        write_image(str(tmp_path / "x.nii.gz"), np.zeros((3, 4)), {"name": "x"})
+
+
+def test_without_a_display_the_command_points_to_the_tour():
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")
+    }
+    command = [sys.executable, "-m", "napari_stylegan3d"]
+    if sys.platform != "linux":
+        pytest.skip("only Linux can lack a display")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "stylegan3d-tour" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_model_is_a_sentence_and_the_window_stays(
+    make_napari_viewer, tmp_path, notifications
+):
+    viewer = make_napari_viewer(show=True)
+    explorer = Explorer(viewer, tmp_path / "nothing")
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    for _ in range(1000):
+        if notifications:
+            break
+        QTest.qWait(20)
+    assert "nothing" in notifications[0]
+    assert explorer.message.text() == notifications[0]
+    assert not explorer.tabs.isEnabled()
+
+
+def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
+    """make_napari_viewer fails if a view is left over; the viewer is the proxy a plugin gets."""
+    viewer = make_napari_viewer_proxy(show=True)
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    for _ in range(1000):
+        if explorer.directions.rows:
+            break
+        QTest.qWait(20)
+    assert explorer.comparison.picture is not None
+    folder = explorer.session.folder
+    assert folder.exists()
+    explorer.rendering.renders.submit(None)
+    viewer.window.remove_dock_widget(explorer)
+    assert explorer.views is None
+    assert not folder.exists(), "latents that were not saved go away with the session"
+    assert len(viewer.layers) == 0
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_drawing_survives_a_half_imported_torch(window, monkeypatch):
+    """scipy looks for torch in sys.modules while another thread may be importing it."""
+    from scipy._lib.array_api_compat.common import _helpers
+
+    view = window.views.view("3D")
+    _helpers._issubclass_fast.cache_clear()
+    window.views.hold()
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    view.model.scene.camera.angles = (20.0, -40.0, 5.0)
+    view.canvas.canvas.native.repaint()
+    window.views.release()
+    monkeypatch.undo()
+    assert view.model.scene.camera.angles == pytest.approx((20.0, -40.0, 5.0), abs=0.1)
