@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 
 import stylegan3d
+from stylegan3d.devices import fast_dtype
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.networks import resampling
-from stylegan3d.precision import fast_dtype
 from stylegan3d.projection import project
 from stylegan3d.renderer import Renderer
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read_folder
+from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.directions import Directions, load_directions, pca_directions
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig, Grid
@@ -27,7 +28,6 @@ from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.space import Space
 
 BUNDLED = "brain-t1-2mm"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Generator:
@@ -249,31 +249,6 @@ def load(path: str | Path | None = None, device: str = "auto", dtype: str = "aut
         raise ModelError(f"There is no generator at '{folder}'; check the path.")
     files = read_folder(folder)
     return _build(files, choose_device(device), choose_dtype(dtype))
-
-
-def choose_device(name: str) -> torch.device:
-    """A torch device from its name, "auto" for the best one there is."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"The device '{name}' is not available on this machine; use --device cpu."
-        ) from error
-    return device
-
-
-def choose_dtype(name: str) -> torch.dtype:
-    """A torch precision from its name; "auto" is float32."""
-    if name == "auto":
-        return torch.float32
-    if name not in DTYPES:
-        raise ModelError(f"The precision '{name}' is unknown; choose one of {', '.join(DTYPES)}.")
-    return DTYPES[name]
 
 
 def _build(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Generator:

@@ -125,7 +125,11 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Shape of a discriminator: the mirror image of a generator's levels, fine to coarse inside."""
+    """Shape of a discriminator: the mirror image of a generator's levels, fine to coarse inside.
+
+    `detail_gain` multiplies the seven detail bands of a Haar head: they are an order of magnitude
+    smaller than the mean, and what tells a sharp volume from a blurred one is in them.
+    """
 
     base: Grid = (5, 7, 6)
     channels: tuple[int, ...] = (128, 96, 64, 32)
@@ -133,6 +137,7 @@ class DiscriminatorConfig:
     wiring: Wiring = "resnet"
     head: Head = "image"
     label_dim: int = 0
+    detail_gain: float = 1.0
     mbstd_group: int = 4
     mbstd_channels: int = 1
     resample_kernel: tuple[float, ...] = field(default=(1.0, 3.0, 3.0, 1.0))

@@ -78,13 +78,18 @@ class Discriminator(nn.Module):
         self.dense = Dense(width * math.prod(config.base), width, activate=True)
         self.output = Dense(width, max(config.label_dim, 1))
 
+    def _bands(self, image: Tensor) -> Tensor:
+        bands = haar(image)
+        c = self.config.image_channels
+        return torch.cat([bands[:, :c], bands[:, c:] * self.config.detail_gain], dim=1)
+
     def forward(
         self, image: Tensor, label: Tensor | None = None, dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """image [N, C, X, Y, Z] in [-1, 1], label [N, label_dim] -> logits [N], high = real."""
         config = self.config
         x: Tensor | None = None
-        pyramid = haar(image) if config.head == "haar" else image
+        pyramid = self._bands(image) if config.head == "haar" else image
         for i in range(len(config.channels) - 1, -1, -1):
             if str(i) in self.from_image:
                 feature = pyramid.to(dtype).contiguous(memory_format=CHANNELS_LAST)

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import Generator, to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import Noise
-from stylegan3d.precision import fast_dtype
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
 
 BUDGETS = {"draft": 60, "standard": 200, "thorough": 600}

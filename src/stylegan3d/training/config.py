@@ -111,7 +111,9 @@ def brain_2mm() -> TrainConfig:
             image_basis=64,
             mapping_linear_output=True,
         ),
-        discriminator=DiscriminatorConfig(base=base, channels=(96, 96, 48, 24), head="haar"),
+        discriminator=DiscriminatorConfig(
+            base=base, channels=(96, 96, 48, 24), head="haar", detail_gain=4.0
+        ),
         encoder=EncoderConfig(
             base=base, channels=(64, 128, 96, 48), w_dim=latent, num_layers=8, linear=64
         ),

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from stylegan3d.devices import choose_device, fast_dtype
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.generator import choose_device
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics import similarity
-from stylegan3d.precision import fast_dtype
 from stylegan3d.training.adversarial import adversarial_step
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches, fixed_volumes

@@ -133,6 +133,8 @@ class TrainState:
         for group, rate in zip(state.maker.param_groups, rates, strict=True):
             group["base_lr"] = rate  # as set now, not as it was when the run was saved
         state.judge.load_state_dict(data["judge"])
+        for group in state.judge.param_groups:
+            group["lr"] = state.config.discriminator_lr
         state.w_avg, state.path_mean = data["w_avg"], data["path_mean"]
         counters = data["counters"]
         state.images, state.steps = counters["images"], counters["steps"]
