@@ -157,11 +157,11 @@ def describe_model(generator: Generator) -> str:
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:g}" for v in generator.voxel_size})
     lines = [f"{size} voxels of {' × '.join(voxel)} mm."]
-    for key in ("training_data", "intended_use", "licence"):
-        value = generator.card.get(key)
-        if isinstance(value, str) and value:
-            lines.append(value)
-        elif isinstance(value, list) and value:
-            names = [v.get("name", "") if isinstance(v, dict) else str(v) for v in value]
-            lines.append("Trained on " + ", ".join(n for n in names if n) + ".")
+    card = generator.card
+    sources = [s for s in card.get("training_data", []) if s.get("source")]
+    if sources:
+        people = sum(s.get("people", 0) for s in sources)
+        names = ", ".join(s["source"].split(",")[0] for s in sources)
+        lines.append(f"Trained on {people} people: {names}.")
+    lines += [str(card[key]) for key in ("intended_use", "licence") if card.get(key)]
     return "\n".join(lines)
