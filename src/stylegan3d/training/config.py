@@ -49,11 +49,11 @@ class TrainConfig:
     total_images: int = 12000
     generator_lr: float = 0.02
     encoder_lr: float = 5e-4
-    discriminator_lr: float = 2e-3
-    adversarial_lr_scale: float = 0.1
+    discriminator_lr: float = 3e-3
+    adversarial_lr_scale: float = 0.4
     final_lr_fraction: float = 0.1
     kl_weight: float = 1e-5
-    adversarial_weight: float = 0.02
+    adversarial_weight: float = 0.1
     r1_gamma: float = 10.0
     r1_interval: int = 16
     path_length_weight: float = 2.0
@@ -112,7 +112,7 @@ def brain_2mm() -> TrainConfig:
             mapping_linear_output=True,
         ),
         discriminator=DiscriminatorConfig(
-            base=base, channels=(96, 96, 48, 24), head="haar", detail_gain=4.0
+            base=base, channels=(96, 96, 48, 24), head="haar", detail_gain=12.0
         ),
         encoder=EncoderConfig(
             base=base, channels=(64, 128, 96, 48), w_dim=latent, num_layers=8, linear=64
