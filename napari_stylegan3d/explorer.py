@@ -102,6 +102,8 @@ class Explorer(QWidget):
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
         if self._window is not None:
             self._window.removeEventFilter(self)
+            # Whoever still holds this widget must not keep the closed window alive.
+            self._window = None
         self.stage.clear()
         if self.views is not None:
             self.views.close_views()

@@ -80,13 +80,17 @@ class FourViews(QWidget):
             view.crosshair.message = text
 
     def hold(self) -> None:
-        """Draw every view now, and let none react until `release`: torch is about to be imported.
+        """Let no view react until `release`: torch is about to be imported.
 
         scipy, which napari's 3D camera uses, looks for torch among the imported modules and trips
-        over one that another thread has imported half. Whoever has drawn once without it is safe:
-        scipy remembers, for each type of number, that there was nothing to look for.
+        over one that another thread has imported half. For types of numbers it has met before it
+        remembers that there was nothing to look for, so the camera is turned and drawn now.
         """
         for view in self.views:
+            if view.plane is None:
+                view.model.scene.camera.angles = (0.0, 0.0, 0.0)
+                view.canvas.canvas.native.repaint()
+                orient_volume(view.model)
             view.canvas.canvas.native.repaint()
         self._grid.setEnabled(False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
 
 PATIENCE_MS = 20_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with `make_napari_viewer` come last: after it napari cannot open a viewer without it.
+
+    (It clears the memory of which plugins are registered, but not the registry.)
+    """
+
+    def uses_factory(item: pytest.Item) -> bool:
+        names = getattr(item, "fixturenames", ())
+        return any(name.startswith("make_napari_viewer") for name in names)
+
+    items.sort(key=uses_factory)
 
 
 class Window:
@@ -104,9 +118,12 @@ def open_window(viewer: Any, model: Any) -> Window:
     return Window(viewer, explorer)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_window(qapp: Any, model: Any) -> Iterator[Window]:
-    """One explorer for most tests: opening one takes seconds."""
+    """One explorer for all tests of a file: opening one takes seconds.
+
+    Not for files that use `make_napari_viewer`, which allows no other viewer beside its own.
+    """
     import napari
     from qtpy.QtTest import QTest
 
@@ -115,6 +132,10 @@ def shared_window(qapp: Any, model: Any) -> Iterator[Window]:
     yield window
     viewer.close()
     QTest.qWait(50)
+    assert window.explorer.views is None, "closing the window did not close the explorer"
+    vars(window).clear()
+    del viewer
+    gc.collect()
 
 
 @pytest.fixture

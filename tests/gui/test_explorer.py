@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -277,3 +279,18 @@ def test_an_unexpected_error_is_a_sentence(window, notifications, monkeypatch):
     window.click("browse.next")
     window.settle()
     assert window.find("explorer.message").text() == ""
+
+
+def test_drawing_survives_a_half_imported_torch(window, monkeypatch):
+    """scipy looks for torch in sys.modules while another thread may be importing it."""
+    from scipy._lib.array_api_compat.common import _helpers
+
+    view = window.views.view("3D")
+    _helpers._issubclass_fast.cache_clear()
+    window.views.hold()
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    view.model.scene.camera.angles = (20.0, -40.0, 5.0)
+    view.canvas.canvas.native.repaint()
+    window.views.release()
+    monkeypatch.undo()
+    assert view.model.scene.camera.angles == pytest.approx((20.0, -40.0, 5.0), abs=0.1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import nibabel as nib
@@ -129,18 +128,3 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     assert not folder.exists(), "latents that were not saved go away with the session"
     assert len(viewer.layers) == 0
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-
-
-def test_drawing_survives_a_half_imported_torch(window, monkeypatch):
-    """scipy looks for torch in sys.modules while another thread may be importing it."""
-    from scipy._lib.array_api_compat.common import _helpers
-
-    view = window.views.view("3D")
-    _helpers._issubclass_fast.cache_clear()
-    window.views.hold()
-    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
-    view.model.scene.camera.angles = (20.0, -40.0, 5.0)
-    view.canvas.canvas.native.repaint()
-    window.views.release()
-    monkeypatch.undo()
-    assert view.model.scene.camera.angles == pytest.approx((20.0, -40.0, 5.0), abs=0.1)

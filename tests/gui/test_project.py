@@ -12,8 +12,9 @@ from napari_stylegan3d.samples import SAMPLES, sample_path
 
 def open_scan(window, path) -> None:
     window.explorer.open_scan(path)
-    window.wait(lambda: window.find("project.name").text() == "sub-07")
-    window.wait(lambda: window.find("project.start").isEnabled())
+    window.wait(lambda: window.explorer.comparison.view == "scan")
+    assert window.find("project.name").text() == "sub-07"
+    assert window.find("project.start").isEnabled()
 
 
 @pytest.fixture(scope="module")
