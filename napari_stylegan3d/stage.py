@@ -45,8 +45,10 @@ class Stage:
         volume: Upright,
         provenance: Provenance,
         limits: tuple[float, float] | None = None,
-    ) -> bool:
-        """Show a volume; returns whether it needed a new layer (another grid).
+    ) -> None:
+        """Show a volume, on whatever grid.
+
+        The layer is kept when the grid changes: a new one would compile its shaders in four views.
 
         Parameters
         ----------
@@ -59,15 +61,10 @@ class Stage:
         """
         difference = provenance.kind == "difference"
         limits = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
-        colormap = DIFFERENCE_COLORS if difference else "gray"
-        fresh = not self._fits(volume)
-        if fresh:
-            self.clear()
+        if self.layer is None or self.layer not in self.viewer.layers:
             self.layer = Image(
                 volume.data,
-                name=LAYER_NAMES[provenance.kind],
                 contrast_limits=limits,
-                colormap=colormap,
                 interpolation2d="linear",
                 rendering="attenuated_mip",
                 attenuation=0.5,
@@ -75,32 +72,25 @@ class Stage:
                 **volume.layer_kwargs(),
             )
             self.viewer.layers.append(self.layer)
-            return True
+        layer = self.layer
         # First what it is, then the voxels: a picture must not carry another one's caption.
-        self.layer.metadata = {KEY: provenance}
-        self.layer.name = LAYER_NAMES[provenance.kind]
-        if self.layer.colormap.name != getattr(colormap, "name", colormap):
-            self.layer.colormap = colormap
+        layer.metadata = {KEY: provenance}
+        layer.name = LAYER_NAMES[provenance.kind]
+        colormap = DIFFERENCE_COLORS if difference else "gray"
+        if layer.colormap.name != getattr(colormap, "name", colormap):
+            layer.colormap = colormap
         self._set_limits(limits)
-        self.layer.data = volume.data
-        self.layer.visible = True
-        return False
+        layer.data = volume.data
+        for name in ("scale", "translate"):
+            if not np.allclose(getattr(layer, name), getattr(volume, name)):
+                setattr(layer, name, getattr(volume, name))
+        layer.visible = True
 
     def clear(self) -> None:
         """Take the layer off the viewer."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
-
-    def _fits(self, volume: Upright) -> bool:
-        layer: Any = self.layer
-        return (
-            layer is not None
-            and layer in self.viewer.layers
-            and layer.data.shape == volume.data.shape
-            and np.allclose(layer.scale, volume.scale)
-            and np.allclose(layer.translate, volume.translate)
-        )
 
     def _set_limits(self, limits: tuple[float, float]) -> None:
         layer: Any = self.layer

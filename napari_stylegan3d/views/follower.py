@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QTimer
@@ -27,10 +28,10 @@ MIRRORED = (
     "visible",
     "blending",
     "name",
-    "scale",
-    "translate",
     "interpolation2d",
 )
+#: Where the voxels lie goes together with the voxels.
+PLACE = ("scale", "translate")
 
 #: Ray-casting a volume anew is slow without a graphics card: the 3D view waits for a lull.
 SETTLE_MS = 150
@@ -79,7 +80,7 @@ class Follower:
         self._settle.stop()
         for layer in self._stale:
             if layer in self._copies:
-                self._copies[layer].data = layer.data
+                self._update(layer)
         self._stale.clear()
 
     def close(self) -> None:
@@ -115,7 +116,8 @@ class Follower:
         copy = Layer.create(data, meta, kind)
         self._copies[source] = copy
         self._links[source] = links = []
-        self._link(links, source.events.data, lambda _=None: self._on_data(source))
+        for name in ("data", *PLACE):
+            self._link(links, getattr(source.events, name), lambda _=None: self._on_data(source))
         for name in MIRRORED:
             if hasattr(copy, name) and hasattr(source.events, name):
                 self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
@@ -139,7 +141,15 @@ class Follower:
             self._stale.add(source)
             self._settle.start()
         else:
-            self._copies[source].data = source.data
+            self._update(source)
+
+    def _update(self, source: Layer) -> None:
+        copy = self._copies[source]
+        if copy.data is not source.data:
+            copy.data = source.data
+        for name in PLACE:
+            if not np.array_equal(getattr(copy, name), getattr(source, name)):
+                setattr(copy, name, getattr(source, name))
 
     def _follow_point(self, _: Any = None) -> None:
         self._copy_point(self.main, self.model)
