@@ -29,9 +29,10 @@ from stylegan3d.networks.synthesis import Noise
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
 
 BUDGETS = {"draft": 60, "standard": 200, "thorough": 600}
-LEARNING_RATE = 0.08
+LEARNING_RATE = 0.2
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4}
-# Share of the steps spent at each image level: a quarter resolution, half, full.
+# Share of the steps at each image level from the average brain: a quarter resolution, half, full.
+# The encoder's guess has the coarse part right already, so from there all steps are in full.
 SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))
 FAR = 1.5
 
@@ -219,7 +220,7 @@ class _Problem:
 
 def _optimise(problem: _Problem, count: int, started: float) -> Iterator[ProjectionState]:
     optimiser = torch.optim.Adam([problem.u], lr=LEARNING_RATE, betas=(0.9, 0.99))
-    plan = _plan(problem.generator, count)
+    plan = _plan(problem.generator, count) if problem.start == "average" else [-1] * count
     for step, level in enumerate(plan):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * _rate(step / count)
         optimiser.zero_grad(set_to_none=True)
