@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 LayerTuple = tuple[np.ndarray, dict[str, Any], str]
+#: Share of the range of intensities that is shown black in a raw scan.
+NOISE_SHARE = 0.05
 SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 
@@ -43,8 +45,10 @@ def scan_layer(scan: Any) -> LayerTuple:
 
     shown = upright(scan.data, scan.affine)
     name = scan_name(scan.path)
-    # The brightest half percent is vessels and fat: it should not darken the brain.
+    # The brightest half percent is vessels and fat: it should not darken the brain. Black starts
+    # a little above the lowest values, which are noise around the head.
     low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
+    low += NOISE_SHARE * (high - low)
     meta = {
         **shown.layer_kwargs(),
         "name": name,

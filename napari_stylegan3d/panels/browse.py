@@ -164,4 +164,4 @@ def describe_model(generator: Generator) -> str:
         names = ", ".join(s["source"].split(",")[0] for s in sources)
         lines.append(f"Trained on {people} people: {names}.")
     lines += [str(card[key]) for key in ("intended_use", "licence") if card.get(key)]
-    return "\n".join(lines)
+    return "\n\n".join(lines)

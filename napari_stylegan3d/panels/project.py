@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QMimeData, Signal
+from qtpy.QtCore import QMimeData, Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -192,19 +192,21 @@ class ProjectPanel(Panel):
 
     def _make_figures(self) -> QGridLayout:
         grid = QGridLayout()
-        grid.setHorizontalSpacing(10)
-        for index, (text, key, _, tip) in enumerate(FIGURES):
-            label, value = QLabel(text), QLabel("–")
-            label.setProperty("role", "hint")
-            value.setProperty("role", "figure")
-            value.setObjectName(f"project.{key}")
-            for widget in (label, value):
-                widget.setToolTip(tip)
-            line, side = divmod(index, 2)
-            grid.addWidget(label, line, 2 * side)
-            grid.addWidget(value, line, 2 * side + 1)
-            grid.setColumnStretch(2 * side + 1, 1)
-            self.figures[key] = value
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        for column, text in enumerate(("Likeness to the scan", "Reconstruction", "Mean brain")):
+            grid.addWidget(controls.hint(text), 0, column)
+        for row, (text, key, _, tip) in enumerate(FIGURES, start=1):
+            for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
+                label = QLabel("–" if name else text)
+                label.setToolTip(tip)
+                if name:
+                    label.setObjectName(name)
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight)
+                    self.figures[name] = label
+                grid.addWidget(label, row, column)
+            self.figures[f"project.{key}"].setProperty("role", "figure")
         return grid
 
     def _connect(self) -> None:
@@ -254,13 +256,12 @@ class ProjectPanel(Panel):
 
     def show_similarity(self, projected: Projected | None) -> None:
         """Numbers between reconstruction and scan, inside the brain."""
-        for _, key, form, tip in FIGURES:
-            value = projected.similarity.get(key) if projected else None
-            label = self.figures[key]
-            label.setText("–" if value is None else form.format(value))
-            if projected and key in projected.mean_brain:
-                tip += f"\nThe mean brain would have {form.format(projected.mean_brain[key])}."
-            label.setToolTip(tip)
+        for _, key, form, _ in FIGURES:
+            for name, numbers in (
+                (f"project.{key}", projected.similarity if projected else {}),
+                (f"project.mean.{key}", projected.mean_brain if projected else {}),
+            ):
+                self.figures[name].setText(form.format(numbers[key]) if key in numbers else "–")
         self.notes.setText("\n".join(projected.remarks) if projected else "")
         self._refresh()
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from qtpy.QtCore import QTimer
 
+from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -21,15 +22,15 @@ from napari_stylegan3d.views.orientation import (
 
 #: Layer attributes a follower keeps equal (where the layer type has them).
 MIRRORED = (
-    "contrast_limits",
     "gamma",
-    "colormap",
     "opacity",
     "visible",
     "blending",
     "name",
     "interpolation2d",
 )
+#: How a difference looks in 3D, where only its size can be shown.
+MAGNITUDE_COLORS = "inferno"
 #: Where the voxels lie goes together with the voxels.
 PLACE = ("scale", "translate")
 
@@ -118,9 +119,15 @@ class Follower:
         self._links[source] = links = []
         for name in ("data", *PLACE):
             self._link(links, getattr(source.events, name), lambda _=None: self._on_data(source))
-        for name in MIRRORED:
+        colors = ("contrast_limits", "colormap") if self.plane else ()
+        for name in (*MIRRORED, *colors):
             if hasattr(copy, name) and hasattr(source.events, name):
                 self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
+        if self.plane is None and isinstance(source, Image):
+            for name in ("contrast_limits", "colormap"):
+                self._link(
+                    links, getattr(source.events, name), lambda _=None: self._on_data(source)
+                )
         self.model.layers.insert(index, copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
@@ -145,11 +152,26 @@ class Follower:
 
     def _update(self, source: Layer) -> None:
         copy = self._copies[source]
-        if copy.data is not source.data:
+        if self.plane is None and isinstance(source, Image):
+            self._show_volume(source, copy)
+        elif copy.data is not source.data:
             copy.data = source.data
         for name in PLACE:
             if not np.array_equal(getattr(copy, name), getattr(source, name)):
                 setattr(copy, name, getattr(source, name))
+
+    @staticmethod
+    def _show_volume(source: Image, copy: Image) -> None:
+        """A ray sees the brightest voxel: of a difference, show how large it is."""
+        provenance = source.metadata.get(KEY)
+        if isinstance(provenance, Provenance) and provenance.kind == "difference":
+            copy.data = np.abs(source.data)
+            copy.colormap = MAGNITUDE_COLORS
+            copy.contrast_limits = (0.0, float(max(source.contrast_limits)))
+        else:
+            copy.data = source.data
+            copy.colormap = source.colormap
+            copy.contrast_limits = source.contrast_limits
 
     def _follow_point(self, _: Any = None) -> None:
         self._copy_point(self.main, self.model)

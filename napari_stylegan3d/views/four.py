@@ -15,7 +15,7 @@ from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.captions import Labels, shown
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.framing import View, frame
+from napari_stylegan3d.views.framing import View, frame, frame_volume
 from napari_stylegan3d.views.orientation import (
     AXIAL,
     CORONAL,
@@ -66,6 +66,7 @@ class FourViews(QWidget):
             timer.setSingleShot(True)
             timer.timeout.connect(slot)
         self._tidy_soon.setInterval(TIDY_MS)
+        self._tidy_rounds = 0
         self._connect()
         self.set_convention("radiological")
         self.refresh()
@@ -129,7 +130,8 @@ class FourViews(QWidget):
         self._fitted_zoom = frame([view for view in flat if view.canvas.isVisible()], self.viewer)
         for view in self.views:
             if view.plane is None:
-                view.model.fit_to_view(margin=0.02)
+                frame_volume(view, self.viewer)
+        self._tidy_rounds = 2
         self._tidy_soon.start()
 
     def reset(self) -> None:
@@ -270,6 +272,10 @@ class FourViews(QWidget):
         for view in self.views:
             if view.plane:
                 view.canvas.canvas.native.update()
+        if self._tidy_rounds:
+            # A draw that was under way already when the labels changed does not count.
+            self._tidy_rounds -= 1
+            self._tidy_soon.start()
 
     def _show_crosshair(self, shown_: bool) -> None:
         for view in self.views:

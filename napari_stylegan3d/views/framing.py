@@ -22,6 +22,10 @@ DARK_SHARE = 0.08
 #: Every so many voxels are looked at: the box need not be exact.
 DARK_STEP = 2
 SMALLEST_ZOOM = 0.1
+#: Room for other heads than the one that is framed: brains of one model differ in size.
+ROOM = 1.08
+#: How much of the diagonal of the head's box shows when it is turned.
+TURNED = 0.82
 
 
 @dataclass
@@ -44,7 +48,7 @@ class View:
 def frame(views: Sequence[View], viewer: ViewerModel) -> float:
     """Centre the head in 2D views at the largest common zoom that shows all of it; returns it."""
     box = head_box(viewer)
-    size, middle = box[1] - box[0], box.mean(axis=0)
+    size, middle = ROOM * (box[1] - box[0]), box.mean(axis=0)
     zooms = []
     for view in views:
         _, rows, columns = view.plane.order
@@ -59,6 +63,16 @@ def frame(views: Sequence[View], viewer: ViewerModel) -> float:
         view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
         view.model.scene.camera.zoom = zoom
     return zoom
+
+
+def frame_volume(view: View, viewer: ViewerModel) -> None:
+    """Centre the head in the 3D view, so large that it fits from every side."""
+    box = head_box(viewer)
+    native = view.canvas.canvas.native
+    middle = box.mean(axis=0)
+    view.model.scene.camera.center = tuple(middle[list(view.model.dims.displayed)])
+    diagonal = float(np.linalg.norm(box[1] - box[0]))
+    view.model.scene.camera.zoom = min(native.height(), native.width()) / (TURNED * diagonal)
 
 
 def head_box(viewer: ViewerModel) -> np.ndarray:

@@ -61,6 +61,7 @@ def test_projection_shows_and_compares(projected):
     assert window.recipe.source.kind == "projected"
     (result,) = window.session.projected
     assert window.find("project.ssim").text() == f"{result.similarity['ssim']:.3f}"
+    assert window.find("project.mean.ncc").text() == f"{result.mean_brain['ncc']:.3f}"
     assert -1 <= result.similarity["ncc"] <= 1
     reconstruction = window.volume
     assert window.captions == {"Synthetic – not for diagnosis"}
@@ -70,6 +71,9 @@ def test_projection_shows_and_compares(projected):
     window.click("project.show.difference")
     np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=1e-6)
     assert window.captions == {"Difference – not for diagnosis"}
+    window.views.view("3D").follower.settle()
+    magnitude = window.views.view("3D").model.layers[0].data
+    np.testing.assert_allclose(magnitude, np.abs(window.volume), atol=1e-6)
     window.click("project.show.reconstruction")
     np.testing.assert_array_equal(window.volume, reconstruction)
 
