@@ -28,8 +28,6 @@ WARNING = "Check:"
 #: A projection is watched at this interval; a look costs a preview.
 SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
-#: Cost of a step at a coarse level, as a share of one at full resolution: overhead never vanishes.
-CHEAPEST_STEP = 0.06
 BUDGETS = {
     "draft": "Draft: a quick look",
     "standard": "Standard",
@@ -210,26 +208,12 @@ class _Watcher:
         self._shown_at = 0.0
 
     def __call__(self, state: Any) -> None:
-        done, total = self._work(state.step, state.steps)
-        self._report(done, total, "Projecting", f"step {state.step} of {state.steps}")
+        done = round(WORK_UNITS * state.work)
+        self._report(done, WORK_UNITS, "Projecting", f"step {state.step} of {state.steps}")
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
             rendered = self._renderer.render(state.w, quality="preview", noise=self._noise)
             self._show("reconstruction", enlarge(rendered.volume, self._generator.shape))
-
-    @staticmethod
-    def _work(step: int, steps: int) -> tuple[int, int]:
-        """Work done and in all, so that an estimate knows that the finest steps take longest."""
-        from stylegan3d.projection.projector import SCHEDULE
-
-        done = total = 0.0
-        first = 0.0
-        for level, share in SCHEDULE:
-            cost = max(8.0 ** (level + 1), CHEAPEST_STEP)
-            total += cost * share
-            done += cost * float(np.clip(step / steps - first, 0, share))
-            first += share
-        return round(WORK_UNITS * done / total), WORK_UNITS
 
 
 @dataclass(frozen=True, eq=False)
