@@ -178,6 +178,7 @@ class Explorer(QWidget):
         self.project.viewRequested.connect(self.comparison.show)
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
+        self.projecting.wentWell.connect(lambda: self.say(""))
         self.projecting.stopped.connect(self._come_back)
         self.loading.progressed.connect(self._on_loading)
         self.loading.finished.connect(self._on_loaded)

@@ -21,6 +21,8 @@ class Projecting(QObject):
 
     failed = Signal(object, str)
     """(exception, what was being done)"""
+    wentWell = Signal()
+    """A scan was opened, or a projection started: an earlier error is over."""
     stopped = Signal()
     """Cancelled or failed: what was shown before should come back."""
     _onTheWay = Signal(str, object)
@@ -58,6 +60,7 @@ class Projecting(QObject):
         request = ProjectionRequest(
             opened.scan, opened.name, space, budget, noise, self.session.folder
         )
+        self.wentWell.emit()
         self.job.start(project_scan, self.session.generator, request, self._onTheWay.emit)
 
     def shutdown(self) -> None:
@@ -73,6 +76,7 @@ class Projecting(QObject):
         self._opened = opened
         self.comparison.set_scan(opened)
         self.panel.show_scan(opened)
+        self.wentWell.emit()
 
     def _on_projected(self, projected: Projected) -> None:
         self.session.add_projected(projected)

@@ -25,8 +25,10 @@ CAPTION_COLORS = {
     "difference": "#ffb74d",
     "scan": "#81c784",
 }
-#: Longer names would run into the letter at the bottom of a view.
-NAME_LENGTH = 18
+#: Longer names would fill a narrow view.
+NAME_LENGTH = 24
+#: Captions are broken into two lines at the dash: one would reach the letter in a narrow view.
+DASH, BREAK = " – ", " –\n"
 CAPTION_BOX = (0.0, 0.0, 0.0, 0.65)
 SCALE_BAR_MM = 50.0
 LETTER_POSITIONS = ("top_center", "bottom_center", "middle_left", "middle_right")
@@ -106,7 +108,7 @@ class Labels:
     @property
     def caption(self) -> str:
         """The caption now shown."""
-        return self.model.canvas.overlays["sg3d_caption"].text
+        return self.model.canvas.overlays["sg3d_caption"].text.replace(BREAK, DASH)
 
     def set_convention(self, convention: Convention) -> None:
         """Write the letters for the side of the patient each edge shows."""
@@ -123,7 +125,7 @@ class Labels:
     def set_provenance(self, provenance: Provenance | None) -> None:
         """Say what is shown; nothing for layers of unknown origin."""
         overlay = self.model.canvas.overlays["sg3d_caption"]
-        overlay.text = provenance.caption if provenance else ""
+        overlay.text = provenance.caption.replace(DASH, BREAK) if provenance else ""
         if provenance:
             overlay.color = CAPTION_COLORS[provenance.kind]
 

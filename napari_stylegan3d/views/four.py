@@ -57,6 +57,8 @@ class FourViews(QWidget):
             (view.model, navigation.install(view.model)) for view in self.views if view.plane
         ]
         self._double_click_before = list(self.viewer.mouse_double_click_callbacks)
+        self._order_before = tuple(self.viewer.dims.order)
+        self._camera_before = self.viewer.scene.camera.orientation
         self._fit_soon, self._fit_again, self._tidy_soon = (QTimer(self) for _ in range(3))
         for timer, slot in (
             (self._fit_soon, self.reset),
@@ -169,6 +171,9 @@ class FourViews(QWidget):
         for model, wheel in self._wheel_before:
             navigation.uninstall(model, wheel)
         self.viewer.mouse_double_click_callbacks[:] = self._double_click_before
+        if len(self._order_before) == self.viewer.dims.ndim:
+            self.viewer.dims.order = self._order_before
+        self.viewer.scene.camera.orientation = self._camera_before
         for view in self.views:
             view.labels.close()
             view.crosshair.close_links()

@@ -113,6 +113,8 @@ def test_a_missing_model_is_a_sentence_and_the_window_stays(
 def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     """make_napari_viewer fails if a view is left over; the viewer is the proxy a plugin gets."""
     viewer = make_napari_viewer_proxy(show=True)
+    viewer.add_image(np.zeros((5, 6, 7)), name="someone's work")
+    orientation = viewer.scene.camera.orientation
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer")
     for _ in range(1000):
@@ -126,5 +128,7 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     viewer.window.remove_dock_widget(explorer)
     assert explorer.views is None
     assert not folder.exists(), "latents that were not saved go away with the session"
-    assert len(viewer.layers) == 0
+    assert [layer.name for layer in viewer.layers] == ["someone's work"]
+    assert viewer.dims.order == (0, 1, 2)
+    assert viewer.scene.camera.orientation == orientation
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

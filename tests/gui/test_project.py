@@ -132,7 +132,7 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
 
 
 @pytest.mark.parametrize("content", [b"this is no scan", b""])
-def test_a_bad_file_is_one_sentence(window, tmp_path, notifications, content):
+def test_a_bad_file_is_one_sentence(window, scan_file, tmp_path, notifications, content):
     path = tmp_path / "broken.nii.gz"
     path.write_bytes(content)
     window.explorer.open_scan(path)
@@ -142,6 +142,8 @@ def test_a_bad_file_is_one_sentence(window, tmp_path, notifications, content):
     assert "\n" not in notifications[0]
     assert window.find("explorer.message").text() == notifications[0]
     assert window.captions == {"Synthetic – not for diagnosis"}
+    open_scan(window, scan_file)
+    assert window.find("explorer.message").text() == "", "the error is over"
 
 
 def test_a_dropped_file_is_opened(window, scan_file):
