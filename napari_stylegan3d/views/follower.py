@@ -70,8 +70,10 @@ class Follower:
             (main.layers.events.removed, self._on_removed),
             (main.layers.events.moved, self._on_moved),
             (main.dims.events.point, self._follow_point),
-            (self.model.dims.events.point, self._lead_point),
         ]
+        if plane is not None:
+            # The 3D view has no slice to choose, and its grid may lag behind.
+            self._viewer_links.append((self.model.dims.events.point, self._lead_point))
         for signal, slot in self._viewer_links:
             signal.connect(slot)
         self._follow_point()
@@ -83,6 +85,7 @@ class Follower:
             if layer in self._copies:
                 self._update(layer)
         self._stale.clear()
+        self._follow_point()
 
     def close(self) -> None:
         """Let go of everything that is connected to the main viewer."""

@@ -232,6 +232,21 @@ def test_views_share_one_scale_and_reset_brings_it_back(four, qtbot):
     assert {view.model.scene.camera.zoom for view in four.views if view.plane} == zooms
 
 
+def test_another_grid_is_centred_anew(four, qtbot):
+    """Also when the 3D view, which follows later, still has the old grid."""
+    other = np.diag([2.0, 2.0, 2.0, 1.0])
+    other[:3, 3] = (10, -90, -30)
+    four.stage.show(upright(phantom(), other), Provenance("generated"))
+    qtbot.wait(250)
+    middle = nib.affines.apply_affine(other, (np.array(phantom().shape) - 1) / 2)
+    for view in four.views:
+        assert np.abs(np.array(view.model.dims.point) - middle).max() <= 1.01, view.name
+    four.stage.show(upright(phantom(), AFFINE), Provenance("generated"))
+    qtbot.wait(250)
+    middle = nib.affines.apply_affine(AFFINE, (np.array(phantom().shape) - 1) / 2)
+    assert np.abs(np.array(four.viewer.dims.point) - middle).max() <= 2.01
+
+
 def test_a_new_volume_reaches_the_3d_view_after_a_lull(four, qtbot):
     volume = four.view("3D")
     four.stage.show(upright(phantom() * 0.5, AFFINE), Provenance("generated"))
