@@ -247,6 +247,36 @@ def test_split_by_person():
     assert split_of("sub-1", {"split": "validation"}, 0.0) == "validation"
 
 
+def write_splits(folder, **splits):
+    lines = [f"sub-{person[1:]}\t{split}" for person, split in splits.items()]
+    (folder / "participants.tsv").write_text("\n".join(["participant_id\tsplit", *lines]))
+
+
+def test_people_held_out_are_in_no_pack(folder, tmp_path):
+    copy = (folder / "sub-02_T1w.nii.gz").read_bytes()
+    (folder / "sub-09_T1w.nii.gz").write_bytes(copy)  # by another name it is as much of a leak
+    write_splits(folder, s01="Train", s02="TEST", s03="dev", s09="train")
+    pack = prepare(folder, tmp_path / "pack")
+    assert pack.column("name") == ["sub-01", "sub-03"]
+    assert pack.column("split") == ["train", "validation"]
+    reasons = {r["file"]: r["reason"] for r in pack.info["refused"]}
+    assert "holds it out" in reasons["sub-02_T1w.nii.gz"]
+    assert "holds it out" in reasons["sub-09_T1w.nii.gz"]
+    # The table decides anew each time, about who was in and about who was out.
+    (folder / "sub-09_T1w.nii.gz").unlink()
+    write_splits(folder, s01="holdout", s02="train", s03="valid")
+    pack = prepare(folder, tmp_path / "pack")
+    assert pack.column("name") == ["sub-02", "sub-03"]
+
+
+@pytest.mark.parametrize("value", ["tset", "training set", "1"])
+def test_a_split_that_is_not_known_is_refused(folder, tmp_path, value):
+    write_splits(folder, s01=value)
+    with pytest.raises(StyleGAN3DError, match=r"participants\.tsv has .* in the column split"):
+        prepare(folder, tmp_path / "pack")
+    assert not (tmp_path / "pack").exists()
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

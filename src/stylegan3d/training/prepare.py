@@ -21,13 +21,14 @@ from ..errors import StyleGAN3DError
 from ..scans.target import Target, load_template
 from .pack import TABLE, Pack, load_pack, write_pack
 from .preparing import Job, prepare_all
-from .sources import Source, find_sources, read_participants, sha256_of, split_of
+from .sources import TEST, Source, find_sources, read_participants, sha256_of, split_of
 
 __all__ = ["Pack", "load_pack", "prepare"]
 
 # Part of what identifies finished work: raise it when the same scan would now come out differently.
 PIPELINE = 1
 PARTS = ".parts"
+HELD_OUT = "participants.tsv holds it out for a test."
 # What preparing says of a volume, and all columns that participants.tsv cannot set.
 RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks")
 RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", *RESULT_COLUMNS}
@@ -51,7 +52,8 @@ def prepare(
     ----------
     folder : path
         Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any, gives
-        age, sex, split, licence and further columns.
+        age, sex, split, licence and further columns. Whose split is "test" or "holdout" is left
+        out.
     out : path
         Folder of the pack. Given again, it is brought up to date: what is done is not redone.
     target : Target, optional
@@ -93,6 +95,9 @@ def prepare(
     hashes = {source.file: sha256_of(folder / source.file) for source in sources}
     keys = {file: _key(digest, settings) for file, digest in hashes.items()}
     results = _results_of(old)
+    held_out = [s for s in sources if _known(s.person, people).get("split") == TEST]
+    # The same image under another name is held out as well.
+    results |= {keys[s.file]: {"reason": HELD_OUT} for s in held_out}
     waiting = {keys[s.file]: folder / s.file for s in sources if keys[s.file] not in results}
     job = Job(target, skull, bias_correction, min_quality, out / PARTS)
     report = progress or (lambda done, total, name: None)
@@ -161,7 +166,7 @@ def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
     refused = {
         entry["key"]: {"reason": entry["reason"]}
         for entry in pack.info["refused"]
-        if entry["key"] not in done
+        if "key" in entry and entry["key"] not in done
     }
     return done | refused
 
@@ -177,7 +182,10 @@ def _tabulate(
         key = keys[source.file]
         result = results[key]
         if "reason" in result:
-            refused.append({"file": source.file, "key": key, "reason": result["reason"]})
+            entry = {"file": source.file, "key": key, "reason": result["reason"]}
+            if result["reason"] == HELD_OUT:  # true of this table, not of the scan
+                del entry["key"]
+            refused.append(entry)
         elif key in taken:
             # The same image under two names would count twice, and could cross the split.
             reason = f"{source.file} is the same file as {taken[key]}."
@@ -189,9 +197,14 @@ def _tabulate(
     return rows, refused
 
 
+def _known(person: str, people: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A person's row of participants.tsv; empty if there is none."""
+    return people.get(person) or people.get(person.removeprefix("sub-")) or {}
+
+
 def _personal(person: str, people: dict[str, dict[str, Any]], validation: float) -> dict[str, Any]:
     """What participants.tsv says of a person, and the side of the split."""
-    known = people.get(person) or people.get(person.removeprefix("sub-")) or {}
+    known = _known(person, people)
     columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
     split = split_of(person, known, validation)
     return {"age": None, "sex": None, "licence": None} | columns | {"split": split}

@@ -15,6 +15,18 @@ EXTENSIONS = (".nii.gz", ".nii", ".mgz")
 # Files of a data set that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
+# What people write in the column "split" of participants.tsv, in any case, and what it means here.
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "holdout": TEST,
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,11 @@ def stem(filename: str) -> str:
 
 
 def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
-    """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None."""
+    """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None.
+
+    The column "split", if any, says "train", "validation", "test" or None; whatever else stands
+    there is refused, for a person set aside must never be trained on by mistake.
+    """
     path = folder / "participants.tsv"
     if not path.is_file():
         return {}
@@ -73,12 +89,27 @@ def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     if rows and "participant_id" not in rows[0]:
         raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")
-    return {
-        row["participant_id"]: {
+    people = {
+        (row["participant_id"] or "").strip(): {
             key: _value(cell) for key, cell in row.items() if key and key != "participant_id"
         }
         for row in rows
     }
+    for known in people.values():
+        if known.get("split") is not None:
+            known["split"] = _split(known["split"], path)
+    return people
+
+
+def _split(value: Any, path: Path) -> str:
+    """What a cell of the column "split" means; an error if it cannot be told."""
+    split = SPLITS.get(str(value).lower())
+    if split is None:
+        raise StyleGAN3DError(
+            f"{path} has {value!r} in the column split, which is not known; write train, "
+            "validation or test, or leave the cell empty."
+        )
+    return split
 
 
 def _value(cell: str | None) -> Any:
@@ -92,15 +123,15 @@ def _value(cell: str | None) -> Any:
 
 
 def split_of(person: str, known: dict[str, Any], validation: float) -> str:
-    """ "train" or "validation": as the table says, else by a hash of the person.
+    """ "train", "validation" or "test": as the table says, else by a hash of the person.
 
     By the person, never by the file, and independent of who else is in the folder: adding people
     moves nobody from one side to the other.
     """
-    if known.get("split") in ("train", "validation"):
+    if known.get("split") is not None:
         return known["split"]
     fraction = int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) / 2**32
-    return "validation" if fraction < validation else "train"
+    return VALIDATION if fraction < validation else TRAIN
 
 
 def sha256_of(path: Path) -> str:
