@@ -8,13 +8,14 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.display import upright
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY, Kind, Provenance
 
 if TYPE_CHECKING:
     from napari_stylegan3d.jobs import OpenedScan, Picture
     from napari_stylegan3d.session import Session
     from napari_stylegan3d.stage import Stage
     from stylegan3d.recipe import Recipe
+    from stylegan3d.scans import AlignedScan
 
 
 class Comparison(QObject):
@@ -72,8 +73,10 @@ class Comparison(QObject):
             self.stage.show(self.picture.shown, provenance)
             self._set_view("reconstruction" if provenance.kind == "reconstruction" else "")
 
-    def show_volume(self, kind: str, volume: np.ndarray) -> None:
+    def show_volume(self, kind: Kind, volume: np.ndarray) -> None:
         """Show a volume on the generator's grid that no recipe made."""
+        if self.session.generator is None:
+            return
         name = self._scan_name()
         shown = upright(volume, self.session.generator.affine)
         if kind == "scan":
@@ -94,7 +97,7 @@ class Comparison(QObject):
         self.view = view
         self.viewChanged.emit(view)
 
-    def _aligned(self):
+    def _aligned(self) -> AlignedScan | None:
         projected = self.recipe and self.session.find_projected(self.recipe.source)
         return projected.aligned if projected else None
 

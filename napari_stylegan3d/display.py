@@ -66,8 +66,9 @@ def upright(data: np.ndarray, affine: np.ndarray) -> Upright:
     resampled = _tilt_degrees(affine) > UPRIGHT_TOLERANCE_DEG
     if resampled:
         canonical, affine = _straighten(canonical, affine)
-    scale = tuple(float(s) for s in nib.affines.voxel_sizes(affine))
-    return Upright(canonical, scale, tuple(float(t) for t in affine[:3, 3]), resampled)
+    x, y, z = nib.affines.voxel_sizes(affine).tolist()
+    right, anterior, superior = affine[:3, 3].tolist()
+    return Upright(canonical, (x, y, z), (right, anterior, superior), resampled)
 
 
 def _tilt_degrees(affine: np.ndarray) -> float:

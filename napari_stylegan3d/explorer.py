@@ -265,6 +265,8 @@ class Explorer(QWidget):
         self.saving.start(save_volume, self.rendering.loaded, request)
 
     def _save_picture(self, path: Path) -> None:
+        if self.views is None:
+            return
         from stylegan3d.errors import OutputError
         from stylegan3d.volumes import check_output
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
+    from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe
-    from stylegan3d.renderer import Rendered, Renderer
+    from stylegan3d.renderer import Quality, Rendered, Renderer
 
 #: How the alignment marks what a person should look at.
 WARNING = "Check:"
@@ -71,7 +72,7 @@ class RenderRequest:
     """A recipe, and whether a preview will do."""
 
     recipe: Recipe
-    quality: str
+    quality: Quality
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +81,14 @@ class Picture:
 
     shown: Upright
     rendered: Rendered
-    quality: str
+    quality: Quality
 
 
 def render(loaded: Loaded, request: RenderRequest) -> Picture:
     """Render a recipe for display."""
     recipe, generator = request.recipe, loaded.generator
     rendered = loaded.renderer.render(
-        recipe.latent(generator), quality=request.quality, noise=recipe.noise
+        recipe.latent(generator), request.quality, cast("Noise", recipe.noise)
     )
     return Picture(as_shown(rendered, generator), rendered, request.quality)
 
@@ -137,9 +138,9 @@ class ProjectionRequest:
 
     scan: Any
     name: str
-    space: str
+    space: Literal["w", "w+"]
     budget: str
-    noise: str | int
+    noise: Noise
     folder: Path
 
 
@@ -197,7 +198,7 @@ class _Watcher:
         self,
         report: Report,
         generator: Generator,
-        noise: str | int,
+        noise: Noise,
         show: Callable[[str, np.ndarray], None],
     ) -> None:
         from stylegan3d.renderer import Renderer
@@ -237,7 +238,7 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> list[Pa
     check_output([path for path, _ in targets], request.overwrite)
     report(0, 2, "Rendering")
     recipe, generator = request.recipe, loaded.generator
-    rendered = loaded.renderer.render(recipe.latent(generator), quality="full", noise=recipe.noise)
+    rendered = loaded.renderer.render(recipe.latent(generator), noise=cast("Noise", recipe.noise))
     report(1, 2, "Writing")
     files: dict[Path, bytes] = {}
     for path, native in targets:

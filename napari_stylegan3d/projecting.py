@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
     from napari_stylegan3d.panels.project import ProjectPanel
     from napari_stylegan3d.session import Projected, Session
+    from napari_stylegan3d.views.captions import Kind
 
 
 class Projecting(QObject):
@@ -52,7 +53,7 @@ class Projecting(QObject):
             return
         self.opening.start(open_scan, Path(path))
 
-    def start(self, space: str, budget: str) -> None:
+    def start(self, space: Literal["w", "w+"], budget: str) -> None:
         """Project the scan that is open."""
         if self._opened is None or self.session.generator is None:
             return
@@ -85,6 +86,6 @@ class Projecting(QObject):
         self.failed.emit(error, "projecting the scan")
         self.stopped.emit()
 
-    def _show_on_the_way(self, kind: str, volume: Any) -> None:
+    def _show_on_the_way(self, kind: Kind, volume: Any) -> None:
         if self.job.running:
             self.comparison.show_volume(kind, volume)

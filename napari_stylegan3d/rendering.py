@@ -12,6 +12,7 @@ from napari_stylegan3d.worker import LatestWins
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
     from stylegan3d.recipe import Recipe
+    from stylegan3d.renderer import Quality
 
 #: A full volume that takes no longer than this needs no preview.
 INSTANT_S = 0.12
@@ -83,7 +84,7 @@ class Rendering(QObject):
         if live:
             self._rest.start()
 
-    def _submit(self, recipe: Recipe, quality: str) -> None:
+    def _submit(self, recipe: Recipe, quality: Quality) -> None:
         if self._last != (recipe, quality) and self.renders is not None:
             self._last = (recipe, quality)
             self.renders.submit(RenderRequest(recipe, quality))

@@ -124,7 +124,7 @@ class Tour:
         from qtpy.QtWidgets import QWidget
 
         for root in (self.explorer, self.explorer.views):
-            widget = root.findChild(QWidget, name)
+            widget = root and root.findChild(QWidget, name)
             if widget is not None:
                 return widget
         raise TourError(f"The window has no control named {name}.")

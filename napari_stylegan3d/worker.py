@@ -70,12 +70,13 @@ class LatestWins(QObject):
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, request: Any) -> None:
+        result, failure = None, None
         try:
-            outcome = (request, self._function(request), None)
+            result = self._function(request)
         except Exception as error:
-            outcome = (request, None, error)
+            failure = error
         if not self._closed:
-            self._done.emit(*outcome)
+            self._done.emit(request, result, failure)
 
     def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
         if self._closed:
@@ -201,12 +202,13 @@ class LongJob(QObject):
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, report: Report, function: Callable[..., Any], args: tuple) -> None:
+        result, failure = None, None
         try:
-            outcome = (report, function(report, *args), None)
+            result = function(report, *args)
         except Exception as error:
-            outcome = (report, None, error)
+            failure = error
         if self._report is report:
-            self._done.emit(*outcome)
+            self._done.emit(report, result, failure)
 
     def _on_progress(self, report: Report, progress: Progress) -> None:
         if report is self._report and not report.should_stop():

@@ -162,6 +162,8 @@ class ExportPanel(Panel):
         from stylegan3d.outputs import volume_name
 
         recipe, generator = self.session.recipe, self.session.generator
+        if generator is None:
+            return
         stem = volume_name(recipe).removesuffix(SUFFIX)
         path = self.path_of(stem.removesuffix("_T1w") + "_latent.safetensors")
         plain = recipe.source.kind != "seed" and recipe.mix is None and not recipe.edits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -26,7 +27,11 @@ FILE = "file"
 class GroupRow(QWidget):
     """One slider for a group of layers, which opens to one slider per layer."""
 
-    def __init__(self, group: LayerGroup, set_layers) -> None:
+    def __init__(
+        self,
+        group: LayerGroup,
+        set_layers: Callable[[tuple[int, ...], float, bool, str], None],
+    ) -> None:
         super().__init__()
         key = f"mix.group.{group.name.lower()}"
         self.group = group

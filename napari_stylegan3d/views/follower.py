@@ -119,7 +119,8 @@ class Follower:
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
         self._copies[source] = copy
-        self._links[source] = links = []
+        links: list[tuple[Any, Callable]] = []
+        self._links[source] = links
         for name in ("data", *PLACE):
             self._link(links, getattr(source.events, name), lambda _=None: self._on_data(source))
         colors = ("contrast_limits", "colormap") if self.plane else ()

@@ -50,16 +50,15 @@ def frame(views: Sequence[View], viewer: ViewerModel) -> float:
     box = head_box(viewer)
     size, middle = ROOM * (box[1] - box[0]), box.mean(axis=0)
     zooms = []
-    for view in views:
-        _, rows, columns = view.plane.order
+    flat = [(view, view.plane.order) for view in views if view.plane]
+    for view, (_, rows, columns) in flat:
         native = view.canvas.canvas.native
         zooms += [
             (native.height() - 2 * LETTER_PX) / size[rows],
             (native.width() - 2 * LETTER_PX) / size[columns],
         ]
     zoom = max(min(zooms, default=1.0), SMALLEST_ZOOM)
-    for view in views:
-        _, rows, columns = view.plane.order
+    for view, (_, rows, columns) in flat:
         view.model.scene.camera.center = (0.0, middle[rows], middle[columns])
         view.model.scene.camera.zoom = zoom
     return zoom
