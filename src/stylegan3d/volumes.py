@@ -12,8 +12,8 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +150,17 @@ def check_output(paths: Sequence[str | Path], overwrite: bool = False) -> None:
     """
     for path in map(Path, paths):
         _check_free(path, overwrite)
-        try:
+        with output_errors(path):
             _check_folder(path.parent)
-        except OSError as reason:
-            raise OutputError(_sentence(path, reason)) from reason
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """What the system refuses while the block writes `path`, as an OutputError."""
+    try:
+        yield
+    except OSError as reason:
+        raise OutputError(_sentence(path, reason)) from reason
 
 
 def write_together(files: Mapping[Path, bytes], *, overwrite: bool = False) -> None:

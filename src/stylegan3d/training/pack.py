@@ -2,20 +2,23 @@
 
 A pack is a folder::
 
-    volumes.npy       uint8 [n, X, Y, Z], C order, 0 outside the brain, 255 = the 99.5th percentile
+    volumes-<id>.npy  uint8 [n, X, Y, Z], C order, 0 outside the brain, 255 = the 99.5th percentile
     dataset.json      the grid, one row per volume (name, person, split, age, ...), what was refused
     template.nii.gz   mean of the training volumes, to align further scans to
 
-`volumes.npy` is read through a memory map, so that a data set larger than the memory still trains.
+The volumes are read through a memory map, so that a data set larger than the memory still trains.
+Their file is named after its content and the table names it: whatever interrupts the writing of a
+new pack over an old one, rows never meet the volumes of others.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +28,14 @@ import numpy as np
 
 from ..errors import StyleGAN3DError
 from ..space import Space
+from ..volumes import output_errors, write_together
 
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
-VOLUMES, TABLE, TEMPLATE = "volumes.npy", "dataset.json", "template.nii.gz"
+TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
+# Packs of earlier versions of this program do not name the file of their volumes.
+UNNAMED_VOLUMES = "volumes.npy"
+AGAIN = "delete the folder and run `stylegan3d prepare` again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,30 +96,61 @@ def load_pack(path: str | Path) -> Pack:
         If the folder is not a pack, is of another version, or its files do not fit together.
     """
     path = Path(path)
+    info = _read_table(path)
     try:
-        info = json.loads((path / TABLE).read_text(encoding="utf-8"))
-        volumes = np.load(path / VOLUMES, mmap_mode="r", allow_pickle=False)
+        affine = np.array(info.pop("affine"), dtype=np.float64).reshape(4, 4)
+        space = Space(tuple(info.pop("shape")), affine)
+        table = info.pop("table")
+        splits = [row["split"] for row in table]
+        # A name alone: a table must not lead out of its folder.
+        file = path / Path(info.pop("volumes", UNNAMED_VOLUMES)).name
+        volumes = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
+        raise StyleGAN3DError(f"{path} is incomplete ({file.name} is missing); {AGAIN}.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError, EOFError) as error:
+        raise _damaged(path, error) from error
+    if volumes.shape != (len(splits), *space.shape) or volumes.dtype != np.uint8:
         raise StyleGAN3DError(
-            f"{path} is not a prepared data set ({Path(error.filename).name} is missing); "
-            f"make one with `stylegan3d prepare FOLDER --out {path}`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise StyleGAN3DError(
-            f"{path} is damaged and cannot be read ({error}); run `stylegan3d prepare` again."
-        ) from error
-    if info.get("format") != FORMAT or info.get("version") != FORMAT_VERSION:
-        raise StyleGAN3DError(
-            f"{path} was not written by this version of `stylegan3d prepare`; prepare it again."
-        )
-    space = Space(tuple(info.pop("shape")), np.array(info.pop("affine"), dtype=np.float64))
-    table = info.pop("table")
-    if volumes.shape != (len(table), *space.shape) or volumes.dtype != np.uint8:
-        raise StyleGAN3DError(
-            f"{path}: volumes.npy {volumes.shape} does not fit its table of {len(table)} rows; "
-            "run `stylegan3d prepare` again."
+            f"{path}: {file.name} {volumes.shape} does not fit its table of {len(splits)} rows; "
+            f"{AGAIN}."
         )
     return Pack(path, volumes, space, table, info)
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """dataset.json of a pack, of this version of the format."""
+    try:
+        info = json.loads((path / TABLE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StyleGAN3DError(
+            f"{path} is not a prepared data set ({TABLE} is missing); "
+            f"make one with `stylegan3d prepare FOLDER --out {path}`."
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(info, dict) or (info.get("format"), info.get("version")) != (
+        FORMAT,
+        FORMAT_VERSION,
+    ):
+        raise StyleGAN3DError(
+            f"{path} was not written by this version of `stylegan3d prepare`; {AGAIN}."
+        )
+    return info
+
+
+def _unreadable(path: Path, error: OSError) -> StyleGAN3DError:
+    return StyleGAN3DError(
+        f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
+    )
+
+
+def _damaged(path: Path, error: Exception) -> StyleGAN3DError:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return StyleGAN3DError(f"{path} is damaged and cannot be read ({reason}); {AGAIN}.")
 
 
 def write_pack(
@@ -124,37 +162,60 @@ def write_pack(
 ) -> None:
     """Write a pack; `volume_of(row)` gives the row's uint8 (X, Y, Z) volume.
 
-    Each file replaces its predecessor in one step, the table last: an interrupted run leaves the
-    old pack or the new one, or a table that does not fit and is refused by `load_pack`.
+    The old pack stays whole until the table, which names the file of the volumes, is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    temporary = path / f".{VOLUMES}.{os.getpid()}"
-    total = np.zeros(space.shape, dtype=np.float64)
-    training = 0
-    try:
-        volumes = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(len(rows), *space.shape)
-        )
-        for index, row in enumerate(rows):
-            volumes[index] = volume_of(row)
-            if row["split"] == "train":
-                total += volumes[index]
-                training += 1
-        volumes.flush()
-        del volumes
-        os.replace(temporary, path / VOLUMES)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with output_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file, total = _write_volumes(path, rows, volume_of, space.shape)
+    training = sum(row["split"] == "train" for row in rows)
     mean = (total / max(training, 1) / 255).astype(np.float32)
-    replace_bytes(path / TEMPLATE, template_bytes(mean, space))
     head = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "shape": list(space.shape),
         "affine": space.affine.tolist(),
+        "volumes": file.name,
     }
     text = json.dumps(head | info | {"table": rows}, indent=1, ensure_ascii=False)
-    replace_bytes(path / TABLE, text.encode())
+    files = {path / TEMPLATE: template_bytes(mean, space), path / TABLE: text.encode()}
+    write_together(files, overwrite=True)
+    for old in (path / UNNAMED_VOLUMES, *path.glob("volumes-*.npy"), *path.glob(".volumes.*")):
+        if old != file:
+            with suppress(OSError):  # a system that keeps files which are still open
+                old.unlink(missing_ok=True)
+
+
+def _write_volumes(
+    path: Path,
+    rows: list[dict[str, Any]],
+    volume_of: Callable[[dict[str, Any]], np.ndarray],
+    shape: tuple[int, int, int],
+) -> tuple[Path, np.ndarray]:
+    """Write the volumes; their file and the sum of those to train on, float64 (X, Y, Z)."""
+    temporary = path / f".volumes.{os.getpid()}"
+    total = np.zeros(shape, dtype=np.float64)
+    digest = hashlib.sha256(repr((len(rows), *shape)).encode())
+    try:
+        volumes = np.lib.format.open_memmap(
+            temporary, mode="w+", dtype=np.uint8, shape=(len(rows), *shape)
+        )
+        for index, row in enumerate(rows):
+            volumes[index] = volume = volume_of(row)
+            digest.update(volume.tobytes())
+            if row["split"] == "train":
+                total += volume
+        volumes.flush()
+        del volumes
+        file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file, total
 
 
 def template_bytes(mean: np.ndarray, space: Space) -> bytes:
@@ -166,16 +227,3 @@ def template_bytes(mean: np.ndarray, space: Space) -> bytes:
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"Mean of training brains"
     return gzip.compress(image.to_bytes(), mtime=0)
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one step: whoever reads it sees the old content or the new, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

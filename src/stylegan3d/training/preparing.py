@@ -20,7 +20,7 @@ from ..scans.checks import READ_ERRORS
 from ..scans.reading import read_scan
 from ..scans.target import Target, Template
 from ..space import Space
-from .pack import replace_bytes
+from ..volumes import atomic_write_bytes
 
 AS_IT_WAS, ALIGNED = "as it was", "aligned"
 # A brain that is not centred where the mean brain is would teach the generator a shift.
@@ -113,7 +113,7 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
     except Exception as error:  # one bad file must not cost the work on all others
         _log.exception("Preparing %s failed", path)
         result = {"reason": f"Unexpected {type(error).__name__}: {error}"}
-    replace_bytes(job.parts / f"{key}.json", json.dumps(result).encode())
+    atomic_write_bytes(job.parts / f"{key}.json", json.dumps(result).encode(), overwrite=True)
     return result
 
 
