@@ -1,6 +1,7 @@
 """The generator: truncation, seeds, mixing and its folder, against their definitions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -112,6 +113,12 @@ def test_damaged_folders_are_refused_in_one_sentence(generator, tmp_path):
     (folder / MODEL).write_bytes(data)
     with pytest.raises(ModelError, match="not the file its card describes"):
         load(folder)
+    shutil.copytree(save(generator, tmp_path / "other"), tmp_path / "swapped")
+    card = json.loads((tmp_path / "swapped" / CARD).read_text())
+    card["files"]["template.nii.gz"] = "0" * 64
+    (tmp_path / "swapped" / CARD).write_text(json.dumps(card))
+    with pytest.raises(ModelError, match=r"template\.nii\.gz' is not the file"):
+        load(tmp_path / "swapped")
     with pytest.raises(ModelError, match="no generator at"):
         load(tmp_path / "nowhere")
     with pytest.raises(ModelError, match=r"has no card\.json"):
@@ -170,6 +177,13 @@ def test_space_resized_keeps_the_field_of_view():
     small = space.resized((4, 3, 2))
     np.testing.assert_allclose(small.voxel_size, np.multiply(space.voxel_size, 2))
     np.testing.assert_allclose(small.center_mm, space.center_mm)
-    image = space.sitk_reference()
-    point = np.array(image.TransformIndexToPhysicalPoint((1, 2, 3))) * [-1, -1, 1]
-    np.testing.assert_allclose(point, (affine @ [1, 2, 3, 1])[:3])
+
+
+def test_models_are_not_written_over_other_files(generator, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(OutputError, match="holds other files"):
+        save(generator, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["README.md"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save(generator, tmp_path / "file" / "model")

@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"The device '{name}' is not available on this machine; use --device cpu."
+            f"The device '{name}' is not available on this machine; choose cpu, cuda or mps."
         ) from error
     return device
 

@@ -43,8 +43,6 @@ class Generator:
     encoder : volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
     """
 
-    network_range = (-1.0, 1.0)
-
     def __init__(
         self,
         mapping: MappingNetwork,

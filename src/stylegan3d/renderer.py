@@ -68,8 +68,8 @@ class Renderer:
         Parameters
         ----------
         w : [num_layers, w_dim]
-        quality : "full": float32 at full resolution, the same bits each time on one machine;
-            "preview": as fast as possible.
+        quality : "full": float32 at full resolution, the same bits each time on one machine with
+            the same number of threads (OMP_NUM_THREADS); "preview": as fast as possible.
         noise : "fixed", "none" or a seed.
         """
         generator = self.generator
@@ -92,7 +92,10 @@ class Renderer:
 
     def _synthesize(self, w: Tensor, noise: Noise, level: int, dtype: torch.dtype) -> Tensor:
         rows = w[None].to(self.generator.device, torch.float32)
-        return self.generator.synthesis(rows, noise, level, dtype)
+        exact = dtype == torch.float32
+        # By default cuDNN rounds float32 to TF32 and may pick an algorithm that sums at random.
+        with torch.backends.cudnn.flags(deterministic=exact, allow_tf32=not exact):
+            return self.generator.synthesis(rows, noise, level, dtype)
 
     def _measure_precision(self, w: Tensor) -> torch.dtype:
         """bfloat16 where it is faster than float32 and close to it, else float32."""

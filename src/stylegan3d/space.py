@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 
 # ITK's world is LPS+: the first two axes point the other way than in RAS+.
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -54,13 +53,3 @@ class Space:
         zoom[:3, 3] = (scale - 1) / 2
         x, y, z = (int(n) for n in shape)
         return Space((x, y, z), self.affine @ zoom)
-
-    def sitk_reference(self) -> sitk.Image:
-        """An empty SimpleITK image on this grid, to resample onto."""
-        affine = RAS_TO_LPS @ self.affine
-        spacing = np.asarray(self.voxel_size)
-        image = sitk.Image([int(n) for n in self.shape], sitk.sitkUInt8)
-        image.SetSpacing(spacing.tolist())
-        image.SetOrigin(affine[:3, 3].tolist())
-        image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-        return image

@@ -43,6 +43,17 @@ def test_upsampling_is_the_definition_and_keeps_a_constant(kernel):
         torch.testing.assert_close(inside, torch.ones_like(inside))
 
 
+def test_resampling_keeps_everything_in_place():
+    """A ramp stays the same ramp in millimetres: no level is shifted against another."""
+    ramp = torch.arange(16.0)[None, None, :, None, None].expand(1, 1, 16, 16, 16).contiguous()
+    fine = upsample_image(ramp, BINOMIAL)[0, 0, :, 16, 16]
+    # Voxel j of the fine grid has its centre at (j - 0.5) / 2 of the coarse one.
+    expected = (torch.arange(32) - 0.5) / 2
+    torch.testing.assert_close(fine[4:-4], expected[4:-4])
+    coarse = downsample_image(ramp, BINOMIAL)[0, 0, :, 4, 4]
+    torch.testing.assert_close(coarse[1:-1], (2 * torch.arange(8) + 0.5)[1:-1])
+
+
 def test_downsampling_is_the_definition():
     x = torch.randn(1, 2, 8, 6, 4, dtype=torch.float64)
     expected = naive_upfirdn(x, BINOMIAL, down=2, pad=(1, 1))

@@ -78,6 +78,8 @@ def test_stopping_keeps_the_best_so_far(generator, known):
     assert len(seen) == len(result.history) == 4
     assert not result.finished
     assert seen[-1].steps == 50
+    average = generator.w_avg.expand(generator.num_layers, -1)
+    assert error(result.volume, known) < error(Renderer(generator).render(average).volume, known)
 
 
 def test_a_worse_result_than_the_start_is_not_returned(generator):

@@ -18,6 +18,7 @@ from stylegan3d.generator import load, seed_latents
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.space import Space
+from stylegan3d.training import warm_start
 from stylegan3d.training.adversarial import adversarial_step, random_rows
 from stylegan3d.training.config import PRESETS, TrainConfig, brain_2mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
@@ -26,7 +27,12 @@ from stylegan3d.training.loop import LOG, train
 from stylegan3d.training.pack import load_pack, write_pack
 from stylegan3d.training.start import set_gaussian, start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
-from stylegan3d.training.warm_start import fit_mapping, level_at, reconstruction_step
+from stylegan3d.training.warm_start import (
+    fit_mapping,
+    latents_of,
+    level_at,
+    reconstruction_step,
+)
 
 SHAPE = (20, 28, 24)
 
@@ -56,7 +62,9 @@ def pack(tmp_path_factory):
         for i in range(10)
     ]
     folder = tmp_path_factory.mktemp("pack")
-    write_pack(folder, rows, volume, Space(SHAPE, np.diag([8.0, 8, 8, 1])), {"refused": []})
+    affine = np.diag([8.0, 8, 8, 1])
+    affine[0, 3] = -8 * (SHAPE[0] - 1) / 2  # symmetric about the mid-sagittal plane
+    write_pack(folder, rows, volume, Space(SHAPE, affine), {"refused": []})
     return load_pack(folder)
 
 
@@ -199,12 +207,13 @@ def test_style_mixing_regularisation(pack):
     assert torch.equal(w, w[:, :1].expand_as(w))
 
 
-def test_mapping_is_fitted_to_the_encoded_brains(pack):
+def test_mapping_is_fitted_to_the_encoded_brains(pack, monkeypatch):
     state = TrainState(short(), torch.device("cpu"))
     torch.manual_seed(0)
     means = torch.randn(400, 16) @ torch.randn(16, 16) + 3
     variances = torch.full_like(means, 0.3)
-    fit_mapping(state, means, variances)
+    monkeypatch.setattr(warm_start, "latents_of", lambda *_: (means, variances))
+    fit_mapping(state, pack, torch.float32)
     w = state.mapping(torch.randn(20_000, 16)).detach()
     expected = torch.cov(means.T) + 0.3 * torch.eye(16)
     scale = expected.diagonal().max()
@@ -251,6 +260,9 @@ def test_what_cannot_train_is_refused_in_words(pack, tmp_path):
         train(pack.path, tmp_path / "a", brain_2mm())
     with pytest.raises(StyleGAN3DError, match="not a prepared data set"):
         train(tmp_path, tmp_path / "b", short())
+    with pytest.raises(ModelError, match="no training run to resume"):
+        train(pack.path, tmp_path / "typo", short(), resume=True)
+    assert not {"a", "b", "typo"} & {p.name for p in tmp_path.iterdir()}
     train(pack.path, tmp_path / "c", short(), changes={"total_images": 4})
     with pytest.raises(OutputError, match="--resume"):
         train(pack.path, tmp_path / "c", short())
@@ -264,3 +276,61 @@ def test_settings_survive_json(name):
     config = PRESETS[name]()
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     assert isinstance(config.generator, GeneratorConfig)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 6, 10])
+def test_batches_that_would_fail_later_are_refused_at_once(batch):
+    with pytest.raises(ModelError, match="cannot be trained on"):
+        short(batch=batch)
+    assert short(batch=3).batch == 3
+    assert short(batch=8).batch == 8
+
+
+def test_a_folder_with_other_files_is_not_a_place_for_a_run(pack, tmp_path):
+    (tmp_path / "settings.json").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        train(pack.path, tmp_path, short())
+    assert (tmp_path / "settings.json").read_text() == "mine"
+
+
+def test_the_mapping_is_fitted_even_if_the_warm_start_is_shortened(pack, tmp_path):
+    """Wherever the reconstruction phase ends, the adversarial one starts from a fitted mapping."""
+    out = tmp_path / "run"
+    before = train(pack.path, out, short(), changes={"total_images": 16})
+    assert not before.warm_started
+    changes = {"warm_start_images": 12, "total_images": 16}
+    state = train(pack.path, out, resume=True, changes=changes)
+    assert state.warm_started
+    means, _ = latents_of(state, fixed_volumes(pack, "train"), torch.float32)
+    torch.testing.assert_close(state.w_avg, means.mean(dim=0), atol=1e-3, rtol=1e-3)
+    with pytest.raises(ModelError, match="cannot be changed any more"):
+        train(pack.path, out, resume=True, changes={"warm_start_images": 24})
+
+
+def test_export_of_an_unfinished_warm_start_has_a_fitted_mapping(pack, tmp_path):
+    state = train(pack.path, tmp_path / "run", short(), changes={"total_images": 16})
+    mapping = state.mapping.state_dict()["layers.0.weight"].clone()
+    generator = export_generator(state, pack, tmp_path / "model", "early")
+    means, _ = latents_of(state, fixed_volumes(pack, "train"), torch.float32)
+    torch.testing.assert_close(generator.w_avg, means.mean(dim=0), atol=1e-3, rtol=1e-3)
+    assert torch.equal(mapping, state.mapping.state_dict()["layers.0.weight"])  # the run goes on
+
+
+def test_mirroring_needs_a_symmetric_grid(pack, tmp_path):
+    turned = np.array([[0, 8.0, 0, 0], [8.0, 0, 0, 0], [0, 0, 8.0, 0], [0, 0, 0, 1]])
+    rows = [{**row, "row": i} for i, row in enumerate(pack.table)]
+    space = Space(SHAPE, turned)
+    write_pack(tmp_path / "turned", rows, lambda r: pack.volumes[r["row"]], space, {"refused": []})
+    with pytest.raises(ModelError, match="--no-mirror"):
+        train(tmp_path / "turned", tmp_path / "run", short())
+    state = train(tmp_path / "turned", tmp_path / "run", short(mirror=False, total_images=4))
+    assert state.images == 4
+
+
+def test_sessions_of_one_person_are_one_person_in_the_card(pack, tmp_path):
+    rows = [{**r, "person": "sub-00", "licence": "", "row": i} for i, r in enumerate(pack.table)]
+    write_pack(tmp_path / "p", rows, lambda r: pack.volumes[r["row"]], pack.space, {"refused": []})
+    state = train(tmp_path / "p", tmp_path / "run", short(), changes={"total_images": 4})
+    card = export_generator(state, load_pack(tmp_path / "p"), tmp_path / "model", "one").card
+    assert card["training_data"] == [{"source": "phantom", "people": 1, "licence": "not stated"}]
+    assert card["licence"] == "not stated"

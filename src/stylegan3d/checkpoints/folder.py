@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
 
 FORMAT = "stylegan3d"
 FORMAT_VERSION = 1
@@ -53,20 +53,20 @@ def read_folder(path: Path) -> ModelFiles:
     """
     folder = path.parent if path.name in (MODEL, CARD) else path
     card = _read_card(folder)
-    model = folder / MODEL
-    digest = sha256_of(model) if model.is_file() else ""
-    expected = card.get("files", {}).get(MODEL)
-    if not digest:
-        raise ModelError(
-            f"The model folder '{folder}' has no {MODEL}; copy the whole folder again."
-        )
-    if expected and digest != expected:
-        raise ModelError(
-            f"'{model}' is not the file its card describes (it was changed or copied "
-            "incompletely); copy the whole model folder again."
-        )
+    if not (folder / MODEL).is_file():
+        raise ModelError(f"The model '{folder}' has no {MODEL}; copy the whole folder again.")
+    digest = ""
+    for name, expected in {MODEL: None, **card.get("files", {})}.items():
+        found = sha256_of(folder / name) if (folder / name).is_file() else None
+        if expected is not None and found != expected:
+            raise ModelError(
+                f"'{folder / name}' is not the file its card describes (it is missing, was changed "
+                "or copied incompletely); copy the whole model folder again."
+            )
+        if name == MODEL and found is not None:
+            digest = found
     encoder = _read_tensors(folder / ENCODER) if (folder / ENCODER).is_file() else None
-    return ModelFiles(folder, card, _read_tensors(model), encoder, digest)
+    return ModelFiles(folder, card, _read_tensors(folder / MODEL), encoder, digest)
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -114,32 +114,47 @@ def write_folder(
     ----------
     extra_files : name in the folder -> an existing file to copy (template, directions, README).
     """
-    if (folder / CARD).exists() and not overwrite:
-        raise OutputError(f"The folder '{folder}' already holds a model; choose another one.")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
+    check_target(folder, overwrite)
     files = {}
-    for name, state in ((MODEL, tensors), (ENCODER, encoder)):
-        if state is not None:
-            state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-            _replace(folder / name, lambda p, state=state: save_file(state, p))
-            files[name] = sha256_of(folder / name)
-    for name, source in (extra_files or {}).items():
-        data = Path(source).read_bytes()
-        _replace(folder / name, lambda p, data=data: Path(p).write_bytes(data))
-        files[name] = sha256_of(folder / name)
+    contents = {
+        name: save({k: v.detach().cpu().contiguous() for k, v in state.items()})
+        for name, state in ((MODEL, tensors), (ENCODER, encoder))
+        if state is not None
+    }
+    contents |= {name: Path(source).read_bytes() for name, source in (extra_files or {}).items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder '{folder}' cannot be written ({error.strerror}); choose another one."
+        ) from error
+    for name, data in contents.items():
+        atomic_write_bytes(folder / name, data, overwrite=True)
+        files[name] = hashlib.sha256(data).hexdigest()
     whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
     text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
-    _replace(folder / CARD, lambda p: Path(p).write_text(text, encoding="utf-8"))
+    atomic_write_text(folder / CARD, text, overwrite=True)
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Write beside `path`, then rename onto it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that a model cannot be written to, before any work is done.
+
+    Raises
+    ------
+    OutputError
+        If it holds a model that must not be replaced, or anything else, or cannot be written.
+    """
+    if (folder / CARD).exists():
+        if not overwrite:
+            raise OutputError(
+                f"The folder '{folder}' already holds a model; add --overwrite or choose another "
+                "one."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(
+            f"The folder '{folder}' holds other files; choose a new or empty one for the model."
+        )
+    ancestor = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK):
+        raise OutputError(f"The folder '{folder}' cannot be written; choose another one.")

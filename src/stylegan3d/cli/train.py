@@ -48,12 +48,24 @@ def train_command(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed of all randomness; new runs only.")
     ] = None,
+    mirror: Annotated[
+        bool | None,
+        typer.Option("--mirror/--no-mirror", help="Train on mirror images too; new runs only."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     export: Annotated[
         Path | None, typer.Option("--export", help="Write the generator's folder here at the end.")
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name in the generator's card.")
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence",
+            help="Terms of the generator, for its card.",
+            show_default="the data's",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the generator in the export folder.")
@@ -66,13 +78,15 @@ def train_command(
 
     Example: stylegan3d train data/brains --out runs/brains --export weights/brains
     """
+    from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.training.config import PRESETS
     from stylegan3d.training.loop import train
     from stylegan3d.training.pack import load_pack
 
-    _check_export(export, overwrite)
+    if export is not None:
+        check_target(export, overwrite)  # before hours of training, not after
     pack = load_pack(data)
-    changes = _changes(images, warm_start, batch, seed, resume)
+    changes = _changes(images, warm_start, batch, seed, mirror, resume)
     with progress("Training") as report:
 
         def show(now: Progress) -> None:
@@ -84,24 +98,17 @@ def train_command(
         state = train(data, out, config, resume=resume, device=device, changes=changes, report=show)
     result: dict[str, Any] = {"run": str(out), "images": state.images, "export": None}
     lines = [f"{out}: {state.images} of {state.config.total_images} volumes seen"]
-    if export is not None:
+    if state.images < state.config.total_images:
+        lines.append("stopped before its end; go on with --resume")
+    elif export is not None:
         from stylegan3d.training.export import export_generator
 
-        generator = export_generator(state, pack, export, name or export.name, overwrite=overwrite)
+        generator = export_generator(
+            state, pack, export, name or export.name, licence=licence, overwrite=overwrite
+        )
         result |= {"export": str(export), "quality": generator.card["quality"]}
         lines.append(f"{export}: the generator '{generator.name}'")
     emit(result, lines, as_json=as_json)
-
-
-def _check_export(export: Path | None, overwrite: bool) -> None:
-    """Before hours of training, not after."""
-    from stylegan3d.checkpoints.folder import CARD
-    from stylegan3d.errors import OutputError
-
-    if export is not None and (export / CARD).exists() and not overwrite:
-        raise OutputError(
-            f"The folder '{export}' already holds a model; add --overwrite or choose another one."
-        )
 
 
 def _changes(
@@ -109,14 +116,16 @@ def _changes(
     warm_start: int | None,
     batch: int | None,
     seed: int | None,
+    mirror: bool | None,
     resume: bool,
 ) -> dict[str, Any]:
-    if resume and (batch is not None or seed is not None):
-        raise typer.BadParameter("--batch and --seed belong to a new run, not to --resume")
+    if resume and not (batch is None and seed is None and mirror is None):
+        raise typer.BadParameter("--batch, --seed and --mirror are for new runs, not --resume")
     given = {
         "total_images": images,
         "warm_start_images": warm_start,
         "batch": batch,
         "seed": seed,
+        "mirror": mirror,
     }
     return {k: v for k, v in given.items() if v is not None}

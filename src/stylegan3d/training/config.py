@@ -33,7 +33,7 @@ class TrainConfig:
     path_length_weight, path_length_interval : StyleGAN2's regulariser (arXiv 1912.04958, eq. 4).
     mixing_probability : share of random brains made from two latents.
     ema_images : half-life of the averaged weights that are shipped, in volumes.
-    clip_gradient : largest norm of the gradient in the reconstruction phase.
+    clip_gradient : largest norm of the gradient of generator, mapping and encoder.
     mirror, stretch, gamma : augmentation, see `augment.py`.
     precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : how often the state is written.
@@ -68,6 +68,16 @@ class TrainConfig:
     precision: str = "auto"
     checkpoint_minutes: float = 5.0
     log_images: int = 200
+
+    def __post_init__(self) -> None:
+        group = self.discriminator.mbstd_group
+        if self.batch < 2 or (self.batch > group and self.batch % group):
+            raise ModelError(
+                f"A batch of {self.batch} cannot be trained on: it must be 2 to {group}, or a "
+                f"multiple of {group}."
+            )
+        if self.total_images < 1 or self.warm_start_images < 0:
+            raise ModelError("The numbers of volumes to train on must be positive.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

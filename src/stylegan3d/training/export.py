@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.card_text import card_text
-from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, write_folder
+from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, check_target, write_folder
 from stylegan3d.directions import pca_directions, save_directions
 from stylegan3d.generator import Generator, load, to_display
 from stylegan3d.metrics import similarity
@@ -18,11 +19,13 @@ from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.state import TrainState
+from stylegan3d.training.warm_start import fit_mapping
 from stylegan3d.volumes import atomic_write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NOT_STATED = "not stated"
 INTENDED_USE = (
     "Research, teaching and software development. The volumes are synthetic: they must not be used "
     "for diagnosis, nor passed off as scans of patients."
@@ -51,6 +54,11 @@ def export_generator(
     The generator as anybody will load it.
     """
     out = Path(out)
+    check_target(out, overwrite)
+    if not state.warm_started:
+        # Of a run that is still in its reconstruction phase: fit a copy, the run goes on unchanged.
+        state = copy.deepcopy(state)
+        fit_mapping(state, pack, torch.float32)
     # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
     mapping, synthesis = (state.averages[part].state_dict() for part in ("mapping", "synthesis"))
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
@@ -83,10 +91,9 @@ def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict
     training = [pack.table[i] for i in pack.indices("train")]
     sources: dict[str, dict[str, Any]] = {}
     for row in training:
-        source = sources.setdefault(
-            str(row.get("source", "unnamed")), {"people": 0, "licence": row.get("licence")}
-        )
-        source["people"] += 1
+        about: dict[str, Any] = {"people": set(), "licence": row.get("licence") or NOT_STATED}
+        source = sources.setdefault(str(row.get("source") or "unnamed"), about)
+        source["people"].add(row.get("person", row["name"]))
     licences = sorted({str(row.get("licence")) for row in training if row.get("licence")})
     return {
         "name": name,
@@ -108,7 +115,10 @@ def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict
             "one": "99.5th percentile inside the brain",
             "network_range": [-1, 1],
         },
-        "training_data": [{"source": k, **v} for k, v in sorted(sources.items())],
+        "training_data": [
+            {"source": name, "people": len(about["people"]), "licence": about["licence"]}
+            for name, about in sorted(sources.items())
+        ],
         "training": {
             "people": len({row.get("person", row["name"]) for row in training}),
             "images_seen": state.images,
@@ -119,7 +129,7 @@ def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict
                 if k not in ("generator", "discriminator", "encoder")
             },
         },
-        "licence": licence or "; ".join(licences),
+        "licence": licence or "; ".join(licences) or NOT_STATED,
         "intended_use": INTENDED_USE,
     }
 

@@ -19,12 +19,13 @@ from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics import similarity
 from stylegan3d.training.adversarial import adversarial_step
-from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.config import TrainConfig, brain_2mm
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.pack import Pack, load_pack
 from stylegan3d.training.start import start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
-from stylegan3d.training.warm_start import fit_mapping, latents_of, reconstruction_step
+from stylegan3d.training.warm_start import fit_mapping, reconstruction_step
+from stylegan3d.volumes import atomic_write_text
 
 LOG = "log.jsonl"
 SETTINGS = "settings.json"
@@ -71,11 +72,8 @@ def train(
     keep_large_blocks()
     out = Path(out)
     pack = load_pack(data)
-    state = _open_run(out, config, resume, choose_device(device), changes or {})
-    _check_fit(state.config, pack)
+    state = _open_run(out, config, resume, choose_device(device), changes or {}, pack)
     dtype = training_dtype(state.config.precision, state.device)
-    if state.images == 0:
-        start_from_data(state, pack)
     with _stop_signals() as interrupted:
         _run(
             state,
@@ -103,10 +101,13 @@ def _run(
     since_log = 0
     sums: dict[str, list[float]] = {}
     for real in batches:
+        if not state.warm_started and state.images >= config.warm_start_images:
+            _finish_warm_start(state, pack, dtype)
+            state.save(out)
         if state.images >= config.total_images or stop():
             break
         started = time.monotonic()
-        warm = state.images < config.warm_start_images
+        warm = not state.warm_started
         step = reconstruction_step if warm else adversarial_step
         values = step(state, real, dtype)
         state.steps += 1
@@ -115,9 +116,6 @@ def _run(
         state.seconds += time.monotonic() - started
         for name, value in values.items():
             sums.setdefault(name, []).append(value)
-        if warm and state.images >= config.warm_start_images:
-            _finish_warm_start(state, pack, dtype)
-            state.save(out)
         since_log += len(real)
         if since_log >= config.log_images:
             rate = since_log / (time.monotonic() - logged)
@@ -139,8 +137,9 @@ def _finish_warm_start(state: TrainState, pack: Pack, dtype: torch.dtype) -> Non
     """Fit the mapping network, and forget the reconstruction phase's momentum."""
     state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
     state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
-    fit_mapping(state, *latents_of(state, fixed_volumes(pack, "train"), dtype))
+    fit_mapping(state, pack, dtype)
     state.maker.state.clear()
+    state.warm_started = True
 
 
 @torch.no_grad()
@@ -176,20 +175,31 @@ def _open_run(
     resume: bool,
     device: torch.device,
     changes: dict[str, Any],
+    pack: Pack,
 ) -> TrainState:
-    exists = (out / CHECKPOINT).exists()
-    if resume and exists:
-        return TrainState.load(out, device, **changes)
-    if exists:
-        raise OutputError(
-            f"The folder '{out}' holds a training run already; add --resume to go on with it, "
-            "or choose another folder."
+    """A run to go on with, or a new one whose start is written at once."""
+    if resume:
+        state = TrainState.load(out, device, **changes)
+        _check_fit(state.config, pack)
+        if state.warm_started and "warm_start_images" in changes:
+            raise ModelError(
+                f"The reconstruction phase of the run '{out}' is over, so its length cannot be "
+                "changed any more; leave out --warm-start."
+            )
+        return state
+    if out.is_dir() and any(out.iterdir()):
+        hint = (
+            "add --resume to go on with it, or choose" if (out / CHECKPOINT).exists() else "choose"
         )
-    state = TrainState((config or TrainConfig()).with_(**changes), device)
+        raise OutputError(f"The folder '{out}' is not empty; {hint} another folder.")
+    settings = (config or brain_2mm()).with_(**changes)
+    _check_fit(settings, pack)
+    state = TrainState(settings, device)
+    start_from_data(state, pack)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(state.config.to_dict(), indent=2)
-        (out / SETTINGS).write_text(text, encoding="utf-8")
+        atomic_write_text(out / SETTINGS, json.dumps(settings.to_dict(), indent=2))
+        state.save(out)
     except OSError as error:
         raise OutputError(
             f"The run's folder '{out}' cannot be written ({error.strerror}); choose another one."
@@ -206,6 +216,13 @@ def _check_fit(config: TrainConfig, pack: Pack) -> None:
         )
     if not len(pack.indices("train")):
         raise ModelError("The data set has no training volumes; mark some as split 'train'.")
+    sideways = pack.space.axcodes[0] not in "LR"
+    off_center = abs(pack.space.center_mm[0]) > pack.space.voxel_size[0] / 2
+    if config.mirror and (sideways or off_center):
+        raise ModelError(
+            "The data set's grid is not symmetric about the mid-sagittal plane along its first "
+            "axis, so its volumes cannot be mirrored left to right; train with --no-mirror."
+        )
 
 
 def _log(out: Path, state: TrainState, phase: str, values: dict[str, float]) -> None:

@@ -49,16 +49,13 @@ def start_from_data(state: TrainState, pack: Pack) -> None:
 
 
 def _start_basis(state: TrainState, pack: Pack) -> None:
-    """Principal components of the volumes and their mirror images, at the basis' resolution."""
+    """Principal components of the volumes, at the basis' resolution."""
     config = state.config
     count = config.generator.image_basis
-    components, deviations, center = principal_components(
-        pack, config.generator.grid(config.generator.num_levels - 1), count
-    )
-    grid = state.synthesis.image_basis.shape[1:]
-    # The constant image may be set from the template; scores are relative to the data's own mean.
-    basis = (components * deviations[:, None]).unflatten(1, grid)
-    state.synthesis.image_basis.copy_(basis)
+    grid = config.generator.grid(config.generator.num_levels - 1)
+    components, deviations, center = principal_components(pack, grid, count, config.mirror)
+    basis = components * deviations[:, None]
+    state.synthesis.image_basis.copy_(basis.reshape(state.synthesis.image_basis.shape))
     linear = state.encoder.linear
     weight = components / deviations[:, None]
     linear.weight.copy_(weight)
@@ -70,9 +67,9 @@ def _start_basis(state: TrainState, pack: Pack) -> None:
 
 
 def principal_components(
-    pack: Pack, grid: tuple[int, int, int], count: int
+    pack: Pack, grid: tuple[int, int, int], count: int, mirror: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """PCA of the training volumes and their mirror images, averaged down to `grid`.
+    """PCA of the training volumes (and their mirror images), averaged down to `grid`.
 
     Returns
     -------
@@ -87,7 +84,7 @@ def principal_components(
     for row in rows:
         volume = torch.from_numpy(np.array(pack.volumes[row])).float()[None, None] / 127.5 - 1
         low = F.avg_pool3d(volume, factor) if factor > 1 else volume
-        data += [low.flatten(), low.flip(2).flatten()]
+        data += [low.flatten(), low.flip(2).flatten()] if mirror else [low.flatten()]
     x = torch.stack(data)
     center = x.mean(dim=0)
     x -= center

@@ -40,6 +40,8 @@ class TrainState:
         )
         self.w_avg = torch.zeros(config.generator.w_dim, device=device)
         self.path_mean = torch.zeros((), device=device)
+        # Whether the reconstruction phase is over and the mapping network fitted.
+        self.warm_started = False
         self.images = 0
         self.steps = 0
         self.seconds = 0.0
@@ -102,6 +104,7 @@ class TrainState:
             "judge": self.judge.state_dict(),
             "w_avg": self.w_avg,
             "path_mean": self.path_mean,
+            "warm_started": self.warm_started,
             "counters": {"images": self.images, "steps": self.steps, "seconds": self.seconds},
         }
         temporary = folder / f".{CHECKPOINT}.tmp"
@@ -136,6 +139,7 @@ class TrainState:
         for group in state.judge.param_groups:
             group["lr"] = state.config.discriminator_lr
         state.w_avg, state.path_mean = data["w_avg"], data["path_mean"]
+        state.warm_started = data["warm_started"]
         counters = data["counters"]
         state.images, state.steps = counters["images"], counters["steps"]
         state.seconds = counters["seconds"]

@@ -9,12 +9,16 @@ distribution of those latents, and the adversarial phase begins from there.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from stylegan3d.networks.encoder import Encoder
 from stylegan3d.training import losses
 from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.data import fixed_volumes
+from stylegan3d.training.pack import Pack
 from stylegan3d.training.start import set_gaussian
 from stylegan3d.training.state import TrainState
 
@@ -70,28 +74,25 @@ def set_rates(state: TrainState, factor: float) -> None:
 
 @torch.no_grad()
 def latents_of(state: TrainState, volumes: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Posterior means and variances [2 n, w_dim] of volumes and their mirror images."""
-    encoder = state.averages["encoder"]
+    """Posterior means and variances [n, w_dim] of volumes, with mirroring also of their images."""
+    encoder = cast("Encoder", state.averages["encoder"])
     means, variances = [], []
     for volume in volumes.split(1):
-        for x in (volume, volume.flip(2)):
-            mean, log_variance = encoder.posterior(x.to(state.device), dtype)  # type: ignore[operator]
+        for x in (volume, volume.flip(2)) if state.config.mirror else (volume,):
+            mean, log_variance = encoder.posterior(x.to(state.device), dtype)
             means.append(mean)
             variances.append(log_variance.exp())
     return torch.cat(means), torch.cat(variances)
 
 
 @torch.no_grad()
-def fit_mapping(state: TrainState, means: Tensor, variances: Tensor) -> None:
+def fit_mapping(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
     """Let the mapping network send z ~ N(0, I) to the distribution of the encoded brains.
 
-    That is the Gaussian with the latents' mean and covariance (the covariance of the means plus
-    the average posterior variance), along its principal axes.
-
-    Parameters
-    ----------
-    means, variances : [n, w_dim] of `latents_of`.
+    That is the Gaussian with the latents' mean and covariance (the covariance of the posterior
+    means plus the average posterior variance), along its principal axes.
     """
+    means, variances = latents_of(state, fixed_volumes(pack, "train"), dtype)
     center = means.mean(dim=0).cpu()
     covariance = torch.cov(means.T).cpu() + torch.diag(variances.mean(dim=0).cpu())
     values, vectors = torch.linalg.eigh(covariance)
