@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import Scan, Template, load_template, read_scan
+from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
 from stylegan3d.scans.bias import bias_field
 from stylegan3d.scans.extraction import extract_brain, extracted_mask, voxel_litres
 from stylegan3d.scans.intensity import normalise
@@ -105,7 +105,7 @@ def assert_contract(aligned, target):
 def test_another_contrast_is_pointed_out(brain, target):
     inside = brain.data > 0
     inverted = np.where(inside, brain.data.max() - brain.data, 0).astype(np.float32)
-    scan = Scan(inverted, brain.affine, brain.header, brain.path, brain.sha256)
+    scan = Scan(inverted, brain.affine, brain.geometry, brain.path, brain.sha256)
     steps = scan.align(target, bias_correction=False).steps
     assert any("not that of a T1-weighted scan" in step for step in steps)
 
@@ -115,7 +115,7 @@ def test_a_brain_cut_off_is_pointed_out(brain, target):
     low = box.min(axis=0)
     affine = brain.affine @ nib.affines.from_matvec(np.eye(3), low + np.array([0, 0, 30]))
     data = np.ascontiguousarray(brain.data[low[0] :, low[1] :, low[2] + 30 :])
-    scan = Scan(data, affine, brain.header, brain.path, brain.sha256)
+    scan = Scan(data, affine, brain.geometry, brain.path, brain.sha256)
     steps = scan.align(target, skull="keep", bias_correction=False).steps
     assert any("touches the edge" in step for step in steps)
 
@@ -132,7 +132,7 @@ def test_what_is_no_brain_is_refused(target, tmp_path):
 
 def test_negative_brains_are_refused(brain, target):
     data = brain.data - np.float32(5000)
-    scan = Scan(data, brain.affine, brain.header, brain.path, brain.sha256)
+    scan = Scan(data, brain.affine, brain.geometry, brain.path, brain.sha256)
     with pytest.raises(ScanError, match="negative"):
         scan.align(target)
 
@@ -195,3 +195,24 @@ def test_template_scales(tmp_path, target):
         assert 0.9 < found.template.max() <= 1
     with pytest.raises(ScanError, match="cannot be read"):
         load_template(tmp_path / "missing.nii.gz")
+
+
+class Failing:
+    """Stands in for deepbet."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def run(self, image):
+        raise self.error
+
+
+def test_only_a_missing_brain_is_called_one(head, monkeypatch):
+    missing = Failing(AssertionError("Not enough foreground to calculate bounding box"))
+    monkeypatch.setattr(extraction, "_deepbet", lambda: missing)
+    with pytest.raises(ScanError, match="No brain was found"):
+        extraction.extract_brain(head.data, head.space)
+    memory = Failing(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    monkeypatch.setattr(extraction, "_deepbet", lambda: memory)
+    with pytest.raises(RuntimeError, match="allocate"):
+        extraction.extract_brain(head.data, head.space)

@@ -151,6 +151,34 @@ def test_the_description_restores_without_the_file(aligned):
     assert restored.header == expected.header
 
 
+def test_a_scan_whose_qform_cannot_be_decoded_comes_back(phantom, target, tmp_path):
+    path = tmp_path / "scan.nii"
+    image = phantom.image()
+    image.set_sform(image.affine, 1)
+    nib.save(image, path)
+    raw = bytearray(path.read_bytes())
+    header = nib.Nifti1Header(bytes(raw[:348]))
+    header["qform_code"], header["quatern_b"], header["quatern_c"] = 1, 0.9, 0.9
+    raw[:348] = header.binaryblock
+    path.write_bytes(bytes(raw))
+    aligned = read_scan(path).align(target, skull="keep", bias_correction=False)
+    scan = json.loads(json.dumps(aligned.describe(), allow_nan=False))
+    native = native_image(aligned.volume, aligned.space, scan)
+    np.testing.assert_allclose(native.affine, image.affine)
+    assert (int(native.header["sform_code"]), int(native.header["qform_code"])) == (1, 0)
+    assert phantom.distances(native).max() < 3
+
+
+def test_a_side_left_open_is_a_step_to_check(phantom, target, tmp_path):
+    image = phantom.image()
+    image.set_sform(image.affine, 1)
+    image.set_qform(np.diag([-1, 1, 1, 1]) @ image.affine, 1)
+    nib.save(image, tmp_path / "scan.nii.gz")
+    aligned = read_scan(tmp_path / "scan.nii.gz").align(target, skull="keep", bias_correction=False)
+    checks = [step for step in aligned.steps if step.startswith("Check:")]
+    assert any("left and right may be swapped" in check for check in checks)
+
+
 def test_the_description_names_no_folder(aligned):
     assert str(aligned.scan.path.parent) not in json.dumps(aligned.describe())
 

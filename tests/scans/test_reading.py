@@ -114,16 +114,39 @@ def test_disagreeing_sform_and_qform_are_told_and_the_sform_used(tmp_path):
     assert any("disagree by up to 12.0 mm" in note for note in scan.notes)
     image.set_sform(np.diag([-5.0, 5, 5, 1]), 1)
     nib.save(image, tmp_path / "b.nii.gz")
-    assert any("left and right" in note for note in read_scan(tmp_path / "b.nii.gz").notes)
+    notes = read_scan(tmp_path / "b.nii.gz").notes
+    assert any(re.match("Check: .*disagree about left and right", note) for note in notes)
+    assert not any("mm; the sform" in note for note in notes)
 
 
 def test_no_orientation_in_the_header_is_told(tmp_path):
     image = nib.Nifti1Image(noise(), None)
     image.header.set_zooms((5, 5, 5))
     nib.save(image, tmp_path / "scan.nii.gz")
-    assert any(
-        "does not say how the head lies" in n for n in read_scan(tmp_path / "scan.nii.gz").notes
-    )
+    notes = read_scan(tmp_path / "scan.nii.gz").notes
+    assert any(re.match("Check: .*does not say how the head lies", note) for note in notes)
+
+
+@pytest.mark.parametrize("quaternion", [0.9, np.nan])
+@pytest.mark.parametrize("codes", [(1, 1), (1, 0), (0, 0)])
+def test_a_qform_that_cannot_be_decoded_counts_as_absent(tmp_path, quaternion, codes):
+    path = save(tmp_path / "scan.nii", noise())
+    sform_code, qform_code = codes
+    fields = {"quatern_b": quaternion, "quatern_c": 0.9}
+    rewrite_header(path, sform_code=sform_code, qform_code=qform_code, **fields)
+    scan = read_scan(path)
+    assert (scan.geometry["qform"], scan.geometry["qform_code"]) == (None, 0)
+    told = any("qform cannot be decoded" in note for note in scan.notes)
+    assert told == (qform_code > 0)
+    assert not any("disagree" in note for note in scan.notes)
+    assert any(note.startswith("Check:") for note in scan.notes) == (sform_code == 0)
+
+
+def test_an_orientation_that_cannot_be_decoded_is_refused(tmp_path):
+    """There is no other: sides would be a guess."""
+    path = save(tmp_path / "scan.nii", noise())
+    rewrite_header(path, sform_code=0, qform_code=1, quatern_b=0.9, quatern_c=0.9)
+    assert "export it again" in refusal(path)
 
 
 def test_one_volume_in_four_dimensions_is_a_scan(tmp_path):

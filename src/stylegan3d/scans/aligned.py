@@ -15,7 +15,7 @@ from .alignment import align_rigid
 from .bias import bias_field
 from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
 from .intensity import contrast_agreement, normalise
-from .native import geometry_of, native_image, pack_mask
+from .native import native_image, pack_mask
 from .resampling import cropped, resample
 from .target import Target
 
@@ -29,6 +29,9 @@ BRAIN_SHARE = 0.35
 EXPECTED_QUALITY = 0.90
 # Of the contrast inside the brain: T1 scans reach 0.4 and more, FLAIR 0.15, T2 less than 0.
 EXPECTED_CONTRAST = 0.25
+
+# How steps and notes begin that a person should look into.
+WARNING = "Check:"
 
 Progress = Callable[[float, str], None]
 
@@ -83,7 +86,7 @@ class AlignedScan:
             "sha256": self.scan.sha256,
             "shape": list(self.scan.data.shape),
             "affine": self.scan.affine.tolist(),
-            "geometry": geometry_of(self.scan.header),
+            "geometry": self.scan.geometry,
             "rigid": self.rigid.tolist(),
             "intensity_scale": self.intensity_scale,
             "quality": self.quality,
@@ -104,6 +107,7 @@ def align_scan(
     report = progress or (lambda fraction, text: None)
     report(0.0, "Finding the brain")
     mask, steps = find_brain(scan, skull)
+    steps.extend(note for note in scan.notes if note.startswith(WARNING))
     if np.mean(scan.data[mask] <= 0) > 0.5:
         raise ScanError(
             f"{scan.path} has mostly negative or zero intensities inside the brain; "

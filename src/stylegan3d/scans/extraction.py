@@ -83,7 +83,7 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
     try:
         with _one_at_a_time:
             _, mask, _ = _deepbet().run(nib.Nifti1Image(canonical, affine))
-    except (AssertionError, ValueError, RuntimeError) as error:
+    except (AssertionError, ValueError) as error:  # how it ends without a foreground
         raise ScanError(
             "No brain was found in the scan; give a T1-weighted scan of a whole head, or extract "
             "the brain with another program first."

@@ -75,15 +75,22 @@ def _with_geometry(
 
 
 def geometry_of(header: Any) -> dict[str, Any]:
-    """The sform and qform of a NIfTI header with their codes; empty for other formats."""
+    """The sform and qform of a NIfTI header with their codes; empty for other formats.
+
+    One that cannot be decoded (a quaternion longer than 1, NaN) counts as absent: None, code 0.
+    """
     if not isinstance(header, nib.Nifti1Header):
         return {}
-    return {
-        "sform": header.get_sform().tolist(),
-        "sform_code": int(header["sform_code"]),
-        "qform": header.get_qform().tolist(),
-        "qform_code": int(header["qform_code"]),
-    }
+    geometry: dict[str, Any] = {}
+    for name, decode in (("sform", header.get_sform), ("qform", header.get_qform)):
+        try:
+            matrix = decode()
+        except ValueError:
+            matrix = np.full((4, 4), np.nan)
+        usable = bool(np.isfinite(matrix).all())
+        geometry[name] = matrix.tolist() if usable else None
+        geometry[f"{name}_code"] = int(header[f"{name}_code"]) if usable else 0
+    return geometry
 
 
 def pack_mask(mask: np.ndarray) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ScanError
 from . import checks
+from .native import geometry_of
 from .scan import Scan
 
 AXIS_WORDS = {
@@ -64,7 +65,7 @@ def read_scan(path: str | Path, volume: int | None = None) -> Scan:
     return Scan(
         data=data,
         affine=np.asarray(image.affine, dtype=np.float64),
-        header=image.header.copy(),
+        geometry=geometry_of(image.header),
         path=path,
         sha256=_sha256(path),
         notes=notes,
@@ -137,27 +138,42 @@ def _describe(path: Path, image: Any, shape: tuple[int, ...]) -> list[str]:
         notes.append(
             f"Slices of {spacing.max():.3g} mm: detail between slices is interpolated, not seen."
         )
-    if isinstance(image, nib.Nifti1Pair):
-        notes.extend(_geometry_notes(image, shape))
+    geometry = geometry_of(image.header)
+    if geometry:
+        notes.extend(orientation_checks(geometry) or _disagreement(geometry, shape))
+        if geometry["qform"] is None and int(image.header["qform_code"]) > 0:
+            notes.append("The header's qform cannot be decoded and is ignored; the sform is used.")
     return notes
 
 
-def _geometry_notes(image: nib.Nifti1Pair, shape: tuple[int, ...]) -> list[str]:
-    """Say what the header leaves open: no orientation at all, or two that differ."""
-    qform, qcode = image.get_qform(coded=True)
-    sform, scode = image.get_sform(coded=True)
-    if qcode == 0 and scode == 0:
+def orientation_checks(geometry: dict[str, Any]) -> list[str]:
+    """A warning if the header leaves open which side is left; `geometry` as `geometry_of` gives."""
+    if not geometry:
+        return []
+    if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
         return [
-            "The file does not say how the head lies (no sform, no qform); the usual "
+            "Check: the file does not say how the head lies (no sform, no qform); the usual "
             "left-anterior-superior order is assumed, so left and right may be swapped."
         ]
-    if qform is None or sform is None or qcode == 0 or scode == 0:
+    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []
-    if np.linalg.det(qform) * np.linalg.det(sform) < 0:
-        return ["The header's sform and qform disagree about left and right; the sform is used."]
+    if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
+        return [
+            "Check: the header's sform and qform disagree about left and right; the sform is used, "
+            "so left and right may be swapped."
+        ]
+    return []
+
+
+def _disagreement(geometry: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
+    """Say by how much the header's two geometries differ."""
+    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
+        return []
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
-    apart = nib.affines.apply_affine(qform, corners) - nib.affines.apply_affine(sform, corners)
-    distance = float(np.linalg.norm(apart, axis=1).max())
+    ends = [
+        nib.affines.apply_affine(np.array(geometry[form]), corners) for form in ("sform", "qform")
+    ]
+    distance = float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
     if distance <= 1.0:
         return []
     return [f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform is used."]

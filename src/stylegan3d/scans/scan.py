@@ -23,18 +23,19 @@ class Scan:
         Intensities in the scan's own units, in the file's array order.
     affine : ndarray, float64 (4, 4)
         Voxel indices to RAS+ millimetres.
-    header : nibabel header
-        Of the file, to write results with the same geometry codes.
+    geometry : dict
+        The header's sform and qform with their codes, as `native.geometry_of` gives them, to write
+        results with the same.
     path : Path
     sha256 : str
         Of the file.
     notes : list of str
-        What was found on reading, for people.
+        What was found on reading, for people; warnings begin with "Check:".
     """
 
     data: np.ndarray
     affine: np.ndarray
-    header: Any
+    geometry: dict[str, Any]
     path: Path
     sha256: str
     notes: list[str] = field(default_factory=list)
