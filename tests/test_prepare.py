@@ -1,7 +1,9 @@
 """A folder of scans becomes a pack: what goes in, what is refused, and no work is done twice."""
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d import volumes
+from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.scans import load_template
 from stylegan3d.scans.resampling import resample
 from stylegan3d.space import Space
@@ -170,6 +173,21 @@ def test_the_same_image_counts_once(folder, tmp_path):
     assert any("is the same file as sub-01" in r["reason"] for r in pack.info["refused"])
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_side_left_open_is_told_in_the_table(folder, target, tmp_path, raw):
+    path = folder / "sub-01_T1w.nii.gz"
+    (save_raw if raw else save_prepared)(path, target, 1)
+    image = nib.load(path)
+    image.set_qform(np.diag([-1, 1, 1, 1]) @ image.affine, 1)
+    image.set_sform(image.affine, 1)
+    nib.save(image, tmp_path / "new.nii.gz")
+    (tmp_path / "new.nii.gz").replace(path)
+    pack = prepare(folder, tmp_path / "pack")
+    assert pack.table[0]["prepared"] == ("aligned" if raw else "as it was")
+    assert any("left and right may be swapped" in check for check in pack.table[0]["checks"])
+    assert pack.table[1]["checks"] == []
+
+
 def test_a_poor_brain_is_refused(folder, target, tmp_path):
     poor = np.where(target.template > 0.05, 255 * (1 - target.template), 0).astype(np.uint8)
     nib.save(nib.Nifti1Image(poor, target.space.affine), folder / "sub-05_T1w.nii.gz")
@@ -185,10 +203,65 @@ def test_an_unexpected_failure_costs_one_file(folder, tmp_path, monkeypatch):
         return original(path, target)
 
     original = preparing.read_prepared
-    monkeypatch.setattr(preparing, "read_prepared", failing)
-    pack = prepare(folder, tmp_path / "pack")
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "read_prepared", failing)
+        pack = prepare(folder, tmp_path / "pack")
     assert pack.column("name") == ["sub-01", "sub-03"]
     assert any("disk on fire" in r["reason"] for r in pack.info["refused"])
+    worked = count_work(monkeypatch)
+    pack = prepare(folder, tmp_path / "pack")  # the fire is out
+    assert pack.column("name") == ["sub-01", "sub-02", "sub-03"]
+    assert worked == ["sub-02_T1w.nii.gz"]
+
+
+def test_an_unexpected_failure_is_not_kept_for_a_run_that_goes_on(folder, tmp_path, monkeypatch):
+    def failing(job, path):
+        raise MemoryError
+
+    def interrupt(done, total, name):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "prepare_volume", failing)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(folder, tmp_path / "pack", progress=interrupt)
+    assert prepare(folder, tmp_path / "pack").column("name") == ["sub-01", "sub-02", "sub-03"]
+
+
+def test_a_full_disk_stops_the_work_and_keeps_what_is_done(folder, tmp_path, monkeypatch):
+    def full(path, data):
+        if len(list((tmp_path / "pack" / ".parts").glob("*.npy"))) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(path, data)
+
+    original = volumes._write_new
+    with monkeypatch.context() as patch:
+        patch.setattr(volumes, "_write_new", full)
+        with pytest.raises(OutputError, match="disk is full"):
+            prepare(folder, tmp_path / "pack")
+    worked = count_work(monkeypatch)
+    assert len(prepare(folder, tmp_path / "pack")) == 3
+    assert "sub-01_T1w.nii.gz" not in worked
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "prepare_volume", lambda *a: pytest.fail("work was done"))
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(OutputError, match="file is a file, not a folder"):
+        prepare(folder, tmp_path / "file" / "sub")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *a, **k: False)
+        with pytest.raises(OutputError, match="No permission to write"):
+            prepare(folder, tmp_path / "new" / "sub")
+
+    def denied(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    with pytest.raises(OutputError, match="No permission to write"):
+        prepare(folder, tmp_path / "new" / "sub")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "study"]
 
 
 def test_nothing_usable_writes_nothing(tmp_path, target):

@@ -19,14 +19,15 @@ import numpy as np
 
 from ..errors import StyleGAN3DError
 from ..scans.target import Target, load_template
+from ..volumes import check_output, output_errors
 from .pack import TABLE, Pack, load_pack, write_pack
-from .preparing import Job, prepare_all
+from .preparing import PASSING, Job, prepare_all
 from .sources import TEST, Source, find_sources, read_participants, sha256_of, split_of
 
 __all__ = ["Pack", "load_pack", "prepare"]
 
 # Part of what identifies finished work: raise it when the same scan would now come out differently.
-PIPELINE = 1
+PIPELINE = 2
 PARTS = ".parts"
 HELD_OUT = "participants.tsv holds it out for a test."
 # What preparing says of a volume, and all columns that participants.tsv cannot set.
@@ -78,9 +79,11 @@ def prepare(
     Raises
     ------
     StyleGAN3DError
-        If the folder holds no scan, none can be used, or `out` is not free.
+        If the folder holds no scan, none can be used, or `out` is not free; an OutputError if it
+        cannot be written to.
     """
     folder, out = Path(folder), Path(out)
+    old = _existing(out)
     sources = find_sources(folder)
     people = read_participants(folder)
     target = target or _target_of(folder)
@@ -91,13 +94,12 @@ def prepare(
         "min_quality": min_quality,
         "target": _fingerprint(target),
     }
-    old = _existing(out)
     hashes = {source.file: sha256_of(folder / source.file) for source in sources}
     keys = {file: _key(digest, settings) for file, digest in hashes.items()}
     results = _results_of(old)
     held_out = [s for s in sources if _known(s.person, people).get("split") == TEST]
     # The same image under another name is held out as well.
-    results |= {keys[s.file]: {"reason": HELD_OUT} for s in held_out}
+    results |= {keys[s.file]: {"reason": HELD_OUT, PASSING: True} for s in held_out}
     waiting = {keys[s.file]: folder / s.file for s in sources if keys[s.file] not in results}
     job = Job(target, skull, bias_correction, min_quality, out / PARTS)
     report = progress or (lambda done, total, name: None)
@@ -132,8 +134,10 @@ def _target_of(folder: Path) -> Target:
 
 def _existing(out: Path) -> Pack | None:
     """The pack that is there already; an error if something else is."""
+    check_output([out / TABLE], overwrite=True)
     if out.is_dir():
-        content = {entry.name for entry in out.iterdir()}
+        with output_errors(out):
+            content = {entry.name for entry in out.iterdir()}
         if TABLE in content:
             return load_pack(out)
         # Parts without a table are an interrupted first run.
@@ -141,8 +145,6 @@ def _existing(out: Path) -> Pack | None:
             raise StyleGAN3DError(
                 f"{out} holds other files; give a new folder for the prepared data set."
             )
-    elif out.exists():
-        raise StyleGAN3DError(f"{out} is a file; give a folder for the prepared data set.")
     return None
 
 
@@ -183,7 +185,7 @@ def _tabulate(
         result = results[key]
         if "reason" in result:
             entry = {"file": source.file, "key": key, "reason": result["reason"]}
-            if result["reason"] == HELD_OUT:  # true of this table, not of the scan
+            if result.get(PASSING):  # without a key the next run does not take it over
                 del entry["key"]
             refused.append(entry)
         elif key in taken:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ..errors import ScanError
+from ..errors import ScanError, StyleGAN3DError
+from ..scans.aligned import WARNING
 from ..scans.alignment import centroid
 from ..scans.checks import READ_ERRORS
-from ..scans.reading import read_scan
+from ..scans.native import geometry_of
+from ..scans.reading import orientation_checks, read_scan
 from ..scans.target import Target, Template
 from ..space import Space
-from ..volumes import atomic_write_bytes
+from ..volumes import atomic_write_bytes, output_errors
 
+# Marks a refusal that holds for this run alone.
+PASSING = "passing"
 AS_IT_WAS, ALIGNED = "as it was", "aligned"
 # A brain that is not centred where the mean brain is would teach the generator a shift.
 MAX_OFF_CENTER_MM = 15.0
@@ -55,7 +61,8 @@ def prepare_all(
     progress : callable
         Called with files done, files in all, and a file's name; `done` were finished before.
     """
-    job.parts.mkdir(parents=True, exist_ok=True)
+    with output_errors(job.parts):
+        job.parts.mkdir(parents=True, exist_ok=True)
     results = {}
     total = done + len(files)
     for key, result in _finished(job, files, jobs):
@@ -88,8 +95,16 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
     context = multiprocessing.get_context("spawn")  # forking a process that runs torch may hang
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
         futures = {pool.submit(prepare_part, slim, k, path): k for k, path in waiting.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise StyleGAN3DError(
+                "A process that prepared scans was ended, most likely for lack of memory; run "
+                "again with fewer --jobs, what is done is kept."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _one_thread() -> None:
@@ -102,17 +117,27 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
     """Prepare one file and store what came of it as `<key>.npy` and `<key>.json`.
 
     A result with "reason" is a refusal and has no volume. The JSON file is written last: a part
-    with one is complete.
+    with one is complete. A failure that may be the machine's fault, such as a lack of memory, is
+    not stored: the next run tries again.
+
+    Raises
+    ------
+    OutputError
+        If the part cannot be written, such as on a full disk.
     """
     try:
         volume, result = prepare_volume(job, path)
-        np.save(job.parts / f"{key}.npy", volume)
     except ScanError as error:
         # Without the folder: the pack tells the same wherever the scans lie.
         result = {"reason": str(error).replace(str(path), path.name)}
     except Exception as error:  # one bad file must not cost the work on all others
         _log.exception("Preparing %s failed", path)
-        result = {"reason": f"Unexpected {type(error).__name__}: {error}"}
+        reason = f"Unexpected {type(error).__name__}: {error}; prepare again to retry."
+        return {"reason": reason, PASSING: True}
+    else:
+        content = io.BytesIO()
+        np.save(content, volume)
+        atomic_write_bytes(job.parts / f"{key}.npy", content.getvalue(), overwrite=True)
     atomic_write_bytes(job.parts / f"{key}.json", json.dumps(result).encode(), overwrite=True)
     return result
 
@@ -127,17 +152,17 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """
     template = job.target.template
     volume = read_prepared(path, job.target)
-    checks: list[str] = []
     if volume is not None:
         quality = float(np.corrcoef(volume.ravel(), template.ravel())[0, 1])
         how = AS_IT_WAS
+        checks = orientation_checks(geometry_of(nib.load(path).header))
     else:
         aligned = read_scan(path).align(
             job.target, skull=job.skull, bias_correction=job.bias_correction
         )
         volume = np.rint(aligned.volume * 255).astype(np.uint8)
         quality, how = aligned.quality, ALIGNED
-        checks = [step for step in aligned.steps if step.startswith("Check:")]
+        checks = [step for step in aligned.steps if step.startswith(WARNING)]
     if quality < job.min_quality:
         raise ScanError(
             f"{path.name} resembles the mean brain too little (correlation {quality:.2f}, wanted "
