@@ -19,7 +19,7 @@ from napari_stylegan3d import theme
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.header import Header
-from napari_stylegan3d.jobs import Loaded, load_model, save_volume, warm_up
+from napari_stylegan3d.jobs import Loaded, load_model, warm_up
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.browse import BrowsePanel
 from napari_stylegan3d.panels.directions import DirectionsPanel
@@ -28,6 +28,7 @@ from napari_stylegan3d.panels.mix import MixPanel
 from napari_stylegan3d.panels.project import ProjectPanel
 from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.rendering import Rendering
+from napari_stylegan3d.saving import save_volume
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.views.four import FourViews
@@ -185,7 +186,7 @@ class Explorer(QWidget):
         self.warming.finished.connect(self._on_warm)
         self.warming.failed.connect(partial(self._fail, "finding directions"))
         self.loading.failed.connect(partial(self._fail, "loading the model"))
-        self.saving.finished.connect(self.export.show_done)
+        self.saving.finished.connect(self.export.show_saved)
         self.saving.failed.connect(partial(self._fail, "saving"))
         self.saving.runningChanged.connect(lambda on: self.export.save.setEnabled(not on))
         self.export.saveRequested.connect(self._save)

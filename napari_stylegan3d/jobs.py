@@ -215,33 +215,3 @@ class _Watcher:
             self._shown_at = state.seconds
             rendered = self._renderer.render(state.w, quality="preview", noise=self._noise)
             self._show("reconstruction", enlarge(rendered.volume, self._generator.shape))
-
-
-@dataclass(frozen=True, eq=False)
-class SaveRequest:
-    """A recipe and the files its volume goes to; `native` names the one in the scan's own space."""
-
-    recipe: Recipe
-    path: Path
-    native: Path | None
-    overwrite: bool
-
-
-def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> list[Path]:
-    """Render in full quality and write all files, or none of them."""
-    from stylegan3d.outputs import rendered_files
-    from stylegan3d.volumes import check_output, write_together
-
-    targets = [(request.path, False)]
-    if request.native is not None:
-        targets.append((request.native, True))
-    check_output([path for path, _ in targets], request.overwrite)
-    report(0, 2, "Rendering")
-    recipe, generator = request.recipe, loaded.generator
-    rendered = loaded.renderer.render(recipe.latent(generator), noise=cast("Noise", recipe.noise))
-    report(1, 2, "Writing")
-    files: dict[Path, bytes] = {}
-    for path, native in targets:
-        files |= rendered_files(path, rendered, recipe, generator, native=native)
-    write_together(files, overwrite=request.overwrite)
-    return [path for path, _ in targets]

@@ -10,9 +10,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QCheckBox, QLineEdit
 
 from napari_stylegan3d import controls, dialogs
-from napari_stylegan3d.jobs import SaveRequest
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.panel import Panel
+from napari_stylegan3d.saving import Saved, SaveRequest
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe, Source
 
@@ -130,6 +130,12 @@ class ExportPanel(Panel):
         """Say what was written."""
         self.done.setText("Saved\n" + "\n".join(path.name for path in paths))
 
+    def show_saved(self, saved: Saved) -> None:
+        """A volume was saved: from now on the recipe refers to the latents saved with it."""
+        for old, new in saved.moved.items():
+            self.session.replace_source(old, new)
+        self.show_done(saved.paths)
+
     def path_of(self, name: str) -> Path:
         """A name in the chosen folder."""
         return Path(self.folder.text()).expanduser() / name
@@ -153,9 +159,8 @@ class ExportPanel(Panel):
             typed = bool(self.name.text().strip())
             native_name = name.replace(SUFFIX, f"_native{SUFFIX}") if typed else ""
             native = self.path_of(native_name or volume_name(recipe, native=True))
-        self.saveRequested.emit(
-            SaveRequest(recipe, self.path_of(name), native, self.overwrite.isChecked())
-        )
+        overwrite, folder = self.overwrite.isChecked(), self.session.folder
+        self.saveRequested.emit(SaveRequest(recipe, self.path_of(name), native, overwrite, folder))
 
     def _save_latent(self) -> None:
         from stylegan3d.latents import Latent, read_latent, save_latent

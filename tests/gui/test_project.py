@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 from napari_stylegan3d.samples import SAMPLES, sample_path
+from stylegan3d.recipe import read_recipe
 
 
 def open_scan(window, path) -> None:
@@ -28,12 +32,17 @@ def projected(window, scan_file, kept):
     """The small scan, projected; through the controls the first time, remembered after."""
     open_scan(window, scan_file)
     if kept:
-        window.session.add_projected(kept[0])
+        # Where the session keeps latents that were not saved.
+        latent = window.session.folder / Path(kept[0].source.path).name
+        latent.write_bytes(kept[1])
+        source = dataclasses.replace(kept[0].source, path=str(latent))
+        window.session.add_projected(dataclasses.replace(kept[0], source=source))
     else:
         window.choose("project.budget", "draft")
         window.click("project.start")
         window.wait(lambda: window.session.projected)
         kept.append(window.session.projected[0])
+        kept.append(Path(kept[0].source.path).read_bytes())
     window.settle()
     return window
 
@@ -90,6 +99,14 @@ def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
     image = nib.load(native)
     assert image.shape == original.shape
     np.testing.assert_allclose(image.affine, original.affine, atol=1e-4)
+    (latent,) = tmp_path.glob("*.safetensors")
+    assert window.recipe.source.path == str(latent)
+    sidecar = next(tmp_path.glob("*space-model*.json"))
+    window.session.close()  # its folder of unsaved latents is gone
+    np.testing.assert_array_equal(
+        read_recipe(sidecar).latent(window.session.generator),
+        window.recipe.latent(window.session.generator),
+    )
     (model,) = tmp_path.glob("*space-model*.nii.gz")
     np.testing.assert_allclose(nib.load(model).affine, window.session.generator.affine)
 
