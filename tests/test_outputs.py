@@ -49,10 +49,21 @@ def test_names_say_what_a_volume_is(recipe, native, name):
         ("my brain.nii.gz", "my brain", "T1w"),
         ("carolina-T2w.nii.gz", "carolina-T2w", "T1w"),
         ("orig.mgz", "orig", "T1w"),
+        ("SUB-01_T1w.NII.GZ", "SUB-01", "T1w"),
+        ("brain.MGH", "brain", "T1w"),
+        ("study.v2_FLAIR.nii.gz", "study.v2", "FLAIR"),
     ],
 )
 def test_names_of_scans(path, stem, suffix):
     assert (scan_stem(path), scan_suffix(path)) == (stem, suffix)
+
+
+def test_a_link_is_called_by_its_own_name(tmp_path):
+    """git-annex and DataLad keep the content under its hash."""
+    (tmp_path / "MD5E-s12--d41d8cd9.nii.gz").touch()
+    link = tmp_path / "sub-01_T2w.nii.gz"
+    link.symlink_to("MD5E-s12--d41d8cd9.nii.gz")
+    assert (scan_stem(link), scan_suffix(link)) == ("sub-01", "T2w")
 
 
 def test_a_preview_is_never_saved(tiny_generator, tmp_path):

@@ -23,22 +23,28 @@ PROGRAM = "napari-stylegan3d"
 BIDS_VERSION = "1.10.0"
 DATASET_DESCRIPTION = "dataset_description.json"
 INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
+_EXTENSIONS = (".gz", ".nii", ".img", ".hdr", ".mgz", ".mgh", ".nrrd", ".mha", ".safetensors")
 _SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
 
 
 def scan_stem(path: str | Path) -> str:
     """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01."""
-    name = Path(path).resolve().name
-    for extension in (".gz", ".nii", ".img", ".hdr", ".mgz", ".nrrd", ".mha", ".safetensors"):
-        name = name.removesuffix(extension)
-    return _SUFFIX.sub("", name) or "scan"
+    return _SUFFIX.sub("", _bare_name(path)) or "scan"
 
 
 def scan_suffix(path: str | Path) -> str:
     """BIDS suffix in a scan's name, T1w where it has none."""
-    stem = Path(path).resolve().name.partition(".")[0]
-    match = _SUFFIX.search(stem)
+    match = _SUFFIX.search(_bare_name(path))
     return match[1] if match and match[1] != "latent" else "T1w"
+
+
+def _bare_name(path: str | Path) -> str:
+    """The name without extensions. Of a link its own name: what it points to may be a hash."""
+    name = Path(path).name
+    for extension in _EXTENSIONS:
+        if name.lower().endswith(extension):
+            name = name[: -len(extension)]
+    return name
 
 
 def volume_name(recipe: Recipe, *, native: bool = False) -> str:
@@ -135,8 +141,8 @@ def native_scan(recipe: Recipe) -> dict[str, Any]:
 def sidecar(
     recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False
 ) -> dict[str, Any]:
-    """Content of a saved volume's JSON file; latent files in `folder` are named relative to it."""
-    recipe = recipe.with_paths(lambda source: source.relative_to(folder))
+    """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`."""
+    recipe = recipe.with_paths(lambda part: part.relative_to(folder))
     intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
     return {
         "Description": f"Synthetic T1-weighted brain made by {generator.name}. Not a measurement.",
@@ -168,9 +174,10 @@ def provenance(generator: Generator) -> dict[str, Any]:
 
 
 def sources(recipe: Recipe) -> list[str]:
-    """The latent files a recipe starts from."""
+    """The latent and directions files of a recipe."""
     both = [recipe.source] + ([recipe.mix.source] if recipe.mix is not None else [])
-    return [source.path for source in both if source.path is not None]
+    files = [source.path for source in both] + [edit.file for edit in recipe.edits]
+    return list(dict.fromkeys(file for file in files if file is not None))
 
 
 def write_dataset_description(folder: str | Path, generator: Generator) -> None:
