@@ -1,13 +1,16 @@
 """The recipe against the definitions of its parts, and the sentences it refuses with."""
 
 import dataclasses
+import hashlib
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from stylegan3d.directions import pca_directions, save_directions
 from stylegan3d.errors import LatentError, RecipeError
 from stylegan3d.generator import tiny_generator
 from stylegan3d.latents import Latent, save_latent
@@ -136,6 +139,56 @@ def test_a_recipe_file_takes_paths_from_its_own_folder(
     assert torch.equal(read_recipe(moved / "recipe.json").latent(generator), w)
 
 
+def test_a_file_elsewhere_is_told_by_name_and_sha256(latent_file, tmp_path):
+    """Folders may carry patients' names."""
+    out = tmp_path / "shared"
+    source = dataclasses.replace(latent_file[0], sha256=None)
+    told = source.relative_to(out)
+    assert told.path == Path(source.path).name
+    assert told.sha256 == hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+    assert str(tmp_path) not in Recipe(told, mix=Mix(told, (1.0,))).to_json()
+
+
+@pytest.fixture
+def directions_file(generator, tmp_path):
+    path = tmp_path / "patient" / "mine.safetensors"
+    save_directions(path, pca_directions(generator, components=2, samples=50))
+    return path
+
+
+def test_an_edits_file_is_held_to_its_sha256(generator, directions_file):
+    sha256 = hashlib.sha256(directions_file.read_bytes()).hexdigest()
+    edit = Edit(f"{directions_file}#PC 2", 1.5, (0, 2), sha256)
+    recipe = Recipe(Source("seed", 3), edits=(edit,))
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    old = Recipe(Source("seed", 3), edits=(dataclasses.replace(edit, sha256=None),))
+    assert "sha256" not in old.to_json()
+    assert Recipe.from_json(old.to_json()) == old
+    assert torch.equal(recipe.latent(generator), old.latent(generator))
+    found = pca_directions(generator, components=2, samples=60)
+    save_directions(directions_file, found, overwrite=True)
+    old.latent(generator)
+    with pytest.raises(RecipeError, match="has changed since this recipe was made"):
+        recipe.latent(generator)
+    with pytest.raises(RecipeError, match="has changed since this recipe was made"):
+        recipe.check(generator)
+
+
+def test_an_edits_file_is_found_beside_the_recipe(generator, directions_file, tmp_path):
+    recipe = Recipe(Source("seed", 3), edits=(Edit(f"{directions_file}#PC 2", 1.5),))
+    expected = recipe.latent(generator)
+    told = recipe.with_paths(lambda part: part.relative_to(tmp_path))
+    assert told.edits[0].direction == "patient/mine.safetensors#PC 2"
+    told = recipe.with_paths(lambda part: part.relative_to(tmp_path / "shared"))
+    assert told.edits[0].direction == "mine.safetensors#PC 2"
+    assert told.edits[0].sha256 == hashlib.sha256(directions_file.read_bytes()).hexdigest()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "recipe.json").write_text(told.to_json())
+    directions_file.rename(tmp_path / "shared" / directions_file.name)
+    read = read_recipe(tmp_path / "shared" / "recipe.json")
+    assert torch.equal(read.latent(generator), expected)
+
+
 def test_a_sidecar_is_a_recipe_file(tmp_path):
     file = tmp_path / "volume.json"
     content = {"Recipe": Recipe(Source("seed", 9)).to_dict(), "SyntheticImage": True}
@@ -162,6 +215,8 @@ def test_a_sidecar_is_a_recipe_file(tmp_path):
         (lambda: Mix(Source("seed", 1), 0.5), "one per layer"),
         (lambda: Edit("PC 1", float("inf")), "finite"),
         (lambda: Edit("", 1.0), "name of a direction"),
+        (lambda: Edit("PC 1", 1.0, sha256="ab"), "goes with a directions file"),
+        (lambda: Edit("a.safetensors#PC 1", 1.0, sha256=7), "must be text"),
         (lambda: Edit("PC 1", 1.0, (3, 3)), "first layer and the one after"),
         (lambda: Recipe(noise="loud"), "Noise other than"),
         (lambda: Recipe(noise=True), "Noise other than"),

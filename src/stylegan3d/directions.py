@@ -7,6 +7,7 @@ covariance. One unit of an edit is one standard deviation of the population alon
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe_parts import split_direction
 from stylegan3d.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.volumes import atomic_write_bytes
 
@@ -116,16 +118,24 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
     atomic_write_bytes(path, data, overwrite=overwrite, suffixes=(".safetensors",))
 
 
-def load_directions(path: str | Path, generator: Generator | None = None) -> Directions:
+def load_directions(
+    path: str | Path, generator: Generator | None = None, sha256: str | None = None
+) -> Directions:
     """Read directions, and refuse them if they belong to another model than `generator`.
 
     Raises
     ------
     RecipeError
-        If the file is missing, damaged, no directions file, or another model's.
+        If the file is missing, damaged, no directions file, another model's, or not the one with
+        this sha256.
     """
     path = Path(path)
     data = read_bytes(path, RecipeError)
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise RecipeError(
+            f"{path} has changed since this recipe was made: find the file with the sha256 "
+            f"{sha256[:8]}…, or make the edit anew."
+        )
     tensors, metadata = unpack(data, kind=KIND, path=path, error=RecipeError)
     try:
         directions = Directions(
@@ -161,7 +171,7 @@ def move(
     return moved
 
 
-def find_step(direction: str, generator: Generator) -> np.ndarray:
+def find_step(direction: str, generator: Generator, sha256: str | None = None) -> np.ndarray:
     """One standard deviation along a direction, by its name as `Edit.direction` gives it.
 
     Parameters
@@ -169,6 +179,8 @@ def find_step(direction: str, generator: Generator) -> np.ndarray:
     direction : str
         A name in `generator.directions`, or `file.safetensors#name`.
     generator : Generator
+    sha256 : str, optional
+        Of the file, for `file.safetensors#name`.
 
     Returns
     -------
@@ -178,11 +190,11 @@ def find_step(direction: str, generator: Generator) -> np.ndarray:
     Raises
     ------
     RecipeError
-        If there is no such direction, or the file is missing, damaged or another model's.
+        If there is no such direction, or the file is missing, damaged, changed or another model's.
     """
-    file, hash_sign, name = direction.rpartition("#")
-    if hash_sign and file.endswith(".safetensors"):
-        return load_directions(file, generator).step(name)
+    file, name = split_direction(direction)
+    if file is not None:
+        return load_directions(file, generator, sha256).step(name)
     return generator.directions.step(direction)
 
 

@@ -98,7 +98,7 @@ def save_projection(
     report = {
         **projection_report(generator, aligned, result, rendered.volume),
         **(about or {}),
-        "recipe": recipe.with_paths(lambda s: s.relative_to(Path(out))).to_dict(),
+        "recipe": recipe.with_paths(lambda part: part.relative_to(Path(out))).to_dict(),
         "files": {what: path.name for what, path in names.items()},
     }
     files = {

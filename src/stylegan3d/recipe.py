@@ -95,7 +95,7 @@ class Recipe:
                     f"An edit reaches to layer {edit.layers[1]}, but {name} has {layers} layers: "
                     f"choose a range within [0, {layers}]."
                 )
-            find_step(edit.direction, generator)
+            find_step(edit.direction, generator, edit.sha256)
 
     def latent(self, generator: Generator) -> torch.Tensor:
         """The point in latent space, `(num_layers, w_dim)` float32; the same each time.
@@ -119,7 +119,8 @@ class Recipe:
                 second = self._source_w(self.mix.source, generator)
                 w = mix(w, second, torch.tensor(self.mix.strength).to(w))
             for edit in self.edits:
-                w = move(w, find_step(edit.direction, generator), edit.strength, edit.layers)
+                step = find_step(edit.direction, generator, edit.sha256)
+                w = move(w, step, edit.strength, edit.layers)
         return w
 
     def scan(self) -> dict[str, Any] | None:
@@ -182,9 +183,10 @@ class Recipe:
         return shlex.join(words + (["--model", model] if model else []))
 
     def with_paths(self, change: Any) -> Recipe:
-        """The recipe with `change(source)` for each of its sources."""
+        """The recipe with `change(part)` for each part that can name a file: sources and edits."""
         mix = self.mix and dataclasses.replace(self.mix, source=change(self.mix.source))
-        return dataclasses.replace(self, source=change(self.source), mix=mix)
+        edits = tuple(change(edit) for edit in self.edits)
+        return dataclasses.replace(self, source=change(self.source), mix=mix, edits=edits)
 
     def _source_w(self, source: Source, generator: Generator) -> torch.Tensor:
         """(num_layers, w_dim) of one source."""
@@ -209,7 +211,7 @@ class Recipe:
 def read_recipe(text_or_path: str | Path) -> Recipe:
     """A recipe from JSON text, from a JSON file, or from the sidecar of a saved volume.
 
-    Paths of latent files in a recipe file are relative to it.
+    Paths of latent and directions files in a recipe file are relative to it.
 
     Raises
     ------
@@ -229,7 +231,7 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
         if "Recipe" not in data:
             raise RecipeError(f"{path} describes a volume that was not made from a recipe.")
         data = data["Recipe"]
-    return Recipe.from_dict(data).with_paths(lambda source: source.within(path.parent))
+    return Recipe.from_dict(data).with_paths(lambda part: part.within(path.parent))
 
 
 def _mapping(data: Any, called: str) -> dict[str, Any]:

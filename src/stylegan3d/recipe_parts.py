@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.hashing import sha256_of
 
 Noise = Literal["fixed", "none"] | int
 KINDS = ("seed", "latent", "projected")
@@ -74,19 +75,17 @@ class Source:
         """
         if self.path is None:
             return self
-        for candidate in (folder / self.path, folder / Path(self.path).name):
-            if candidate.exists():
-                return dataclasses.replace(self, path=str(candidate))
-        return self
+        return dataclasses.replace(self, path=_found_in(folder, self.path))
 
     def relative_to(self, folder: Path) -> Source:
-        """The source with its path relative to `folder` where the file lies in it."""
+        """The source for a file written to `folder`: its path relative to it where the file lies
+        in it, else the file's name and its sha256, for folders may carry patients' names.
+        """
         if self.path is None:
             return self
-        relative = os.path.relpath(Path(self.path).absolute(), Path(folder).absolute())
-        inside = not relative.startswith(os.pardir) and not os.path.isabs(relative)
-        path = Path(relative).as_posix() if inside else str(Path(self.path).absolute())
-        return dataclasses.replace(self, path=path)
+        path, inside = _seen_from(folder, self.path)
+        sha256 = self.sha256 if inside else self.sha256 or _sha256_if_there(self.path)
+        return dataclasses.replace(self, path=path, sha256=sha256)
 
 
 @dataclass(frozen=True)
@@ -147,15 +146,23 @@ class Edit:
         In standard deviations of random brains along the direction.
     layers : (start, stop) or None
         Half-open range of layers that move; None moves all.
+    sha256 : str or None
+        Of the directions file's bytes; if given, a file that has changed is refused.
     """
 
     direction: str
     strength: float
     layers: tuple[int, int] | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, str) or not self.direction:
             raise RecipeError('An edit needs the name of a direction, such as "PC 1".')
+        if self.sha256 is not None and (not isinstance(self.sha256, str) or self.file is None):
+            raise RecipeError(
+                "The sha256 of an edit must be text and goes with a directions file: copy both "
+                "from its recipe."
+            )
         object.__setattr__(self, "strength", _finite(self.strength, "The strength of an edit"))
         if self.layers is None:
             return
@@ -170,6 +177,55 @@ class Edit:
                 "last, such as [0, 4]."
             )
         object.__setattr__(self, "layers", tuple(self.layers))
+
+    @property
+    def file(self) -> str | None:
+        """The directions file, None for a direction of the generator's own."""
+        return split_direction(self.direction)[0]
+
+    def with_file(self, path: str | Path, sha256: str | None) -> Edit:
+        """The same direction from a file at another place."""
+        direction = f"{path}#{split_direction(self.direction)[1]}"
+        return dataclasses.replace(self, direction=direction, sha256=sha256)
+
+    def within(self, folder: Path) -> Edit:
+        """As `Source.within`, for the directions file."""
+        if self.file is None:
+            return self
+        return self.with_file(_found_in(folder, self.file), self.sha256)
+
+    def relative_to(self, folder: Path) -> Edit:
+        """As `Source.relative_to`, for the directions file."""
+        if self.file is None:
+            return self
+        path, inside = _seen_from(folder, self.file)
+        sha256 = self.sha256 if inside else self.sha256 or _sha256_if_there(self.file)
+        return self.with_file(path, sha256)
+
+
+def split_direction(direction: str) -> tuple[str | None, str]:
+    """File and name of `file.safetensors#name`; None and the name of any other direction."""
+    file, mark, name = direction.rpartition("#")
+    return (file, name) if mark and file.endswith(".safetensors") else (None, direction)
+
+
+def _found_in(folder: Path, path: str) -> str:
+    """The path taken from `folder`, or the file of that name there; as it was if neither is."""
+    for candidate in (folder / path, folder / Path(path).name):
+        if candidate.exists():
+            return str(candidate)
+    return path
+
+
+def _seen_from(folder: Path, path: str) -> tuple[str, bool]:
+    """The path relative to `folder` and True if it leads into it, else the name and False."""
+    file, outer = Path(os.path.abspath(path)), os.path.abspath(folder)
+    inside = file.is_relative_to(outer)
+    return (file.relative_to(outer).as_posix() if inside else file.name), inside
+
+
+def _sha256_if_there(path: str) -> str | None:
+    return sha256_of(Path(path)) if Path(path).is_file() else None
 
 
 def is_int(value: Any) -> bool:

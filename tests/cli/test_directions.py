@@ -1,5 +1,8 @@
 """`directions`: the list, a file of them, and edits."""
 
+import hashlib
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -39,6 +42,24 @@ def test_directions_found_anew_can_be_kept_and_followed(run, model, tmp_path):
     recipe = Recipe(Source("seed", 4), Truncation(0.7), edits=edited)
     expected = Renderer(generator).render(recipe.latent(generator), quality="full").volume
     np.testing.assert_array_equal(nib.load(path).get_fdata(dtype=np.float32), expected)
+
+
+def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_path):
+    file = tmp_path / "patient" / "mine.safetensors"
+    words = ["--components", "3", "--samples", "300", "--save", file, "--model", model]
+    assert run("directions", *words).status == 0
+    out = tmp_path / "shared"
+    words = ["--seed", "4", "--edit", f"{file}#PC 2=1.5", "--out", out, "--model", model]
+    assert run("directions", *words).status == 0
+    text = (out / "seed-0004_desc-edited_T1w.json").read_text()
+    assert str(tmp_path) not in text
+    told = json.loads(text)
+    (edit,) = told["Recipe"]["edits"]
+    assert edit["direction"] == "mine.safetensors#PC 2"
+    assert edit["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert told["Sources"] == ["mine.safetensors"]
+    missing = ["--seed", "4", "--edit", f"{tmp_path}/no.safetensors#PC 2=1", "--out", out]
+    assert "no.safetensors does not exist" in run("directions", *missing, "--model", model).err
 
 
 @pytest.mark.parametrize(

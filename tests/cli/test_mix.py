@@ -31,7 +31,7 @@ def test_layers_of_a_latent_and_a_seed(run, model, tmp_path):
     expected = Renderer(generator).render(recipe.latent(generator), quality="full").volume
     np.testing.assert_array_equal(nib.load(path).get_fdata(dtype=np.float32), expected)
     sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
-    assert sidecar["Sources"] == [str(latent)]
+    assert sidecar["Sources"] == [latent.name]
     assert Recipe.from_dict(sidecar["Recipe"]) == recipe
 
 

@@ -290,4 +290,5 @@ def test_sizes_no_head_has(tmp_path):
 def test_analyze_is_refused(tmp_path):
     path = tmp_path / "scan.hdr"
     nib.save(nib.AnalyzeImage(noise(), AFFINE), path)
-    assert "NIfTI" in refusal(path)
+    assert "is an Analyze image" in refusal(path)
+    assert "is an Analyze image" in refusal(path.with_suffix(".img"))

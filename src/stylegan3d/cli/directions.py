@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,9 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.parsing import parse_edits, parse_noise
 from stylegan3d.cli.rendering import render_to_files
+from stylegan3d.errors import RecipeError
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.directions import Directions
@@ -86,7 +89,7 @@ def directions(
     recipe = Recipe(
         Source("seed", seed) if latent is None else Source.from_file(latent),
         Truncation(0.7 if truncation is None else truncation),
-        edits=_with_absolute_files(parse_edits(edit)),
+        edits=_with_files_named(parse_edits(edit)),
         noise=parse_noise(noise),
     )
     render_to_files(
@@ -122,12 +125,16 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
     emit(result, lines, as_json=as_json)
 
 
-def _with_absolute_files(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """Edits whose direction files are named in full, so that the recipe works from anywhere."""
-    absolute = []
+def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """Edits whose directions files are named in full and by their sha256.
+
+    So the recipe works from anywhere, and with no other file.
+    """
+    named = []
     for edit in edits:
-        file, mark, name = edit.direction.rpartition("#")
-        if mark and file.endswith(".safetensors"):
-            edit = Edit(f"{Path(file).absolute()}#{name}", edit.strength, edit.layers)
-        absolute.append(edit)
-    return tuple(absolute)
+        if edit.file is not None:
+            path = Path(edit.file).absolute()
+            sha256 = hashlib.sha256(read_bytes(path, RecipeError)).hexdigest()
+            edit = edit.with_file(path, sha256)
+        named.append(edit)
+    return tuple(named)

@@ -104,6 +104,15 @@ def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
         head = block[: kind.sizeof_hdr]
         if len(head) == kind.sizeof_hdr and kind.may_contain_header(head):
             return kind(head, check=False)
+    # NIfTI took over Analyze's header and added a mark to it.
+    analyze = nib.AnalyzeHeader.sizeof_hdr
+    if path.suffix.lower() in (".hdr", ".img") and nib.AnalyzeHeader.may_contain_header(
+        block[:analyze]
+    ):
+        raise ScanError(
+            f"{path} is an Analyze image, which does not say where left and right are; "
+            "convert it to NIfTI first."
+        )
     raise ScanError(
         f"{path} is not a NIfTI image (no NIfTI header in it); export the scan again as NIfTI."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import ScanError
+from ..hashing import sha256_of
 from . import checks
 from .native import geometry_of
 from .scan import Scan
@@ -67,7 +67,7 @@ def read_scan(path: str | Path, volume: int | None = None) -> Scan:
         affine=np.asarray(image.affine, dtype=np.float64),
         geometry=geometry_of(image.header),
         path=path,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         notes=notes,
     )
 
@@ -77,11 +77,6 @@ def _open(path: Path) -> Any:
         image = nib.load(path)
     except checks.READ_ERRORS as error:
         raise checks.damaged(path, error) from error
-    if not isinstance(image, nib.Nifti1Pair | nib.MGHImage):
-        raise ScanError(
-            f"{path} is an Analyze image, which does not say where left and right are; "
-            "convert it to NIfTI first."
-        )
     return image
 
 
@@ -177,8 +172,3 @@ def _disagreement(geometry: dict[str, Any], shape: tuple[int, ...]) -> list[str]
     if distance <= 1.0:
         return []
     return [f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform is used."]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import StyleGAN3DError
+from ..hashing import sha256_of
 from ..scans.target import Target, load_template
 from ..volumes import check_output, output_errors
 from .pack import TABLE, Pack, load_pack, write_pack
 from .preparing import PASSING, Job, prepare_all
-from .sources import TEST, Source, find_sources, read_participants, sha256_of, split_of
+from .sources import TEST, Source, find_sources, read_participants, split_of
 
 __all__ = ["Pack", "load_pack", "prepare"]
 

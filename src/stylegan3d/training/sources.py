@@ -132,9 +132,3 @@ def split_of(person: str, known: dict[str, Any], validation: float) -> str:
         return known["split"]
     fraction = int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) / 2**32
     return VALIDATION if fraction < validation else TRAIN
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
