@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -50,6 +51,14 @@ NativeOption = Annotated[
         help="Write in the grid, orientation and intensities of the scan it was projected from.",
     ),
 ]
+
+
+class Skull(StrEnum):
+    """What to do about the skull."""
+
+    AUTO = "auto"
+    EXTRACT = "extract"
+    KEEP = "keep"
 
 
 class Report(Protocol):

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, ModelOption, emit, open_model, progress
+from stylegan3d.cli.common import JsonOption, ModelOption, Skull, emit, open_model, progress
 
 if TYPE_CHECKING:
     from stylegan3d.scans import Target
     from stylegan3d.training.pack import Pack
-
-
-class Skull(StrEnum):
-    """What to do about the skull."""
-
-    AUTO = "auto"
-    EXTRACT = "extract"
-    KEEP = "keep"
 
 
 def register(app: typer.Typer) -> None:

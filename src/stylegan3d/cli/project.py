@@ -15,6 +15,7 @@ from stylegan3d.cli.common import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    Skull,
     emit,
     open_model,
     progress,
@@ -34,14 +35,6 @@ class Budget(StrEnum):
     DRAFT = "draft"
     STANDARD = "standard"
     THOROUGH = "thorough"
-
-
-class Skull(StrEnum):
-    """Whether to extract the brain."""
-
-    AUTO = "auto"
-    EXTRACT = "extract"
-    KEEP = "keep"
 
 
 def register(app: typer.Typer) -> None:
