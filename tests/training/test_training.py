@@ -25,6 +25,7 @@ from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.loop import LOG, train
 from stylegan3d.training.pack import load_pack, write_pack
+from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.start import set_gaussian, start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
 from stylegan3d.training.warm_start import (
@@ -235,8 +236,10 @@ def test_export_gives_a_generator_with_a_card(pack, tmp_path):
     opened = load(tmp_path / "model")
     assert opened.hash == generator.hash
     w = seed_latents(opened, [1])
+    z = torch.from_numpy(np.random.RandomState(1).randn(1, 16)).float()
     with torch.no_grad():
-        average = state.averages["synthesis"](w, "none")
+        unscaled = state.averages["mapping"](z)[:, None].expand_as(w)
+        average = state.averages["synthesis"](unscaled, "none")
     # Stored in bfloat16: eight bits of mantissa.
     assert (opened.synthesize(w, "none") - average).abs().mean() < 0.02
     assert opened.score(opened.synthesize(w)).shape == (1,)
@@ -312,7 +315,9 @@ def test_export_of_an_unfinished_warm_start_has_a_fitted_mapping(pack, tmp_path)
     mapping = state.mapping.state_dict()["layers.0.weight"].clone()
     generator = export_generator(state, pack, tmp_path / "model", "early")
     means, _ = latents_of(state, fixed_volumes(pack, "train"), torch.float32)
-    torch.testing.assert_close(generator.w_avg, means.mean(dim=0), atol=1e-3, rtol=1e-3)
+    scales = latent_scales(state.averages["synthesis"].state_dict(), 16)
+    expected = means.mean(dim=0) * scales
+    torch.testing.assert_close(generator.w_avg, expected, atol=1e-3, rtol=1e-3)
     assert torch.equal(mapping, state.mapping.state_dict()["layers.0.weight"])  # the run goes on
 
 
@@ -334,3 +339,31 @@ def test_sessions_of_one_person_are_one_person_in_the_card(pack, tmp_path):
     card = export_generator(state, load_pack(tmp_path / "p"), tmp_path / "model", "one").card
     assert card["training_data"] == [{"source": "phantom", "people": 1, "licence": "not stated"}]
     assert card["licence"] == "not stated"
+
+
+def test_scaling_w_changes_no_volume_and_orders_the_components(pack):
+    state = TrainState(short(), torch.device("cpu"))
+    start_from_data(state, pack)
+    torch.nn.init.normal_(state.encoder.offsets.weight, std=0.1)
+    volume, z = fixed_volumes(pack, "validation"), torch.randn(500, 16)
+
+    def outputs():
+        with torch.no_grad():
+            w = state.mapping(z)
+            made = state.synthesis(w[:2, None].expand(-1, 4, -1), "none")
+            return w, made, state.synthesis(state.encoder(volume), "none")
+
+    before = outputs()
+    states = [m.state_dict() for m in state.nets.values()]
+    scales = latent_scales(states[1], 16)
+    *scaled, _ = scale_latent(scales, *states, state.w_avg)
+    for network, new in zip(state.nets.values(), scaled, strict=True):
+        network.load_state_dict(new)
+    after = outputs()
+    torch.testing.assert_close(after[0], before[0] * scales, atol=1e-3, rtol=1e-3)
+    for a, b in zip(after[1:], before[1:], strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+    # Now a component's spread is its image's: the basis images are equally strong per unit of w.
+    norms = state.synthesis.image_basis.detach().flatten(1).norm(dim=1)
+    torch.testing.assert_close(norms, norms[:1].expand(4), atol=1e-4, rtol=1e-4)
+    assert after[0].std(dim=0)[0] == after[0].std(dim=0).max()

@@ -18,6 +18,7 @@ from stylegan3d.metrics import similarity
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
+from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import fit_mapping
 from stylegan3d.volumes import atomic_write_text
@@ -59,13 +60,19 @@ def export_generator(
         # Of a run that is still in its reconstruction phase: fit a copy, the run goes on unchanged.
         state = copy.deepcopy(state)
         fit_mapping(state, pack, torch.float32)
+    mapping, synthesis, encoder = (state.averages[part].state_dict() for part in state.nets)
+    w_avg = state.w_avg.float()
+    if state.config.generator.mapping_linear_output:
+        scales = latent_scales(synthesis, state.config.generator.w_dim)
+        mapping, synthesis, encoder, w_avg = scale_latent(
+            scales, mapping, synthesis, encoder, w_avg
+        )
     # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
-    mapping, synthesis = (state.averages[part].state_dict() for part in ("mapping", "synthesis"))
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
     tensors |= _half({f"synthesis.{k}": v for k, v in synthesis.items()})
     tensors |= _half({f"discriminator.{k}": v for k, v in state.discriminator.state_dict().items()})
-    tensors["w_avg"] = state.w_avg.float()
-    encoder = _half(state.averages["encoder"].state_dict())
+    tensors["w_avg"] = w_avg
+    encoder = _half(encoder)
     card = _card(state, pack, name, licence)
     extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
     write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
