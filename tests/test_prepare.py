@@ -4,6 +4,8 @@ import errno
 import hashlib
 import json
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import nibabel as nib
@@ -440,3 +442,29 @@ def test_command(folder, tmp_path):
     )
     assert "3 brains (2 to train on, 1 to validate on)" in ran.stdout
     assert "refused sub-04_T1w.nii.gz" in ran.stdout
+
+
+def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monkeypatch):
+    class Killed(ThreadPoolExecutor):
+        def __init__(self, jobs, **options):
+            super().__init__(jobs)
+
+        def submit(self, *work):
+            future = Future()
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+            return future
+
+    monkeypatch.setattr(preparing, "ProcessPoolExecutor", Killed)
+    with pytest.raises(StyleGAN3DError, match="fewer --jobs"):
+        prepare(folder, tmp_path / "pack", jobs=2)
+
+
+def test_a_pack_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def denied(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    pack_of(tmp_path, 1, 2)
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(StyleGAN3DError, match="check its permissions") as caught:
+        load_pack(tmp_path)
+    assert "delete" not in str(caught.value)
