@@ -8,7 +8,7 @@ import torch
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import seed_latents, tiny_generator
-from stylegan3d.projection import BUDGETS, project, projection_steps
+from stylegan3d.projection import BUDGETS, project
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
 from stylegan3d.renderer import Renderer
 
@@ -110,14 +110,15 @@ def test_trust_tells_noise_from_a_brain(generator, known):
     assert any("no more like the scan" in remark for remark in bad["remarks"])
 
 
-def test_steps_can_be_driven_from_outside(generator, known):
-    states = list(projection_steps(generator, known, steps=4))
+def test_work_counts_coarse_steps_for_less(generator, known):
+    states = []
+    project(generator, known, steps=4, progress=states.append)
     assert [s.step for s in states] == [1, 2, 3, 4]
+    assert all(s.w.shape == (generator.num_layers, generator.w_dim) for s in states)
     work = [s.work for s in states]
     assert work == sorted(work)
     assert work[-1] == 1
-    assert work[0] < 0.25  # the first steps are coarse
-    assert all(s.w.shape == (generator.num_layers, generator.w_dim) for s in states)
+    assert work[0] < 0.25
 
 
 def test_wrong_input_is_refused_in_words(generator):

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.hashing import sha256_of
 from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
 
 FORMAT = "stylegan3d"
@@ -35,12 +36,6 @@ class ModelFiles:
     tensors: dict[str, Tensor]
     encoder: dict[str, Tensor] | None
     hash: str
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_folder(path: Path) -> ModelFiles:

@@ -190,7 +190,7 @@ def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:
     strangers = sorted(set(data) - names)
     if strangers:
         raise ModelError(
-            f"The model's card has the unknown architecture setting '{strangers[0]}'; "
-            "it was written by a newer version, so update this program to open it."
+            f"The setting '{strangers[0]}' of the model or run is unknown: it was written by a "
+            "newer version, so update this program to open it."
         )
     return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}

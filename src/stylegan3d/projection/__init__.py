@@ -5,7 +5,6 @@ from stylegan3d.projection.projector import (
     Projection,
     ProjectionState,
     project,
-    projection_steps,
 )
 
-__all__ = ["BUDGETS", "Projection", "ProjectionState", "project", "projection_steps"]
+__all__ = ["BUDGETS", "Projection", "ProjectionState", "project"]

@@ -153,21 +153,6 @@ def project(
     return Projection(w, made, trust, history, finished, seconds, settings)
 
 
-def projection_steps(
-    generator: Generator,
-    aligned: Aligned | np.ndarray,
-    *,
-    space: Literal["w", "w+"] = "w+",
-    budget: str = "standard",
-    steps: int | None = None,
-    noise: Noise = "fixed",
-) -> Iterator[ProjectionState]:
-    """The same optimisation, step by step, for callers that drive it themselves."""
-    volume, _ = _target(generator, aligned)
-    count = _step_count(budget, steps)
-    yield from _optimise(_Problem(generator, volume, space, noise), count, time.perf_counter())
-
-
 class _Problem:
     """One projection: the target at every level, the latent being optimised, the best so far."""
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
+from stylegan3d.networks.config import (
+    DiscriminatorConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    known_fields,
+)
 
 
 @dataclass(frozen=True)
@@ -91,14 +96,8 @@ class TrainConfig:
             "discriminator": DiscriminatorConfig,
             "encoder": EncoderConfig,
         }
-        known = {f.name for f in fields(cls)}
-        strangers = sorted(set(data) - known)
-        if strangers:
-            raise ModelError(
-                f"The training run has the unknown setting '{strangers[0]}'; it was started by "
-                "another version of this program."
-            )
-        return cls(**{k: parts[k].from_dict(v) if k in parts else v for k, v in data.items()})
+        values = known_fields(cls, data)
+        return cls(**{k: parts[k].from_dict(v) if k in parts else v for k, v in values.items()})
 
     def with_(self, **changes: Any) -> TrainConfig:
         """A copy with some settings changed."""
