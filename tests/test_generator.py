@@ -179,6 +179,18 @@ def test_space_resized_keeps_the_field_of_view():
     np.testing.assert_allclose(small.center_mm, space.center_mm)
 
 
+def test_a_generator_knows_whether_noise_does_anything():
+    generator = tiny_generator()
+    assert generator.has_noise
+    silent = tiny_generator()
+    for level in silent.synthesis.typed_levels:
+        for layer in level.layers:
+            torch.nn.init.zeros_(layer.noise_strength)
+    assert not silent.has_noise
+    w = seed_latents(silent, [0])
+    assert torch.equal(silent.synthesize(w, 1), silent.synthesize(w, "none"))
+
+
 def test_models_are_not_written_over_other_files(generator, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(OutputError, match="holds other files"):

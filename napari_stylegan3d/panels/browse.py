@@ -66,6 +66,7 @@ class BrowsePanel(Panel):
         self.noise_seed.setRange(0, 2**31 - 1)
         self.noise_seed.setKeyboardTracking(False)
         self.noise_seed.setToolTip("Number of the texture (no unit).")
+        self.noise_note = controls.hint("", "browse.noise_note")
         self.about = controls.hint("", "browse.about")
         self._lay_out()
         self._connect()
@@ -84,6 +85,7 @@ class BrowsePanel(Panel):
         add(controls.line())
         add(controls.heading("Fine texture"))
         self.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
+        add(self.noise_note)
         self.column.addStretch(1)
         add(controls.line())
         add(controls.heading("About this model"))
@@ -116,7 +118,8 @@ class BrowsePanel(Panel):
                 self.noise_seed.setValue(int(recipe.noise))
 
     def show_model(self, generator: Generator) -> None:
-        """Offer the model's layer groups, and say what the model is."""
+        """Offer what the model has, and say what it is."""
+        self.show_texture(generator)
         with QSignalBlocker(self.cutoff):
             self.cutoff.clear()
             self.cutoff.addItem("All sizes of structures", None)
@@ -124,6 +127,15 @@ class BrowsePanel(Panel):
                 last = group.layers[-1] + 1
                 self.cutoff.addItem(f"Structures down to {min(group.sizes_mm):.0f} mm", last)
         self.about.setText(describe_model(generator))
+
+    def show_texture(self, generator: Generator) -> None:
+        """Offer noise where it changes the image."""
+        for control in (self.noise, self.noise_seed):
+            control.setEnabled(generator.has_noise)
+        self.noise_note.setText(
+            "" if generator.has_noise else "This model has learned no texture of its own."
+        )
+        self.noise_note.setVisible(not generator.has_noise)
 
     @staticmethod
     def _mixes_a_seed(recipe: Recipe) -> bool:

@@ -188,6 +188,12 @@ class Generator:
         return self.discriminator(volume.to(self.device, torch.float32), label)
 
     @cached_property
+    def has_noise(self) -> bool:
+        """Whether layer noise changes the image: a generator may have learned to do without."""
+        levels = self.synthesis.typed_levels
+        return any(bool(layer.noise_strength) for level in levels for layer in level.layers)
+
+    @cached_property
     def template(self) -> np.ndarray:
         """(X, Y, Z) float32 in [0, 1]: the mean training brain, or else the average synthesis."""
         if self.folder is not None and (self.folder / TEMPLATE).is_file():

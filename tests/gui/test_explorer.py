@@ -294,3 +294,22 @@ def test_drawing_survives_a_half_imported_torch(window, monkeypatch):
     window.views.release()
     monkeypatch.undo()
     assert view.model.scene.camera.angles == pytest.approx((20.0, -40.0, 5.0), abs=0.1)
+
+
+def test_fine_texture_is_off_where_the_model_has_none(window):
+    noise = window.find("browse.noise")
+    note = window.find("browse.noise_note")
+    assert noise.isEnabled()
+    assert not note.text()
+    panel = next(p for p in _ancestors(noise) if hasattr(p, "show_texture"))
+    panel.show_texture(types.SimpleNamespace(has_noise=False))
+    assert not noise.isEnabled()
+    assert "no texture" in note.text()
+    panel.show_texture(window.session.generator)
+    assert noise.isEnabled()
+
+
+def _ancestors(widget):
+    while widget is not None:
+        yield widget
+        widget = widget.parent()

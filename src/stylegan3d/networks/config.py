@@ -30,10 +30,11 @@ class GeneratorConfig:
     head : `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
     image_const : whether a learned constant image is added to the output. Started at the mean of
         the training data it leaves the network only the differences between people to learn.
-    image_basis : number of learned images that the first components of the first row of w add to
-        the output linearly, at the last feature level's resolution. Started at the principal
-        components of the training data they give a generator trained on few volumes the linear
-        model to begin with; the layers learn what is not linear. 0 for none.
+    image_basis : number of learned images that the first components of w add to the output
+        linearly, at the last feature level's resolution; each row of w weighs the spatial
+        frequencies of its level. Started at the principal components of the training data they
+        give a generator trained on few volumes the linear model to begin with; the layers learn
+        what is not linear. 0 for none.
     mapping_layers, mapping_lr_multiplier : the mapping network.
     mapping_linear_output : whether the mapping's last layer has no activation, so that w can be
         symmetric about its mean.

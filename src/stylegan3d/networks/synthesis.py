@@ -6,6 +6,7 @@ import math
 from typing import Literal, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
@@ -196,7 +197,7 @@ class SynthesisNetwork(nn.Module):
         x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
         image: Tensor | None = None
         images = []
-        linear = self._linear_image(w[:, 0])
+        bands = self._basis_bands(w) if self.config.image_basis else None
         row = 0
         for i in range(stop + 1):
             level = self.typed_levels[i]
@@ -206,7 +207,9 @@ class SynthesisNetwork(nn.Module):
             row += count
             if str(i) in self.to_rgb:
                 image = self._add(image, self.to_rgb[str(i)](x, w[:, row]))
-                images.append(image if linear is None else image + self._at_level(linear, i))
+                if bands is not None:
+                    image = _sum_low(image, bands[i])
+                images.append(image + self._constant(i) if self.config.image_const else image)
         return images
 
     def _base(self, w: Tensor) -> Tensor:
@@ -237,32 +240,45 @@ class SynthesisNetwork(nn.Module):
             return rgb
         return _sum_low(rgb, upsample_image(image, self.config.resample_kernel))
 
-    def _linear_image(self, w: Tensor) -> Tensor | None:
-        """What is linear in w [N, w_dim]: constant plus basis images, at the last level's grid."""
-        config = self.config
-        image: Tensor | None = self.image_const[None] if config.image_const else None
-        if config.image_basis:
-            flat = w[:, : config.image_basis] @ self.image_basis.flatten(1)
-            basis = flat.unflatten(1, self.image_basis.shape[1:])  # [N, C, X, Y, Z]
-            image = basis if image is None else _sum_low(image, basis)
-        return image
-
-    def _at_level(self, image: Tensor, level: int) -> Tensor:
-        """The linear image at the resolution of a level, [N or 1, C, X, Y, Z]."""
+    def _constant(self, level: int) -> Tensor:
+        """The learned constant image at the resolution of a level, [1, C, X, Y, Z]."""
+        const = self.image_const[None]
         last = self.config.num_levels - 1
         if level == last:
-            if self.config.head == "haar" and image.shape[1] == self.config.image_channels:
-                return _pad_bands(image, 8 * self.config.image_channels)
-            return image
-        low = image[:, : self.config.image_channels]
-        return torch.nn.functional.avg_pool3d(low, 2 ** (last - level))
+            return const
+        low = const[:, : self.config.image_channels]
+        return F.avg_pool3d(low, 2 ** (last - level))
 
+    def _basis_bands(self, w: Tensor) -> list[Tensor]:
+        """What each level adds of the basis images, [N, C, X, Y, Z] on that level's grid.
 
-def _pad_bands(low: Tensor, channels: int) -> Tensor:
-    """Zero detail bands behind a low band."""
-    return torch.nn.functional.pad(low, (0, 0, 0, 0, 0, 0, 0, channels - low.shape[1]))
+        A Laplacian pyramid (Burt, Adelson 1983): a level adds what its grid shows and the next
+        coarser one does not, weighed by the mean of the level's own rows of w. So mixing rows mixes
+        spatial scales, and where all rows are equal the bands sum to the basis images' plain
+        weighted sum.
+        """
+        config = self.config
+        last = config.num_levels - 1
+        if config.wiring != "skip":
+            # One image only: all levels' bands at once.
+            return [torch.empty(0)] * last + [self._weighed(w.mean(dim=1))]
+        bands = []
+        for level in range(config.num_levels):
+            first = max(2 * level - 1, 0)
+            image = self._weighed(w[:, first : 2 * level + 1].mean(dim=1))
+            for _ in range(last - level):
+                image = F.avg_pool3d(image, 2)
+            if level:
+                image = image - upsample_image(F.avg_pool3d(image, 2), config.resample_kernel)
+            bands.append(image)
+        return bands
+
+    def _weighed(self, w: Tensor) -> Tensor:
+        """Weighted sum of the basis images, w [N, w_dim] -> [N, C, X, Y, Z]."""
+        flat = w[:, : self.config.image_basis] @ self.image_basis.flatten(1)
+        return flat.unflatten(1, self.image_basis.shape[1:])
 
 
 def _sum_low(bands: Tensor, low: Tensor) -> Tensor:
     """Add `low` [N, C, ...] to the first channels of `bands` [1 or N, >= C, ...]."""
-    return bands + _pad_bands(low, bands.shape[1])
+    return bands + F.pad(low, (0, 0, 0, 0, 0, 0, 0, bands.shape[1] - low.shape[1]))

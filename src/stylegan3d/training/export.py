@@ -70,7 +70,9 @@ def export_generator(
     # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
     tensors |= _half({f"synthesis.{k}": v for k, v in synthesis.items()})
-    tensors |= _half({f"discriminator.{k}": v for k, v in state.discriminator.state_dict().items()})
+    if judge_has_learned(state):
+        judge = state.discriminator.state_dict()
+        tensors |= _half({f"discriminator.{k}": v for k, v in judge.items()})
     tensors["w_avg"] = w_avg
     encoder = _half(encoder)
     card = _card(state, pack, name, licence)
@@ -86,6 +88,11 @@ def export_generator(
     write_folder(out, card, tensors, encoder, extra, overwrite=True)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)
     return load(out, device="cpu")
+
+
+def judge_has_learned(state: TrainState) -> bool:
+    """Whether the adversarial phase has begun: before it the discriminator is noise."""
+    return state.warm_started and state.images > state.config.warm_start_images
 
 
 def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -108,7 +115,7 @@ def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict
         "modality": "T1-weighted MR, brain extracted",
         "architecture": {
             "generator": config.generator.to_dict(),
-            "discriminator": config.discriminator.to_dict(),
+            "discriminator": config.discriminator.to_dict() if judge_has_learned(state) else None,
             "encoder": config.encoder.to_dict(),
         },
         "space": {
