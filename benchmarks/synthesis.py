@@ -82,8 +82,13 @@ def main() -> None:
         rows = w.clone().requires_grad_(True)
         return generator.synthesis(rows, "fixed", -3, dtype).square().mean().backward()
 
-    x = torch.randn(1, 32, 41, 57, 49).contiguous(memory_format=torch.channels_last_3d)
     kernel = (1.0, 3.0, 3.0, 1.0)
+    x = torch.randn(1, 32, 41, 57, 49).contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_(True)
+
+    def differentiated(y: torch.Tensor) -> object:
+        return torch.autograd.grad(y, x, torch.ones_like(y).contiguous())
+
     print(f"{generator.name}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     rows = {
         "channels first / channels last, float32": (contiguous, full),
@@ -92,9 +97,9 @@ def main() -> None:
             lambda: renderer.render(w[0]),
             lambda: renderer.render(w[0], "preview"),
         ),
-        "dense / separable low-pass filter": (
-            lambda: depthwise_outer_product(x, kernel),
-            lambda: resampling.fir3d(x, kernel, (1, 1)),
+        "dense / separable low-pass filter with its gradient": (
+            lambda: differentiated(depthwise_outer_product(x, kernel)),
+            lambda: differentiated(resampling.fir3d(x, kernel, (1, 1))),
         ),
         "projection step at full / at a quarter resolution": (step, coarse_step),
     }

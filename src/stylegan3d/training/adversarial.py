@@ -70,9 +70,9 @@ def _maker_step(
     state.discriminator.requires_grad_(True)
     loss = reconstruction + config.kl_weight * kl + config.adversarial_weight * adversarial
     log = {
-        "reconstruction": float(reconstruction),
-        "kl": float(kl),
-        "generator": float(adversarial),
+        "reconstruction": reconstruction.item(),
+        "kl": kl.item(),
+        "generator": adversarial.item(),
     }
     loss.backward()
     if state.steps % config.path_length_interval == 0:
