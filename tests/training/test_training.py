@@ -232,7 +232,9 @@ def test_a_mapping_that_cannot_be_linear_is_refused():
 
 def test_export_gives_a_generator_with_a_card(pack, tmp_path):
     state = train(pack.path, tmp_path / "run", short())
-    generator = export_generator(state, pack, tmp_path / "model", "phantoms")
+    generator = export_generator(
+        state, pack, tmp_path / "model", "phantoms", attribution="Thank the phantoms."
+    )
     opened = load(tmp_path / "model")
     assert opened.hash == generator.hash
     w = seed_latents(opened, [1])
@@ -252,6 +254,7 @@ def test_export_gives_a_generator_with_a_card(pack, tmp_path):
     assert opened.directions.model_hash == opened.hash
     page = (tmp_path / "model" / "README.md").read_text()
     assert "| phantom | 8 | CC0 |" in page
+    assert "Thank the phantoms." in page
     assert f"{card['quality']['encoder_reconstruction']['psnr']:.2f}" in page
     assert "mean brain, for comparison" in page
     with pytest.raises(OutputError, match="already holds a model"):

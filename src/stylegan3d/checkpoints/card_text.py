@@ -29,6 +29,7 @@ def card_text(card: dict[str, Any]) -> str:
         f"{card['licence']}. The code that runs it has its own licence.",
         "## Training data",
         _data_table(card["training_data"]),
+        *([card["attribution"]] if card.get("attribution") else []),
         "## Training",
         _training(card["training"]),
         "## Architecture",

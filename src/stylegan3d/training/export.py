@@ -40,6 +40,7 @@ def export_generator(
     name: str,
     *,
     licence: str | None = None,
+    attribution: str | None = None,
     overwrite: bool = False,
 ) -> Generator:
     """Write the averaged networks of a run as a generator's folder, and open it.
@@ -48,6 +49,7 @@ def export_generator(
     ----------
     pack : the data set of the run: its grid, licences and validation volumes go into the card.
     licence : terms of the weights; by default the licences of the training data, joined.
+    attribution : whom users of the weights must name, where the data's licences ask for it.
     overwrite : replace a model that is there.
 
     Returns
@@ -76,6 +78,8 @@ def export_generator(
     tensors["w_avg"] = w_avg
     encoder = _half(encoder)
     card = _card(state, pack, name, licence)
+    if attribution:
+        card["attribution"] = attribution
     extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
     write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
     generator = load(out, device="cpu")
