@@ -194,13 +194,6 @@ def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
     return grid
 
 
-def set_role(widget: QWidget, role: str) -> None:
-    """Give a widget another look from the style sheet."""
-    widget.setProperty("role", role)
-    widget.style().unpolish(widget)
-    widget.style().polish(widget)
-
-
 def column(widget: QWidget) -> QVBoxLayout:
     """The column of a panel, with its margins."""
     layout = QVBoxLayout(widget)

@@ -14,7 +14,6 @@ from stylegan3d.networks.config import GeneratorConfig, Grid
 from stylegan3d.networks.layers import Conv3d, Dense, ModulatedConv3d, leaky_relu
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
-    fir3d,
     inverse_haar,
     upsample_image,
 )
@@ -79,21 +78,14 @@ class Level(nn.Module):
         for layer, w, noise in zip(self.layers, rows, noises, strict=True):
             x = layer(x, w, noise)
         if self.shortcut is not None:
-            x = (x + self._upsampled(self.shortcut(before))) / math.sqrt(2)
+            # A 1x1x1 convolution commutes with the filter, so it runs on the small grid.
+            x = (x + upsample_image(self.shortcut(before), self.kernel)) / math.sqrt(2)
         return x
 
     @property
     def layers(self) -> list[SynthesisLayer]:
         """The level's modulated layers in order."""
         return [self.plain] if self.up is None else [self.up, self.plain]
-
-    def _upsampled(self, x: Tensor) -> Tensor:
-        """A 1x1x1 convolution commutes with the filter, so it ran on the small grid."""
-        n, c, *grid = x.shape
-        spread = x.new_zeros(n, c, *(2 * s for s in grid))
-        spread[:, :, ::2, ::2, ::2] = x
-        k = len(self.kernel)
-        return fir3d(spread, self.kernel, ((k + 1) // 2, (k - 2) // 2), gain=8.0)
 
 
 class SynthesisNetwork(nn.Module):

@@ -119,7 +119,7 @@ def project(
     budget : "draft", "standard" or "thorough"; `steps` overrides it.
     noise : the layer noise the result will be shown with.
     progress : called after every step.
-    should_stop : asked before every step; if true, the best so far is returned.
+    should_stop : asked after every step; if true, the best so far is returned.
 
     Raises
     ------

@@ -7,8 +7,6 @@ reconstructions of the real ones, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -118,8 +116,3 @@ def _judge_step(
         log["r1"] = float(penalty)
     state.judge.step()
     return log
-
-
-def steps_left(state: TrainState) -> int:
-    """Optimiser steps until the run's total number of volumes is reached."""
-    return math.ceil(max(state.config.total_images - state.images, 0) / state.config.batch)

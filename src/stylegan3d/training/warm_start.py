@@ -61,7 +61,7 @@ def level_at(config: TrainConfig, images: int) -> int:
 
 def warm_start_rate(progress: float, final: float) -> float:
     """A short linear ramp-up, then half a cosine down to `final`."""
-    ramp = min(progress / 0.02, 1.0) if progress < 0.02 else 1.0
+    ramp = min(progress / 0.02, 1.0)
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
     return max(ramp, 0.02) * (final + (1 - final) * cosine)
 
