@@ -99,6 +99,7 @@ def _tell(pack: Pack, *, as_json: bool) -> None:
     lines = [
         f"{pack.path}: {len(pack)} brains ({counts['train']} to train on, "
         f"{counts['validation']} to validate on), {' x '.join(map(str, pack.space.shape))} voxels",
+        *pack.info["notes"],
         *(f"refused {entry['file']}: {entry['reason']}" for entry in refused),
         *(f"{row['name']}: {check}" for row in pack.table for check in row["checks"]),
     ]
@@ -108,6 +109,7 @@ def _tell(pack: Pack, *, as_json: bool) -> None:
         **counts,
         "shape": pack.space.shape,
         "licences": pack.info["licences"],
+        "notes": pack.info["notes"],
         "refused": refused,
     }
     emit(result, lines, as_json=as_json)

@@ -54,9 +54,12 @@ class Pack:
         One row per volume: "name", "person", "file", "sha256", "split" ("train" or "validation"),
         "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" ("as it was" or
         "aligned"), "quality" (correlation with the mean brain), "brain_ml", "checks" (warnings),
-        "key" (of the file and the settings) and every further column of participants.tsv.
+        "key" (of the file and the settings), every further column of participants.tsv, and where
+        the folder has a `labels.tsv`, millilitres of each tissue in it, such as "ventricle_ml" or
+        "grey_ml" (None for people without a label map).
     info : dict
-        The rest of dataset.json: "refused" files with reasons, "licences", "settings".
+        The rest of dataset.json: "refused" files with reasons, "licences", "settings", "tissues"
+        (the names of the columns of tissue volumes), "notes" on the data set as a whole.
     """
 
     path: Path

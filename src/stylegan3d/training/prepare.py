@@ -24,6 +24,7 @@ from ..volumes import check_output, output_errors
 from .pack import TABLE, Pack, load_pack, write_pack
 from .preparing import PASSING, Job, prepare_all
 from .sources import TEST, Source, find_sources, read_participants, split_of
+from .tissues import measure_tissues, read_tissues, tissue_columns, unnamed_note
 
 __all__ = ["Pack", "load_pack", "prepare"]
 
@@ -33,7 +34,8 @@ PARTS = ".parts"
 HELD_OUT = "participants.tsv holds it out for a test."
 # What preparing says of a volume, and all columns that participants.tsv cannot set.
 RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks")
-RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", *RESULT_COLUMNS}
+# "checks" are all warnings of a row; "scan_checks" those that preparing the scan gave.
+RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_checks", *RESULT_COLUMNS}
 
 
 def prepare(
@@ -87,6 +89,7 @@ def prepare(
     old = _existing(out)
     sources = find_sources(folder)
     people = read_participants(folder)
+    tissues = read_tissues(folder)
     target = target or _target_of(folder)
     settings = {
         "pipeline": PIPELINE,
@@ -108,6 +111,10 @@ def prepare(
     rows, refused = _tabulate(sources, keys, results)
     for row in rows:
         row |= {"sha256": hashes[row["file"]], **_personal(row["person"], people, validation)}
+    measured = [measure_tissues(folder / row["file"], tissues) for row in rows]
+    for row, labels in zip(rows, measured, strict=True):
+        row |= labels.volumes
+        row |= {"scan_checks": row["checks"], "checks": row["checks"] + labels.warnings}
     if not rows:
         _clear(out)
         raise StyleGAN3DError(
@@ -117,6 +124,8 @@ def prepare(
     info = {
         "settings": settings,
         "licences": sorted({row["licence"] for row in rows if row["licence"]}),
+        "tissues": tissue_columns(tissues),
+        "notes": unnamed_note(measured),
         "refused": refused,
     }
     write_pack(out, rows, _volumes_of(old, out / PARTS), target.space, info)
@@ -165,7 +174,12 @@ def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
     """What came of the files of an earlier run, by key: volumes and refusals."""
     if pack is None:
         return {}
-    done = {row["key"]: {name: row[name] for name in RESULT_COLUMNS} for row in pack.table}
+    done = {
+        row["key"]: {name: row[name] for name in RESULT_COLUMNS}
+        # Packs of earlier versions hold no other warnings than those of the scan.
+        | {"checks": row.get("scan_checks", row["checks"])}
+        for row in pack.table
+    }
     refused = {
         entry["key"]: {"reason": entry["reason"]}
         for entry in pack.info["refused"]
