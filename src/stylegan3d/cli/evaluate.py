@@ -1,0 +1,153 @@
+"""`stylegan3d evaluate`: how good a generator is, each figure beside the same of real brains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stylegan3d.cli.common import (
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    emit,
+    open_model,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from stylegan3d.metrics.evaluation import EvaluationSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("evaluate")(evaluate_command)
+
+
+def evaluate_command(
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Data set made by `stylegan3d prepare`, with validation people."
+        ),
+    ],
+    model: ModelOption = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            help="Parts, joined by commas: fidelity, diversity, plausibility, privacy, "
+            "reconstruction, speed.",
+            show_default="all but speed",
+        ),
+    ] = None,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure speed too.")] = False,
+    samples: Annotated[
+        int,
+        typer.Option(
+            "--samples", min=2, help="Random brains for fidelity, diversity and plausibility."
+        ),
+    ] = 200,
+    privacy_samples: Annotated[
+        int, typer.Option("--privacy-samples", min=2, help="Random brains for privacy.")
+    ] = 1000,
+    truncation: Annotated[
+        float, typer.Option("--truncation", min=0, help="Truncation psi of random brains.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="The random brains are numbered from here.")
+    ] = 0,
+    limit_validation: Annotated[
+        int | None,
+        typer.Option("--limit-validation", min=1, help="Reconstruct so many people at most."),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option(
+            "--budget",
+            help="Of the projection: draft, standard, thorough, or none to leave it out.",
+        ),
+    ] = "standard",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache", help="Folder to keep the features of real brains in, for next time."
+        ),
+    ] = None,
+    montage: Annotated[
+        Path | None,
+        typer.Option("--montage", help="Write a picture of synthetic beside real brains (.png)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the whole report here (.json).")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a generator: fidelity, diversity, plausibility, privacy, reconstruction, speed.
+
+    Each figure stands beside the same figure between real people, at equal numbers.
+
+    Example: stylegan3d evaluate --model my-model --data prepared --out report.json
+    """
+    from stylegan3d.jsontext import to_json
+    from stylegan3d.metrics.evaluation import evaluate
+    from stylegan3d.training.pack import load_pack
+    from stylegan3d.volumes import atomic_write_bytes, atomic_write_text, check_output
+
+    check_output([path for path in (out, montage) if path is not None], overwrite)
+    settings = _settings(
+        only,
+        speed,
+        samples=samples,
+        privacy_samples=privacy_samples,
+        truncation=truncation,
+        seed=seed,
+        limit_validation=limit_validation,
+        budget=None if budget == "none" else budget,
+        cache=cache,
+    )
+    pack = load_pack(data)
+    generator = open_model(model)
+    with progress("Evaluating") as bar:
+        report = evaluate(
+            generator, pack, settings, lambda what, done, total: bar(done, total, note=what)
+        )
+    if montage is not None:
+        from stylegan3d.metrics.montage import montage_png
+
+        picture = montage_png(generator, pack, seed=seed, truncation=truncation)
+        atomic_write_bytes(montage, picture, overwrite=overwrite, suffixes=(".png",))
+    if out is not None:
+        atomic_write_text(out, to_json(report), overwrite=overwrite)
+    _show(report, as_json)
+
+
+def _settings(only: str | None, speed: bool, **given: Any) -> EvaluationSettings:
+    from stylegan3d.metrics.evaluation import PARTS, EvaluationSettings
+
+    parts = PARTS[:-1] if only is None else tuple(p.strip() for p in only.split(","))
+    if speed and "speed" not in parts:
+        parts = (*parts, "speed")
+    return EvaluationSettings(parts=parts, **given)
+
+
+def _show(report: dict[str, Any], as_json: bool) -> None:
+    """The report as one JSON object, or its figures as a table."""
+    from stylegan3d.metrics.summary import figures
+
+    rows = figures(report)
+    if as_json:
+        emit(report | {"figures": rows}, (), as_json=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{report['model']['name']} ({report['model']['hash'][:8]})")
+    for column in ("figure", "synthetic", "real vs real", "ratio", "aim", ""):
+        table.add_column(column)
+    marks = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}
+    for row in rows:
+        table.add_row(row.name, row.synthetic, row.real, row.compared, row.aim, marks[row.reached])
+    Console().print(table)

@@ -1,0 +1,239 @@
+"""How far apart two sets of brains are: Frechet and kernel distances of descriptors, bMMD2.
+
+A distance between finite sets is never zero, even of one population: the Frechet distance of a few
+hundred descriptors is mostly bias. So each figure stands beside the same figure between real
+people and other real people, at the same number of volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.sampling import unit
+
+BATCH = 8
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet distance of two sets of descriptors, each taken for a Gaussian.
+
+    |mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), Heusel et al. 2017, "GANs trained by a
+    two time-scale update rule converge to a local Nash equilibrium", eq. 6. With the centred
+    descriptors A, B (S_a = A^T A) the trace of the root is the sum of the singular values of
+    A B^T: exact where the covariances are singular, as they are with fewer volumes than features,
+    and without an iterated matrix root.
+
+    Parameters
+    ----------
+    a, b : [n, features] and [m, features], at least two rows each.
+
+    Returns
+    -------
+    float
+        0 for equal sets, never negative.
+    """
+    _check(a, b)
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    root_a, root_b = _root(a - mean_a), _root(b - mean_b)
+    cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    traces = (root_a**2).sum() + (root_b**2).sum()
+    return max(float(((mean_a - mean_b) ** 2).sum() + traces - 2 * cross), 0.0)
+
+
+def _root(centred: np.ndarray) -> np.ndarray:
+    """R with R^T R the covariance of centred rows; no more rows than there are features."""
+    return np.asarray(np.linalg.qr(centred / np.sqrt(len(centred) - 1), mode="r"))
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Squared maximum mean discrepancy of two sets of descriptors, unbiased (KID).
+
+    Kernel (x.y / d + 1)^3, Binkowski et al. 2018, "Demystifying MMD GANs". Its expectation is 0
+    where both sets come from one population, whatever their size; single values may be negative.
+
+    Parameters
+    ----------
+    a, b : [n, features] and [m, features], at least two rows each.
+    """
+    _check(a, b)
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def within(x: np.ndarray) -> float:
+        k = kernel(x, x)
+        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
+
+    return within(a) + within(b) - 2 * float(kernel(a, b).mean())
+
+
+def _check(a: np.ndarray, b: np.ndarray) -> None:
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
+        raise StyleGAN3DError(
+            f"A distance of {len(a)} to {len(b)} volumes cannot be measured; give at least two "
+            "of each, described alike."
+        )
+
+
+@dataclass
+class Comparison:
+    """A distance of synthetic to real brains beside that of real to other real ones.
+
+    Attributes
+    ----------
+    synthetic, real : [repeats] the distance of each repeat.
+    n : volumes on either side.
+    """
+
+    synthetic: np.ndarray
+    real: np.ndarray
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Means, standard deviations, the ratio and the 0.95 quantile of real to real."""
+        synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
+        return {
+            "synthetic": synthetic,
+            "synthetic_sd": float(self.synthetic.std()),
+            "real": real,
+            "real_sd": float(self.real.std()),
+            "real_q95": float(np.quantile(self.real, 0.95)),
+            "ratio": synthetic / real if real > 0 else None,
+            "n": self.n,
+            "repeats": len(self.real),
+        }
+
+
+def compare_with_halves(
+    measure: Callable[[np.ndarray, np.ndarray], float],
+    synthetic: np.ndarray,
+    real: np.ndarray,
+    *,
+    repeats: int = 20,
+    seed: int = 0,
+) -> Comparison:
+    """Measure synthetic to real and real to real at equal n, over random halves of the people.
+
+    Each repeat splits the real people in two; one half is compared to the other, and to as many
+    synthetic brains drawn anew.
+
+    Parameters
+    ----------
+    synthetic, real : [n, features], one row a volume, one volume a person.
+    """
+    n = min(len(real) // 2, len(synthetic))
+    figures = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng((seed, repeat))
+        order = rng.permutation(len(real))
+        half, other = real[order[:n]], real[order[n : 2 * n]]
+        drawn = synthetic[rng.permutation(len(synthetic))[:n]]
+        figures.append((measure(drawn, half), measure(other, half)))
+    values = np.array(figures)
+    return Comparison(values[:, 0], values[:, 1], n)
+
+
+def compare_with_validation(
+    measure: Callable[[np.ndarray, np.ndarray], float],
+    synthetic: np.ndarray,
+    training: np.ndarray,
+    validation: np.ndarray,
+    *,
+    repeats: int = 20,
+    seed: int = 0,
+) -> Comparison:
+    """Measure synthetic and training people to validation people, as many as those are.
+
+    The generator has not seen the validation people, so what it learned by heart does not help.
+
+    Parameters
+    ----------
+    synthetic, training, validation : [n, features]
+    """
+    n = min(len(synthetic), len(training), len(validation))
+    figures = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng((seed, repeat))
+        target = validation[rng.permutation(len(validation))[:n]]
+        drawn = synthetic[rng.permutation(len(synthetic))[:n]]
+        people = training[rng.permutation(len(training))[:n]]
+        figures.append((measure(drawn, target), measure(people, target)))
+    values = np.array(figures)
+    return Comparison(values[:, 0], values[:, 1], n)
+
+
+@dataclass
+class Moments:
+    """Sums over a set of volumes, all that `expected_bmmd2` needs: one volume in memory.
+
+    Attributes
+    ----------
+    total : float64 (X, Y, Z), the sum of the volumes.
+    energy : sum of their squared norms.
+    n : how many.
+    """
+
+    total: np.ndarray | float = 0.0
+    energy: float = 0.0
+    n: int = field(default=0)
+
+    @classmethod
+    def of(cls, volumes: Iterable[np.ndarray]) -> Moments:
+        """Moments of volumes, uint8 of a pack or float in [0, 1]."""
+        moments = cls()
+        for volume in volumes:
+            moments.add(volume)
+        return moments
+
+    def add(self, volume: np.ndarray) -> None:
+        """Count one more volume (X, Y, Z)."""
+        x = unit(volume)
+        self.total = self.total + x
+        self.energy += float(np.vdot(x, x))
+        self.n += 1
+
+    @property
+    def mean_square(self) -> float:
+        """Unbiased squared norm of the population's mean: mean of x_i . x_j over i != j."""
+        total = np.asarray(self.total)
+        return float((np.vdot(total, total) - self.energy) / (self.n * (self.n - 1)))
+
+    @property
+    def variance(self) -> float:
+        """Unbiased total variance: the trace of the covariance matrix over voxels."""
+        return self.energy / self.n - self.mean_square
+
+
+def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
+    """Batch-wise squared maximum mean discrepancy (bMMD2) with a linear kernel on voxels.
+
+    For batches x, y of B volumes each (Kwon et al. 2019, "Generation of 3D brain MRI using
+    auto-encoding generative adversarial networks", whose definition 3D-StyleGAN, Hong et al. 2021,
+    takes over)::
+
+        bMMD2 = sum_ij (x_i.x_j + y_i.y_j - 2 x_i.y_j) / B^2 = |mean(x) - mean(y)|^2
+
+    with sums over all voxels of the volume, B = 8, averaged over random batches. The terms i = j
+    are counted, so that it is biased: it holds 1/B of the variance of each side, which is most of
+    it. Returned is its expectation over batches, |mu_a - mu_b|^2 + (V_a + V_b) / B, estimated
+    without bias from all volumes, rather than an average over a few random batches. Intensities
+    are in [0, 1]; in [-1, 1] the figure is four times as large.
+    """
+    return _mean_distance(a, b) + (a.variance + b.variance) / batch
+
+
+def real_bmmd2(real: Moments, batch: int = BATCH) -> float:
+    """`expected_bmmd2` of two disjoint batches of one population: 2 V / B."""
+    return 2 * real.variance / batch
+
+
+def _mean_distance(a: Moments, b: Moments) -> float:
+    if min(a.n, b.n) < 2:
+        raise StyleGAN3DError("bMMD2 needs at least two volumes on each side; give more.")
+    cross = float(np.vdot(np.asarray(a.total), np.asarray(b.total))) / (a.n * b.n)
+    return a.mean_square + b.mean_square - 2 * cross

@@ -1,0 +1,204 @@
+"""A descriptor of a brain volume by a 3D network that ships offline.
+
+Feature distances in 2D use a network trained on photographs. Here it is the encoder of deepbet's
+`LinkNet3d`, trained to segment brains in T1-weighted MR of many scanners (Fisch et al., "deepbet:
+Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks", Computers in Biology
+and Medicine 2024; MIT). Its weights lie in the wheel of a package that this one needs anyway, so
+that a figure can be had without a download and means the same on every machine.
+
+The wheel holds a traced network whose parts cannot be called; the encoder is rebuilt here from its
+weights, and tests/metrics compares it with the traced one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import length_hint
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.errors import StyleGAN3DError
+
+# deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.
+FEATURE_MM = 1.0
+CHANNELS = (16, 16, 32, 64, 128)
+DESCRIPTOR_SIZE = 2 * sum(CHANNELS[2:])
+# deepbet's normalisation of intensities: these quantiles become 0 and 1, then this mean and
+# standard deviation.
+QUANTILES = (0.005, 0.995)
+MEAN, DEVIATION = 0.449, 0.226
+LEAST_VOXELS = 32
+
+Progress = Callable[[int, int], None]
+
+
+class Block(nn.Module):
+    """Two convolutions with instance norm beside a shortcut, then ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.double_conv = nn.Sequential(
+            nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.InstanceNorm3d(outputs),
+            nn.ReLU(),
+            nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.InstanceNorm3d(outputs),
+        )
+        self.downsample = (
+            nn.Sequential(
+                nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.InstanceNorm3d(outputs)
+            )
+            if stride > 1
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, Y / stride, Z / stride]"""
+        return F.relu(self.double_conv(x) + self.downsample(x))
+
+
+class Down(nn.Module):
+    """Two residual blocks; the first may halve the grid."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.block1 = Block(inputs, outputs, 1 if inputs == outputs else 2)
+        self.block2 = Block(outputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z] -> [N, outputs, X', Y', Z']"""
+        return self.block2(self.block1(x))
+
+
+class FeatureEncoder(nn.Module):
+    """The encoder of deepbet's LinkNet3d: stem (grid / 4), then four stages (/ 4, 8, 16, 32)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.init = nn.Sequential(
+            nn.Conv3d(1, CHANNELS[0], 7, 2, 3, bias=False),
+            nn.InstanceNorm3d(CHANNELS[0]),
+            nn.ReLU(),
+            nn.MaxPool3d(3, 2, 1),
+        )
+        self.down0 = Down(*CHANNELS[0:2])
+        self.down1 = Down(*CHANNELS[1:3])
+        self.down2 = Down(*CHANNELS[2:4])
+        self.down3 = Down(*CHANNELS[3:5])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """[N, 1, X, Y, Z] -> the maps of the stem and of the four stages."""
+        maps = [self.init(x)]
+        for stage in (self.down0, self.down1, self.down2, self.down3):
+            maps.append(stage(maps[-1]))
+        return tuple(maps)
+
+
+@lru_cache(maxsize=1)
+def feature_encoder() -> FeatureEncoder:
+    """The encoder with deepbet's weights, on the CPU, in float32 and frozen.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the installed deepbet holds another network.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch calls TorchScript old
+            from deepbet.utils import DATA_PATH
+
+            traced = torch.jit.load(f"{DATA_PATH}/models/model.pt", map_location="cpu")
+        encoder = FeatureEncoder()
+        state = {k: v for k, v in traced.state_dict().items() if k.split(".")[0] in _parts(encoder)}
+        encoder.load_state_dict(state, strict=True)
+    except (ImportError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StyleGAN3DError(
+            f"The feature network inside deepbet cannot be read ({reason}); install deepbet 1.0.2."
+        ) from error
+    return encoder.eval().requires_grad_(False)
+
+
+def _parts(encoder: nn.Module) -> set[str]:
+    return {name for name, _ in encoder.named_children()}
+
+
+def network_input(volume: np.ndarray, voxel_mm: tuple[float, float, float]) -> Tensor:
+    """A volume as the network wants it: [1, 1, X', Y', Z'] with voxels of `FEATURE_MM`.
+
+    deepbet itself cuts out the box around the brain with a tenth of its size as margin, resamples
+    it to 256 x 256 x 256 by nearest neighbour, clips it to the quantiles 0.005 and 0.995 of the
+    head, and normalises it to mean 0.449 and standard deviation 0.226. Here the whole grid is
+    resampled, linearly, to voxels of 1 mm instead (close to deepbet's 0.8 mm), so that a brain's
+    size stays visible and a preview can be compared to a full volume; quantiles and normalisation
+    are the same.
+
+    Parameters
+    ----------
+    volume : (X, Y, Z), uint8 of a pack or float in [0, 1].
+    voxel_mm : edge lengths of its voxels.
+    """
+    x = torch.from_numpy(np.array(volume, order="C"))[None, None].float()
+    if volume.dtype == np.uint8:
+        x = x / 255
+    grid = [
+        max(round(n * mm / FEATURE_MM), LEAST_VOXELS)
+        for n, mm in zip(volume.shape, voxel_mm, strict=True)
+    ]
+    low, high = np.quantile(x.numpy(), QUANTILES)
+    if list(volume.shape) != grid:
+        x = F.interpolate(x, grid, mode="trilinear", align_corners=False)
+    x = ((x - float(low)) / max(float(high - low), 1e-6)).clamp_(0, 1)
+    deviation = x.std().clamp(min=1e-6)
+    return (x - x.mean()) / deviation * DEVIATION + MEAN
+
+
+@torch.no_grad()
+def describe(
+    volumes: Iterable[np.ndarray],
+    voxel_mm: tuple[float, float, float],
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Descriptors of volumes: mean and standard deviation over space of three stages.
+
+    Parameters
+    ----------
+    volumes : each (X, Y, Z), uint8 of a pack or float in [0, 1], x from left to right. Taken one
+        by one, so that they need not be in memory together.
+    voxel_mm : edge lengths of their voxels in millimetres.
+    device : where the network runs; always in float32.
+    progress : called with how many are done and how many there are (0 if unknown).
+
+    Returns
+    -------
+    ndarray, float64 [n, 448]
+        Means of the 32 + 64 + 128 channels of down1, down2 and down3, then their deviations.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If a volume is not finite or has no contrast at all.
+    """
+    encoder = feature_encoder().to(device)
+    total = length_hint(volumes)
+    rows = []
+    for done, volume in enumerate(volumes, 1):
+        if not np.isfinite(volume).all() or volume.max() == volume.min():
+            raise StyleGAN3DError(
+                f"Volume {done} is empty or not finite, so it has no features; check the generator."
+            )
+        maps = encoder(network_input(volume, voxel_mm).to(device))[2:]
+        means = [m.mean(dim=(2, 3, 4))[0] for m in maps]
+        deviations = [m.std(dim=(2, 3, 4), correction=0)[0] for m in maps]
+        rows.append(torch.cat(means + deviations).double().cpu().numpy())
+        if progress is not None:
+            progress(done, total)
+    return np.stack(rows) if rows else np.zeros((0, DESCRIPTOR_SIZE))

@@ -1,0 +1,218 @@
+"""Whether a volume can be a brain at all: one piece, of a brain's size, uneven as brains are, with
+three tissues.
+
+The limits come from the people a generator was trained on; the people set aside show how often a
+real brain passes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from operator import length_hint
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.sampling import unit
+from stylegan3d.scans.extraction import voxel_litres
+from stylegan3d.space import Space
+
+# Where a volume shows a brain.
+FOREGROUND = 0.05
+# A stray voxel is no second brain: so much of the foreground must hang together.
+CONNECTED = 0.995
+# The range of so many real people leaves out the next one now and then; it is widened on either
+# side by this share of its width.
+MARGIN = 0.1
+# Tissues are measured this far inside, where voxels are not half air.
+EDGE_MM = 4.0
+BINS = 256
+EM_STEPS = 200
+START_QUANTILES = (0.05, 0.35, 0.8)
+LEAST_DEVIATION = 0.01
+LEAST_VOXELS = 50
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BrainMeasures:
+    """What is measured on one volume.
+
+    Attributes
+    ----------
+    connected : share of the foreground (above 0.05) that is one face-connected piece.
+    brain_ml : volume of that piece with its holes filled, in millilitres.
+    asymmetry : sum |v - mirrored v| / (2 sum v), 0 if symmetric, 1 if nothing overlaps.
+    csf_grey, grey_white : distance of the tissues' mean intensities in pooled standard deviations.
+    least_tissue : share of the rarest of the three tissues.
+    """
+
+    connected: float
+    brain_ml: float
+    asymmetry: float
+    csf_grey: float
+    grey_white: float
+    least_tissue: float
+
+
+# What a failure is called, and whether a measure may also be too large.
+CHECKS = {
+    "connected": ("the brain is not in one piece", False),
+    "brain_ml": ("brain volume outside the range of real people", True),
+    "asymmetry": ("left-right asymmetry outside the range of real people", True),
+    "csf_grey": ("no separate peak of cerebrospinal fluid", False),
+    "grey_white": ("grey and white matter not told apart", False),
+    "least_tissue": ("one of the three tissues is missing", False),
+}
+
+
+def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
+    """Measure one volume.
+
+    Parameters
+    ----------
+    volume : (X, Y, Z), uint8 of a pack or float in [0, 1], centred on the midsagittal plane.
+    space : its grid; tells which axis runs left to right, and the size of a voxel.
+    """
+    x = unit(volume)
+    foreground = x > FOREGROUND
+    labels, count = ndimage.label(foreground)
+    if not count:
+        return BrainMeasures(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    sizes = np.bincount(labels.ravel())[1:]
+    brain = ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
+    sideways = [code in "LR" for code in space.axcodes].index(True)
+    difference = np.abs(x - np.flip(x, sideways)).sum(dtype=np.float64)
+    means, deviations, shares = fit_tissues(x[_inside(brain, space)])
+    distances = np.diff(means) / np.sqrt((deviations[1:] ** 2 + deviations[:-1] ** 2) / 2)
+    return BrainMeasures(
+        connected=float(sizes.max() / sizes.sum()),
+        brain_ml=float(brain.sum() * voxel_litres(space) * 1000),
+        asymmetry=float(difference / (2 * x.sum(dtype=np.float64))),
+        csf_grey=float(distances[0]),
+        grey_white=float(distances[1]),
+        least_tissue=float(shares.min()),
+    )
+
+
+def _inside(brain: np.ndarray, space: Space) -> np.ndarray:
+    """The brain without its edge, or all of it where nothing else is left."""
+    depth = max(1, round(EDGE_MM / min(space.voxel_size)))
+    core = ndimage.binary_erosion(brain, iterations=depth)
+    return core if core.sum() >= LEAST_VOXELS else brain
+
+
+def fit_tissues(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three Gaussians fitted to intensities: cerebrospinal fluid, grey and white matter.
+
+    Expectation-maximisation on a histogram of 256 bins, from fixed quantiles, hence the same each
+    time. At 2 mm most voxels of fluid are mixed with grey matter: its Gaussian is wide and seldom
+    a maximum of the histogram of its own, in real brains too, which is why peaks are not counted.
+
+    Parameters
+    ----------
+    values : [n] in [0, 1].
+
+    Returns
+    -------
+    means, deviations, shares : [3], by rising mean.
+    """
+    bins = np.rint(values * (BINS - 1)).astype(np.int64)
+    histogram = np.bincount(bins, minlength=BINS) / len(bins)
+    x = np.arange(BINS) / (BINS - 1)
+    mean = x[np.searchsorted(np.cumsum(histogram), START_QUANTILES).clip(max=BINS - 1)]
+    deviation, share = np.full(3, 0.08), np.full(3, 1 / 3)
+    for _ in range(EM_STEPS):
+        square = (x[:, None] - mean) ** 2
+        density = share / deviation * np.exp(-square / (2 * deviation**2))
+        belongs = density / (density.sum(axis=1, keepdims=True) + 1e-300) * histogram[:, None]
+        share = belongs.sum(axis=0)
+        safe = np.maximum(share, 1e-12)
+        mean = (belongs * x[:, None]).sum(axis=0) / safe
+        spread = (belongs * (x[:, None] - mean) ** 2).sum(axis=0) / safe
+        deviation = np.maximum(np.sqrt(spread), LEAST_DEVIATION)
+    order = np.argsort(mean)
+    return mean[order], deviation[order], share[order]
+
+
+@dataclass(frozen=True)
+class PlausibilityLimits:
+    """Least and greatest allowed value of each measure; None where there is no bound."""
+
+    bounds: dict[str, tuple[float, float | None]]
+
+    @classmethod
+    def of(cls, people: Sequence[BrainMeasures]) -> PlausibilityLimits:
+        """The range of real people, a tenth of its width wider on either side.
+
+        Separation and share of tissues are bounded below only: no brain is too clear. The
+        connected share has the fixed bound 0.995.
+        """
+        if len(people) < 2:
+            raise StyleGAN3DError(
+                "Plausibility needs people to compare to; give a data set with at least two "
+                "training people."
+            )
+        bounds: dict[str, tuple[float, float | None]] = {}
+        for name, (_, two_sided) in CHECKS.items():
+            values = [getattr(person, name) for person in people]
+            low, high = min(values), max(values)
+            margin = MARGIN * (high - low)
+            bounds[name] = (low - margin, high + margin if two_sided else None)
+        bounds["connected"] = (CONNECTED, None)
+        return cls(bounds)
+
+    def failures(self, measures: BrainMeasures) -> list[str]:
+        """What is wrong with a brain, in words; empty if it passes."""
+        return [
+            CHECKS[name][0]
+            for name, (low, high) in self.bounds.items()
+            if not low <= getattr(measures, name) <= (np.inf if high is None else high)
+        ]
+
+
+def measure_brains(
+    volumes: Iterable[np.ndarray], space: Space, progress: Progress | None = None
+) -> list[BrainMeasures]:
+    """`measure_brain` of each volume."""
+    total = length_hint(volumes)
+    rows = []
+    for done, volume in enumerate(volumes, 1):
+        rows.append(measure_brain(volume, space))
+        if progress is not None:
+            progress(done, total)
+    return rows
+
+
+def pass_rate(brains: Sequence[BrainMeasures], limits: PlausibilityLimits) -> dict[str, Any]:
+    """How many brains pass, why the others fail, and the range of what was measured.
+
+    Returns
+    -------
+    dict
+        "n", "passed", "rate", "reasons" (how often each), "failed" (index of each brain that fails
+        and its measures), "ranges" (least, median, greatest of each measure).
+    """
+    failures = [limits.failures(brain) for brain in brains]
+    passed = sum(not reasons for reasons in failures)
+    return {
+        "n": len(brains),
+        "passed": passed,
+        "rate": passed / len(brains) if brains else None,
+        "reasons": dict(Counter(reason for reasons in failures for reason in reasons)),
+        "failed": [
+            {"index": index, "reasons": reasons, **asdict(brain)}
+            for index, (brain, reasons) in enumerate(zip(brains, failures, strict=True))
+            if reasons
+        ],
+        "ranges": {
+            name: [float(np.quantile([getattr(b, name) for b in brains], q)) for q in (0, 0.5, 1)]
+            for name in CHECKS
+            if brains
+        },
+    }

@@ -1,0 +1,112 @@
+"""Distances of sets against closed forms, naive versions, and sets that are known to differ."""
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.distances import (
+    Moments,
+    compare_with_halves,
+    compare_with_validation,
+    expected_bmmd2,
+    frechet_distance,
+    kernel_distance,
+    real_bmmd2,
+)
+
+
+def gaussian(seed: int, n: int, mean=0.0, deviation=1.0, features: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, deviation, (n, features))
+
+
+def test_frechet_distance_of_equal_sets_is_zero() -> None:
+    a = gaussian(0, 30, features=50)  # fewer rows than features: singular covariances
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_has_the_closed_form_of_gaussians() -> None:
+    # Diagonal covariances: |m|^2 + sum (s_a - s_b)^2.
+    a, b = gaussian(0, 200_000), gaussian(1, 200_000, mean=0.5, deviation=2.0)
+    assert frechet_distance(a, b) == pytest.approx(5 * 0.25 + 5 * 1.0, rel=0.02)
+
+
+def test_frechet_distance_equals_the_formula_with_a_matrix_root() -> None:
+    rng = np.random.default_rng(2)
+    a, b = gaussian(0, 40) @ rng.normal(size=(5, 5)), gaussian(1, 60, mean=1.0)
+    s, t = np.cov(a.T), np.cov(b.T)
+    mean = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    expected = mean + np.trace(s + t - 2 * sqrtm(s @ t).real)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_kernel_distance_is_unbiased() -> None:
+    same = [kernel_distance(gaussian(i, 12), gaussian(1000 + i, 9)) for i in range(1500)]
+    error = np.std(same) / np.sqrt(len(same))
+    assert abs(np.mean(same)) < 4 * error
+    # Counting i = j, as a biased estimate does, would be far outside.
+    assert error < 0.1
+
+
+def test_kernel_distance_equals_its_double_sum() -> None:
+    a, b = gaussian(0, 4), gaussian(1, 3, mean=1.0)
+
+    def k(x, y):
+        return (np.dot(x, y) / 5 + 1) ** 3
+
+    expected = (
+        np.mean([k(a[i], a[j]) for i in range(4) for j in range(4) if i != j])
+        + np.mean([k(b[i], b[j]) for i in range(3) for j in range(3) if i != j])
+        - 2 * np.mean([k(x, y) for x in a for y in b])
+    )
+    assert kernel_distance(a, b) == pytest.approx(expected)
+
+
+def test_one_volume_has_no_distance() -> None:
+    with pytest.raises(StyleGAN3DError, match="at least two"):
+        frechet_distance(gaussian(0, 1), gaussian(1, 5))
+
+
+def test_comparison_is_at_equal_numbers_and_repeatable() -> None:
+    real, like_real, other = gaussian(0, 201), gaussian(1, 300), gaussian(2, 300, mean=1.0)
+    same = compare_with_halves(frechet_distance, like_real, real, repeats=10)
+    again = compare_with_halves(frechet_distance, like_real, real, repeats=10)
+    far = compare_with_halves(frechet_distance, other, real, repeats=10)
+    assert same.n == 100
+    assert same.to_dict() == again.to_dict()
+    assert 0.5 < same.to_dict()["ratio"] < 2
+    assert far.to_dict()["ratio"] > 3
+    assert compare_with_halves(frechet_distance, like_real[:7], real).n == 7
+
+
+def test_learning_the_training_people_by_heart_shows_on_validation_people() -> None:
+    training, validation = gaussian(0, 40, mean=1.0), gaussian(1, 10, mean=-1.0)
+    copies = compare_with_validation(frechet_distance, training.copy(), training, validation)
+    fresh = compare_with_validation(frechet_distance, gaussian(2, 40, -1.0), training, validation)
+    assert copies.n == 10
+    assert fresh.synthetic.mean() < 0.5 * copies.synthetic.mean()
+
+
+def naive_bmmd2(x: np.ndarray, y: np.ndarray) -> float:
+    """Batches [B, ...] by the double sum of Kwon et al. 2019."""
+    batch = len(x)
+    x, y = x.reshape(batch, -1), y.reshape(batch, -1)
+    return float(((x @ x.T).sum() + (y @ y.T).sum() - 2 * (x @ y.T).sum()) / batch**2)
+
+
+def test_expected_bmmd2_is_the_mean_over_random_batches() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random((3000, 2, 3, 4))
+    b = rng.random((3000, 2, 3, 4)) ** 2
+    batches = [
+        (a[k : k + 8], b[k : k + 8], a[(k + 8) % 3000 : (k + 8) % 3000 + 8])
+        for k in range(0, 3000, 8)
+    ]
+    drawn = [naive_bmmd2(x, y) for x, y, _ in batches]
+    real = [naive_bmmd2(x, z) for x, _, z in batches]
+    first, second = Moments.of(a), Moments.of(b)
+    error = np.std(drawn) / np.sqrt(len(drawn))
+    assert abs(np.mean(drawn) - expected_bmmd2(first, second)) < 4 * error
+    error = np.std(real) / np.sqrt(len(real))
+    assert abs(np.mean(real) - real_bmmd2(first)) < 4 * error
+    assert expected_bmmd2(first, second) > 1.5 * real_bmmd2(first)
