@@ -44,12 +44,17 @@ def test_kl_is_the_closed_form():
 def test_reconstruction_compares_each_level_at_its_size():
     target = torch.rand(2, 1, 8, 8, 8) * 2 - 1
     target[:, :, :4] = -1  # outside the brain
-    brain = (target > -0.9).float().mean()
+    per_brain = (1 / (target > -0.9).float().mean(dim=(1, 2, 3, 4))).mean().item()
     half = torch.nn.functional.avg_pool3d(target, 2)
     quarter = torch.nn.functional.avg_pool3d(target, 4)
     exact = losses.reconstruction([quarter, haar(target)], target, "haar")
     assert exact.item() == pytest.approx(0, abs=1e-6)
     off = losses.reconstruction([quarter + 0.2, haar(target)], target, "haar")
-    assert off.item() == pytest.approx(0.2 / 2 / brain.item(), rel=1e-4)
+    assert off.item() == pytest.approx(0.2 / 2 * per_brain, rel=1e-4)
     plain = losses.reconstruction([half + 0.1, target - 0.3], target, "image")
-    assert plain.item() == pytest.approx(0.4 / 2 / brain.item(), rel=1e-4)
+    assert plain.item() == pytest.approx(0.4 / 2 * per_brain, rel=1e-4)
+    # A batch's loss is the mean of its volumes', however it is divided.
+    made = [quarter + 0.2, target - 0.3]
+    parts = [losses.reconstruction([m[i] for m in made], target[i], "image") for i in ([0], [1])]
+    whole = losses.reconstruction(made, target, "image")
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)

@@ -3,116 +3,227 @@
 Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixing regularisation
 (Karras et al. 2020, arXiv 1912.04958). Half of each fake batch are random brains, half are
 reconstructions of the real ones, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.09300).
+
+Every term is a mean over the whole batch: what a microbatch adds to it is weighed by its share, and
+gradients are summed over microbatches and processes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.training import losses
+from stylegan3d.training.draws import Purpose, generators_for, normal
+from stylegan3d.training.judging import discriminator_input, scores
+from stylegan3d.training.parts import Log, Part, split
 from stylegan3d.training.state import TrainState
-from stylegan3d.training.warm_start import set_rates
+from stylegan3d.training.team import Team
+from stylegan3d.training.warm_start import at_once, set_rates
+
+W_AVG_RATE = 0.005
 
 
-def adversarial_step(state: TrainState, real: Tensor, dtype: torch.dtype) -> dict[str, float]:
-    """One step of the generator side and one of the discriminator; returns what to log."""
-    set_rates(state, state.config.adversarial_lr_scale)
-    torch.manual_seed(state.config.seed * 15_485_863 + state.steps)
-    real = real.to(state.device)
-    log, fake = _maker_step(state, real, dtype)
-    log |= _judge_step(state, real, fake, dtype)
-    return log
+def adversarial_step(
+    state: TrainState,
+    real: Tensor,
+    dtype: torch.dtype,
+    team: Team | None = None,
+    labels: Tensor | None = None,
+) -> dict[str, float]:
+    """One step of the generator side and one of the discriminator.
 
+    Parameters
+    ----------
+    real : [N, 1, X, Y, Z] in [-1, 1], this process's samples of the batch.
+    team : the processes that train together; without it this process has the whole batch.
+    labels : [N, label_dim] of `real`, if the generator is conditional.
 
-def random_rows(state: TrainState, count: int) -> Tensor:
-    """w of random brains [count, num_layers, w_dim], some mixed from two latents.
-
-    Style-mixing regularisation: from a random layer on, the rows come from a second latent
-    (Karras et al. 2019, arXiv 1812.04948, section 3.1). Also moves `w_avg`.
+    Returns
+    -------
+    What to log, means over the whole batch.
     """
     config = state.config
+    team = team or Team(state.device)
+    set_rates(state, config.adversarial_lr_scale)
+    parts = split(config, team, real, labels, state.device)
+    log = Log()
+    fakes = _maker_step(state, parts, dtype, team, log)
+    _judge_step(state, parts, fakes, dtype, team, log)
+    log.total(team)
+    # Each random brain has two latents.
+    count = 2 * (config.batch - parts[0].reconstructed_in_all)
+    state.w_avg = state.w_avg.lerp(log.tensors["w"] / count, W_AVG_RATE)
+    if "path_length" in log.values:
+        length = torch.tensor(log.values["path_length"], device=state.device)
+        moved = state.path_mean.lerp(length, config.path_length_decay)
+        # The very first length starts the moving average: from zero it would ask for a flat
+        # generator.
+        state.path_mean = length if state.path_mean == 0 else moved
+    sign = log.values.pop("real_sign")
+    if config.d_augment == "adaptive":
+        augment = state.judge_augment
+        augment.adjust(sign, config.batch, config.d_augment_target, config.d_augment_images)
+    return log.values | {"d_augment_p": state.judge_augment.p}
+
+
+def random_rows(
+    state: TrainState,
+    samples: Sequence[int] | np.ndarray,
+    purpose: Purpose = Purpose.LATENT,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """w of random brains, some mixed from two latents.
+
+    Style-mixing regularisation: from a random layer on, the rows come from a second latent
+    (Karras et al. 2019, arXiv 1812.04948, section 3.1). The labels of a conditional generator are
+    those of people drawn from the training data.
+
+    Parameters
+    ----------
+    samples : numbers in the batch, which together with seed and step decide the latents.
+
+    Returns
+    -------
+    rows [N, num_layers, w_dim], w of both latents of all [2 N, w_dim], labels [N, label_dim]
+    """
+    config, count = state.config, len(samples)
     layers = config.generator.num_layers
-    z = torch.randn(2 * count, config.generator.z_dim, device=state.device)
-    w = state.mapping(z)
-    state.w_avg = state.w_avg.lerp(w.detach().mean(dim=0), 0.005)
+    generators = generators_for(config.seed, state.steps, purpose, samples)
+    z = normal(generators, (2, config.generator.z_dim), state.device)
+    cuts = [int(torch.randint(1, layers, (), generator=g)) for g in generators]
+    mixed = [float(torch.rand((), generator=g)) < config.mixing_probability for g in generators]
+    labels = None
+    if state.people is not None:
+        people = [int(torch.randint(len(state.people), (), generator=g)) for g in generators]
+        labels = state.people[people]
+    both = None if labels is None else labels.repeat(2, 1)
+    w = state.mapping(z.transpose(0, 1).flatten(0, 1), both)
     first, second = w[:count], w[count:]
-    cut = torch.randint(1, layers, (count,), device=state.device)
-    unmixed = torch.rand(count, device=state.device) >= config.mixing_probability
-    cut = torch.where(unmixed, layers, cut)
-    take_second = torch.arange(layers, device=state.device)[None] >= cut[:, None]
-    return torch.where(take_second[:, :, None], second[:, None], first[:, None])
+    cut = torch.tensor([c if m else layers for c, m in zip(cuts, mixed, strict=True)])
+    take_second = (torch.arange(layers)[None] >= cut[:, None]).to(state.device)
+    rows = torch.where(take_second[:, :, None], second[:, None], first[:, None])
+    return rows, w, labels
 
 
 def _maker_step(
-    state: TrainState, real: Tensor, dtype: torch.dtype
-) -> tuple[dict[str, float], Tensor]:
-    """Generator, mapping and encoder; returns the log and the fakes for the discriminator."""
+    state: TrainState, parts: Sequence[Part], dtype: torch.dtype, team: Team, log: Log
+) -> list[tuple[Tensor, Tensor | None]]:
+    """Generator, mapping and encoder; returns the fakes for the discriminator with their labels."""
     config = state.config
     state.maker.zero_grad(set_to_none=True)
-    half = max(len(real) // 2, 1)
-    mean, log_variance = state.encoder.posterior(real[:half], dtype)
-    w = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-    encoded = w[:, None].expand(-1, config.generator.num_layers, -1)
-    rows = torch.cat([encoded, random_rows(state, len(real) - half)])
-    # One volume at a time: on a CPU its feature maps then stay in the cache.
-    pyramids = [state.synthesis.pyramid(r, "random", None, dtype) for r in rows.split(1)]
-    images = [torch.cat(level) for level in zip(*pyramids, strict=True)]
-    head = config.generator.head
-    fake = inverse_haar(images[-1]) if head == "haar" else images[-1]
-    reconstruction = losses.reconstruction([i[:half] for i in images], real[:half], head)
-    kl = losses.kl_to_unit_gaussian(mean, log_variance)
     state.discriminator.requires_grad_(False)
-    adversarial = losses.generator_logistic(state.discriminator(fake, dtype=dtype))
+    fakes = [_maker_gradient(state, part, dtype, log) for part in parts]
     state.discriminator.requires_grad_(True)
-    loss = reconstruction + config.kl_weight * kl + config.adversarial_weight * adversarial
-    log = {
-        "reconstruction": reconstruction.item(),
-        "kl": kl.item(),
-        "generator": adversarial.item(),
-    }
-    loss.backward()
     if state.steps % config.path_length_interval == 0:
-        log["path_length"] = _path_length_gradient(state, dtype)
+        for part in parts:
+            _path_length_gradient(state, part, dtype, log)
     parameters = [p for group in state.maker.param_groups for p in group["params"]]
+    team.sum_gradients(parameters)
     torch.nn.utils.clip_grad_norm_(parameters, config.clip_gradient)
     state.maker.step()
-    return log, fake.detach()
+    return fakes
 
 
-def _path_length_gradient(state: TrainState, dtype: torch.dtype) -> float:
-    """Add the lazy path length regulariser's gradient, from one random brain."""
+def _maker_gradient(
+    state: TrainState, part: Part, dtype: torch.dtype, log: Log
+) -> tuple[Tensor, Tensor | None]:
+    """Add the gradient of one microbatch; returns its fakes and their labels."""
     config = state.config
-    w = random_rows(state, 1).detach().requires_grad_(True)
-    volume = state.synthesis(w, "random", -1, dtype)
-    length = losses.path_lengths(volume, w, torch.randn_like(volume))
-    mean = state.path_mean.lerp(length.mean().detach(), config.path_length_decay)
-    # The very first length starts the moving average: from zero it would ask for a flat generator.
-    state.path_mean = length.mean().detach() if state.path_mean == 0 else mean
-    penalty = (length - state.path_mean).square().mean()
+    real, samples = part.real[part.reconstructed], part.samples[part.reconstructed]
+    mean, log_variance = state.encoder.posterior(real, dtype)
+    posterior = generators_for(config.seed, state.steps, Purpose.POSTERIOR, samples)
+    epsilon = normal(posterior, mean.shape[1:], state.device)
+    encoded = mean + epsilon * (log_variance / 2).exp()
+    random, w, labels = random_rows(state, part.samples[part.random])
+    log.add_tensor("w", w.detach().sum(dim=0))
+    rows = part.join(encoded[:, None].expand(-1, config.generator.num_layers, -1), random)
+    fake_labels = None
+    if labels is not None and part.labels is not None:
+        fake_labels = part.join(part.labels[part.reconstructed], labels)
+    images = _pyramid(state, rows, part.samples, dtype)
+    head = config.generator.head
+    fake = inverse_haar(images[-1]) if head == "haar" else images[-1]
+    decoded = [image[part.reconstructed] for image in images]
+    reconstruction = losses.reconstruction(decoded, real, head)
+    kl = losses.kl_to_unit_gaussian(mean, log_variance)
+    seen = discriminator_input(state, fake, part.samples, Purpose.AUGMENT_MAKER)
+    adversarial = losses.generator_logistic(scores(state, seen, fake_labels, dtype))
+    scan_share = len(real) / part.reconstructed_in_all
+    loss = scan_share * (reconstruction + config.kl_weight * kl)
+    (loss + part.share * config.adversarial_weight * adversarial).backward()
+    log.add("reconstruction", reconstruction, scan_share)
+    log.add("kl", kl, scan_share)
+    log.add("generator", adversarial, part.share)
+    return fake.detach(), fake_labels
+
+
+def _pyramid(
+    state: TrainState, rows: Tensor, samples: np.ndarray, dtype: torch.dtype
+) -> list[Tensor]:
+    """The images of all levels with fresh noise; as many volumes at a time as suit the device."""
+    config = state.config
+    grids = [m.shape[1:] for m in state.synthesis.noise_maps("fixed") if m is not None]
+    made = []
+    step = at_once(state.device, len(rows))
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        generators = generators_for(config.seed, state.steps, Purpose.NOISE, samples[some])
+        maps: list[Tensor | None] = [normal(generators, grid, state.device) for grid in grids]
+        made.append(state.synthesis.pyramid(rows[some], maps, None, dtype))
+    return [torch.cat(level) for level in zip(*made, strict=True)]
+
+
+def _path_length_gradient(state: TrainState, part: Part, dtype: torch.dtype, log: Log) -> None:
+    """Add the lazy path length regulariser's gradient, from one random brain of each group."""
+    config = state.config
     weight = config.path_length_weight * config.path_length_interval * config.adversarial_weight
-    (penalty * weight).backward()
-    return float(length.mean())
+    groups = config.batch // config.group
+    head = config.generator.head
+    firsts = part.samples[:: config.group]
+    for some in np.split(firsts, range(1, len(firsts))):
+        rows, _, _ = random_rows(state, some, Purpose.PATH_LATENT)
+        rows = rows.detach().requires_grad_(True)
+        image = _pyramid(state, rows, some, dtype)[-1]
+        volume = inverse_haar(image) if head == "haar" else image
+        generators = generators_for(config.seed, state.steps, Purpose.PATH_NOISE, some)
+        noise = normal(generators, volume.shape[1:], state.device)
+        length = losses.path_lengths(volume, rows, noise)
+        log.add("path_length", length.mean(), len(some) / groups)
+        if state.path_mean > 0:
+            penalty = (length - state.path_mean).square().sum() / groups
+            (penalty * weight).backward()
 
 
 def _judge_step(
-    state: TrainState, real: Tensor, fake: Tensor, dtype: torch.dtype
-) -> dict[str, float]:
+    state: TrainState,
+    parts: Sequence[Part],
+    fakes: Sequence[tuple[Tensor, Tensor | None]],
+    dtype: torch.dtype,
+    team: Team,
+    log: Log,
+) -> None:
     config = state.config
     state.judge.zero_grad(set_to_none=True)
-    real_score = state.discriminator(real, dtype=dtype)
-    fake_score = state.discriminator(fake, dtype=dtype)
-    loss = losses.discriminator_logistic(real_score, fake_score)
-    log = {
-        "discriminator": float(loss),
-        "real_score": float(real_score.mean()),
-        "fake_score": float(fake_score.mean()),
-    }
-    loss.backward()
-    if state.steps % config.r1_interval == 0:
-        penalty = losses.r1_penalty(lambda x: state.discriminator(x, dtype=dtype), real)
-        (penalty * config.r1_gamma / 2 * config.r1_interval).backward()
-        log["r1"] = float(penalty)
+    for part, (fake, labels) in zip(parts, fakes, strict=True):
+        seen = discriminator_input(state, part.real, part.samples, Purpose.AUGMENT_REAL)
+        fake = discriminator_input(state, fake, part.samples, Purpose.AUGMENT_FAKE)
+        real_score = scores(state, seen, part.labels, dtype)
+        fake_score = scores(state, fake, labels, dtype)
+        loss = losses.discriminator_logistic(real_score, fake_score)
+        (loss * part.share).backward()
+        log.add("discriminator", loss, part.share)
+        log.add("real_score", real_score.mean(), part.share)
+        log.add("fake_score", fake_score.mean(), part.share)
+        log.add("real_sign", real_score.sign().mean(), part.share)
+        if state.steps % config.r1_interval == 0:
+            judge = partial(scores, state, labels=part.labels, dtype=dtype)
+            penalty = losses.r1_penalty(judge, seen)
+            (penalty * part.share * config.r1_gamma / 2 * config.r1_interval).backward()
+            log.add("r1", penalty, part.share)
+    team.sum_gradients(state.discriminator.parameters())
     state.judge.step()
-    return log

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import (
     DiscriminatorConfig,
     EncoderConfig,
     GeneratorConfig,
+    Grid,
     known_fields,
 )
+from stylegan3d.training.judge_augment import PARTS
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,10 @@ class TrainConfig:
 
     Attributes
     ----------
-    batch : volumes per optimiser step.
+    conditions : columns of the data set's table, such as ("age", "sex"), that the volumes depend
+        on; see `stylegan3d.labels`. Empty for a generator without labels.
+    batch : volumes per optimiser step, of all processes together.
+    accumulate : microbatches that a process divides its share of a batch into, for less memory.
     warm_start_images : volumes seen in the reconstruction phase.
     coarse_images : so many of those train all levels but the finest, at a fraction of the time.
     total_images : volumes seen in all.
@@ -39,7 +44,13 @@ class TrainConfig:
     mixing_probability : share of random brains made from two latents.
     ema_images : half-life of the averaged weights that are shipped, in volumes.
     clip_gradient : largest norm of the gradient of generator, mapping and encoder.
-    mirror, stretch, gamma : augmentation, see `augment.py`.
+    mirror, stretch, gamma : augmentation of the training volumes, see `augment.py`.
+    d_augment : augmentation of all that the discriminator sees, see `judge_augment.py`: "none",
+        "fixed" (with probability `d_augment_p`) or "adaptive" (starting at it).
+    d_augment_p : probability of each operation.
+    d_augment_target, d_augment_images : adaptive: the mean sign of the discriminator's scores of
+        training volumes to keep to, and the volumes in which p can go from 0 to 1.
+    d_augment_parts : the operations.
     precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : how often the state is written.
     """
@@ -47,8 +58,10 @@ class TrainConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    conditions: tuple[str, ...] = ()
     seed: int = 0
     batch: int = 4
+    accumulate: int = 1
     warm_start_images: int = 8000
     coarse_images: int = 0
     total_images: int = 12000
@@ -70,7 +83,12 @@ class TrainConfig:
     mirror: bool = True
     stretch: float = 0.7
     gamma: float = 0.06
-    precision: str = "auto"
+    d_augment: Literal["none", "fixed", "adaptive"] = "none"
+    d_augment_p: float = 0.0
+    d_augment_target: float = 0.6
+    d_augment_images: int = 20_000
+    d_augment_parts: tuple[str, ...] = PARTS
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
     checkpoint_minutes: float = 5.0
     log_images: int = 200
 
@@ -83,6 +101,89 @@ class TrainConfig:
             )
         if self.total_images < 1 or self.warm_start_images < 0:
             raise ModelError("The numbers of volumes to train on must be positive.")
+        if not 1 <= self.accumulate <= self.batch // self.group:
+            raise ModelError(
+                f"A batch of {self.batch} in groups of {self.group} (discriminator.mbstd_group) "
+                f"has 1 to {self.batch // self.group} microbatches, not {self.accumulate}."
+            )
+        self._check_encoder()
+        self._check_judge()
+
+    def _check_encoder(self) -> None:
+        """An encoder reads what the generator makes, and gives what it takes."""
+        generator, encoder = self.generator, self.encoder
+        if encoder.w_dim != generator.w_dim or encoder.num_layers != generator.num_layers:
+            raise ModelError(
+                f"The encoder gives {encoder.num_layers} rows of {encoder.w_dim} numbers, but the "
+                f"generator takes {generator.num_layers} of {generator.w_dim}: make "
+                "encoder.num_layers and encoder.w_dim fit."
+            )
+        if _seen(encoder) != generator.image_grids[-1]:
+            raise ModelError(
+                f"The encoder reads {_by(_seen(encoder))} voxels, but the generator makes "
+                f"{_by(generator.image_grids[-1])}: make encoder.base, channels and head fit."
+            )
+
+    def _check_judge(self) -> None:
+        """What the discriminator sees: its part of a volume, and its augmentation."""
+        image, seen = self.generator.image_grids[-1], self.judge_grid
+        if any(n > m for n, m in zip(seen, image, strict=True)):
+            raise ModelError(
+                f"The discriminator sees {_by(seen)} voxels, but the generator makes only "
+                f"{_by(image)}: make discriminator.base smaller."
+            )
+        if self.d_augment not in ("none", "fixed", "adaptive"):
+            raise ModelError(
+                f"The setting d_augment is '{self.d_augment}'; choose none, fixed or adaptive."
+            )
+        strangers = sorted(set(self.d_augment_parts) - set(PARTS))
+        if strangers:
+            raise ModelError(
+                f"The discriminator's augmentation '{strangers[0]}' is unknown; "
+                f"choose from {', '.join(PARTS)}."
+            )
+        if not 0 <= self.d_augment_p <= 1 or self.d_augment_images < 1:
+            raise ModelError(
+                "The setting d_augment_p is a probability from 0 to 1, d_augment_images a positive "
+                "number of volumes."
+            )
+        if self.d_augment == "fixed" and self.d_augment_p == 0:
+            raise ModelError(
+                "The discriminator's fixed augmentation does nothing: set d_augment_p above 0, "
+                "or d_augment to none."
+            )
+
+    @property
+    def group(self) -> int:
+        """Volumes whose spread the discriminator looks at together."""
+        return min(self.discriminator.mbstd_group, self.batch)
+
+    @property
+    def judge_grid(self) -> Grid:
+        """Voxels that the discriminator sees: a whole volume or, with a smaller base, a patch."""
+        return _seen(self.discriminator)
+
+    @property
+    def patched(self) -> bool:
+        """Whether the discriminator sees patches only."""
+        return self.judge_grid != self.generator.image_grids[-1]
+
+    def with_patch(self, voxels: int) -> TrainConfig:
+        """A copy whose discriminator sees cubes of so many voxels a side.
+
+        Raises
+        ------
+        ModelError
+            If its levels cannot make such a patch, or the volume is smaller.
+        """
+        factor = self.judge_grid[0] // self.discriminator.base[0]
+        if voxels < factor or voxels % factor:
+            raise ModelError(
+                f"The discriminator's patch cannot have {voxels} voxels a side: it must be a "
+                f"multiple of {factor}."
+            )
+        side = voxels // factor
+        return self.with_(discriminator=replace(self.discriminator, base=(side, side, side)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -126,6 +227,44 @@ def brain_2mm() -> TrainConfig:
         encoder=EncoderConfig(
             base=base, channels=(64, 128, 96, 48), w_dim=latent, num_layers=8, linear=64
         ),
+        d_augment="adaptive",
+    )
+
+
+def brain_4mm() -> TrainConfig:
+    """40 x 56 x 48 voxels of 4 mm: brain_2mm without its finest level, at an eighth of the work."""
+    fine = brain_2mm()
+    generator = replace(fine.generator, channels=fine.generator.channels[:-1])
+    layers = generator.num_layers
+    return fine.with_(
+        generator=generator,
+        discriminator=replace(fine.discriminator, channels=fine.discriminator.channels[:-1]),
+        encoder=replace(fine.encoder, channels=fine.encoder.channels[:-1], num_layers=layers),
+    )
+
+
+def brain_1mm() -> TrainConfig:
+    """160 x 224 x 192 voxels of 1 mm: brain_2mm with a finer level; wants a GPU.
+
+    The basis has fewer images, for each has 860,000 voxels on this grid.
+    """
+    coarse, basis = brain_2mm(), 32
+    generator = replace(
+        coarse.generator, channels=(*coarse.generator.channels, 16), image_basis=basis
+    )
+    return coarse.with_(
+        generator=generator,
+        discriminator=replace(coarse.discriminator, channels=(*coarse.discriminator.channels, 12)),
+        encoder=replace(
+            coarse.encoder,
+            channels=(*coarse.encoder.channels, 24),
+            num_layers=generator.num_layers,
+            linear=basis,
+        ),
+        warm_start_images=40_000,
+        total_images=400_000,
+        ema_images=5000.0,
+        d_augment_images=200_000,
     )
 
 
@@ -152,4 +291,15 @@ def tiny() -> TrainConfig:
     )
 
 
-PRESETS = {"brain-2mm": brain_2mm, "tiny": tiny}
+def _seen(network: DiscriminatorConfig | EncoderConfig) -> Grid:
+    """Voxels that a network from volumes to its base grid reads."""
+    factor = 2 ** (len(network.channels) - 1) * (2 if network.head == "haar" else 1)
+    a, b, c = (n * factor for n in network.base)
+    return a, b, c
+
+
+def _by(grid: Grid) -> str:
+    return " x ".join(map(str, grid))
+
+
+PRESETS = {"brain-4mm": brain_4mm, "brain-2mm": brain_2mm, "brain-1mm": brain_1mm, "tiny": tiny}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stylegan3d.training.augment import augment
 from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.draws import Purpose, generator_for
 from stylegan3d.training.pack import Pack
 
 
@@ -19,28 +20,35 @@ class Batches:
 
     Which volumes a step sees and how they are augmented depends on the seed and the step's number
     alone. Every epoch shows each volume once, in a new order.
+
+    Parameters
+    ----------
+    samples : numbers of the samples of each batch that are wanted here; all without it.
     """
 
-    def __init__(self, pack: Pack, config: TrainConfig) -> None:
+    def __init__(
+        self, pack: Pack, config: TrainConfig, samples: Sequence[int] | np.ndarray | None = None
+    ) -> None:
         self.pack = pack
         self.config = config
+        self.samples = np.arange(config.batch) if samples is None else np.asarray(samples)
         self.rows = pack.indices("train")
 
     def indices(self, step: int) -> np.ndarray:
-        """Rows of the pack that make up the batch of `step`."""
+        """Rows of the pack that make up the batch of `step`, as far as it is wanted here."""
         n = len(self.rows)
-        places = np.arange(step * self.config.batch, (step + 1) * self.config.batch)
+        places = step * self.config.batch + self.samples
         epochs = {
             e: np.random.default_rng((self.config.seed, int(e))).permutation(n) for e in places // n
         }
         return np.array([self.rows[epochs[p // n][p % n]] for p in places])
 
     def batch(self, step: int) -> Tensor:
-        """[batch, 1, X, Y, Z] in [-1, 1]"""
+        """[samples, 1, X, Y, Z] in [-1, 1]"""
         config = self.config
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         volumes = []
-        for row in self.indices(step):
+        for sample, row in zip(self.samples, self.indices(step), strict=True):
+            generator = generator_for(config.seed, step, Purpose.DATA, int(sample))
             volume = torch.from_numpy(np.array(self.pack.volumes[row])).float()[None] / 255
             volumes.append(
                 augment(

@@ -51,7 +51,7 @@ def path_lengths(volume: Tensor, w: Tensor, noise: Tensor) -> Tensor:
 
 
 def reconstruction(images: Sequence[Tensor], target: Tensor, head: str) -> Tensor:
-    """Mean absolute error of the images of all levels, per brain voxel, averaged over the levels.
+    """Mean absolute error of all levels' images per brain voxel, averaged over levels and volumes.
 
     Each level of a `skip` generator is compared to the scan at its resolution, so that the coarse
     levels learn the anatomy's layout without waiting for the fine ones. The bands of a Haar head
@@ -63,17 +63,18 @@ def reconstruction(images: Sequence[Tensor], target: Tensor, head: str) -> Tenso
     target : [N, 1, X, Y, Z] volume in [-1, 1]; its size must be a power-of-two multiple of theirs.
     head : "haar" or "image".
     """
-    brain = (target > -0.9).float().mean().clamp(min=1e-3)
-    total = target.new_zeros(())
+    axes = (1, 2, 3, 4)
+    brain = (target > -0.9).float().mean(dim=axes).clamp(min=1e-3)  # [N]
+    total = target.new_zeros(len(target))
     for image in images:
         if image.shape[1] == 8 * target.shape[1] and head == "haar":
-            error = (image - haar(target)).abs().sum(dim=1).mean()
+            error = 8 * (image - haar(target)).abs().mean(dim=axes)
         else:
             factor = target.shape[2] // image.shape[2]
             scaled = F.avg_pool3d(target, factor) if factor > 1 else target
-            error = (image - scaled).abs().mean()
+            error = (image - scaled).abs().mean(dim=axes)
         total = total + error
-    return total / brain / len(images)
+    return (total / brain).mean() / len(images)
 
 
 def kl_to_unit_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:

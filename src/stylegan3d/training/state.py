@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.judge_augment import JudgeAugment
 
 CHECKPOINT = "checkpoint.pt"
 IMAGE_LR_SCALE, BASIS_LR_SCALE, ENCODER_LINEAR_LR_SCALE = 0.03, 0.003, 0.001
@@ -40,6 +42,9 @@ class TrainState:
         )
         self.w_avg = torch.zeros(config.generator.w_dim, device=device)
         self.path_mean = torch.zeros((), device=device)
+        self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
+        # Labels [n, label_dim] of the training people; None for an unconditional generator.
+        self.people: torch.Tensor | None = None
         # Whether the reconstruction phase is over and the mapping network fitted.
         self.warm_started = False
         self.images = 0
@@ -93,9 +98,9 @@ class TrainState:
             for average, current in pairs:
                 average.lerp_(current, 1 - decay)
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint in one step: a kill at any moment leaves the old or the new one."""
-        data: dict[str, Any] = {
+    def data(self) -> dict[str, Any]:
+        """All there is to know, as tensors and plain data."""
+        return {
             "config": self.config.to_dict(),
             "networks": {n: m.state_dict() for n, m in self.nets.items()},
             "discriminator": self.discriminator.state_dict(),
@@ -104,12 +109,16 @@ class TrainState:
             "judge": self.judge.state_dict(),
             "w_avg": self.w_avg,
             "path_mean": self.path_mean,
+            "judge_augment": asdict(self.judge_augment),
             "warm_started": self.warm_started,
             "counters": {"images": self.images, "steps": self.steps, "seconds": self.seconds},
         }
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint in one step: a kill at any moment leaves the old or the new one."""
         temporary = folder / f".{CHECKPOINT}.tmp"
         with temporary.open("wb") as file:
-            torch.save(data, file)
+            torch.save(self.data(), file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, folder / CHECKPOINT)
@@ -126,6 +135,11 @@ class TrainState:
             raise ModelError(
                 f"The checkpoint '{path}' is damaged ({type(error).__name__}); start the run anew."
             ) from error
+        return cls.from_data(data, device, **changes)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any], device: torch.device, **changes: Any) -> TrainState:
+        """Inverse of `data`; `changes` override settings that may change midway."""
         state = cls(TrainConfig.from_dict(data["config"]).with_(**changes), device)
         for name, net in state.nets.items():
             net.load_state_dict(data["networks"][name])
@@ -138,7 +152,9 @@ class TrainState:
         state.judge.load_state_dict(data["judge"])
         for group in state.judge.param_groups:
             group["lr"] = state.config.discriminator_lr
-        state.w_avg, state.path_mean = data["w_avg"], data["path_mean"]
+        state.w_avg, state.path_mean = (data[k].to(device) for k in ("w_avg", "path_mean"))
+        if "judge_augment" in data and not {"d_augment", "d_augment_p"} & set(changes):
+            state.judge_augment = JudgeAugment(**data["judge_augment"])
         state.warm_started = data["warm_started"]
         counters = data["counters"]
         state.images, state.steps = counters["images"], counters["steps"]

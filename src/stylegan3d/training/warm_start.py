@@ -18,39 +18,67 @@ from stylegan3d.networks.encoder import Encoder
 from stylegan3d.training import losses
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import fixed_volumes
+from stylegan3d.training.draws import Purpose, generators_for, normal
 from stylegan3d.training.pack import Pack
+from stylegan3d.training.parts import Log, split
 from stylegan3d.training.start import set_gaussian
 from stylegan3d.training.state import TrainState
+from stylegan3d.training.team import Team
 
 
-def reconstruction_step(state: TrainState, real: Tensor, dtype: torch.dtype) -> dict[str, float]:
-    """One optimiser step on a batch [N, 1, X, Y, Z] in [-1, 1]; returns what to log.
+def reconstruction_step(
+    state: TrainState,
+    real: Tensor,
+    dtype: torch.dtype,
+    team: Team | None = None,
+    labels: Tensor | None = None,
+) -> dict[str, float]:
+    """One optimiser step.
 
-    Samples go through one by one: on a CPU a single volume's feature maps stay in the cache.
+    Parameters
+    ----------
+    real : [N, 1, X, Y, Z] in [-1, 1], this process's samples of the batch.
+    team : the processes that train together; without it this process has the whole batch.
+    labels : of no use here, for w comes from the encoder.
+
+    Returns
+    -------
+    What to log, means over the whole batch.
     """
     config = state.config
+    team = team or Team(state.device)
     progress = min(state.images / max(config.warm_start_images, 1), 1.0)
     set_rates(state, warm_start_rate(progress, config.final_lr_fraction))
     state.maker.zero_grad(set_to_none=True)
     stop = level_at(config, state.images)
-    noise = torch.Generator(device="cpu").manual_seed(config.seed * 7_919 + state.steps)
-    totals = {"reconstruction": 0.0, "kl": 0.0}
-    for volume in real.split(1):
-        volume = volume.to(state.device)
-        mean, log_variance = state.encoder.posterior(volume, dtype)
-        epsilon = torch.randn(mean.shape, generator=noise).to(state.device)
-        w = mean + epsilon * (log_variance / 2).exp()
-        rows = w[:, None].expand(-1, config.generator.num_layers, -1)
-        images = state.synthesis.pyramid(rows, "none", stop, dtype)
-        reconstruction = losses.reconstruction(images, volume, config.generator.head)
-        kl = losses.kl_to_unit_gaussian(mean, log_variance)
-        ((reconstruction + config.kl_weight * kl) / len(real)).backward()
-        totals["reconstruction"] += reconstruction.item() / len(real)
-        totals["kl"] += kl.item() / len(real)
+    log = Log()
+    for part in split(config, team, real, None, state.device):
+        step = at_once(state.device, len(part.real))
+        for start in range(0, len(part.real), step):
+            some = slice(start, start + step)
+            volumes, samples = part.real[some], part.samples[some]
+            mean, log_variance = state.encoder.posterior(volumes, dtype)
+            generators = generators_for(config.seed, state.steps, Purpose.POSTERIOR, samples)
+            epsilon = normal(generators, mean.shape[1:], state.device)
+            w = mean + epsilon * (log_variance / 2).exp()
+            rows = w[:, None].expand(-1, config.generator.num_layers, -1)
+            images = state.synthesis.pyramid(rows, "none", stop, dtype)
+            reconstruction = losses.reconstruction(images, volumes, config.generator.head)
+            kl = losses.kl_to_unit_gaussian(mean, log_variance)
+            share = len(volumes) / config.batch
+            ((reconstruction + config.kl_weight * kl) * share).backward()
+            log.add("reconstruction", reconstruction, share)
+            log.add("kl", kl, share)
     parameters = [p for group in state.maker.param_groups for p in group["params"]]
-    totals["gradient"] = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip_gradient))
+    team.sum_gradients(parameters)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_gradient)
     state.maker.step()
-    return totals
+    return log.total(team) | {"gradient": float(norm)}
+
+
+def at_once(device: torch.device, count: int) -> int:
+    """Volumes to synthesise together: on a CPU a single one's feature maps stay in the cache."""
+    return 1 if device.type == "cpu" else count
 
 
 def level_at(config: TrainConfig, images: int) -> int:

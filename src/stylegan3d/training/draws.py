@@ -1,0 +1,52 @@
+"""Random numbers that depend on the run's seed, the step and the sample, and on nothing else.
+
+Each sample of the global batch has a generator of its own for each purpose. So a step is the same
+whatever came before it, on whatever device it runs, and however its samples are dealt out to
+processes and microbatches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Purpose(IntEnum):
+    """What a generator is for: different purposes never share numbers."""
+
+    DATA = 0
+    POSTERIOR = 1
+    LATENT = 2
+    NOISE = 3
+    LABEL = 4
+    CROP = 5
+    PATH_LATENT = 6
+    PATH_NOISE = 7
+    AUGMENT_MAKER = 8
+    AUGMENT_REAL = 9
+    AUGMENT_FAKE = 10
+
+
+def generator_for(seed: int, step: int, purpose: Purpose, sample: int) -> torch.Generator:
+    """A generator on the CPU, so that its numbers are the same for every device."""
+    words = np.random.SeedSequence((seed, step, int(purpose), sample)).generate_state(2)
+    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+def generators_for(
+    seed: int, step: int, purpose: Purpose, samples: Iterable[int]
+) -> list[torch.Generator]:
+    """One generator per sample of the global batch."""
+    return [generator_for(seed, step, purpose, int(sample)) for sample in samples]
+
+
+def normal(
+    generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device
+) -> Tensor:
+    """Standard normal numbers [len(generators), *shape]."""
+    rows = [torch.randn(tuple(shape), generator=generator) for generator in generators]
+    return torch.stack(rows).to(device)

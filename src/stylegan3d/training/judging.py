@@ -1,0 +1,58 @@
+"""What the discriminator sees of a volume, and its scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.training.draws import Purpose, generator_for, generators_for
+from stylegan3d.training.judge_augment import augment_for_judge
+from stylegan3d.training.parts import group_order
+from stylegan3d.training.state import TrainState
+
+
+def discriminator_input(
+    state: TrainState, volumes: Tensor, samples: np.ndarray, purpose: Purpose
+) -> Tensor:
+    """Volumes as the discriminator sees them: a patch of each if it judges patches, augmented.
+
+    Parameters
+    ----------
+    volumes : [N, 1, X, Y, Z] in [-1, 1]
+    samples : numbers in the batch. A patch's place depends on the sample alone, so that real
+        volume and fake show the same one.
+    purpose : whose augmentation it is.
+    """
+    config = state.config
+    if config.patched:
+        volumes = torch.stack(
+            [crop(state, v, int(s)) for v, s in zip(volumes, samples, strict=True)]
+        )
+    if config.d_augment == "none":
+        return volumes
+    generators = generators_for(config.seed, state.steps, purpose, samples)
+    return augment_for_judge(volumes, state.judge_augment.p, generators, config.d_augment_parts)
+
+
+def crop(state: TrainState, volume: Tensor, sample: int) -> Tensor:
+    """The patch [1, x, y, z] of a volume [1, X, Y, Z] that is this sample's at this step.
+
+    With a Haar head patches start at even voxels, where the generator's blocks do.
+    """
+    config = state.config
+    generator = generator_for(config.seed, state.steps, Purpose.CROP, sample)
+    stride = 2 if config.discriminator.head == "haar" else 1
+    for axis, side in enumerate(config.judge_grid, start=1):
+        places = (volume.shape[axis] - side) // stride + 1
+        start = stride * int(torch.randint(places, (), generator=generator))
+        volume = volume.narrow(axis, start, side)
+    return volume
+
+
+def scores(state: TrainState, seen: Tensor, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Logits [N] of the discriminator, whose groups are neighbours in the batch."""
+    order = group_order(len(seen), state.config.group)
+    ordered = None if labels is None else labels[order]
+    made = state.discriminator(seen[order], ordered, dtype)
+    return made[np.argsort(order)]

@@ -1,0 +1,118 @@
+"""Opening a run's folder: a new run, or one to go on with, the same on all processes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.training.config import TrainConfig, brain_2mm
+from stylegan3d.training.pack import Pack
+from stylegan3d.training.start import start_from_data
+from stylegan3d.training.state import CHECKPOINT, TrainState
+from stylegan3d.training.team import Team
+from stylegan3d.volumes import atomic_write_text
+
+SETTINGS = "settings.json"
+
+
+def open_run(
+    out: Path,
+    config: TrainConfig | None,
+    resume: bool,
+    team: Team,
+    changes: dict[str, Any],
+    pack: Pack,
+) -> TrainState:
+    """A run to go on with, or a new one whose start is written at once.
+
+    The first process opens it; the others get what it found.
+
+    Parameters
+    ----------
+    config, resume, changes : as for `stylegan3d.training.loop.train`.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If there is no such run, the settings do not fit the data set or the processes, or the
+        folder cannot be used.
+    """
+    opened: list[TrainState] = []
+
+    def work() -> bytes:
+        opened.append(_open_here(out, config, resume, team, changes, pack))
+        if team.size == 1:
+            return b""
+        buffer = io.BytesIO()
+        torch.save(opened[0].data(), buffer)
+        return buffer.getvalue()
+
+    shared = team.first(work)
+    if opened:
+        state = opened[0]
+    else:
+        data = torch.load(io.BytesIO(shared), map_location="cpu", weights_only=True)
+        state = TrainState.from_data(data, team.device)
+    return state
+
+
+def _open_here(
+    out: Path,
+    config: TrainConfig | None,
+    resume: bool,
+    team: Team,
+    changes: dict[str, Any],
+    pack: Pack,
+) -> TrainState:
+    if resume:
+        state = TrainState.load(out, team.device, **changes)
+        _check_fit(state.config, pack)
+        team.microbatches(state.config)
+        if state.warm_started and "warm_start_images" in changes:
+            raise ModelError(
+                f"The reconstruction phase of the run '{out}' is over, so its length cannot be "
+                "changed any more; leave out --warm-start."
+            )
+        return state
+    if out.is_dir() and any(out.iterdir()):
+        hint = (
+            "add --resume to go on with it, or choose" if (out / CHECKPOINT).exists() else "choose"
+        )
+        raise OutputError(f"The folder '{out}' is not empty; {hint} another folder.")
+    settings = (config or brain_2mm()).with_(**changes)
+    _check_fit(settings, pack)
+    team.microbatches(settings)
+    state = TrainState(settings, team.device)
+    start_from_data(state, pack)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(out / SETTINGS, json.dumps(settings.to_dict(), indent=2))
+        state.save(out)
+    except OSError as error:
+        raise OutputError(
+            f"The run's folder '{out}' cannot be written ({error.strerror}); choose another one."
+        ) from error
+    return state
+
+
+def _check_fit(config: TrainConfig, pack: Pack) -> None:
+    shape = config.generator.image_grids[-1]
+    if tuple(pack.space.shape) != shape:
+        raise ModelError(
+            f"The data set has volumes of {pack.space.shape} voxels, but this preset makes "
+            f"{shape}; choose another preset or prepare the scans on that grid."
+        )
+    if not len(pack.indices("train")):
+        raise ModelError("The data set has no training volumes; mark some as split 'train'.")
+    sideways = pack.space.axcodes[0] not in "LR"
+    off_center = abs(pack.space.center_mm[0]) > pack.space.voxel_size[0] / 2
+    if config.mirror and (sideways or off_center):
+        raise ModelError(
+            "The data set's grid is not symmetric about the mid-sagittal plane along its first "
+            "axis, so its volumes cannot be mirrored left to right; train with --no-mirror."
+        )

@@ -1,0 +1,107 @@
+"""A step's batch in parts: microbatches of whole groups, and what they add to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.training.config import TrainConfig
+from stylegan3d.training.team import Team
+
+
+@dataclass(frozen=True)
+class Part:
+    """One microbatch.
+
+    Attributes
+    ----------
+    samples : int [N], numbers in the whole batch.
+    real : [N, 1, X, Y, Z] in [-1, 1]
+    labels : [N, label_dim], or None for an unconditional generator.
+    share : N over the whole batch's size.
+    reconstructed, random : places of the fakes that reconstruct the real volume of the same place
+        (the first half of each group), and of those that are random.
+    reconstructed_in_all : how many there are of the former in the whole batch.
+    """
+
+    samples: np.ndarray
+    real: Tensor
+    labels: Tensor | None
+    share: float
+    reconstructed: np.ndarray
+    random: np.ndarray
+    reconstructed_in_all: int
+
+    def join(self, reconstructed: Tensor, random: Tensor) -> Tensor:
+        """Both kinds of fakes in the samples' order."""
+        order = np.argsort(np.concatenate([self.reconstructed, self.random]))
+        return torch.cat([reconstructed, random])[order]
+
+
+def split(
+    config: TrainConfig,
+    team: Team,
+    real: Tensor,
+    labels: Tensor | None,
+    device: torch.device,
+) -> list[Part]:
+    """This process's microbatches; `real` and `labels` hold its samples of the batch in order."""
+    half = max(config.group // 2, 1)
+    parts = []
+    start = 0
+    for samples in team.microbatches(config):
+        some = slice(start, start + len(samples))
+        start += len(samples)
+        is_first_half = np.arange(len(samples)) % config.group < half
+        parts.append(
+            Part(
+                samples,
+                real[some].to(device),
+                None if labels is None else labels[some].to(device),
+                len(samples) / config.batch,
+                np.flatnonzero(is_first_half),
+                np.flatnonzero(~is_first_half),
+                config.batch // config.group * half,
+            )
+        )
+    return parts
+
+
+class Log:
+    """Weighted sums of a step, which are means once added up over all processes."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.values: dict[str, float] = {}
+
+    def add(self, name: str, value: Tensor, share: float) -> None:
+        """Add one microbatch's mean; kept on the device, so that nothing waits for it."""
+        value = value.detach().float() * share
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def add_tensor(self, name: str, value: Tensor) -> None:
+        """Add one microbatch's sum."""
+        self.tensors[name] = self.tensors[name] + value if name in self.tensors else value
+
+    def total(self, team: Team) -> dict[str, float]:
+        """Add up over all processes; the means, which are then in `values` too."""
+        names = sorted(self.sums)
+        stacked = torch.stack([self.sums[name] for name in names])
+        team.sum_([stacked, *(self.tensors[name] for name in sorted(self.tensors))])
+        self.values = dict(zip(names, stacked.tolist(), strict=True))
+        return self.values
+
+
+def group_order(count: int, group: int) -> Sequence[int]:
+    """Order in which `minibatch_stddev` takes groups of neighbours for groups.
+
+    It takes every (count / group)-th sample for one group.
+    """
+    if count <= group:
+        return range(count)
+    return np.arange(count).reshape(-1, group).T.ravel().tolist()

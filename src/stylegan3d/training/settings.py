@@ -1,0 +1,165 @@
+"""Settings of a run as people give them: a JSON file, and `name=value` on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from stylegan3d.errors import ModelError
+from stylegan3d.training.config import TrainConfig
+
+# What decides which volumes a step sees or what its networks are cannot change midway.
+FIXED = ("generator", "discriminator", "encoder", "batch", "seed", "mirror", "conditions")
+
+
+def read_settings(path: str | Path) -> TrainConfig:
+    """Settings from a JSON file, such as the `settings.json` of a run.
+
+    Settings that the file leaves out have their defaults.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, or a setting is unknown or of the wrong type.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"The settings '{path}' cannot be read ({error.strerror}); check the path."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The settings '{path}' are no JSON ({str(error).splitlines()[0]}); mend the file."
+        ) from error
+    return typed(TrainConfig, data, "")
+
+
+def change_settings(
+    config: TrainConfig, words: Sequence[str], flags: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Settings changed by words such as "r1_gamma=5" or "generator.channels=[64,32]".
+
+    Values are JSON; what is no JSON is text. `flags` are further changes, by name, and count more.
+
+    Raises
+    ------
+    ModelError
+        If a word is no `name=value`, the setting is unknown, or its value is of the wrong type.
+    """
+    data = config.to_dict()
+    for name, value in _pairs(words):
+        *path, last = name.split(".")
+        place: Any = data
+        for i, step in enumerate([*path, last]):
+            if not isinstance(place, dict) or step not in place:
+                raise _unknown(".".join([*path, last][: i + 1]), step, place)
+            if i < len(path):
+                place = place[step]
+        place[last] = value
+    return typed(TrainConfig, data | dict(flags or {}), "")
+
+
+def changed_settings(words: Sequence[str]) -> dict[str, Any]:
+    """What such words change of a run that goes on, as arguments for `TrainConfig.with_`.
+
+    Raises
+    ------
+    ModelError
+        As `change_settings`, or if a setting cannot change midway.
+    """
+    hints = get_type_hints(TrainConfig)
+    changes = {}
+    for name, value in _pairs(words):
+        if name.split(".")[0] in FIXED:
+            raise ModelError(
+                f"The setting {name} of a run that goes on cannot change; start a new run for it."
+            )
+        if name not in hints:
+            raise _unknown(name, name, hints)
+        changes[name] = typed(hints[name], value, name)
+    return changes
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        name, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not name:
+            raise ModelError(f"'{word}' is no setting: write name=value, such as r1_gamma=5.")
+        try:
+            yield name, json.loads(text)
+        except ValueError:
+            yield name, text
+
+
+def typed(kind: Any, value: Any, name: str) -> Any:
+    """`value`, which came from JSON, as what the annotation `kind` asks for.
+
+    Raises
+    ------
+    ModelError
+        If it is something else; `name` is the setting's, for the message.
+    """
+    if is_dataclass(kind):
+        return _typed_fields(kind, value, name)
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if value not in parts:
+            raise _wrong(name, value, "one of " + ", ".join(map(str, parts)))
+        return value
+    if origin is tuple:
+        return _typed_tuple(parts, value, name)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # Python's True is an int, a setting's is not.
+    if kind in _KINDS and (type(value) is not kind):
+        raise _wrong(name, value, _KINDS[kind])
+    if kind is float and value - value != 0:
+        raise _wrong(name, value, "a finite number")
+    return value
+
+
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+}
+
+
+def _typed_fields(kind: Any, value: Any, name: str) -> Any:
+    if not isinstance(value, dict):
+        raise _wrong(name or "settings", value, "an object of settings")
+    hints = get_type_hints(kind)
+    given = {}
+    for key, inner in value.items():
+        full = f"{name}.{key}" if name else key
+        if key not in hints:
+            raise _unknown(full, key, hints)
+        given[key] = typed(hints[key], inner, full)
+    return kind(**given)
+
+
+def _typed_tuple(parts: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise _wrong(name, value, "a list, such as " + ("[5,7,6]" if int in parts else '["age"]'))
+    if parts[-1] is Ellipsis:
+        return tuple(typed(parts[0], v, name) for v in value)
+    if len(value) != len(parts):
+        raise _wrong(name, value, f"a list of {len(parts)}")
+    return tuple(typed(p, v, name) for p, v in zip(parts, value, strict=True))
+
+
+def _wrong(name: str, value: Any, expected: str) -> ModelError:
+    return ModelError(f"The setting {name} is {json.dumps(value)}, but it must be {expected}.")
+
+
+def _unknown(full: str, name: str, known: object) -> ModelError:
+    near = get_close_matches(name, [*known] if isinstance(known, Mapping) else [], 1)
+    hint = f"did you mean {near[0]}?" if near else "docs/training.md lists the settings."
+    return ModelError(f"There is no setting '{full}'; {hint}")

@@ -1,0 +1,131 @@
+"""The discriminator's augmentation: what it does, that gradients pass, and how p moves."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.training.config import tiny
+from stylegan3d.training.draws import Purpose, generators_for
+from stylegan3d.training.judge_augment import (
+    ADJUST_EVERY,
+    LARGEST_P,
+    PARTS,
+    JudgeAugment,
+    apply_affine,
+    augment_for_judge,
+    change_intensity,
+    cut_out,
+    rotation,
+    translate,
+)
+from stylegan3d.training.judging import crop, discriminator_input
+from stylegan3d.training.state import TrainState
+
+
+def generators(n, step=0):
+    return generators_for(0, step, Purpose.AUGMENT_REAL, range(n))
+
+
+def volumes(n=2, shape=(10, 14, 12)):
+    rng = np.random.default_rng(1)
+    data = np.full((n, 1, *shape), -1.0, np.float32)
+    data[:, :, 2:-2, 3:-3, 2:-2] = rng.uniform(-0.5, 1, data[:, :, 2:-2, 3:-3, 2:-2].shape)
+    return torch.from_numpy(data)
+
+
+def test_p_0_changes_nothing_and_p_decides_how_many_are_changed():
+    x = volumes(1)
+    assert augment_for_judge(x, 0.0, generators(1)) is x
+    for p in (0.3, 1.0):
+        made = [augment_for_judge(x, p, generators(1, s), ["translate"]) for s in range(80)]
+        changed = sum(not torch.equal(m, x) for m in made)
+        assert 80 * p * 0.6 < changed <= 80 * min(p * 1.5, 1)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_changes_volumes_and_passes_gradients(part):
+    x = volumes(6).requires_grad_(True)
+    made = augment_for_judge(x, 1.0, generators(6), [part])
+    assert made.shape == x.shape
+    assert not torch.equal(made, x)
+    made.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert x.grad.abs().sum() > 0
+    again = augment_for_judge(x, 1.0, generators(6), [part])
+    assert torch.equal(made, again)
+
+
+def test_an_affine_map_is_the_one_asked_for():
+    """A quarter turn about the third axis is numpy's, on a grid with a square section."""
+    u = torch.rand(1, 6, 6, 4)
+    turned = apply_affine(u, rotation(torch.tensor([0.0, 0.0, math.pi / 2])))
+    expected = np.rot90(u[0].numpy(), 1, axes=(1, 0))
+    np.testing.assert_allclose(turned[0].numpy(), expected, atol=1e-5)
+    same = torch.rand(1, 5, 8, 6)
+    torch.testing.assert_close(apply_affine(same, torch.eye(3)), same, atol=1e-5, rtol=1e-5)
+    # Twice the size: a blob's spread doubles along each axis, whatever the grid's shape.
+    axes = torch.meshgrid(*(torch.arange(n) - (n - 1) / 2 for n in (20, 28, 24)), indexing="ij")
+    blob = torch.exp(-sum(a**2 for a in axes) / 8)[None]
+    for axis, along in enumerate(axes):
+        matrix = torch.eye(3)
+        matrix[axis, axis] = 0.5
+        made = apply_affine(blob, matrix)
+        variance = [(v * along**2).sum() / v.sum() for v in (blob[0], made[0])]
+        assert variance[1] / variance[0] == pytest.approx(4, rel=0.1)
+
+
+def test_a_shift_brings_in_nothing():
+    u = torch.rand(1, 4, 5, 6) + 1
+    made = translate(u, (1, -2, 0))
+    assert torch.equal(made[:, 1:, :3], u[:, :-1, 2:])
+    assert made[:, 0].abs().sum() == made[:, :, 3:].abs().sum() == 0
+
+
+def test_intensity_keeps_its_slope_where_there_is_nothing():
+    u = torch.tensor([[[[0.0, 0.2, 0.9, -0.1]]]], requires_grad=True)
+    change_intensity(u, 0.0, 1.0, 0.6).sum().backward()
+    assert (u.grad > 0).all()
+    assert u.grad.max() < 10
+    same = change_intensity(u, 0.0, 1.0, 1.0)
+    torch.testing.assert_close(same, u)
+
+
+def test_a_cut_box_is_half_the_grid():
+    made = cut_out(torch.ones(1, 8, 12, 16), (0.5, 0.5, 0.5))
+    assert (made == 0).sum() == 4 * 6 * 8
+    corner = cut_out(torch.ones(1, 8, 12, 16), (0.0, 0.0, 0.0))
+    assert (corner == 0).sum() == 2 * 3 * 4
+
+
+def test_adaptive_p_grows_while_the_discriminator_is_sure_and_falls_otherwise():
+    sure, unsure = JudgeAugment(0.1), JudgeAugment(0.1)
+    for _ in range(3 * ADJUST_EVERY):
+        sure.adjust(0.9, batch=4, target=0.6, images=1000)
+        unsure.adjust(0.2, batch=4, target=0.6, images=1000)
+    assert sure.p == pytest.approx(0.1 + 12 * 4 / 1000)
+    assert unsure.p == pytest.approx(0.1 - 12 * 4 / 1000)
+    for _ in range(1000):
+        sure.adjust(1.0, batch=4, target=0.6, images=1000)
+        unsure.adjust(0.0, batch=4, target=0.6, images=1000)
+    assert (sure.p, unsure.p) == (LARGEST_P, 0.0)
+
+
+def test_patches_of_a_sample_are_at_one_place_and_move_with_the_step():
+    state = TrainState(tiny().with_patch(12), torch.device("cpu"))
+    places = torch.arange(20 * 28 * 24, dtype=torch.float32).reshape(1, 1, 20, 28, 24)
+    both = [
+        discriminator_input(state, places.expand(3, -1, -1, -1, -1), np.array([4, 5, 6]), purpose)
+        for purpose in (Purpose.AUGMENT_REAL, Purpose.AUGMENT_FAKE)
+    ]
+    assert torch.equal(*both)
+    assert both[0].shape == (3, 1, 12, 12, 12)
+    starts = set()
+    for state.steps in range(100):
+        first = int(crop(state, places[0], 0)[0, 0, 0, 0])
+        starts.add((first // (28 * 24), first // 24 % 28, first % 24))
+    assert len(starts) > 50
+    # Even voxels, up to the far border.
+    assert [max(s) for s in zip(*starts, strict=True)] == [8, 16, 12]
+    assert all(n % 2 == 0 for s in starts for n in s)
