@@ -17,7 +17,7 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.metrics.evaluation import EvaluationSettings
+    from stylegan3d.metrics.material import EvaluationSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -94,9 +94,9 @@ def evaluate_command(
     from stylegan3d.jsontext import to_json
     from stylegan3d.metrics.evaluation import evaluate
     from stylegan3d.training.pack import load_pack
-    from stylegan3d.volumes import atomic_write_bytes, atomic_write_text, check_output
+    from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
 
-    check_output([path for path in (out, montage) if path is not None], overwrite)
+    _check_files(out, montage, overwrite)
     settings = _settings(
         only,
         speed,
@@ -118,14 +118,25 @@ def evaluate_command(
         from stylegan3d.metrics.montage import montage_png
 
         picture = montage_png(generator, pack, seed=seed, truncation=truncation)
-        atomic_write_bytes(montage, picture, overwrite=overwrite, suffixes=(".png",))
+        atomic_write_bytes(montage, picture, overwrite=overwrite)
     if out is not None:
         atomic_write_text(out, to_json(report), overwrite=overwrite)
     _show(report, as_json)
 
 
+def _check_files(out: Path | None, montage: Path | None, overwrite: bool) -> None:
+    """Refuse what could not be written, before the work."""
+    from stylegan3d.errors import OutputError
+    from stylegan3d.volumes import check_output
+
+    for path, suffix in ((out, ".json"), (montage, ".png")):
+        if path is not None and path.suffix != suffix:
+            raise OutputError(f"{path} does not end in {suffix}; give it a name that does.")
+    check_output([path for path in (out, montage) if path is not None], overwrite)
+
+
 def _settings(only: str | None, speed: bool, **given: Any) -> EvaluationSettings:
-    from stylegan3d.metrics.evaluation import PARTS, EvaluationSettings
+    from stylegan3d.metrics.material import PARTS, EvaluationSettings
 
     parts = PARTS[:-1] if only is None else tuple(p.strip() for p in only.split(","))
     if speed and "speed" not in parts:

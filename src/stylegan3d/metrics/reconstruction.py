@@ -13,6 +13,7 @@ from stylegan3d.generator import Generator
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.sampling import packed_synthesis, unit
 from stylegan3d.metrics.similarity import similarity
+from stylegan3d.projection.projector import project
 
 BLUR_VOXELS = 1.0
 
@@ -69,9 +70,6 @@ def encode(generator: Generator, volume: np.ndarray) -> np.ndarray | None:
 def _one(
     generator: Generator, volume: np.ndarray, mean_brain: np.ndarray, budget: str | None
 ) -> dict[str, dict[str, float]]:
-    # Late: the projection measures with this package too.
-    from stylegan3d.projection.projector import project
-
     made = {}
     encoded = encode(generator, volume)
     if encoded is not None:

@@ -83,6 +83,8 @@ def _fidelity(part: dict[str, Any]) -> Iterator[Figure]:
         f"<= {BMMD2_RATIO} x",
         bmmd2["ratio"] <= BMMD2_RATIO,
     )
+    # bMMD2 alone rewards too little variety: most of it is the variance of both sides.
+    yield Figure("  variance over voxels", "", "", _times(bmmd2["variance_ratio"]))
 
 
 def _diversity(part: dict[str, Any]) -> Iterator[Figure]:
