@@ -195,7 +195,9 @@ def describe(
             raise StyleGAN3DError(
                 f"Volume {done} is empty or not finite, so it has no features; check the generator."
             )
-        maps = encoder(network_input(volume, voxel_mm).to(device))[2:]
+        # Without this cuDNN rounds float32 to TF32 and may sum in random order.
+        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+            maps = encoder(network_input(volume, voxel_mm).to(device))[2:]
         means = [m.mean(dim=(2, 3, 4))[0] for m in maps]
         deviations = [m.std(dim=(2, 3, 4), correction=0)[0] for m in maps]
         rows.append(torch.cat(means + deviations).double().cpu().numpy())

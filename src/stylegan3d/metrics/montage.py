@@ -35,7 +35,10 @@ def montage_png(
     people = people[np.linspace(0, len(people) - 1, rows).round().astype(int)]
     made = list(RandomBrains(generator, range(seed, seed + rows), truncation=truncation))
     return draw_montage(
-        {"synthetic": made, "real (validation people)": [pack.volumes[row] for row in people]},
+        {
+            "synthetic - not for diagnosis": made,
+            "real (validation people)": [pack.volumes[row] for row in people],
+        },
         pack.space,
     )
 

@@ -75,7 +75,8 @@ def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") ->
         If it is not finite.
     """
     maps = generator.synthesis.noise_maps(noise)
-    volume = to_display(generator.synthesis(w, maps, -1, torch.float32))[0]
+    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+        volume = to_display(generator.synthesis(w, maps, -1, torch.float32))[0]
     if not np.isfinite(volume).all():
         raise StyleGAN3DError(
             f"{generator.name} made a volume with NaN or infinity, so it cannot be measured; "
