@@ -92,4 +92,4 @@ make_venv
 drop_half_installed
 say "installing the pinned Python packages (minutes, and 2 GB or more, the first time)"
 "$venv/bin/python" -m pip install --disable-pip-version-check ${CI:+--quiet} ${PIP_ARGS:-} \
-    --constraint constraints.txt --editable '.[all,testing,lint]'
+    --constraint constraints.txt --editable '.[all,train,testing,lint]'

@@ -38,37 +38,6 @@ from stylegan3d.training.warm_start import (
 SHAPE = (20, 28, 24)
 
 
-@pytest.fixture(scope="session")
-def pack(tmp_path_factory):
-    """Ellipsoids of different size with a dark core of different size: ten people."""
-    rng = np.random.default_rng(0)
-    axes = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
-
-    def volume(row):
-        size = row["size"]
-        r = np.sqrt(((axes / np.array(size)[:, None, None, None]) ** 2).sum(axis=0))
-        data = 200.0 * (r < 1) - 120.0 * (r < row["core"])
-        return np.clip(data, 0, 255).astype(np.uint8)
-
-    rows = [
-        {
-            "name": f"sub-{i:02d}",
-            "person": f"sub-{i:02d}",
-            "split": "validation" if i >= 8 else "train",
-            "source": "phantom",
-            "licence": "CC0",
-            "size": rng.uniform(0.6, 0.95, 3).tolist(),
-            "core": float(rng.uniform(0.2, 0.5)),
-        }
-        for i in range(10)
-    ]
-    folder = tmp_path_factory.mktemp("pack")
-    affine = np.diag([8.0, 8, 8, 1])
-    affine[0, 3] = -8 * (SHAPE[0] - 1) / 2  # symmetric about the mid-sagittal plane
-    write_pack(folder, rows, volume, Space(SHAPE, affine), {"refused": []})
-    return load_pack(folder)
-
-
 def short(**changes) -> TrainConfig:
     settings = {"warm_start_images": 24, "coarse_images": 8, "total_images": 32, "log_images": 8}
     return tiny().with_(**(settings | changes))

@@ -13,7 +13,7 @@ from stylegan3d.training.state import TrainState
 
 PEOPLE, SAMPLES = 9, 8
 # Diversity is 1 where random brains differ as much as people do.
-TOO_ALIKE, TOO_UNLIKE = 0.6, 1.6
+TOO_ALIKE, TOO_UNLIKE = 0.5, 1.6
 
 
 class Monitor:

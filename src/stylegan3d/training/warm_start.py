@@ -118,13 +118,17 @@ def fit_mapping(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
     """Let the mapping network send z ~ N(0, I) to the distribution of the encoded brains.
 
     That is the Gaussian with the latents' mean and covariance (the covariance of the posterior
-    means plus the average posterior variance), along its principal axes.
+    means plus the average posterior variance). Its root is the symmetric one: principal axes of
+    nearly equal variance would be turned by the last digits of the latents. Where z has fewer
+    entries than w, it is along the leading principal axes.
     """
     means, variances = latents_of(state, fixed_volumes(pack, "train"), dtype)
     center = means.mean(dim=0).cpu()
     covariance = torch.cov(means.T).cpu() + torch.diag(variances.mean(dim=0).cpu())
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * values.clamp(min=0).sqrt()).flip(1)
+    if state.config.generator.z_dim >= len(center):
+        root = root @ vectors.flip(1).T
     set_gaussian(state.mapping, center, root)
     state.averages["mapping"].load_state_dict(state.mapping.state_dict())
     state.w_avg = center.to(state.device)

@@ -1,0 +1,172 @@
+"""A batch dealt out to processes and microbatches trains as one that is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.discriminator import minibatch_stddev
+from stylegan3d.training.config import tiny
+from stylegan3d.training.loop import LOG, train
+from stylegan3d.training.parts import group_order
+from stylegan3d.training.settings import change_settings
+from stylegan3d.training.state import TrainState
+from stylegan3d.training.team import Team, join_team, started_processes
+
+# Every regulariser and random number takes part, in few steps.
+WORDS = [
+    "batch=8",
+    "warm_start_images=16",
+    "coarse_images=8",
+    "total_images=48",
+    "log_images=16",
+    "path_length_interval=2",
+    "r1_interval=2",
+    "d_augment=adaptive",
+    "d_augment_p=0.5",
+    "d_augment_images=100",
+    "precision=float32",
+]
+
+
+@pytest.fixture(scope="module")
+def whole(pack, tmp_path_factory):
+    """State at the end of a run of one process."""
+    return train(pack.path, tmp_path_factory.mktemp("runs") / "whole", settings())
+
+
+def settings(**flags):
+    return change_settings(tiny(), WORDS, flags)
+
+
+def assert_same(a: TrainState, b: TrainState) -> None:
+    """All that two runs know, but for the rounding of sums in another order."""
+    assert (a.images, a.steps, a.judge_augment) == (b.images, b.steps, b.judge_augment)
+    networks = [
+        {**state.nets, "judge": state.discriminator}
+        | {f"average {n}": m for n, m in state.averages.items()}
+        for state in (a, b)
+    ]
+    for name in networks[0]:
+        other = networks[1][name].state_dict()
+        for key, value in networks[0][name].state_dict().items():
+            difference = (value - other[key]).norm()
+            assert difference <= 1e-4 * value.norm() + 1e-6, f"{name} {key}"
+    torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-5, rtol=1e-4)
+
+
+def start(pack, out, *words):
+    """Two processes that train together on the CPU, as a person starts them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "stylegan3d", "train", str(pack.path)]
+    command += ["--out", str(out), "--device", "cpu", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def set_words(*words):
+    return [part for word in (*WORDS, *words) for part in ("--set", word)]
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_one_goes_on_where_they_stopped(pack, tmp_path, whole):
+    pytest.importorskip("lightning_fabric")
+    out = tmp_path / "two"
+    words = ["--preset", "tiny", *set_words("total_images=32")]
+    process = start(pack, out, *words)
+    told, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    # One process speaks for both.
+    assert told.count("32 of 32 volumes seen") == 1
+    assert len((out / LOG).read_text().splitlines()) == 2
+    assert TrainState.load(out, torch.device("cpu")).steps == 4
+    resumed = train(pack.path, out, resume=True, changes={"total_images": 48})
+    assert_same(resumed, whole)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_after_the_same_step(pack, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    out = tmp_path / "run"
+    process = start(pack, out, "--preset", "tiny", *set_words("total_images=1000000"))
+    deadline = time.monotonic() + 120
+    while not (out / LOG).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = psutil.Process(process.pid).children()
+    (second,) = (w for w in workers if w.environ()["RANK"] == "1")
+    second.send_signal(signal.SIGTERM)
+    told, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "stopped before its end" in told
+    state = TrainState.load(out, torch.device("cpu"))
+    assert state.images == 8 * state.steps > 0
+    changes = {"total_images": state.images + 8}
+    assert train(pack.path, out, resume=True, changes=changes).images == state.images + 8
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_once(pack, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    process = start(pack, tmp_path / "run", "--preset", "tiny")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert errors.count("stylegan3d: A batch of 4 has 1 groups of 4") == 1
+    assert "use --batch 8" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_microbatches_train_as_the_whole_batch(pack, tmp_path, whole):
+    assert_same(train(pack.path, tmp_path / "parts", settings(accumulate=2)), whole)
+
+
+def test_samples_are_dealt_in_whole_groups():
+    config = tiny().with_(batch=24, accumulate=2)
+    seen = []
+    for rank in range(2):
+        team = Team(torch.device("cpu"))
+        team.rank, team.size = rank, 2
+        parts = team.microbatches(config)
+        assert [len(p) for p in parts] == [8, 4]
+        assert all(p[0] % 4 == 0 and (np.diff(p) == 1).all() for p in parts)
+        seen += [n for p in parts for n in p]
+    assert seen == list(range(24))
+    team.size = 4
+    with pytest.raises(ModelError, match="use --batch 32"):
+        team.microbatches(config)
+
+
+def test_groups_are_neighbours_for_the_discriminator():
+    """Groups of a large batch see the same spread as each group alone."""
+    x = torch.randn(12, 3, 2, 2, 2)
+    order = list(group_order(12, 4))
+    together = minibatch_stddev(x[order], 4)[np.argsort(order)]
+    alone = torch.cat([minibatch_stddev(part, 4) for part in x.split(4)])
+    torch.testing.assert_close(together, alone)
+
+
+def test_processes_are_counted_as_they_were_started(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert started_processes() == 1
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # a batch script: nobody else runs
+    assert started_processes() == 1
+    assert join_team("cpu").size == 1
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    assert started_processes() == 4
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert started_processes() == 2
+    with pytest.raises(ModelError, match="choose cpu or cuda"):
+        join_team("mps")
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(ModelError, match=r"pip install .*\[train\]"):
+        join_team("cpu")
