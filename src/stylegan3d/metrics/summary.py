@@ -142,6 +142,7 @@ def _privacy(part: dict[str, Any]) -> Iterator[Figure]:
             "  nearest in the second nearest: least",
             f"{relative['synthetic'][0]:.3f}",
             f"{relative['validation'][0]:.3f}",
+            f"{relative['closer_than_closest']} below",
         )
 
 
