@@ -20,9 +20,8 @@ from stylegan3d.scans import load_template
 from stylegan3d.scans.resampling import resample
 from stylegan3d.space import Space
 from stylegan3d.training import preparing
-from stylegan3d.training.pack import load_pack, write_pack
+from stylegan3d.training.pack import load_pack
 from stylegan3d.training.prepare import prepare
-from stylegan3d.training.sources import find_sources, split_of
 
 MEAN_BRAIN = Path(__file__).parent / "scans" / "mean-brain-4mm.nii.gz"
 
@@ -35,7 +34,8 @@ def target():
 def prepared(target, seed):
     """A brain on the target's grid, ready to train on."""
     tilt = 1 + 0.2 * np.random.RandomState(seed).uniform(-1, 1, target.template.shape)
-    return np.rint(np.clip(target.template * tilt, 0, 1) * 255).astype(np.uint8)
+    brain = np.where(target.template > 0.2, target.template * tilt, 0)
+    return np.rint(np.clip(brain, 0, 1) * 255).astype(np.uint8)
 
 
 def save_prepared(path, target, seed, dtype=np.uint8):
@@ -191,9 +191,9 @@ def test_a_side_left_open_is_told_in_the_table(folder, target, tmp_path, raw):
 
 
 def test_a_poor_brain_is_refused(folder, target, tmp_path):
-    poor = np.where(target.template > 0.05, 255 * (1 - target.template), 0).astype(np.uint8)
+    poor = np.roll(prepared(target, 5), 2, axis=1)  # lies 8 mm too far to the front
     nib.save(nib.Nifti1Image(poor, target.space.affine), folder / "sub-05_T1w.nii.gz")
-    pack = prepare(folder, tmp_path / "pack", min_quality=0.9)
+    pack = prepare(folder, tmp_path / "pack", min_quality=0.95)
     reasons = {r["file"]: r["reason"] for r in pack.info["refused"]}
     assert "resembles the mean brain too little" in reasons["sub-05_T1w.nii.gz"]
 
@@ -289,39 +289,6 @@ def test_folders_that_cannot_be_used(folder, tmp_path, target):
         prepare(folder, tmp_path / "full" / "thesis.txt")
 
 
-def test_sources_of_a_bids_tree(tmp_path):
-    for name in (
-        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
-        "sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz",
-        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii",
-        "sub-02/anat/sub-02_T1w.nii.gz",
-        "derivatives/x/sub-01_desc-brain_T1w.nii.gz",
-        ".hidden/sub-03_T1w.nii.gz",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_sources(tmp_path)
-    assert [(s.name, s.person) for s in found] == [
-        ("sub-01_ses-1", "sub-01"),
-        ("sub-01_ses-2", "sub-01"),
-        ("sub-02", "sub-02"),
-    ]
-
-
-def test_sources_of_a_plain_folder(tmp_path):
-    for name in ("anna.nii.gz", "bert/t1.nii", "carl/t1.nii", "carl/t1_mask.nii.gz", "x.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert [s.name for s in find_sources(tmp_path)] == ["anna", "bert-t1", "carl-t1"]
-
-
-def test_split_by_person():
-    sides = [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
-    assert sides.count("validation") == pytest.approx(200, abs=40)
-    assert sides == [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
-    assert split_of("sub-1", {"split": "validation"}, 0.0) == "validation"
-
-
 def write_splits(folder, **splits):
     lines = [f"sub-{person[1:]}\t{split}" for person, split in splits.items()]
     (folder / "participants.tsv").write_text("\n".join(["participant_id\tsplit", *lines]))
@@ -352,71 +319,11 @@ def test_a_split_that_is_not_known_is_refused(folder, tmp_path, value):
     assert not (tmp_path / "pack").exists()
 
 
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda p: volumes_file(p).unlink(), r"volumes-\w+\.npy is missing"),
-        (lambda p: (p / "dataset.json").write_text("{"), "damaged"),
-        (lambda p: (p / "dataset.json").write_bytes(b"\xff\xfe"), "damaged"),
-        (lambda p: change_table(p, table=[{"name": "a"}]), "damaged"),
-        (lambda p: change_table(p, affine=None), "damaged"),
-        (lambda p: volumes_file(p).write_bytes(b"x" * 300), "damaged"),
-        (lambda p: volumes_file(p).write_bytes(b""), "damaged"),
-        (lambda p: (p / "dataset.json").write_text('{"format": "x"}'), "not written by this"),
-        (lambda p: (p / "dataset.json").write_text("[]"), "not written by this"),
-        (lambda p: np.save(volumes_file(p), np.zeros((2, 3), np.uint8)), "does not fit"),
-    ],
-)
-def test_a_damaged_pack_is_refused(tmp_path, damage, words):
-    pack_of(tmp_path / "pack", 1, 2)
-    damage(tmp_path / "pack")
-    with pytest.raises(StyleGAN3DError, match=words + ".* delete the folder"):
-        load_pack(tmp_path / "pack")
-
-
-def volumes_file(pack):
-    (file,) = pack.glob("volumes*.npy")
-    return file
-
-
-def change_table(pack, **changes):
-    info = json.loads((pack / "dataset.json").read_text())
-    (pack / "dataset.json").write_text(json.dumps(info | changes))
-
-
-def pack_of(folder, *values):
-    """A pack with one volume of each value, the last one to validate on."""
-    rows = [{"name": f"sub-{v}", "value": v, "split": "train"} for v in values]
-    rows[-1]["split"] = "validation"
-    space = Space((4, 4, 4), np.eye(4))
-    write_pack(folder, rows, lambda row: np.full((4, 4, 4), row["value"], np.uint8), space, {})
-
-
-@pytest.mark.parametrize("broken", ["write_together", "template_bytes", "os.replace"])
-def test_an_interruption_never_gives_rows_other_volumes(tmp_path, monkeypatch, broken):
-    """As many volumes as before, so that their shape would not give it away."""
-    pack_of(tmp_path, 1, 2, 3)
-
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(f"stylegan3d.training.pack.{broken}", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            pack_of(tmp_path, 7, 8, 9)
-    pack = load_pack(tmp_path)
-    assert pack.column("value") == [1, 2, 3]
-    assert pack.volumes[:, 0, 0, 0].tolist() == [1, 2, 3]
-    pack_of(tmp_path, 7, 8, 9)
-    assert load_pack(tmp_path).volumes[:, 0, 0, 0].tolist() == [7, 8, 9]
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["dataset.json", "template.nii.gz", volumes_file(tmp_path).name]
-
-
 def test_a_pack_of_an_earlier_version_opens_and_is_brought_up_to_date(folder, target, tmp_path):
     prepare(folder, tmp_path / "pack")
     before = digest(tmp_path / "pack")
-    volumes_file(tmp_path / "pack").rename(tmp_path / "pack" / "volumes.npy")
+    (file,) = (tmp_path / "pack").glob("volumes-*.npy")
+    file.rename(tmp_path / "pack" / "volumes.npy")
     info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
     del info["volumes"]
     (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
@@ -425,21 +332,88 @@ def test_a_pack_of_an_earlier_version_opens_and_is_brought_up_to_date(folder, ta
     assert digest(tmp_path / "pack") == before
 
 
-def test_command(folder, tmp_path):
+def test_a_pack_made_before_there_were_checks_is_judged_anew(folder, tmp_path, target, monkeypatch):
+    """Without preparing again: what passed then and would not now is refused."""
+    inverted = np.where(prepared(target, 6) > 0, 290.0 - prepared(target, 6), 0).clip(0, 255)
+    image = nib.Nifti1Image(inverted.astype(np.uint8), target.space.affine)
+    nib.save(image, folder / "sub-06_T1w.nii.gz")
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "refusal", lambda *a: None)
+        old = prepare(folder, tmp_path / "pack")
+    assert "sub-06" in old.column("name")
+    info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
+    for row in info["table"]:
+        del row["measures"]
+    (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
+    worked = count_work(monkeypatch)
+    pack = prepare(folder, tmp_path / "pack")
+    assert worked == []
+    assert pack.column("name") == ["sub-01", "sub-02", "sub-03"]
+    assert all(row["measures"]["contrast"] > 0.5 for row in pack.table)
+    assert "contrast of the mean brain" in pack.info["refused"][-1]["reason"]
+    prepare(folder, tmp_path / "fresh")
+    again = prepare(folder, tmp_path / "pack")
+    assert again.info["refused"] == load_pack(tmp_path / "fresh").info["refused"]
+
+
+def test_a_series_is_refused_with_what_can_be_done_here(folder, target, tmp_path):
+    series = np.stack([target.template, target.template], -1)
+    nib.save(nib.Nifti1Image(series, target.space.affine), folder / "sub-07_T1w.nii.gz")
+    pack = prepare(folder, tmp_path / "pack")
+    assert "save the T1-weighted one" in pack.info["refused"][-1]["reason"]
+
+
+def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_path):
+    save_prepared(folder / "sub-02_ses-2_T1w.nii.gz", target, 8)
+    notes = prepare(folder, tmp_path / "pack").info["notes"]
+    assert notes[0].startswith("1 person has several scans: sub-02 (2);")
+    assert notes[1].startswith("participants.tsv has no row for sub-04;")
+    with (folder / "participants.tsv").open("a") as table:
+        table.write("sub-99\ttrain\n")
+    notes = prepare(folder, tmp_path / "pack").info["notes"]
+    assert notes[2] == "No scan was found of sub-99 in participants.tsv."
+
+
+def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "prepare_volume", lambda *a: pytest.fail("work was done"))
+    write_splits(folder, s01="train", s02="test", s03="validation")
+    (folder / "sub-09_T1w.nii.gz").write_bytes((folder / "sub-01_T1w.nii.gz").read_bytes())
+    ran = run_command(str(folder), "--dry-run")
+    assert ran.exit_code == 0, ran.output
+    assert "3 scans of 3 people (2 to train on, 1 to validate on); 3 to prepare" in ran.stdout
+    assert "leave out sub-02_T1w.nii.gz: participants.tsv holds it out" in ran.stdout
+    assert "leave out sub-09_T1w.nii.gz: sub-09_T1w.nii.gz is the same file" in ran.stdout
+    assert "leave out sub-01_dseg.nii.gz: It is called a label map" in ran.stdout
+    out = tmp_path / "pack"
+    told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
+    assert told["prepare"] == 3
+    assert {row["file"]: row["action"] for row in told["scans"]}["sub-03_T1w.nii.gz"] == "prepare"
+    assert not out.exists()
+    monkeypatch.undo()
+    prepare(folder, out)
+    told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
+    assert (told["prepare"], told["done"]) == (0, 2)  # the bad file is known to be one by now
+    assert "give --out FOLDER" in run_command(str(folder)).output
+
+
+def run_command(*arguments):
     from stylegan3d.cli.prepare import register
 
     app = typer.Typer()
     register(app)
     app.callback()(lambda: None)
+    return CliRunner().invoke(app, ["prepare", *arguments])
+
+
+def test_command(folder, tmp_path):
     out = str(tmp_path / "pack")
-    ran = CliRunner().invoke(app, ["prepare", str(folder), "--out", out, "--json"])
+    ran = run_command(str(folder), "--out", out, "--json")
     assert ran.exit_code == 0, ran.output
     told = json.loads(ran.stdout)
     assert (told["brains"], told["train"], told["validation"]) == (3, 2, 1)
     assert told["refused"][0]["file"] == "sub-04_T1w.nii.gz"
-    ran = CliRunner().invoke(
-        app, ["prepare", str(folder), "--out", out, "--template", str(MEAN_BRAIN)]
-    )
+    assert Path(told["contact_sheet"]).is_file()
+    ran = run_command(str(folder), "--out", out, "--template", str(MEAN_BRAIN))
     assert "3 brains (2 to train on, 1 to validate on)" in ran.stdout
     assert "refused sub-04_T1w.nii.gz" in ran.stdout
 
@@ -457,14 +431,3 @@ def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monke
     monkeypatch.setattr(preparing, "ProcessPoolExecutor", Killed)
     with pytest.raises(StyleGAN3DError, match="fewer --jobs"):
         prepare(folder, tmp_path / "pack", jobs=2)
-
-
-def test_a_pack_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
-    def denied(self, *args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    pack_of(tmp_path, 1, 2)
-    monkeypatch.setattr(Path, "read_text", denied)
-    with pytest.raises(StyleGAN3DError, match="check its permissions") as caught:
-        load_pack(tmp_path)
-    assert "delete" not in str(caught.value)

@@ -32,7 +32,7 @@ def folder(tmp_path, target):
     folder = tmp_path / "study"
     folder.mkdir()
     for name, tilt in (("sub-01", 1.0), ("sub-02", 0.9)):
-        brain = np.rint(target.template * 255 * tilt).astype(np.uint8)
+        brain = np.where(target.template > 0.2, target.template * 255 * tilt, 0).astype(np.uint8)
         nib.save(nib.Nifti1Image(brain, target.space.affine), folder / f"{name}_T1w.nii.gz")
     save_labels(folder, target.space.affine)
     (folder / "labels.tsv").write_text(TABLE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,7 @@ from stylegan3d.cli.common import JsonOption, ModelOption, Skull, emit, open_mod
 if TYPE_CHECKING:
     from stylegan3d.scans import Target
     from stylegan3d.training.pack import Pack
+    from stylegan3d.training.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +23,12 @@ def register(app: typer.Typer) -> None:
 
 def prepare_command(
     folder: Annotated[Path, typer.Argument(help="Folder with T1 scans, plain or a BIDS tree.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the packed data set.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for the packed data set.", show_default="none, required"
+        ),
+    ] = None,
     template: Annotated[
         Path | None,
         typer.Option(
@@ -55,29 +62,42 @@ def prepare_command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Scans at a time, 3 GB of memory each.")
     ] = 1,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="List what would be prepared and what left out; no work."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read, extract, align and normalise a folder of T1 scans, and pack them for training.
 
     Run again, it goes on where it stopped and adds what is new. Files that cannot be used are
-    listed with their reasons.
+    listed with their reasons, and shown beside the others in OUT/contact-sheet.html.
 
     Example: stylegan3d prepare bids/ --out data/brains
     """
+    if out is None and not dry_run:
+        raise typer.BadParameter("give --out FOLDER for the data set, or --dry-run to look first")
+    settings: dict[str, Any] = {
+        "target": _target(template, model),
+        "skull": skull.value,
+        "bias_correction": bias_correction,
+        "min_quality": min_quality,
+        "validation": validation,
+    }
+    if out is None or dry_run:
+        from stylegan3d.training.plan import make_plan
+
+        _tell_plan(make_plan(folder, out, **settings), as_json=as_json)
+        return
     from stylegan3d.training.prepare import prepare
 
-    target = _target(template, model)
     with progress("Preparing") as report:
         pack = prepare(
             folder,
             out,
-            target=target,
-            skull=skull.value,
-            bias_correction=bias_correction,
-            min_quality=min_quality,
-            validation=validation,
             jobs=jobs,
             progress=lambda done, total, name: report(done, total, note=name),
+            **settings,
         )
     _tell(pack, as_json=as_json)
 
@@ -93,18 +113,51 @@ def _target(template: Path | None, model: Path | None) -> Target | None:
     return None if model is None else open_model(model)
 
 
+def _tell_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print what preparing would do."""
+    from stylegan3d.training.plan import DONE, LEAVE_OUT, PREPARE
+
+    rows = plan.rows()
+    counts = Counter(row["action"] for row in rows)
+    taken = [row for row in rows if row["action"] != LEAVE_OUT]
+    splits = Counter(row["split"] for row in taken)
+    lines = [
+        f"{plan.folder}: {len(taken)} scans of {len({row['person'] for row in taken})} people "
+        f"({splits['train']} to train on, {splits['validation']} to validate on); "
+        f"{counts[PREPARE]} to prepare, {counts[DONE]} done already, "
+        f"{counts[LEAVE_OUT] + len(plan.left_out)} files left out",
+        *plan.notes(),
+        *(f"{row['action']} {row['file']} ({row['person']}, {row['split']})" for row in taken),
+        *(f"leave out {row['file']}: {row['reason']}" for row in rows if row["reason"]),
+        *(f"leave out {file}: {reason}" for file, reason in plan.left_out),
+    ]
+    result = {
+        "dry_run": True,
+        "prepare": counts[PREPARE],
+        "done": counts[DONE],
+        "scans": rows,
+        "notes": plan.notes(),
+        "left_out": [{"file": file, "reason": reason} for file, reason in plan.left_out],
+    }
+    emit(result, lines, as_json=as_json)
+
+
 def _tell(pack: Pack, *, as_json: bool) -> None:
+    from stylegan3d.training.contact_sheet import CONTACT_SHEET
+
     refused = [{"file": r["file"], "reason": r["reason"]} for r in pack.info["refused"]]
     counts = {split: len(pack.indices(split)) for split in ("train", "validation")}
     lines = [
         f"{pack.path}: {len(pack)} brains ({counts['train']} to train on, "
         f"{counts['validation']} to validate on), {' x '.join(map(str, pack.space.shape))} voxels",
+        f"Look at {pack.path / CONTACT_SHEET} before you train.",
         *pack.info["notes"],
         *(f"refused {entry['file']}: {entry['reason']}" for entry in refused),
         *(f"{row['name']}: {check}" for row in pack.table for check in row["checks"]),
     ]
     result = {
         "pack": str(pack.path),
+        "contact_sheet": str(pack.path / CONTACT_SHEET),
         "brains": len(pack),
         **counts,
         "shape": pack.space.shape,

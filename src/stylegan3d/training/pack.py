@@ -5,6 +5,7 @@ A pack is a folder::
     volumes-<id>.npy  uint8 [n, X, Y, Z], C order, 0 outside the brain, 255 = the 99.5th percentile
     dataset.json      the grid, one row per volume (name, person, split, age, ...), what was refused
     template.nii.gz   mean of the training volumes, to align further scans to
+    contact-sheet.html  what was kept and what was refused, to look at
 
 The volumes are read through a memory map, so that a data set larger than the memory still trains.
 Their file is named after its content and the table names it: whatever interrupts the writing of a
@@ -53,7 +54,8 @@ class Pack:
     table : list of dict
         One row per volume: "name", "person", "file", "sha256", "split" ("train" or "validation"),
         "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" ("as it was" or
-        "aligned"), "quality" (correlation with the mean brain), "brain_ml", "checks" (warnings),
+        "aligned"), "quality" (correlation with the mean brain), "brain_ml", "measures" (see
+        `quality`), "checks" (warnings), "scan_checks" (those of them that preparing gave),
         "key" (of the file and the settings), every further column of participants.tsv, and where
         the folder has a `labels.tsv`, millilitres of each tissue in it, such as "ventricle_ml" or
         "grey_ml" (None for people without a label map).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +26,7 @@ from ..scans.reading import orientation_checks, read_scan
 from ..scans.target import Target, Template
 from ..space import Space
 from ..volumes import atomic_write_bytes, output_errors
+from .quality import Inspector, measure_scan, refusal
 
 # Marks a refusal that holds for this run alone.
 PASSING = "passing"
@@ -148,33 +150,55 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     Raises
     ------
     ScanError
-        If it cannot be read or used, or resembles the mean brain less than `job.min_quality`.
+        If it cannot be read or used, or its quality is too poor (`quality.refusal`).
     """
-    template = job.target.template
+    inspector = Inspector(job.target)
     volume = read_prepared(path, job.target)
     if volume is not None:
-        quality = float(np.corrcoef(volume.ravel(), template.ravel())[0, 1])
-        how = AS_IT_WAS
+        quality = correlation(volume, job.target)
+        how, measures = AS_IT_WAS, inspector.measure(volume)
         checks = orientation_checks(geometry_of(nib.load(path).header))
     else:
+        _refuse_series(path)
         aligned = read_scan(path).align(
             job.target, skull=job.skull, bias_correction=job.bias_correction
         )
         volume = np.rint(aligned.volume * 255).astype(np.uint8)
         quality, how = aligned.quality, ALIGNED
+        measures = inspector.measure(volume) | measure_scan(aligned)
         checks = [step for step in aligned.steps if step.startswith(WARNING)]
-    if quality < job.min_quality:
-        raise ScanError(
-            f"{path.name} resembles the mean brain too little (correlation {quality:.2f}, wanted "
-            f"{job.min_quality:.2f}); look at it, or lower the quality asked for."
-        )
     voxel_ml = abs(np.linalg.det(job.target.space.affine[:3, :3])) / 1000
-    return volume, {
+    result = {
         "prepared": how,
         "quality": round(quality, 4),
         "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
         "checks": checks,
+        "measures": measures,
     }
+    reason = refusal(result, job.min_quality)
+    if reason is not None:
+        raise ScanError(f"{path.name} {reason}")
+    return volume, result
+
+
+def _refuse_series(path: Path) -> None:
+    """Say of a series what can be done here, where no volume of it can be chosen."""
+    try:
+        shape = nib.load(path).shape
+    except READ_ERRORS:  # `read_scan` says in words what is wrong with it
+        return
+    if len(shape) > 3 and math.prod(shape[3:]) > 1:
+        raise ScanError(
+            f"{path.name} is a 4D series of {math.prod(shape[3:])} volumes; save the T1-weighted "
+            "one as a file of its own."
+        )
+
+
+def correlation(volume: np.ndarray, target: Target) -> float:
+    """Of a volume with the mean brain over the whole grid; 0 for a volume without contrast."""
+    with np.errstate(invalid="ignore"):
+        value = float(np.corrcoef(volume.ravel(), target.template.ravel())[0, 1])
+    return value if np.isfinite(value) else 0.0
 
 
 def read_prepared(path: Path, target: Target) -> np.ndarray | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from ..errors import StyleGAN3DError
 EXTENSIONS = (".nii.gz", ".nii", ".mgz")
 # Files of a data set that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
+NO_T1 = "Other files are called *_T1w, and this one is not."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # What people write in the column "split" of participants.tsv, in any case, and what it means here.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -38,34 +42,88 @@ class Source:
     file: str
 
 
-def find_sources(folder: Path) -> list[Source]:
-    """T1 scans below a folder, sorted by path.
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds: scans, and images left out with the reason, both sorted by path."""
+
+    sources: list[Source]
+    left_out: list[tuple[str, str]]
+
+
+def find_sources(folder: Path) -> Found:
+    """T1 scans below a folder.
 
     Where any file follows BIDS (`*_T1w.nii.gz`), only such files count; else every NIfTI or MGH
     file that is not called a label, a mask or a template.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is no folder, or holds no scan; where it holds DICOM, the sentence says so.
     """
     if not folder.is_dir():
         raise StyleGAN3DError(f"{folder} is not a folder; give the folder that holds the scans.")
-    found = []
+    candidates, left_out = [], {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or SKIPPED_FOLDERS.intersection(relative.parts[:-1]):
+        if not path.name.lower().endswith(EXTENSIONS):
             continue
-        if path.name.lower().endswith(EXTENSIONS) and not NOT_SCANS.search(path.name):
-            found.append(relative)
-    bids = [relative for relative in found if stem(relative.name).endswith("_T1w")]
-    chosen = bids or found
+        reason = _reason_to_leave_out(relative)
+        if reason is None:
+            candidates.append(relative)
+        else:
+            left_out[relative] = reason
+    bids = {relative for relative in candidates if stem(relative.name).endswith("_T1w")}
+    chosen = [relative for relative in candidates if not bids or relative in bids]
+    left_out |= {relative: NO_T1 for relative in candidates if bids and relative not in bids}
     if not chosen:
-        raise StyleGAN3DError(f"{folder} holds no NIfTI or MGH scan; give a folder with T1 scans.")
-    names = [stem(relative.name).removesuffix("_T1w") for relative in chosen]
+        raise StyleGAN3DError(_no_scans(folder, len(left_out)))
+    names = Counter(stem(relative.name).removesuffix("_T1w") for relative in chosen)
     sources = []
-    for relative, name in zip(chosen, names, strict=True):
-        if names.count(name) > 1:  # same file name in several folders: the path tells them apart
+    for relative in chosen:
+        name = stem(relative.name).removesuffix("_T1w")
+        if names[name] > 1:  # same file name in several folders: the path tells them apart
             name = "-".join([*relative.parts[:-1], name])
         person = re.search(r"sub-[A-Za-z0-9]+", relative.as_posix())
         sources.append(Source(name, person.group() if person else name, relative.as_posix()))
-    return sources
+    return Found(sources, [(file.as_posix(), reason) for file, reason in sorted(left_out.items())])
+
+
+def _reason_to_leave_out(relative: Path) -> str | None:
+    """Why an image is no scan to prepare, by its path alone; None if it may be one."""
+    if any(part.startswith(".") for part in relative.parts):
+        return "Its name or folder is hidden."
+    skipped = SKIPPED_FOLDERS.intersection(relative.parts[:-1])
+    if skipped:
+        return f"It lies in {skipped.pop()}."
+    if NOT_SCANS.search(relative.name):
+        return "It is called a label map, a mask or a template."
+    return None
+
+
+def _no_scans(folder: Path, left_out: int) -> str:
+    """The sentence for a folder without scans."""
+    dicom = _count_dicom(folder)
+    if dicom:
+        return (
+            f"{folder} holds DICOM files ({dicom} or more) but no NIfTI; convert them first, for "
+            "example with `dcm2niix -z y -o NIFTI_FOLDER FOLDER`, and give the new folder."
+        )
+    if left_out:
+        return (
+            f"{folder} holds {left_out} images, but by their names and folders none is a T1 scan; "
+            "give the folder of the scans themselves."
+        )
+    return f"{folder} holds no NIfTI or MGH scan; give a folder with T1 scans."
+
+
+def _count_dicom(folder: Path, limit: int = 1000) -> int:
+    """DICOM files among the first `limit` files of a folder, told by their content."""
+    count = 0
+    for path in islice((path for path in folder.rglob("*") if path.is_file()), limit):
+        with suppress(OSError), path.open("rb") as stream:
+            count += stream.read(132)[128:] == b"DICM"
+    return count
 
 
 def stem(filename: str) -> str:
