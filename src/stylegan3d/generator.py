@@ -20,6 +20,7 @@ from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read
 from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.directions import Directions, load_directions, pca_directions
 from stylegan3d.errors import ModelError
+from stylegan3d.labels import encode_labels
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.encoder import Encoder
@@ -138,6 +139,8 @@ class Generator:
         Parameters
         ----------
         z : [N, z_dim]
+        label : [N or 1, label_dim] of a conditional generator, see `stylegan3d.labels`; without it
+            all labels stay open.
         truncation : psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes
             nothing, 0 gives the average brain.
         truncation_layers : truncate the first so many rows only; None for all.
@@ -151,7 +154,7 @@ class Generator:
                 f"The latent z has shape {tuple(z.shape)}, but this generator takes (n, "
                 f"{self.z_dim})."
             )
-        w = self.mapping(z.to(self.device, torch.float32), label)
+        w = self.mapping(z.to(self.device, torch.float32), self._label(label, len(z)))
         rows = w[:, None].expand(-1, self.num_layers, -1).clone()
         cutoff = self.num_layers if truncation_layers is None else truncation_layers
         if truncation != 1.0:
@@ -185,7 +188,22 @@ class Generator:
                 f"The model '{self.name}' was saved without its discriminator, so it cannot "
                 "score volumes."
             )
+        label = self._label(label, len(volume))
         return self.discriminator(volume.to(self.device, torch.float32), label)
+
+    def _label(self, label: Tensor | None, count: int) -> Tensor | None:
+        """[count, label_dim], open where none is given; None for an unconditional generator."""
+        size = self.config.label_dim
+        if label is None and size:
+            label = encode_labels(self.card["labels"])
+        if label is None:
+            return None
+        if label.ndim != 2 or label.shape[1] != size or len(label) not in (1, count):
+            raise ModelError(
+                f"The label has shape {tuple(label.shape)}, but this generator takes "
+                + (f"({count}, {size})." if size else "none: it was trained without labels.")
+            )
+        return label.to(self.device, torch.float32).expand(count, -1)
 
     @cached_property
     def has_noise(self) -> bool:

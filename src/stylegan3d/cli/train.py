@@ -114,6 +114,10 @@ def train_command(
         typer.Option("--mirror/--no-mirror", help="Train on mirror images too; new runs only."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
+    ] = False,
     export: Annotated[
         Path | None, typer.Option("--export", help="Write the generator's folder here at the end.")
     ] = None,
@@ -165,7 +169,8 @@ def train_command(
     team = join_team(device)
     try:
         plan = _plan(preset, config, settings or [], flags, discriminator_patch, resume)
-        finished = _train(data, out, plan, resume, team, (export, name, licence, overwrite))
+        target = (export, name, licence, overwrite)
+        finished = _train(data, out, plan, target, resume=resume, team=team, board=tensorboard)
     except StyleGAN3DError:
         if team.leads:
             raise
@@ -207,9 +212,11 @@ def _train(
     data: Path,
     out: Path,
     plan: tuple[TrainConfig | None, dict[str, Any]],
+    target: tuple[Path | None, str | None, str | None, bool],
+    *,
     resume: bool,
     team: Team,
-    target: tuple[Path | None, str | None, str | None, bool],
+    board: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Train and export; what to print."""
     from stylegan3d.checkpoints.folder import check_target
@@ -223,7 +230,16 @@ def _train(
     config, changes = plan
     with progress("Training") as bar:
         report = _reporter(bar)
-        state = train(data, out, config, resume=resume, changes=changes, report=report, team=team)
+        state = train(
+            data,
+            out,
+            config,
+            resume=resume,
+            changes=changes,
+            report=report,
+            team=team,
+            tensorboard=board,
+        )
     result: dict[str, Any] = {"run": str(out), "images": state.images, "export": None}
     lines = [f"{out}: {state.images} of {state.config.total_images} volumes seen"]
     if state.images < state.config.total_images:

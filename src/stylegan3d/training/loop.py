@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.training.adversarial import adversarial_step
+from stylegan3d.training.board import Board, check_tensorboard
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches
 from stylegan3d.training.monitor import Monitor, alarm
@@ -65,6 +67,7 @@ def train(
     report: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     team: Team | None = None,
+    tensorboard: bool = False,
 ) -> TrainState:
     """Train a generator on a packed data set.
 
@@ -82,6 +85,7 @@ def train(
     should_stop : asked before every step; a SIGTERM or SIGINT stops just as cleanly, and one that
         a single process gets stops all.
     team : the processes that train together; without it those that were started together.
+    tensorboard : also write what TensorBoard shows, to the folder `tensorboard` in `out`.
 
     Returns
     -------
@@ -91,12 +95,18 @@ def train(
     out = Path(out)
     team = team or join_team(device)
     pack = load_pack(data)
+    if tensorboard:
+        check_tensorboard()
     state = open_run(out, config, resume, team, changes or {}, pack)
     with _stop_signals() as interrupted:
         run = _Run(state, pack, out, team, report)
+        if tensorboard and team.leads:
+            run.board = Board(out, state.images)
         run.go(lambda: interrupted() or bool(should_stop and should_stop()))
         if team.leads:
             state.save(out)
+        if run.board is not None:
+            run.board.close()
     return state
 
 
@@ -112,6 +122,7 @@ class _Run:
     sums: dict[str, list[float]] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     alarm: str | None = None
+    board: Board | None = None
     since_log: int = 0
     seconds_since_log: float = 0.0
 
@@ -134,7 +145,7 @@ class _Run:
                 break
             warm = not state.warm_started
             step = reconstruction_step if warm else adversarial_step
-            log = step(state, real, self.dtype, self.team)
+            log = step(state, real, self.dtype, self.team, self._labels(batches))
             state.steps += 1
             state.images += config.batch
             state.update_averages()
@@ -145,6 +156,13 @@ class _Run:
                 saved = time.monotonic()
             self.ended = time.monotonic()
         stream.close()  # type: ignore[attr-defined]
+
+    def _labels(self, batches: Batches) -> Tensor | None:
+        """Labels of the real volumes of this step, as far as they are this process's."""
+        if self.state.people is None:
+            return None
+        places = np.searchsorted(batches.rows, batches.indices(self.state.steps))
+        return self.state.people[places]
 
     def _count(self, log: dict[str, float]) -> None:
         """A step's time counts from the end of the last: waiting for data is part of it."""
@@ -193,6 +211,8 @@ class _Run:
             row["alarm"] = self.alarm
         with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        if self.board is not None:
+            self.board.write(state, self.values, monitor)
 
     def _finish_warm_start(self) -> None:
         """Fit the mapping network, and forget the reconstruction phase's momentum."""

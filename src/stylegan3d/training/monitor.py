@@ -2,100 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from stylegan3d.generator import to_display
 from stylegan3d.metrics import similarity
+from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
+from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim
+from stylegan3d.metrics.sampling import as_packed
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.state import TrainState
 
-PEOPLE, SAMPLES = 9, 8
-# Diversity is 1 where random brains differ as much as people do.
+PEOPLE, SAMPLES, PAIRS = 9, 8, 6
+# Diversity is 1 where random brains differ as much as people do. Blur makes brains more alike too,
+# and a generator of few people is never free of it: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE, TOO_UNLIKE = 0.5, 1.6
 
 
 class Monitor:
-    """Measures a run on fixed people and fixed latents."""
+    """Measures a run on fixed people and fixed latents.
+
+    Attributes
+    ----------
+    real, fake : uint8 [n, X, Y, Z], people and the random brains of the last measurement.
+    mask : bool (X, Y, Z), the mean brain.
+    """
 
     def __init__(self, pack: Pack, dtype: torch.dtype) -> None:
         self.dtype = dtype
+        self.space = pack.space
         self.mask = pack.template > 0.05
         self.validation = fixed_volumes(pack, "validation", PEOPLE)
         # Variety takes two people at least.
         split = "validation" if len(self.validation) > 1 else "train"
-        self.real = to_display(fixed_volumes(pack, split, SAMPLES))
+        rows = pack.indices(split)
+        some = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int)
+        self.real = np.array(pack.volumes[rows[some]])
         self.fake = self.real[:0]
+        self.of_people = _variety(self.real, self.mask)
+        self.moments = Moments.of(self.real)
 
     @torch.no_grad()
     def measure(self, state: TrainState) -> dict[str, float]:
-        """Median PSNR and SSIM of encoded validation people, and the samples' `variety`."""
+        """What there is to know.
+
+        Returns
+        -------
+        "validation_psnr" and "validation_ssim", medians inside the brain of encoded and decoded
+        validation people; "pair_correlation" and "ms_ssim" of random brains, the same of people
+        with "_real", and "diversity", (1 - pair_correlation) / (1 - pair_correlation_real);
+        "bmmd2" of random brains to people, and "bmmd2_real" of people to other people.
+        """
         values = {}
-        scores = [similarity(*pair) for pair in self._encoded(state)]
+        scores = list(self._encoded(state))
         if scores:
             for name in ("psnr", "ssim"):
                 values[f"validation_{name}"] = float(np.median([s[name] for s in scores]))
         self.fake = self._samples(state)
-        return values | variety(self.fake, self.real, self.mask)
+        if len(self.real) < 2:
+            return values
+        values |= _variety(self.fake, self.mask)
+        values |= {f"{name}_real": value for name, value in self.of_people.items()}
+        people = values["pair_correlation_real"]
+        values["diversity"] = (1 - values["pair_correlation"]) / max(1 - people, 1e-6)
+        values["bmmd2"] = expected_bmmd2(Moments.of(self.fake), self.moments)
+        values["bmmd2_real"] = real_bmmd2(self.moments)
+        return values
 
-    def _encoded(self, state: TrainState) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Decoded and real validation people, in [0, 1], and where the brain is."""
+    def _encoded(self, state: TrainState) -> Iterator[dict[str, float]]:
+        """How alike validation people and their decoded latents are."""
         encoder, synthesis = state.averages["encoder"], state.averages["synthesis"]
-        pairs = []
         for volume in self.validation.split(1):
             w = encoder(volume.to(state.device), self.dtype)
             made = synthesis(w, "none", -1, self.dtype)
             a, b = ((v[0, 0].float().cpu().numpy() + 1) / 2 for v in (made, volume))
-            pairs.append((a, b, b > 0.05))
-        return pairs
+            yield similarity(a, b, b > 0.05)
 
     def _samples(self, state: TrainState) -> np.ndarray:
-        """The same random brains each time, (n, X, Y, Z)."""
+        """The same random brains each time, uint8 [n, X, Y, Z]."""
         generator = state.config.generator
         z = torch.randn(SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
         labels = None
         if state.people is not None:
-            rows = np.linspace(0, len(state.people) - 1, SAMPLES).round().astype(int)
-            labels = state.people[rows]
+            people = np.linspace(0, len(state.people) - 1, SAMPLES).round().astype(int)
+            labels = state.people[people]
         w = state.averages["mapping"](z.to(state.device), labels)
         rows = w[:, None].expand(-1, generator.num_layers, -1)
         made = [state.averages["synthesis"](r, "fixed", -1, self.dtype) for r in rows.split(1)]
-        return to_display(torch.cat(made))
+        return as_packed(to_display(torch.cat(made)))
 
 
-def variety(fake: np.ndarray, real: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """How much random brains differ, beside how much people do.
-
-    Parameters
-    ----------
-    fake, real : (n, X, Y, Z) in [0, 1]
-    mask : (X, Y, Z) bool, the mean brain.
-
-    Returns
-    -------
-    "pair_correlation" and "pair_correlation_real", the mean Pearson correlation of two volumes
-    inside the mask; "diversity", (1 - the first) / (1 - the second). Empty for a single real one.
-    """
-    if len(real) < 2:
+def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """How alike the volumes of a set are; empty for a single one."""
+    if len(volumes) < 2:
         return {}
-    synthetic, people = (pair_correlation(v[:, mask]) for v in (fake, real))
     return {
-        "pair_correlation": synthetic,
-        "pair_correlation_real": people,
-        "diversity": (1 - synthetic) / max(1 - people, 1e-6),
+        "pair_correlation": pair_correlation(volumes, mask),
+        "ms_ssim": float(pair_ms_ssim(volumes, PAIRS).mean()),
     }
-
-
-def pair_correlation(rows: np.ndarray) -> float:
-    """Mean Pearson correlation of all pairs of rows of (n, voxels); 1 for constant rows."""
-    centered = rows.astype(np.float64) - rows.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(centered, axis=1, keepdims=True)
-    if not np.all(norms > 0):
-        return 1.0
-    unit = centered / norms
-    matrix = unit @ unit.T
-    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
 
 
 def alarm(values: dict[str, float]) -> str | None:
@@ -109,8 +116,8 @@ def alarm(values: dict[str, float]) -> str | None:
     )
     if diversity < TOO_ALIKE:
         return (
-            f"random brains are too much alike ({correlations}): the generator is collapsing, so "
-            "stop, and go on with a lower adversarial_weight."
+            f"random brains are too much alike ({correlations}): if it gets worse the generator is "
+            "collapsing, so stop, and go on with a lower adversarial_weight."
         )
     return (
         f"random brains differ more than people do ({correlations}): they are noisy, so train "

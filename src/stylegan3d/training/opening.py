@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.labels import encode_rows, label_dim, schema_of
 from stylegan3d.training.config import TrainConfig, brain_2mm
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.start import start_from_data
@@ -58,6 +60,9 @@ def open_run(
     else:
         data = torch.load(io.BytesIO(shared), map_location="cpu", weights_only=True)
         state = TrainState.from_data(data, team.device)
+    if state.label_schema:
+        people = [pack.table[row] for row in pack.indices("train")]
+        state.people = encode_rows(state.label_schema, people).to(team.device)
     return state
 
 
@@ -86,8 +91,14 @@ def _open_here(
         raise OutputError(f"The folder '{out}' is not empty; {hint} another folder.")
     settings = (config or brain_2mm()).with_(**changes)
     _check_fit(settings, pack)
+    schema = schema_of([pack.table[r] for r in pack.indices("train")], settings.conditions)
+    settings = settings.with_(
+        generator=replace(settings.generator, label_dim=label_dim(schema)),
+        discriminator=replace(settings.discriminator, label_dim=label_dim(schema)),
+    )
     team.microbatches(settings)
     state = TrainState(settings, team.device)
+    state.label_schema = schema
     start_from_data(state, pack)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,7 @@ class TrainState:
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
         # Labels [n, label_dim] of the training people; None for an unconditional generator.
         self.people: torch.Tensor | None = None
+        self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.labels`
         # Whether the reconstruction phase is over and the mapping network fitted.
         self.warm_started = False
         self.images = 0
@@ -110,6 +111,7 @@ class TrainState:
             "w_avg": self.w_avg,
             "path_mean": self.path_mean,
             "judge_augment": asdict(self.judge_augment),
+            "labels": self.label_schema,
             "warm_started": self.warm_started,
             "counters": {"images": self.images, "steps": self.steps, "seconds": self.seconds},
         }
@@ -155,6 +157,7 @@ class TrainState:
         state.w_avg, state.path_mean = (data[k].to(device) for k in ("w_avg", "path_mean"))
         if "judge_augment" in data and not {"d_augment", "d_augment_p"} & set(changes):
             state.judge_augment = JudgeAugment(**data["judge_augment"])
+        state.label_schema = data.get("labels", [])
         state.warm_started = data["warm_started"]
         counters = data["counters"]
         state.images, state.steps = counters["images"], counters["steps"]

@@ -12,6 +12,7 @@ import math
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.networks.encoder import Encoder
@@ -121,14 +122,48 @@ def fit_mapping(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
     means plus the average posterior variance). Its root is the symmetric one: principal axes of
     nearly equal variance would be turned by the last digits of the latents. Where z has fewer
     entries than w, it is along the leading principal axes.
+
+    With labels it is the Gaussian around the label's mean: what a linear regression of the latents
+    on the labels says, and the covariance of what that leaves.
     """
     means, variances = latents_of(state, fixed_volumes(pack, "train"), dtype)
-    center = means.mean(dim=0).cpu()
-    covariance = torch.cov(means.T).cpu() + torch.diag(variances.mean(dim=0).cpu())
+    means, variances = means.cpu(), variances.cpu()
+    center = means.mean(dim=0)
+    offset, by_label = center, None
+    if state.people is not None:
+        by_label, average = _by_label(means, state.people.cpu())
+        offset = center - by_label @ average
+        labels = state.people.cpu().repeat_interleave(len(means) // len(state.people), dim=0)
+        means = means - (labels - average) @ by_label.T
+    covariance = torch.cov(means.T) + torch.diag(variances.mean(dim=0))
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * values.clamp(min=0).sqrt()).flip(1)
-    if state.config.generator.z_dim >= len(center):
+    z_dim = state.config.generator.z_dim
+    if z_dim >= len(center):
         root = root @ vectors.flip(1).T
-    set_gaussian(state.mapping, center, root)
+    if by_label is not None:
+        # The mapping reads z and, after it, the label's embedding.
+        embedded = by_label @ torch.linalg.pinv(state.mapping.embed.detach().cpu().T)
+        root = torch.cat([F.pad(root, (0, z_dim - root.shape[1])), embedded], dim=1)
+    set_gaussian(state.mapping, offset, root)
     state.averages["mapping"].load_state_dict(state.mapping.state_dict())
     state.w_avg = center.to(state.device)
+
+
+def _by_label(means: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
+    """How latents depend on labels, by least squares.
+
+    Parameters
+    ----------
+    means : [k n, w_dim], k for each person in order.
+    people : [n, label_dim]
+
+    Returns
+    -------
+    change of w per component of the label [w_dim, label_dim], average label [label_dim]
+    """
+    average = people.mean(dim=0)
+    labels = (people - average).repeat_interleave(len(means) // len(people), dim=0)
+    # Components that sum to one depend on each other: the shortest solution.
+    slope = torch.linalg.pinv(labels, rtol=1e-4) @ (means - means.mean(dim=0))
+    return slope.T, average
