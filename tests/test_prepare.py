@@ -11,19 +11,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, write_splits
 
 from stylegan3d import volumes
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.scans import load_template
-from stylegan3d.scans.resampling import resample
-from stylegan3d.space import Space
 from stylegan3d.training import preparing
 from stylegan3d.training.pack import load_pack
 from stylegan3d.training.prepare import prepare
-
-MEAN_BRAIN = Path(__file__).parent / "scans" / "mean-brain-4mm.nii.gz"
 
 
 @pytest.fixture(scope="module")
@@ -31,49 +26,9 @@ def target():
     return load_template(MEAN_BRAIN)
 
 
-def prepared(target, seed):
-    """A brain on the target's grid, ready to train on."""
-    tilt = 1 + 0.2 * np.random.RandomState(seed).uniform(-1, 1, target.template.shape)
-    brain = np.where(target.template > 0.2, target.template * tilt, 0)
-    return np.rint(np.clip(brain, 0, 1) * 255).astype(np.uint8)
-
-
-def save_prepared(path, target, seed, dtype=np.uint8):
-    data = prepared(target, seed)
-    if dtype != np.uint8:
-        data = (data / 255).astype(dtype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(data, target.space.affine), path)
-
-
-def save_raw(path, target, seed):
-    """The same kind of brain in a scanner's units, on another grid."""
-    affine = np.diag([-3.0, 3.0, 3.0, 1.0])
-    affine[:3, 3] = [80, -125, -92]
-    space = Space((54, 74, 64), affine)
-    data = resample(prepared(target, seed).astype(np.float32), target.space, space)
-    data[data < 12] = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(np.rint(data * 4).astype(np.int16), affine), path)
-
-
 @pytest.fixture
 def folder(tmp_path, target):
-    """Two prepared people, a raw one, a bad file, a label map and a table."""
-    folder = tmp_path / "study"
-    save_prepared(folder / "sub-01_T1w.nii.gz", target, 1)
-    save_prepared(folder / "sub-02_T1w.nii.gz", target, 2, np.float32)
-    save_raw(folder / "sub-03_T1w.nii.gz", target, 3)
-    (folder / "sub-04_T1w.nii.gz").write_text("not a scan")
-    save_prepared(folder / "sub-01_dseg.nii.gz", target, 9)
-    (folder / "template_T1w.nii.gz").write_bytes(MEAN_BRAIN.read_bytes())
-    (folder / "participants.tsv").write_text(
-        "participant_id\tsplit\tage\tsex\tlicence\tgroup\n"
-        "sub-01\ttrain\t35.5\tM\tCC0\ta\n"
-        "sub-02\tvalidation\tn/a\tF\tPDDL\tb\n"
-        "sub-03\ttrain\t20\tn/a\tCC0\tn/a\n"
-    )
-    return folder
+    return make_study(tmp_path / "study", target)
 
 
 def digest(pack):
@@ -289,11 +244,6 @@ def test_folders_that_cannot_be_used(folder, tmp_path, target):
         prepare(folder, tmp_path / "full" / "thesis.txt")
 
 
-def write_splits(folder, **splits):
-    lines = [f"sub-{person[1:]}\t{split}" for person, split in splits.items()]
-    (folder / "participants.tsv").write_text("\n".join(["participant_id\tsplit", *lines]))
-
-
 def test_people_held_out_are_in_no_pack(folder, tmp_path):
     copy = (folder / "sub-02_T1w.nii.gz").read_bytes()
     (folder / "sub-09_T1w.nii.gz").write_bytes(copy)  # by another name it is as much of a leak
@@ -363,6 +313,15 @@ def test_a_series_is_refused_with_what_can_be_done_here(folder, target, tmp_path
     assert "save the T1-weighted one" in pack.info["refused"][-1]["reason"]
 
 
+def test_what_cannot_be_opened_costs_one_file(folder, tmp_path):
+    (folder / "sub-08_T1w.nii.gz").symlink_to(folder / "gone.nii.gz")
+    pack = prepare(folder, tmp_path / "pack")
+    assert len(pack) == 3
+    assert "sub-08_T1w.nii.gz cannot be opened" in pack.info["refused"][-1]["reason"]
+    save_prepared(folder / "gone.nii.gz", load_template(MEAN_BRAIN), 8)
+    assert len(prepare(folder, tmp_path / "pack")) == 4
+
+
 def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_path):
     save_prepared(folder / "sub-02_ses-2_T1w.nii.gz", target, 8)
     notes = prepare(folder, tmp_path / "pack").info["notes"]
@@ -372,50 +331,6 @@ def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_pa
         table.write("sub-99\ttrain\n")
     notes = prepare(folder, tmp_path / "pack").info["notes"]
     assert notes[2] == "No scan was found of sub-99 in participants.tsv."
-
-
-def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparing, "prepare_volume", lambda *a: pytest.fail("work was done"))
-    write_splits(folder, s01="train", s02="test", s03="validation")
-    (folder / "sub-09_T1w.nii.gz").write_bytes((folder / "sub-01_T1w.nii.gz").read_bytes())
-    ran = run_command(str(folder), "--dry-run")
-    assert ran.exit_code == 0, ran.output
-    assert "3 scans of 3 people (2 to train on, 1 to validate on); 3 to prepare" in ran.stdout
-    assert "leave out sub-02_T1w.nii.gz: participants.tsv holds it out" in ran.stdout
-    assert "leave out sub-09_T1w.nii.gz: sub-09_T1w.nii.gz is the same file" in ran.stdout
-    assert "leave out sub-01_dseg.nii.gz: It is called a label map" in ran.stdout
-    out = tmp_path / "pack"
-    told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
-    assert told["prepare"] == 3
-    assert {row["file"]: row["action"] for row in told["scans"]}["sub-03_T1w.nii.gz"] == "prepare"
-    assert not out.exists()
-    monkeypatch.undo()
-    prepare(folder, out)
-    told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
-    assert (told["prepare"], told["done"]) == (0, 2)  # the bad file is known to be one by now
-    assert "give --out FOLDER" in run_command(str(folder)).output
-
-
-def run_command(*arguments):
-    from stylegan3d.cli.prepare import register
-
-    app = typer.Typer()
-    register(app)
-    app.callback()(lambda: None)
-    return CliRunner().invoke(app, ["prepare", *arguments])
-
-
-def test_command(folder, tmp_path):
-    out = str(tmp_path / "pack")
-    ran = run_command(str(folder), "--out", out, "--json")
-    assert ran.exit_code == 0, ran.output
-    told = json.loads(ran.stdout)
-    assert (told["brains"], told["train"], told["validation"]) == (3, 2, 1)
-    assert told["refused"][0]["file"] == "sub-04_T1w.nii.gz"
-    assert Path(told["contact_sheet"]).is_file()
-    ran = run_command(str(folder), "--out", out, "--template", str(MEAN_BRAIN))
-    assert "3 brains (2 to train on, 1 to validate on)" in ran.stdout
-    assert "refused sub-04_T1w.nii.gz" in ran.stdout
 
 
 def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monkeypatch):

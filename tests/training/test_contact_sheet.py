@@ -90,7 +90,7 @@ def test_the_page_needs_nothing_but_itself(html):
 
 def test_the_page_says_what_was_kept_and_what_not_and_why(html):
     text = re.sub(r"<[^>]+>", " ", html)
-    assert "1 brains kept, 0 of them to look at; 2 refused, 1 held out for a test, 2 other" in text
+    assert "1 brain kept, 0 of them to look at; 2 refused, 1 held out for a test, 2 other" in text
     assert "train · 35.5 years, F · quality 0.9" in text
     assert "contrast of the mean brain" in text
     assert "is not a compressed image" in text
@@ -118,6 +118,9 @@ def test_large_data_sets_keep_the_page_small(pack, study, monkeypatch):
     text = page(pack, study, [])
     assert "Kept, without a picture here (1)" in text
     assert "sub-01 (quality 0.9" in text
+    assert "Refused, without a picture here (2)" in text
+    assert "sub-02_T1w.nii.gz: sub-02_T1w.nii.gz does not have the contrast" in text
+    assert "<img" not in text
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LIA", "PSR"])

@@ -40,7 +40,8 @@ ul { margin: 4px 0; padding-left: 20px; overflow-wrap: anywhere; }
 svg text { font: 12px system-ui, sans-serif; fill: #333; }
 .bars rect { fill: #5b7fa6; } .far path { fill: #a3231b; }
 .axis { stroke: #333; } .median { stroke: #1b1b1b; stroke-dasharray: 4 3; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(380px, 1fr)); gap: 16px; }
+.cards { display: grid; gap: 16px;
+  grid-template-columns: repeat(auto-fill, minmax(min(380px, 100%), 1fr)); }
 .card { border: 1px solid #c8c8c8; border-radius: 6px; padding: 10px; }
 .card.doubtful { border: 2px solid #8a5a00; } .card.refused { border: 2px solid #a3231b; }
 .views { position: relative; margin: 8px 0; background: #000; border-radius: 3px; }
@@ -109,7 +110,14 @@ def page(pack: Pack, folder: Path, left_out: list[tuple[str, str]]) -> str:
         _chart(pack, "quality", far["quality"], "Correlation with the mean brain", 3),
         _chart(pack, "brain_ml", far["brain_ml"], "Brain volume in ml", 0),
         "</div></section>",
-        _cards(f"Refused ({len(refused)})", [_refused_card(folder, entry) for entry in refused]),
+        _cards(
+            f"Refused ({len(refused)})",
+            [_refused_card(folder, entry) for entry in refused[:MOST_PICTURES]],
+        ),
+        _names(
+            "Refused, without a picture here",
+            [f"{entry['file']}: {entry['reason']}" for entry in refused[MOST_PICTURES:]],
+        ),
         _cards(f"Kept, to look at ({len(doubtful)})", kept[: len(doubtful)]),
         _cards(f"Kept, without remarks ({len(fine)})", kept[len(doubtful) :]),
         _without_picture(pack, [i for i in doubtful + fine if i not in shown]),
@@ -163,10 +171,11 @@ def _head(pack: Pack, doubtful: int, refused: int, held_out: int, left_out: int)
         "Licences": "; ".join(f"{name} ({n})" for name, n in sorted(licences.items())),
     }
     listed = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
+    brains = "brain" if len(pack) == 1 else "brains"
     notes = "".join(f"<li>{escape(note)}</li>" for note in pack.info["notes"])
     return (
         "<header><h1>Contact sheet</h1>"
-        f'<p class="lead">{len(pack)} brains kept, {doubtful} of them to look at; {refused} '
+        f'<p class="lead">{len(pack)} {brains} kept, {doubtful} of them to look at; {refused} '
         f"refused, {held_out} held out for a test, {left_out} other images left out.</p>"
         f"<dl>{listed}</dl>{f'<ul>{notes}</ul>' if notes else ''}<p>{LEGEND}</p></header>"
     )
@@ -202,7 +211,7 @@ def _age_and_sex(row: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{round(value, 1):g}" if isinstance(value, int | float) else str(value)
 
 
 def _refused_card(folder: Path, entry: dict[str, Any]) -> str:

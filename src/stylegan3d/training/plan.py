@@ -50,8 +50,10 @@ class Plan:
     people : dict
         participants.tsv, by participant id.
     validation : float
-    hashes, keys : dict
-        By file: the SHA-256 of its content, and the key its result is stored under.
+    hashes : dict
+        SHA-256 of the content of each file that can be opened.
+    keys : dict
+        By file, the key its result is stored under.
     known : dict
         Results by key: of an earlier run, and of whoever is held out.
     old : Pack or None
@@ -154,9 +156,21 @@ def make_plan(
         "min_quality": min_quality,
         "target": _fingerprint(target),
     }
-    hashes = {source.file: _hash(folder / source.file) for source in found.sources}
-    keys = {file: _key(digest, settings) for file, digest in hashes.items()}
+    hashes: dict[str, str] = {}
     known = _results_of(old)
+    keys: dict[str, str] = {}
+    for source in found.sources:
+        try:
+            hashes[source.file] = sha256_of(folder / source.file)
+        except OSError as error:
+            reason = (
+                f"{Path(source.file).name} cannot be opened ({error.strerror}); check its "
+                "permissions and its disk, or take it out of the folder."
+            )
+            keys[source.file] = _key(source.file, settings)
+            known[keys[source.file]] = {"reason": reason, PASSING: True}
+        else:
+            keys[source.file] = _key(hashes[source.file], settings)
     held_out = [s for s in found.sources if _known(s.person, people).get("split") == TEST]
     # The same image under another name is held out as well.
     known |= {keys[s.file]: {"reason": HELD_OUT, PASSING: True} for s in held_out}
@@ -196,16 +210,6 @@ def _several_scans(sources: list[Source]) -> list[str]:
 def _few(names: list[str], limit: int = 5) -> str:
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise StyleGAN3DError(
-            f"{path} cannot be read ({error.strerror}); check its permissions and its disk, or "
-            "take it out of the folder."
-        ) from error
 
 
 def _target_of(folder: Path) -> Target:

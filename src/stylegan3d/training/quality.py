@@ -171,11 +171,12 @@ def refusal(result: dict[str, Any], min_quality: float) -> str | None:
         return "has only a few different values, like a mask or a label map; give the scan itself."
     contrast = _at(found, "contrast", USUAL_CONTRAST)
     if contrast < LEAST_CONTRAST:
+        how = "darker" if contrast < 0 else "hardly brighter"
         return (
-            "does not have the contrast of the mean brain (its white matter would be brighter than "
-            f"the grey by {contrast:.2f} deviations, wanted {LEAST_CONTRAST}), as when a "
-            "T2-weighted or FLAIR image or a label map is given for a T1-weighted scan; give that, "
-            "or a --template of this contrast."
+            f"does not have the contrast of the mean brain (white matter is {how} than grey: "
+            f"{contrast:.2f}, wanted {LEAST_CONTRAST}), as when a T2-weighted or FLAIR image or a "
+            "label map is given for a T1-weighted scan; give that, or a --template of this "
+            "contrast."
         )
     if not POSSIBLE_ML[0] <= result["brain_ml"] <= POSSIBLE_ML[1]:
         return (
