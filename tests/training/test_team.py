@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +112,44 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(pack, tmp_path):
     assert state.images == 8 * state.steps > 0
     changes = {"total_images": state.images + 8}
     assert train(pack.path, out, resume=True, changes=changes).images == state.images + 8
+
+
+def step_of_srun(rank, **variables):
+    """Environment of one of two tasks of a step that srun started on one node."""
+    names = {"JOB_ID": 4242, "JOB_NAME": "train", "NTASKS": 2, "STEP_NUM_TASKS": 2}
+    names |= {"STEP_NUM_NODES": 1, "NNODES": 1, "NODEID": 0, "PROCID": rank, "LOCALID": rank}
+    names |= {"NODELIST": "localhost", **variables}
+    slurm = {f"SLURM_{name}": str(value) for name, value in names.items()}
+    return os.environ | slurm | {"MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return str(listener.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_tasks_of_a_slurm_step_train_together(pack, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    command = [sys.executable, "-m", "stylegan3d", "train", str(pack.path), "--preset", "tiny"]
+    command += ["--device", "cpu", *set_words("total_images=8"), "--out", str(tmp_path / "run")]
+    environments = [step_of_srun(rank, NTASKS_PER_NODE=2) for rank in range(2)]
+    environments[1]["MASTER_PORT"] = environments[0]["MASTER_PORT"]
+    pipe = subprocess.PIPE
+    tasks = [
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+        for environment in environments
+    ]
+    told = [task.communicate(timeout=120) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], told
+    assert "8 of 8 volumes seen" in told[0][0]
+    assert told[1][0] == ""
+    environment = step_of_srun(0)  # --ntasks without --ntasks-per-node
+    wrong = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert wrong.returncode == 2
+    assert "cannot train together" in wrong.stderr
+    assert "--ntasks-per-node=2" in wrong.stderr
 
 
 @pytest.mark.slow

@@ -162,28 +162,41 @@ def join_team(device: str = "auto") -> Team:
         raise ModelError(f"Several processes cannot train on '{device}'; choose cpu or cuda.")
     choose_device(kind)
     try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import (
-            SLURMEnvironment,
-            TorchElasticEnvironment,
-        )
+        return Processes(_launch(kind, size))
     except ImportError:
         raise ModelError(
             "Training with several processes needs Lightning Fabric: "
             'install it with `pip install "napari-stylegan3d[train]"`.'
         ) from None
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ModelError(
+            f"The {size} processes cannot train together ({reason}); "
+            'start them as docs/training.md, "Several processes", shows.'
+        ) from error
+
+
+def _launch(kind: str, size: int) -> Any:
+    """Lightning Fabric, with all processes connected."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
     if "TORCHELASTIC_RUN_ID" in os.environ:
         environment: Any = TorchElasticEnvironment()
         nodes = size // int(os.environ["LOCAL_WORLD_SIZE"])
     else:
         environment = SLURMEnvironment(auto_requeue=False)
         nodes = int(os.environ["SLURM_STEP_NUM_NODES"])
-    fabric = Fabric(
-        accelerator=kind,
-        strategy="ddp",
-        devices=size // nodes,
-        num_nodes=nodes,
-        plugins=[environment],
-    )
-    fabric.launch()
-    return Processes(fabric)
+    try:
+        fabric = Fabric(
+            accelerator=kind,
+            strategy="ddp",
+            devices=size // nodes,
+            num_nodes=nodes,
+            plugins=[environment],
+        )
+        fabric.launch()
+    except MisconfigurationException as error:  # such as fewer GPUs than processes
+        raise RuntimeError(str(error)) from error
+    return fabric
