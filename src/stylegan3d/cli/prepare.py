@@ -26,7 +26,7 @@ def prepare_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for the packed data set.", show_default="none, required"
+            "--out", "-o", help="Folder for the packed data set; required but for --dry-run."
         ),
     ] = None,
     template: Annotated[

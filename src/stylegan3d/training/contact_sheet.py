@@ -56,7 +56,9 @@ svg text { font: 12px system-ui, sans-serif; fill: #333; }
 :target { outline: 3px solid #2457a6; outline-offset: 2px; }
 @media print {
   body { padding: 0; font-size: 11px; max-width: none; }
-  .cards { grid-template-columns: repeat(2, 1fr); gap: 8px; }
+  .lead { font-size: 13px; } h3, .facts, .why, .chart p { font-size: 10px; }
+  .charts { flex-wrap: nowrap; } .chart { flex: 1 1 0; break-inside: avoid; }
+  .cards { grid-template-columns: repeat(3, 1fr); gap: 8px; }
   .card { break-inside: avoid; padding: 6px; } h2 { break-after: avoid; }
   .views, .views span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
