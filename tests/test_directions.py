@@ -1,5 +1,7 @@
 """Directions against their definition: eigenvectors of the covariance of w."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from stylegan3d.directions import (
     Directions,
     find_step,
+    join,
     load_directions,
     move,
     pca_directions,
@@ -14,6 +17,7 @@ from stylegan3d.directions import (
 )
 from stylegan3d.errors import OutputError, RecipeError
 from stylegan3d.generator import tiny_generator
+from stylegan3d.tensorfiles import pack, unpack
 
 
 @pytest.fixture(scope="module", name="generator")
@@ -83,6 +87,38 @@ def test_files_keep_everything_and_know_their_model(generator, directions, tmp_p
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RecipeError, match="is damaged"):
         load_directions(path)
+
+
+def test_descriptions_are_kept_and_files_without_them_load(generator, directions, tmp_path):
+    told = {"PC 1": "larger head (r = 0.93), older (r = 0.41)"}
+    check = {"name": "PC 2", "attribute": "age", "r": 0.8}
+    described = dataclasses.replace(directions, descriptions=told, checks=(check,))
+    assert described.summary("PC 1") == "larger head, older"
+    assert (described.summary("PC 3"), described.attributes) == ("", ("PC 2",))
+    plain, full = tmp_path / "plain.safetensors", tmp_path / "full.safetensors"
+    save_directions(plain, directions)
+    save_directions(full, described)
+    assert b"descriptions" not in plain.read_bytes()
+    again = load_directions(full, generator)
+    assert (again.descriptions, again.checks) == (told, (check,))
+    assert load_directions(plain, generator).descriptions == {}
+    tensors, metadata = unpack(full.read_bytes(), kind="directions", path=full, error=RecipeError)
+    for key, value in (("descriptions", "["), ("descriptions", "[]"), ("checks", '["a"]')):
+        full.write_bytes(pack(tensors, {**metadata, key: value}))
+        with pytest.raises(RecipeError, match=f"Its {key} are damaged"):
+            load_directions(full)
+
+
+def test_directions_are_joined(generator, directions):
+    named = dataclasses.replace(directions, names=tuple("abcde"), descriptions={"a": "larger"})
+    both = join(named, directions)
+    assert both.names == (*"abcde", *directions.names)
+    np.testing.assert_array_equal(both.step("PC 2"), both.step("b"))
+    assert both.descriptions == {"a": "larger"}
+    with pytest.raises(RecipeError, match="names repeat"):
+        join(directions, directions)
+    with pytest.raises(RecipeError, match="cannot be joined"):
+        join(named, dataclasses.replace(directions, model_hash="other"))
 
 
 def test_unusable_directions_are_refused(generator):

@@ -1,4 +1,4 @@
-"""Directions: push a brain along the ways in which brains of this model vary most."""
+"""Directions: push a brain along attributes, and along the ways in which brains vary most."""
 
 from __future__ import annotations
 
@@ -14,10 +14,36 @@ from stylegan3d.recipe import Edit, Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
+    from stylegan3d.directions import Directions
     from stylegan3d.generator import Generator
 
 #: Further out there are hardly any brains to have learned from.
 LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
+WIDE_LABEL = 108
+ATTRIBUTES, COMPONENTS = "Attributes", "Principal components"
+ABOUT_ATTRIBUTES = (
+    "Fitted to real people and checked on others. 1 sd is the usual difference between people."
+)
+ABOUT_COMPONENTS = (
+    "The ways in which brains of this model differ most, largest first, with their share of all "
+    "variation. 1 sd is the usual distance from the average brain."
+)
+
+
+def tip_of(name: str, directions: Directions) -> str:
+    """All that is known of a direction, for its tooltip."""
+    share = float(directions.explained_variance[directions.names.index(name)])
+    lines = [f"{name} explains {share:.1%} of how brains of this model differ."]
+    if name in directions.descriptions:
+        lines.insert(0, f"{name}: {directions.descriptions[name]}.")
+    for told in directions.checks:
+        if told["name"] == name and "mae" in told:
+            lines.append(
+                f"Mean error on people not used to fit it: {told['mae']:.3g} {told['unit']} "
+                f"(always saying the mean: {told['baseline']:.3g} {told['unit']})."
+            )
+    lines.append("In standard deviations of random brains; 0 changes nothing.")
+    return "\n".join(lines)
 
 
 class DirectionsPanel(Panel):
@@ -45,13 +71,6 @@ class DirectionsPanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading("Principal components"))
-        add(
-            controls.hint(
-                "The ways in which brains of this model differ most, largest first, with their "
-                "share of all variation. 1 sd is the usual distance from the average brain."
-            )
-        )
         self.column.addLayout(controls.form(("Change", self.layers)))
         add(controls.line())
         add(self.waiting)
@@ -61,10 +80,10 @@ class DirectionsPanel(Panel):
 
     def show_model(self, generator: Generator) -> None:
         """Take away the old model's directions; the new one's are still to be found."""
-        for row in self.rows.values():
-            self._rows_box.removeWidget(row)
-            row.setParent(None)
-            row.deleteLater()
+        while (item := self._rows_box.takeAt(0)) is not None:
+            widget = item.widget()
+            widget.setParent(None)
+            widget.deleteLater()
         self.rows = {}
         self.waiting.show()
 
@@ -72,20 +91,13 @@ class DirectionsPanel(Panel):
         """One row for each direction of the model, once they are computed."""
         self.waiting.hide()
         directions = generator.directions
+        attributes = set(directions.attributes)
+        if attributes:
+            self._add_heading(ATTRIBUTES, ABOUT_ATTRIBUTES)
         for index, name in enumerate(directions.names):
-            share = float(directions.explained_variance[index])
-            row = controls.SliderRow(
-                f"directions.strength.{index}",
-                f"{name} · {share:.1%}" if share < 0.0995 else f"{name} · {share:.0%}",
-                LIMITS_SD,
-                " sd",
-                f"{name} explains {share:.1%} of how brains of this model differ.\n"
-                "In standard deviations of random brains; 0 changes nothing.",
-                label_width=88,
-            )
-            row.valueChanged.connect(lambda value, live, n=name: self._set(n, value, live))
-            self.rows[name] = row
-            self._rows_box.addWidget(row)
+            if name not in attributes and attributes.issuperset(directions.names[:index]):
+                self._add_heading(COMPONENTS, ABOUT_COMPONENTS)
+            self._add_row(index, name, directions)
         with QSignalBlocker(self.layers):
             self.layers.clear()
             self.layers.addItem("All sizes of structures", None)
@@ -93,6 +105,34 @@ class DirectionsPanel(Panel):
                 span = (group.layers[0], group.layers[-1] + 1)
                 self.layers.addItem(f"{group.name} structures ({group.size_in_words})", span)
         self.show_recipe(self.session.recipe)
+
+    def _add_heading(self, title: str, about: str) -> None:
+        for label in (controls.heading(title), controls.hint(about)):
+            self._rows_box.addWidget(label)
+
+    def _add_row(self, index: int, name: str, directions: Directions) -> None:
+        """The slider of one direction, and under it what it changes."""
+        of_attribute = name in directions.attributes
+        share = float(directions.explained_variance[index])
+        label = name
+        if not of_attribute:
+            label += f" · {share:.1%}" if share < 0.0995 else f" · {share:.0%}"
+        row = controls.SliderRow(
+            f"directions.strength.{index}",
+            label,
+            LIMITS_SD,
+            " sd",
+            tip_of(name, directions),
+            label_width=WIDE_LABEL if of_attribute else 88,
+        )
+        row.valueChanged.connect(lambda value, live: self._set(name, value, live))
+        self.rows[name] = row
+        self._rows_box.addWidget(row)
+        summary = directions.summary(name)
+        if summary:
+            told = controls.hint(summary, f"directions.meaning.{index}")
+            told.setToolTip(tip_of(name, directions))
+            self._rows_box.addWidget(told)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the strength of every direction; those not in the recipe are at 0."""

@@ -24,6 +24,8 @@ from stylegan3d.errors import (
 )
 
 if TYPE_CHECKING:
+    from stylegan3d.attribute_directions import attribute_directions, build_directions
+    from stylegan3d.attributes import measure_volume
     from stylegan3d.directions import (
         Directions,
         load_directions,
@@ -59,9 +61,12 @@ __all__ = [
     "StyleGAN3DError",
     "Truncation",
     "__version__",
+    "attribute_directions",
+    "build_directions",
     "load",
     "load_directions",
     "load_latent",
+    "measure_volume",
     "mix",
     "pca_directions",
     "project",
@@ -86,9 +91,12 @@ _MODULE_OF = {
     "Source": "recipe",
     "Space": "space",
     "Truncation": "recipe",
+    "attribute_directions": "attribute_directions",
+    "build_directions": "attribute_directions",
     "load": "generator",
     "load_directions": "directions",
     "load_latent": "latents",
+    "measure_volume": "attributes",
     "mix": "generator",
     "pca_directions": "directions",
     "project": "projection",

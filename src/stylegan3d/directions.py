@@ -3,101 +3,43 @@
 Principal components of w over many random brains, as in Härkönen et al. (2020), "GANSpace:
 Discovering Interpretable GAN Controls", section 2: sample z, map to w, take the eigenvectors of the
 covariance. One unit of an edit is one standard deviation of the population along the direction.
+Directions fitted to attributes of people are made in `attribute_directions.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylegan3d.direction_set import Directions, join, move
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe_parts import split_direction
 from stylegan3d.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
-    import torch
-
     from stylegan3d.generator import Generator
 
+__all__ = [
+    "Directions",
+    "find_step",
+    "join",
+    "load_directions",
+    "move",
+    "pca_directions",
+    "random_w",
+    "save_directions",
+]
+
 KIND = "directions"
+#: How many principal components to keep, and of how many random brains to take them.
+COMPONENTS, SAMPLES = 20, 10_000
 _MAP_AT_ONCE = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Directions:
-    """K named directions in a generator's w space.
-
-    Attributes
-    ----------
-    vectors : np.ndarray
-        float32 `(K, w_dim)`, each of length one.
-    std : np.ndarray
-        float32 `(K,)`, standard deviation of random brains along each vector.
-    explained_variance : np.ndarray
-        float32 `(K,)`, share of the variance of w, 0 to 1.
-    names : tuple of str
-        K different names such as "PC 1".
-    model_hash, model_name : str
-        The generator they were found in.
-    """
-
-    vectors: np.ndarray
-    std: np.ndarray
-    explained_variance: np.ndarray
-    names: tuple[str, ...]
-    model_hash: str = ""
-    model_name: str = ""
-
-    def __post_init__(self) -> None:
-        for field in ("vectors", "std", "explained_variance"):
-            values = np.array(getattr(self, field), dtype=np.float32)
-            values.setflags(write=False)
-            object.__setattr__(self, field, values)
-        object.__setattr__(self, "names", tuple(self.names))
-        count = len(self.names)
-        shapes = (self.std.shape, self.explained_variance.shape, self.vectors.shape[:1])
-        if self.vectors.ndim != 2 or any(shape != (count,) for shape in shapes):
-            raise RecipeError("These directions are incomplete: each needs a vector and a std.")
-        if len(set(self.names)) != count or not np.isfinite(self.vectors * self.std[:, None]).all():
-            raise RecipeError(
-                "These directions are unusable: names repeat or numbers are not finite."
-            )
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def step(self, name: str) -> np.ndarray:
-        """float32 `(w_dim,)`: one standard deviation along the direction of that name.
-
-        Raises
-        ------
-        RecipeError
-            If there is no such direction.
-        """
-        if name not in self.names:
-            raise RecipeError(
-                f"There is no direction {name!r} here: use one of {_listing(self.names)}."
-            )
-        k = self.names.index(name)
-        return self.vectors[k] * self.std[k]
-
-    def edit(
-        self,
-        w: torch.Tensor,
-        name: str,
-        strength: float,
-        layers: tuple[int, int] | None = None,
-    ) -> torch.Tensor:
-        """`w` `(..., num_layers, w_dim)` moved by `strength` standard deviations, as a new tensor.
-
-        `layers` is the half-open range of layers that move; None moves all.
-        """
-        return move(w, self.step(name), strength, layers)
 
 
 def save_directions(path: str | Path, directions: Directions, overwrite: bool = False) -> None:
@@ -114,6 +56,11 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         "model_hash": directions.model_hash,
         "model_name": directions.model_name,
     }
+    # Left out where there is nothing to say, so that a file without them stays as it ever was.
+    if directions.descriptions:
+        metadata["descriptions"] = json.dumps(directions.descriptions, ensure_ascii=False)
+    if directions.checks:
+        metadata["checks"] = json.dumps(directions.checks, ensure_ascii=False)
     data = pack(tensors, metadata)
     atomic_write_bytes(path, data, overwrite=overwrite, suffixes=(".safetensors",))
 
@@ -145,6 +92,8 @@ def load_directions(
             tuple(metadata["names"].split("\n")),
             metadata["model_hash"],
             metadata["model_name"],
+            _decoded(metadata, "descriptions", "{}", dict),
+            tuple(_decoded(metadata, "checks", "[]", list)),
         )
     except KeyError:
         raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
@@ -159,16 +108,19 @@ def load_directions(
     return directions
 
 
-def move(
-    w: torch.Tensor, step: np.ndarray, strength: float, layers: tuple[int, int] | None = None
-) -> torch.Tensor:
-    """`w` `(..., num_layers, w_dim)` plus `strength * step` in the layers `[start, stop)`."""
-    import torch
-
-    start, stop = layers if layers is not None else (0, w.shape[-2])
-    moved = w.clone()
-    moved[..., start:stop, :] += strength * torch.from_numpy(step).to(w)
-    return moved
+def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) -> Any:
+    """A JSON part of the metadata, which files of earlier versions lack."""
+    try:
+        value = json.loads(metadata.get(key, default))
+    except ValueError:
+        value = None
+    # Of descriptions the values count, of checks the items themselves.
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, kind) or not all(
+        isinstance(item, str if kind is dict else dict) for item in items or ()
+    ):
+        raise RecipeError(f"Its {key} are damaged: make it again.")
+    return value
 
 
 def find_step(direction: str, generator: Generator, sha256: str | None = None) -> np.ndarray:
@@ -199,7 +151,7 @@ def find_step(direction: str, generator: Generator, sha256: str | None = None) -
 
 
 def pca_directions(
-    generator: Generator, components: int = 20, samples: int = 10_000, seed: int = 0
+    generator: Generator, components: int = COMPONENTS, samples: int = SAMPLES, seed: int = 0
 ) -> Directions:
     """Principal components of w over random brains (GANSpace).
 
@@ -232,7 +184,7 @@ def pca_directions(
             "ask for at least one component and for more samples than components."
         )
     pca = PCA(n_components=components, svd_solver="full")
-    pca.fit(_random_w(generator, samples, seed))
+    pca.fit(random_w(generator, samples, seed))
     vectors = pca.components_
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], axis=1)
     return Directions(
@@ -245,8 +197,8 @@ def pca_directions(
     )
 
 
-def _random_w(generator: Generator, samples: int, seed: int) -> np.ndarray:
-    """float64 `(samples, w_dim)`: untruncated w of random brains."""
+def random_w(generator: Generator, samples: int, seed: int) -> np.ndarray:
+    """float64 `(samples, w_dim)`: untruncated w of random brains, z from `RandomState(seed)`."""
     import torch
 
     z = np.random.RandomState(seed).randn(samples, generator.z_dim)
@@ -259,9 +211,3 @@ def _random_w(generator: Generator, samples: int, seed: int) -> np.ndarray:
             # The mapping gives every layer the same w: the first row says it all.
             blocks.append(generator.map(block)[:, 0].double().cpu().numpy())
     return np.concatenate(blocks)
-
-
-def _listing(names: tuple[str, ...]) -> str:
-    """The names for a message, shortened where there are many."""
-    shown = ", ".join(names[:6])
-    return shown + (f", … {names[-1]}" if len(names) > 6 else "")

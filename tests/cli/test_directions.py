@@ -6,6 +6,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from phantoms import encoding_generator, write_people
 
 from stylegan3d.directions import load_directions
 from stylegan3d.generator import load
@@ -62,6 +63,28 @@ def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_
     assert "no.safetensors does not exist" in run("directions", *missing, "--model", model).err
 
 
+def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch):
+    generator = encoding_generator()
+    monkeypatch.setattr("stylegan3d.cli.directions.open_model", lambda _: generator)
+    write_people(tmp_path / "pack", generator.space)
+    file = tmp_path / "fitted.safetensors"
+    words = ["--fit", tmp_path / "pack", "--samples", "300", "--save", file]
+    result = run("directions", *words, "--attributes", "age, head size", "--json")
+    assert (result.status, result.err) == (0, "")
+    age, size = result.json["checks"]
+    assert (age["name"], size["name"]) == ("Age", "Head size")
+    assert (age["held_fixed"], age["n_fit"], age["n_check"]) == (["Head size"], 44, 15)
+    assert age["mae"] < age["baseline"]
+    assert load_directions(file, generator).checks == (age, size)
+    text = run("directions", *words, "--conditional", "none", "--overwrite").out
+    assert "held fixed" not in text
+    table = text[text.index("Checked on people") :].splitlines()
+    assert [line.split()[0] for line in table[2:5]] == ["Age", "Sex", "Head"]
+    wrong = run("directions", *words, "--attributes", "shoe size", "--overwrite")
+    assert wrong.status == 2
+    assert "no column shoe size" in " ".join(wrong.err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -72,6 +95,9 @@ def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_
         (["--seed", "1"], "Say how to edit"),
         (["--latent", "none.safetensors", "--edit", "PC 1=1"], "none.safetensors does not exist"),
         (["--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
+        (["--fit", "nowhere"], "is not a prepared data set"),
+        (["--attributes", "age"], "need --fit"),
+        (["--seed", "1", "--edit", "PC 1=1", "--fit", "nowhere"], "go without --edit"),
     ],
 )
 def test_bad_input_is_refused(run, model, tmp_path, listing, words, says):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -195,10 +196,16 @@ def head_on(space: Any, middle_mm: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def model() -> Any:
-    """A tiny generator whose mean brain is the egg, so that scans of the egg can be aligned."""
+    """A tiny generator whose mean brain is the egg, so that scans of the egg can be aligned.
+
+    Of its directions the first is described.
+    """
     from stylegan3d.generator import tiny_generator
 
     generator = tiny_generator(seed=0)
+    vars(generator)["directions"] = dataclasses.replace(
+        generator.directions, descriptions={"PC 1": "larger egg (r = 0.93)"}
+    )
     vars(generator)["template"] = head_on(generator.space, generator.space.center_mm)
     return generator
 

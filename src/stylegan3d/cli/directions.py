@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -55,6 +56,30 @@ def directions(
     samples: Annotated[
         int, typer.Option("--samples", min=2, help="Random brains to find them in.")
     ] = 10_000,
+    fit: Annotated[
+        Path | None,
+        typer.Option(
+            "--fit",
+            help="Find directions of attributes in the people of this prepared data set, check "
+            "them on its validation people, and describe the principal components.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        str | None,
+        typer.Option(
+            "--attributes",
+            help="With --fit: these alone, such as age,ventricle_ml; age, sex, brain_ml, "
+            "ventricle_ml, grey_ml, white_ml, or another column of participants.tsv.",
+        ),
+    ] = None,
+    conditional: Annotated[
+        str | None,
+        typer.Option(
+            "--conditional",
+            help='With --fit: attributes that the others hold fixed, such as "head size,age", or '
+            "none. By default head size.",
+        ),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Keep the listed directions in this .safetensors file."),
@@ -71,11 +96,16 @@ def directions(
 
     Example: stylegan3d directions --seed 4 --edit "PC 1=2.0" --edit "PC 3=-1" --out edited
     """
+    if fit is None and (attributes is not None or conditional is not None):
+        raise typer.BadParameter("--attributes and --conditional need --fit with a data set.")
     if not edit:
         if seed is not None or latent is not None:
             raise typer.BadParameter('Say how to edit the brain, such as --edit "PC 1=2.0".')
         generator = open_model(model)
-        listed = _find(generator, components, samples)
+        if fit is not None:
+            listed = _fit(generator, fit, attributes, conditional, components, samples)
+        else:
+            listed = _find(generator, components, samples)
         if save is not None:
             from stylegan3d.directions import save_directions
 
@@ -84,8 +114,8 @@ def directions(
         return
     if (seed is None) == (latent is None):
         raise typer.BadParameter("Give the brain to edit: either --seed or --latent.")
-    if components is not None or save is not None:
-        raise typer.BadParameter("--components and --save go without --edit.")
+    if components is not None or save is not None or fit is not None:
+        raise typer.BadParameter("--components, --fit and --save go without --edit.")
     recipe = Recipe(
         Source("seed", seed) if latent is None else Source.from_file(latent),
         Truncation(0.7 if truncation is None else truncation),
@@ -106,9 +136,46 @@ def _find(generator: Generator, components: int | None, samples: int) -> Directi
         return pca_directions(generator, components, samples)
 
 
+def _fit(
+    generator: Generator,
+    path: Path,
+    attributes: str | None,
+    conditional: str | None,
+    components: int | None,
+    samples: int,
+) -> Directions:
+    from stylegan3d.attribute_directions import build_directions
+    from stylegan3d.directions import COMPONENTS
+    from stylegan3d.people import key_of
+    from stylegan3d.training.pack import load_pack
+
+    wanted, fixed = (
+        None if text is None else [key_of(part) for part in text.split(",") if part.strip()]
+        for text in (attributes, None if conditional == "none" else conditional)
+    )
+    if conditional == "none":
+        fixed = []
+    pack = load_pack(path)
+    with progress("Finding directions") as report:
+        return build_directions(
+            generator,
+            pack,
+            attributes=wanted,
+            hold_fixed=fixed,
+            components=components or COMPONENTS,
+            samples=samples,
+            report=report,
+        )
+
+
 def _list(listed: Directions, generator: Generator, save: Path | None, *, as_json: bool) -> None:
     rows = [
-        {"name": name, "explained_variance": float(share), "std": float(std)}
+        {
+            "name": name,
+            "explained_variance": float(share),
+            "std": float(std),
+            "description": listed.descriptions.get(name, ""),
+        }
         for name, share, std in zip(
             listed.names, listed.explained_variance, listed.std, strict=True
         )
@@ -116,13 +183,56 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
     width = max(len(name) for name in listed.names)
     lines = [f"{'':{width}}  explained  std in w"]
     for row in rows:
-        lines.append(f"{row['name']:{width}} {row['explained_variance']:9.2%}  {row['std']:8.3g}")
+        line = f"{row['name']:{width}} {row['explained_variance']:9.2%}  {row['std']:8.3g}"
+        lines.append(f"{line}  {row['description']}".rstrip())
     result = {
         "directions": rows,
+        "checks": list(listed.checks),
         "model": {"name": generator.name, "sha256": generator.hash},
         "saved": save,
     }
-    emit(result, lines, as_json=as_json)
+    emit(result, [*lines, *checks_table(listed.checks)], as_json=as_json)
+
+
+def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of a table: how each attribute held on people it was not fitted to."""
+    if not checks:
+        return []
+    rows = [("", "people", "r", "by chance", "R2", "error", "of the mean", "edited by +2 and -2")]
+    for told in checks:
+        unit = f" {told['unit']}".rstrip()
+        error, mean = (
+            f"{told[key]:.3g}{unit}" if "mae" in told else "" for key in ("mae", "baseline")
+        )
+        if "auc" in told:
+            error, mean = f"AUC {told['auc']:.2f}", f"AUC {told['baseline']:.2f}"
+        r, chance, r2 = (f"{told[key]:.2f}" if key in told else "" for key in ("r", "chance", "r2"))
+        people = f"{told['n_fit']} + {told['n_check']}"
+        rows.append((told["name"], people, r, chance, r2, error, mean, _edited(told)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    title = "\nChecked on people who had no part in the fit (fitted + checked):"
+    table = [
+        "  ".join(text.ljust(n) for text, n in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [title, *table]
+
+
+def _edited(told: Mapping[str, Any]) -> str:
+    """What edited brains measured: the attribute itself, or else head and ventricles."""
+    from stylegan3d.people import NAMES
+
+    edited = told.get("edited")
+    if edited is None:
+        return ""
+    own = [told["attribute"]] if told["attribute"] in edited["change"] else []
+    parts = [
+        f"{NAMES[key].lower()} {edited['change'][key]:+.1f} / {edited['change_back'][key]:+.1f} ml"
+        for key in own or ("brain_ml", "ventricle_ml")
+    ]
+    if "right_way" in edited:
+        parts.append(f"grew in {edited['right_way']:.0%} of {edited['brains']}")
+    return ", ".join(parts)
 
 
 def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

@@ -1,0 +1,151 @@
+"""`Directions`: named ways to change a brain, each with a natural unit of length."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.errors import RecipeError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """K named directions in a generator's w space.
+
+    Attributes
+    ----------
+    vectors : np.ndarray
+        float32 `(K, w_dim)`, each of length one.
+    std : np.ndarray
+        float32 `(K,)`, length of one unit: of a principal component the standard deviation of
+        random brains along it, of an attribute as far as it takes to change the attribute by one
+        standard deviation of random brains.
+    explained_variance : np.ndarray
+        float32 `(K,)`, share of the variance of w, 0 to 1.
+    names : tuple of str
+        K different names such as "PC 1".
+    model_hash, model_name : str
+        The generator they were found in.
+    descriptions : mapping of str to str
+        What a direction changes, by its name, such as "larger head (r = 0.93)"; may be empty.
+    checks : tuple of dict
+        How well each direction of an attribute held on people it was not fitted to, as plain data
+        (see `attribute_directions.attribute_directions`); may be empty.
+    """
+
+    vectors: np.ndarray
+    std: np.ndarray
+    explained_variance: np.ndarray
+    names: tuple[str, ...]
+    model_hash: str = ""
+    model_name: str = ""
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        for part in ("vectors", "std", "explained_variance"):
+            values = np.array(getattr(self, part), dtype=np.float32)
+            values.setflags(write=False)
+            object.__setattr__(self, part, values)
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "descriptions", dict(self.descriptions))
+        object.__setattr__(self, "checks", tuple(self.checks))
+        count = len(self.names)
+        shapes = (self.std.shape, self.explained_variance.shape, self.vectors.shape[:1])
+        if self.vectors.ndim != 2 or any(shape != (count,) for shape in shapes):
+            raise RecipeError("These directions are incomplete: each needs a vector and a std.")
+        if len(set(self.names)) != count or not np.isfinite(self.vectors * self.std[:, None]).all():
+            raise RecipeError(
+                "These directions are unusable: names repeat or numbers are not finite."
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the directions that were fitted to an attribute of people."""
+        checked = {check.get("name") for check in self.checks}
+        return tuple(name for name in self.names if name in checked)
+
+    def summary(self, name: str) -> str:
+        """The description without the figures in brackets; empty where there is none."""
+        return re.sub(r" ?\([^()]*\)", "", self.descriptions.get(name, ""))
+
+    def step(self, name: str) -> np.ndarray:
+        """float32 `(w_dim,)`: one standard deviation along the direction of that name.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such direction.
+        """
+        if name not in self.names:
+            raise RecipeError(
+                f"There is no direction {name!r} here: use one of {_listing(self.names)}."
+            )
+        k = self.names.index(name)
+        return self.vectors[k] * self.std[k]
+
+    def edit(
+        self,
+        w: torch.Tensor,
+        name: str,
+        strength: float,
+        layers: tuple[int, int] | None = None,
+    ) -> torch.Tensor:
+        """`w` `(..., num_layers, w_dim)` moved by `strength` standard deviations, as a new tensor.
+
+        `layers` is the half-open range of layers that move; None moves all.
+        """
+        return move(w, self.step(name), strength, layers)
+
+
+def join(first: Directions, second: Directions) -> Directions:
+    """The directions of both, those of `first` first; they must be of one generator.
+
+    Raises
+    ------
+    RecipeError
+        If they are of two models, or a name is in both.
+    """
+    if first.model_hash != second.model_hash:
+        raise RecipeError(
+            f"Directions of the models {first.model_name} and {second.model_name} cannot be "
+            "joined: take those of one model."
+        )
+    return Directions(
+        np.concatenate([first.vectors, second.vectors]),
+        np.concatenate([first.std, second.std]),
+        np.concatenate([first.explained_variance, second.explained_variance]),
+        first.names + second.names,
+        first.model_hash,
+        first.model_name,
+        {**first.descriptions, **second.descriptions},
+        first.checks + second.checks,
+    )
+
+
+def move(
+    w: torch.Tensor, step: np.ndarray, strength: float, layers: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """`w` `(..., num_layers, w_dim)` plus `strength * step` in the layers `[start, stop)`."""
+    import torch
+
+    start, stop = layers if layers is not None else (0, w.shape[-2])
+    moved = w.clone()
+    moved[..., start:stop, :] += strength * torch.from_numpy(step).to(w)
+    return moved
+
+
+def _listing(names: tuple[str, ...]) -> str:
+    """The names for a message, shortened where there are many."""
+    shown = ", ".join(names[:6])
+    return shown + (f", … {names[-1]}" if len(names) > 6 else "")
