@@ -172,7 +172,8 @@ def _pyramid(
     step = at_once(state.device, len(rows))
     for start in range(0, len(rows), step):
         some = slice(start, start + step)
-        generators = generators_for(config.seed, state.steps, Purpose.NOISE, samples[some])
+        place = (config.seed, state.steps, Purpose.NOISE, samples[some])
+        generators = generators_for(*place, state.device)
         maps: list[Tensor | None] = [normal(generators, grid, state.device) for grid in grids]
         made.append(state.synthesis.pyramid(rows[some], maps, None, dtype))
     return [torch.cat(level) for level in zip(*made, strict=True)]
@@ -190,7 +191,8 @@ def _path_length_gradient(state: TrainState, part: Part, dtype: torch.dtype, log
         rows = rows.detach().requires_grad_(True)
         image = _pyramid(state, rows, some, dtype)[-1]
         volume = inverse_haar(image) if head == "haar" else image
-        generators = generators_for(config.seed, state.steps, Purpose.PATH_NOISE, some)
+        place = (config.seed, state.steps, Purpose.PATH_NOISE, some)
+        generators = generators_for(*place, state.device)
         noise = normal(generators, volume.shape[1:], state.device)
         length = losses.path_lengths(volume, rows, noise)
         log.add("path_length", length.mean(), len(some) / groups)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import torch
@@ -61,19 +63,18 @@ class Batches:
             )
         return torch.stack(volumes) * 2 - 1
 
-    def stream(self, start: int) -> Iterator[Tensor]:
-        """Batches from step `start` on; the next one is made while the current one is used."""
-        with ThreadPoolExecutor(1) as pool:
-            pending: Future[Tensor] = pool.submit(self.batch, start)
-            step = start
+    def stream(self, start: int, ahead: int = 1) -> Iterator[Tensor]:
+        """Batches from step `start` on; the next `ahead` are made while the current one is used."""
+        with ThreadPoolExecutor(ahead) as pool:
+            pending: deque[Future[Tensor]] = deque()
             try:
-                while True:
-                    ready = pending.result()
-                    step += 1
-                    pending = pool.submit(self.batch, step)
-                    yield ready
+                for step in count(start):
+                    pending.append(pool.submit(self.batch, step))
+                    if len(pending) > ahead:
+                        yield pending.popleft().result()
             finally:
-                pending.cancel()
+                for future in pending:
+                    future.cancel()
 
 
 def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:

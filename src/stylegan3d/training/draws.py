@@ -1,8 +1,7 @@
 """Random numbers that depend on the run's seed, the step and the sample, and on nothing else.
 
 Each sample of the global batch has a generator of its own for each purpose. So a step is the same
-whatever came before it, on whatever device it runs, and however its samples are dealt out to
-processes and microbatches.
+whatever came before it, and however its samples are dealt out to processes and microbatches.
 """
 
 from __future__ import annotations
@@ -31,22 +30,34 @@ class Purpose(IntEnum):
     AUGMENT_FAKE = 10
 
 
-def generator_for(seed: int, step: int, purpose: Purpose, sample: int) -> torch.Generator:
-    """A generator on the CPU, so that its numbers are the same for every device."""
+CPU = torch.device("cpu")
+
+
+def generator_for(
+    seed: int, step: int, purpose: Purpose, sample: int, device: torch.device = CPU
+) -> torch.Generator:
+    """A generator. On the CPU its numbers are the same for every device that uses them.
+
+    For whole volumes of noise the CPU is too slow beside a GPU, hence `device`.
+    """
     words = np.random.SeedSequence((seed, step, int(purpose), sample)).generate_state(2)
-    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+    return torch.Generator(device).manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
 def generators_for(
-    seed: int, step: int, purpose: Purpose, samples: Iterable[int]
+    seed: int,
+    step: int,
+    purpose: Purpose,
+    samples: Iterable[int],
+    device: torch.device = CPU,
 ) -> list[torch.Generator]:
     """One generator per sample of the global batch."""
-    return [generator_for(seed, step, purpose, int(sample)) for sample in samples]
+    return [generator_for(seed, step, purpose, int(sample), device) for sample in samples]
 
 
 def normal(
     generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device
 ) -> Tensor:
     """Standard normal numbers [len(generators), *shape]."""
-    rows = [torch.randn(tuple(shape), generator=generator) for generator in generators]
+    rows = [torch.randn(tuple(shape), generator=g, device=g.device) for g in generators]
     return torch.stack(rows).to(device)
