@@ -71,7 +71,12 @@ def test_tensorboard_gets_curves_and_pictures(pack, tmp_path):
     events = EventAccumulator(str(tmp_path / "run" / FOLDER))
     events.Reload()
     tags = events.Tags()
-    expected = {"loss/reconstruction", "loss/discriminator", "discriminator/d_augment_p", "rate/maker_0"}
+    expected = {
+        "loss/reconstruction",
+        "loss/discriminator",
+        "discriminator/d_augment_p",
+        "rate/maker_0",
+    }
     assert expected | {"validation/validation_psnr", "variety/diversity"} <= set(tags["scalars"])
     assert tags["images"] == ["brains"]
     assert set(tags["histograms"]) == {"intensity/synthetic", "intensity/real"}
