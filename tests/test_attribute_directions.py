@@ -1,5 +1,6 @@
 """Directions of attributes against people whose attributes are a known function of w."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,12 @@ import torch
 from phantoms import encoding_generator, write_people
 
 from stylegan3d.attribute_directions import attribute_directions, build_directions
-from stylegan3d.direction_effects import MeasuredBrains, check_edits, describe_components
+from stylegan3d.direction_effects import (
+    MeasuredBrains,
+    check_edits,
+    describe_components,
+    without_failures,
+)
 from stylegan3d.directions import join, load_directions, pca_directions, random_w, save_directions
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.people import People, as_numbers, encode_people, key_of
@@ -88,6 +94,35 @@ def test_what_is_held_fixed_does_not_change(generator, people):
     assert abs(plane @ fixed.step("Load")) < 2
     assert check(fixed, "Load")["held_fixed"] == ["Size"]
     assert "size held fixed" in fixed.descriptions["Load"]
+
+
+def test_groups_that_differ_do_not_make_a_direction(generator, people):
+    """Two scanners with another look and other ages: age itself is the line, not the scanner."""
+    scanner = np.arange(N) % 2
+    line, look = np.linalg.svd(people.w - people.w.mean(0), full_matrices=False)[2][:2]
+    age = (people.w - people.w.mean(0)) @ line
+    age /= age.std()
+    w = people.w + 3 * people.w.std() * np.outer(scanner, look)
+    values = {"age": 10 * age + 30 * scanner}
+    naive = attribute_directions(generator, w, values, people.held_out)
+    within = attribute_directions(generator, w, values, people.held_out, groups=scanner)
+    inner = np.polyfit(age[scanner == 0], w[scanner == 0], 1)[0]
+    inner /= np.linalg.norm(inner)
+    assert within.vectors[0] @ inner > 0.98
+    assert abs(within.vectors[0] @ inner) > abs(naive.vectors[0] @ inner)
+    assert check(within, "Age")["baseline"] < 0.7 * np.abs(values["age"] - 15).mean()
+
+
+def test_what_fails_in_volumes_is_left_out(generator, people):
+    directions = found(generator, people, "size", "load")
+    edited = [{"right_way": 0.5}, {"right_way": 1.0}]
+    checks = tuple(
+        {**told, "edited": part} for told, part in zip(directions.checks, edited, strict=True)
+    )
+    kept = without_failures(dataclasses.replace(directions, checks=checks))
+    assert (kept.names, list(kept.descriptions)) == (("Load",), ["Load"])
+    assert [told.get("left_out", False) for told in kept.checks] == [True, False]
+    np.testing.assert_array_equal(kept.step("Load"), directions.step("Load"))
 
 
 def test_noise_is_seen_to_be_noise_and_kinds_have_an_auc(generator, people):

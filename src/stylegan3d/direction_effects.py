@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Random brains to describe components with: |r| > 0.3 by chance once in 50,000 times.
 BRAINS = 200
 WEAKEST, MOST = 0.3, 3
+#: A direction that changes its attribute the right way in fewer brains than this has failed.
+FEWEST_RIGHT = 0.75
 _SEED = 1
 _OF_PEOPLE = {"age": ("older", "younger"), "sex": ("male", "female")}
 
@@ -124,6 +126,29 @@ def check_edits(
             edited["right_way"] = round(float((forth[told["attribute"]] > 0).mean()), 3)
         checks.append({**told, "edited": edited})
     return dataclasses.replace(directions, checks=tuple(checks))
+
+
+def without_failures(directions: Directions) -> Directions:
+    """Only what does in volumes what its name says; checks of the others gain "left_out"."""
+    failed = {
+        told["name"]
+        for told in directions.checks
+        if told.get("edited", {}).get("right_way", 1.0) < FEWEST_RIGHT
+    }
+    kept = [k for k, name in enumerate(directions.names) if name not in failed]
+    return Directions(
+        directions.vectors[kept],
+        directions.std[kept],
+        directions.explained_variance[kept],
+        tuple(directions.names[k] for k in kept),
+        directions.model_hash,
+        directions.model_name,
+        {k: v for k, v in directions.descriptions.items() if k not in failed},
+        tuple(
+            told | {"left_out": True} if told["name"] in failed else told
+            for told in directions.checks
+        ),
+    )
 
 
 def _medians(changes: dict[str, np.ndarray]) -> dict[str, float]:

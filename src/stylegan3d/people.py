@@ -19,6 +19,8 @@ AGE, SEX = "age", "sex"
 HEAD_SIZE = "brain_ml"
 NAMES = {AGE: "Age", SEX: "Sex"} | {m.key: m.name for m in MEASURES}
 UNITS = {AGE: "years", SEX: ""} | {m.key: m.unit for m in MEASURES}
+#: A mean of fewer people is mostly their own noise.
+FEWEST_IN_GROUP = 5
 #: What a model gets where its data set has it.
 STANDARD = (AGE, SEX, HEAD_SIZE, "ventricle_ml", "grey_ml", "white_ml")
 
@@ -35,11 +37,14 @@ class People:
         bool `(n,)`, True for those who are to check, not to fit.
     attributes : dict of str to np.ndarray
         float64 `(n,)` by attribute; NaN where it is not known.
+    groups : tuple
+        Which scanner or study each is from, None where that is not known.
     """
 
     w: np.ndarray
     held_out: np.ndarray
     attributes: dict[str, np.ndarray]
+    groups: tuple[Any, ...] | None = None
 
 
 def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) -> People:
@@ -81,7 +86,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
         if key not in values:
             values[key] = as_numbers(key, pack.column(key))
     held_out = np.array([row["split"] == "validation" for row in pack.table])
-    return People(np.stack(rows), held_out, values)
+    return People(np.stack(rows), held_out, values, tuple(pack.column("source")))
 
 
 def _encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
@@ -92,6 +97,33 @@ def _encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
     volume = torch.from_numpy(intensity)[None, None].to(generator.device) * 2 - 1
     with torch.no_grad():
         return generator.encoder(volume)[0].mean(dim=0).double().cpu().numpy()
+
+
+def group_numbers(groups: Sequence[Any] | None, fit: np.ndarray) -> np.ndarray:
+    """int64 `(n,)`: which group each person is in, 0 for all in groups too small to have a mean."""
+    numbers = np.zeros(len(fit), dtype=np.int64)
+    if groups is None:
+        return numbers
+    of = np.array([str(group) for group in groups])
+    for number, group in enumerate(sorted(set(of)), start=1):
+        if (of[fit] == group).sum() >= FEWEST_IN_GROUP:
+            numbers[of == group] = number
+    return numbers
+
+
+def deviations(values: np.ndarray, numbers: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """`values` `(n, ...)` minus the mean of the group, over those of it that `fit` says.
+
+    NaN counts for nothing; who is in a group of which nobody to fit has a value gets NaN.
+    """
+    result = np.full_like(values, np.nan, dtype=np.float64)
+    for number in np.unique(numbers):
+        mine = numbers == number
+        known = values[mine & fit]
+        known = known[np.isfinite(known.reshape(len(known), -1)).all(axis=1)]
+        if len(known):
+            result[mine] = values[mine] - known.mean(axis=0)
+    return result
 
 
 def key_of(name: str) -> str:

@@ -232,6 +232,8 @@ def _edited(told: Mapping[str, Any]) -> str:
     ]
     if "right_way" in edited:
         parts.append(f"grew in {edited['right_way']:.0%} of {edited['brains']}")
+    if told.get("left_out"):
+        parts.append("left out")
     return ", ".join(parts)
 
 
