@@ -102,11 +102,12 @@ class Tour:
         self.shoot("mix", "Coarse structures of the scan's brain, fine ones of another.")
 
     def push(self) -> None:
-        """Along the first principal component, both ways."""
+        """Along the first direction, both ways."""
         self.explorer.panel("Directions")
+        name = next(iter(self.explorer.directions.rows))
         for strength, word in ((-2.0, "back"), (2.0, "forth")):
             self.set("directions.strength.0", strength)
-            self.shoot(f"direction-{word}", f"PC 1 at {strength:+.0f} standard deviations.")
+            self.shoot(f"direction-{word}", f"{name} at {strength:+.0f} standard deviations.")
 
     def save(self) -> None:
         """The volume in both spaces, the latent, the recipe."""

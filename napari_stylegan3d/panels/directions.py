@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QVBoxLayout
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.panel import Panel, select_data
@@ -62,7 +62,7 @@ class DirectionsPanel(Panel):
         self.waiting = controls.hint("Finding the directions of this model…", "directions.waiting")
         self.rows: dict[str, controls.SliderRow] = {}
         self._rows_box = QVBoxLayout()
-        self._rows_box.setSpacing(4)
+        self._rows_box.setSpacing(7)
         self._lay_out()
         self.layers.currentIndexChanged.connect(self._on_layers)
         self.reset.clicked.connect(
@@ -107,6 +107,8 @@ class DirectionsPanel(Panel):
         self.show_recipe(self.session.recipe)
 
     def _add_heading(self, title: str, about: str) -> None:
+        if self._rows_box.count():
+            self._rows_box.addWidget(controls.line())
         for label in (controls.heading(title), controls.hint(about)):
             self._rows_box.addWidget(label)
 
@@ -127,12 +129,18 @@ class DirectionsPanel(Panel):
         )
         row.valueChanged.connect(lambda value, live: self._set(name, value, live))
         self.rows[name] = row
-        self._rows_box.addWidget(row)
+        # A meaning stands close under its slider, and further from the next one.
+        together = QWidget()
+        column = QVBoxLayout(together)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(row)
         summary = directions.summary(name)
         if summary:
             told = controls.hint(summary, f"directions.meaning.{index}")
             told.setToolTip(tip_of(name, directions))
-            self._rows_box.addWidget(told)
+            column.addWidget(told)
+        self._rows_box.addWidget(together)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the strength of every direction; those not in the recipe are at 0."""

@@ -79,14 +79,14 @@ def check(
 
 
 def describe(told: Mapping[str, Any]) -> str:
-    """Such as "+13 years per unit, head size held fixed (r = 0.84 on 27 people not used)"."""
+    """Such as "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"."""
     key, per_unit = told["attribute"], told["per_unit"]
     if key == SEX:
         text = "from female to male"
     elif told["scale"] == "factor":
-        text = f"+{100 * (per_unit - 1):.0f} % per unit"
+        text = f"+{100 * (per_unit - 1):.0f} % per sd"
     else:
-        text = f"+{per_unit:.3g} {told['unit']}".rstrip() + " per unit"
+        text = f"+{per_unit:.3g} {told['unit']}".rstrip() + " per sd"
     if told["held_fixed"]:
         text += f", {' and '.join(told['held_fixed']).lower()} held fixed"
     if "r" not in told:

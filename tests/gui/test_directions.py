@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtWidgets import QLabel
 
 AGE = {"name": "Age", "attribute": "age", "unit": "years", "mae": 7.58, "baseline": 15.3}
-TOLD = "+13 years per unit, head size held fixed (r = 0.84 on 27 people not used)"
+TOLD = "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_attributes_come_under_their_own_heading(fitted):
     assert TOLD in tip
     assert "7.58 years (always saying the mean: 15.3 years)" in tip
     text = fitted.find("directions.meaning.0").text()
-    assert text == "+13 years per unit, head size held fixed"
+    assert text == "+13 years per sd, head size held fixed"
     assert fitted.find("directions.strength.1").label.text().startswith("PC 1 · ")
     assert fitted.find("directions.meaning.1").text() == "larger egg"
 
