@@ -24,6 +24,7 @@ from stylegan3d.labels import encode_labels
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.encoder import Encoder
+from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.space import Space
@@ -54,7 +55,7 @@ class Generator:
         card: dict[str, Any] | None = None,
         hash: str = "",
         discriminator: Discriminator | None = None,
-        encoder: Encoder | None = None,
+        encoder: Encoder | FittingEncoder | None = None,
         folder: Path | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -281,10 +282,12 @@ def _build(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Gener
         judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
         mapping, synthesis = MappingNetwork(config), SynthesisNetwork(config)
         discriminator = Discriminator(DiscriminatorConfig.from_dict(judge)) if judge else None
-        encoder = Encoder(EncoderConfig.from_dict(encode)) if encode and files.encoder else None
         tensors = {k: v.float() for k, v in files.tensors.items()}
         _fill(mapping, tensors, "mapping.")
         _fill(synthesis, tensors, "synthesis.")
+        encoder = None
+        if encode and files.encoder:
+            encoder = build_encoder(EncoderConfig.from_dict(encode), synthesis)
         if discriminator is not None:
             _fill(discriminator, tensors, "discriminator.")
         if encoder is not None and files.encoder is not None:

@@ -79,19 +79,19 @@ def test_batch_equals_one_by_one(wiring, head):
 
 def test_basis_is_a_plain_sum_in_w_and_split_by_scale_in_w_plus():
     network = build(small(image_basis=5, channels=(6, 5, 4)))
-    torch.nn.init.normal_(network.image_basis)
+    torch.nn.init.normal_(network.image_basis.weight)
     w = torch.randn(1, 1, 8).expand(1, network.config.num_layers, 8).clone()
     bare = build(small(channels=(6, 5, 4)))
     bare.load_state_dict(network.state_dict(), strict=False)
     linear = network(w) - bare(w)
-    expected = torch.einsum("nk,kcxyz->ncxyz", w[:, 0, :5], network.image_basis)
+    expected = torch.einsum("nk,kcxyz->ncxyz", w[:, 0, :5], network.image_basis.fields)
     torch.testing.assert_close(linear, expected, atol=1e-4, rtol=1e-4)
     # Row 0 governs the coarse grid alone: what it adds there is all that it changes.
     mixed = w.clone()
     mixed[:, 0] += torch.randn(8)
     change = (network(mixed) - bare(mixed)) - linear
     coarse = torch.nn.functional.avg_pool3d(change, 4)
-    whole = torch.einsum("nk,kcxyz->ncxyz", mixed[:, 0, :5], network.image_basis) - expected
+    whole = torch.einsum("nk,kcxyz->ncxyz", mixed[:, 0, :5], network.image_basis.fields) - expected
     assert change.std() < 0.5 * whole.std()
     assert coarse.std() > 0.1 * torch.nn.functional.avg_pool3d(whole, 4).std()
     # The last level's rows leave every block of the next coarser grid's mean about where it was.

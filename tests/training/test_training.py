@@ -337,6 +337,6 @@ def test_scaling_w_changes_no_volume_and_orders_the_components(pack):
     for a, b in zip(after[1:], before[1:], strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
     # Now a component's spread is its image's: the basis images are equally strong per unit of w.
-    norms = state.synthesis.image_basis.detach().flatten(1).norm(dim=1)
+    norms = state.synthesis.image_basis.weight.detach().flatten(1).norm(dim=1)
     torch.testing.assert_close(norms, norms[:1].expand(4), atol=1e-4, rtol=1e-4)
     assert after[0].std(dim=0)[0] == after[0].std(dim=0).max()

@@ -31,16 +31,18 @@ def card_text(card: dict[str, Any]) -> str:
         _data_table(card["training_data"]),
         *([card["attribution"]] if card.get("attribution") else []),
         "## Training",
-        _training(card["training"]),
+        _training(card["training"], network.get("deformation", 0)),
         "## Architecture",
         (
             f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
             f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
-            f"`{network['wiring']}` wiring, `{network['head']}` head, {network['image_basis']} "
-            "linear basis images. Every setting is in `card.json`."
+            f"`{network['wiring']}` wiring, `{network['head']}` head, {_linear_part(network)}. "
+            "Every setting is in `card.json`."
         ),
         "## Measured quality",
         _quality(card.get("quality") or {}),
+        *_evaluation(card),
+        *_directions(card.get("directions") or []),
         "## Limits",
         LIMITS,
     ]
@@ -53,10 +55,27 @@ def _data_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _training(training: dict[str, Any]) -> str:
+def _linear_part(network: dict[str, Any]) -> str:
+    parts = [f"{network['image_basis']} linear basis images"]
+    if network.get("detail_basis"):
+        parts.append(f"{network['detail_basis']} detail images")
+    if network.get("deformation"):
+        parts.append(f"a deformation by {network['deformation']} velocity fields")
+    return ", ".join(parts)
+
+
+def _training(training: dict[str, Any], deformation: int) -> str:
     seen, warm = training["images_seen"], training["warm_start_images"]
+    people = f"{training['people']} people; {seen} volumes seen, "
+    if deformation:
+        return (
+            f"{people}{warm} of them as cubes in the common anatomy (reconstruction of known "
+            f"people, a discriminator for random ones), {seen - warm} as whole volumes with the "
+            "adversarial objective. The linear parts are the principal components of the velocity "
+            "fields that take the common anatomy to each person, and of the people moved into it."
+        )
     return (
-        f"{training['people']} people; {seen} volumes seen, the first {warm} in the reconstruction "
+        f"{people}the first {warm} in the reconstruction "
         f"phase, {seen - warm} with the adversarial objective. Volumes were mirrored and slightly "
         "stretched at random. The linear parts started at the principal components of the data."
     )
@@ -81,6 +100,36 @@ def _quality(quality: dict[str, Any]) -> str:
             f"{pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}.",
         ]
     )
+
+
+def _evaluation(card: dict[str, Any]) -> list[str]:
+    """What `stylegan3d evaluate --card` found, each figure beside the same of real people."""
+    rows = card.get("evaluation")
+    if not rows:
+        return []
+    marks = {None: "", True: "reached", False: "missed"}
+    lines = ["| figure | synthetic | real vs real | ratio | aim | |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {r['name'].strip()} | {r['synthetic']} | {r['real']} | {r['compared']} | {r['aim']} | "
+        f"{marks[r['reached']]} |"
+        for r in rows
+    ]
+    parts = ["## Evaluation", "By `stylegan3d evaluate`.", "\n".join(lines)]
+    if card.get("montage"):
+        parts.append(f"![Synthetic brains beside real ones]({card['montage']})")
+    return parts
+
+
+def _directions(checks: list[dict[str, Any]]) -> list[str]:
+    """How well each attribute's direction does on people who were not used to find it."""
+    if not checks:
+        return []
+    lines = ["| direction | people checked | r | AUC |", "|---|---|---|---|"]
+    for check in checks:
+        name = check["name"] + (" (left out)" if check.get("left_out") else "")
+        figures = [f"{check[k]:.2f}" if check.get(k) is not None else "" for k in ("r", "auc")]
+        lines.append(f"| {name} | {check['n_check']} | {figures[0]} | {figures[1]} |")
+    return ["## Directions", "On people not used to find them.", "\n".join(lines)]
 
 
 def _row(figures: dict[str, float]) -> str:

@@ -24,6 +24,7 @@ from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
 FORMAT = "stylegan3d"
 FORMAT_VERSION = 1
 MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
+MONTAGE = "montage.png"
 TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
 
 
@@ -130,6 +131,21 @@ def write_folder(
     whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
     text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     atomic_write_text(folder / CARD, text, overwrite=True)
+
+
+def add_to_card(folder: Path, additions: dict[str, Any]) -> None:
+    """Add entries to a model's card, and write its page anew; the weights are left as they are.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If the folder holds no readable card, or cannot be written to.
+    """
+    from stylegan3d.checkpoints.card_text import card_text
+
+    card = _read_card(folder) | additions
+    atomic_write_text(folder / CARD, json.dumps(card, indent=2) + "\n", overwrite=True)
+    atomic_write_text(folder / "README.md", card_text(card), overwrite=True)
 
 
 def check_target(folder: Path, overwrite: bool) -> None:

@@ -17,6 +17,7 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
     from stylegan3d.metrics.material import EvaluationSettings
 
 
@@ -82,6 +83,10 @@ def evaluate_command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the whole report here (.json).")
     ] = None,
+    card: Annotated[
+        bool,
+        typer.Option("--card", help="Add the figures and a montage to the model's own card."),
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -114,14 +119,31 @@ def evaluate_command(
         report = evaluate(
             generator, pack, settings, lambda what, done, total: bar(done, total, note=what)
         )
-    if montage is not None:
+    # Written first: what may fail below must not cost the evaluation.
+    if out is not None:
+        atomic_write_text(out, to_json(report), overwrite=overwrite)
+    if montage is not None or card:
         from stylegan3d.metrics.montage import montage_png
 
         picture = montage_png(generator, pack, seed=seed, truncation=truncation)
-        atomic_write_bytes(montage, picture, overwrite=overwrite)
-    if out is not None:
-        atomic_write_text(out, to_json(report), overwrite=overwrite)
+        if montage is not None:
+            atomic_write_bytes(montage, picture, overwrite=overwrite)
+        if card:
+            _add_to_card(generator, report, picture)
     _show(report, as_json)
+
+
+def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -> None:
+    from dataclasses import asdict
+
+    from stylegan3d.checkpoints.folder import MONTAGE, add_to_card
+    from stylegan3d.metrics.summary import figures
+    from stylegan3d.volumes import atomic_write_bytes
+
+    assert generator.folder is not None
+    atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
+    rows = [asdict(row) for row in figures(report)]
+    add_to_card(generator.folder, {"evaluation": rows, "montage": MONTAGE})
 
 
 def _check_files(out: Path | None, montage: Path | None, overwrite: bool) -> None:

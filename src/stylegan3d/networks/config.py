@@ -10,6 +10,7 @@ from stylegan3d.errors import ModelError
 Wiring = Literal["orig", "skip", "resnet"]
 Head = Literal["image", "haar"]
 BaseInput = Literal["const", "dense"]
+EncoderKind = Literal["convolution", "fitting"]
 Grid = tuple[int, int, int]
 
 
@@ -35,6 +36,16 @@ class GeneratorConfig:
         frequencies of its level. Started at the principal components of the training data they
         give a generator trained on few volumes the linear model to begin with; the layers learn
         what is not linear. 0 for none.
+    detail_basis : number of images that further components of w add at the last level, all its
+        bands, weighed by that level's rows. They carry the texture that the few smooth basis images
+        leave out. 0 for none.
+    deformation : number of learned velocity fields that the first components of w weigh; the image
+        is made in one common anatomy and moved from there, see `deformation.py`. The basis images
+        then belong to the components after these. 0 for none.
+    deformation_level : the level on whose grid the velocities lie.
+    refine_layers : further convolutions at the last level, which also see the image made so far:
+        what turns a soft image of the right anatomy into a sharp one. They share the level's last
+        row of w. Only with the `skip` wiring.
     mapping_layers, mapping_lr_multiplier : the mapping network.
     mapping_linear_output : whether the mapping's last layer has no activation, so that w can be
         symmetric about its mean.
@@ -52,6 +63,10 @@ class GeneratorConfig:
     head: Head = "image"
     image_const: bool = False
     image_basis: int = 0
+    detail_basis: int = 0
+    deformation: int = 0
+    deformation_level: int = 0
+    refine_layers: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
@@ -70,11 +85,21 @@ class GeneratorConfig:
                     f"The architecture's {name} '{getattr(self, name)}' is unknown; "
                     f"choose one of {', '.join(known)}."
                 )
-        if not 0 <= self.image_basis <= self.w_dim:
+        if (
+            min(self.image_basis, self.detail_basis, self.deformation) < 0
+            or self.linear_dim > self.w_dim
+        ):
             raise ModelError(
-                f"The architecture's image basis has {self.image_basis} images, but w has only "
+                f"The architecture's bases have {self.linear_dim} fields, but w has only "
                 f"{self.w_dim} components to weigh them."
             )
+        if self.deformation and not 0 <= self.deformation_level < len(self.channels):
+            raise ModelError(
+                f"The architecture's deformation level {self.deformation_level} does not exist; "
+                f"it has the levels 0 to {len(self.channels) - 1}."
+            )
+        if self.refine_layers and self.wiring != "skip":
+            raise ModelError("Refining layers need the `skip` wiring, for they see its image.")
         sizes = (*self.base, *self.channels, self.z_dim, self.w_dim, self.image_channels)
         if len(self.base) != 3 or not self.channels or min(sizes) < 1 or self.mapping_layers < 1:
             raise ModelError(
@@ -86,6 +111,11 @@ class GeneratorConfig:
     def num_levels(self) -> int:
         """Number of feature levels, the base grid included."""
         return len(self.channels)
+
+    @property
+    def linear_dim(self) -> int:
+        """Leading components of w that weigh velocity fields, basis images and details."""
+        return self.deformation + self.image_basis + self.detail_basis
 
     @property
     def num_layers(self) -> int:
@@ -159,7 +189,13 @@ class EncoderConfig:
 
     The first `linear` components of w also get a linear function of the volume at half resolution,
     the counterpart of the generator's `image_basis`.
+
+    `kind` is `convolution`, or `fitting` for a generator with a deformation: see `fitting.py`,
+    which has no channels of its own and corrects its estimate `corrections` times.
     """
+
+    kind: EncoderKind = "convolution"
+    corrections: int = 3
 
     base: Grid = (5, 7, 6)
     channels: tuple[int, ...] = (128, 128, 96, 48)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import GeneratorConfig, Grid
+from stylegan3d.networks.deformation import Basis, exponential, resize, warp
 from stylegan3d.networks.layers import Conv3d, Dense, ModulatedConv3d, leaky_relu
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
@@ -19,6 +20,8 @@ from stylegan3d.networks.resampling import (
 )
 
 Noise = Literal["fixed", "none", "random"] | int
+# Voxels around a cube that are computed with it, for its convolutions to see.
+PATCH_MARGIN = 4
 
 
 class SynthesisLayer(nn.Module):
@@ -71,11 +74,25 @@ class Level(nn.Module):
             if config.wiring == "resnet":
                 self.shortcut = Conv3d(inputs, outputs, 1, bias=False, activate=False)
         self.plain = SynthesisLayer(outputs, outputs, grid, config, up=False)
+        refine = config.refine_layers if index == config.num_levels - 1 else 0
+        self.refine = nn.ModuleList(
+            SynthesisLayer(outputs, outputs, grid, config, up=False) for _ in range(refine)
+        )
+        if refine:
+            self.feedback = Conv3d(config.image_channels, outputs, 1, activate=False)
 
-    def forward(self, x: Tensor, rows: list[Tensor], noises: list[Tensor | None]) -> Tensor:
-        """One row of w and one noise map per layer of this level."""
+    def forward(
+        self,
+        x: Tensor,
+        rows: list[Tensor],
+        noises: list[Tensor | None],
+        known: Tensor | None = None,
+    ) -> Tensor:
+        """One row of w and one noise map per layer; `known` [N, C, X, Y, Z] is the image so far."""
         before = x
-        for layer, w, noise in zip(self.layers, rows, noises, strict=True):
+        for i, (layer, w, noise) in enumerate(zip(self.layers, rows, noises, strict=True)):
+            if known is not None and i == len(self.layers) - len(self.refine):
+                x = x + self.feedback(known.to(x.dtype))
             x = layer(x, w, noise)
         if self.shortcut is not None:
             # A 1x1x1 convolution commutes with the filter, so it runs on the small grid.
@@ -85,7 +102,8 @@ class Level(nn.Module):
     @property
     def layers(self) -> list[SynthesisLayer]:
         """The level's modulated layers in order."""
-        return [self.plain] if self.up is None else [self.up, self.plain]
+        first = [self.plain] if self.up is None else [self.up, self.plain]
+        return first + cast("list[SynthesisLayer]", list(self.refine))
 
 
 class SynthesisNetwork(nn.Module):
@@ -115,8 +133,19 @@ class SynthesisNetwork(nn.Module):
         if config.image_const:
             self.image_const = nn.Parameter(torch.zeros(config.image_channels * bands, *grid))
         if config.image_basis:
-            count = config.image_basis
-            self.image_basis = nn.Parameter(torch.zeros(count, config.image_channels, *grid))
+            self.image_basis = Basis(config.image_basis, config.image_channels, grid)
+        if config.detail_basis:
+            self.detail_basis = Basis(config.detail_basis, config.image_channels * bands, grid)
+            self.detail_basis.requires_grad_(False)
+        if config.deformation:
+            grid = config.grid(config.deformation_level)
+            self.velocity_basis = Basis(config.deformation, 3, grid)
+            self.velocity_const = nn.Parameter(torch.zeros(3, *grid))
+            # Found by registration and kept: the layers learn on top of a fixed anatomy.
+            self.velocity_const.requires_grad_(False)
+            self.velocity_basis.requires_grad_(False)
+            if config.image_basis:
+                self.image_basis.requires_grad_(False)
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -167,10 +196,10 @@ class SynthesisNetwork(nn.Module):
         [N, image_channels, X, Y, Z], about in [-1, 1].
         """
         stop, half = self._plan(level)
-        image = self.pyramid(w, noise, stop, dtype)[-1]
+        image = self.canonical(w, noise, stop, dtype)[-1]
         if self.config.head == "haar" and stop == self.config.num_levels - 1 and not bands:
-            return image[:, : self.config.image_channels] if half else inverse_haar(image)
-        return image
+            image = image[:, : self.config.image_channels] if half else inverse_haar(image)
+        return image if bands else self.moved(image, w)
 
     def pyramid(
         self,
@@ -182,27 +211,174 @@ class SynthesisNetwork(nn.Module):
         """The images of all levels up to feature level `stop`, coarse to fine.
 
         With the `skip` wiring there is one per level, else only the last. That of the last level
-        of a Haar head is its eight bands.
+        of a Haar head is its eight bands, or the image itself where there is a deformation.
         """
+        images = self.canonical(w, noise, stop, dtype)
+        if not self.config.deformation:
+            return images
+        if images[-1].shape[1] == 8 * self.config.image_channels and self.config.head == "haar":
+            images[-1] = inverse_haar(images[-1])
+        return [self.moved(image, w) for image in images]
+
+    def canonical(
+        self,
+        w: Tensor,
+        noise: Noise | list[Tensor | None] = "fixed",
+        stop: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> list[Tensor]:
+        """As `pyramid`, in the common anatomy: before the deformation, the Haar head as bands."""
         stop = self.config.num_levels - 1 if stop is None else stop
         maps = noise if isinstance(noise, list) else self.noise_maps(noise, w.shape[0])
         x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
         image: Tensor | None = None
         images = []
-        bands = self._basis_bands(w) if self.config.image_basis else None
-        row = 0
+        basis = self._basis_bands(w) if self.config.image_basis else None
+        used = 0
         for i in range(stop + 1):
             level = self.typed_levels[i]
             count = len(level.layers)
-            rows = [w[:, row + j] for j in range(count)]
-            x = level(x, rows, maps[row : row + count])
-            row += count
+            detail = self._details(w, i)
+            known = None
+            if level.refine:
+                known = self._with_constant(self._so_far(image, basis, detail, i), i)
+            x = level(x, self._rows(w, i), maps[used : used + count], known)
+            used += count
             if str(i) in self.to_rgb:
-                image = self._add(image, self.to_rgb[str(i)](x, w[:, row]))
-                if bands is not None:
-                    image = _sum_low(image, bands[i])
+                image = self._add(image, self.to_rgb[str(i)](x, w[:, 2 * i + 1]))
+                if basis is not None:
+                    image = _sum_low(image, basis[i])
+                if detail is not None:
+                    image = image + detail
                 images.append(image + self._constant(i) if self.config.image_const else image)
         return images
+
+    def canonical_patch(
+        self,
+        w: Tensor,
+        noises: list[Tensor | None],
+        corners: list[tuple[int, int, int]],
+        size: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Cubes out of the last level's canonical bands, at a fraction of the whole's price.
+
+        The coarse levels are computed once for all cubes of a sample, the last one within the
+        cubes and the margin its convolutions see.
+
+        Parameters
+        ----------
+        w : [1, num_layers, w_dim]
+        noises : one map per layer.
+        corners : first voxel of each cube on the last level's grid; even numbers.
+        size : edge of the cubes on that grid; an even number.
+
+        Returns
+        -------
+        [len(corners), bands, size, size, size]; the same as that part of the whole, but for what
+        convolutions miss across the margin in the outermost voxel.
+        """
+        last = self.config.num_levels - 1
+        x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
+        image: Tensor | None = None
+        basis = self._basis_bands(w) if self.config.image_basis else None
+        used = 0
+        for i in range(last):
+            count = len(self.typed_levels[i].layers)
+            x = self.typed_levels[i](x, self._rows(w, i), noises[used : used + count])
+            used += count
+            image = self._add(image, self.to_rgb[str(i)](x, w[:, 2 * i + 1]))
+            if basis is not None:
+                image = _sum_low(image, basis[i])
+        detail = self._details(w, last)
+        known = self._with_constant(self._so_far(image, basis, detail, last), last)
+        so_far = self._so_far(image, basis, None, last)
+        cubes = []
+        for corner in corners:
+            coarse = [
+                slice(max(c // 2 - PATCH_MARGIN // 2, 0), (c + size + PATCH_MARGIN) // 2)
+                for c in corner
+            ]
+            fine = [slice(2 * s.start, 2 * s.stop) for s in coarse]
+            maps = [None if m is None else _cut(m, fine) for m in noises[used:]]
+            y = self.typed_levels[last](
+                _cut(x, coarse), self._rows(w, last), maps, _cut(known, fine)
+            )
+            y = self.to_rgb[str(last)](y, w[:, 2 * last + 1])
+            within = [
+                slice(c - s.start, c - s.start + size) for c, s in zip(corner, fine, strict=True)
+            ]
+            inside = [slice(c, c + size) for c in corner]
+            y = _sum_low(_cut(y, within), _cut(so_far, inside))
+            if detail is not None:
+                y = y + _cut(detail, inside)
+            if self.config.image_const:
+                y = y + _cut(self._constant(last), inside)
+            cubes.append(y)
+        return torch.cat(cubes)
+
+    def velocity(self, w: Tensor) -> Tensor:
+        """Velocity field of the deformation, w [N, num_layers, w_dim] -> [N, 3, X, Y, Z].
+
+        Band by band like the basis images: what a level's grid shows and the next coarser one does
+        not is weighed by the first row of that level, which leaves the second to the image.
+        """
+        config = self.config
+        total = self.velocity_const[None]
+        for level in range(config.deformation_level + 1):
+            row = w[:, max(2 * level - 1, 0), : config.deformation]
+            field = self.velocity_basis(row)
+            band = resize(field, config.grid(level))
+            if level:
+                band = band - resize(resize(field, config.grid(level - 1)), config.grid(level))
+            total = total + resize(band, config.grid(config.deformation_level))
+        return total
+
+    def moved(self, image: Tensor, w: Tensor) -> Tensor:
+        """A canonical image [N, C, X, Y, Z] at the places that w asks for."""
+        if not self.config.deformation:
+            return image
+        displacement = exponential(self.velocity(w))
+        if image.shape[2] > 2 * displacement.shape[2]:
+            # In two steps, the first one smooth: a piecewise linear field would show its kinks.
+            displacement = upsample_image(displacement, self.config.resample_kernel)
+        return warp(image, resize(displacement, _grid_of(image)))
+
+    def _rows(self, w: Tensor, level: int) -> list[Tensor]:
+        """One row of w for each layer of a level; refining layers share the last."""
+        count = len(self.typed_levels[level].layers)
+        first, last = max(2 * level - 1, 0), 2 * level
+        return [w[:, min(first + j, last)] for j in range(count)]
+
+    def _details(self, w: Tensor, level: int) -> Tensor | None:
+        """Weighted sum of the detail images, bands of the last level [N, C, X, Y, Z]."""
+        config = self.config
+        if not config.detail_basis or level < config.num_levels - 1:
+            return None
+        rows = w[:, max(2 * level - 1, 0) : 2 * level + 1].mean(dim=1)
+        first = config.linear_dim - config.detail_basis
+        return self.detail_basis(rows[:, first : config.linear_dim])
+
+    def _so_far(
+        self,
+        image: Tensor | None,
+        basis: list[Tensor] | None,
+        detail: Tensor | None,
+        level: int,
+    ) -> Tensor:
+        """The image before a level's own ToRGB, without the constant, [N or 1, C, X, Y, Z]."""
+        channels = self.config.image_channels
+        if image is None:
+            low = self.const.new_zeros(1, channels, *self.config.grid(level))
+        else:
+            low = upsample_image(image, self.config.resample_kernel)
+        low = low if basis is None else low + basis[level]
+        return low if detail is None else low + detail[:, :channels]
+
+    def _with_constant(self, low: Tensor, level: int) -> Tensor:
+        if not self.config.image_const:
+            return low
+        return low + self._constant(level)[:, : self.config.image_channels]
 
     def _base(self, w: Tensor) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from the first row of w [N, w_dim]."""
@@ -257,6 +433,8 @@ class SynthesisNetwork(nn.Module):
         bands = []
         for level in range(config.num_levels):
             first = max(2 * level - 1, 0)
+            if config.deformation and level <= config.deformation_level:
+                first = 2 * level  # the level's first row weighs the velocities
             image = self._weighed(w[:, first : 2 * level + 1].mean(dim=1))
             for _ in range(last - level):
                 image = F.avg_pool3d(image, 2)
@@ -267,8 +445,17 @@ class SynthesisNetwork(nn.Module):
 
     def _weighed(self, w: Tensor) -> Tensor:
         """Weighted sum of the basis images, w [N, w_dim] -> [N, C, X, Y, Z]."""
-        flat = w[:, : self.config.image_basis] @ self.image_basis.flatten(1)
-        return flat.unflatten(1, self.image_basis.shape[1:])
+        first = self.config.deformation
+        return self.image_basis(w[:, first : first + self.config.image_basis])
+
+
+def _cut(x: Tensor, place: list[slice]) -> Tensor:
+    """A box out of [N, C, X, Y, Z]."""
+    return x[:, :, place[0], place[1], place[2]]
+
+
+def _grid_of(image: Tensor) -> Grid:
+    return image.shape[2], image.shape[3], image.shape[4]
 
 
 def _sum_low(bands: Tensor, low: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.training import losses
 from stylegan3d.training.draws import Purpose, generators_for, normal
@@ -147,7 +148,7 @@ def _maker_gradient(
         fake_labels = part.join(part.labels[part.reconstructed], labels)
     images = _pyramid(state, rows, part.samples, dtype)
     head = config.generator.head
-    fake = inverse_haar(images[-1]) if head == "haar" else images[-1]
+    fake = _whole(images[-1], config.generator)
     decoded = [image[part.reconstructed] for image in images]
     reconstruction = losses.reconstruction(decoded, real, head)
     kl = losses.kl_to_unit_gaussian(mean, log_variance)
@@ -179,18 +180,21 @@ def _pyramid(
     return [torch.cat(level) for level in zip(*made, strict=True)]
 
 
+def _whole(image: Tensor, config: GeneratorConfig) -> Tensor:
+    """The full image of a pyramid's last entry, which a Haar head leaves as bands."""
+    return inverse_haar(image) if image.shape[1] == 8 * config.image_channels else image
+
+
 def _path_length_gradient(state: TrainState, part: Part, dtype: torch.dtype, log: Log) -> None:
     """Add the lazy path length regulariser's gradient, from one random brain of each group."""
     config = state.config
     weight = config.path_length_weight * config.path_length_interval * config.adversarial_weight
     groups = config.batch // config.group
-    head = config.generator.head
     firsts = part.samples[:: config.group]
     for some in np.split(firsts, range(1, len(firsts))):
         rows, _, _ = random_rows(state, some, Purpose.PATH_LATENT)
         rows = rows.detach().requires_grad_(True)
-        image = _pyramid(state, rows, some, dtype)[-1]
-        volume = inverse_haar(image) if head == "haar" else image
+        volume = _whole(_pyramid(state, rows, some, dtype)[-1], config.generator)
         place = (config.seed, state.steps, Purpose.PATH_NOISE, some)
         generators = generators_for(*place, state.device)
         noise = normal(generators, volume.shape[1:], state.device)

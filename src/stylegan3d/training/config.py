@@ -51,6 +51,7 @@ class TrainConfig:
     d_augment_target, d_augment_images : adaptive: the mean sign of the discriminator's scores of
         training volumes to keep to, and the volumes in which p can go from 0 to 1.
     d_augment_parts : the operations.
+    patches : cubes of each volume in a step of the texture phase, see `texture.py`.
     precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : how often the state is written.
     """
@@ -88,6 +89,7 @@ class TrainConfig:
     d_augment_target: float = 0.6
     d_augment_images: int = 20_000
     d_augment_parts: tuple[str, ...] = PARTS
+    patches: int = 2
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     checkpoint_minutes: float = 5.0
     log_images: int = 200
@@ -118,6 +120,10 @@ class TrainConfig:
                 f"generator takes {generator.num_layers} of {generator.w_dim}: make "
                 "encoder.num_layers and encoder.w_dim fit."
             )
+        if encoder.kind == "fitting":
+            if not generator.deformation:
+                raise ModelError("A fitting encoder needs a generator with a deformation.")
+            return
         if _seen(encoder) != generator.image_grids[-1]:
             raise ModelError(
                 f"The encoder reads {_by(_seen(encoder))} voxels, but the generator makes "
@@ -206,28 +212,37 @@ class TrainConfig:
 
 
 def brain_2mm() -> TrainConfig:
-    """80 x 112 x 96 voxels of 2 mm: four levels and a Haar head; trains on a CPU."""
-    base, latent = (5, 7, 6), 128
+    """80 x 112 x 96 voxels of 2 mm: four levels, deformation and Haar head; trains on a CPU."""
+    base, velocities, images, details = (5, 7, 6), 128, 128, 32
+    latent = velocities + images + details
     return TrainConfig(
         generator=GeneratorConfig(
             base=base,
-            channels=(128, 128, 64, 32),
+            channels=(96, 96, 48, 32),
             z_dim=latent,
             w_dim=latent,
-            wiring="skip",
-            base_input="dense",
             head="haar",
             image_const=True,
-            image_basis=64,
+            image_basis=images,
+            detail_basis=details,
+            deformation=velocities,
+            deformation_level=2,
+            refine_layers=2,
             mapping_linear_output=True,
         ),
+        # It sees cubes of 96 mm.
         discriminator=DiscriminatorConfig(
-            base=base, channels=(96, 96, 48, 24), head="haar", detail_gain=12.0
+            base=(3, 3, 3), channels=(96, 96, 48, 24), head="haar", detail_gain=12.0
         ),
-        encoder=EncoderConfig(
-            base=base, channels=(64, 128, 96, 48), w_dim=latent, num_layers=8, linear=64
-        ),
-        d_augment="adaptive",
+        encoder=EncoderConfig(kind="fitting", w_dim=latent, num_layers=8, corrections=0),
+        warm_start_images=3_600,
+        total_images=3_600,
+        batch=8,
+        generator_lr=2e-3,
+        discriminator_lr=1e-3,
+        final_lr_fraction=0.2,
+        adversarial_weight=0.3,
+        ema_images=500.0,
     )
 
 
@@ -235,35 +250,33 @@ def brain_4mm() -> TrainConfig:
     """40 x 56 x 48 voxels of 4 mm: brain_2mm without its finest level, at an eighth of the work."""
     fine = brain_2mm()
     generator = replace(fine.generator, channels=fine.generator.channels[:-1])
-    layers = generator.num_layers
     return fine.with_(
         generator=generator,
         discriminator=replace(fine.discriminator, channels=fine.discriminator.channels[:-1]),
-        encoder=replace(fine.encoder, channels=fine.encoder.channels[:-1], num_layers=layers),
+        encoder=replace(fine.encoder, num_layers=generator.num_layers),
     )
 
 
 def brain_1mm() -> TrainConfig:
     """160 x 224 x 192 voxels of 1 mm: brain_2mm with a finer level; wants a GPU.
 
-    The basis has fewer images, for each has 860,000 voxels on this grid.
+    The basis has fewer images, for each has some 200,000 voxels on this grid.
     """
-    coarse, basis = brain_2mm(), 32
+    coarse, basis = brain_2mm(), 64
     generator = replace(
-        coarse.generator, channels=(*coarse.generator.channels, 16), image_basis=basis
+        coarse.generator,
+        channels=(*coarse.generator.channels, 16),
+        image_basis=basis,
+        detail_basis=16,
     )
     return coarse.with_(
         generator=generator,
         discriminator=replace(coarse.discriminator, channels=(*coarse.discriminator.channels, 12)),
-        encoder=replace(
-            coarse.encoder,
-            channels=(*coarse.encoder.channels, 24),
-            num_layers=generator.num_layers,
-            linear=basis,
-        ),
-        warm_start_images=40_000,
+        encoder=replace(coarse.encoder, num_layers=generator.num_layers),
+        warm_start_images=100_000,
         total_images=400_000,
         ema_images=5000.0,
+        d_augment="adaptive",
         d_augment_images=200_000,
     )
 

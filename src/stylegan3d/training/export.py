@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.attribute_directions import build_directions
 from stylegan3d.checkpoints.card_text import card_text
 from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, check_target, write_folder
-from stylegan3d.directions import pca_directions, save_directions
+from stylegan3d.directions import save_directions
 from stylegan3d.generator import Generator, load, to_display
 from stylegan3d.metrics import similarity
+from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOT_STATED = "not stated"
+IMAGES = ("image_", "detail_", "velocity_")
 INTENDED_USE = (
     "Research, teaching and software development. The volumes are synthetic: they must not be used "
     "for diagnosis, nor passed off as scans of patients."
@@ -61,11 +64,14 @@ def export_generator(
     if not state.warm_started:
         # Of a run that is still in its reconstruction phase: fit a copy, the run goes on unchanged.
         state = copy.deepcopy(state)
-        fit_mapping(state, pack, torch.float32)
+        if not state.config.generator.deformation:
+            fit_mapping(state, pack, torch.float32)
     mapping, synthesis, encoder = (state.averages[part].state_dict() for part in state.nets)
     w_avg = state.w_avg.float()
     if state.config.generator.mapping_linear_output:
-        scales = latent_scales(synthesis, state.config.generator.w_dim)
+        averaged = state.averages["synthesis"]
+        assert isinstance(averaged, SynthesisNetwork)
+        scales = latent_scales(averaged)
         mapping, synthesis, encoder, w_avg = scale_latent(
             scales, mapping, synthesis, encoder, w_avg
         )
@@ -78,16 +84,19 @@ def export_generator(
     tensors["w_avg"] = w_avg
     encoder = _half(encoder)
     card = _card(state, pack, name, licence)
+    if state.label_schema:
+        card["labels"] = state.label_schema
     if attribution:
         card["attribution"] = attribution
     extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
     write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
     generator = load(out, device="cpu")
     (out / DIRECTIONS).unlink(missing_ok=True)
-    directions = pca_directions(generator)
+    directions = build_directions(generator, pack)
     save_directions(out / DIRECTIONS, directions, overwrite=True)
     # The card again, now with what the written weights measure and the directions' hash.
     card["quality"] = measure(generator, pack)
+    card["directions"] = list(directions.checks)
     extra[DIRECTIONS] = out / DIRECTIONS
     write_folder(out, card, tensors, encoder, extra, overwrite=True)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)
@@ -95,13 +104,25 @@ def export_generator(
 
 
 def judge_has_learned(state: TrainState) -> bool:
-    """Whether the adversarial phase has begun: before it the discriminator is noise."""
-    return state.warm_started and state.images > state.config.warm_start_images
+    """Whether the discriminator can score volumes.
+
+    Before the adversarial phase it is noise, and one that saw patches knows no whole brains.
+    """
+    begun = state.warm_started and state.images > state.config.warm_start_images
+    return begun and not state.config.patched
 
 
 def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """bfloat16: the range of float32 at half its size."""
-    return {k: v.to(torch.bfloat16) if v.is_floating_point() else v for k, v in state.items()}
+    """bfloat16: the range of float32 at half its size; float16 for what is added to the image.
+
+    There the range is known, and eight bits of mantissa would show as steps of grey.
+    """
+    halves = {}
+    for name, value in state.items():
+        image = name.removeprefix("synthesis.").startswith(IMAGES)
+        half = torch.float16 if image else torch.bfloat16
+        halves[name] = value.to(half) if value.is_floating_point() else value
+    return halves
 
 
 def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,21 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.training.adversarial import adversarial_step
+from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.board import Board, check_tensorboard
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches
 from stylegan3d.training.monitor import Monitor, alarm
-from stylegan3d.training.opening import open_run
+from stylegan3d.training.opening import ANATOMY, open_run
 from stylegan3d.training.pack import Pack, load_pack
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team, join_team
+from stylegan3d.training.texture import Texture, texture_step
 from stylegan3d.training.warm_start import fit_mapping, reconstruction_step
 
 LOG = "log.jsonl"
+AHEAD = 4
+Step = Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Progress:
 
     Attributes
     ----------
-    phase : "reconstruction" or "adversarial".
+    phase : "reconstruction" or "texture", then "adversarial".
     seconds_left : at the present speed.
     images_per_second : of all processes.
     values : means of the last logged steps; empty before the first.
@@ -135,27 +140,49 @@ class _Run:
         """Train until the last image, or until any process wants to stop."""
         state, config = self.state, self.state.config
         samples = np.concatenate(self.team.microbatches(config))
-        batches = Batches(self.pack, config, samples)
-        stream = batches.stream(state.steps)
+        stream: Iterator[Step] | None = None
         saved = self.ended = time.monotonic()
-        for real in stream:
+        while True:
             if not state.warm_started and state.images >= config.warm_start_images:
                 self._finish_warm_start()
+                stream = None  # the next phase sees other data
             if state.images >= config.total_images or self.team.any(stop()):
                 break
-            warm = not state.warm_started
-            step = reconstruction_step if warm else adversarial_step
-            log = step(state, real, self.dtype, self.team, self._labels(batches))
+            if stream is None:
+                stream = self._steps(samples)
+            log = next(stream)()
+            phase = self._phase()
             state.steps += 1
             state.images += config.batch
             state.update_averages()
             self._count(log)
-            self._tell("reconstruction" if warm else "adversarial")
+            self._tell(phase)
             if self.team.leads and time.monotonic() - saved > config.checkpoint_minutes * 60:
                 state.save(self.out)
                 saved = time.monotonic()
             self.ended = time.monotonic()
-        stream.close()  # type: ignore[attr-defined]
+        if stream is not None:
+            stream.close()  # type: ignore[attr-defined]
+
+    def _phase(self) -> str:
+        if self.state.warm_started:
+            return "adversarial"
+        return "texture" if self.state.config.generator.deformation else "reconstruction"
+
+    def _steps(self, samples: np.ndarray) -> Iterator[Step]:
+        """The steps of the present phase, with their data, from the present step on."""
+        state, phase = self.state, self._phase()
+        if phase == "texture":
+            found = find_anatomy(self.pack, self.out / ANATOMY, symmetric=state.config.mirror)
+            texture = Texture.of(state, found)
+            while True:
+                yield partial(texture_step, state, texture, self.dtype, self.team, samples)
+        step = reconstruction_step if phase == "reconstruction" else adversarial_step
+        batches = Batches(self.pack, state.config, samples)
+        # A GPU is faster than one thread that augments; on a CPU more would be in its way.
+        ahead = 1 if state.device.type == "cpu" else AHEAD
+        for real in batches.stream(state.steps, ahead):
+            yield partial(step, state, real, self.dtype, self.team, self._labels(batches))
 
     def _labels(self, batches: Batches) -> Tensor | None:
         """Labels of the real volumes of this step, as far as they are this process's."""
@@ -219,7 +246,8 @@ class _Run:
         state = self.state
         state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
         state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
-        if self.team.leads:
+        if self.team.leads and not state.config.generator.deformation:
+            # With a deformation the mapping was fitted to the latents at the start.
             fit_mapping(state, self.pack, self.dtype)
         mapping = [*state.mapping.parameters(), *state.averages["mapping"].parameters()]
         self.team.spread_([*mapping, state.w_avg])

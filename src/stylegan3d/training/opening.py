@@ -12,6 +12,8 @@ import torch
 
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.labels import encode_rows, label_dim, schema_of
+from stylegan3d.training.anatomy import find_anatomy
+from stylegan3d.training.anatomy_start import start_from_anatomy
 from stylegan3d.training.config import TrainConfig, brain_2mm
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.start import start_from_data
@@ -20,6 +22,7 @@ from stylegan3d.training.team import Team
 from stylegan3d.volumes import atomic_write_text
 
 SETTINGS = "settings.json"
+ANATOMY = "anatomy"
 
 
 def open_run(
@@ -60,10 +63,15 @@ def open_run(
     else:
         data = torch.load(io.BytesIO(shared), map_location="cpu", weights_only=True)
         state = TrainState.from_data(data, team.device)
+    _set_people(state, pack)
+    return state
+
+
+def _set_people(state: TrainState, pack: Pack) -> None:
+    """Give the state the labels of the training people."""
     if state.label_schema:
         people = [pack.table[row] for row in pack.indices("train")]
-        state.people = encode_rows(state.label_schema, people).to(team.device)
-    return state
+        state.people = encode_rows(state.label_schema, people).to(state.device)
 
 
 def _open_here(
@@ -84,7 +92,8 @@ def _open_here(
                 "changed any more; leave out --warm-start."
             )
         return state
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(entry.name != ANATOMY for entry in out.iterdir()):
+        # A folder with nothing but the anatomy is a run that was stopped before its first step.
         hint = (
             "add --resume to go on with it, or choose" if (out / CHECKPOINT).exists() else "choose"
         )
@@ -99,7 +108,12 @@ def _open_here(
     team.microbatches(settings)
     state = TrainState(settings, team.device)
     state.label_schema = schema
-    start_from_data(state, pack)
+    _set_people(state, pack)
+    if settings.generator.deformation:
+        found = find_anatomy(pack, out / ANATOMY, symmetric=settings.mirror)
+        start_from_anatomy(state, pack, found)
+    else:
+        start_from_data(state, pack)
     try:
         out.mkdir(parents=True, exist_ok=True)
         atomic_write_text(out / SETTINGS, json.dumps(settings.to_dict(), indent=2))

@@ -12,20 +12,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.networks.deformation import exponential, resize, warp
+from stylegan3d.networks.synthesis import SynthesisNetwork
+
 State = dict[str, Tensor]
 
 
-def latent_scales(synthesis: State, w_dim: int) -> Tensor:
-    """[w_dim]: the norm of each component's basis image, 1 for the largest.
+@torch.no_grad()
+def latent_scales(synthesis: SynthesisNetwork) -> Tensor:
+    """[w_dim]: how much one unit of each component changes the image, 1 for the most.
 
-    Components without a basis image get the smallest scale; without a basis all are 1.
+    Of a basis image that is its norm, of a velocity field the norm of the difference that it makes
+    to the constant image. Components without either get the smallest scale; without a basis all
+    are 1.
     """
-    if "image_basis" not in synthesis:
-        return torch.ones(w_dim)
-    norms = synthesis["image_basis"].float().flatten(1).norm(dim=1).cpu()
-    norms = norms / norms.max()
-    norms = norms.clamp(min=1e-2)
-    return F.pad(norms, (0, w_dim - len(norms)), value=float(norms.min()))
+    config = synthesis.config
+    norms = []
+    if config.deformation:
+        norms += _effects(synthesis)
+    if config.image_basis:
+        norms += synthesis.image_basis.weight.flatten(1).norm(dim=1).tolist()
+    if config.detail_basis:
+        norms += synthesis.detail_basis.weight.flatten(1).norm(dim=1).tolist()
+    if not norms:
+        return torch.ones(config.w_dim)
+    scales = torch.tensor(norms)
+    scales = (scales / scales.max()).clamp(min=1e-2)
+    return F.pad(scales, (0, config.w_dim - len(scales)), value=float(scales.min()))
+
+
+def _effects(synthesis: SynthesisNetwork) -> list[float]:
+    """Norm of what one unit of each velocity field changes, at the last level's resolution."""
+    config = synthesis.config
+    image = synthesis.image_const[None, : config.image_channels]
+    grid = (image.shape[2], image.shape[3], image.shape[4])
+
+    def moved(weights: Tensor) -> Tensor:
+        velocity = synthesis.velocity_const + synthesis.velocity_basis(weights)
+        return warp(image, resize(exponential(velocity), grid))
+
+    unmoved = moved(image.new_zeros(1, config.deformation))
+    units = torch.eye(config.deformation, device=image.device)
+    return [float((moved(unit[None]) - unmoved).norm()) for unit in units]
 
 
 def scale_latent(
@@ -52,10 +80,13 @@ def scale_latent(
         # What reads w: the styles, and the dense layer of the base grid's input.
         if key.endswith("style.weight") or key == "base_dense.weight":
             synthesis[key] = value / scales.to(value)
-    if "image_basis" in synthesis:
-        basis = synthesis["image_basis"]
-        synthesis["image_basis"] = _rows(basis, 1 / scales[: len(basis)])
-    for name in ("mean", "linear", "offsets"):
+    used = 0
+    for key in ("velocity_basis.weight", "image_basis.weight", "detail_basis.weight"):
+        if key in synthesis:
+            basis = synthesis[key]
+            synthesis[key] = _rows(basis, 1 / scales[used : used + len(basis)])
+            used += len(basis)
+    for name in ("mean", "linear", "offsets", "start", "correct"):
         for kind in ("weight", "bias"):
             key = f"{name}.{kind}"
             if key in encoder:
@@ -63,7 +94,8 @@ def scale_latent(
                 # One row of w after another for the offsets; the leading components for `linear`.
                 repeats = max(len(value) // len(scales), 1)
                 encoder[key] = _rows(value, scales.repeat(repeats)[: len(value)])
-    encoder["log_variance.bias"] = encoder["log_variance.bias"] + 2 * scales.log()
+    if "log_variance.bias" in encoder:
+        encoder["log_variance.bias"] = encoder["log_variance.bias"] + 2 * scales.log()
     return mapping, synthesis, encoder, w_avg * scales.to(w_avg)
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.layers import Dense
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.resampling import haar
@@ -44,8 +45,7 @@ def start_from_data(state: TrainState, pack: Pack) -> None:
         _start_basis(state, pack)
     unit = torch.eye(generator.w_dim)
     set_gaussian(state.mapping, torch.zeros(generator.w_dim), unit)
-    for name, network in state.nets.items():
-        state.averages[name].load_state_dict(network.state_dict())
+    state.start_averages()
 
 
 def _start_basis(state: TrainState, pack: Pack) -> None:
@@ -55,7 +55,9 @@ def _start_basis(state: TrainState, pack: Pack) -> None:
     grid = config.generator.grid(config.generator.num_levels - 1)
     components, deviations, center = principal_components(pack, grid, count, config.mirror)
     basis = components * deviations[:, None]
-    state.synthesis.image_basis.copy_(basis.reshape(state.synthesis.image_basis.shape))
+    whole = state.synthesis.image_basis.inside.new_ones(grid)
+    state.synthesis.image_basis.set_fields(basis.reshape(count, -1, *grid), whole)
+    assert isinstance(state.encoder, Encoder)
     linear = state.encoder.linear
     weight = components / deviations[:, None]
     linear.weight.copy_(weight)
@@ -85,9 +87,23 @@ def principal_components(
         volume = torch.from_numpy(np.array(pack.volumes[row])).float()[None, None] / 127.5 - 1
         low = F.avg_pool3d(volume, factor) if factor > 1 else volume
         data += [low.flatten(), low.flip(2).flatten()] if mirror else [low.flatten()]
-    x = torch.stack(data)
-    center = x.mean(dim=0)
-    x -= center
+    return components_of(torch.stack(data), count)
+
+
+def components_of(data: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """PCA of rows, far fewer than columns.
+
+    Parameters
+    ----------
+    data : [n, m]
+
+    Returns
+    -------
+    components [count, m] of length one, standard deviations [count], mean [m]; beyond the rank of
+    the data components are zero and deviations one.
+    """
+    center = data.mean(dim=0)
+    x = data - center
     values, vectors = torch.linalg.eigh(x @ x.T)
     order = torch.arange(len(values) - 1, -1, -1)[:count]
     values, vectors = values[order].clamp(min=0), vectors[:, order]

@@ -13,7 +13,7 @@ from torch import nn
 
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.encoder import Encoder
+from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.training.config import TrainConfig
@@ -32,9 +32,12 @@ class TrainState:
         torch.manual_seed(config.seed)
         self.mapping = MappingNetwork(config.generator).to(device)
         self.synthesis = SynthesisNetwork(config.generator).to(device)
-        self.encoder = Encoder(config.encoder).to(device)
+        self.encoder = build_encoder(config.encoder, self.synthesis).to(device)
         self.discriminator = Discriminator(config.discriminator).to(device)
         self.averages = {n: copy.deepcopy(m).requires_grad_(False) for n, m in self.nets.items()}
+        fitting, synthesis = self.averages["encoder"], self.averages["synthesis"]
+        if isinstance(fitting, FittingEncoder) and isinstance(synthesis, SynthesisNetwork):
+            fitting.belong_to(synthesis)
         # One optimiser for all that makes the volume, one for the judge.
         self.maker = torch.optim.Adam(self._maker_groups(), betas=(0.9, 0.99))
         self.judge = torch.optim.Adam(
@@ -62,13 +65,15 @@ class TrainState:
         config = self.config
         image, linear, equalised = [], [], []
         for name, parameter in self.synthesis.named_parameters():
-            if name == "image_basis":
+            if not parameter.requires_grad:
+                continue
+            if name.startswith("image_basis."):
                 linear.append(parameter)
             elif name == "image_const" or (name.startswith("to_rgb") and name.count(".") == 2):
                 image.append(parameter)
             else:
                 equalised.append(parameter)
-        encode = dict(self.encoder.named_parameters())
+        encode = {n: p for n, p in self.encoder.named_parameters() if p.requires_grad}
         encode_linear = [encode.pop(n) for n in [*encode] if n.startswith("linear.")]
         groups = [
             (equalised, config.generator_lr),
@@ -88,6 +93,11 @@ class TrainState:
             "synthesis": self.synthesis,
             "encoder": self.encoder,
         }
+
+    def start_averages(self) -> None:
+        """Set the averages to the networks as they are."""
+        for name, net in self.nets.items():
+            self.averages[name].load_state_dict(net.state_dict())
 
     @torch.no_grad()
     def update_averages(self) -> None:

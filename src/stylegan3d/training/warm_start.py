@@ -9,6 +9,7 @@ distribution of those latents, and the adversarial phase begins from there.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -127,7 +128,22 @@ def fit_mapping(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
     on the labels says, and the covariance of what that leaves.
     """
     means, variances = latents_of(state, fixed_volumes(pack, "train"), dtype)
-    means, variances = means.cpu(), variances.cpu()
+    spread = torch.diag(variances.mean(dim=0).cpu())
+    set_mapping(state, means.cpu(), lambda rest: torch.cov(rest.T) + spread)
+    state.averages["mapping"].load_state_dict(state.mapping.state_dict())
+
+
+@torch.no_grad()
+def set_mapping(
+    state: TrainState, means: Tensor, covariance_of: Callable[[Tensor], Tensor]
+) -> None:
+    """Set the mapping network, and `w_avg`, to the Gaussian of latents given their labels.
+
+    Parameters
+    ----------
+    means : [k n, w_dim], k latents for each training person in order.
+    covariance_of : from latents, less what labels say of them, to the Gaussian's covariance.
+    """
     center = means.mean(dim=0)
     offset, by_label = center, None
     if state.people is not None:
@@ -135,8 +151,7 @@ def fit_mapping(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
         offset = center - by_label @ average
         labels = state.people.cpu().repeat_interleave(len(means) // len(state.people), dim=0)
         means = means - (labels - average) @ by_label.T
-    covariance = torch.cov(means.T) + torch.diag(variances.mean(dim=0))
-    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = torch.linalg.eigh(covariance_of(means))
     root = (vectors * values.clamp(min=0).sqrt()).flip(1)
     z_dim = state.config.generator.z_dim
     if z_dim >= len(center):
@@ -146,7 +161,6 @@ def fit_mapping(state: TrainState, pack: Pack, dtype: torch.dtype) -> None:
         embedded = by_label @ torch.linalg.pinv(state.mapping.embed.detach().cpu().T)
         root = torch.cat([F.pad(root, (0, z_dim - root.shape[1])), embedded], dim=1)
     set_gaussian(state.mapping, offset, root)
-    state.averages["mapping"].load_state_dict(state.mapping.state_dict())
     state.w_avg = center.to(state.device)
 
 

@@ -1,0 +1,133 @@
+"""Deformations from stationary velocity fields, and fields spanned by a learned basis.
+
+A brain differs from another in where its parts lie more than in what they look like. A generator
+with a deformation head therefore makes its image in one common anatomy and moves it from there:
+V = I o exp(v), with v a smooth stationary velocity field (Arsigny et al. 2006, MICCAI, "A
+log-Euclidean framework for statistics on diffeomorphisms"). exp(v) folds nowhere, so ventricles
+that grow push the rest aside instead of fading in.
+
+Velocities and displacements are in normalised coordinates: the whole axis has length 2, voxel
+centres lie half a voxel inside (the convention of `grid_sample` with align_corners=False), so a
+field means the same on a grid of any resolution.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.networks.config import Grid
+
+SQUARINGS = 5
+
+
+class Basis(nn.Module):
+    """Fields that are summed with weights, stored only where they are not zero.
+
+    Attributes
+    ----------
+    weight : [count, channels, voxels inside]
+    inside : bool [X, Y, Z]; all of the grid until `set_fields` is called.
+    """
+
+    inside: Tensor
+
+    def __init__(self, count: int, channels: int, grid: Grid) -> None:
+        super().__init__()
+        self.register_buffer("inside", torch.ones(grid, dtype=torch.bool))
+        self.weight = nn.Parameter(torch.zeros(count, channels, self.inside.numel()))
+        self._places: Tensor | None = None
+
+    @torch.no_grad()
+    def set_fields(self, fields: Tensor, inside: Tensor) -> None:
+        """Keep `fields` [count, channels, X, Y, Z] where `inside` [X, Y, Z] is true."""
+        self.inside.copy_(inside)
+        self._places = None
+        self._resize(int(inside.sum()))
+        self.weight.copy_(fields.flatten(2)[:, :, inside.flatten()])
+
+    @property
+    def fields(self) -> Tensor:
+        """The fields on the whole grid, [count, channels, X, Y, Z]."""
+        return self(torch.eye(len(self.weight), device=self.weight.device))
+
+    def _resize(self, voxels: int) -> None:
+        """Room for another number of voxels; the parameter stays the same one where it can."""
+        count, channels, before = self.weight.shape
+        if voxels != before:
+            self.weight = nn.Parameter(
+                self.weight.new_zeros(count, channels, voxels),
+                requires_grad=self.weight.requires_grad,
+            )
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """[N, count] -> [N, channels, X, Y, Z]"""
+        count, channels, voxels = self.weight.shape
+        values = coefficients @ self.weight.reshape(count, -1)
+        values = values.reshape(-1, channels, voxels)
+        if voxels == self.inside.numel():
+            return values.reshape(-1, channels, *self.inside.shape)
+        if self._places is None or self._places.device != values.device:
+            self._places = self.inside.flatten().nonzero()[:, 0]
+        whole = values.new_zeros(len(values), channels, self.inside.numel())
+        whole = whole.index_copy(2, self._places, values)
+        return whole.reshape(-1, channels, *self.inside.shape)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        stored = state.get(f"{prefix}weight")
+        if stored is not None and stored.shape[:2] == self.weight.shape[:2]:
+            # How many voxels are inside is known from the data only.
+            self._resize(stored.shape[2])
+        self._places = None
+        super()._load_from_state_dict(state, prefix, *args)
+
+
+def exponential(velocity: Tensor, squarings: int = SQUARINGS) -> Tensor:
+    """Displacement of exp(v) by scaling and squaring: exp(v) = exp(v / 2^n) o ... (2^n times).
+
+    Parameters
+    ----------
+    velocity : [N, 3, X, Y, Z], normalised coordinates per unit of time; channels in the order of
+        the axes.
+
+    Returns
+    -------
+    [N, 3, X, Y, Z] displacement u: a point x moves to x + u(x).
+    """
+    displacement = velocity / 2**squarings
+    for _ in range(squarings):
+        displacement = displacement + warp(displacement, displacement)
+    return displacement
+
+
+def warp(image: Tensor, displacement: Tensor) -> Tensor:
+    """`image` [N, C, ...] read at x + u(x): linear interpolation, the border's value outside.
+
+    The result lies on the grid of `displacement` [N, 3, X, Y, Z].
+    """
+    shape = (displacement.shape[2], displacement.shape[3], displacement.shape[4])
+    points = _identity(shape, displacement.device) + displacement.permute(0, 2, 3, 4, 1)
+    # grid_sample wants the coordinates in the order of memory, last axis first.
+    return F.grid_sample(
+        image, points.flip(-1).to(image.dtype), padding_mode="border", align_corners=False
+    )
+
+
+@lru_cache(maxsize=8)
+def _identity(grid: Grid, device: torch.device) -> Tensor:
+    """[1, X, Y, Z, 3] normalised coordinates of the voxel centres."""
+    axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n, device=device) for n in grid]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)[None]
+
+
+def resize(field: Tensor, grid: Grid) -> Tensor:
+    """A smooth field [N, C, ...] on another grid of the same extent."""
+    if tuple(field.shape[2:]) == tuple(grid):
+        return field
+    if field.shape[2] > grid[0]:
+        return F.avg_pool3d(field, field.shape[2] // grid[0])
+    return F.interpolate(field, size=grid, mode="trilinear", align_corners=False)

@@ -1,0 +1,139 @@
+"""Encoder for a generator with a deformation: find the deformation, undo it, read the appearance.
+
+Where the parts lie and what they look like cannot be read off a volume at once: the basis images
+belong to the common anatomy. So the encoder estimates the weights of the velocity fields linearly
+from the coarse volume, moves the volume back into the common anatomy, and corrects the estimate
+from what still differs there from the average; a few times over. The corrections are linear maps
+learned by regression, as in active appearance models (Cootes, Edwards, Taylor 2001, PAMI 23(6))
+and supervised descent (Xiong, De la Torre 2013, CVPR); iterative refinement is also what ReStyle
+does with a convolutional encoder (Alaluf et al. 2021, arXiv 2104.02699). The weights of the basis
+images are then the projection onto them. Details are left out: of a scan's own texture the few
+detail images of a generator hold next to nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.networks.config import EncoderConfig
+from stylegan3d.networks.deformation import exponential, resize, warp
+from stylegan3d.networks.encoder import Encoder
+from stylegan3d.networks.synthesis import SynthesisNetwork
+
+# Log variance of a latent that is taken as it is.
+CERTAIN = -8.0
+
+
+def build_encoder(config: EncoderConfig, synthesis: SynthesisNetwork) -> Encoder | FittingEncoder:
+    """The encoder that a configuration asks for, beside the generator it belongs to."""
+    if config.kind == "fitting":
+        return FittingEncoder(config, synthesis)
+    return Encoder(config)
+
+
+class FittingEncoder(nn.Module):
+    """Volume -> w by way of the common anatomy of a generator.
+
+    Attributes
+    ----------
+    start : coarse volume (deviation from `start_mean`, inside the velocity basis) -> weights.
+    correct : difference to the average in the common anatomy, at the last level's resolution and
+        inside the image basis -> correction of the weights; None without corrections.
+    """
+
+    start_mean: Tensor
+
+    def __init__(self, config: EncoderConfig, synthesis: SynthesisNetwork) -> None:
+        super().__init__()
+        self.config = config
+        # Not a submodule: its weights are saved with the generator.
+        self._synthesis = (synthesis,)
+        generator = synthesis.config
+        fields, coarse = generator.deformation, synthesis.velocity_basis.weight.shape[2]
+        fine = synthesis.image_basis.weight.shape[2]
+        self.start = nn.Linear(coarse, fields)
+        self.correct = nn.Linear(fine, fields) if config.corrections else None
+        self.register_buffer("start_mean", torch.zeros(coarse))
+        for layer in (self.start, self.correct):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        self.requires_grad_(False)
+
+    @property
+    def synthesis(self) -> SynthesisNetwork:
+        """The generator's network whose bases are fitted."""
+        return self._synthesis[0]
+
+    def belong_to(self, synthesis: SynthesisNetwork) -> None:
+        """Fit another network's bases from now on."""
+        self._synthesis = (synthesis,)
+
+    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]; `dtype` changes nothing here."""
+        weights = self.start(self.coarse(image))
+        if self.correct is not None:
+            for _ in range(self.config.corrections):
+                weights = weights + self.correct(self.inside(self.canonical(image, weights)))
+        appearance = self.appearance(self.inside(self.canonical(image, weights)))
+        w = torch.cat([weights, appearance], dim=1)
+        w = F.pad(w, (0, self.synthesis.config.w_dim - w.shape[1]))
+        return w[:, None].expand(-1, self.synthesis.config.num_layers, -1)
+
+    def posterior(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        """Latent and log variance [N, w_dim]: a fit has no spread to speak of."""
+        w = self(image, dtype)[:, 0]
+        return w, torch.full_like(w, CERTAIN)
+
+    def coarse(self, image: Tensor) -> Tensor:
+        """[N, 1, X, Y, Z] -> [N, voxels inside the velocity basis]: what `start` reads."""
+        basis = self.synthesis.velocity_basis
+        low = resize(image[:, :1], _shape(basis.inside))
+        return low.flatten(1)[:, basis.inside.flatten()] - self.start_mean
+
+    def canonical(self, image: Tensor, weights: Tensor) -> Tensor:
+        """The volume moved back into the common anatomy, at the last level's resolution.
+
+        Parameters
+        ----------
+        image : [N, 1, X, Y, Z] in [-1, 1]
+        weights : [N, fields] of the velocity basis
+
+        Returns
+        -------
+        [N, 1, X', Y', Z'] minus the generator's constant image.
+        """
+        synthesis = self.synthesis
+        config = synthesis.config
+        grid = config.grid(config.num_levels - 1)
+        velocity = synthesis.velocity_const + synthesis.velocity_basis(weights)
+        displacement = resize(exponential(-velocity), grid)
+        moved = warp(resize(image, grid), displacement)
+        return moved - synthesis.image_const[None, : config.image_channels]
+
+    def inside(self, canonical: Tensor) -> Tensor:
+        """[N, 1, X, Y, Z] -> [N, voxels inside the image basis]"""
+        return canonical.flatten(1)[:, self.synthesis.image_basis.inside.flatten()]
+
+    def appearance(self, inside: Tensor) -> Tensor:
+        """Weights of the (orthogonal) basis images, [N, voxels] -> [N, images]."""
+        basis = self.synthesis.image_basis.weight[:, 0]
+        return inside @ basis.T / basis.square().sum(dim=1).clamp(min=1e-12)
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
+        # The voxels inside the bases are known from the data only.
+        for name in ("start", "correct"):
+            stored = state.get(f"{prefix}{name}.weight")
+            if stored is not None:
+                layer = nn.Linear(stored.shape[1], stored.shape[0])
+                setattr(self, name, layer.to(stored.device).requires_grad_(False))
+        mean = state.get(f"{prefix}start_mean")
+        if mean is not None:
+            self.start_mean = torch.zeros_like(self.start_mean).new_zeros(mean.shape)
+        super()._load_from_state_dict(state, prefix, *args)
+
+
+def _shape(mask: Tensor) -> tuple[int, int, int]:
+    return mask.shape[0], mask.shape[1], mask.shape[2]

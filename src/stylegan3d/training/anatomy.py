@@ -1,0 +1,291 @@
+"""The anatomy of a data set: its common brain, and how every brain differs from it.
+
+Each training brain is registered to the group's mean with a stationary velocity field, the mean is
+made anew from the registered brains and re-centred, so that it is nobody's size but the average,
+and so on for a few rounds (after Joshi et al. 2004, "Unbiased diffeomorphic atlas construction").
+What is left are two things per person: a velocity field (where the parts lie) and the brain moved
+into the common anatomy (what they look like). A generator with a deformation starts from their
+principal components; recombining them gives new anatomies with real texture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.deformation import exponential, resize, warp
+from stylegan3d.training.pack import Pack
+from stylegan3d.training.registration import SQUARINGS, Demons, match_intensities, register
+from stylegan3d.volumes import atomic_write_text, output_errors
+
+ROUNDS = (
+    Demons(coarse_steps=40, fine_steps=0, elastic=0.6),
+    Demons(coarse_steps=25, fine_steps=0),
+    Demons(coarse_steps=15, fine_steps=8),
+)
+INFO, TEMPLATE, VELOCITIES, CANONICAL = (
+    "anatomy.json",
+    "template.npy",
+    "velocities.npy",
+    "canonical.npy",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What `find_anatomy` leaves.
+
+    Attributes
+    ----------
+    rows : (n,) rows of the pack, the training volumes.
+    template : (X, Y, Z) float32 in [0, 1], the common brain.
+    velocities : (n, 3, X/2, Y/2, Z/2) float16; template o exp(v) resembles the person.
+    canonical : (n, X, Y, Z) uint8, the person moved into the common anatomy.
+    """
+
+    rows: np.ndarray
+    template: np.ndarray
+    velocities: np.ndarray
+    canonical: np.ndarray
+
+
+def find_anatomy(
+    pack: Pack,
+    folder: Path,
+    *,
+    symmetric: bool = True,
+    rounds: tuple[Demons, ...] = ROUNDS,
+    jobs: int | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Anatomy:
+    """Register the training volumes of a pack to their common anatomy.
+
+    Parameters
+    ----------
+    folder : where it is kept; what is there already is not done again, so an interrupted run goes
+        on where it stopped.
+    symmetric : make the common brain left-right symmetric, for training on mirror images too.
+    jobs : processes at work; by default one per processor.
+    report : called with registrations done and in all.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds the anatomy of other data.
+    """
+    rows = pack.indices("train")
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(pack.volumes[row].tobytes())
+    key: dict[str, Any] = {"volumes": digest.hexdigest(), "symmetric": symmetric}
+    key["rounds"] = [vars(r) for r in rounds]
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    _check_key(folder, key)
+    if not (folder / CANONICAL).exists():
+        _rounds(pack, folder, rows, symmetric, rounds, jobs or os.cpu_count() or 1, report)
+    return Anatomy(
+        rows,
+        np.load(folder / TEMPLATE),
+        np.load(folder / VELOCITIES, mmap_mode="r"),
+        np.load(folder / CANONICAL, mmap_mode="r"),
+    )
+
+
+def _check_key(folder: Path, key: dict[str, Any]) -> None:
+    path = folder / INFO
+    if not path.exists():
+        atomic_write_text(path, json.dumps(key))
+    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(key)):
+        raise ModelError(
+            f"The folder '{folder}' holds the anatomy of other volumes or settings; choose another "
+            "folder for this run."
+        )
+
+
+def _rounds(
+    pack: Pack,
+    folder: Path,
+    rows: np.ndarray,
+    symmetric: bool,
+    rounds: tuple[Demons, ...],
+    jobs: int,
+    report: Callable[[int, int], None] | None,
+) -> None:
+    template = _symmetrised(pack.template.astype(np.float32), symmetric)
+    velocities: np.ndarray | None = None
+    for number, settings in enumerate(rounds):
+        parts = folder / f"round-{number}"
+        done = folder / f"round-{number}.npz"
+        last = number == len(rounds) - 1
+        if not done.exists():
+            parts.mkdir(exist_ok=True)
+            tasks = [
+                _Task(
+                    parts / f"{row}.npz",
+                    np.array(pack.volumes[row]),
+                    template,
+                    None if velocities is None else velocities[i],
+                    settings,
+                    last,
+                )
+                for i, row in enumerate(rows)
+            ]
+            for count, _ in enumerate(_work(tasks, jobs)):
+                if report:
+                    report(number * len(rows) + count + 1, len(rounds) * len(rows))
+            _finish_round(folder, parts, rows, symmetric, last)
+        with np.load(done) as data:
+            template, velocities = data["template"], data["velocities"]
+    assert velocities is not None
+    np.save(folder / TEMPLATE, template)
+    np.save(folder / VELOCITIES, velocities)
+    canonical = folder / f".{CANONICAL}"
+    with canonical.open("wb") as file:
+        np.save(file, _stack(folder / f"round-{len(rounds) - 1}", rows, "canonical"))
+    os.replace(canonical, folder / CANONICAL)
+    for number in range(len(rounds)):
+        shutil.rmtree(folder / f"round-{number}", ignore_errors=True)
+        (folder / f"round-{number}.npz").unlink(missing_ok=True)
+
+
+def _finish_round(folder: Path, parts: Path, rows: np.ndarray, symmetric: bool, last: bool) -> None:
+    """The next template: mean of the registered brains, moved to the mean place."""
+    velocities = _stack(parts, rows, "velocity").astype(np.float32)
+    mean = _mean_brain(parts, rows)
+    template = _symmetrised(mean, symmetric)
+    if not last:
+        center = velocities.mean(axis=0)
+        if symmetric:
+            center = (center + mirrored(center)) / 2
+        moved = _warped(template, torch.from_numpy(center)[None])
+        template, velocities = moved.numpy(), velocities - center
+    temporary = folder / f".{parts.name}.npz"
+    with temporary.open("wb") as file:
+        np.savez(file, template=template, velocities=velocities.astype(np.float16))
+    os.replace(temporary, folder / f"{parts.name}.npz")
+    if not last:
+        shutil.rmtree(parts)
+
+
+def mirrored(velocity: np.ndarray) -> np.ndarray:
+    """The velocity field [..., 3, X, Y, Z] of the mirror image, left and right exchanged."""
+    flipped = np.flip(velocity, axis=-3).copy()
+    flipped[..., 0, :, :, :] *= -1
+    return flipped
+
+
+def _symmetrised(volume: np.ndarray, symmetric: bool) -> np.ndarray:
+    return (volume + volume[::-1]) / 2 if symmetric else volume
+
+
+def _mean_brain(parts: Path, rows: np.ndarray) -> np.ndarray:
+    total: np.ndarray | None = None
+    for row in rows:
+        with np.load(parts / f"{row}.npz") as data:
+            volume = data["canonical"].astype(np.float32)
+        total = volume if total is None else total + volume
+    assert total is not None
+    return total / (255 * len(rows))
+
+
+def _stack(parts: Path, rows: np.ndarray, name: str) -> np.ndarray:
+    stacked = []
+    for row in rows:
+        with np.load(parts / f"{row}.npz") as data:
+            stacked.append(data[name])
+    return np.stack(stacked)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    path: Path
+    volume: np.ndarray
+    template: np.ndarray
+    start: np.ndarray | None
+    settings: Demons
+    last: bool
+
+
+def _work(tasks: list[_Task], jobs: int) -> Iterator[Path]:
+    """Do the tasks whose file is not there yet; yields each file that is there."""
+    waiting = []
+    for task in tasks:
+        if task.path.exists():
+            yield task.path
+        else:
+            waiting.append(task)
+    if jobs <= 1 or len(waiting) < 2:
+        for task in waiting:
+            yield _register_one(task)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that runs torch may hang
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+        futures = [pool.submit(_register_one, task) for task in waiting]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _register_one(task: _Task) -> Path:
+    volume = task.volume.astype(np.float32) / 255
+    matched = match_intensities(volume, task.template)
+    start = None if task.start is None else torch.from_numpy(task.start.astype(np.float32))[None]
+    velocity = register(_batch(matched), _batch(task.template), task.settings, start)
+    if task.last:
+        canonical = read_spline(volume, -velocity)
+    else:
+        canonical = _warped(volume, -velocity).numpy()
+    temporary = task.path.with_name(f".{task.path.name}")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            velocity=velocity[0].numpy().astype(np.float16),
+            canonical=np.rint(canonical.clip(0, 1) * 255).astype(np.uint8),
+        )
+    os.replace(temporary, task.path)
+    return task.path
+
+
+def _batch(volume: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+
+
+def _warped(volume: np.ndarray, velocity: Tensor) -> Tensor:
+    """(X, Y, Z) moved by exp(v), linear interpolation."""
+    displacement = resize(exponential(velocity, SQUARINGS), _grid(volume))
+    return warp(_batch(volume), displacement)[0, 0]
+
+
+def read_spline(volume: np.ndarray, velocity: Tensor) -> np.ndarray:
+    """(X, Y, Z) moved by exp(v), cubic splines: nothing is lost of a texture to be learned from."""
+    displacement = resize(exponential(velocity, SQUARINGS), _grid(volume))[0].numpy()
+    places = np.indices(volume.shape, dtype=np.float32)
+    for axis, n in enumerate(volume.shape):
+        places[axis] += displacement[axis] * n / 2
+    return ndimage.map_coordinates(volume, places, order=3, mode="nearest")
+
+
+def _grid(volume: np.ndarray) -> tuple[int, int, int]:
+    a, b, c = volume.shape
+    return a, b, c
