@@ -58,8 +58,8 @@ def assert_same(a: TrainState, b: TrainState) -> None:
     for name in networks[0]:
         other = networks[1][name].state_dict()
         for key, value in networks[0][name].state_dict().items():
-            difference = (value - other[key]).norm()
-            assert difference <= 1e-4 * value.norm() + 1e-6, f"{name} {key}"
+            difference = (value.float() - other[key].float()).norm()
+            assert difference <= 1e-4 * value.float().norm() + 1e-6, f"{name} {key}"
     torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-5, rtol=1e-4)
 

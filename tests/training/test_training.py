@@ -288,7 +288,7 @@ def test_export_of_an_unfinished_warm_start_has_a_fitted_mapping(pack, tmp_path)
     mapping = state.mapping.state_dict()["layers.0.weight"].clone()
     generator = export_generator(state, pack, tmp_path / "model", "early")
     means, _ = latents_of(state, fixed_volumes(pack, "train"), torch.float32)
-    scales = latent_scales(state.averages["synthesis"].state_dict(), 16)
+    scales = latent_scales(state.averages["synthesis"])
     expected = means.mean(dim=0) * scales
     torch.testing.assert_close(generator.w_avg, expected, atol=1e-3, rtol=1e-3)
     assert torch.equal(mapping, state.mapping.state_dict()["layers.0.weight"])  # the run goes on
@@ -328,7 +328,7 @@ def test_scaling_w_changes_no_volume_and_orders_the_components(pack):
 
     before = outputs()
     states = [m.state_dict() for m in state.nets.values()]
-    scales = latent_scales(states[1], 16)
+    scales = latent_scales(state.synthesis)
     *scaled, _ = scale_latent(scales, *states, state.w_avg)
     for network, new in zip(state.nets.values(), scaled, strict=True):
         network.load_state_dict(new)

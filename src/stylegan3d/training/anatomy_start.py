@@ -122,10 +122,13 @@ def velocities_of(state: TrainState, anatomy: Anatomy) -> Tensor:
 
 
 def images_of(state: TrainState, anatomy: Anatomy) -> Tensor:
-    """[n, 1, X, Y, Z] canonical brains less the constant image, at the last level's resolution."""
+    """[n, 1, X, Y, Z] canonical brains less the common one, at the last level's resolution.
+
+    Less the common brain, not the constant image, which training changes: a person's code stays.
+    """
     config = state.config.generator
     grid = config.grid(config.num_levels - 1)
-    const = state.synthesis.image_const[None, : config.image_channels].cpu()
+    const = resize(torch.from_numpy(anatomy.template)[None, None] * 2 - 1, grid)
     rows = []
     for volume in anatomy.canonical:
         image = torch.from_numpy(np.array(volume)).float()[None, None] / 127.5 - 1

@@ -52,6 +52,8 @@ class TrainConfig:
         training volumes to keep to, and the volumes in which p can go from 0 to 1.
     d_augment_parts : the operations.
     patches : cubes of each volume in a step of the texture phase, see `texture.py`.
+    detail_gain : what the detail images of an exported generator are multiplied by: moving the
+        image takes off some of what is finest in it.
     precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : how often the state is written.
     """
@@ -90,6 +92,7 @@ class TrainConfig:
     d_augment_images: int = 20_000
     d_augment_parts: tuple[str, ...] = PARTS
     patches: int = 2
+    detail_gain: float = 1.0
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     checkpoint_minutes: float = 5.0
     log_images: int = 200
@@ -243,6 +246,7 @@ def brain_2mm() -> TrainConfig:
         final_lr_fraction=0.2,
         adversarial_weight=0.3,
         ema_images=500.0,
+        detail_gain=1.4,
     )
 
 

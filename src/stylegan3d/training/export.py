@@ -68,6 +68,9 @@ def export_generator(
             fit_mapping(state, pack, torch.float32)
     mapping, synthesis, encoder = (state.averages[part].state_dict() for part in state.nets)
     w_avg = state.w_avg.float()
+    if state.config.generator.detail_basis:
+        gain = state.config.detail_gain
+        synthesis["detail_basis.weight"] = synthesis["detail_basis.weight"] * gain
     if state.config.generator.mapping_linear_output:
         averaged = state.averages["synthesis"]
         assert isinstance(averaged, SynthesisNetwork)
