@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,32 @@ def test_data_on_another_grid_is_refused(run, model, data, tmp_path) -> None:
     result = run("evaluate", "--model", model, "--data", tmp_path / "p", *SMALL)
     assert result.status == 2
     assert "not on the same grid" in result.err
+
+
+def test_the_card_keeps_what_was_measured_part_by_part(run, model, data, tmp_path) -> None:
+    """Figures and a montage join the model's card and page; the weights stay the same."""
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    before = load(mine).hash
+    incomplete = run("evaluate", "--model", mine, "--data", data, "--card", *SMALL)
+    assert incomplete.status == 2
+    assert "leave out --card" in incomplete.err
+    card = json.loads((mine / "card.json").read_text())
+    card["space"] |= {"axes": "RAS", "description": "A phantom."}
+    about = {"people": 8, "images_seen": 1, "warm_start_images": 1}
+    texts = {"modality": "none", "intended_use": "tests", "licence": "CC0", "training_data": []}
+    (mine / "card.json").write_text(json.dumps(card | texts | {"training": about}))
+    for parts in ("diversity", "plausibility"):
+        words = ("--data", data, "--only", parts, "--card", *SMALL)
+        assert run("evaluate", "--model", mine, *words).status == 0
+    generator = load(mine)
+    assert generator.hash == before
+    evaluation = generator.card["evaluation"]
+    assert list(evaluation) == ["diversity", "plausibility"]
+    page = (mine / "README.md").read_text(encoding="utf-8")
+    for row in (evaluation["diversity"][0], evaluation["plausibility"][0]):
+        assert f"| {row['name']} | {row['synthetic']} |" in page
+    assert Image.open(mine / "montage.png").width > 0
 
 
 def test_a_report_is_not_overwritten(run, model, data, tmp_path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 LIMITS = """\
 - Synthetic volumes show no real person, but a generator trained on few people can come close to
-  some of them; nearest-neighbour checks for that are not part of this card.
+  some of them; how close, the nearest training brains in the evaluation say, where there is one.
 - It knows the ages, scanners and the contrast of its training data, and no disease. A scan from
   outside is reconstructed as if it were from inside.
 - A reconstruction may leave out what is in a scan, and add what is not."""
@@ -104,7 +104,7 @@ def _quality(quality: dict[str, Any]) -> str:
 
 def _evaluation(card: dict[str, Any]) -> list[str]:
     """What `stylegan3d evaluate --card` found, each figure beside the same of real people."""
-    rows = card.get("evaluation")
+    rows = [row for part in card.get("evaluation", {}).values() for row in part]
     if not rows:
         return []
     marks = {None: "", True: "reached", False: "missed"}

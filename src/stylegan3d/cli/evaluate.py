@@ -115,6 +115,8 @@ def evaluate_command(
     )
     pack = load_pack(data)
     generator = open_model(model)
+    if card:
+        _check_card(generator)
     with progress("Evaluating") as bar:
         report = evaluate(
             generator, pack, settings, lambda what, done, total: bar(done, total, note=what)
@@ -133,17 +135,36 @@ def evaluate_command(
     _show(report, as_json)
 
 
+def _check_card(generator: Generator) -> None:
+    """Refuse a card that no page can be written from, before the work."""
+    from stylegan3d.checkpoints.card_text import card_text
+    from stylegan3d.errors import ModelError
+
+    try:
+        card_text(generator.card)
+    except KeyError as error:
+        raise ModelError(
+            f"The card of the model '{generator.name}' says nothing of {error}, so its page cannot "
+            "be written: complete card.json, or leave out --card."
+        ) from None
+
+
 def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -> None:
     from dataclasses import asdict
 
     from stylegan3d.checkpoints.folder import MONTAGE, add_to_card
+    from stylegan3d.metrics.material import PARTS
     from stylegan3d.metrics.summary import figures
     from stylegan3d.volumes import atomic_write_bytes
 
     assert generator.folder is not None
     atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
-    rows = [asdict(row) for row in figures(report)]
-    add_to_card(generator.folder, {"evaluation": rows, "montage": MONTAGE})
+    # Parts that were measured before and not now stay.
+    found = dict(generator.card.get("evaluation", {}))
+    for part in PARTS:
+        if part in report:
+            found[part] = [asdict(row) for row in figures({part: report[part]})]
+    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE})
 
 
 def _check_files(out: Path | None, montage: Path | None, overwrite: bool) -> None:
