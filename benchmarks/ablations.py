@@ -10,6 +10,7 @@ people by the encoder, and variety and distance of eight random brains beside th
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from stylegan3d.networks.config import EncoderConfig
 from stylegan3d.training.config import TrainConfig, brain_4mm
 from stylegan3d.training.loop import train
 from stylegan3d.training.monitor import Monitor
+from stylegan3d.training.opening import ANATOMY
 from stylegan3d.training.pack import Pack, load_pack, write_pack
 
 COLUMNS = ("validation_psnr", "validation_ssim", "ms_ssim", "pair_correlation", "bmmd2")
@@ -86,11 +88,15 @@ def main() -> None:
     real = monitor.of_people
     people = [real["ms_ssim"], real["pair_correlation"]]
     print(f"{'people':22s}" + " " * 36 + "".join(f"{x:18.3f}" for x in people))
+    # The registrations are the same for all but one; the first run finds them.
+    shared = out / "all" / ANATOMY
     wanted = options.only.split(",") if options.only else None
     for name, config in variants(options.images).items():
         if wanted is not None and name not in wanted:
             continue
         folder = out / name.replace(" ", "-").replace("/", "by")
+        if shared.is_dir() and config.generator.deformation and config.mirror:
+            shutil.copytree(shared, folder / ANATOMY, dirs_exist_ok=True)
         state = train(pack.path, folder, config, device="cpu")
         values = monitor.measure(state)
         print(f"{name:22s}" + "".join(f"{values[c]:18.3f}" for c in COLUMNS), flush=True)
