@@ -95,8 +95,9 @@ def main() -> None:
         if wanted is not None and name not in wanted:
             continue
         folder = out / name.replace(" ", "-").replace("/", "by")
-        if shared.is_dir() and config.generator.deformation and config.mirror:
-            shutil.copytree(shared, folder / ANATOMY, dirs_exist_ok=True)
+        own = folder / ANATOMY
+        if shared.is_dir() and config.generator.deformation and config.mirror and own != shared:
+            shutil.copytree(shared, own, dirs_exist_ok=True)
         state = train(pack.path, folder, config, device="cpu")
         values = monitor.measure(state)
         print(f"{name:22s}" + "".join(f"{values[c]:18.3f}" for c in COLUMNS), flush=True)

@@ -21,7 +21,7 @@ from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.training import losses
 from stylegan3d.training.draws import Purpose, generators_for, normal
-from stylegan3d.training.judging import discriminator_input, scores
+from stylegan3d.training.judging import add_judge_gradient, discriminator_input, scores
 from stylegan3d.training.parts import Log, Part, split
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
@@ -213,23 +213,12 @@ def _judge_step(
     team: Team,
     log: Log,
 ) -> None:
-    config = state.config
     state.judge.zero_grad(set_to_none=True)
     for part, (fake, labels) in zip(parts, fakes, strict=True):
         seen = discriminator_input(state, part.real, part.samples, Purpose.AUGMENT_REAL)
         fake = discriminator_input(state, fake, part.samples, Purpose.AUGMENT_FAKE)
-        real_score = scores(state, seen, part.labels, dtype)
-        fake_score = scores(state, fake, labels, dtype)
-        loss = losses.discriminator_logistic(real_score, fake_score)
-        (loss * part.share).backward()
-        log.add("discriminator", loss, part.share)
-        log.add("real_score", real_score.mean(), part.share)
-        log.add("fake_score", fake_score.mean(), part.share)
-        log.add("real_sign", real_score.sign().mean(), part.share)
-        if state.steps % config.r1_interval == 0:
-            judge = partial(scores, state, labels=part.labels, dtype=dtype)
-            penalty = losses.r1_penalty(judge, seen)
-            (penalty * part.share * config.r1_gamma / 2 * config.r1_interval).backward()
-            log.add("r1", penalty, part.share)
+        score_real = partial(scores, state, labels=part.labels, dtype=dtype)
+        score_fake = partial(scores, state, labels=labels, dtype=dtype)
+        add_judge_gradient(state, seen, fake, score_real, score_fake, part.share, log)
     team.sum_gradients(state.discriminator.parameters())
     state.judge.step()

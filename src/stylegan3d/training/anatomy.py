@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,11 @@ def _work(tasks: list[_Task], jobs: int) -> Iterator[Path]:
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise ModelError(
+                "A process that registered brains was ended, most likely for lack of memory; train "
+                "again, what is done is kept."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

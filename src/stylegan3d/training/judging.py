@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.training import losses
 from stylegan3d.training.draws import Purpose, generator_for, generators_for
 from stylegan3d.training.judge_augment import augment_for_judge
-from stylegan3d.training.parts import group_order
+from stylegan3d.training.parts import Log, group_order
 from stylegan3d.training.state import TrainState
 
 
@@ -56,3 +59,34 @@ def scores(state: TrainState, seen: Tensor, labels: Tensor | None, dtype: torch.
     ordered = None if labels is None else labels[order]
     made = state.discriminator(seen[order], ordered, dtype)
     return made[np.argsort(order)]
+
+
+def add_judge_gradient(
+    state: TrainState,
+    real: Tensor,
+    fake: Tensor,
+    score_real: Callable[[Tensor], Tensor],
+    score_fake: Callable[[Tensor], Tensor],
+    share: float,
+    log: Log,
+) -> None:
+    """Add one microbatch's gradient of the discriminator: logistic loss, and lazily R1.
+
+    Parameters
+    ----------
+    real, fake : [N, 1, X, Y, Z], as the discriminator sees them.
+    score_real, score_fake : their logits, with their labels.
+    share : weight of the microbatch in the whole batch.
+    """
+    config = state.config
+    real_score, fake_score = score_real(real), score_fake(fake)
+    loss = losses.discriminator_logistic(real_score, fake_score)
+    (loss * share).backward()
+    log.add("discriminator", loss, share)
+    log.add("real_score", real_score.mean(), share)
+    log.add("fake_score", fake_score.mean(), share)
+    log.add("real_sign", real_score.sign().mean(), share)
+    if state.steps % config.r1_interval == 0:
+        penalty = losses.r1_penalty(score_real, real)
+        (penalty * share * config.r1_gamma / 2 * config.r1_interval).backward()
+        log.add("r1", penalty, share)

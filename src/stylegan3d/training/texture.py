@@ -27,6 +27,7 @@ from stylegan3d.training.anatomy_start import codes_of
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.draws import Purpose, generator_for, generators_for, normal
 from stylegan3d.training.judge_augment import augment_for_judge
+from stylegan3d.training.judging import add_judge_gradient
 from stylegan3d.training.parts import Log, Part, split
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
@@ -234,18 +235,8 @@ def _judge_step(
         real = part.real[part.random].flatten(0, 1)
         seen = _augmented(state, real, part, Purpose.AUGMENT_REAL)
         fake = _augmented(state, fake, part, Purpose.AUGMENT_FAKE)
-        real_score = _scores(state, seen, labels, dtype)
-        fake_score = _scores(state, fake, fake_labels, dtype)
-        loss = losses.discriminator_logistic(real_score, fake_score)
-        (loss * part.share).backward()
-        log.add("discriminator", loss, part.share)
-        log.add("real_score", real_score.mean(), part.share)
-        log.add("fake_score", fake_score.mean(), part.share)
-        log.add("real_sign", real_score.sign().mean(), part.share)
-        if state.steps % config.r1_interval == 0:
-            judge = partial(_scores, state, labels=labels, dtype=dtype)
-            penalty = losses.r1_penalty(judge, seen)
-            (penalty * part.share * config.r1_gamma / 2 * config.r1_interval).backward()
-            log.add("r1", penalty, part.share)
+        score_real = partial(_scores, state, labels=labels, dtype=dtype)
+        score_fake = partial(_scores, state, labels=fake_labels, dtype=dtype)
+        add_judge_gradient(state, seen, fake, score_real, score_fake, part.share, log)
     team.sum_gradients(state.discriminator.parameters())
     state.judge.step()
