@@ -128,8 +128,13 @@ def write_folder(
     for name, data in contents.items():
         atomic_write_bytes(folder / name, data, overwrite=True)
         files[name] = hashlib.sha256(data).hexdigest()
-    whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
-    text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    _write_card(
+        folder, {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
+    )
+
+
+def _write_card(folder: Path, card: dict[str, Any]) -> None:
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     atomic_write_text(folder / CARD, text, overwrite=True)
 
 
@@ -144,7 +149,7 @@ def add_to_card(folder: Path, additions: dict[str, Any]) -> None:
     from stylegan3d.checkpoints.card_text import card_text
 
     card = _read_card(folder) | additions
-    atomic_write_text(folder / CARD, json.dumps(card, indent=2) + "\n", overwrite=True)
+    _write_card(folder, card)
     atomic_write_text(folder / "README.md", card_text(card), overwrite=True)
 
 

@@ -50,6 +50,11 @@ class Basis(nn.Module):
         self._resize(int(inside.sum()))
         self.weight.copy_(fields.flatten(2)[:, :, inside.flatten()])
 
+    def weights_of(self, inside: Tensor) -> Tensor:
+        """Projection onto orthogonal fields, [N, channels * voxels inside] -> [N, count]"""
+        weight = self.weight.flatten(1)
+        return inside @ weight.T / weight.square().sum(dim=1).clamp(min=1e-12)
+
     @property
     def fields(self) -> Tensor:
         """The fields on the whole grid, [count, channels, X, Y, Z]."""

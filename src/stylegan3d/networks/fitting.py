@@ -77,7 +77,8 @@ class FittingEncoder(nn.Module):
         if self.correct is not None:
             for _ in range(self.config.corrections):
                 weights = weights + self.correct(self.inside(self.canonical(image, weights)))
-        appearance = self.appearance(self.inside(self.canonical(image, weights)))
+        inside = self.inside(self.canonical(image, weights))
+        appearance = self.synthesis.image_basis.weights_of(inside)
         w = torch.cat([weights, appearance], dim=1)
         w = F.pad(w, (0, self.synthesis.config.w_dim - w.shape[1]))
         return w[:, None].expand(-1, self.synthesis.config.num_layers, -1)
@@ -116,11 +117,6 @@ class FittingEncoder(nn.Module):
     def inside(self, canonical: Tensor) -> Tensor:
         """[N, 1, X, Y, Z] -> [N, voxels inside the image basis]"""
         return canonical.flatten(1)[:, self.synthesis.image_basis.inside.flatten()]
-
-    def appearance(self, inside: Tensor) -> Tensor:
-        """Weights of the (orthogonal) basis images, [N, voxels] -> [N, images]."""
-        basis = self.synthesis.image_basis.weight[:, 0]
-        return inside @ basis.T / basis.square().sum(dim=1).clamp(min=1e-12)
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
         # The voxels inside the bases are known from the data only.

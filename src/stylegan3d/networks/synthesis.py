@@ -218,7 +218,8 @@ class SynthesisNetwork(nn.Module):
             return images
         if images[-1].shape[1] == 8 * self.config.image_channels and self.config.head == "haar":
             images[-1] = inverse_haar(images[-1])
-        return [self.moved(image, w) for image in images]
+        displacement = exponential(self.velocity(w))
+        return [self._read(image, displacement) for image in images]
 
     def canonical(
         self,
@@ -338,7 +339,10 @@ class SynthesisNetwork(nn.Module):
         """A canonical image [N, C, X, Y, Z] at the places that w asks for."""
         if not self.config.deformation:
             return image
-        displacement = exponential(self.velocity(w))
+        return self._read(image, exponential(self.velocity(w)))
+
+    def _read(self, image: Tensor, displacement: Tensor) -> Tensor:
+        """`image` where the displacement, on the velocities' grid, points to."""
         if image.shape[2] > 2 * displacement.shape[2]:
             # In two steps, the first one smooth: a piecewise linear field would show its kinks.
             displacement = upsample_image(displacement, self.config.resample_kernel)

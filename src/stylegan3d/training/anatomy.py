@@ -11,6 +11,7 @@ principal components; recombining them gives new anatomies with real texture.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.registration import SQUARINGS, Demons, match_intensities, register
-from stylegan3d.volumes import atomic_write_text, output_errors
+from stylegan3d.volumes import atomic_write_bytes, atomic_write_text, output_errors
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),
@@ -175,10 +176,9 @@ def _finish_round(folder: Path, parts: Path, rows: np.ndarray, symmetric: bool, 
             center = (center + mirrored(center)) / 2
         moved = _warped(template, torch.from_numpy(center)[None])
         template, velocities = moved.numpy(), velocities - center
-    temporary = folder / f".{parts.name}.npz"
-    with temporary.open("wb") as file:
-        np.savez(file, template=template, velocities=velocities.astype(np.float16))
-    os.replace(temporary, folder / f"{parts.name}.npz")
+    _write(
+        folder / f"{parts.name}.npz", template=template, velocities=velocities.astype(np.float16)
+    )
     if not last:
         shutil.rmtree(parts)
 
@@ -262,15 +262,18 @@ def _register_one(task: _Task) -> Path:
         canonical = read_spline(volume, -velocity)
     else:
         canonical = _warped(volume, -velocity).numpy()
-    temporary = task.path.with_name(f".{task.path.name}")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            velocity=velocity[0].numpy().astype(np.float16),
-            canonical=np.rint(canonical.clip(0, 1) * 255).astype(np.uint8),
-        )
-    os.replace(temporary, task.path)
+    _write(
+        task.path,
+        velocity=velocity[0].numpy().astype(np.float16),
+        canonical=np.rint(canonical.clip(0, 1) * 255).astype(np.uint8),
+    )
     return task.path
+
+
+def _write(path: Path, **arrays: Any) -> None:
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    atomic_write_bytes(path, content.getvalue(), overwrite=True)
 
 
 def _batch(volume: np.ndarray) -> Tensor:

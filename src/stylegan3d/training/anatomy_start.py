@@ -104,7 +104,7 @@ def _set_details(state: TrainState, anatomy: Anatomy) -> None:
             bands = haar(x) if config.head == "haar" else x
             rest = bands[0] - synthesis.image_const.cpu()
             inside = rest[0].flatten()[places]
-            known = (inside @ weight.T / weight.square().sum(dim=1).clamp(min=1e-12)) @ weight
+            known = basis.weights_of(inside[None].to(basis.weight.device))[0].cpu() @ weight
             rest[0] = rest[0].flatten().index_add(0, places.nonzero()[:, 0], -known).reshape(grid)
             total += draws[:, i + k * n, None, None, None, None] * rest
     synthesis.detail_basis.set_fields(total, basis.inside.cpu())
@@ -147,8 +147,7 @@ def codes_of(state: TrainState, anatomy: Anatomy) -> Tensor:
         (synthesis.image_basis, images_of(state, anatomy)),
     ):
         inside = fields.flatten(2)[:, :, basis.inside.flatten().cpu()].flatten(1)
-        weight = basis.weight.flatten(1).cpu()
-        parts.append(inside @ weight.T / weight.square().sum(dim=1).clamp(min=1e-12))
+        parts.append(basis.weights_of(inside.to(basis.weight.device)).cpu())
     codes = torch.cat(parts, dim=1)
     return F.pad(codes, (0, config.w_dim - codes.shape[1]))
 
