@@ -232,13 +232,13 @@ class Generator:
         return pca_directions(self)
 
 
-def to_display(volume: Tensor) -> np.ndarray:
-    """[N, 1, X, Y, Z] in [-1, 1] -> (N, X, Y, Z) float32 where 0 is outside and 1 is bright.
+def to_display(volume: Tensor, channel: int = 0) -> np.ndarray:
+    """[N, C, X, Y, Z] in [-1, 1] -> (N, X, Y, Z) float32 where 0 is outside and 1 is bright.
 
     Values are clipped to [0, 1.5]: a brain has no negative intensity, and one beyond one and a
     half times the 99.5th percentile is an artefact.
     """
-    data = (volume.detach().float().cpu()[:, 0] + 1) / 2
+    data = (volume.detach().float().cpu()[:, channel] + 1) / 2
     return data.clamp_(0, 1.5).numpy()
 
 

@@ -11,6 +11,8 @@ Wiring = Literal["orig", "skip", "resnet"]
 Head = Literal["image", "haar"]
 BaseInput = Literal["const", "dense"]
 EncoderKind = Literal["convolution", "fitting"]
+ImageUpsampling = Literal["zeros", "nearest"]
+ImageDownsampling = Literal["centred", "shifted"]
 Grid = tuple[int, int, int]
 
 
@@ -49,8 +51,16 @@ class GeneratorConfig:
     mapping_layers, mapping_lr_multiplier : the mapping network.
     mapping_linear_output : whether the mapping's last layer has no activation, so that w can be
         symmetric about its mean.
+    mapping_width : size of the mapping's hidden layers; 0 for that of w.
+    normalize_z : whether the mapping scales its input to unit root mean square.
     label_dim : size of the label vector; 0 for an unconditional generator.
     resample_kernel : taps of the separable low-pass filter used when resampling.
+    upsample_gain : gain of that filter after zeros were put between the samples. 8, two to the
+        power of three, keeps the amplitude; the original 3D-StyleGAN (Hong et al. 2021) kept
+        the 4 of two dimensions.
+    image_upsampling : how the `skip` wiring doubles its image: `zeros` between the samples, then
+        the filter, or the `nearest` sample twice, then the filter with the same gain, as the
+        original 3D-StyleGAN does.
     """
 
     base: Grid = (5, 7, 6)
@@ -70,14 +80,19 @@ class GeneratorConfig:
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
+    mapping_width: int = 0
+    normalize_z: bool = True
     label_dim: int = 0
     resample_kernel: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+    upsample_gain: float = 8.0
+    image_upsampling: ImageUpsampling = "zeros"
 
     def __post_init__(self) -> None:
         choices = {
             "wiring": ("orig", "skip", "resnet"),
             "base_input": ("const", "dense"),
             "head": ("image", "haar"),
+            "image_upsampling": ("zeros", "nearest"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -160,6 +175,9 @@ class DiscriminatorConfig:
 
     `detail_gain` multiplies the seven detail bands of a Haar head: they are an order of magnitude
     smaller than the mean, and what tells a sharp volume from a blurred one is in them.
+    `down_kernel` are the taps of the filter before a strided convolution, if not `resample_kernel`.
+    `image_downsampling` is where the halved image of the `skip` wiring lies: `centred`, or
+    `shifted` by half a voxel as in the original 3D-StyleGAN.
     """
 
     base: Grid = (5, 7, 6)
@@ -172,6 +190,8 @@ class DiscriminatorConfig:
     mbstd_group: int = 4
     mbstd_channels: int = 1
     resample_kernel: tuple[float, ...] = field(default=(1.0, 3.0, 3.0, 1.0))
+    down_kernel: tuple[float, ...] = ()
+    image_downsampling: ImageDownsampling = "centred"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

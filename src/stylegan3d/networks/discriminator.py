@@ -39,7 +39,8 @@ class DiscriminatorLevel(nn.Module):
         super().__init__()
         fine, coarse = config.channels[index], config.channels[index - 1]
         self.conv0 = Conv3d(fine, fine, 3)
-        self.conv1 = Conv3d(fine, coarse, 3, down=True, kernel=config.resample_kernel)
+        kernel = config.down_kernel or config.resample_kernel
+        self.conv1 = Conv3d(fine, coarse, 3, down=True, kernel=kernel)
         self.shortcut: Conv3d | None = None
         if config.wiring == "resnet":
             self.shortcut = Conv3d(
@@ -49,7 +50,7 @@ class DiscriminatorLevel(nn.Module):
                 down=True,
                 bias=False,
                 activate=False,
-                kernel=config.resample_kernel,
+                kernel=kernel,
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +100,8 @@ class Discriminator(nn.Module):
                 assert x is not None
                 x = self.levels[str(i)](x)
                 if config.wiring == "skip":
-                    pyramid = downsample_image(pyramid, config.resample_kernel)
+                    shifted = config.image_downsampling == "shifted"
+                    pyramid = downsample_image(pyramid, config.resample_kernel, shifted)
         assert x is not None
         x = minibatch_stddev(x, config.mbstd_group, config.mbstd_channels)
         x = self.conv(x).float().flatten(1)

@@ -102,7 +102,7 @@ class ModulatedConv3d(nn.Module):
     (StyleGAN2, eq. 1 and 3; i input channel, j output channel, k position in the kernel).
 
     With `up`, zeros are inserted between the samples before the convolution and the result is
-    low-pass filtered with gain 8, which keeps the amplitude.
+    low-pass filtered; a gain of 8 keeps the amplitude.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class ModulatedConv3d(nn.Module):
         up: bool = False,
         demodulate: bool = True,
         kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
+        up_gain: float = 8.0,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size, size))
@@ -122,6 +123,7 @@ class ModulatedConv3d(nn.Module):
         self.up = up
         self.demodulate = demodulate
         self.kernel = tuple(kernel)
+        self.up_gain = up_gain
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x [N, inputs, X, Y, Z], w [N, w_dim] -> [N, outputs, X, Y, Z] (doubled with `up`)."""
@@ -152,4 +154,4 @@ class ModulatedConv3d(nn.Module):
         mirrored = weight.flip(2, 3, 4).transpose(0, 1)
         y = F.conv_transpose3d(x, mirrored.contiguous(memory_format=CHANNELS_LAST), stride=2)
         k = len(self.kernel)
-        return fir3d(y, self.kernel, ((k + 2 - size) // 2, (k - size + 1) // 2), gain=8.0)
+        return fir3d(y, self.kernel, ((k + 2 - size) // 2, (k - size + 1) // 2), gain=self.up_gain)

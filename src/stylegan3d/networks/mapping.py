@@ -24,7 +24,9 @@ class MappingNetwork(nn.Module):
         if config.label_dim:
             self.embed = nn.Parameter(torch.randn(config.label_dim, config.z_dim))
         inputs = config.z_dim * (2 if config.label_dim else 1)
-        widths = [inputs, *[config.w_dim] * config.mapping_layers]
+        self.normalize = config.normalize_z
+        hidden = config.mapping_width or config.w_dim
+        widths = [inputs, *[hidden] * (config.mapping_layers - 1), config.w_dim]
         last = config.mapping_layers - 1
         self.layers = nn.ModuleList(
             Dense(
@@ -47,7 +49,8 @@ class MappingNetwork(nn.Module):
         if self.label_dim:
             assert label is not None, "a conditional mapping network needs a label"
             x = torch.cat([x, label.to(x.dtype) @ self.embed], dim=1)
-        x = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+        if self.normalize:
+            x = x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
         for layer in self.layers:
             x = layer(x)
         return x

@@ -83,19 +83,33 @@ def fir3d(x: Tensor, kernel: Sequence[float], pad: tuple[int, int], gain: float 
     return _Fir.apply(x, normalised_taps(kernel, gain)[::-1], pad)
 
 
-def upsample_image(x: Tensor, kernel: Sequence[float]) -> Tensor:
-    """Double every axis: zeros between the samples, then the low-pass filter with gain 8."""
+def upsample_image(
+    x: Tensor, kernel: Sequence[float], gain: float = 8.0, nearest: bool = False
+) -> Tensor:
+    """Double every axis: zeros between the samples, then the low-pass filter.
+
+    With `nearest` each sample stands twice instead of once beside a zero; the filter then smooths
+    what has its full amplitude already, and `gain` multiplies it. (A quirk of the original
+    3D-StyleGAN.)
+    """
     n, c, *grid = x.shape
-    spread = x.new_zeros(n, c, *(2 * s for s in grid))
-    spread[:, :, ::2, ::2, ::2] = x
+    if nearest:
+        spread = F.interpolate(x, scale_factor=2, mode="nearest")
+    else:
+        spread = x.new_zeros(n, c, *(2 * s for s in grid))
+        spread[:, :, ::2, ::2, ::2] = x
     k = len(kernel)
-    return fir3d(spread, kernel, ((k + 1) // 2, (k - 2) // 2), gain=8.0)
+    return fir3d(spread, kernel, ((k + 1) // 2, (k - 2) // 2), gain=gain)
 
 
-def downsample_image(x: Tensor, kernel: Sequence[float]) -> Tensor:
-    """Halve every axis: low-pass filter, then every second sample."""
+def downsample_image(x: Tensor, kernel: Sequence[float], shifted: bool = False) -> Tensor:
+    """Halve every axis: low-pass filter, then every second sample.
+
+    `shifted` pads one sample more in front, as the original 3D-StyleGAN does.
+    """
     k = len(kernel)
-    return fir3d(x, kernel, ((k - 1) // 2, (k - 2) // 2))[:, :, ::2, ::2, ::2]
+    first = (k + 1) // 2 if shifted else (k - 1) // 2
+    return fir3d(x, kernel, (first, (k - 2) // 2))[:, :, ::2, ::2, ::2]
 
 
 @lru_cache(maxsize=16)

@@ -30,7 +30,13 @@ class SynthesisLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int, grid: Grid, config: GeneratorConfig, up: bool):
         super().__init__()
         self.conv = ModulatedConv3d(
-            inputs, outputs, 3, config.w_dim, up=up, kernel=config.resample_kernel
+            inputs,
+            outputs,
+            3,
+            config.w_dim,
+            up=up,
+            kernel=config.resample_kernel,
+            up_gain=config.upsample_gain,
         )
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -67,7 +73,7 @@ class Level(nn.Module):
         grid = config.grid(index)
         self.up: SynthesisLayer | None = None
         self.shortcut: Conv3d | None = None
-        self.kernel = config.resample_kernel
+        self.kernel, self.up_gain = config.resample_kernel, config.upsample_gain
         if index:
             inputs = config.channels[index - 1]
             self.up = SynthesisLayer(inputs, outputs, grid, config, up=True)
@@ -96,7 +102,8 @@ class Level(nn.Module):
             x = layer(x, w, noise)
         if self.shortcut is not None:
             # A 1x1x1 convolution commutes with the filter, so it runs on the small grid.
-            x = (x + upsample_image(self.shortcut(before), self.kernel)) / math.sqrt(2)
+            coarse = self.shortcut(before)
+            x = (x + upsample_image(coarse, self.kernel, self.up_gain)) / math.sqrt(2)
         return x
 
     @property
@@ -375,7 +382,7 @@ class SynthesisNetwork(nn.Module):
         if image is None:
             low = self.const.new_zeros(1, channels, *self.config.grid(level))
         else:
-            low = upsample_image(image, self.config.resample_kernel)
+            low = self._doubled(image)
         low = low if basis is None else low + basis[level]
         return low if detail is None else low + detail[:, :channels]
 
@@ -410,7 +417,13 @@ class SynthesisNetwork(nn.Module):
         """Sum of the `skip` wiring; the coarser image joins the low band of a Haar head."""
         if image is None:
             return rgb
-        return _sum_low(rgb, upsample_image(image, self.config.resample_kernel))
+        return _sum_low(rgb, self._doubled(image))
+
+    def _doubled(self, image: Tensor) -> Tensor:
+        """An image at the next finer resolution."""
+        config = self.config
+        nearest = config.image_upsampling == "nearest"
+        return upsample_image(image, config.resample_kernel, config.upsample_gain, nearest)
 
     def _constant(self, level: int) -> Tensor:
         """The learned constant image at the resolution of a level, [1, C, X, Y, Z]."""
