@@ -268,3 +268,96 @@ def test_a_changed_missing_or_foreign_latent_file_is_refused(generator, latent_f
     missing = dataclasses.replace(source, path=source.path + ".gone")
     with pytest.raises(LatentError, match="does not exist"):
         Recipe(missing).latent(generator)
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    """A network whose label is three bare numbers and whose image has two channels."""
+    return tiny_generator(seed=2, label_dim=3, image_channels=2, wiring="orig", head="image")
+
+
+SCHEMA = [
+    {"name": "age", "kind": "number", "mean": 50.0, "sd": 10.0, "missing": False, "average": [0.0]},
+    {
+        "name": "sex",
+        "kind": "category",
+        "values": ["F", "M"],
+        "missing": False,
+        "average": [0.5, 0.5],
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def named():
+    """A network whose card names its labels: 1 + 1 + 2 numbers."""
+    generator = tiny_generator(seed=3, label_dim=4)
+    generator.card["labels"] = SCHEMA
+    return generator
+
+
+def labelled_w(generator, seed, vector):
+    z = torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
+    return generator.map(z, torch.tensor([vector]))[0]
+
+
+def test_a_label_conditions_seeds_also_one_that_is_mixed_in(conditional):
+    vector = [0.0, 1.0, 0.5]
+    recipe = Recipe(Source("seed", 3), Truncation(1.0), label=vector)
+    assert torch.equal(recipe.latent(conditional), labelled_w(conditional, 3, vector))
+    ones = (1.0,) * conditional.num_layers
+    mixed = recipe.replace(mix=Mix(Source("seed", 4), ones)).latent(conditional)
+    assert torch.equal(mixed, labelled_w(conditional, 4, vector))
+    assert not torch.equal(recipe.replace(label=None).latent(conditional), mixed)
+
+
+def test_named_labels_are_encoded_with_the_models_schema(named):
+    recipe = Recipe(Source("seed", 3), Truncation(1.0), label={"sex": "F", "age": 70})
+    expected = (np.array([1.0, 2.0, 1.0, 0.0]) / np.sqrt(3)).astype(np.float32).tolist()
+    torch.testing.assert_close(recipe.latent(named), labelled_w(named, 3, expected))
+    assert recipe == Recipe(Source("seed", 3), Truncation(1.0), label={"age": 70, "sex": "F"})
+
+
+@pytest.mark.parametrize("label", [{"age": 70.5, "sex": "F", "site": None}, [0.0, 1 / 3]])
+def test_label_and_channel_survive_json_and_are_left_out_where_not_set(label):
+    recipe = Recipe(label=label, channel=1)
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert hash(recipe) == hash(Recipe.from_json(recipe.to_json()))
+    assert "label" not in Recipe().to_json()
+    assert "channel" not in Recipe().to_json()
+
+
+@pytest.mark.parametrize(
+    ("which", "changes", "says"),
+    [
+        ("generator", {"label": [1.0]}, "tiny-0 was trained without labels"),
+        ("generator", {"channel": 1}, "channel 1, but the images of tiny-0 have 1: choose 0"),
+        ("conditional", {"channel": 2}, "have 2: choose 0 to 1"),
+        ("conditional", {"label": [1.0]}, "label of 3 numbers, but the recipe has 1 numbers"),
+        ("conditional", {"label": {"age": 3}}, "but the recipe has named values: write such as"),
+        ("named", {"label": [1.0, 0.0, 0.0, 0.0]}, "give values for some of age, sex"),
+        ("named", {"label": {"height": 3}}, "no label 'height'"),
+        ("named", {"label": {"sex": "X"}}, "knows only: F, M"),
+        ("named", {"label": {"age": "old"}}, "must be a number"),
+    ],
+)
+def test_a_label_or_channel_the_generator_lacks_is_refused(request, which, changes, says):
+    with pytest.raises(RecipeError, match=says):
+        Recipe(**changes).latent(request.getfixturevalue(which))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"channel": -1}, "channel must be"),
+        ({"channel": True}, "channel must be"),
+        ({"label": "F"}, "cannot be 'F'"),
+        ({"label": []}, "either named values"),
+        ({"label": {"age": float("nan")}}, "age must be text or a finite number"),
+        ({"label": {3: 1}}, "names in a label"),
+        ({"label": [float("inf")]}, "numbers must be finite"),
+    ],
+)
+def test_a_label_or_channel_no_generator_has_is_refused(changes, says):
+    with pytest.raises(RecipeError, match=says):
+        Recipe(**changes)

@@ -196,7 +196,9 @@ class Generator:
         """[count, label_dim], open where none is given; None for an unconditional generator."""
         size = self.config.label_dim
         if label is None and size:
-            label = encode_labels(self.card["labels"])
+            # A network that names no labels, such as an official one, takes zeros for none.
+            schema = self.card.get("labels")
+            label = encode_labels(schema) if schema else torch.zeros(1, size)
         if label is None:
             return None
         if label.ndim != 2 or label.shape[1] != size or len(label) not in (1, count):
@@ -323,17 +325,18 @@ def seed_latents(
     seeds: Sequence[int],
     truncation: float = 1.0,
     truncation_layers: int | None = None,
+    label: Tensor | None = None,
 ) -> Tensor:
     """w of numbered random brains, [len(seeds), num_layers, w_dim].
 
     z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed means the same latent in
-    every StyleGAN program.
+    every StyleGAN program. `label` [1, label_dim] holds for all of them; see `Generator.map`.
     """
     rows = []
     for seed in seeds:
         z = torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
         # One at a time: in a batch of another size a matrix product may round differently.
-        rows.append(generator.map(z, None, truncation, truncation_layers))
+        rows.append(generator.map(z, label, truncation, truncation_layers))
     return torch.cat(rows)
 
 
@@ -371,7 +374,8 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
                 torch.nn.init.constant_(layer.noise_strength, 0.1)
         for rgb in synthesis.image_layers:
             rgb.conv.weight.data.mul_(0.15)  # the image then stays within the displayed range
-        w_avg = mapping(torch.randn(512, shape.z_dim)).mean(dim=0).detach()
+        labels = torch.zeros(512, shape.label_dim) if shape.label_dim else None
+        w_avg = mapping(torch.randn(512, shape.z_dim), labels).mean(dim=0).detach()
     grid = shape.image_grids[-1]
     full = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0]))
     card = {"name": f"tiny-{seed}", "architecture": {"generator": shape.to_dict()}}

@@ -52,10 +52,15 @@ def volume_name(recipe: Recipe, *, native: bool = False) -> str:
 
     `desc` is edited if there are edits, else mixed, projected or synthetic. A volume in model
     space of a projected scan says `space-model`; one in the scan's own space (`native`) does not.
+    A label and an image channel other than the first are named, so that they do not collide.
     """
     stem = _source_stem(recipe.source)
     if recipe.source.kind == "projected" and not native:
         stem += "_space-model"
+    if recipe.label is not None and recipe.has_seed:
+        stem += f"_label-{recipe.label.in_a_name}"
+    if recipe.channel:
+        stem += f"_channel-{recipe.channel}"
     if recipe.mix is not None:
         other = re.sub(r"[^A-Za-z0-9]", "", _source_stem(recipe.mix.source))
         stem += f"_with-{other}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe_label import Label
 from stylegan3d.recipe_parts import Edit, Mix, Noise, Source, Truncation, check_seed, is_int
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from stylegan3d.generator import Generator
 
-__all__ = ["Edit", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
+__all__ = ["Edit", "Label", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
 
 VERSION = 1
 
@@ -42,6 +43,11 @@ class Recipe:
         Applied after the mix, in order.
     noise : "fixed", "none" or int
         Layer noise; an integer is its seed.
+    channel : int
+        Which channel of the image is shown and saved, from 0.
+    label : Label or None
+        For conditional generators: what seeds are drawn for, also one that is mixed in. Plain data
+        are accepted. None leaves everything open. Latent files are points already chosen.
 
     Raises
     ------
@@ -55,6 +61,8 @@ class Recipe:
     mix: Mix | None = None
     edits: tuple[Edit, ...] = ()
     noise: Noise = "fixed"
+    channel: int = 0
+    label: Label | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("source", Source), ("truncation", Truncation)):
@@ -67,6 +75,10 @@ class Recipe:
             raise RecipeError("A recipe's edits must be a list of Edit.")
         if self.noise not in ("fixed", "none"):
             check_seed(self.noise, 'Noise other than "fixed" and "none"')
+        if not is_int(self.channel) or self.channel < 0:
+            raise RecipeError("A recipe's channel must be a whole number from 0.")
+        if self.label is not None:
+            object.__setattr__(self, "label", Label.of(self.label))
 
     def replace(self, **changes: Any) -> Recipe:
         """A copy with other values in the named fields; RecipeError for a field it lacks."""
@@ -74,10 +86,18 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def check(self, generator: Generator) -> None:
-        """RecipeError if the recipe asks for layers or directions that `generator` lacks."""
+        """RecipeError if the recipe asks for what `generator` lacks: layers, directions, …"""
         from stylegan3d.directions import find_step
 
         layers, name = generator.num_layers, generator.name
+        channels = generator.config.image_channels
+        if self.channel >= channels:
+            raise RecipeError(
+                f"The recipe shows image channel {self.channel}, but the images of {name} have "
+                f"{channels}: choose " + (f"0 to {channels - 1}." if channels > 1 else "0.")
+            )
+        if self.label is not None:
+            self.label.encode(generator)
         cutoff = self.truncation.cutoff
         if cutoff is not None and cutoff > layers:
             raise RecipeError(
@@ -123,6 +143,12 @@ class Recipe:
                 w = move(w, step, edit.strength, edit.layers)
         return w
 
+    @property
+    def has_seed(self) -> bool:
+        """Whether a random brain takes part, which truncation and label then apply to."""
+        sources = [self.source] + ([self.mix.source] if self.mix is not None else [])
+        return any(source.seed is not None for source in sources)
+
     def scan(self) -> dict[str, Any] | None:
         """The scan a projected source came from, as its latent file keeps it; None for others."""
         if self.source.kind != "projected" or self.source.path is None:
@@ -134,6 +160,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without the parts that are not set."""
         plain = {"version": VERSION, **dataclasses.asdict(self)}
+        plain["channel"] = self.channel or None
+        plain["label"] = self.label and self.label.to_plain()
         return _without_none(plain)
 
     @classmethod
@@ -160,9 +188,8 @@ class Recipe:
             if not isinstance(data["edits"], (list, tuple)):
                 raise RecipeError("The edits of a recipe must be a list.")
             parts["edits"] = tuple(_build(Edit, edit, "edit") for edit in data["edits"])
-        if "noise" in data:
-            parts["noise"] = data["noise"]
-        return cls(**parts)
+        given = {name: data[name] for name in ("noise", "channel", "label") if name in data}
+        return cls(**parts, **given)
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives back an equal recipe."""
@@ -177,10 +204,15 @@ class Recipe:
             raise RecipeError(f"This recipe is not valid JSON ({reason}): copy it again.") from None
         return cls.from_dict(data)
 
-    def command(self, model: str | None = None) -> str:
-        """The shell command that writes this very volume; `model` is named unless bundled."""
+    def command(self, model: str | None = None, frame: str | None = None) -> str:
+        """The shell command that writes this very volume.
+
+        `model` is named unless it is the bundled one; `frame`, where its voxels lie, for a model
+        whose file does not say.
+        """
         words = ["stylegan3d", "generate", "--recipe", self.to_json()]
-        return shlex.join(words + (["--model", model] if model else []))
+        words += ["--model", model] if model else []
+        return shlex.join(words + (["--frame", frame] if frame else []))
 
     def with_paths(self, change: Any) -> Recipe:
         """The recipe with `change(part)` for each part that can name a file: sources and edits."""
@@ -194,9 +226,8 @@ class Recipe:
             from stylegan3d.generator import seed_latents
 
             psi, cutoff = self.truncation.psi, self.truncation.cutoff
-            return seed_latents(generator, [source.seed], truncation=psi, truncation_layers=cutoff)[
-                0
-            ]
+            label = self.label and self.label.encode(generator)
+            return seed_latents(generator, [source.seed], psi, cutoff, label=label)[0]
         from stylegan3d.latents import read_latent
 
         latent, sha256 = read_latent(str(source.path), generator)
