@@ -62,7 +62,9 @@ class Renderer:
         return -2 if len(self.generator.levels) > 1 else -1
 
     @torch.no_grad()
-    def render(self, w: Tensor, quality: Quality = "full", noise: Noise = "fixed") -> Rendered:
+    def render(
+        self, w: Tensor, quality: Quality = "full", noise: Noise = "fixed", channel: int = 0
+    ) -> Rendered:
         """Synthesise one volume.
 
         Parameters
@@ -71,6 +73,7 @@ class Renderer:
         quality : "full": float32 at full resolution, the same bits each time on one machine with
             the same number of threads (OMP_NUM_THREADS); "preview": as fast as possible.
         noise : "fixed", "none" or a seed.
+        channel : which image channel.
         """
         generator = self.generator
         if w.ndim != 2:
@@ -85,7 +88,7 @@ class Renderer:
             if self._preview_dtype is None:
                 self._preview_dtype = self._measure_precision(w)
             image = self._synthesize(w, noise, self.preview_level, self._preview_dtype)
-        volume = to_display(image)[0]
+        volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
         return Rendered(volume, space, quality, time.perf_counter() - started)
