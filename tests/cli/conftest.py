@@ -7,20 +7,30 @@ import pytest
 
 from stylegan3d.checkpoints.folder import DIRECTIONS, write_folder
 from stylegan3d.directions import pca_directions, save_directions
-from stylegan3d.generator import load
+from stylegan3d.generator import Generator, load
+
+
+def write_generator(folder: Path, generator: Generator) -> None:
+    """Save a generator that is in memory as a model folder."""
+    tensors = {"w_avg": generator.w_avg}
+    for part in ("mapping", "synthesis"):
+        state = getattr(generator, part).state_dict()
+        tensors |= {f"{part}.{key}": value for key, value in state.items()}
+    space = {"shape": list(generator.shape), "affine": generator.affine.tolist()}
+    write_folder(folder, {**generator.card, "space": space}, tensors)
+
+
+@pytest.fixture(scope="session")
+def write():
+    """Save a generator that is in memory as a model folder: `write(folder, generator)`."""
+    return write_generator
 
 
 @pytest.fixture(scope="session")
 def model(tiny_generator, tmp_path_factory):
     """Folder of a tiny generator, as `--model` takes it."""
-    G = tiny_generator
-    tensors = {"w_avg": G.w_avg}
-    for part in ("mapping", "synthesis"):
-        state = getattr(G, part).state_dict()
-        tensors |= {f"{part}.{key}": value for key, value in state.items()}
-    card = {**G.card, "space": {"shape": list(G.shape), "affine": G.affine.tolist()}}
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_folder(folder, card, tensors)
+    write_generator(folder, tiny_generator)
     generator = load(folder)
     save_directions(folder / DIRECTIONS, pca_directions(generator, samples=500))
     return folder

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.generator import load
+from stylegan3d.generator import load, tiny_generator, to_display
 from stylegan3d.latents import Latent, save_latent
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.renderer import Renderer
@@ -143,3 +143,41 @@ def test_a_missing_model_is_refused(run, tmp_path, listing):
     assert result.status == 2
     assert len(result.err.splitlines()) == 1
     assert listing(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def conditional(write, tmp_path_factory):
+    """Folder of a network with three bare label numbers and two image channels."""
+    generator = tiny_generator(seed=2, label_dim=3, image_channels=2, wiring="orig", head="image")
+    folder = tmp_path_factory.mktemp("models") / "conditional"
+    write(folder, generator)
+    return folder
+
+
+def test_a_label_and_a_channel_reach_the_volume(run, conditional, tmp_path):
+    words = ["--seeds", "3", "--model", conditional, "--out", tmp_path]
+    assert run("generate", *words, "--label", "0,1,0", "--channel", "1").status == 0
+    generator = load(conditional)
+    recipe = Recipe(Source("seed", 3), Truncation(0.7), label=[0, 1, 0], channel=1)
+    expected = to_display(generator.synthesize(recipe.latent(generator)[None]), channel=1)[0]
+    file = tmp_path / "seed-0003_label-class1_channel-1_desc-synthetic_T1w.nii.gz"
+    np.testing.assert_array_equal(nib.load(file).get_fdata(dtype=np.float32), expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--label", "0,1"], "takes a label of 3 numbers"),
+        (["--label", "age=70"], "takes a label of 3 numbers"),
+        (["--label", "age=70,old"], "is no label"),
+        (["--label", "x"], "is no label"),
+        (["--channel", "2"], "choose 0 to 1"),
+    ],
+)
+def test_a_label_or_channel_that_does_not_fit_is_one_sentence(
+    run, conditional, tmp_path, words, says
+):
+    result = run("generate", "--seeds", "3", "--model", conditional, "--out", tmp_path, *words)
+    assert result.status == 2
+    assert says in result.err
+    assert result.err.count("\n") == 1

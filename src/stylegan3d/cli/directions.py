@@ -21,8 +21,8 @@ from stylegan3d.cli.common import (
     open_model,
     progress,
 )
-from stylegan3d.cli.parsing import parse_edits, parse_noise
-from stylegan3d.cli.rendering import render_to_files
+from stylegan3d.cli.parsing import parse_edits, parse_label, parse_noise
+from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.tensorfiles import read_bytes
@@ -86,6 +86,8 @@ def directions(
     ] = None,
     truncation: TruncationOption = None,
     noise: NoiseOption = None,
+    label: LabelOption = None,
+    channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
     model: ModelOption = None,
@@ -121,6 +123,8 @@ def directions(
         Truncation(0.7 if truncation is None else truncation),
         edits=_with_files_named(parse_edits(edit)),
         noise=parse_noise(noise),
+        label=parse_label(label),
+        channel=channel,
     )
     render_to_files(
         open_model(model), [recipe], out, native=native, overwrite=overwrite, as_json=as_json

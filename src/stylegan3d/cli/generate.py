@@ -17,8 +17,8 @@ from stylegan3d.cli.common import (
     TruncationOption,
     open_model,
 )
-from stylegan3d.cli.parsing import parse_noise, parse_numbers
-from stylegan3d.cli.rendering import render_to_files
+from stylegan3d.cli.parsing import parse_label, parse_noise, parse_numbers
+from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
 from stylegan3d.recipe import Recipe, Source, Truncation, read_recipe
 
 
@@ -43,6 +43,8 @@ def generate(
         typer.Option("--cutoff", help="Truncate only so many layers, from the coarsest."),
     ] = None,
     noise: NoiseOption = None,
+    label: LabelOption = None,
+    channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
     model: ModelOption = None,
@@ -56,15 +58,16 @@ def generate(
     if (seeds is None) == (recipe is None):
         raise typer.BadParameter("Give either --seeds, such as --seeds 0-3, or --recipe.")
     if recipe is not None:
-        if (truncation, cutoff, noise) != (None, None, None):
+        if (truncation, cutoff, noise, label, channel) != (None, None, None, None, 0):
             raise typer.BadParameter(
-                "A recipe holds its own truncation and noise: change them in the recipe."
+                "A recipe holds its own truncation, noise, label and channel: change them there."
             )
         recipes = [read_recipe(recipe)]
     else:
         truncated = Truncation(0.7 if truncation is None else truncation, cutoff)
+        shown = {"noise": parse_noise(noise), "label": parse_label(label), "channel": channel}
         recipes = [
-            Recipe(Source("seed", seed), truncated, noise=parse_noise(noise))
+            Recipe(Source("seed", seed), truncated, **shown)
             for seed in parse_numbers(str(seeds), "--seeds")
         ]
     generator = open_model(model)

@@ -17,8 +17,8 @@ from stylegan3d.cli.common import (
     TruncationOption,
     open_model,
 )
-from stylegan3d.cli.parsing import parse_noise, parse_source, parse_strengths
-from stylegan3d.cli.rendering import render_to_files
+from stylegan3d.cli.parsing import parse_label, parse_noise, parse_source, parse_strengths
+from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
 from stylegan3d.recipe import Mix, Recipe, Truncation
 
 
@@ -47,6 +47,8 @@ def mix(
     ] = None,
     truncation: TruncationOption = None,
     noise: NoiseOption = None,
+    label: LabelOption = None,
+    channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
     model: ModelOption = None,
@@ -66,5 +68,7 @@ def mix(
         Truncation(0.7 if truncation is None else truncation),
         Mix(second, strengths),
         noise=parse_noise(noise),
+        label=parse_label(label),
+        channel=channel,
     )
     render_to_files(generator, [recipe], out, native=native, overwrite=overwrite, as_json=as_json)

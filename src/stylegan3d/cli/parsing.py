@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Edit, Source
+from stylegan3d.recipe import Edit, Label, Source
 from stylegan3d.recipe_parts import Noise
 
 _MOST_NUMBERS = 100_000
@@ -38,6 +38,39 @@ def parse_noise(text: str | None) -> Noise:
     if not text.isdecimal():
         raise RecipeError(f"{text!r} is no layer noise: use fixed, none, or a seed.")
     return int(text)
+
+
+def parse_label(text: str | None) -> Label | None:
+    """A label from "age=70,sex=F" or, for a network that names no labels, "0,1"."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    named = [part.split("=", 1) for part in parts if "=" in part]
+    names = {name.strip() for name, _ in named}
+    try:
+        if not named:
+            return Label(numbers=tuple(float(part) for part in parts))
+        if len(names) != len(parts):
+            raise ValueError
+    except ValueError:
+        raise RecipeError(
+            f"{text!r} is no label: write values of the generator's labels once each, such as "
+            "age=70,sex=F, or its numbers, such as 0,1."
+        ) from None
+    return Label(values=tuple((name.strip(), _number_or_text(value)) for name, value in named))
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """A number where it would be written the same way: 07 may be the name of a site."""
+    text = text.strip()
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        if str(number) == text:
+            return number
+    return text
 
 
 def parse_source(text: str) -> Source:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from stylegan3d.cli.common import emit, progress
 from stylegan3d.recipe import Recipe
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
+
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="For a conditional generator, what random brains are drawn for: values of its labels, "
+        "such as age=70,sex=F, or the label's numbers, such as 0,1.",
+    ),
+]
+ChannelOption = Annotated[
+    int, typer.Option("--channel", help="Which image channel to write, from 0.")
+]
 
 
 def render_to_files(
@@ -43,7 +57,7 @@ def render_to_files(
         for path, recipe, scan in zip(paths, recipes, scans, strict=True):
             report(len(volumes), note=path.name)
             w = recipe.latent(generator)
-            rendered = renderer.render(w, quality="full", noise=recipe.noise)
+            rendered = renderer.render(w, "full", recipe.noise, channel=recipe.channel)
             files = rendered_files(path, rendered, recipe, generator, scan=scan)
             write_together(files, overwrite=overwrite)
             write_dataset_description(out, generator)
