@@ -175,6 +175,8 @@ class DiscriminatorConfig:
 
     `detail_gain` multiplies the seven detail bands of a Haar head: they are an order of magnitude
     smaller than the mean, and what tells a sharp volume from a blurred one is in them.
+    `mbstd_channels` may be 0: no minibatch standard deviation. `dense_width` is the size of the
+    dense layer before the output, 0 for that of the coarsest level.
     `down_kernel` are the taps of the filter before a strided convolution, if not `resample_kernel`.
     `image_downsampling` is where the halved image of the `skip` wiring lies: `centred`, or
     `shifted` by half a voxel as in the original 3D-StyleGAN.
@@ -189,6 +191,7 @@ class DiscriminatorConfig:
     detail_gain: float = 1.0
     mbstd_group: int = 4
     mbstd_channels: int = 1
+    dense_width: int = 0
     resample_kernel: tuple[float, ...] = field(default=(1.0, 3.0, 3.0, 1.0))
     down_kernel: tuple[float, ...] = ()
     image_downsampling: ImageDownsampling = "centred"

@@ -17,14 +17,15 @@ def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:
 
     Parameters
     ----------
-    x : [N, C, X, Y, Z]; N must be a multiple of min(group, N).
+    x : [N, C, X, Y, Z]
+    group : samples in a group; if N is no multiple of it, the largest divisor of N below it.
 
     Returns
     -------
     [N, C + channels, X, Y, Z]
     """
     n, c, *grid = x.shape
-    g = min(group, n)
+    g = next(size for size in range(min(group, n), 0, -1) if n % size == 0)
     y = x.float().reshape(g, n // g, channels, c // channels, *grid)
     y = (y.var(dim=0, unbiased=False) + 1e-8).sqrt()  # [N/g, f, C/f, X, Y, Z]
     y = y.mean(dim=(2, 3, 4, 5))  # [N/g, f]
@@ -76,8 +77,9 @@ class Discriminator(nn.Module):
         )
         width = config.channels[0]
         self.conv = Conv3d(width + config.mbstd_channels, width, 3)
-        self.dense = Dense(width * math.prod(config.base), width, activate=True)
-        self.output = Dense(width, max(config.label_dim, 1))
+        dense = config.dense_width or width
+        self.dense = Dense(width * math.prod(config.base), dense, activate=True)
+        self.output = Dense(dense, max(config.label_dim, 1))
 
     def _bands(self, image: Tensor) -> Tensor:
         bands = haar(image)
@@ -103,7 +105,8 @@ class Discriminator(nn.Module):
                     shifted = config.image_downsampling == "shifted"
                     pyramid = downsample_image(pyramid, config.resample_kernel, shifted)
         assert x is not None
-        x = minibatch_stddev(x, config.mbstd_group, config.mbstd_channels)
+        if config.mbstd_channels:
+            x = minibatch_stddev(x, config.mbstd_group, config.mbstd_channels)
         x = self.conv(x).float().flatten(1)
         score = self.output(self.dense(x))  # [N, label_dim or 1]
         if config.label_dim:
