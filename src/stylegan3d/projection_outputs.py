@@ -92,9 +92,9 @@ def save_projection(
     source = Source(
         "projected", path=str(names["latent"]), sha256=hashlib.sha256(latent).hexdigest()
     )
-    recipe = Recipe(source, noise=noise)
+    recipe = Recipe(source, noise=noise, channel=result.settings.get("channel", 0))
     # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
-    rendered = Renderer(generator).render(result.w, quality="full", noise=recipe.noise)
+    rendered = Renderer(generator).render(result.w, "full", noise, channel=recipe.channel)
     report = {
         **projection_report(generator, aligned, result, rendered.volume),
         **(about or {}),

@@ -70,6 +70,21 @@ def test_wirings_without_coarse_images_project_at_full_resolution():
     assert {row["level"] for row in result.history} == {-1}
 
 
+def test_one_image_channel_is_matched():
+    generator = tiny_generator(wiring="orig", head="image", image_channels=2)
+    w = seed_latents(generator, [1])[0]
+    first, second = (Renderer(generator).render(w, channel=c).volume for c in (0, 1))
+    result = project(generator, second, steps=6, channel=1)
+    made = Renderer(generator).render(result.w, channel=1).volume
+    assert np.array_equal(result.volume, made)
+    assert result.settings["channel"] == 1
+    average = generator.w_avg.expand(generator.num_layers, -1)
+    start = Renderer(generator).render(average, channel=1).volume
+    away = np.square(made - second).mean()
+    assert away < np.square(start - second).mean()
+    assert away < np.square(made - first).mean()
+
+
 def test_stopping_keeps_the_best_so_far(generator, known):
     seen = []
     result = project(

@@ -192,6 +192,15 @@ def test_a_damaged_description_is_refused(aligned, broken):
         native_image(aligned.volume, aligned.space, scan | {broken: "nonsense"})
 
 
+def test_a_scan_aligned_to_another_place_of_the_model_is_refused(aligned):
+    scan = aligned.describe()
+    flipped = Space(aligned.space.shape, aligned.space.affine @ np.diag([-1.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(ScanError, match="were said to lie elsewhere"):
+        native_image(aligned.volume, flipped, scan)
+    del scan["model_affine"]  # as files of earlier versions
+    native_image(aligned.volume, aligned.space, scan)
+
+
 def test_a_volume_of_another_grid_is_refused(aligned):
     with pytest.raises(ScanError, match="does not fit"):
         aligned.to_native(aligned.volume[:-1])

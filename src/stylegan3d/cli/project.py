@@ -63,6 +63,10 @@ def project(
     volume: Annotated[
         int | None, typer.Option("--volume", min=0, help="Which volume of a 4D series, from 0.")
     ] = None,
+    channel: Annotated[
+        int,
+        typer.Option("--channel", help="Which image channel of the generator the scan is, from 0."),
+    ] = 0,
     model: ModelOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -73,6 +77,7 @@ def project(
     """
     from stylegan3d import projection
     from stylegan3d.projection_outputs import all_files, output_names, save_projection
+    from stylegan3d.recipe import Recipe
     from stylegan3d.scans import read_scan
     from stylegan3d.volumes import check_output
 
@@ -80,6 +85,7 @@ def project(
     opened = read_scan(scan, volume)
     check_output(all_files(output_names(scan, out)), overwrite)
     generator = open_model(model)
+    Recipe(channel=channel).check(generator)
     clock.append(time.perf_counter())
     with progress("Aligning", total=1) as report:
         aligned = opened.align(
@@ -93,6 +99,7 @@ def project(
             space=space.value,
             budget=budget.value,
             steps=steps,
+            channel=channel,
             progress=lambda state: report(state.step, state.steps),
         )
     clock.append(time.perf_counter())

@@ -106,6 +106,7 @@ def project(
     budget: str = "standard",
     steps: int | None = None,
     noise: Noise = "fixed",
+    channel: int = 0,
     progress: Callable[[ProjectionState], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Projection:
@@ -118,6 +119,7 @@ def project(
         (one per layer: follows the scan more closely).
     budget : "draft", "standard" or "thorough"; `steps` overrides it.
     noise : the layer noise the result will be shown with.
+    channel : the image channel that is matched, of a generator with several.
     progress : called after every step.
     should_stop : asked after every step; if true, the best so far is returned.
 
@@ -129,7 +131,7 @@ def project(
     started = time.perf_counter()
     volume, mask = _target(generator, aligned)
     count = _step_count(budget, steps)
-    problem = _Problem(generator, volume, space, noise)
+    problem = _Problem(generator, volume, space, noise, channel)
     history: list[dict[str, float]] = []
     finished = True
     for state in _optimise(problem, count, started):
@@ -147,8 +149,10 @@ def project(
             finished = state.step == state.steps
             break
     w, made = problem.best()
-    trust = _trust(generator, problem.prior, w, made, volume, mask)
+    mean_brain = problem.mean_brain()
+    trust = _trust(problem.prior, w, made, mean_brain, volume, mask)
     settings = {"space": space, "steps": count, "noise": noise, "start": problem.start}
+    settings |= {"channel": channel} if channel else {}
     seconds = time.perf_counter() - started
     return Projection(w, made, trust, history, finished, seconds, settings)
 
@@ -156,10 +160,13 @@ def project(
 class _Problem:
     """One projection: the target at every level, the latent being optimised, the best so far."""
 
-    def __init__(self, generator: Generator, volume: np.ndarray, space: str, noise: Noise) -> None:
+    def __init__(
+        self, generator: Generator, volume: np.ndarray, space: str, noise: Noise, channel: int
+    ) -> None:
         keep_large_blocks()
         self.generator = generator
         self.space = space
+        self.channel = channel
         self.noise = generator.synthesis.noise_maps(noise)
         self.prior = LatentPrior.of(generator)
         self.dtype = fast_dtype(generator.device)
@@ -187,6 +194,7 @@ class _Problem:
 
     def _difference(self, w: Tensor, level: int, dtype: torch.dtype | None = None) -> Tensor:
         made = self.generator.synthesis(self.rows(w)[None], self.noise, level, dtype or self.dtype)
+        made = made[:, self.channel : self.channel + 1]
         factor = self.target.shape[2] // made.shape[2]
         target = F.avg_pool3d(self.target, factor) if factor > 1 else self.target
         return multiscale_mse(made, target)
@@ -203,7 +211,16 @@ class _Problem:
         losses = [float(self._difference(w, -1, torch.float32)) for w in candidates]
         w = self.rows(candidates[int(np.argmin(losses))])
         made = self.generator.synthesis(w[None], self.noise, -1, torch.float32)
-        return w.detach().cpu().clone(), to_display(made)[0]
+        return w.detach().cpu().clone(), to_display(made, self.channel)[0]
+
+    @torch.no_grad()
+    def mean_brain(self) -> np.ndarray:
+        """(X, Y, Z) the average brain in the channel that is matched."""
+        if self.channel == 0:
+            return self.generator.template
+        average = self.rows(self.generator.w_avg[None])
+        made = self.generator.synthesis(average[None], "none", -1, torch.float32)
+        return to_display(made, self.channel)[0]
 
 
 def _optimise(problem: _Problem, count: int, started: float) -> Iterator[ProjectionState]:
@@ -267,19 +284,19 @@ def _step_count(budget: str, steps: int | None) -> int:
 
 
 def _trust(
-    generator: Generator,
     prior: LatentPrior,
     w: Tensor,
     made: np.ndarray,
+    mean_brain: np.ndarray,
     volume: np.ndarray,
     mask: np.ndarray,
 ) -> dict[str, Any]:
     """Numbers with what to compare them to, and what they mean in words."""
     alike = similarity(made, volume, mask)
-    mean_brain = similarity(generator.template, volume, mask)
+    usual = similarity(mean_brain, volume, mask)
     distance = prior.distance(w.to(prior.mean))
     remarks = []
-    if alike["psnr"] <= mean_brain["psnr"]:
+    if alike["psnr"] <= usual["psnr"]:
         remarks.append(
             "The reconstruction is no more like the scan than the mean brain is: do not read "
             "anything from it."
@@ -291,7 +308,7 @@ def _trust(
         )
     return {
         "similarity": alike,
-        "mean_brain": mean_brain,
+        "mean_brain": usual,
         "latent_distance": distance,
         "remarks": remarks,
     }

@@ -88,6 +88,7 @@ class AlignedScan:
             "affine": self.scan.affine.tolist(),
             "geometry": self.scan.geometry,
             "rigid": self.rigid.tolist(),
+            "model_affine": self.space.affine.tolist(),
             "intensity_scale": self.intensity_scale,
             "quality": self.quality,
             "brain_mask": pack_mask(self.brain_mask),

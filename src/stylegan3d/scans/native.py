@@ -37,7 +37,8 @@ def native_image(volume: np.ndarray, space: Space, scan: dict[str, Any]) -> nib.
     Raises
     ------
     ScanError
-        If the description lacks something or the volume is not on `space`.
+        If the description lacks something, or the volume is not on `space`, or the scan was
+        aligned while the model's voxels were said to lie elsewhere.
     """
     if volume.shape != space.shape:
         raise ScanError(
@@ -50,10 +51,17 @@ def native_image(volume: np.ndarray, space: Space, scan: dict[str, Any]) -> nib.
         rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
         scale = float(scan["intensity_scale"])
         mask = unpack_mask(scan["brain_mask"], space.shape)
+        # Earlier descriptions lack this one: the models of their time lay where they lay.
+        place = np.array(scan.get("model_affine", space.affine), np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise ScanError(
             "The description of the original scan is incomplete or damaged; project the scan again."
         ) from error
+    if not Space(space.shape, place).same_as(space):
+        raise ScanError(
+            "The scan was projected while the model's voxels were said to lie elsewhere: choose "
+            "the same axes and voxel size again, or project the scan again."
+        )
     # Scan millimetres -> model millimetres is what resampling onto the scan's grid asks for.
     inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
     data = resample(np.clip(volume, 0, None), space, own, rigid)
