@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read_folder
+from stylegan3d.checkpoints.official import is_official, read_official
+from stylegan3d.checkpoints.official_card import frame_entry
 from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.directions import Directions, load_directions, pca_directions
 from stylegan3d.errors import ModelError
+from stylegan3d.frame import Frame
 from stylegan3d.labels import encode_labels
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
@@ -43,6 +46,8 @@ class Generator:
     hash : SHA-256 of the weights; latent files and recipes name it.
     dtype : precision of the feature maps during synthesis (images are always float32).
     encoder : volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
+    folder : the model folder it came from; None for one of another program, or made in memory.
+    path : what `load` opens it from again, a folder or a file; None for one made in memory.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Generator:
         discriminator: Discriminator | None = None,
         encoder: Encoder | FittingEncoder | None = None,
         folder: Path | None = None,
+        path: Path | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -77,6 +83,7 @@ class Generator:
         self.card = card or {}
         self.hash = hash
         self.folder = folder
+        self.path = path or folder
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))
@@ -118,6 +125,63 @@ class Generator:
         return self.space.voxel_size
 
     @property
+    def frame(self) -> Frame | None:
+        """The frame of a generator whose file does not say where its voxels lie, else None."""
+        if "frame" not in self.card.get("space", {}):
+            return None
+        return Frame("".join(self.space.axcodes), self.space.voxel_size)
+
+    @property
+    def frame_note(self) -> str:
+        """A sentence for whoever looks at the volumes if their frame is a guess, else nothing."""
+        if not self.card.get("space", {}).get("assumed"):
+            return ""
+        return (
+            f"'{self.name}' does not say where its voxels lie: the frame {self.frame} (directions "
+            "of the array's axes and voxel size in mm, as FreeSurfer conforms scans) is assumed, "
+            "so give the right one with --frame if you know better."
+        )
+
+    def with_space(self, space: Space) -> Generator:
+        """The same networks with their voxels in another place.
+
+        Parameters
+        ----------
+        space : a grid of this generator's shape, such as `Frame("LIA", (2, 2, 2)).space(shape)`.
+
+        Returns
+        -------
+        A generator that shares everything but the space and the card's entry for it.
+
+        Raises
+        ------
+        ModelError
+            If the shape is another one.
+        """
+        if tuple(space.shape) != self.shape:
+            raise ModelError(
+                f"A space of {space.shape} voxels does not fit this generator's {self.shape}."
+            )
+        axes = "".join(space.axcodes)
+        known = {"affine": space.affine.tolist(), "axes": axes}
+        if self.frame is not None:
+            known = frame_entry(Frame(axes, space.voxel_size), self.shape, assumed=False) | known
+        return Generator(
+            self.mapping,
+            self.synthesis,
+            self.w_avg,
+            space,
+            card={**self.card, "space": {**self.card.get("space", {}), **known}},
+            hash=self.hash,
+            discriminator=self.discriminator,
+            encoder=self.encoder,
+            folder=self.folder,
+            path=self.path,
+            device=self.device,
+            dtype=self.dtype,
+        )
+
+    @property
     def levels(self) -> list[Grid]:
         """Grids at which an image can be had, coarse to fine; index them with `level`."""
         return self.config.image_grids
@@ -141,7 +205,8 @@ class Generator:
         ----------
         z : [N, z_dim]
         label : [N or 1, label_dim] of a conditional generator, see `stylegan3d.labels`; without it
-            all labels stay open.
+            all labels stay open. One of the original 3D-StyleGAN does not say what its labels
+            mean; without a label it gets zeros, as its own program gives it.
         truncation : psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes
             nothing, 0 gives the average brain.
         truncation_layers : truncate the first so many rows only; None for all.
@@ -183,7 +248,12 @@ class Generator:
         return self.synthesis(w.to(self.device, torch.float32), noise, level, self.dtype)
 
     def score(self, volume: Tensor, label: Tensor | None = None) -> Tensor:
-        """Discriminator's logits [N] for volumes [N, C, X, Y, Z] in [-1, 1]; high means real."""
+        """Discriminator's logits [N] for volumes [N, C, X, Y, Z] in [-1, 1]; high means real.
+
+        The volumes are compared in groups (minibatch standard deviation) of
+        `discriminator.config.mbstd_group`, or of the largest divisor of N below it: a volume's
+        score depends a little on its company.
+        """
         if self.discriminator is None:
             raise ModelError(
                 f"The model '{self.name}' was saved without its discriminator, so it cannot "
@@ -253,30 +323,50 @@ def bundled_model_path(name: str = BUNDLED) -> Path:
     return Path(__file__).resolve().parents[2] / "weights" / name
 
 
-def load(path: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> Generator:
+def load(
+    path: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    frame: Frame | str | None = None,
+) -> Generator:
     """Open a trained generator.
 
     Parameters
     ----------
-    path : a model folder; None opens the brain generator that ships with the package.
+    path : a model folder, or a network file (.pkl) of the original 3D-StyleGAN, which is read as
+        data: nothing in it is run. None opens the brain generator that ships with the package.
     device : "auto", "cpu", "cuda", "cuda:1", "mps". Auto takes a GPU where there is one.
     dtype : "auto", "float32", "bfloat16", "float16": precision of the feature maps. Auto is
         float32: what is saved or measured must be exact. The renderer chooses for itself what
         it shows.
+    frame : where the voxels of a network of the original 3D-StyleGAN lie, such as "LIA:2", for its
+        file does not say it; None assumes FreeSurfer's (see `frame.assumed_frame`), and
+        `frame_note` says so.
 
     Raises
     ------
     ModelError
-        If there is no such model, or it is damaged, or the device does not exist.
+        If there is no such model, or it is damaged, or the device does not exist, or a frame is
+        given for a model that knows its own.
     """
-    folder = bundled_model_path() if path is None else Path(path).expanduser()
-    if not folder.exists():
-        raise ModelError(f"There is no generator at '{folder}'; check the path.")
-    files = read_folder(folder)
-    return _build(files, choose_device(device), choose_dtype(dtype))
+    place = bundled_model_path() if path is None else Path(path).expanduser()
+    if not place.exists():
+        raise ModelError(f"There is no generator at '{place}'; check the path.")
+    if isinstance(frame, str):
+        frame = Frame.parse(frame)
+    files = read_official(place) if is_official(place) else read_folder(place)
+    generator = _build(files, files.folder or place, choose_device(device), choose_dtype(dtype))
+    if frame is None:
+        return generator
+    if generator.frame is None:
+        raise ModelError(
+            f"The model '{generator.name}' says itself where its voxels lie, so it takes no other "
+            "frame; leave out --frame."
+        )
+    return generator.with_space(frame.space(generator.shape))
 
 
-def _build(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Generator:
+def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dtype) -> Generator:
     card = files.card
     try:
         config = GeneratorConfig.from_dict(card["architecture"]["generator"])
@@ -297,7 +387,7 @@ def _build(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Gener
         w_avg = tensors["w_avg"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"The model '{files.folder.name}' is incomplete or its card does not fit its weights "
+            f"The model '{path.name}' is incomplete or its card does not fit its weights "
             f"({str(error).splitlines()[0][:120]}); copy the model folder again."
         ) from error
     return Generator(
@@ -310,6 +400,7 @@ def _build(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Gener
         discriminator=discriminator,
         encoder=encoder,
         folder=files.folder,
+        path=path,
         device=device,
         dtype=dtype,
     )

@@ -30,9 +30,12 @@ TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What a model folder holds, read and checked but not yet built into networks."""
+    """What a model folder holds, read and checked but not yet built into networks.
 
-    folder: Path
+    `folder` is None for a network that was read from a file of another program.
+    """
+
+    folder: Path | None
     card: dict[str, Any]
     tensors: dict[str, Tensor]
     encoder: dict[str, Tensor] | None
