@@ -166,7 +166,7 @@ class Generator:
         known = {"affine": space.affine.tolist(), "axes": axes}
         if self.frame is not None:
             known = frame_entry(Frame(axes, space.voxel_size), self.shape, assumed=False) | known
-        return Generator(
+        moved = Generator(
             self.mapping,
             self.synthesis,
             self.w_avg,
@@ -180,6 +180,11 @@ class Generator:
             device=self.device,
             dtype=self.dtype,
         )
+        # What was computed of the networks stays good; directions take seconds to find.
+        for name in ("has_noise", "template", "directions"):
+            if name in vars(self):
+                vars(moved)[name] = vars(self)[name]
+        return moved
 
     @property
     def levels(self) -> list[Grid]:
