@@ -148,34 +148,48 @@ def sidecar(
 ) -> dict[str, Any]:
     """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`."""
     recipe = recipe.with_paths(lambda part: part.relative_to(folder))
+    what, about = "T1-weighted brain", {"SkullStripped": True}
     intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
+    if "origin" in generator.card:
+        # The file of another program does not say what its network was trained on.
+        what, about = "volume", {}
+        intensity = "0 and 1 are the ends of the network's range of -1 to 1"
     return {
-        "Description": f"Synthetic T1-weighted brain made by {generator.name}. Not a measurement.",
+        "Description": f"Synthetic {what} made by {generator.name}. Not a measurement.",
         "IntendedUse": INTENDED_USE,
         **provenance(generator),
         "Sources": sources(recipe),
         "Recipe": recipe.to_dict(),
-        "Model": {"Name": generator.name, "SHA256": generator.hash},
+        "Model": {"Name": generator.name, "SHA256": generator.hash, **_frame(generator)},
         "SpatialReference": "the scan's own grid" if native else "the model's grid",
         "Units": "arbitrary",
         "Intensity": "units of the scan" if native else intensity,
-        "SkullStripped": True,
+        **about,
     }
 
 
 def provenance(generator: Generator) -> dict[str, Any]:
-    """BIDS' GeneratedBy: this program and the generator's weights."""
+    """BIDS' GeneratedBy: this program, the generator's weights, and its frame if it needs one."""
     from stylegan3d import __version__
 
+    frame = _frame(generator)
+    told = "".join(f", {name} {value}" for name, value in frame.items())
     return {
         "GeneratedBy": [
             {
                 "Name": PROGRAM,
                 "Version": __version__,
-                "Description": f"generator {generator.name}, sha256 {generator.hash}",
+                "Description": f"generator {generator.name}, sha256 {generator.hash}{told}",
             }
         ]
     }
+
+
+def _frame(generator: Generator) -> dict[str, str]:
+    """Of a generator whose file does not say where its voxels lie: what `--frame` was or is."""
+    if generator.frame is None:
+        return {}
+    return {"AssumedFrame" if generator.frame_note else "Frame": str(generator.frame)}
 
 
 def sources(recipe: Recipe) -> list[str]:

@@ -27,16 +27,12 @@ def card_text(card: dict[str, Any]) -> str:
         card["intended_use"],
         "## Licence",
         f"{card['licence']}. The code that runs it has its own licence.",
-        "## Training data",
-        _data_table(card["training_data"]),
-        *([card["attribution"]] if card.get("attribution") else []),
-        "## Training",
-        _training(card["training"], network.get("deformation", 0)),
+        *_origin(card),
         "## Architecture",
         (
             f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
             f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
-            f"`{network['wiring']}` wiring, `{network['head']}` head, {_linear_part(network)}. "
+            f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}. "
             "Every setting is in `card.json`."
         ),
         "## Measured quality",
@@ -49,6 +45,23 @@ def card_text(card: dict[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _origin(card: dict[str, Any]) -> list[str]:
+    """Where the network comes from: its training here, or the program whose file it was."""
+    if "origin" in card:
+        origin = card["origin"]
+        told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
+        unknown = "Not known: the file names neither its data nor its people."
+        return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
+    network = card["architecture"]["generator"]
+    return [
+        "## Training data",
+        _data_table(card["training_data"]),
+        *([card["attribution"]] if card.get("attribution") else []),
+        "## Training",
+        _training(card["training"], network.get("deformation", 0)),
+    ]
+
+
 def _data_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| source | people | licence |", "|---|---|---|"]
     lines += [f"| {r['source']} | {r['people']} | {r['licence']} |" for r in rows]
@@ -56,7 +69,9 @@ def _data_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _linear_part(network: dict[str, Any]) -> str:
-    parts = [f"{network['image_basis']} linear basis images"]
+    if not network.get("image_basis"):
+        return ""
+    parts = [f", {network['image_basis']} linear basis images"]
     if network.get("detail_basis"):
         parts.append(f"{network['detail_basis']} detail images")
     if network.get("deformation"):
@@ -83,7 +98,7 @@ def _training(training: dict[str, Any], deformation: int) -> str:
 
 def _quality(quality: dict[str, Any]) -> str:
     if not quality:
-        return "Not measured: there were no validation volumes."
+        return "Not measured."
     encoded, mean = quality["encoder_reconstruction"], quality["mean_brain"]
     pairs = quality["pair_correlation"]
     return "\n".join(

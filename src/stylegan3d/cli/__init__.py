@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.cli import directions, evaluate, generate, info, mix, prepare, project, train
+from stylegan3d.cli import (
+    convert,
+    directions,
+    evaluate,
+    generate,
+    info,
+    mix,
+    prepare,
+    project,
+    train,
+)
 from stylegan3d.errors import StyleGAN3DError
 
 app = typer.Typer(
@@ -43,7 +53,7 @@ def _options(
     pass
 
 
-for _verb in (generate, mix, project, directions, prepare, train, evaluate, info):
+for _verb in (generate, mix, project, directions, prepare, train, evaluate, convert, info):
     _verb.register(app)
 
 

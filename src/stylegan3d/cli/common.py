@@ -23,7 +23,21 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[
     Path | None,
-    typer.Option("--model", help="A generator's folder; without it, the bundled brain generator."),
+    typer.Option(
+        "--model",
+        help="A generator's folder, or a network file (.pkl) of the original 3D-StyleGAN; without "
+        "it, the bundled brain generator.",
+    ),
+]
+FrameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frame",
+        help="Where the voxels of a network of the original 3D-StyleGAN lie, for its file does not "
+        "say it: directions of the array's axes and voxel size in mm, such as LIA:2 or "
+        "RAS:1x1x1.5.",
+        show_default="LIA, as FreeSurfer conforms scans",
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 OverwriteOption = Annotated[
@@ -68,12 +82,26 @@ class Report(Protocol):
         """`done` out of `total`, which stays what it was if left out; `note` says at what."""
 
 
-def open_model(path: Path | None) -> Generator:
-    """The generator of the `--model` option; ModelError if it cannot be opened."""
+def open_model(path: Path | None, frame: str | None = None) -> Generator:
+    """The generator of the `--model` and `--frame` options; ModelError if it cannot be opened.
+
+    If its voxels' place is only assumed, a line on stderr says so.
+    """
     with progress("Opening the model"):
         from stylegan3d.generator import load
 
-        return load(path)
+        generator = load(path, frame=frame)
+    if generator.frame_note:
+        typer.echo(f"stylegan3d: {generator.frame_note}", err=True)
+    return generator
+
+
+def model_entry(generator: Generator) -> dict[str, Any]:
+    """What `--json` says of the generator that made a result."""
+    entry = {"name": generator.name, "sha256": generator.hash}
+    if generator.frame is not None:
+        entry |= {"frame": str(generator.frame), "frame_note": generator.frame_note}
+    return entry
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
+    FrameOption,
     JsonOption,
     ModelOption,
     NativeOption,
@@ -18,6 +19,7 @@ from stylegan3d.cli.common import (
     OverwriteOption,
     TruncationOption,
     emit,
+    model_entry,
     open_model,
     progress,
 )
@@ -91,6 +93,7 @@ def directions(
     out: OutOption = Path(),
     native: NativeOption = False,
     model: ModelOption = None,
+    frame: FrameOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,7 +106,7 @@ def directions(
     if not edit:
         if seed is not None or latent is not None:
             raise typer.BadParameter('Say how to edit the brain, such as --edit "PC 1=2.0".')
-        generator = open_model(model)
+        generator = open_model(model, frame)
         if fit is not None:
             listed = _fit(generator, fit, attributes, conditional, components, samples)
         else:
@@ -127,7 +130,7 @@ def directions(
         channel=channel,
     )
     render_to_files(
-        open_model(model), [recipe], out, native=native, overwrite=overwrite, as_json=as_json
+        open_model(model, frame), [recipe], out, native=native, overwrite=overwrite, as_json=as_json
     )
 
 
@@ -192,7 +195,7 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
     result = {
         "directions": rows,
         "checks": list(listed.checks),
-        "model": {"name": generator.name, "sha256": generator.hash},
+        "model": model_entry(generator),
         "saved": save,
     }
     emit(result, [*lines, *checks_table(listed.checks)], as_json=as_json)

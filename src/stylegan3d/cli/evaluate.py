@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
+    FrameOption,
     JsonOption,
     ModelOption,
     OverwriteOption,
@@ -34,6 +35,7 @@ def evaluate_command(
         ),
     ],
     model: ModelOption = None,
+    frame: FrameOption = None,
     only: Annotated[
         str | None,
         typer.Option(
@@ -114,7 +116,7 @@ def evaluate_command(
         cache=cache,
     )
     pack = load_pack(data)
-    generator = open_model(model)
+    generator = open_model(model, frame)
     if card:
         _check_card(generator)
     with progress("Evaluating") as bar:
@@ -140,6 +142,11 @@ def _check_card(generator: Generator) -> None:
     from stylegan3d.checkpoints.card_text import card_text
     from stylegan3d.errors import ModelError
 
+    if generator.folder is None:
+        raise ModelError(
+            f"The model '{generator.name}' is a file of another program, which has no card to "
+            "write in: make a folder of it with `stylegan3d convert`, or leave out --card."
+        )
     try:
         card_text(generator.card)
     except KeyError as error:

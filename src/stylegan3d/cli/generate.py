@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    FrameOption,
     JsonOption,
     ModelOption,
     NativeOption,
@@ -48,6 +49,7 @@ def generate(
     out: OutOption = Path(),
     native: NativeOption = False,
     model: ModelOption = None,
+    frame: FrameOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,5 +72,5 @@ def generate(
             Recipe(Source("seed", seed), truncated, **shown)
             for seed in parse_numbers(str(seeds), "--seeds")
         ]
-    generator = open_model(model)
+    generator = open_model(model, frame)
     render_to_files(generator, recipes, out, native=native, overwrite=overwrite, as_json=as_json)

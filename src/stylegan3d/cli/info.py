@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, emit, open_model
+from stylegan3d.cli.common import FrameOption, JsonOption, emit, model_entry, open_model
 from stylegan3d.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -23,22 +23,23 @@ def info(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="A generator's folder, a latent or directions file, a recipe or a saved volume; "
-            "without it, the bundled generator.",
+            help="A generator's folder, a network file of the original 3D-StyleGAN, a latent or "
+            "directions file, a recipe or a saved volume; without it, the bundled generator.",
             show_default=False,
         ),
     ] = None,
+    frame: FrameOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a file is, which model it belongs to and how it was made.
 
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
-    result = _describe(path)
+    result = _describe(path, frame)
     emit(result, _lines(result), as_json=as_json)
 
 
-def _describe(path: Path | None) -> dict[str, Any]:
+def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
     from stylegan3d.tensorfiles import kind_of
 
     if path is not None and path.name.endswith((".json", ".nii.gz")) and path.name != "card.json":
@@ -48,16 +49,15 @@ def _describe(path: Path | None) -> dict[str, Any]:
         return _describe_latent(path)
     if path is not None and kind == "directions":
         return _describe_directions(path)
-    return _describe_model(open_model(path))
+    return _describe_model(open_model(path, frame))
 
 
 def _describe_model(generator: Generator) -> dict[str, Any]:
-    card = generator.card
-    told = ("version", "licence", "intended_use", "training_data", "quality")
+    card, config = generator.card, generator.config
+    told = ("version", "licence", "intended_use", "training_data", "quality", "origin")
     return {
         "type": "generator",
-        "name": generator.name,
-        "sha256": generator.hash,
+        **model_entry(generator),
         "shape": list(generator.shape),
         "voxel_size_mm": list(generator.voxel_size),
         "axes": "".join(generator.space.axcodes),
@@ -65,6 +65,11 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
         "w_dim": generator.w_dim,
         "num_layers": generator.num_layers,
         "layer_resolutions": [list(grid) for grid in generator.layer_resolutions],
+        "wiring": config.wiring,
+        "channels": list(config.channels),
+        "image_channels": config.image_channels,
+        "label_dim": config.label_dim,
+        "discriminator": generator.discriminator is not None,
         "encoder": generator.encoder is not None,
         "device": str(generator.device),
         **{key: card[key] for key in told if key in card},
@@ -115,7 +120,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
         result = {**result, "scan": {**result["scan"], "brain_mask": "…"}}
     lines = []
     for key, value in result.items():
-        if value is None:
+        if value is None or value in ("", []):
             continue
         nested = isinstance(value, dict) or (value and isinstance(value, list))
         text = to_json(value).rstrip() if nested else str(value)

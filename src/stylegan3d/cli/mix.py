@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    FrameOption,
     JsonOption,
     ModelOption,
     NativeOption,
@@ -52,6 +53,7 @@ def mix(
     out: OutOption = Path(),
     native: NativeOption = False,
     model: ModelOption = None,
+    frame: FrameOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,7 +63,7 @@ def mix(
     --layers 0-3 --out mixed
     """
     first, second = parse_source(a), parse_source(b)
-    generator = open_model(model)
+    generator = open_model(model, frame)
     strengths = parse_strengths(strength, layers, generator.num_layers)
     recipe = Recipe(
         first,

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, ModelOption, Skull, emit, open_model, progress
+from stylegan3d.cli.common import (
+    FrameOption,
+    JsonOption,
+    ModelOption,
+    Skull,
+    emit,
+    open_model,
+    progress,
+)
 
 if TYPE_CHECKING:
     from stylegan3d.scans import Target
@@ -38,6 +46,7 @@ def prepare_command(
         ),
     ] = None,
     model: ModelOption = None,
+    frame: FrameOption = None,
     skull: Annotated[
         Skull,
         typer.Option("--skull", help="Extract the brain, keep the image as it is, or find out."),
@@ -78,7 +87,7 @@ def prepare_command(
     if out is None and not dry_run:
         raise typer.BadParameter("give --out FOLDER for the data set, or --dry-run to look first")
     settings: dict[str, Any] = {
-        "target": _target(template, model),
+        "target": _target(template, model, frame),
         "skull": skull.value,
         "bias_correction": bias_correction,
         "min_quality": min_quality,
@@ -102,7 +111,7 @@ def prepare_command(
     _tell(pack, as_json=as_json)
 
 
-def _target(template: Path | None, model: Path | None) -> Target | None:
+def _target(template: Path | None, model: Path | None, frame: str | None) -> Target | None:
     """What to align to: the template, the model, or None to let `prepare` choose."""
     if template is not None and model is not None:
         raise typer.BadParameter("give --template or --model, not both")
@@ -110,7 +119,7 @@ def _target(template: Path | None, model: Path | None) -> Target | None:
         from stylegan3d.scans import load_template
 
         return load_template(template)
-    return None if model is None else open_model(model)
+    return None if model is None and frame is None else open_model(model, frame)
 
 
 def _tell_plan(plan: Plan, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
+    FrameOption,
     JsonOption,
     ModelOption,
     OutOption,
@@ -68,6 +69,7 @@ def project(
         typer.Option("--channel", help="Which image channel of the generator the scan is, from 0."),
     ] = 0,
     model: ModelOption = None,
+    frame: FrameOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +86,7 @@ def project(
     clock = [time.perf_counter()]
     opened = read_scan(scan, volume)
     check_output(all_files(output_names(scan, out)), overwrite)
-    generator = open_model(model)
+    generator = open_model(model, frame)
     Recipe(channel=channel).check(generator)
     clock.append(time.perf_counter())
     with progress("Aligning", total=1) as report:

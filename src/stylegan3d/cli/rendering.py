@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import emit, progress
+from stylegan3d.cli.common import emit, model_entry, progress
 from stylegan3d.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ def render_to_files(
                     "seconds": rendered.seconds,
                 }
             )
-    model = {"name": generator.name, "sha256": generator.hash}
     emit(
-        {"volumes": volumes, "model": model},
+        {"volumes": volumes, "model": model_entry(generator)},
         [volume["path"] for volume in volumes],
         as_json=as_json,
     )

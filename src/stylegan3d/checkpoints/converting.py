@@ -1,0 +1,84 @@
+"""A network of the original 3D-StyleGAN as a model folder of ours.
+
+The folder opens faster, says in its card what is known of the network, and holds nothing that any
+program would run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stylegan3d.checkpoints.card_text import card_text
+from stylegan3d.checkpoints.folder import check_target, write_folder
+from stylegan3d.checkpoints.official import is_official, read_official
+from stylegan3d.checkpoints.official_card import frame_entry
+from stylegan3d.errors import ModelError
+from stylegan3d.frame import Frame
+from stylegan3d.volumes import atomic_write_text
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def convert(
+    path: str | Path,
+    out: str | Path,
+    *,
+    frame: Frame | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Write a network file (.pkl) as a model folder.
+
+    Parameters
+    ----------
+    path : the network file.
+    out : the folder to write.
+    frame : where the voxels lie; None keeps the assumption, and the card says that it is one.
+    dtype : how weights are stored, "float32", "float16" or "bfloat16". With float32 the folder
+        makes the same images as the file, bit for bit; the others halve the folder's size. The
+        mapping and the mean of w stay in float32, for they are small.
+    overwrite : replace a model that is there.
+
+    Returns
+    -------
+    The folder.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If the file cannot be opened, or the folder not be written.
+    """
+    path, out = Path(path).expanduser(), Path(out).expanduser()
+    if dtype not in DTYPES:
+        raise ModelError(f"The precision '{dtype}' is unknown; choose one of {', '.join(DTYPES)}.")
+    if not path.exists():
+        raise ModelError(f"There is no network file at '{path}'; check the path.")
+    if not is_official(path):
+        raise ModelError(
+            f"'{path.name}' is no network file of the original 3D-StyleGAN; choose its .pkl file."
+        )
+    check_target(out, overwrite)
+    files = read_official(path)
+    card = files.card
+    if frame is not None:
+        a, b, c = card["space"]["shape"]
+        card["space"] = frame_entry(frame, (a, b, c), assumed=False)
+    stored = {name: _stored(name, value, DTYPES[dtype]) for name, value in files.tensors.items()}
+    write_folder(out, card, stored, overwrite=overwrite)
+    atomic_write_text(out / "README.md", card_text(card), overwrite=True)
+    return out
+
+
+def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    if not name.startswith(("synthesis.", "discriminator.")) or dtype == torch.float32:
+        return value
+    stored = value.to(dtype)
+    if not bool(torch.isfinite(stored).all()):
+        raise ModelError(
+            f"The weights '{name}' hold numbers beyond the range of {str(dtype)[6:]}; store them "
+            "as float32 or bfloat16."
+        )
+    return stored
