@@ -33,6 +33,8 @@ from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.space import Space
 
 BUNDLED = "brain-t1-2mm"
+# Of a displayed volume; see `to_display`.
+BRIGHTEST = 1.5
 
 
 class Generator:
@@ -316,7 +318,7 @@ def to_display(volume: Tensor, channel: int = 0) -> np.ndarray:
     half times the 99.5th percentile is an artefact.
     """
     data = (volume.detach().float().cpu()[:, channel] + 1) / 2
-    return data.clamp_(0, 1.5).numpy()
+    return data.clamp_(0, BRIGHTEST).numpy()
 
 
 def bundled_model_path(name: str = BUNDLED) -> Path:
