@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
+from stylegan3d.frame import Frame
 from stylegan3d.scans import native_image, read_scan
 from stylegan3d.space import Space
 
@@ -109,6 +111,22 @@ def test_true_size_is_kept(phantom, target, tmp_path):
         _, aligned, _ = there_and_back(larger, target, tmp_path)
         volumes.append(np.count_nonzero(aligned.brain_mask))
     assert volumes[1] / volumes[0] == pytest.approx(1.331, rel=0.04)
+
+
+def test_a_network_that_shows_no_brain_gets_the_scan_in_the_middle(phantom, tmp_path):
+    """Of a network without geometry nothing is sure, not even that it is trained."""
+    nib.save(phantom.image(), tmp_path / "scan.nii.gz")
+    scan = read_scan(tmp_path / "scan.nii.gz")
+    space = Frame("LIA", (8.0, 8.0, 8.0)).space((20, 24, 28))
+    noise = np.random.RandomState(0).rand(*space.shape).astype(np.float32)
+    foreign = SimpleNamespace(space=space, template=noise, frame=Frame("LIA", (8.0, 8.0, 8.0)))
+    aligned = scan.align(foreign, skull="keep", bias_correction=False)
+    assert any("aligned to a standard brain" in s for s in aligned.steps if s[:6] == "Check:")
+    assert_rigid(aligned.rigid)
+    upright = np.degrees(Rotation.from_matrix(aligned.rigid[:3, :3]).magnitude())
+    assert upright < 10  # the phantom is posed as the standard brain is
+    inside = np.argwhere(aligned.brain_mask).mean(axis=0)
+    np.testing.assert_allclose(inside, (np.array(space.shape) - 1) / 2, atol=1)
 
 
 def test_the_same_scan_gives_the_same_result(phantom, target, tmp_path):

@@ -17,7 +17,7 @@ from .extraction import check_brain_size, extract_brain, extracted_mask, object_
 from .intensity import contrast_agreement, normalise
 from .native import native_image, pack_mask
 from .resampling import cropped, resample
-from .target import Target
+from .target import Target, standard_brain
 
 if TYPE_CHECKING:
     from .scan import Scan
@@ -29,6 +29,9 @@ BRAIN_SHARE = 0.35
 EXPECTED_QUALITY = 0.90
 # Of the contrast inside the brain: T1 scans reach 0.4 and more, FLAIR 0.15, T2 less than 0.
 EXPECTED_CONTRAST = 0.25
+
+# Correlation with a standard brain in place: brains that lie wrongly reach 0.75, noise 0.
+LIKE_A_HEAD = 0.4
 
 # How steps and notes begin that a person should look into.
 WARNING = "Check:"
@@ -124,10 +127,34 @@ def align_scan(
         spread = 100 * (high / low - 1)
         steps.append(f"Bias field corrected with N4 (it varied by {spread:.0f} % over the brain).")
     report(0.6, "Aligning to the model's brain")
-    rigid, found = align_rigid(brain, space, target)
+    rigid, found = _posed(brain, space, target)
     steps.extend(found)
     report(0.9, "Resampling to the model's grid")
     return _on_grid(scan, target, brain, mask, space, rigid, steps)
+
+
+def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:
+    """As `align_rigid`; to a standard brain if a foreign network shows none to align to.
+
+    Its image may lie otherwise than assumed, have other intensities, or not be trained.
+    """
+    if getattr(target, "frame", None) is None:
+        return align_rigid(brain, space, target)
+    standard = standard_brain(target.space)
+    there = resample(standard.template, standard.space, target.space)
+    likeness = float(np.corrcoef(there.ravel(), target.template.ravel())[0, 1])
+    if likeness >= LIKE_A_HEAD:
+        try:
+            return align_rigid(brain, space, target)
+        except ScanError:
+            pass
+    rigid, steps = align_rigid(brain, space, standard)
+    told = (
+        f"{WARNING} the model's mean brain is not like this one in any orientation, so it was "
+        "aligned to a standard brain in the middle of the model's grid; are the model's axes and "
+        "voxel size right?"
+    )
+    return rigid, [told, *steps]
 
 
 def find_brain(scan: Scan, skull: str) -> tuple[np.ndarray, list[str]]:

@@ -38,6 +38,21 @@ class Template:
     template: np.ndarray
 
 
+def standard_brain(space: Space) -> Template:
+    """The mean brain of the generator that comes along, with its centre in the middle of a grid.
+
+    For generators of which neither the geometry nor the image can be relied on.
+    """
+    from ..checkpoints.folder import TEMPLATE
+    from ..generator import bundled_model_path
+
+    found = load_template(bundled_model_path() / TEMPLATE)
+    affine = found.space.affine.copy()
+    middle = nib.affines.apply_affine(affine, np.argwhere(found.template > 0.05).mean(axis=0))
+    affine[:3, 3] += space.center_mm - middle
+    return Template(Space(found.space.shape, affine), found.template)
+
+
 def load_template(path: str | Path) -> Template:
     """Read a mean brain to align to; its own grid becomes the target's.
 
