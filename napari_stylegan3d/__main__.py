@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
     import napari
 
-    viewer, explorer = open_window(args.model)
+    viewer, explorer = open_window(args.model, frame=args.frame)
     if args.timing:
         report_timing(explorer)
     if args.file is not None:
@@ -51,11 +51,17 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="napari-stylegan3d",
         description="Explore a 3D generative model of the brain in napari.",
-        epilog="example: napari-stylegan3d scan_T1w.nii.gz --timing",
+        epilog="example: napari-stylegan3d scan_T1w.nii.gz --model network.pkl --frame LIA:2",
     )
     result.add_argument("file", nargs="?", type=Path, help="a scan to open in the Project tab")
     result.add_argument(
-        "--model", type=Path, help="folder of a generator; default: the bundled one"
+        "--model",
+        type=Path,
+        help="a model folder or an official checkpoint (.pkl); default: the bundled model",
+    )
+    result.add_argument(
+        "--frame",
+        help="where the voxels of an official checkpoint lie: axes and size in mm, such as LIA:2",
     )
     result.add_argument(
         "--timing", action="store_true", help="print seconds to the window and to the first brain"
@@ -74,7 +80,7 @@ def has_display() -> bool:
 
 
 def open_window(
-    model: Path | None = None, size: tuple[int, int] = SIZE
+    model: Path | None = None, size: tuple[int, int] = SIZE, frame: str | None = None
 ) -> tuple[napari.Viewer, Explorer]:
     """A napari window with the explorer docked; the model is loaded once the window is shown."""
     import napari
@@ -82,7 +88,7 @@ def open_window(
     from napari_stylegan3d.explorer import Explorer
 
     viewer = napari.Viewer(title=TITLE, show=False, show_welcome_screen=False)
-    explorer = Explorer(viewer, model)
+    explorer = Explorer(viewer, model, frame)
     viewer.window.add_dock_widget(
         explorer, name="Explorer", area="right", add_vertical_stretch=False
     )

@@ -40,6 +40,12 @@ class Comparison(QObject):
         """Whether the newest picture is a preview."""
         return self.picture is not None and self.picture.quality == "preview"
 
+    def share_above(self, brightness: float) -> float:
+        """Share of the newest picture's voxels that are at least so bright; 1 is usual white."""
+        if self.picture is None:
+            return 0.0
+        return float(np.mean(self.picture.rendered.volume >= brightness))
+
     def set_picture(self, recipe: Recipe, picture: Picture) -> None:
         """A recipe was rendered: show it, unless the scan is being looked at."""
         self.recipe, self.picture = recipe, picture
@@ -47,6 +53,15 @@ class Comparison(QObject):
             return
         keeps = self.view == "difference" and self._aligned() is not None
         self.show("difference" if keeps else "reconstruction")
+
+    def forget_model(self) -> None:
+        """Another model was opened: its first picture is still to come. The scan stays open."""
+        self.picture, self.recipe, self.view = None, None, ""
+
+    def place(self, picture: Picture) -> None:
+        """The current picture is the same voxels at another place."""
+        self.picture, self.view = picture, ""
+        self.show("reconstruction")
 
     def follow(self, recipe: Recipe | None = None) -> None:
         """Go back to the current brain: a change of the recipe is meant to be seen."""

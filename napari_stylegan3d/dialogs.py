@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 SCANS = "Scans (*.nii *.nii.gz *.mgz);;All files (*)"
 LATENTS = "Latent files (*.safetensors)"
+CHECKPOINTS = "Official checkpoints (*.pkl);;All files (*)"
 RECIPES = "Recipes and sidecars (*.json)"
 
 

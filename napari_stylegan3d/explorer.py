@@ -10,16 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
-from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d import theme
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
+from napari_stylegan3d.docked import Docked
+from napari_stylegan3d.exporting import Exporting
 from napari_stylegan3d.header import Header
-from napari_stylegan3d.jobs import Loaded, load_model, warm_up
+from napari_stylegan3d.jobs import Loaded, place, placed
+from napari_stylegan3d.models import Models, dropped_model
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.browse import BrowsePanel
 from napari_stylegan3d.panels.directions import DirectionsPanel
@@ -28,22 +30,21 @@ from napari_stylegan3d.panels.mix import MixPanel
 from napari_stylegan3d.panels.project import ProjectPanel
 from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.rendering import Rendering
-from napari_stylegan3d.saving import save_volume
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.views.four import FourViews
-from napari_stylegan3d.worker import LongJob, Progress
 
 if TYPE_CHECKING:
     import napari
 
+    from stylegan3d.frame import Frame
     from stylegan3d.generator import Generator
     from stylegan3d.recipe import Recipe
 
 MIN_WIDTH = 376
 
 
-class Explorer(QWidget):
+class Explorer(Docked):
     """The dock widget.
 
     Parameters
@@ -51,32 +52,37 @@ class Explorer(QWidget):
     napari_viewer
         Injected by napari.
     model
-        A model folder, or a generator that is loaded already; None for the bundled one.
+        A model folder, an official checkpoint (.pkl), or a generator that is loaded already; None
+        for the bundled one.
+    frame
+        Where the voxels of a checkpoint lie, such as "LIA:2".
     """
 
     ready = Signal()
     """The first brain is on the screen."""
 
     def __init__(
-        self, napari_viewer: napari.viewer.Viewer, model: Path | Generator | None = None
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        model: Path | Generator | None = None,
+        frame: str | None = None,
     ) -> None:
         super().__init__()
         self.setObjectName("explorer")
         # napari hands plugins a proxy whose layers are proxies too; identity needs the real ones.
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._model = model
-        self._window: QMainWindow | None = None
-        self._begun = self._closed = False
+        self._model, self._frame = model, frame
+        self._is_ready = False
         self.views: FourViews | None = None
         self._calm: CalmWindow | None = None
         self.session = Session(self)
         self.stage = Stage(self.viewer)
         self.rendering = Rendering(self.session, self)
         self.comparison = Comparison(self.session, self.stage)
-        self.loading = LongJob(self, urgent=True)
-        self.warming, self.saving = LongJob(self), LongJob(self)
+        self.models = Models(self)
         self._make_panels()
         self.projecting = Projecting(self.session, self.project, self.comparison, self)
+        self.exporting = Exporting(self.rendering, self.export, self)
         self._lay_out()
         self._connect()
 
@@ -91,20 +97,27 @@ class Explorer(QWidget):
         self.panel("Project")
         self.projecting.open(Path(path))
 
+    def open_model(self, path: Path | None, frame: Frame | str | None = None) -> None:
+        """Open another model: a folder, an official checkpoint, or None for the bundled one.
+
+        What is shown stays until it is loaded, and for good if it cannot be.
+        """
+        if self._window is None:
+            self._model, self._frame = path, frame
+        else:
+            self.models.open(path, frame)
+
     def close_explorer(self) -> None:
         """Stop all work and give the window back to napari; may be called more than once."""
         if self._closed:
             return
         self._closed = True
         self.rendering.shutdown()
-        for job in (self.loading, self.warming, self.saving):
-            job.shutdown()
+        self.models.shutdown()
+        self.exporting.job.shutdown()
         self.projecting.shutdown()
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
-        if self._window is not None:
-            self._window.removeEventFilter(self)
-            # Whoever still holds this widget must not keep the closed window alive.
-            self._window = None
+        self.let_go()
         self.stage.clear()
         if self.views is not None:
             self.views.close_views()
@@ -113,27 +126,17 @@ class Explorer(QWidget):
             self._calm.restore()
         self.session.close()
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Take over the middle of the window once it is there."""
-        super().showEvent(event)
-        if not self._begun:
-            self._begun = True
-            QTimer.singleShot(0, self._begin)
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Welcome a model."""
+        if dropped_model(event):
+            event.acceptProposedAction()
 
-    def event(self, event: QEvent) -> bool:
-        """Notice when napari removes the dock: it takes the widget out of the window."""
-        if event.type() == QEvent.Type.ParentChange and self._window and self.parent() is None:
-            self.close_explorer()
-        return super().event(event)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stop when the window closes: a plugin's own closeEvent is never called."""
-        # A visible window may still refuse to close, but once it hides by itself it is over.
-        closing = event.type() == QEvent.Type.Close and not watched.isVisible()
-        hidden = isinstance(event, QHideEvent) and not event.spontaneous()
-        if watched is self._window and (closing or hidden):
-            self.close_explorer()
-        return False
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the model that was dropped."""
+        path = dropped_model(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.open_model(path)
 
     def _make_panels(self) -> None:
         self.browse = BrowsePanel(self.session)
@@ -146,7 +149,9 @@ class Explorer(QWidget):
     def _lay_out(self) -> None:
         self.setMinimumWidth(MIN_WIDTH)
         self.setStyleSheet(theme.STYLE)
+        self.setAcceptDrops(True)
         self.header = Header()
+        self.header.set_menu(self.models.menu(self))
         self.tabs = QTabWidget()
         self.tabs.setObjectName("explorer.tabs")
         self.tabs.setDocumentMode(True)
@@ -181,36 +186,28 @@ class Explorer(QWidget):
         self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
         self.projecting.wentWell.connect(lambda: self.say(""))
         self.projecting.stopped.connect(self._come_back)
-        self.loading.progressed.connect(self._on_loading)
-        self.loading.finished.connect(self._on_loaded)
-        self.warming.finished.connect(self._on_warm)
-        self.warming.failed.connect(partial(self._fail, "finding directions"))
-        self.loading.failed.connect(partial(self._fail, "loading the model"))
-        self.saving.finished.connect(self.export.show_saved)
-        self.saving.failed.connect(partial(self._fail, "saving"))
-        self.saving.runningChanged.connect(lambda on: self.export.save.setEnabled(not on))
-        self.export.saveRequested.connect(self._save)
-        self.export.screenshotRequested.connect(self._save_picture)
+        models = self.models
+        models.started.connect(self.header.set_loading)
+        models.imported.connect(self._on_imported)
+        models.loaded.connect(self._on_loaded)
+        models.warmed.connect(self._on_warm)
+        models.failed.connect(lambda error, doing: self._fail(doing, error))
+        self.browse.frame.frameChanged.connect(self._place)
+        self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
+        self.exporting.pictureWanted.connect(self._save_picture)
         self.viewer.layers.events.inserted.connect(self._on_layer)
 
-    def _begin(self) -> None:
-        window = self.window()
-        if self._closed or not isinstance(window, QMainWindow):
-            return
-        if window.findChild(QtViewer) is None:
-            return
-        self._window = window
-        window.installEventFilter(self)
-        QApplication.instance().aboutToQuit.connect(self.close_explorer)
+    def begin(self, window: QMainWindow) -> None:
+        """Put the views into the window and load the model."""
         self._calm = CalmWindow(window, self.viewer)
         self.views = FourViews(window)
         self.views.setStyleSheet(theme.STYLE)
+        self.views.readout.whiteChanged.connect(self.stage.set_white)
         self.views.set_message("Loading the model…")
         for parent in (self, self.views):
             self._add_shortcuts(parent)
-        self.header.set_busy(True)
         self.views.hold()
-        self.loading.start(load_model, self._model)
+        self.models.open(self._model, self._frame)
 
     def _add_shortcuts(self, parent: QWidget) -> None:
         for keys, slot in (("Ctrl+Z", self.session.undo), ("Ctrl+Shift+Z", self.session.redo)):
@@ -218,15 +215,32 @@ class Explorer(QWidget):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
 
-    def _on_loading(self, progress: Progress) -> None:
-        if progress.done and self.views is not None:
+    def _on_imported(self) -> None:
+        if self.views is not None:
             self.views.release()
 
     def _on_loaded(self, loaded: Loaded) -> None:
+        self.say("")
+        self.projecting.forget_model()
+        self.comparison.forget_model()
         self.rendering.use(loaded)
         self.header.set_model(loaded.generator)
         self.tabs.setEnabled(True)
         self.session.set_generator(loaded.generator)
+
+    def _place(self, frame: Frame) -> None:
+        """The model's voxels lie elsewhere than was assumed."""
+        loaded = self.rendering.loaded
+        if loaded is None:
+            return
+        self.projecting.forget_model()
+        loaded = place(loaded, frame)
+        self.rendering.place(loaded)
+        self.session.place(loaded.generator)
+        if "directions" in vars(loaded.generator):
+            self.directions.show_directions(loaded.generator)
+        if self.comparison.picture is not None:
+            self.comparison.place(placed(self.comparison.picture, loaded.generator))
 
     def _on_picture(self, recipe: Any, picture: Any) -> None:
         first = self.comparison.picture is None
@@ -244,41 +258,38 @@ class Explorer(QWidget):
         self.comparison.show("reconstruction")
 
     def _on_first_brain(self) -> None:
-        self.ready.emit()
-        self.warming.start(warm_up, self.rendering.loaded, self.session.recipe)
+        if not self._is_ready:
+            self._is_ready = True
+            self.ready.emit()
+        if self.views is not None:
+            self.views.readout.fit_white(self.comparison.share_above(1.0))
+        if self.rendering.loaded is not None:
+            self.models.warm_up(self.rendering.loaded, self.session.recipe)
 
     def _on_warm(self, loaded: Loaded) -> None:
-        self.rendering.previews_ready()
-        self.directions.show_directions(loaded.generator)
+        self.rendering.previews_ready(loaded)
+        if self.session.generator is not None:
+            self.directions.show_directions(self.session.generator)
 
     def _on_view(self, view: str) -> None:
         self.project.show_view(view or None)
         if self.views is not None:
             self.views.refresh()
-            preview = view in ("", "reconstruction") and self.comparison.is_preview
+            ours = view in ("", "reconstruction")
+            preview = ours and self.comparison.is_preview
             self.views.readout.quality.setText("preview" if preview else "")
+            from stylegan3d.generator import BRIGHTEST
+
+            clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
+            self.views.readout.show_clipped(clipped)
 
     def _show_history(self) -> None:
         self.header.undo.setEnabled(self.session.can_undo)
         self.header.redo.setEnabled(self.session.can_redo)
 
-    def _save(self, request: Any) -> None:
-        self.saving.start(save_volume, self.rendering.loaded, request)
-
     def _save_picture(self, path: Path) -> None:
-        if self.views is None:
-            return
-        from stylegan3d.errors import OutputError
-        from stylegan3d.volumes import check_output
-
-        try:
-            check_output([path], self.export.overwrite.isChecked())
-            if not self.views.picture().save(str(path)):
-                raise OutputError(f"{path} could not be written: choose another folder.")
-        except OutputError as error:
-            self._fail("saving the picture", error)
-        else:
-            self.export.show_done([path])
+        if self.views is not None:
+            self.exporting.save_picture(self.views.picture(), path)
 
     def _on_layer(self, event: Any) -> None:
         """A scan opened through napari (File > Open, samples, a drop on a view) is ours to project.
@@ -292,6 +303,7 @@ class Explorer(QWidget):
 
     def _fail(self, doing: str, error: Exception) -> None:
         self.say(tell_error(error, doing))
+        self.header.set_model(self.session.generator)
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
             self.views.release()

@@ -1,10 +1,10 @@
-"""The strip above the tabs: which model, undo and redo, and whether something is being rendered."""
+"""The strip above the tabs: the model, another one, undo and redo, and whether there is work."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMenu, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 
@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 
 
 class Header(QWidget):
-    """Model name, undo, redo, busy line."""
+    """Model name, the menu of others, undo, redo, busy line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = QLabel("Loading the model…")
         self.model.setObjectName("explorer.model")
         self.model.setProperty("role", "model")
+        self.open = controls.tool_button(
+            "Open ▾",
+            "explorer.open_model",
+            "Open another model: a model folder, or an official 3D-StyleGAN checkpoint (.pkl).",
+        )
+        self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.open.setProperty("role", "menu")
         self.undo = controls.tool_button("↶", "explorer.undo", "Undo the last change (Ctrl+Z).")
         self.redo = controls.tool_button("↷", "explorer.redo", "Redo (Ctrl+Shift+Z).")
         for button in (self.undo, self.redo):
@@ -29,7 +36,7 @@ class Header(QWidget):
         self.busy.setObjectName("explorer.busy")
         self.busy.setTextVisible(False)
         self.busy.setToolTip("Moves while a brain is being rendered.")
-        top = controls.row(self.model, self.undo, self.redo, stretch=0)
+        top = controls.row(self.model, self.open, self.undo, self.redo, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -38,11 +45,24 @@ class Header(QWidget):
         column.addWidget(self.busy)
         self.set_busy(False)
 
-    def set_model(self, generator: Generator) -> None:
+    def set_menu(self, menu: QMenu) -> None:
+        """What the button beside the model's name offers."""
+        self.open.setMenu(menu)
+
+    def set_loading(self, name: str) -> None:
+        """Another model is on its way; one at a time."""
+        self.model.setText(f"Loading {name}…")
+        self.model.setToolTip("")
+        self.open.setEnabled(False)
+        self.set_busy(True)
+
+    def set_model(self, generator: Generator | None) -> None:
         """Name the model."""
-        self.model.setText(generator.name)
-        size = " × ".join(str(n) for n in generator.shape)
-        self.model.setToolTip(f"{size} voxels, on {generator.device}")
+        self.open.setEnabled(True)
+        self.model.setText(generator.name if generator is not None else "No model")
+        if generator is not None:
+            size = " × ".join(str(n) for n in generator.shape)
+            self.model.setToolTip(f"{size} voxels, on {generator.device}")
 
     def set_busy(self, busy: bool) -> None:
         """Run or rest; an indeterminate bar with a range of 0 runs."""

@@ -6,6 +6,7 @@ is built.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
+    from stylegan3d.frame import Frame
     from stylegan3d.generator import Generator
     from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How the alignment marks what a person should look at.
 WARNING = "Check:"
+#: A preview that takes a larger share of the full volume's time only delays it.
+WORTHWHILE = 0.8
 #: A projection is watched at this interval; a look costs a preview.
 SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
@@ -38,32 +42,57 @@ BUDGETS = {
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A generator with its renderer."""
+    """A generator with its renderer.
+
+    Attributes
+    ----------
+    generator, renderer
+        The generator, and what draws it.
+    previews_help
+        Whether a preview is faster than the full volume, as far as is known.
+    """
 
     generator: Generator
     renderer: Renderer
+    previews_help: bool = True
 
 
-def load_model(report: Report, model: Path | Generator | None) -> Loaded:
-    """Load a generator from its folder; None for the bundled one.
+def load_model(
+    report: Report, model: Path | Generator | None, frame: Frame | str | None = None
+) -> Loaded:
+    """Load a generator from its folder or an official checkpoint; None for the bundled one.
 
-    Reports one step of two once torch is imported.
+    `frame` says where the voxels of a checkpoint lie, such as "LIA:2". Reports one step of two
+    once torch is imported.
     """
     report(0, 2, "Loading the model")
     from stylegan3d.generator import Generator, load
     from stylegan3d.renderer import Renderer
 
     report(1, 2, "Loading the model")
-    generator = model if isinstance(model, Generator) else load(model)
+    generator = model if isinstance(model, Generator) else load(model, frame=frame)
     return Loaded(generator, Renderer(generator))
+
+
+def place(loaded: Loaded, frame: Frame) -> Loaded:
+    """The same model with its voxels in another frame; nothing is computed."""
+    generator = loaded.generator.with_space(frame.space(loaded.generator.shape))
+    loaded.renderer.generator = generator
+    return dataclasses.replace(loaded, generator=generator)
 
 
 def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
     """Do once what is slow the first time: a preview, and directions that no file holds."""
     report(0, 2, "Preparing previews")
-    loaded.renderer.render(recipe.latent(loaded.generator), quality="preview")
+    renderer, generator = loaded.renderer, loaded.generator
+    w = recipe.latent(generator)
+    renderer.render(w, quality="preview")
+    if renderer.preview_level == -1:
+        # The preview has the full grid. Another latent: one that was drawn may be remembered.
+        preview, full = (renderer.render(-w, quality=q).seconds for q in ("preview", "full"))
+        loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
     report(1, 2, "Finding directions")
-    _ = loaded.generator.directions
+    _ = generator.directions
     return loaded
 
 
@@ -87,10 +116,18 @@ class Picture:
 def render(loaded: Loaded, request: RenderRequest) -> Picture:
     """Render a recipe for display."""
     recipe, generator = request.recipe, loaded.generator
+    noise = cast("Noise", recipe.noise)
     rendered = loaded.renderer.render(
-        recipe.latent(generator), request.quality, cast("Noise", recipe.noise)
+        recipe.latent(generator), request.quality, noise, channel=recipe.channel
     )
     return Picture(as_shown(rendered, generator), rendered, request.quality)
+
+
+def placed(picture: Picture, generator: Generator) -> Picture:
+    """The same voxels where a generator says they lie."""
+    grid = picture.rendered.space.shape
+    rendered = dataclasses.replace(picture.rendered, space=generator.space.resized(grid))
+    return dataclasses.replace(picture, shown=as_shown(rendered, generator), rendered=rendered)
 
 
 def as_shown(rendered: Rendered, generator: Generator) -> Upright:
@@ -131,9 +168,9 @@ def open_scan(report: Report, path: Path) -> OpenedScan:
 
 @dataclass(frozen=True, eq=False)
 class ProjectionRequest:
-    """What to project, and how: space "w" or "w+", a budget's name, the noise of the result.
+    """What to project, and how: space "w" or "w+", a budget's name.
 
-    The latent goes into `folder`.
+    The result has the noise and shows the image channel given here; its latent goes into `folder`.
     """
 
     scan: Any
@@ -141,6 +178,7 @@ class ProjectionRequest:
     space: Literal["w", "w+"]
     budget: str
     noise: Noise
+    channel: int
     folder: Path
 
 
@@ -170,7 +208,8 @@ def project_scan(
         space=request.space,
         budget=request.budget,
         noise=request.noise,
-        progress=_Watcher(report, generator, request.noise, show),
+        channel=request.channel,
+        progress=_Watcher(report, generator, request, show),
         should_stop=report.should_stop,
     )
     report(1, 1, "Saving the latent")
@@ -180,7 +219,8 @@ def project_scan(
     path = output_names(request.scan.path, request.folder)["latent"]
     sha256 = save_latent(path, latent, overwrite=True)
     source = Source("projected", path=str(path), sha256=sha256)
-    remarks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
+    checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
+    remarks = [check[:1].upper() + check[1:] for check in checks]
     return Projected(
         request.name,
         source,
@@ -198,12 +238,12 @@ class _Watcher:
         self,
         report: Report,
         generator: Generator,
-        noise: Noise,
+        request: ProjectionRequest,
         show: Callable[[str, np.ndarray], None],
     ) -> None:
         from stylegan3d.renderer import Renderer
 
-        self._report, self._show, self._noise = report, show, noise
+        self._report, self._show, self._request = report, show, request
         self._renderer = Renderer(generator)
         self._generator = generator
         self._shown_at = 0.0
@@ -213,5 +253,8 @@ class _Watcher:
         self._report(done, WORK_UNITS, "Projecting", f"step {state.step} of {state.steps}")
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
-            rendered = self._renderer.render(state.w, quality="preview", noise=self._noise)
+            request = self._request
+            rendered = self._renderer.render(
+                state.w, "preview", request.noise, channel=request.channel
+            )
             self._show("reconstruction", enlarge(rendered.volume, self._generator.shape))

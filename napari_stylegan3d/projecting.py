@@ -57,9 +57,15 @@ class Projecting(QObject):
         """Project the scan that is open."""
         if self._opened is None or self.session.generator is None:
             return
-        opened, noise = self._opened, self.session.recipe.noise
+        opened, recipe = self._opened, self.session.recipe
         request = ProjectionRequest(
-            opened.scan, opened.name, space, budget, noise, self.session.folder
+            opened.scan,
+            opened.name,
+            space,
+            budget,
+            recipe.noise,
+            recipe.channel,
+            self.session.folder,
         )
         self.wentWell.emit()
         self.job.start(project_scan, self.session.generator, request, self._onTheWay.emit)
@@ -68,6 +74,11 @@ class Projecting(QObject):
         """Stop both jobs."""
         self.opening.shutdown()
         self.job.shutdown()
+
+    def forget_model(self) -> None:
+        """Another model was opened, or this one's voxels moved: stop what is under way."""
+        if self.job.running:
+            self._cancel()
 
     def _cancel(self) -> None:
         self.panel.show_cancelling()

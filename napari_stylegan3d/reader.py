@@ -1,16 +1,21 @@
-"""Opening scans and latents from napari: File > Open, drag and drop, and the command line."""
+"""Opening scans, latents and models from napari: File > Open, drag and drop, the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.explorer import Explorer
 
 LayerTuple = tuple[np.ndarray, dict[str, Any], str]
 #: Share of the range of intensities that is shown black in a raw scan.
 NOISE_SHARE = 0.05
+CHECKPOINT = ".pkl"
+CARD = "card.json"
 SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 
@@ -21,6 +26,8 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
         return read_scans
     if paths and all(str(p).lower().endswith(".safetensors") for p in paths):
         return read_latents
+    if len(paths) == 1 and is_model(paths[0]):
+        return read_model
     return None
 
 
@@ -100,3 +107,29 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
         }
         layers.append((shown.data, meta, "image"))
     return layers
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
+    path = Path(path)
+    return path.suffix.lower() == CHECKPOINT or (path / CARD).is_file()
+
+
+def read_model(path: str | Sequence[str]) -> list[Any]:
+    """Open a model in the explorer, which is docked if it is not there yet; adds no layer."""
+    explorer = docked_explorer()
+    explorer.open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
+    return [(None,)]  # what a napari reader returns if there is nothing to add
+
+
+def docked_explorer() -> Explorer:
+    """The explorer of the current viewer."""
+    import napari
+
+    from napari_stylegan3d.explorer import Explorer
+
+    window = napari.current_viewer().window
+    found = window._qt_window.findChild(Explorer)
+    if found is not None:
+        return found
+    return window.add_plugin_dock_widget("napari-stylegan3d", "Explorer")[1]

@@ -52,15 +52,19 @@ class Rendering(QObject):
         if self.renders is not None:
             self.renders.shutdown()
         self.loaded = loaded
-        self.renders = LatestWins(lambda request: render(loaded, request), self)
+        self.renders = LatestWins(self._render, self)
         self.renders.ready.connect(self._on_ready)
         self.renders.failed.connect(self._on_failed)
         self.renders.busyChanged.connect(self.busyChanged)
-        self._last, self._warm = None, False
+        self._last, self._warm, self._full_s = None, False, 1.0
 
-    def previews_ready(self) -> None:
+    def place(self, loaded: Loaded) -> None:
+        """The same model, with its voxels elsewhere: pictures that were made stay good."""
+        self.loaded = loaded
+
+    def previews_ready(self, loaded: Loaded) -> None:
         """The renderer has made a preview once, which is slow the first time."""
-        self._warm = True
+        self._warm = loaded.previews_help
 
     def request(self) -> None:
         """Render the current recipe again."""
@@ -83,6 +87,10 @@ class Rendering(QObject):
         self._submit(recipe, "preview")
         if live:
             self._rest.start()
+
+    def _render(self, request: RenderRequest) -> Picture:
+        assert self.loaded is not None
+        return render(self.loaded, request)
 
     def _submit(self, recipe: Recipe, quality: Quality) -> None:
         if self._last != (recipe, quality) and self.renders is not None:

@@ -56,7 +56,8 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     check_output([*targets, *files], request.overwrite)
     report(0, 2, "Rendering")
     recipe, generator = request.recipe, loaded.generator
-    rendered = loaded.renderer.render(recipe.latent(generator), noise=cast("Noise", recipe.noise))
+    noise = cast("Noise", recipe.noise)
+    rendered = loaded.renderer.render(recipe.latent(generator), noise=noise, channel=recipe.channel)
     report(1, 2, "Writing")
     lasting = recipe.with_paths(lambda source: moved.get(source, source))
     for path in targets:

@@ -118,13 +118,19 @@ class Session(QObject):
         self.projected.clear()
         self._past.clear()
         self._future.clear()
-        recipe = self._recipe
-        if recipe.source.kind != "seed":
-            recipe = recipe.replace(source=Source("seed", 0))
-        self._recipe = self._committed = recipe.replace(mix=None, edits=())
+        if self.second.kind != "seed":
+            self.second = Source("seed", 1)
+        self._recipe = self._committed = fitting(self._recipe, generator)
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
         self.historyChanged.emit()
+        self.recipeChanged.emit(self._recipe, False)
+
+    def place(self, generator: Generator) -> None:
+        """The same model with its voxels elsewhere: the recipe and its history stay."""
+        self.generator = generator
+        self.modelChanged.emit(generator)
+        self.projectedChanged.emit()
         self.recipeChanged.emit(self._recipe, False)
 
     def change(self, recipe: Recipe, *, live: bool = False, gesture: str = "") -> None:
@@ -159,8 +165,13 @@ class Session(QObject):
         self.change(self._recipe.replace(source=projected.source, mix=None, edits=()))
 
     def find_projected(self, source: Source) -> Projected | None:
-        """The projection behind a source, if it was made in this session."""
-        return next((p for p in self.projected if p.source.sha256 == source.sha256), None)
+        """The projection behind a source, if it was made in this session and the model's voxels
+        lie where they lay then.
+        """
+        found = next((p for p in self.projected if p.source.sha256 == source.sha256), None)
+        if found is None or self.generator is None:
+            return found
+        return found if self.generator.space.same_as(found.aligned.space) else None
 
     def replace_source(self, old: Source, new: Source) -> None:
         """The latent behind `old` was saved as `new`: point the recipe to the file that stays."""
@@ -207,6 +218,15 @@ class Session(QObject):
         self._last_gesture = ("", 0.0)
         self.historyChanged.emit()
         self.recipeChanged.emit(self._recipe, False)
+
+
+def fitting(recipe: Recipe, generator: Generator) -> Recipe:
+    """What of a recipe makes sense for another model: the seed, truncation and noise."""
+    source = recipe.source if recipe.source.kind == "seed" else Source("seed", 0)
+    truncation = recipe.truncation
+    if truncation.cutoff is not None and truncation.cutoff > generator.num_layers:
+        truncation = dataclasses.replace(truncation, cutoff=None)
+    return Recipe(source, truncation, noise=recipe.noise)
 
 
 GROUPS = (

@@ -39,6 +39,7 @@ class Stage:
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layer: Image | None = None
+        self._white, self._limits = 1.0, DISPLAY_LIMITS
 
     def show(
         self,
@@ -60,7 +61,8 @@ class Stage:
             Intensities shown black and white; by default what suits the kind.
         """
         difference = provenance.kind == "difference"
-        limits = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
+        self._limits = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
+        limits = self._scaled()
         if self.layer is None or self.layer not in self.viewer.layers:
             self.layer = Image(
                 volume.data,
@@ -86,11 +88,23 @@ class Stage:
                 setattr(layer, name, getattr(volume, name))
         layer.visible = True
 
+    def set_white(self, white: float) -> None:
+        """Show as white what is `white` times as bright as usual."""
+        self._white = white
+        if self.layer is not None:
+            self._set_limits(self._scaled())
+
     def clear(self) -> None:
         """Take the layer off the viewer."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
+
+    def _scaled(self) -> tuple[float, float]:
+        low, high = self._limits
+        if low < 0 < high and low == -high:  # a difference: grey stays in the middle
+            return low * self._white, high * self._white
+        return low, low + (high - low) * self._white
 
     def _set_limits(self, limits: tuple[float, float]) -> None:
         layer: Any = self.layer

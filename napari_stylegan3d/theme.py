@@ -36,6 +36,9 @@ QTabBar::tab:selected {{
     background: transparent; color: #f0f1f2; border-bottom: 2px solid {ACCENT};
 }}
 QTabWidget::pane {{ border: none; border-top: 1px solid {LINE}; }}
+QToolButton[role="menu"] {{ padding: 2px 6px; color: {HINT}; }}
+QToolButton[role="menu"]:hover {{ color: #f0f1f2; }}
+QToolButton[role="menu"]::menu-indicator {{ image: none; width: 0; }}
 QToolButton[role="step"] {{ font-size: 18px; padding: 0 4px; }}
 QScrollArea {{ border: none; background: transparent; }}
 QProgressBar {{ border-radius: 3px; text-align: center; min-height: 14px; max-height: 14px; }}

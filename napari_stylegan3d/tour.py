@@ -116,7 +116,7 @@ class Tour:
         self.find("export.overwrite").setChecked(True)
         self.find("export.native").setChecked(True)
         self.click("export.save")
-        self.wait_for(lambda: not self.explorer.saving.running, "saving")
+        self.wait_for(lambda: not self.explorer.exporting.job.running, "saving")
         self.click("export.save_latent")
         self.shoot("saved", "Saved as NIfTI in both spaces, with the recipe beside it.")
 
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.virtual or not has_display():
             start_virtual_screen()
-        walk(args.out, args.model)
+        walk(args.out, args.model, args.frame)
     except (NoScreenError, TourError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -196,7 +196,13 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--out", type=Path, default=Path(OUT), help=f"folder; default: {OUT}")
     result.add_argument(
-        "--model", type=Path, help="folder of a generator; default: the bundled one"
+        "--model",
+        type=Path,
+        help="a model folder or an official checkpoint (.pkl); default: the bundled model",
+    )
+    result.add_argument(
+        "--frame",
+        help="where the voxels of an official checkpoint lie: axes and size in mm, such as LIA:2",
     )
     result.add_argument(
         "--virtual", action="store_true", help="use a virtual screen even where there is a display"
@@ -204,10 +210,10 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def walk(out: Path, model: Path | None) -> None:
+def walk(out: Path, model: Path | None, frame: str | None = None) -> None:
     """Open the window, take the tour, write the page, close."""
     started = time.monotonic()
-    viewer, explorer = open_window(model)
+    viewer, explorer = open_window(model, frame=frame)
     try:
         tour = Tour(viewer, explorer, out.absolute())
         tour.run()

@@ -1,4 +1,4 @@
-"""Browse: random brains by number, and how adventurous they are."""
+"""Browse: random brains by number, how adventurous they are, and what the model is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QSpinBox
+from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.panels.condition import LabelBox
+from napari_stylegan3d.panels.frame import FrameBox
 from napari_stylegan3d.panels.panel import Panel, select_data
 from napari_stylegan3d.panels.seeds import SeedPicker
-from stylegan3d.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe import Label, Recipe, Source, Truncation
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
@@ -35,7 +37,7 @@ def truncation_in_words(psi: float) -> str:
 
 
 class BrowsePanel(Panel):
-    """Seed, truncation and noise of the current brain."""
+    """Seed, label, truncation, noise and image channel of the current brain; the model."""
 
     title = "Browse"
 
@@ -67,7 +69,13 @@ class BrowsePanel(Panel):
         self.noise_seed.setKeyboardTracking(False)
         self.noise_seed.setToolTip("Number of the texture (no unit).")
         self.noise_note = controls.hint("", "browse.noise_note")
+        self.label = LabelBox()
+        self.channel = QComboBox()
+        self.channel.setObjectName("browse.channel")
+        self.channel.setToolTip("Which channel of the model's image is shown and saved.")
+        self.channels = self._make_channels()
         self.about = controls.hint("", "browse.about")
+        self.frame = FrameBox()
         self._lay_out()
         self._connect()
         self.show_recipe(session.recipe)
@@ -77,6 +85,7 @@ class BrowsePanel(Panel):
         add(controls.heading("Brain number"))
         add(self.seed)
         add(controls.hint("The same number always gives the same brain."))
+        add(self.label)
         add(controls.line())
         add(controls.heading("Variety"))
         add(self.truncation)
@@ -86,10 +95,24 @@ class BrowsePanel(Panel):
         add(controls.heading("Fine texture"))
         self.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
         add(self.noise_note)
+        add(self.channels)
         self.column.addStretch(1)
         add(controls.line())
         add(controls.heading("About this model"))
         add(self.about)
+        add(self.frame)
+
+    def _make_channels(self) -> QWidget:
+        """The image channels, with their heading; hidden for models with one."""
+        part = QWidget()
+        column = QVBoxLayout(part)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(9)
+        column.addWidget(controls.line())
+        column.addWidget(controls.heading("Image"))
+        column.addLayout(controls.form(("Channel", self.channel)))
+        part.hide()
+        return part
 
     def _connect(self) -> None:
         self.seed.seedChanged.connect(self._on_seed)
@@ -97,13 +120,15 @@ class BrowsePanel(Panel):
         self.cutoff.currentIndexChanged.connect(self._on_cutoff)
         self.noise.currentIndexChanged.connect(self._on_noise)
         self.noise_seed.valueChanged.connect(self._on_noise)
+        self.label.labelChanged.connect(self._on_label)
+        self.channel.currentIndexChanged.connect(self._on_channel)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show seed, truncation and noise of the recipe."""
         if recipe.source.seed is not None:
             self.seed.set_seed(recipe.source.seed)
         self.truncation.set_value(recipe.truncation.psi)
-        self.truncation.setEnabled(recipe.source.kind == "seed" or self._mixes_a_seed(recipe))
+        self.truncation.setEnabled(recipe.has_seed)
         self.meaning.setText(
             truncation_in_words(recipe.truncation.psi)
             if self.truncation.isEnabled()
@@ -116,6 +141,8 @@ class BrowsePanel(Panel):
         if seeded:
             with QSignalBlocker(self.noise_seed):
                 self.noise_seed.setValue(int(recipe.noise))
+        self.label.show_recipe(recipe)
+        select_data(self.channel, recipe.channel)
 
     def show_model(self, generator: Generator) -> None:
         """Offer what the model has, and say what it is."""
@@ -126,7 +153,15 @@ class BrowsePanel(Panel):
             for group in self.session.layer_groups()[:-1]:
                 last = group.layers[-1] + 1
                 self.cutoff.addItem(f"Structures down to {min(group.sizes_mm):.0f} mm", last)
+        self.label.show_model(generator)
+        count = generator.config.image_channels
+        with QSignalBlocker(self.channel):
+            self.channel.clear()
+            for index in range(count):
+                self.channel.addItem(f"{index + 1} of {count}", index)
+        self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
+        self.frame.show_model(generator)
 
     def show_texture(self, generator: Generator) -> None:
         """Offer noise where it changes the image."""
@@ -136,10 +171,6 @@ class BrowsePanel(Panel):
             "" if generator.has_noise else "This model has learned no texture of its own."
         )
         self.noise_note.setVisible(not generator.has_noise)
-
-    @staticmethod
-    def _mixes_a_seed(recipe: Recipe) -> bool:
-        return recipe.mix is not None and recipe.mix.source.kind == "seed"
 
     def _on_seed(self, seed: int) -> None:
         self.session.change(
@@ -163,11 +194,19 @@ class BrowsePanel(Panel):
         noise = self.noise_seed.value() if kind == SEEDED else kind
         self.session.change(self.session.recipe.replace(noise=noise), gesture="browse.noise")
 
+    def _on_label(self, label: Label | None) -> None:
+        recipe = self.session.recipe.replace(label=label)
+        self.session.change(recipe, gesture="browse.label")
+
+    def _on_channel(self, _: int) -> None:
+        recipe = self.session.recipe.replace(channel=self.channel.currentData())
+        self.session.change(recipe, gesture="browse.channel")
+
 
 def describe_model(generator: Generator) -> str:
     """Size, training data and intended use, from the model's card."""
     size = " × ".join(str(n) for n in generator.shape)
-    voxel = sorted({f"{v:g}" for v in generator.voxel_size})
+    voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
     lines = [f"{size} voxels of {' × '.join(voxel)} mm."]
     card = generator.card
     sources = [s for s in card.get("training_data", []) if s.get("source")]
@@ -175,5 +214,8 @@ def describe_model(generator: Generator) -> str:
         people = sum(s.get("people", 0) for s in sources)
         names = ", ".join(s["source"].split(",")[0] for s in sources)
         lines.append(f"Trained on {people} people: {names}.")
-    lines += [str(card[key]) for key in ("intended_use", "licence") if card.get(key)]
+    else:
+        lines.append("What it was trained on is not known.")
+    lines += [str(card["intended_use"])] if card.get("intended_use") else []
+    lines += [f"Licence: {card['licence']}"] if card.get("licence") else []
     return "\n\n".join(lines)

@@ -107,7 +107,7 @@ class ExportPanel(Panel):
         self.save_latent.clicked.connect(self._save_latent)
         self.screenshot.clicked.connect(self._save_picture)
         self.copy_command.clicked.connect(
-            lambda: self._copy(self.session.recipe.command(self._model()), "Command")
+            lambda: self._copy(self.session.recipe.command(*self._model()), "Command")
         )
         self.copy_json.clicked.connect(lambda: self._copy(self.session.recipe.to_json(), "Recipe"))
         self.open_recipe.clicked.connect(self._open_recipe)
@@ -140,12 +140,14 @@ class ExportPanel(Panel):
         """A name in the chosen folder."""
         return Path(self.folder.text()).expanduser() / name
 
-    def _model(self) -> str | None:
-        """Path of the model for commands; None for the bundled one, which needs no naming."""
+    def _model(self) -> tuple[str | None, str | None]:
+        """Path and frame of the model for commands; None where they need no naming."""
         from stylegan3d.generator import bundled_model_path
 
-        folder = self.session.generator.folder if self.session.generator else None
-        return None if folder in (None, bundled_model_path()) else str(folder)
+        generator = self.session.generator
+        if generator is None or generator.path in (None, bundled_model_path()):
+            return None, None
+        return str(generator.path), str(generator.frame) if generator.frame else None
 
     def _save(self) -> None:
         from stylegan3d.outputs import volume_name

@@ -6,12 +6,17 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.views.orientation import position_in_words
 
 #: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
+
+#: A multiple of the usual; volumes are kept up to 1.5.
+WHITE_LIMITS = (0.1, 1.5)
+#: Vessels may be as bright; a share this large means that the model has other intensities.
+MUCH_CLIPPED = 0.05
 
 
 class Readout(QWidget):
@@ -20,6 +25,7 @@ class Readout(QWidget):
     conventionChanged = Signal(str)
     crosshairToggled = Signal(bool)
     resetRequested = Signal()
+    whiteChanged = Signal(float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -34,6 +40,11 @@ class Readout(QWidget):
         self.quality = QLabel()
         self.quality.setObjectName("views.quality")
         self.quality.setProperty("role", "hint")
+        self.clipped = QLabel()
+        self.clipped.setObjectName("views.clipped")
+        self.clipped.setProperty("role", "error")
+        self.clipped.hide()
+        self.white = self._make_white()
         self.convention = self._make_convention()
         self.crosshair = self._make_button(
             "Crosshair", "views.crosshair", "Show or hide the crosshair lines."
@@ -46,6 +57,24 @@ class Readout(QWidget):
         )
         self.reset.clicked.connect(self.resetRequested)
         self._lay_out()
+
+    def _make_white(self) -> QDoubleSpinBox:
+        spin = QDoubleSpinBox()
+        spin.setObjectName("views.white")
+        spin.setRange(*WHITE_LIMITS)
+        spin.setSingleStep(0.05)
+        spin.setValue(1.0)
+        spin.setPrefix("White ")
+        spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        spin.setFixedWidth(84)
+        spin.setKeyboardTracking(False)
+        spin.setToolTip(
+            "Brightness that is shown white, as a multiple of the usual "
+            f"({WHITE_LIMITS[0]:g} to {WHITE_LIMITS[1]:g}); 1 is usual,\n"
+            "less makes dark pictures brighter. It changes nothing that is saved."
+        )
+        spin.valueChanged.connect(self.whiteChanged)
+        return spin
 
     def _make_convention(self) -> QComboBox:
         box = QComboBox()
@@ -76,9 +105,25 @@ class Readout(QWidget):
             row.addWidget(label)
         row.addWidget(self.intensity)
         row.addWidget(self.quality)
+        row.addWidget(self.clipped)
         row.addStretch(1)
-        for widget in (self.convention, self.crosshair, self.reset):
+        for widget in (self.white, self.convention, self.crosshair, self.reset):
             row.addWidget(widget, alignment=Qt.AlignmentFlag.AlignVCenter)
+
+    def fit_white(self, share_above_white: float) -> None:
+        """Choose white for a model whose first picture has this share of brighter voxels."""
+        too_bright = share_above_white >= MUCH_CLIPPED
+        self.white.setValue(WHITE_LIMITS[1] if too_bright else 1.0)
+
+    def show_clipped(self, share: float) -> None:
+        """Say if a good part of the picture is brighter than can be shown."""
+        self.clipped.setVisible(share >= MUCH_CLIPPED)
+        self.clipped.setText(f"{share:.0%} too bright")
+        self.clipped.setToolTip(
+            f"{share:.0%} of this volume is more than one and a half times as bright as the\n"
+            "brightest tissue should be, and is cut off there: this model uses other intensities\n"
+            "than 0 to 1, or is not trained."
+        )
 
     def show_point(self, model: ViewerModel) -> None:
         """Read position and intensity off the viewer."""

@@ -63,6 +63,21 @@ class Window:
         box = self.find(name)
         box.setCurrentIndex(box.findData(data))
 
+    def pick(self, name: str, data: Any) -> None:
+        """Choose an entry of a list as a person does, which tells it apart from a program."""
+        box = self.find(name)
+        index = [box.itemData(index) for index in range(box.count())].index(data)
+        box.setCurrentIndex(index)
+        box.activated.emit(index)
+
+    def open(self, model: Any) -> None:
+        """Open another model, and wait for its first brain and its directions."""
+        explorer = self.explorer
+        explorer.open_model(model)
+        self.wait(lambda: not explorer.models.loading.running)
+        self.wait(lambda: explorer.directions.rows or explorer.message.text())
+        self.settle()
+
     def wait(self, condition: Callable[[], Any]) -> None:
         wait_until(condition)
 
@@ -147,9 +162,9 @@ def window(shared_window: Window) -> Window:
     from stylegan3d.recipe import Recipe
 
     explorer = shared_window.explorer
-    explorer.saving.cancel()
+    explorer.exporting.job.cancel()
     explorer.projecting.job.cancel()
-    wait_until(lambda: not (explorer.saving.running or explorer.projecting.job.running))
+    wait_until(lambda: not (explorer.exporting.job.running or explorer.projecting.job.running))
     shared_window.session.change(Recipe())
     shared_window.session.set_generator(shared_window.session.generator)
     explorer.directions.show_directions(shared_window.session.generator)

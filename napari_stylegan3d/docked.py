@@ -1,0 +1,64 @@
+"""A dock widget that takes over the middle of its window, and notices when either closes."""
+
+from __future__ import annotations
+
+from napari.qt import QtViewer
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+
+
+class Docked(QWidget):
+    """Calls `begin` once it is shown in a napari window, and `close_explorer` when that ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window: QMainWindow | None = None
+        self._begun = self._closed = False
+
+    def begin(self, window: QMainWindow) -> None:
+        """The window is there."""
+        raise NotImplementedError
+
+    def close_explorer(self) -> None:
+        """The window or the dock was closed; may be called more than once."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Watch the window no longer: whoever still holds this must not keep it alive."""
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Take over the middle of the window once it is there."""
+        super().showEvent(event)
+        if not self._begun:
+            self._begun = True
+            QTimer.singleShot(0, self._begin)
+
+    def event(self, event: QEvent) -> bool:
+        """Notice when napari removes the dock: it takes the widget out of the window."""
+        if event.type() == QEvent.Type.ParentChange and self._window and self.parent() is None:
+            self.close_explorer()
+        return super().event(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stop when the window closes: a plugin's own closeEvent is never called."""
+        # A visible window may still refuse to close, but once it hides by itself it is over.
+        closing = event.type() == QEvent.Type.Close and not watched.isVisible()
+        hidden = isinstance(event, QHideEvent) and not event.spontaneous()
+        if watched is self._window and (closing or hidden):
+            self.close_explorer()
+        return False
+
+    def _begin(self) -> None:
+        window = self.window()
+        if self._closed or not isinstance(window, QMainWindow):
+            return
+        if window.findChild(QtViewer) is None:
+            return
+        self._window = window
+        window.installEventFilter(self)
+        QApplication.instance().aboutToQuit.connect(self.close_explorer)
+        self.begin(window)

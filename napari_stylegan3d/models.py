@@ -1,0 +1,144 @@
+"""Opening models while the window runs: off the GUI thread, and what was open stays on an error."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QSettings, Signal
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QMenu, QWidget
+
+from napari_stylegan3d import dialogs
+from napari_stylegan3d.jobs import Loaded, load_model, warm_up
+from napari_stylegan3d.reader import is_model
+from napari_stylegan3d.worker import LongJob
+
+if TYPE_CHECKING:
+    from stylegan3d.frame import Frame
+    from stylegan3d.generator import Generator
+    from stylegan3d.recipe import Recipe
+
+RECENT_KEY = "recent_models"
+MOST_RECENT = 5
+
+
+class Models(QObject):
+    """Loads a model, then prepares what is slow the first time (previews, directions)."""
+
+    started = Signal(str)
+    """Name of the model that is being loaded."""
+    imported = Signal()
+    """torch is there; loading goes on."""
+    loaded = Signal(object)
+    """Loaded"""
+    warmed = Signal(object)
+    """Loaded: its previews and directions are ready."""
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.loading, self.warming = LongJob(self, urgent=True), LongJob(self)
+        self._to_warm: tuple[Loaded, Recipe] | None = None
+        self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
+        self.loading.finished.connect(self._on_loaded)
+        self.loading.failed.connect(lambda error: self.failed.emit(error, "loading the model"))
+        self.warming.finished.connect(self._on_warm)
+        self.warming.failed.connect(lambda error: self.failed.emit(error, "finding directions"))
+        self.warming.runningChanged.connect(lambda running: running or self._warm_next())
+
+    def open(self, model: Path | Generator | None, frame: Frame | str | None = None) -> None:
+        """Load a model folder or an official checkpoint; None for the bundled model.
+
+        `frame` says where the voxels of a checkpoint lie. Does nothing while another is loaded.
+        """
+        if self.loading.running:
+            return
+        self.started.emit(model.name if model is not None else "the bundled model")
+        self.loading.start(load_model, model, frame)
+
+    def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
+        """Prepare previews and directions; what is prepared of an earlier model is dropped."""
+        self._to_warm = loaded, recipe
+        if self.warming.running:
+            self.warming.cancel()
+        else:
+            self._warm_next()
+
+    def shutdown(self) -> None:
+        """Stop; what is in flight ends unheard."""
+        self._to_warm = None
+        self.loading.shutdown()
+        self.warming.shutdown()
+
+    def menu(self, parent: QWidget) -> QMenu:
+        """What can be opened, with what was opened lately."""
+        menu = QMenu(parent)
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(lambda: self._fill(menu))
+        return menu
+
+    def _fill(self, menu: QMenu) -> None:
+        menu.clear()
+        menu.addAction("Model folder…", lambda: self._ask_for_folder(menu))
+        menu.addAction("Official checkpoint (.pkl)…", lambda: self._ask_for_checkpoint(menu))
+        menu.addAction("The model that comes along", partial(self.open, None))
+        recent = [path for path in recent_models() if path.exists()]
+        if recent:
+            menu.addSection("Opened lately")
+        for path in recent:
+            menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
+
+    def _ask_for_folder(self, parent: QWidget) -> None:
+        folder = dialogs.choose_folder(parent, "Open a model folder", Path.home())
+        if folder is not None:
+            self.open(folder)
+
+    def _ask_for_checkpoint(self, parent: QWidget) -> None:
+        path = dialogs.open_file(parent, "Open an official checkpoint", dialogs.CHECKPOINTS)
+        if path is not None:
+            self.open(path)
+
+    def _on_loaded(self, loaded: Loaded) -> None:
+        from stylegan3d.generator import bundled_model_path
+
+        path = loaded.generator.path
+        if path is not None and path != bundled_model_path():
+            remember(path)
+        self.loaded.emit(loaded)
+
+    def _on_warm(self, loaded: Loaded) -> None:
+        if self._to_warm is None:
+            self.warmed.emit(loaded)
+
+    def _warm_next(self) -> None:
+        if self._to_warm is not None and not self.warming.running:
+            (loaded, recipe), self._to_warm = self._to_warm, None
+            self.warming.start(warm_up, loaded, recipe)
+
+
+def _settings() -> QSettings:
+    return QSettings(
+        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-stylegan3d", "explorer"
+    )
+
+
+def recent_models() -> list[Path]:
+    """Paths of models opened lately, the last one first."""
+    kept = _settings().value(RECENT_KEY) or []
+    return [Path(path) for path in ([kept] if isinstance(kept, str) else kept)]
+
+
+def remember(path: Path) -> None:
+    """Put a model first among those opened lately."""
+    path = path.absolute()
+    others = [other for other in recent_models() if other != path]
+    _settings().setValue(RECENT_KEY, [str(p) for p in (path, *others)][:MOST_RECENT])
+
+
+def dropped_model(event: QDropEvent) -> Path | None:
+    """The model that is being dropped, if it is one."""
+    files = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return files[0] if len(files) == 1 and is_model(files[0]) else None
