@@ -13,6 +13,7 @@ field means the same on a grid of any resolution.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.config import Grid
+from stylegan3d.networks.resampling import along_axes, doubling_matrix, normalised_taps
 
 SQUARINGS = 5
 
@@ -69,10 +71,11 @@ class Basis(nn.Module):
                 requires_grad=self.weight.requires_grad,
             )
 
-    def forward(self, coefficients: Tensor) -> Tensor:
-        """[N, count] -> [N, channels, X, Y, Z]"""
-        count, channels, voxels = self.weight.shape
-        values = coefficients @ self.weight.reshape(count, -1)
+    def forward(self, coefficients: Tensor, only: int | None = None) -> Tensor:
+        """[N, count] -> [N, channels, X, Y, Z]; the first `only` channels if that is given."""
+        weight = self.weight if only is None else self.weight[:, :only]
+        count, channels, voxels = weight.shape
+        values = coefficients @ weight.reshape(count, -1)
         values = values.reshape(-1, channels, voxels)
         if voxels == self.inside.numel():
             return values.reshape(-1, channels, *self.inside.shape)
@@ -114,19 +117,29 @@ def warp(image: Tensor, displacement: Tensor) -> Tensor:
 
     The result lies on the grid of `displacement` [N, 3, X, Y, Z].
     """
+    return read_at(image, add_identity(displacement.flip(1)))
+
+
+def read_at(image: Tensor, points: Tensor) -> Tensor:
+    """`image` [N, C, ...] at `points` [N, 3, X, Y, Z], whose channels are z, y, x.
+
+    That is the order `grid_sample` wants, the last axis in memory first.
+    """
+    points = points.to(image.dtype).permute(0, 2, 3, 4, 1)
+    return F.grid_sample(image, points, padding_mode="border", align_corners=False)
+
+
+def add_identity(displacement: Tensor) -> Tensor:
+    """Displacements [N, 3, X, Y, Z], channels z, y, x, as the points they lead to."""
     shape = (displacement.shape[2], displacement.shape[3], displacement.shape[4])
-    points = _identity(shape, displacement.device) + displacement.permute(0, 2, 3, 4, 1)
-    # grid_sample wants the coordinates in the order of memory, last axis first.
-    return F.grid_sample(
-        image, points.flip(-1).to(image.dtype), padding_mode="border", align_corners=False
-    )
+    return displacement + _identity(shape, displacement.device)
 
 
 @lru_cache(maxsize=8)
 def _identity(grid: Grid, device: torch.device) -> Tensor:
-    """[1, X, Y, Z, 3] normalised coordinates of the voxel centres."""
+    """[1, 3, X, Y, Z] normalised coordinates of the voxel centres, channels z, y, x."""
     axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n, device=device) for n in grid]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)[None]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1])[None]
 
 
 def resize(field: Tensor, grid: Grid) -> Tensor:
@@ -135,4 +148,36 @@ def resize(field: Tensor, grid: Grid) -> Tensor:
         return field
     if field.shape[2] > grid[0]:
         return F.avg_pool3d(field, field.shape[2] // grid[0])
-    return F.interpolate(field, size=grid, mode="trilinear", align_corners=False)
+    before = field.shape[2:]
+    return along_axes(
+        field, [linear_matrix(m, n, field.device) for m, n in zip(before, grid, strict=True)]
+    )
+
+
+def enlarge_smoothly(field: Tensor, grid: Grid, kernel: Sequence[float]) -> Tensor:
+    """`resize` after a first doubling with the low-pass filter `kernel`, in one step.
+
+    A piecewise linear field that is several times coarser than its target would show its kinks.
+    """
+    matrices = [
+        smooth_matrix(m, n, tuple(kernel), field.device)
+        for m, n in zip(field.shape[2:], grid, strict=True)
+    ]
+    return along_axes(field, matrices)
+
+
+@lru_cache(maxsize=32)
+def linear_matrix(before: int, after: int, device: torch.device) -> Tensor:
+    """[after, before] linear interpolation between voxel centres, the border's value outside."""
+    unit = torch.eye(before)[None]
+    return F.interpolate(unit, size=after, mode="linear", align_corners=False)[0].T.to(device)
+
+
+@lru_cache(maxsize=32)
+def smooth_matrix(
+    before: int, after: int, kernel: tuple[float, ...], device: torch.device
+) -> Tensor:
+    """[after, before] doubling as in `upsample_image`, then linear interpolation."""
+    taps = normalised_taps(kernel, 8.0)
+    doubled = doubling_matrix(before, taps, False, device)
+    return linear_matrix(2 * before, after, device) @ doubled

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +19,20 @@ from stylegan3d.networks.resampling import CHANNELS_LAST, fir3d
 
 LEAK = 0.2
 DEMODULATION_EPSILON = 1e-8
+#: What a leaky ReLU is multiplied by, so that it preserves the variance.
+ACTIVATION_GAIN = math.sqrt(2)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU of slope 0.2, scaled by sqrt(2) so that it preserves the variance."""
-    return F.leaky_relu(x, LEAK) * math.sqrt(2)
+    return F.leaky_relu(x, LEAK) * ACTIVATION_GAIN
+
+
+def is_inference(*tensors: Tensor | None) -> bool:
+    """Whether nothing that comes of these tensors will be differentiated."""
+    return not torch.is_grad_enabled() or not any(
+        t is not None and t.requires_grad for t in tensors
+    )
 
 
 class Dense(nn.Module):
@@ -95,6 +105,25 @@ class Conv3d(nn.Module):
         return leaky_relu(y) if self.activate else y
 
 
+def same_weight(weight: Tensor) -> tuple[int, int, torch.device]:
+    """Equal as long as a parameter was neither changed, nor replaced, nor moved."""
+    return weight.data_ptr(), weight._version, weight.device
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What of a layer does not depend on w, computed once for a frozen network.
+
+    weight : [O, I, k, k, k] times 1 / sqrt(fan in), in the layout of its convolution; for an
+        upsampling layer mirrored and transposed, [I, O, k, k, k].
+    power : [O, I] sums of squares over the kernel, for demodulation.
+    """
+
+    key: tuple[int, int, torch.device]
+    weight: Tensor
+    power: Tensor
+
+
 class ModulatedConv3d(nn.Module):
     """Convolution whose input channels are scaled by a style, one style per sample.
 
@@ -124,34 +153,68 @@ class ModulatedConv3d(nn.Module):
         self.demodulate = demodulate
         self.kernel = tuple(kernel)
         self.up_gain = up_gain
+        self._prepared: _Prepared | None = None
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x [N, inputs, X, Y, Z], w [N, w_dim] -> [N, outputs, X, Y, Z] (doubled with `up`)."""
-        weight = self.weight / math.sqrt(self.weight[0].numel())  # [O, I, k, k, k]
-        style = self.style(w.to(weight.dtype))  # [N, I]
-        gain = self._demodulation(weight, style) if self.demodulate else None  # [N, O]
+    def forward(
+        self, x: Tensor, w: Tensor, bias: Tensor | None = None, gain: float = 1.0
+    ) -> Tensor:
+        """Convolve.
+
+        Parameters
+        ----------
+        x : [N, inputs, X, Y, Z]
+        w : [N, w_dim]
+        bias : [outputs], added to the result.
+        gain : multiplies the result, not the bias. (One that follows from outside would cost a
+            pass over the features; here it multiplies the small weight.)
+
+        Returns
+        -------
+        [N, outputs, X, Y, Z] (doubled with `up`).
+        """
+        prepared = self._prepare()
+        style = self.style(w.to(prepared.weight.dtype))  # [N, I]
+        scale = self._demodulation(prepared.power, style) * gain  # [N, O]
         if x.shape[0] == 1:
             # One sample: scaling the small weight is free, scaling activations costs two passes.
-            weight = weight * style[0, None, :, None, None, None]
-            if gain is not None:
-                weight = weight * gain[0, :, None, None, None, None]
-            return self._convolve(x, weight.to(x.dtype))
-        y = self._convolve(x * style.to(x.dtype)[:, :, None, None, None], weight.to(x.dtype))
-        return y if gain is None else y * gain.to(y.dtype)[:, :, None, None, None]
+            factors = scale[0, :, None] * style[0, None, :]  # [O, I]
+            factors = factors.T if self.up else factors
+            weight = prepared.weight * factors[:, :, None, None, None]
+            return self._convolve(x, weight.to(x.dtype), bias)
+        scale = scale.to(x.dtype)[:, :, None, None, None]
+        y = self._convolve(
+            x * style.to(x.dtype)[:, :, None, None, None], prepared.weight.to(x.dtype)
+        )
+        y = y * scale
+        return y if bias is None else y + bias.to(y.dtype)[:, None, None, None]
 
-    @staticmethod
-    def _demodulation(weight: Tensor, style: Tensor) -> Tensor:
+    def _prepare(self) -> _Prepared:
+        """The weight's part that w does not touch; kept while nobody trains the weight."""
+        frozen = is_inference(self.weight)
+        key = same_weight(self.weight)
+        if frozen and self._prepared is not None and self._prepared.key == key:
+            return self._prepared
+        weight = self.weight / math.sqrt(self.weight[0].numel())
+        power = weight.square().sum(dim=(2, 3, 4))
+        if self.up:
+            # Zero insertion and correlation in one step: a transposed convolution, mirrored.
+            weight = weight.flip(2, 3, 4).transpose(0, 1)
+        prepared = _Prepared(key, weight.contiguous(memory_format=CHANNELS_LAST), power)
+        self._prepared = prepared if frozen else None
+        return prepared
+
+    def _demodulation(self, power: Tensor, style: Tensor) -> Tensor:
         """[N, O]; sums over the kernel first, so that no [N, O, I, k, k, k] is ever built."""
-        power = weight.square().sum(dim=(2, 3, 4))  # [O, I]
+        if not self.demodulate:
+            return style.new_ones(len(style), len(power))
         return torch.rsqrt(F.linear(style.square(), power) + DEMODULATION_EPSILON)
 
-    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         size = weight.shape[-1]
+        bias = None if bias is None else bias.to(x.dtype)
         if not self.up:
-            weight = weight.contiguous(memory_format=CHANNELS_LAST)
-            return F.conv3d(x, weight, padding=size // 2)
-        # Zero insertion and correlation in one step: a transposed convolution with mirrored weight.
-        mirrored = weight.flip(2, 3, 4).transpose(0, 1)
-        y = F.conv_transpose3d(x, mirrored.contiguous(memory_format=CHANNELS_LAST), stride=2)
+            return F.conv3d(x, weight, bias, padding=size // 2)
+        y = F.conv_transpose3d(x, weight, stride=2)
         k = len(self.kernel)
-        return fir3d(y, self.kernel, ((k + 2 - size) // 2, (k - size + 1) // 2), gain=self.up_gain)
+        pad = ((k + 2 - size) // 2, (k - size + 1) // 2)
+        return fir3d(y, self.kernel, pad, self.up_gain, bias)

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHANNELS_LAST = torch.channels_last_3d
+#: Up to so many channels an image is resampled by matrix products.
+FEW_CHANNELS = 8
 
 
 @lru_cache(maxsize=64)
@@ -39,7 +41,13 @@ class _Fir(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], pad: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        taps: tuple[float, ...],
+        pad: tuple[int, int],
+        bias: Tensor | None = None,
+    ) -> Tensor:
         ctx.taps, ctx.pad = taps, pad
         if x.shape[1] > 1:
             x = x.contiguous(memory_format=CHANNELS_LAST)
@@ -50,14 +58,16 @@ class _Fir(torch.autograd.Function):
         weights = _axis_weights(taps, x.shape[1], x.dtype, x.device)
         for axis, weight in enumerate(weights):
             padding = [left if a == axis else 0 for a in range(3)]
-            x = F.conv3d(x, weight, padding=padding, groups=x.shape[1])
+            added = bias if axis == 2 else None
+            x = F.conv3d(x, weight, added, padding=padding, groups=x.shape[1])
         return x
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, Tensor | None]:
         reach = len(ctx.taps) - 1
         pad = (reach - ctx.pad[0], reach - ctx.pad[1])
-        return _Fir.apply(grads[0], ctx.taps[::-1], pad), None, None
+        to_bias = grads[0].sum(dim=(0, 2, 3, 4)) if ctx.needs_input_grad[3] else None
+        return _Fir.apply(grads[0], ctx.taps[::-1], pad, None), None, None, to_bias
 
 
 def normalised_taps(kernel: Sequence[float], gain: float = 1.0) -> tuple[float, ...]:
@@ -66,7 +76,13 @@ def normalised_taps(kernel: Sequence[float], gain: float = 1.0) -> tuple[float, 
     return tuple(float(k) / total * gain ** (1 / 3) for k in kernel)
 
 
-def fir3d(x: Tensor, kernel: Sequence[float], pad: tuple[int, int], gain: float = 1.0) -> Tensor:
+def fir3d(
+    x: Tensor,
+    kernel: Sequence[float],
+    pad: tuple[int, int],
+    gain: float = 1.0,
+    bias: Tensor | None = None,
+) -> Tensor:
     """Low-pass filter a volume with the outer product of `kernel` with itself.
 
     Parameters
@@ -74,13 +90,14 @@ def fir3d(x: Tensor, kernel: Sequence[float], pad: tuple[int, int], gain: float 
     x : [N, C, X, Y, Z]
     kernel : taps of one axis; the product is normalised to sum to `gain`.
     pad : zeros before and after each axis; negative numbers crop.
+    bias : [C], added to the result at no price.
 
     Returns
     -------
     [N, C, X', Y', Z'] with X' = X + sum(pad) - len(kernel) + 1.
     """
     # Correlation with the mirrored filter, as a convolution is defined.
-    return _Fir.apply(x, normalised_taps(kernel, gain)[::-1], pad)
+    return _Fir.apply(x, normalised_taps(kernel, gain)[::-1], pad, bias)
 
 
 def upsample_image(
@@ -93,6 +110,9 @@ def upsample_image(
     3D-StyleGAN.)
     """
     n, c, *grid = x.shape
+    if c <= FEW_CHANNELS:
+        taps = normalised_taps(kernel, gain)
+        return along_axes(x, [doubling_matrix(m, taps, nearest, x.device) for m in grid])
     if nearest:
         spread = F.interpolate(x, scale_factor=2, mode="nearest")
     else:
@@ -100,6 +120,35 @@ def upsample_image(
         spread[:, :, ::2, ::2, ::2] = x
     k = len(kernel)
     return fir3d(spread, kernel, ((k + 1) // 2, (k - 2) // 2), gain=gain)
+
+
+def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Multiply every axis of [N, C, X, Y, Z] by a matrix [new length, length].
+
+    A separable resampling as three matrix products: for a few channels that takes a fraction of the
+    time of generic interpolation or of depthwise convolution, and so does its gradient.
+    """
+    a, b, c = (m.to(x.dtype) for m in matrices)
+    y = b @ (x @ c.T)
+    n, channels, first = x.shape[:3]
+    y = a @ y.reshape(n, channels, first, -1)
+    return y.reshape(n, channels, len(a), len(b), len(c))
+
+
+@lru_cache(maxsize=64)
+def doubling_matrix(
+    length: int, taps: tuple[float, ...], nearest: bool, device: torch.device
+) -> Tensor:
+    """[2 length, length] one axis of `upsample_image`."""
+    k = len(taps)
+    matrix = torch.zeros(2 * length, length)
+    for row in range(2 * length):
+        for j in range(k):
+            # The filter begins (k + 1) // 2 samples before the row, in a signal twice as long.
+            place = row + j - (k + 1) // 2
+            if 0 <= place < 2 * length and (nearest or place % 2 == 0):
+                matrix[row, place // 2] += taps[k - 1 - j]
+    return matrix.to(device)
 
 
 def downsample_image(x: Tensor, kernel: Sequence[float], shifted: bool = False) -> Tensor:

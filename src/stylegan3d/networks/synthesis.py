@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -10,9 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.common_anatomy import CommonAnatomy
 from stylegan3d.networks.config import GeneratorConfig, Grid
-from stylegan3d.networks.deformation import Basis, exponential, resize, warp
-from stylegan3d.networks.layers import Conv3d, Dense, ModulatedConv3d, leaky_relu
+from stylegan3d.networks.deformation import exponential
+from stylegan3d.networks.layers import (
+    ACTIVATION_GAIN,
+    LEAK,
+    Conv3d,
+    Dense,
+    ModulatedConv3d,
+    is_inference,
+)
+from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
     inverse_haar,
@@ -45,10 +57,17 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1, X, Y, Z] or None"""
-        y = self.conv(x, w)
-        if noise is not None:
-            y = y + (noise * self.noise_strength).to(y.dtype)
-        return leaky_relu(y + self.bias.to(y.dtype)[:, None, None, None])
+        # A leaky ReLU lets a positive factor through: its gain multiplies the small things before.
+        y = self.conv(x, w, self.bias * ACTIVATION_GAIN, ACTIVATION_GAIN)
+        inference = is_inference(y, noise)
+        if noise is not None and not (inference and self._is_silent()):
+            added = (noise * (self.noise_strength * ACTIVATION_GAIN)).to(y.dtype)
+            y = y.add_(added) if inference else y + added
+        return F.leaky_relu_(y, LEAK) if inference else F.leaky_relu(y, LEAK)
+
+    def _is_silent(self) -> bool:
+        """Whether noise has no effect; on a GPU the question would cost more than the answer."""
+        return self.noise_strength.device.type == "cpu" and not bool(self.noise_strength)
 
 
 class ToRGB(nn.Module):
@@ -73,6 +92,7 @@ class Level(nn.Module):
         grid = config.grid(index)
         self.up: SynthesisLayer | None = None
         self.shortcut: Conv3d | None = None
+        self.index = index
         self.kernel, self.up_gain = config.resample_kernel, config.upsample_gain
         if index:
             inputs = config.channels[index - 1]
@@ -90,21 +110,68 @@ class Level(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rows: list[Tensor],
+        w: Tensor,
         noises: list[Tensor | None],
-        known: Tensor | None = None,
+        known: Callable[[], Tensor] | None = None,
+        memo: Memo | None = None,
     ) -> Tensor:
-        """One row of w and one noise map per layer; `known` [N, C, X, Y, Z] is the image so far."""
-        before = x
-        for i, (layer, w, noise) in enumerate(zip(self.layers, rows, noises, strict=True)):
-            if known is not None and i == len(self.layers) - len(self.refine):
-                x = x + self.feedback(known.to(x.dtype))
-            x = layer(x, w, noise)
-        if self.shortcut is not None:
-            # A 1x1x1 convolution commutes with the filter, so it runs on the small grid.
-            coarse = self.shortcut(before)
-            x = (x + upsample_image(coarse, self.kernel, self.up_gain)) / math.sqrt(2)
-        return x
+        """Features of this level from those of the one before.
+
+        Parameters
+        ----------
+        x : [N, inputs, X, Y, Z]
+        w : [N, num_layers, w_dim]
+        noises : one map per layer.
+        known : the image so far [N, C, X, Y, Z], for the refining layers.
+        memo : where layers are looked up that were computed before.
+        """
+        memo = memo or NoMemo()
+        before, dtype = x, x.dtype
+        for i, row in enumerate(self.rows):
+            make = partial(self._layer, i, x, w[:, row], noises[i], known)
+            x = memo.get((self.index, i, dtype), row + 1, make)
+        if self.shortcut is None:
+            return x
+        rows = self.rows[-1] + 1
+        return memo.get((self.index, "sum", dtype), rows, partial(self._joined, x, before))
+
+    def _layer(
+        self,
+        i: int,
+        x: Tensor,
+        w: Tensor,
+        noise: Tensor | None,
+        known: Callable[[], Tensor] | None,
+    ) -> Tensor:
+        if known is not None and i == len(self.layers) - len(self.refine):
+            x = self._fed_back(x, known())
+        return self.layers[i](x, w, noise)
+
+    def _fed_back(self, x: Tensor, known: Tensor) -> Tensor:
+        """Features that also see the image so far."""
+        if known.shape[1] > 1:
+            return x + self.feedback(known.to(x.dtype).contiguous(memory_format=CHANNELS_LAST))
+        # One channel: a 1x1x1 convolution is an outer product, which fuses with the sum.
+        weight = self.feedback.weight[:, 0].to(x.dtype)
+        x = torch.addcmul(x, known.to(x.dtype), weight)
+        return (
+            x
+            if self.feedback.bias is None
+            else x + self.feedback.bias.to(x.dtype)[:, None, None, None]
+        )
+
+    def _joined(self, x: Tensor, before: Tensor) -> Tensor:
+        """Sum with the shortcut of the `resnet` wiring."""
+        assert self.shortcut is not None
+        # A 1x1x1 convolution commutes with the filter, so it runs on the small grid.
+        coarse = self.shortcut(before)
+        return (x + upsample_image(coarse, self.kernel, self.up_gain)) / math.sqrt(2)
+
+    @property
+    def rows(self) -> list[int]:
+        """Which row of w each layer reads; refining layers share the last."""
+        first, last = max(2 * self.index - 1, 0), 2 * self.index
+        return [min(first + j, last) for j in range(len(self.layers))]
 
     @property
     def layers(self) -> list[SynthesisLayer]:
@@ -113,7 +180,16 @@ class Level(nn.Module):
         return first + cast("list[SynthesisLayer]", list(self.refine))
 
 
-class SynthesisNetwork(nn.Module):
+@dataclass(frozen=True)
+class _Made:
+    """What there is after a level: its features, and the image so far without the constant."""
+
+    level: int
+    x: Tensor
+    image: Tensor | None
+
+
+class SynthesisNetwork(CommonAnatomy):
     """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -136,23 +212,7 @@ class SynthesisNetwork(nn.Module):
                 for i in image_levels
             }
         )
-        grid = config.grid(last)
-        if config.image_const:
-            self.image_const = nn.Parameter(torch.zeros(config.image_channels * bands, *grid))
-        if config.image_basis:
-            self.image_basis = Basis(config.image_basis, config.image_channels, grid)
-        if config.detail_basis:
-            self.detail_basis = Basis(config.detail_basis, config.image_channels * bands, grid)
-            self.detail_basis.requires_grad_(False)
-        if config.deformation:
-            grid = config.grid(config.deformation_level)
-            self.velocity_basis = Basis(config.deformation, 3, grid)
-            self.velocity_const = nn.Parameter(torch.zeros(3, *grid))
-            # Found by registration and kept: the layers learn on top of a fixed anatomy.
-            self.velocity_const.requires_grad_(False)
-            self.velocity_basis.requires_grad_(False)
-            if config.image_basis:
-                self.image_basis.requires_grad_(False)
+        self._add_anatomy()
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -186,6 +246,9 @@ class SynthesisNetwork(nn.Module):
         level: int = -1,
         dtype: torch.dtype = torch.float32,
         bands: bool = False,
+        *,
+        draft: bool = False,
+        memo: Memo | None = None,
     ) -> Tensor:
         """Synthesise.
 
@@ -197,16 +260,31 @@ class SynthesisNetwork(nn.Module):
             not computed.
         dtype : precision of the feature maps; the image is always float32.
         bands : return the last level's Haar bands instead of the image (head `haar` only).
+        draft : leave out the convolutions of the last level of a Haar head; what the bases and the
+            coarser levels make of the low band stays. For images coarser than the full one.
+        memo : results of earlier calls to use again; for one volume, of which nothing is
+            differentiated.
 
         Returns
         -------
         [N, image_channels, X, Y, Z], about in [-1, 1].
         """
+        if len(w) > 1 and memo is None and w.device.type == "cpu" and is_inference(w):
+            # On a CPU nothing is gained by a batch: one by one they take less memory, and each
+            # volume has the same bits whatever stands beside it.
+            maps = noise if isinstance(noise, list) else self.noise_maps(noise, len(w))
+            return torch.cat(
+                [
+                    self(w[i : i + 1], _of_sample(maps, i), level, dtype, bands, draft=draft)
+                    for i in range(len(w))
+                ]
+            )
         stop, half = self._plan(level)
-        image = self.canonical(w, noise, stop, dtype)[-1]
+        draft = draft and half
+        image = self.canonical(w, noise, stop, dtype, draft=draft, memo=memo)[-1]
         if self.config.head == "haar" and stop == self.config.num_levels - 1 and not bands:
             image = image[:, : self.config.image_channels] if half else inverse_haar(image)
-        return image if bands else self.moved(image, w)
+        return image if bands else self.moved(image, w, memo)
 
     def pyramid(
         self,
@@ -234,32 +312,104 @@ class SynthesisNetwork(nn.Module):
         noise: Noise | list[Tensor | None] = "fixed",
         stop: int | None = None,
         dtype: torch.dtype = torch.float32,
+        *,
+        draft: bool = False,
+        memo: Memo | None = None,
     ) -> list[Tensor]:
-        """As `pyramid`, in the common anatomy: before the deformation, the Haar head as bands."""
+        """As `pyramid`, in the common anatomy: before the deformation, the Haar head as bands.
+
+        With `draft` the last one is the low band only.
+        """
         stop = self.config.num_levels - 1 if stop is None else stop
-        maps = noise if isinstance(noise, list) else self.noise_maps(noise, w.shape[0])
+        maps = self._maps(noise, len(w), memo)
+        return [
+            made.image + self._constant(made.level)[:, : made.image.shape[1]]
+            if self.config.image_const
+            else made.image
+            for made in self._walk(w, maps, stop, dtype, draft=draft, memo=memo)
+            if made.image is not None
+        ]
+
+    def features(
+        self,
+        w: Tensor,
+        noise: Noise | list[Tensor | None],
+        level: int,
+        dtype: torch.dtype = torch.float32,
+        memo: Memo | None = None,
+    ) -> Tensor:
+        """Feature maps of a level, [N, channels, X, Y, Z] on `config.grid(level)`."""
+        *_, last = self._walk(w, self._maps(noise, len(w), memo), level, dtype, memo=memo)
+        return last.x
+
+    def _maps(
+        self, noise: Noise | list[Tensor | None], batch: int, memo: Memo | None
+    ) -> list[Tensor | None]:
+        if isinstance(noise, list):
+            return noise
+        if memo is None:
+            return self.noise_maps(noise, batch)
+        return memo.maps(noise, lambda: self.noise_maps(noise, batch))
+
+    def _walk(
+        self,
+        w: Tensor,
+        maps: list[Tensor | None],
+        stop: int,
+        dtype: torch.dtype,
+        *,
+        draft: bool = False,
+        memo: Memo | None = None,
+    ) -> Iterator[_Made]:
+        """Go through the levels up to `stop`, coarse to fine."""
+        memo = memo or NoMemo()
         x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
         image: Tensor | None = None
-        images = []
-        basis = self._basis_bands(w) if self.config.image_basis else None
+        basis = self._basis_bands(w, stop) if self.config.image_basis else None
         used = 0
-        for i in range(stop + 1):
-            level = self.typed_levels[i]
+        for i, level in enumerate(self.typed_levels[: stop + 1]):
+            before, sketched = image, draft and i == self.config.num_levels - 1
+            detail = self._details(w, i, low_only=sketched)
+            if sketched:
+                yield _Made(i, x, self._so_far(before, basis, detail, i))
+                return
+
+            known = partial(self._seen, before, basis, detail, i) if level.refine else None
             count = len(level.layers)
-            detail = self._details(w, i)
-            known = None
-            if level.refine:
-                known = self._with_constant(self._so_far(image, basis, detail, i), i)
-            x = level(x, self._rows(w, i), maps[used : used + count], known)
+            x = level(x, w, maps[used : used + count], known, memo)
             used += count
             if str(i) in self.to_rgb:
-                image = self._add(image, self.to_rgb[str(i)](x, w[:, 2 * i + 1]))
-                if basis is not None:
-                    image = _sum_low(image, basis[i])
-                if detail is not None:
-                    image = image + detail
-                images.append(image + self._constant(i) if self.config.image_const else image)
-        return images
+                image = memo.get(
+                    (i, "image", dtype),
+                    2 * i + 2,
+                    partial(self._image, x, w, i, before, basis, detail),
+                )
+            yield _Made(i, x, image)
+
+    def _seen(
+        self,
+        before: Tensor | None,
+        basis: list[Tensor] | None,
+        detail: Tensor | None,
+        level: int,
+    ) -> Tensor:
+        """What refining layers see: the image so far, with the constant."""
+        return self._with_constant(self._so_far(before, basis, detail, level), level)
+
+    def _image(
+        self,
+        x: Tensor,
+        w: Tensor,
+        level: int,
+        before: Tensor | None,
+        basis: list[Tensor] | None,
+        detail: Tensor | None,
+    ) -> Tensor:
+        """The image of a level, without the constant: its features', those before, the bases'."""
+        image = self._add(before, self.to_rgb[str(level)](x, w[:, 2 * level + 1]))
+        if basis is not None:
+            image = _sum_low(image, basis[level])
+        return image if detail is None else image + detail
 
     def canonical_patch(
         self,
@@ -287,17 +437,10 @@ class SynthesisNetwork(nn.Module):
         convolutions miss across the margin in the outermost voxel.
         """
         last = self.config.num_levels - 1
-        x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
-        image: Tensor | None = None
+        *_, made = self._walk(w, noises, last - 1, dtype)
+        x, image = made.x, made.image
+        used = sum(len(level.layers) for level in self.typed_levels[:last])
         basis = self._basis_bands(w) if self.config.image_basis else None
-        used = 0
-        for i in range(last):
-            count = len(self.typed_levels[i].layers)
-            x = self.typed_levels[i](x, self._rows(w, i), noises[used : used + count])
-            used += count
-            image = self._add(image, self.to_rgb[str(i)](x, w[:, 2 * i + 1]))
-            if basis is not None:
-                image = _sum_low(image, basis[i])
         detail = self._details(w, last)
         known = self._with_constant(self._so_far(image, basis, detail, last), last)
         so_far = self._so_far(image, basis, None, last)
@@ -309,9 +452,8 @@ class SynthesisNetwork(nn.Module):
             ]
             fine = [slice(2 * s.start, 2 * s.stop) for s in coarse]
             maps = [None if m is None else _cut(m, fine) for m in noises[used:]]
-            y = self.typed_levels[last](
-                _cut(x, coarse), self._rows(w, last), maps, _cut(known, fine)
-            )
+            seen = partial(_cut, known, fine)
+            y = self.typed_levels[last](_cut(x, coarse), w, maps, seen)
             y = self.to_rgb[str(last)](y, w[:, 2 * last + 1])
             within = [
                 slice(c - s.start, c - s.start + size) for c, s in zip(corner, fine, strict=True)
@@ -324,51 +466,6 @@ class SynthesisNetwork(nn.Module):
                 y = y + _cut(self._constant(last), inside)
             cubes.append(y)
         return torch.cat(cubes)
-
-    def velocity(self, w: Tensor) -> Tensor:
-        """Velocity field of the deformation, w [N, num_layers, w_dim] -> [N, 3, X, Y, Z].
-
-        Band by band like the basis images: what a level's grid shows and the next coarser one does
-        not is weighed by the first row of that level, which leaves the second to the image.
-        """
-        config = self.config
-        total = self.velocity_const[None]
-        for level in range(config.deformation_level + 1):
-            row = w[:, max(2 * level - 1, 0), : config.deformation]
-            field = self.velocity_basis(row)
-            band = resize(field, config.grid(level))
-            if level:
-                band = band - resize(resize(field, config.grid(level - 1)), config.grid(level))
-            total = total + resize(band, config.grid(config.deformation_level))
-        return total
-
-    def moved(self, image: Tensor, w: Tensor) -> Tensor:
-        """A canonical image [N, C, X, Y, Z] at the places that w asks for."""
-        if not self.config.deformation:
-            return image
-        return self._read(image, exponential(self.velocity(w)))
-
-    def _read(self, image: Tensor, displacement: Tensor) -> Tensor:
-        """`image` where the displacement, on the velocities' grid, points to."""
-        if image.shape[2] > 2 * displacement.shape[2]:
-            # In two steps, the first one smooth: a piecewise linear field would show its kinks.
-            displacement = upsample_image(displacement, self.config.resample_kernel)
-        return warp(image, resize(displacement, _grid_of(image)))
-
-    def _rows(self, w: Tensor, level: int) -> list[Tensor]:
-        """One row of w for each layer of a level; refining layers share the last."""
-        count = len(self.typed_levels[level].layers)
-        first, last = max(2 * level - 1, 0), 2 * level
-        return [w[:, min(first + j, last)] for j in range(count)]
-
-    def _details(self, w: Tensor, level: int) -> Tensor | None:
-        """Weighted sum of the detail images, bands of the last level [N, C, X, Y, Z]."""
-        config = self.config
-        if not config.detail_basis or level < config.num_levels - 1:
-            return None
-        rows = w[:, max(2 * level - 1, 0) : 2 * level + 1].mean(dim=1)
-        first = config.linear_dim - config.detail_basis
-        return self.detail_basis(rows[:, first : config.linear_dim])
 
     def _so_far(
         self,
@@ -385,11 +482,6 @@ class SynthesisNetwork(nn.Module):
             low = self._doubled(image)
         low = low if basis is None else low + basis[level]
         return low if detail is None else low + detail[:, :channels]
-
-    def _with_constant(self, low: Tensor, level: int) -> Tensor:
-        if not self.config.image_const:
-            return low
-        return low + self._constant(level)[:, : self.config.image_channels]
 
     def _base(self, w: Tensor) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from the first row of w [N, w_dim]."""
@@ -425,56 +517,17 @@ class SynthesisNetwork(nn.Module):
         nearest = config.image_upsampling == "nearest"
         return upsample_image(image, config.resample_kernel, config.upsample_gain, nearest)
 
-    def _constant(self, level: int) -> Tensor:
-        """The learned constant image at the resolution of a level, [1, C, X, Y, Z]."""
-        const = self.image_const[None]
-        last = self.config.num_levels - 1
-        if level == last:
-            return const
-        low = const[:, : self.config.image_channels]
-        return F.avg_pool3d(low, 2 ** (last - level))
-
-    def _basis_bands(self, w: Tensor) -> list[Tensor]:
-        """What each level adds of the basis images, [N, C, X, Y, Z] on that level's grid.
-
-        A Laplacian pyramid (Burt, Adelson 1983): a level adds what its grid shows and the next
-        coarser one does not, weighed by the mean of the level's own rows of w. So mixing rows mixes
-        spatial scales, and where all rows are equal the bands sum to the basis images' plain
-        weighted sum.
-        """
-        config = self.config
-        last = config.num_levels - 1
-        if config.wiring != "skip":
-            # One image only: all levels' bands at once.
-            return [torch.empty(0)] * last + [self._weighed(w.mean(dim=1))]
-        bands = []
-        for level in range(config.num_levels):
-            first = max(2 * level - 1, 0)
-            if config.deformation and level <= config.deformation_level:
-                first = 2 * level  # the level's first row weighs the velocities
-            image = self._weighed(w[:, first : 2 * level + 1].mean(dim=1))
-            for _ in range(last - level):
-                image = F.avg_pool3d(image, 2)
-            if level:
-                image = image - upsample_image(F.avg_pool3d(image, 2), config.resample_kernel)
-            bands.append(image)
-        return bands
-
-    def _weighed(self, w: Tensor) -> Tensor:
-        """Weighted sum of the basis images, w [N, w_dim] -> [N, C, X, Y, Z]."""
-        first = self.config.deformation
-        return self.image_basis(w[:, first : first + self.config.image_basis])
-
 
 def _cut(x: Tensor, place: list[slice]) -> Tensor:
     """A box out of [N, C, X, Y, Z]."""
     return x[:, :, place[0], place[1], place[2]]
 
 
-def _grid_of(image: Tensor) -> Grid:
-    return image.shape[2], image.shape[3], image.shape[4]
-
-
 def _sum_low(bands: Tensor, low: Tensor) -> Tensor:
     """Add `low` [N, C, ...] to the first channels of `bands` [1 or N, >= C, ...]."""
     return bands + F.pad(low, (0, 0, 0, 0, 0, 0, 0, bands.shape[1] - low.shape[1]))
+
+
+def _of_sample(maps: list[Tensor | None], index: int) -> list[Tensor | None]:
+    """The noise maps of one sample of a batch."""
+    return [m if m is None or len(m) == 1 else m[index : index + 1] for m in maps]

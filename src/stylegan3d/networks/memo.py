@@ -1,0 +1,111 @@
+"""What a synthesis computed, kept for the next one where it still holds.
+
+A layer's features depend on the rows of w up to its own and on the noise up to its own. While a
+person moves one layer's slider the coarser layers stay what they were; so do the places that a
+deformation moves voxels to, which only coarse rows decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Bytes that results may take; finer ones are computed anew beyond that.
+BUDGET = 384 * 2**20
+
+
+@dataclass(frozen=True)
+class _Entry:
+    w: Tensor
+    rows: int
+    noise: Hashable
+    value: Tensor
+
+
+class Memo:
+    """Results of the latest synthesis of one network, for one volume at a time.
+
+    Parameters
+    ----------
+    budget : bytes to keep at most.
+
+    Attributes
+    ----------
+    computed, reused : how many results were made and how many found, since `begin`.
+    """
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self.budget = budget
+        self._entries: dict[Hashable, _Entry] = {}
+        self._w = torch.empty(0)
+        self._noise: Hashable = None
+        self._check: Callable[[], None] | None = None
+        self._maps: tuple[Hashable, list[Tensor | None]] | None = None
+        self.computed = self.reused = 0
+
+    def begin(self, w: Tensor, noise: Hashable, check: Callable[[], None] | None = None) -> None:
+        """Start a synthesis.
+
+        Parameters
+        ----------
+        w : [1, num_layers, w_dim]
+        noise : what the noise maps come from.
+        check : called before every result that has to be computed; it raises to cancel.
+        """
+        self._w, self._noise, self._check = w.detach().clone(), noise, check
+        self.computed = self.reused = 0
+
+    def get(self, slot: Hashable, rows: int, make: Callable[[], Tensor]) -> Tensor:
+        """The result in `slot`, made anew if the first `rows` rows of w, or the noise, changed.
+
+        The tensor is shared: it must not be changed in place.
+        """
+        known = self._entries.get(slot)
+        if known is not None and self._holds(known, rows):
+            self.reused += 1
+            return known.value
+        if self._check is not None:
+            self._check()
+        self._entries.pop(slot, None)
+        value = make()
+        self.computed += 1
+        if self.size + _bytes(value) <= self.budget:
+            self._entries[slot] = _Entry(self._w, rows, self._noise, value)
+        return value
+
+    @property
+    def size(self) -> int:
+        """Bytes kept now."""
+        return sum(_bytes(entry.value) for entry in self._entries.values())
+
+    def maps(self, noise: Hashable, make: Callable[[], list[Tensor | None]]) -> list[Tensor | None]:
+        """The noise maps of `noise`: drawn once for all syntheses with the same seed."""
+        if self._maps is None or self._maps[0] != noise:
+            self._maps = noise, make()
+        return self._maps[1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+    def _holds(self, entry: _Entry, rows: int) -> bool:
+        return (
+            entry.rows == rows
+            and entry.noise == self._noise
+            and torch.equal(entry.w[:, :rows], self._w[:, :rows])
+        )
+
+
+class NoMemo(Memo):
+    """Computes everything: for training and projection."""
+
+    def get(self, slot: Hashable, rows: int, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returns."""
+        return make()
+
+
+def _bytes(value: Tensor) -> int:
+    return value.numel() * value.element_size()
