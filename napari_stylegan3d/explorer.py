@@ -71,7 +71,8 @@ class Explorer(Docked):
         self.setObjectName("explorer")
         # napari hands plugins a proxy whose layers are proxies too; identity needs the real ones.
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self._model, self._frame = model, frame
+        self._model = model
+        self._frame: Frame | str | None = frame
         self._is_ready = False
         self.views: FourViews | None = None
         self._calm: CalmWindow | None = None

@@ -47,7 +47,7 @@ class Models(QObject):
         self.loading.failed.connect(lambda error: self.failed.emit(error, "loading the model"))
         self.warming.finished.connect(self._on_warm)
         self.warming.failed.connect(lambda error: self.failed.emit(error, "finding directions"))
-        self.warming.runningChanged.connect(lambda running: running or self._warm_next())
+        self.warming.runningChanged.connect(self._warm_next)
 
     def open(self, model: Path | Generator | None, frame: Frame | str | None = None) -> None:
         """Load a model folder or an official checkpoint; None for the bundled model.
@@ -113,7 +113,7 @@ class Models(QObject):
         if self._to_warm is None:
             self.warmed.emit(loaded)
 
-    def _warm_next(self) -> None:
+    def _warm_next(self, _running: bool = False) -> None:
         if self._to_warm is not None and not self.warming.running:
             (loaded, recipe), self._to_warm = self._to_warm, None
             self.warming.start(warm_up, loaded, recipe)

@@ -226,7 +226,7 @@ class Recipe:
             from stylegan3d.generator import seed_latents
 
             psi, cutoff = self.truncation.psi, self.truncation.cutoff
-            label = self.label and self.label.encode(generator)
+            label = None if self.label is None else self.label.encode(generator)
             return seed_latents(generator, [source.seed], psi, cutoff, label=label)[0]
         from stylegan3d.latents import read_latent
 

@@ -66,10 +66,14 @@ def generate(
             )
         recipes = [read_recipe(recipe)]
     else:
-        truncated = Truncation(0.7 if truncation is None else truncation, cutoff)
-        shown = {"noise": parse_noise(noise), "label": parse_label(label), "channel": channel}
+        plain = Recipe(
+            truncation=Truncation(0.7 if truncation is None else truncation, cutoff),
+            noise=parse_noise(noise),
+            channel=channel,
+            label=parse_label(label),
+        )
         recipes = [
-            Recipe(Source("seed", seed), truncated, **shown)
+            plain.replace(source=Source("seed", seed))
             for seed in parse_numbers(str(seeds), "--seeds")
         ]
     generator = open_model(model, frame)
