@@ -86,12 +86,12 @@ def _read(path: Path, data: bytes) -> ModelFiles:
     generator, discriminator = _choose(read_pickle(data))
     parts = _components(generator)
     variables = _variables(generator, len(data), ignored=IGNORED)
-    settings: dict[str, Any] = dict(_settings(generator))
     for name, part in parts.items():
-        settings |= _settings(part)
         found = _variables(part, len(data))
         variables |= {f"{name}/{local}": values for local, values in found.items()}
-    config = generator_config(variables, settings)
+    own = _settings(generator)
+    mapping, synthesis = ({**own, **_settings(parts[name])} for name in ("mapping", "synthesis"))
+    config = generator_config(variables, synthesis, mapping)
     tensors = _convert(variables, generator_variables(config), _generator_shapes(config))
     judge = None
     if discriminator is not None:
@@ -102,7 +102,7 @@ def _read(path: Path, data: bytes) -> ModelFiles:
         shapes = _discriminator_shapes(judge)
         tensors |= _convert(variables, discriminator_variables(judge), shapes)
     digest = hashlib.sha256(data).hexdigest()
-    card = official_card(path, digest, config, judge, settings)
+    card = official_card(path, digest, config, judge, {**mapping, **synthesis})
     return ModelFiles(None, card, tensors, None, digest)
 
 
@@ -183,14 +183,17 @@ def _convert(
         if row.official not in variables:
             raise Refused(f"lacks the variable {quoted(row.official)}", INCOMPLETE)
         left.discard(row.official)
-        tensor = row.convert(_tensor(row.official, variables[row.official]))
-        if tensor.shape != shape:
+        values = variables[row.official]
+        tensor = _tensor(row.official, values)
+        # Converting changes the order of the axes, never their number.
+        fits = tensor.ndim == len(shape) and row.convert(tensor).shape == shape
+        if not fits:
             raise Refused(
-                f"has the variable {quoted(row.official)} of shape "
-                f"{variables[row.official].shape}, which does not fit the rest of the network",
+                f"has the variable {quoted(row.official)} of shape {values.shape}, which does not "
+                "fit the rest of the network",
                 INCOMPLETE,
             )
-        tensors[row.ours] = tensor.contiguous()
+        tensors[row.ours] = row.convert(tensor).contiguous()
     if left:
         name = quoted(sorted(left)[0])
         raise Refused(f"has the variable {name}, which is not known", UNSUPPORTED)

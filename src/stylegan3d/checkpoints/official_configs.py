@@ -40,13 +40,16 @@ LARGEST_SIDE = 1024
 _GRID = re.compile(r"(\d{1,4})x(\d{1,4})x(\d{1,4})")
 
 
-def generator_config(variables: Variables, settings: Settings) -> GeneratorConfig:
+def generator_config(
+    variables: Variables, settings: Settings, mapping: Settings
+) -> GeneratorConfig:
     """Architecture of a generator.
 
     Parameters
     ----------
     variables : names as in `official_names`, with `mapping/` and `synthesis/` in front.
-    settings : the generator's own and its parts' `static_kwargs`.
+    settings, mapping : `static_kwargs` of the synthesis and of the mapping network, each with
+        those of the generator behind them.
 
     Raises
     ------
@@ -55,6 +58,7 @@ def generator_config(variables: Variables, settings: Settings) -> GeneratorConfi
         that the original's published networks do not have.
     """
     only_leaky_relu(settings)
+    only_leaky_relu(mapping)
     base = _const_grid(variables)
     levels = _count_levels(variables, base)
     labels = _shape(variables, "mapping/LabelConcat/weight", 2, optional=True)
@@ -79,18 +83,19 @@ def generator_config(variables: Variables, settings: Settings) -> GeneratorConfi
         image_channels=_shape(variables, f"{finest}/ToRGB/weight", 5)[-1],
         wiring=wiring,
         mapping_layers=len(layers),
-        mapping_lr_multiplier=number(settings, "mapping_lrmul", 0.01),
+        mapping_lr_multiplier=number(mapping, "mapping_lrmul", 0.01),
         mapping_width=widths.pop() if widths else 0,
-        normalize_z=flag(settings, "normalize_latents", True),
+        normalize_z=flag(mapping, "normalize_latents", True),
         label_dim=labels[0] if labels else 0,
         resample_kernel=kernel_taps(settings) or (1.0, 1.0),
         upsample_gain=UPSAMPLE_GAIN,
         image_upsampling="nearest",
     )
     compare(
-        settings,
+        mapping,
         "generator",
         {
+            "label_size": config.label_dim,
             "latent_size": config.z_dim,
             "dlatent_size": config.w_dim,
             "mapping_layers": config.mapping_layers,
@@ -116,7 +121,8 @@ def discriminator_config(variables: Variables, settings: Settings) -> Discrimina
     statistics = coarsest[-2] - coarsest[-1]
     kernel = kernel_taps(settings)
     labels = integer(settings, "label_size", output[1] if output[1] > 1 else 0)
-    if statistics < 0 or output[1] != max(labels, 1):
+    uneven = statistics > 0 and coarsest[-1] % statistics > 0
+    if statistics < 0 or uneven or output[1] != max(labels, 1):
         raise Refused("has a discriminator whose layers do not fit each other", INCOMPLETE)
     config = _checked(
         DiscriminatorConfig,
