@@ -52,6 +52,8 @@ def test_a_file_is_known_by_its_content_too(tmp_path):
     other.write_bytes(FIXTURE.read_bytes())
     assert is_official(other)
     assert load(other).hash == sha256_of(FIXTURE)
+    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04")  # the length of its header
+    assert not is_official(tmp_path / "model.safetensors")
     assert not is_official(tmp_path)
     assert not is_official(tmp_path / "none.pkl")
     (tmp_path / "text.pkl").write_text("no pickle")
