@@ -78,8 +78,8 @@ class Window:
         self.wait(lambda: explorer.directions.rows or explorer.message.text())
         self.settle()
 
-    def wait(self, condition: Callable[[], Any]) -> None:
-        wait_until(condition)
+    def wait(self, condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
+        wait_until(condition, patience_ms)
 
     def settle(self) -> None:
         """Wait until the full volume of the current recipe is there."""
@@ -111,13 +111,13 @@ class Window:
         return self.views.view(name).canvas.screenshot(flash=False)[..., :3].astype(float)
 
 
-def wait_until(condition: Callable[[], Any]) -> None:
+def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
     """Let Qt work until something is so."""
     import time
 
     from qtpy.QtTest import QTest
 
-    end = time.monotonic() + PATIENCE_MS / 1000
+    end = time.monotonic() + patience_ms / 1000
     while not condition():
         assert time.monotonic() < end, "waited too long"
         QTest.qWait(10)
