@@ -197,8 +197,10 @@ class ModulatedConv3d(nn.Module):
         weight = self.weight / math.sqrt(self.weight[0].numel())
         power = weight.square().sum(dim=(2, 3, 4))
         if self.up:
-            # Zero insertion and correlation in one step: a transposed convolution, mirrored.
-            weight = weight.flip(2, 3, 4).transpose(0, 1)
+            # Zero insertion and correlation in one step: a transposed convolution, mirrored. The
+            # filter's gain goes into it too, so that its taps stay whole numbers, which bfloat16
+            # holds exactly.
+            weight = weight.flip(2, 3, 4).transpose(0, 1) * (self.up_gain / sum(self.kernel) ** 3)
         prepared = _Prepared(key, weight.contiguous(memory_format=CHANNELS_LAST), power)
         self._prepared = prepared if frozen else None
         return prepared
@@ -214,7 +216,9 @@ class ModulatedConv3d(nn.Module):
         bias = None if bias is None else bias.to(x.dtype)
         if not self.up:
             return F.conv3d(x, weight, bias, padding=size // 2)
-        y = F.conv_transpose3d(x, weight, stride=2)
         k = len(self.kernel)
         pad = ((k + 2 - size) // 2, (k - size + 1) // 2)
-        return fir3d(y, self.kernel, pad, self.up_gain, bias)
+        # Handed over without a name of its own: the filter frees it after its first pass.
+        return fir3d(
+            F.conv_transpose3d(x, weight, stride=2), self.kernel, pad, sum(self.kernel) ** 3, bias
+        )
