@@ -47,6 +47,14 @@ def test_the_public_name_opens_it_from_text_and_path():
     assert G.card["origin"]["settings"]["resolution"] == 20
 
 
+def test_python_converts_as_the_command_line_does(tmp_path):
+    frame = stylegan3d.Frame("RAS", (2.0, 2.0, 2.0))
+    folder = stylegan3d.convert(FIXTURE, tmp_path / "model", frame=frame)
+    assert stylegan3d.load(folder).frame == frame
+    with pytest.raises(ModelError, match="precision 'int8'"):
+        stylegan3d.convert(FIXTURE, tmp_path / "other", dtype="int8")
+
+
 def test_a_file_is_known_by_its_content_too(tmp_path):
     other = tmp_path / "network"
     other.write_bytes(FIXTURE.read_bytes())
