@@ -71,11 +71,14 @@ class Window:
         box.activated.emit(index)
 
     def open(self, model: Any) -> None:
-        """Open another model, and wait for its first brain and its directions."""
-        explorer = self.explorer
-        explorer.open_model(model)
-        self.wait(lambda: not explorer.models.loading.running)
-        self.wait(lambda: explorer.directions.rows or explorer.message.text())
+        """Open another model, and wait for its first brain, directions and previews."""
+        self.explorer.open_model(model)
+        self.wait_for_model()
+
+    def wait_for_model(self) -> None:
+        """Wait until the model that is being opened is there and ready."""
+        self.wait(lambda: not self.explorer.models.loading.running)
+        self.wait(lambda: is_warm(self.explorer))
         self.settle()
 
     def wait(self, condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
@@ -111,6 +114,12 @@ class Window:
         return self.views.view(name).canvas.screenshot(flash=False)[..., :3].astype(float)
 
 
+def is_warm(explorer: Explorer) -> bool:
+    """Whether the model's directions and previews are ready, or there is an error."""
+    ready = explorer.directions.rows and not explorer.models.warming.running
+    return bool(ready or explorer.message.text())
+
+
 def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
     """Let Qt work until something is so."""
     import time
@@ -130,7 +139,7 @@ def open_window(viewer: Any, model: Any) -> Window:
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer", area="right")
     viewer.window.resize(1280, 800)
-    wait_until(lambda: explorer.directions.rows or explorer.message.text())
+    wait_until(lambda: is_warm(explorer))
     return Window(viewer, explorer)
 
 

@@ -168,9 +168,7 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
         Qt.KeyboardModifier.NoModifier,
     )
     window.explorer.dropEvent(event)
-    window.wait(lambda: window.session.generator.path == SKIP)
-    window.wait(lambda: window.explorer.directions.rows)
-    window.settle()
+    window.wait_for_model()
     assert window.recipe == Recipe(Source("seed", 5)), "the number stays, what belonged to w goes"
     assert not window.session.can_undo
     expected = upright(rendered(load(SKIP), window.recipe), load(SKIP).affine)
@@ -185,7 +183,8 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
 
 def test_a_checkpoint_comes_in_through_napari_too(window):
     assert window.viewer.open(str(SKIP), plugin=None) == []
-    window.wait(lambda: window.session.generator.path == SKIP)
+    window.wait_for_model()
+    assert window.session.generator.path == SKIP
     assert len(window.viewer.layers) == 1
 
 
