@@ -169,6 +169,12 @@ class Renderer:
             self.readout = readout
         return readout.explained
 
+    @torch.no_grad()
+    def preview_way(self, w: Tensor) -> Way:
+        """How previews are made, w [1, num_layers, w_dim]; the generator's own, not a reading."""
+        with self._lock:
+            return self._way("preview", w)
+
     def _way(self, quality: Quality, w: Tensor) -> Way:
         """How to make an image of this quality, found out by trying it on `w`."""
         if quality not in self._ways:
