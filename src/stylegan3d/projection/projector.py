@@ -24,9 +24,9 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import Generator, to_display
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import Noise
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
+from stylegan3d.projection.trust import measure_trust
 
 BUDGETS = {"draft": 60, "standard": 200, "thorough": 600}
 LEARNING_RATE = 0.15
@@ -35,7 +35,6 @@ PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4}
 # The encoder's guess has the coarse part right already, so from there all steps are in full.
 SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))
 CHEAPEST_STEP = 0.06
-FAR = 1.5
 
 
 class Aligned(Protocol):
@@ -150,7 +149,7 @@ def project(
             break
     w, made = problem.best()
     mean_brain = problem.mean_brain()
-    trust = _trust(problem.prior, w, made, mean_brain, volume, mask)
+    trust = measure_trust(problem.prior, w, made, mean_brain, volume, mask)
     settings = {"space": space, "steps": count, "noise": noise, "start": problem.start}
     settings |= {"channel": channel} if channel else {}
     seconds = time.perf_counter() - started
@@ -281,34 +280,3 @@ def _step_count(budget: str, steps: int | None) -> int:
             f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
         )
     return BUDGETS[budget]
-
-
-def _trust(
-    prior: LatentPrior,
-    w: Tensor,
-    made: np.ndarray,
-    mean_brain: np.ndarray,
-    volume: np.ndarray,
-    mask: np.ndarray,
-) -> dict[str, Any]:
-    """Numbers with what to compare them to, and what they mean in words."""
-    alike = similarity(made, volume, mask)
-    usual = similarity(mean_brain, volume, mask)
-    distance = prior.distance(w.to(prior.mean))
-    remarks = []
-    if alike["psnr"] <= usual["psnr"]:
-        remarks.append(
-            "The reconstruction is no more like the scan than the mean brain is: do not read "
-            "anything from it."
-        )
-    if distance > FAR:
-        remarks.append(
-            f"The latent lies {distance:.1f} times as far from the average as random brains do: "
-            "edits of it may look unnatural."
-        )
-    return {
-        "similarity": alike,
-        "mean_brain": usual,
-        "latent_distance": distance,
-        "remarks": remarks,
-    }
