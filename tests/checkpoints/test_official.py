@@ -101,6 +101,9 @@ def test_everything_works_without_an_encoder(opened):
         ("D", "nonlinearity", None, "nonlinearity"),
         ("synthesis", "resample_kernel", [[1, 2], [2, 1]], "resample_kernel"),
         ("synthesis", "resample_kernel", [1, -1], "resample_kernel"),
+        ("synthesis", "resample_kernel", [-1, -3, -3, -1], "resample_kernel"),
+        ("synthesis", "resample_kernel", [1e-200, 1e-200], "resample_kernel"),
+        ("D", "resample_kernel", [1e200, 1e200], "resample_kernel"),
         ("synthesis", "architecture", "resnet", "architecture"),
         ("synthesis", "num_channels", 2, "num_channels"),
         ("synthesis", "resolution", 64, "resolution"),
@@ -125,6 +128,19 @@ def test_settings_that_are_not_supported_or_contradict_are_named(opened, part, n
     with pytest.raises(ModelError) as error:
         opened(networks)
     assert told in str(error.value) or "do not fit each other" in str(error.value)
+
+
+def test_what_a_file_says_of_itself_can_be_written_and_shown(tmp_path):
+    """Half characters (which UTF-8 does not have) and terminal codes in a setting or a name."""
+    networks = small()
+    networks[2].state["static_kwargs"] |= {"note": "a\ud800b\x9b31m", "\ud800": 1, "\x1b[31m": 2}
+    path = tmp_path / "\udcff.pkl"
+    path.write_bytes(dumps(networks))
+    folder = stylegan3d.convert(path, tmp_path / "model")
+    origin = load(folder).card["origin"]
+    assert origin["file"] == "?.pkl"
+    assert origin["settings"]["note"] == "a?b?31m"
+    assert all(name.isprintable() for name in origin["settings"])
 
 
 def change(network, name, new):
