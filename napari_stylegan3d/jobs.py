@@ -136,6 +136,7 @@ def render(
         noise,
         channel=recipe.channel,
         should_stop=should_stop,
+        delta=recipe.delta(generator),
     )
     return Picture(as_shown(rendered, generator), rendered, request.quality)
 

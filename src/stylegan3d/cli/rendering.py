@@ -57,7 +57,9 @@ def render_to_files(
         for path, recipe, scan in zip(paths, recipes, scans, strict=True):
             report(len(volumes), note=path.name)
             w = recipe.latent(generator)
-            rendered = renderer.render(w, "full", recipe.noise, channel=recipe.channel)
+            rendered = renderer.render(
+                w, "full", recipe.noise, recipe.channel, delta=recipe.delta(generator)
+            )
             files = rendered_files(path, rendered, recipe, generator, scan=scan)
             write_together(files, overwrite=overwrite)
             write_dataset_description(out, generator)
