@@ -115,3 +115,31 @@ def test_a_changed_or_replaced_weight_is_noticed():
     torch.testing.assert_close(layer(x, w), fresh(x, w).detach())
     doubled = layer.double()
     assert doubled(x.double(), w.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.Adam, torch.optim.SGD])
+@pytest.mark.parametrize("fused", [False, True])
+def test_nothing_is_kept_of_a_weight_that_is_trained(optimiser, fused):
+    """Fused optimisers change weights without counting the change."""
+    layer = ModulatedConv3d(3, 4, 3, 5)
+    steps = optimiser(layer.parameters(), lr=0.1, fused=fused)
+    x, w = torch.randn(1, 3, 4, 4, 4), torch.randn(1, 5)
+    layer(x, w).square().sum().backward()
+    with torch.no_grad():
+        layer(x, w)
+        steps.step()
+        fresh = ModulatedConv3d(3, 4, 3, 5)
+        fresh.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(layer(x, w), fresh(x, w))
+
+
+def test_new_values_at_the_old_address_are_noticed():
+    layer = ModulatedConv3d(3, 4, 3, 5).requires_grad_(False)
+    x, w = torch.randn(1, 3, 4, 4, 4), torch.randn(1, 5)
+    for _ in range(50):
+        layer(x, w)
+        for _ in range(2):  # the second may come to lie where the first but one lay
+            layer.weight.data = torch.randn(4, 3, 3, 3, 3)
+        fresh = ModulatedConv3d(3, 4, 3, 5)
+        fresh.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(layer(x, w), fresh(x, w).detach())
