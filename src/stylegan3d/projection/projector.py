@@ -163,7 +163,7 @@ def project(
     w, made = problem.best()
     mean_brain = problem.mean_brain()
     shown = [problem.simulate(brain) for brain in (made, mean_brain)]
-    trust = measure_trust(problem.prior, w, *shown, volume, seen.known(mask))
+    trust = measure_trust(problem.prior, w, *shown, volume, seen.known(mask), generator=generator)
     settings = {"space": space, "steps": count, "noise": noise, "start": problem.start}
     settings |= {"channel": channel} if channel else {}
     settings |= {"operator": seen.describe()} if operator is not None else {}
