@@ -27,10 +27,16 @@ class Scan:
         The header's sform and qform with their codes, as `native.geometry_of` gives them, to write
         results with the same.
     path : Path
+        The file; for a DICOM series, its folder and a name made of number and hash.
     sha256 : str
-        Of the file.
+        Of the file; for a DICOM series, of the image alone.
     notes : list of str
         What was found on reading, for people; warnings begin with "Check:".
+    doubts : list of str
+        Why it cannot be known which side is left; `read_scan(..., trust=...)` answers them.
+    contrast : str
+        "T1-weighted", "T2-weighted", "FLAIR" or "CT", as far as name, timing or Hounsfield units
+        tell; empty where they do not.
     """
 
     data: np.ndarray
@@ -39,6 +45,8 @@ class Scan:
     path: Path
     sha256: str
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    contrast: str = ""
 
     @property
     def space(self) -> Space:
