@@ -17,6 +17,7 @@ from stylegan3d.directions import save_directions
 from stylegan3d.generator import Generator, load, to_display
 from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.projection.calibration import LEAST_PEOPLE, calibrate
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
@@ -100,6 +101,8 @@ def export_generator(
     # The card again, now with what the written weights measure and the directions' hash.
     card["quality"] = measure(generator, pack)
     card["directions"] = list(directions.checks)
+    if len(pack.indices("validation")) >= LEAST_PEOPLE:
+        card["trust"] = calibrate(generator, pack)
     extra[DIRECTIONS] = out / DIRECTIONS
     write_folder(out, card, tensors, encoder, extra, overwrite=True)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)
