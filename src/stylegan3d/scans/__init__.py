@@ -1,6 +1,6 @@
 """Scans: read, check, extract the brain, align it to a model, and bring results back."""
 
-from .aligned import AlignedScan
+from .aligned import AlignedScan, Step
 from .dicom import list_series
 from .native import native_image
 from .reading import SeveralVolumes, is_scan, read_scan
@@ -14,6 +14,7 @@ __all__ = [
     "Series",
     "SeveralSeries",
     "SeveralVolumes",
+    "Step",
     "Target",
     "Template",
     "is_scan",

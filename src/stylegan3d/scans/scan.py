@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..space import Space
-from .aligned import AlignedScan, Progress, align_scan
+from .aligned import AlignedScan
+from .preparation import Progress, Wishes, align_scan
 from .target import Target
 
 
@@ -59,7 +60,9 @@ class Scan:
         *,
         skull: str = "auto",
         bias_correction: bool = True,
+        pose: str = "auto",
         progress: Progress | None = None,
+        cache: str | Path | None = None,
     ) -> AlignedScan:
         """Bring the brain of this scan onto a model's grid, as the training data was made.
 
@@ -70,9 +73,14 @@ class Scan:
         skull : {"auto", "extract", "keep"}
             Extract the brain unless that was done already; always; never.
         bias_correction : bool
-            Even out the receive coil's brightness (N4).
+            Even out the receive coil's brightness (N4); leave it out where that was done.
+        pose : {"auto", "keep"}
+            Find the brain's pose; or keep it, for a scan that lies in the model's space already.
         progress : callable, optional
             Called with the done fraction (0 to 1) and what is being done.
+        cache : path, optional
+            Folder where mask, bias field and pose are kept, under hashes of image, settings and
+            target: the same scan is then ready at once.
 
         Returns
         -------
@@ -85,4 +93,4 @@ class Scan:
         ScanError
             If no brain is found, or it resembles no brain the model knows.
         """
-        return align_scan(self, target, skull, bias_correction, progress)
+        return align_scan(self, target, Wishes(skull, bias_correction, pose, cache), progress)
