@@ -87,14 +87,16 @@ def save_projection(
 
     names = output_names(aligned.scan.path, out)
     scan = aligned.describe()
-    space, noise = result.settings["space"].upper(), result.settings["noise"]
-    latent = latent_bytes(Latent.of(generator, result.w, space, noise=noise, scan=scan))
+    noise = result.settings["noise"]
+    latent = latent_bytes(projected_latent(generator, result, scan))
     source = Source(
         "projected", path=str(names["latent"]), sha256=hashlib.sha256(latent).hexdigest()
     )
     recipe = Recipe(source, noise=noise, channel=result.settings.get("channel", 0))
     # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
-    rendered = Renderer(generator).render(result.w, "full", noise, channel=recipe.channel)
+    rendered = Renderer(generator).render(
+        result.w, "full", noise, recipe.channel, delta=result.delta
+    )
     report = {
         **projection_report(generator, aligned, result, rendered.volume),
         **(about or {}),
@@ -111,6 +113,21 @@ def save_projection(
     volumes.write_together(files, overwrite=overwrite)
     write_dataset_description(out, generator)
     return report
+
+
+def projected_latent(
+    generator: Generator, result: Projection, scan: Mapping[str, Any] | None
+) -> Latent:
+    """What a projection found, with what it changed in the generator, as a latent file keeps it."""
+    space = "W" if result.settings["space"] == "w" else "W+"
+    return Latent.of(
+        generator,
+        result.w,
+        space,
+        noise=result.settings["noise"],
+        scan=None if scan is None else dict(scan),
+        delta=result.delta,
+    )
 
 
 def projection_report(

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,6 +61,11 @@ class Delta:
     def between(cls, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Delta:
         """What leads from some named tensors to others of the same names."""
         return cls({k: (after[k] - before[k]).detach().cpu().numpy() for k in after})
+
+    @property
+    def noise(self) -> dict[str, np.ndarray]:
+        """The part that belongs to noise maps."""
+        return {k: v for k, v in self.tensors.items() if k.endswith(NOISE)}
 
     @cached_property
     def digest(self) -> str:
@@ -138,7 +143,7 @@ def with_state(module: SynthesisNetwork, changed: Mapping[str, Tensor]) -> Synth
 
 def _copy(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
     """Copy the modules on the way to each changed tensor, and only those."""
-    new = copy.copy(module)
+    new: Any = copy.copy(module)
     new._parameters, new._buffers = dict(module._parameters), dict(module._buffers)
     new._modules = dict(module._modules)
     below: dict[str, dict[str, Tensor]] = {}
