@@ -69,6 +69,21 @@ def test_modulated_convolution_gradients(batch, up):
     assert torch.autograd.gradgradcheck(layer, (x, w))
 
 
+def test_gradient_with_respect_to_w_is_exact_on_a_large_grid():
+    """Sums over a million voxels in float32, as they are made when w is fitted to a volume."""
+    torch.manual_seed(1)
+    layer = ModulatedConv3d(4, 4, 3, 8).requires_grad_(False)
+    x, w = torch.randn(1, 4, 80, 96, 112) + 2, torch.randn(1, 8)
+
+    def gradient(dtype):
+        rows = w.clone().to(dtype).requires_grad_()
+        layer.to(dtype)(x.to(dtype), rows).sum().backward()
+        return rows.grad
+
+    single, double = gradient(torch.float32), gradient(torch.float64)
+    assert float((single - double).abs().max() / double.abs().max()) < 2e-6
+
+
 def test_dense_scales_at_run_time():
     torch.manual_seed(0)
     layer = Dense(9, 4, lr_multiplier=0.01, bias_init=0.5, activate=True)

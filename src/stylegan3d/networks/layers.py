@@ -194,8 +194,11 @@ class ModulatedConv3d(nn.Module):
         prepared = self._prepare()
         style = self.style(w.to(prepared.weight.dtype))  # [N, I]
         scale = self._demodulation(prepared.power, style) * gain  # [N, O]
-        if x.shape[0] == 1:
+        fitted = style.requires_grad and not prepared.weight.requires_grad
+        if x.shape[0] == 1 and not fitted:
             # One sample: scaling the small weight is free, scaling activations costs two passes.
+            # Not so where w alone is fitted: a scaled weight would need a gradient, which costs a
+            # third convolution, and whose float32 sums over all voxels lose four digits.
             factors = scale[0, :, None] * style[0, None, :]  # [O, I]
             factors = factors.T if self.up else factors
             weight = prepared.weight * factors[:, :, None, None, None]
@@ -204,8 +207,9 @@ class ModulatedConv3d(nn.Module):
         y = self._convolve(
             x * style.to(x.dtype)[:, :, None, None, None], prepared.weight.to(x.dtype)
         )
-        y = y * scale
-        return y if bias is None else y + bias.to(y.dtype)[:, None, None, None]
+        if bias is None:
+            return y * scale
+        return torch.addcmul(bias.to(y.dtype)[:, None, None, None], y, scale)
 
     def _prepare(self) -> _Prepared:
         """The weight's part that w does not touch; kept while nobody trains the weight."""
