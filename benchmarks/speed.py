@@ -29,13 +29,13 @@ import torch.nn.functional as F
 from _naive import same_image, synthesize
 
 import stylegan3d
-from stylegan3d.devices import measured_dtype
+from stylegan3d.devices import fast_dtype, measured_dtype
 from stylegan3d.generator import Generator
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.projection.projector import _Problem
+from stylegan3d.projection.objective import multiscale_mse
 from stylegan3d.renderer import Renderer
 from stylegan3d.space import Space
 
@@ -104,13 +104,18 @@ def rows(generator: Generator) -> list[Row]:
         row("mixing slider, middle and fine layers, preview", "preview", middle),
     ]
     volume = renderer.render(start).volume.clip(0, 1)
-    problem = _Problem(generator, volume, "w+", "fixed", 0)
-    step = Row("projection step at full resolution", lambda: problem.loss(-1).backward())
-    table.append(step)
+    target = torch.from_numpy(volume)[None, None].to(generator.device) * 2 - 1
+    maps = generator.synthesis.noise_maps("fixed")
+    dtype = fast_dtype(generator.device)
+
+    def step() -> None:
+        w = start[None].to(generator.device).requires_grad_(True)
+        multiscale_mse(generator.synthesis(w, maps, -1, dtype), target).backward()
+
+    table.append(Row("projection step at full resolution", step))
     if generator.encoder is not None:
-        image = torch.from_numpy(volume)[None, None].to(generator.device) * 2 - 1
         encode = torch.no_grad()(generator.encoder)
-        table.append(Row("encoder", lambda: encode(image)))
+        table.append(Row("encoder", lambda: encode(target)))
     return table
 
 

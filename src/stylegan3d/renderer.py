@@ -132,10 +132,15 @@ class Renderer:
             If it was given up.
         """
         generator = self.generator
-        if w.ndim != 2:
+        if tuple(w.shape) != (generator.num_layers, generator.w_dim):
             raise ModelError(
                 f"The latent has shape {tuple(w.shape)}; the renderer draws one volume at a time "
                 f"from ({generator.num_layers}, {generator.w_dim})."
+            )
+        if not 0 <= channel < generator.config.image_channels:
+            raise ModelError(
+                f"Image channel {channel} was asked for, but the images of {generator.name} have "
+                f"{generator.config.image_channels}, counted from 0."
             )
         rows = w[None].to(generator.device, torch.float32)
         started = time.perf_counter()
