@@ -43,9 +43,7 @@ test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(READY)  ## Measure speed on this machine
-	@for script in benchmarks/[!_]*.py; do \
-		echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; \
-	done
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .

@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if path is not None and not path.exists():
             print(f"{path} does not exist: check the name.", file=sys.stderr)
             return 2
+    if args.frame is not None and (wrong := wrong_frame(args.frame)):
+        print(wrong, file=sys.stderr)
+        return 2
     import napari
 
     viewer, explorer = open_window(args.model, frame=args.frame)
@@ -70,6 +73,18 @@ def parser() -> argparse.ArgumentParser:
         "--screenshot", type=Path, help="save a picture of the first brain here, and leave"
     )
     return result
+
+
+def wrong_frame(text: str) -> str:
+    """What is wrong with a `--frame`, in one sentence; empty if nothing is."""
+    from stylegan3d.errors import ModelError
+    from stylegan3d.frame import Frame
+
+    try:
+        Frame.parse(text)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def has_display() -> bool:

@@ -82,7 +82,7 @@ class Explorer(Docked):
         self.comparison = Comparison(self.session, self.stage)
         self.models = Models(self)
         self._make_panels()
-        self.projecting = Projecting(self.session, self.project, self.comparison, self)
+        self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self.rendering, self.export, self)
         self._lay_out()
         self._connect()
@@ -191,7 +191,8 @@ class Explorer(Docked):
         models.started.connect(self.header.set_loading)
         models.imported.connect(self._on_imported)
         models.loaded.connect(self._on_loaded)
-        models.warmed.connect(self._on_warm)
+        models.directed.connect(self._on_directed)
+        models.warmed.connect(self.rendering.previews_ready)
         models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.browse.frame.frameChanged.connect(self._place)
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
@@ -267,8 +268,7 @@ class Explorer(Docked):
         if self.rendering.loaded is not None:
             self.models.warm_up(self.rendering.loaded, self.session.recipe)
 
-    def _on_warm(self, loaded: Loaded) -> None:
-        self.rendering.previews_ready(loaded)
+    def _on_directed(self) -> None:
         if self.session.generator is not None:
             self.directions.show_directions(self.session.generator)
 

@@ -82,17 +82,28 @@ def place(loaded: Loaded, frame: Frame) -> Loaded:
 
 
 def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
-    """Do once what is slow the first time: a preview, and directions that no file holds."""
-    report(0, 2, "Preparing previews")
+    """Do once what is slow the first time: a preview, and directions that no file holds.
+
+    Reports two steps of three once there are directions. What remains then is for networks without
+    coarse images only: previews are learned, which takes some volumes' time, or are found to be of
+    no help.
+    """
     renderer, generator = loaded.renderer, loaded.generator
     w = recipe.latent(generator)
-    renderer.render(w, quality="preview")
-    if renderer.preview_level == -1:
-        # The preview has the full grid. Another latent: one that was drawn may be remembered.
-        preview, full = (renderer.render(-w, quality=q).seconds for q in ("preview", "full"))
-        loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
-    report(1, 2, "Finding directions")
+    report(0, 3, "Preparing previews")
+    if renderer.preview_level != -1:
+        renderer.render(w, quality="preview", should_stop=report.should_stop)
+    report(1, 3, "Finding directions")
     _ = generator.directions
+    report(2, 3, "Learning previews")
+    if renderer.preview_level == -1:
+        renderer.learn_preview(report.should_stop)
+        renderer.render(w, quality="preview", should_stop=report.should_stop)
+    if renderer.preview_level == -1:
+        # Another latent than the one that is shown: its layers would be remembered.
+        preview = renderer.render(-w, "preview", should_stop=report.should_stop).seconds
+        full = renderer.render(-w, "full", should_stop=report.should_stop).seconds
+        loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
     return loaded
 
 
@@ -113,12 +124,18 @@ class Picture:
     quality: Quality
 
 
-def render(loaded: Loaded, request: RenderRequest) -> Picture:
-    """Render a recipe for display."""
+def render(
+    loaded: Loaded, request: RenderRequest, should_stop: Callable[[], bool] | None = None
+) -> Picture:
+    """Render a recipe for display; the renderer's `Cancelled` if `should_stop` says yes."""
     recipe, generator = request.recipe, loaded.generator
     noise = cast("Noise", recipe.noise)
     rendered = loaded.renderer.render(
-        recipe.latent(generator), request.quality, noise, channel=recipe.channel
+        recipe.latent(generator),
+        request.quality,
+        noise,
+        channel=recipe.channel,
+        should_stop=should_stop,
     )
     return Picture(as_shown(rendered, generator), rendered, request.quality)
 
@@ -184,7 +201,7 @@ class ProjectionRequest:
 
 def project_scan(
     report: Report,
-    generator: Generator,
+    loaded: Loaded,
     request: ProjectionRequest,
     show: Callable[[str, np.ndarray], None],
 ) -> Projected:
@@ -198,6 +215,7 @@ def project_scan(
     from stylegan3d.projection_outputs import output_names
     from stylegan3d.recipe import Source
 
+    generator = loaded.generator
     aligned = request.scan.align(
         generator, progress=lambda fraction, text: report(round(100 * fraction), 100, text)
     )
@@ -209,7 +227,7 @@ def project_scan(
         budget=request.budget,
         noise=request.noise,
         channel=request.channel,
-        progress=_Watcher(report, generator, request, show),
+        progress=_Watcher(report, loaded, request, show),
         should_stop=report.should_stop,
     )
     report(1, 1, "Saving the latent")
@@ -237,15 +255,12 @@ class _Watcher:
     def __init__(
         self,
         report: Report,
-        generator: Generator,
+        loaded: Loaded,
         request: ProjectionRequest,
         show: Callable[[str, np.ndarray], None],
     ) -> None:
-        from stylegan3d.renderer import Renderer
-
         self._report, self._show, self._request = report, show, request
-        self._renderer = Renderer(generator)
-        self._generator = generator
+        self._loaded = loaded
         self._shown_at = 0.0
 
     def __call__(self, state: Any) -> None:
@@ -254,7 +269,8 @@ class _Watcher:
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
             request = self._request
-            rendered = self._renderer.render(
+            rendered = self._loaded.renderer.render(
                 state.w, "preview", request.noise, channel=request.channel
             )
-            self._show("reconstruction", enlarge(rendered.volume, self._generator.shape))
+            shape = self._loaded.generator.shape
+            self._show("reconstruction", enlarge(rendered.volume, shape))

@@ -13,13 +13,15 @@ from qtpy.QtWidgets import QMenu, QWidget
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.jobs import Loaded, load_model, warm_up
 from napari_stylegan3d.reader import is_model
-from napari_stylegan3d.worker import LongJob
+from napari_stylegan3d.worker import LongJob, Progress
 
 if TYPE_CHECKING:
     from stylegan3d.frame import Frame
     from stylegan3d.generator import Generator
     from stylegan3d.recipe import Recipe
 
+#: The step of `warm_up` at which directions are ready.
+DIRECTED = 2
 RECENT_KEY = "recent_models"
 MOST_RECENT = 5
 
@@ -33,8 +35,10 @@ class Models(QObject):
     """torch is there; loading goes on."""
     loaded = Signal(object)
     """Loaded"""
+    directed = Signal()
+    """Directions are ready."""
     warmed = Signal(object)
-    """Loaded: its previews and directions are ready."""
+    """Loaded: previews are ready too."""
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
@@ -45,6 +49,7 @@ class Models(QObject):
         self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
         self.loading.finished.connect(self._on_loaded)
         self.loading.failed.connect(lambda error: self.failed.emit(error, "loading the model"))
+        self.warming.progressed.connect(self._on_warming)
         self.warming.finished.connect(self._on_warm)
         self.warming.failed.connect(lambda error: self.failed.emit(error, "finding directions"))
         self.warming.runningChanged.connect(self._warm_next)
@@ -108,6 +113,10 @@ class Models(QObject):
         if path is not None and path != bundled_model_path():
             remember(path)
         self.loaded.emit(loaded)
+
+    def _on_warming(self, progress: Progress) -> None:
+        if progress.done == DIRECTED and self._to_warm is None:
+            self.directed.emit()
 
     def _on_warm(self, loaded: Loaded) -> None:
         if self._to_warm is None:

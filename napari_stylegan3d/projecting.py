@@ -13,7 +13,8 @@ from napari_stylegan3d.worker import LongJob
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
     from napari_stylegan3d.panels.project import ProjectPanel
-    from napari_stylegan3d.session import Projected, Session
+    from napari_stylegan3d.rendering import Rendering
+    from napari_stylegan3d.session import Projected
     from napari_stylegan3d.views.captions import Kind
 
 
@@ -29,10 +30,15 @@ class Projecting(QObject):
     _onTheWay = Signal(str, object)
 
     def __init__(
-        self, session: Session, panel: ProjectPanel, comparison: Comparison, parent: QObject
+        self,
+        rendering: Rendering,
+        panel: ProjectPanel,
+        comparison: Comparison,
+        parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self.session, self.panel, self.comparison = session, panel, comparison
+        self.rendering, self.session = rendering, rendering.session
+        self.panel, self.comparison = panel, comparison
         self.opening, self.job = LongJob(self), LongJob(self)
         self._opened: OpenedScan | None = None
         panel.openRequested.connect(self.open)
@@ -55,7 +61,8 @@ class Projecting(QObject):
 
     def start(self, space: Literal["w", "w+"], budget: str) -> None:
         """Project the scan that is open."""
-        if self._opened is None or self.session.generator is None:
+        loaded = self.rendering.loaded
+        if self._opened is None or loaded is None:
             return
         opened, recipe = self._opened, self.session.recipe
         request = ProjectionRequest(
@@ -68,7 +75,7 @@ class Projecting(QObject):
             self.session.folder,
         )
         self.wentWell.emit()
-        self.job.start(project_scan, self.session.generator, request, self._onTheWay.emit)
+        self.job.start(project_scan, loaded, request, self._onTheWay.emit)
 
     def shutdown(self) -> None:
         """Stop both jobs."""

@@ -26,8 +26,8 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
         return read_scans
     if paths and all(str(p).lower().endswith(".safetensors") for p in paths):
         return read_latents
-    if len(paths) == 1 and is_model(paths[0]):
-        return read_model
+    if len(paths) == 1 and str(paths[0]).lower().endswith(CHECKPOINT):
+        return read_checkpoint  # model folders not: napari would ask about every folder then
     return None
 
 
@@ -115,8 +115,8 @@ def is_model(path: str | Path) -> bool:
     return path.suffix.lower() == CHECKPOINT or (path / CARD).is_file()
 
 
-def read_model(path: str | Sequence[str]) -> list[Any]:
-    """Open a model in the explorer, which is docked if it is not there yet; adds no layer."""
+def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
+    """Open an official checkpoint in the explorer, which is docked if need be; adds no layer."""
     explorer = docked_explorer()
     explorer.open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
     return [(None,)]  # what a napari reader returns if there is nothing to add

@@ -89,8 +89,18 @@ class Rendering(QObject):
             self._rest.start()
 
     def _render(self, request: RenderRequest) -> Picture:
-        assert self.loaded is not None
-        return render(self.loaded, request)
+        """In the renderer's thread."""
+        loaded, renders = self.loaded, self.renders
+        assert loaded is not None
+        assert renders is not None
+        # A full volume gives way to the preview of a newer recipe. Previews are finished: while a
+        # hand drags, nothing would be seen otherwise.
+        gives_way = request.quality == "full" and self._warm
+
+        def should_stop() -> bool:
+            return renders.overtaken if gives_way else renders.closed
+
+        return render(loaded, request, should_stop)
 
     def _submit(self, recipe: Recipe, quality: Quality) -> None:
         if self._last != (recipe, quality) and self.renders is not None:
@@ -109,5 +119,9 @@ class Rendering(QObject):
             self._submit_full()
 
     def _on_failed(self, request: RenderRequest, error: Exception) -> None:
+        from stylegan3d.renderer import Cancelled
+
+        if isinstance(error, Cancelled):
+            return
         self._last = None
         self.failed.emit(error)

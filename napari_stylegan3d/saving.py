@@ -57,7 +57,8 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     report(0, 2, "Rendering")
     recipe, generator = request.recipe, loaded.generator
     noise = cast("Noise", recipe.noise)
-    rendered = loaded.renderer.render(recipe.latent(generator), noise=noise, channel=recipe.channel)
+    w, stop = recipe.latent(generator), report.should_stop
+    rendered = loaded.renderer.render(w, "full", noise, recipe.channel, should_stop=stop)
     report(1, 2, "Writing")
     lasting = recipe.with_paths(lambda source: moved.get(source, source))
     for path in targets:

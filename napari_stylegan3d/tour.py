@@ -104,6 +104,7 @@ class Tour:
     def push(self) -> None:
         """Along the first direction, both ways."""
         self.explorer.panel("Directions")
+        self.wait_for(lambda: self.explorer.directions.rows, "the directions")
         name = next(iter(self.explorer.directions.rows))
         for strength, word in ((-2.0, "back"), (2.0, "forth")):
             self.set("directions.strength.0", strength)

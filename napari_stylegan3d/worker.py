@@ -53,6 +53,16 @@ class LatestWins(QObject):
         """Whether a request is in flight."""
         return self._busy
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether nobody needs the request in flight any more: a newer one waits, or it is over."""
+        return self._closed or self._waiting is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was shut down."""
+        return self._closed
+
     def submit(self, request: Any) -> None:
         """Run this request next, in place of any that still waits."""
         if self._closed:

@@ -26,12 +26,14 @@ from stylegan3d.errors import (
 if TYPE_CHECKING:
     from stylegan3d.attribute_directions import attribute_directions, build_directions
     from stylegan3d.attributes import measure_volume
+    from stylegan3d.checkpoints.converting import convert
     from stylegan3d.directions import (
         Directions,
         load_directions,
         pca_directions,
         save_directions,
     )
+    from stylegan3d.frame import Frame
     from stylegan3d.generator import Generator, load, mix, seed_latents
     from stylegan3d.latents import Latent, load_latent, save_latent
     from stylegan3d.metrics import similarity
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Directions",
     "Edit",
+    "Frame",
     "Generator",
     "Latent",
     "LatentError",
@@ -63,6 +66,7 @@ __all__ = [
     "__version__",
     "attribute_directions",
     "build_directions",
+    "convert",
     "load",
     "load_directions",
     "load_latent",
@@ -83,6 +87,7 @@ __all__ = [
 _MODULE_OF = {
     "Directions": "directions",
     "Edit": "recipe",
+    "Frame": "frame",
     "Generator": "generator",
     "Latent": "latents",
     "Mix": "recipe",
@@ -93,6 +98,7 @@ _MODULE_OF = {
     "Truncation": "recipe",
     "attribute_directions": "attribute_directions",
     "build_directions": "attribute_directions",
+    "convert": "checkpoints.converting",
     "load": "generator",
     "load_directions": "directions",
     "load_latent": "latents",

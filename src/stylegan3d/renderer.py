@@ -6,7 +6,9 @@ coarse and of reduced precision; what leaves the program is float32 at full reso
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,15 +16,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.devices import measured_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator, to_display
+from stylegan3d.generator import Generator, seed_latents, to_display
+from stylegan3d.graphs import RecordedSynthesis
 from stylegan3d.memory import keep_large_blocks
+from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.synthesis import Noise
+from stylegan3d.preview import WORTH_SHOWING, Readout
 from stylegan3d.space import Space
 
-Quality = Literal["full", "preview"]
-# A preview may differ from float32 by so much of the display range before it is called wrong.
-TOLERATED_DIFFERENCE = 0.02
+Quality = Literal["full", "fast", "preview"]
+#: Root mean square difference to float32 that a faster way may have, as a share of the image's
+#: largest magnitude.
+TOLERATED_DIFFERENCE = 0.01
+#: Random brains that a reading of features is fitted to, and tried on.
+FITTED, TRIED = range(4), range(4, 6)
+
+
+class Cancelled(Exception):
+    """Raised by `Renderer.render` when it was asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class Rendered:
     ----------
     volume : (X, Y, Z) float32; 0 is outside the brain, 1 the bright end of its intensities.
     space : where its voxels lie; a preview has fewer and larger ones.
-    quality : "full" or "preview".
+    quality : "full", "fast" or "preview".
     seconds : how long it took.
     """
 
@@ -43,27 +56,56 @@ class Rendered:
     seconds: float
 
 
-class Renderer:
-    """Draws latents of one generator.
+@dataclass(frozen=True)
+class Way:
+    """How an image is made: which of the generator's levels, in what precision, by what shortcut.
 
-    Previews are made at half resolution where the generator has an image there, and in the
-    precision that is fastest on this machine while staying within 2 % of float32; both are found
-    out by trying once, on the first preview.
+    `draft` leaves out the last level's convolutions (see `SynthesisNetwork.forward`).
+    """
+
+    level: int
+    dtype: torch.dtype
+    draft: bool = False
+
+
+EXACT = Way(-1, torch.float32)
+
+
+class Renderer:
+    """Draws latents of one generator, one at a time; safe to call from several threads.
+
+    A faster way than float32 at full resolution is taken only if it is faster on this machine and
+    its image stays within 1 % of the exact one; both are found out by trying, on the first preview.
+    Layers whose rows of w did not change since the last call are not computed again.
     """
 
     def __init__(self, generator: Generator) -> None:
         keep_large_blocks()
         self.generator = generator
-        self._preview_dtype: torch.dtype | None = None
+        self.memo = Memo()
+        self.readout: Readout | None = None
+        self._lock = threading.RLock()
+        self._ways: dict[Quality, Way] = {"full": EXACT}
+        self._recorded: dict[object, RecordedSynthesis | None] = {}
 
     @property
     def preview_level(self) -> int:
-        """Which of the generator's levels a preview shows: half resolution, or full if none."""
-        return -2 if len(self.generator.levels) > 1 else -1
+        """Which of the generator's levels a preview shows: half resolution, or full if none.
+
+        A generator without coarse images has previews once `learn_preview` has found them.
+        """
+        if self.readout is not None or len(self.generator.levels) > 1:
+            return -2
+        return -1
 
     @torch.no_grad()
     def render(
-        self, w: Tensor, quality: Quality = "full", noise: Noise = "fixed", channel: int = 0
+        self,
+        w: Tensor,
+        quality: Quality = "full",
+        noise: Noise = "fixed",
+        channel: int = 0,
+        should_stop: Callable[[], bool] | None = None,
     ) -> Rendered:
         """Synthesise one volume.
 
@@ -71,9 +113,16 @@ class Renderer:
         ----------
         w : [num_layers, w_dim]
         quality : "full": float32 at full resolution, the same bits each time on one machine with
-            the same number of threads (OMP_NUM_THREADS); "preview": as fast as possible.
+            the same number of threads (OMP_NUM_THREADS); "fast": full resolution in the precision
+            that is fastest here; "preview": as fast as possible, at half resolution.
         noise : "fixed", "none" or a seed.
         channel : which image channel.
+        should_stop : asked before each layer; once it says yes, the work is given up.
+
+        Raises
+        ------
+        Cancelled
+            If it was given up.
         """
         generator = self.generator
         if w.ndim != 2:
@@ -81,38 +130,136 @@ class Renderer:
                 f"The latent has shape {tuple(w.shape)}; the renderer draws one volume at a time "
                 f"from ({generator.num_layers}, {generator.w_dim})."
             )
+        rows = w[None].to(generator.device, torch.float32)
         started = time.perf_counter()
-        if quality == "full":
-            image = self._synthesize(w, noise, -1, torch.float32)
-        else:
-            if self._preview_dtype is None:
-                self._preview_dtype = self._measure_precision(w)
-            image = self._synthesize(w, noise, self.preview_level, self._preview_dtype)
+        with self._lock:
+            if quality == "preview" and self.readout is not None:
+                image = self._read_out(rows, noise, should_stop)
+            else:
+                image = self._made(rows, noise, self._way(quality, rows), should_stop)
         volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
         return Rendered(volume, space, quality, time.perf_counter() - started)
 
-    def _synthesize(self, w: Tensor, noise: Noise, level: int, dtype: torch.dtype) -> Tensor:
-        rows = w[None].to(self.generator.device, torch.float32)
-        exact = dtype == torch.float32
+    @torch.no_grad()
+    def learn_preview(self, should_stop: Callable[[], bool] | None = None) -> float | None:
+        """Find previews for a generator that has no coarse images; see `preview.py`.
+
+        Takes the time of six volumes, between which other calls get their turn.
+
+        Returns
+        -------
+        Share of the variance of half-resolution images that the previews explain; None where the
+        generator has images of its own. Below 0.9 they are not used, and a preview has full
+        resolution.
+        """
+        config = self.generator.config
+        if len(self.generator.levels) > 1 or config.num_levels < 2:
+            return None
+
+        def pair(number: int) -> tuple[Tensor, Tensor]:
+            w = seed_latents(self.generator, [number], truncation=0.7)
+            with self._lock:
+                image = self._made(w, "fixed", self._way("fast", w), should_stop)
+                return self._features(w, "fixed", should_stop), image
+
+        readout = Readout.fit(pair, FITTED, TRIED)
+        if readout.explained >= WORTH_SHOWING:
+            self.readout = readout
+        return readout.explained
+
+    @torch.no_grad()
+    def preview_way(self, w: Tensor) -> Way:
+        """How previews are made, w [1, num_layers, w_dim]; the generator's own, not a reading."""
+        with self._lock:
+            return self._way("preview", w)
+
+    def _way(self, quality: Quality, w: Tensor) -> Way:
+        """How to make an image of this quality, found out by trying it on `w`."""
+        if quality not in self._ways:
+            dtype = measured_dtype(self.generator.device)
+            if quality == "fast" or self.preview_level == -1:
+                candidates = [Way(-1, dtype)]
+            else:
+                candidates = [Way(-2, dtype, draft=True), Way(-2, dtype)]
+            exact = Way(candidates[0].level, torch.float32)
+            self._ways[quality] = self._first_close(candidates, exact, w)
+        return self._ways[quality]
+
+    def _first_close(self, candidates: list[Way], exact: Way, w: Tensor) -> Way:
+        """The first candidate whose image is close to the exact one."""
+        reference = self._made(w, "fixed", exact)
+        for way in candidates:
+            try:
+                made = self._made(w, "fixed", way)
+            except RuntimeError:  # an operation without a kernel of this precision here
+                continue
+            if _difference(made, reference) <= TOLERATED_DIFFERENCE:
+                return way
+        return exact
+
+    def _made(
+        self,
+        w: Tensor,
+        noise: Noise,
+        way: Way,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """The image [1, C, X, Y, Z] of w [1, num_layers, w_dim]."""
+        synthesis = self.generator.synthesis
+        exact = way.dtype == torch.float32
         # By default cuDNN rounds float32 to TF32 and may pick an algorithm that sums at random.
         with torch.backends.cudnn.flags(deterministic=exact, allow_tf32=not exact):
-            return self.generator.synthesis(rows, noise, level, dtype)
+            recorded = None if exact else self._recording(w, noise, way)
+            if recorded is not None:
+                return recorded(w)
+            self.memo.begin(w, noise, _stopper(should_stop))
+            return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
 
-    def _measure_precision(self, w: Tensor) -> torch.dtype:
-        """bfloat16 where it is faster than float32 and close to it, else float32."""
-        seconds, images = {}, {}
-        for dtype in (torch.float32, torch.bfloat16):
+    def _read_out(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
+        assert self.readout is not None
+        return self.readout(self._features(w, noise, should_stop))
+
+    def _features(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
+        """The features before the last level."""
+        level, dtype = self.generator.config.num_levels - 2, self._way("fast", w).dtype
+        self.memo.begin(w, noise, _stopper(should_stop))
+        return self.generator.synthesis.features(w, noise, level, dtype, self.memo)
+
+    def _recording(self, w: Tensor, noise: Noise, way: Way) -> RecordedSynthesis | None:
+        """The synthesis as a CUDA graph; None where there is no GPU or the graph errs."""
+        if w.device.type != "cuda" or noise not in ("fixed", "none"):
+            return None
+        key = (noise, way)
+        if key not in self._recorded:
+            synthesis, maps = self.generator.synthesis, self.generator.synthesis.noise_maps(noise)
+
+            def synthesize(rows: Tensor) -> Tensor:
+                return synthesis(rows, maps, way.level, way.dtype, draft=way.draft)
+
             try:
-                self._synthesize(w, "none", self.preview_level, dtype)
-                started = time.perf_counter()
-                images[dtype] = self._synthesize(w, "none", self.preview_level, dtype)
-                seconds[dtype] = time.perf_counter() - started
-            except RuntimeError:  # an operation without a kernel of this precision here
-                return torch.float32
-        difference = (images[torch.bfloat16] - images[torch.float32]).abs().mean()
-        scale = images[torch.float32].abs().mean().clamp(min=1e-6)
-        close = bool(difference <= TOLERATED_DIFFERENCE * scale)
-        faster = seconds[torch.bfloat16] < seconds[torch.float32]
-        return torch.bfloat16 if close and faster else torch.float32
+                recorded = RecordedSynthesis(synthesize, w)
+                close = _difference(recorded(w), synthesize(w)) <= TOLERATED_DIFFERENCE
+            except RuntimeError:  # an operation that cannot be recorded
+                close = False
+            self._recorded[key] = recorded if close else None
+        return self._recorded[key]
+
+
+def _stopper(should_stop: Callable[[], bool] | None) -> Callable[[], None] | None:
+    """What raises `Cancelled` once `should_stop` says yes."""
+    if should_stop is None:
+        return None
+
+    def check() -> None:
+        if should_stop():
+            raise Cancelled
+
+    return check
+
+
+def _difference(image: Tensor, reference: Tensor) -> float:
+    """Root mean square difference as a share of the reference's largest magnitude."""
+    error = (image - reference).square().mean().sqrt()
+    return float(error / reference.abs().max().clamp(min=1e-6))

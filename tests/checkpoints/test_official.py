@@ -47,11 +47,21 @@ def test_the_public_name_opens_it_from_text_and_path():
     assert G.card["origin"]["settings"]["resolution"] == 20
 
 
+def test_python_converts_as_the_command_line_does(tmp_path):
+    frame = stylegan3d.Frame("RAS", (2.0, 2.0, 2.0))
+    folder = stylegan3d.convert(FIXTURE, tmp_path / "model", frame=frame)
+    assert stylegan3d.load(folder).frame == frame
+    with pytest.raises(ModelError, match="precision 'int8'"):
+        stylegan3d.convert(FIXTURE, tmp_path / "other", dtype="int8")
+
+
 def test_a_file_is_known_by_its_content_too(tmp_path):
     other = tmp_path / "network"
     other.write_bytes(FIXTURE.read_bytes())
     assert is_official(other)
     assert load(other).hash == sha256_of(FIXTURE)
+    (tmp_path / "model.safetensors").write_bytes(b"\x80\x04")  # the length of its header
+    assert not is_official(tmp_path / "model.safetensors")
     assert not is_official(tmp_path)
     assert not is_official(tmp_path / "none.pkl")
     (tmp_path / "text.pkl").write_text("no pickle")
@@ -91,6 +101,9 @@ def test_everything_works_without_an_encoder(opened):
         ("D", "nonlinearity", None, "nonlinearity"),
         ("synthesis", "resample_kernel", [[1, 2], [2, 1]], "resample_kernel"),
         ("synthesis", "resample_kernel", [1, -1], "resample_kernel"),
+        ("synthesis", "resample_kernel", [-1, -3, -3, -1], "resample_kernel"),
+        ("synthesis", "resample_kernel", [1e-200, 1e-200], "resample_kernel"),
+        ("D", "resample_kernel", [1e200, 1e200], "resample_kernel"),
         ("synthesis", "architecture", "resnet", "architecture"),
         ("synthesis", "num_channels", 2, "num_channels"),
         ("synthesis", "resolution", 64, "resolution"),
@@ -115,6 +128,19 @@ def test_settings_that_are_not_supported_or_contradict_are_named(opened, part, n
     with pytest.raises(ModelError) as error:
         opened(networks)
     assert told in str(error.value) or "do not fit each other" in str(error.value)
+
+
+def test_what_a_file_says_of_itself_can_be_written_and_shown(tmp_path):
+    """Half characters (which UTF-8 does not have) and terminal codes in a setting or a name."""
+    networks = small()
+    networks[2].state["static_kwargs"] |= {"note": "a\ud800b\x9b31m", "\ud800": 1, "\x1b[31m": 2}
+    path = tmp_path / "\udcff.pkl"
+    path.write_bytes(dumps(networks))
+    folder = stylegan3d.convert(path, tmp_path / "model")
+    origin = load(folder).card["origin"]
+    assert origin["file"] == "?.pkl"
+    assert origin["settings"]["note"] == "a?b?31m"
+    assert all(name.isprintable() for name in origin["settings"])
 
 
 def change(network, name, new):

@@ -287,6 +287,7 @@ def array(data, dtype="f4", shape=b"K\x01\x85", order="C", state=None):
         array(b"1234", shape=b"K\x02\x85"),
         array(b"12345"),
         array(b"", shape=b"\x8a\x08" + struct.pack("<q", 2**62) + b"\x85"),
+        array(b"", shape=b"K\x00\x8a\x08" + struct.pack("<q", 2**62) + b"\x86"),
         array(b"1234", shape=b"J\xff\xff\xff\xff\x85"),
         array(b"1234", shape=b"(" + b"K\x01" * 40 + b"t"),
         array(b"1234", shape=b"K\x01"),

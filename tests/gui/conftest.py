@@ -71,15 +71,18 @@ class Window:
         box.activated.emit(index)
 
     def open(self, model: Any) -> None:
-        """Open another model, and wait for its first brain and its directions."""
-        explorer = self.explorer
-        explorer.open_model(model)
-        self.wait(lambda: not explorer.models.loading.running)
-        self.wait(lambda: explorer.directions.rows or explorer.message.text())
+        """Open another model, and wait for its first brain, directions and previews."""
+        self.explorer.open_model(model)
+        self.wait_for_model()
+
+    def wait_for_model(self) -> None:
+        """Wait until the model that is being opened is there and ready."""
+        self.wait(lambda: not self.explorer.models.loading.running)
+        self.wait(lambda: is_warm(self.explorer))
         self.settle()
 
-    def wait(self, condition: Callable[[], Any]) -> None:
-        wait_until(condition)
+    def wait(self, condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
+        wait_until(condition, patience_ms)
 
     def settle(self) -> None:
         """Wait until the full volume of the current recipe is there."""
@@ -111,13 +114,19 @@ class Window:
         return self.views.view(name).canvas.screenshot(flash=False)[..., :3].astype(float)
 
 
-def wait_until(condition: Callable[[], Any]) -> None:
+def is_warm(explorer: Explorer) -> bool:
+    """Whether the model's directions and previews are ready, or there is an error."""
+    ready = explorer.directions.rows and not explorer.models.warming.running
+    return bool(ready or explorer.message.text())
+
+
+def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -> None:
     """Let Qt work until something is so."""
     import time
 
     from qtpy.QtTest import QTest
 
-    end = time.monotonic() + PATIENCE_MS / 1000
+    end = time.monotonic() + patience_ms / 1000
     while not condition():
         assert time.monotonic() < end, "waited too long"
         QTest.qWait(10)
@@ -130,7 +139,7 @@ def open_window(viewer: Any, model: Any) -> Window:
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer", area="right")
     viewer.window.resize(1280, 800)
-    wait_until(lambda: explorer.directions.rows or explorer.message.text())
+    wait_until(lambda: is_warm(explorer))
     return Window(viewer, explorer)
 
 

@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QApplication
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.models import recent_models
 from napari_stylegan3d.panels.frame import axis_codes
-from napari_stylegan3d.reader import get_reader, read_model
 from stylegan3d.cli import main
 from stylegan3d.frame import Frame
 from stylegan3d.generator import load, tiny_generator
@@ -169,9 +168,7 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
         Qt.KeyboardModifier.NoModifier,
     )
     window.explorer.dropEvent(event)
-    window.wait(lambda: window.session.generator.path == SKIP)
-    window.wait(lambda: window.explorer.directions.rows)
-    window.settle()
+    window.wait_for_model()
     assert window.recipe == Recipe(Source("seed", 5)), "the number stays, what belonged to w goes"
     assert not window.session.can_undo
     expected = upright(rendered(load(SKIP), window.recipe), load(SKIP).affine)
@@ -184,11 +181,11 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
     assert texts[-2:] == [SKIP.name, ORIG.name]
 
 
-def test_models_come_in_through_napari_too(tmp_path):
-    assert get_reader(str(ORIG)) is read_model
-    (tmp_path / "card.json").write_text("{}")
-    assert get_reader(str(tmp_path)) is read_model
-    assert get_reader(str(tmp_path.parent)) is None
+def test_a_checkpoint_comes_in_through_napari_too(window):
+    assert window.viewer.open(str(SKIP), plugin=None) == []
+    window.wait_for_model()
+    assert window.session.generator.path == SKIP
+    assert len(window.viewer.layers) == 1
 
 
 def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, tmp_path):
@@ -196,7 +193,8 @@ def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, t
     window.wait(lambda: window.find("project.start").isEnabled())
     window.choose("project.budget", "draft")
     window.click("project.start")
-    window.wait(lambda: window.session.projected or window.explorer.message.text())
+    found = lambda: window.session.projected or window.explorer.message.text()  # noqa: E731
+    window.wait(found, patience_ms=120_000)
     window.settle()
     assert "standard brain" in window.find("project.notes").text()
     (projected,) = window.session.projected

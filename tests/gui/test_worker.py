@@ -31,6 +31,30 @@ def test_overtaken_requests_never_run(qtbot):
     latest.shutdown()
 
 
+def test_work_in_flight_learns_that_it_was_overtaken(qtbot):
+    started, gave_up = threading.Event(), []
+
+    def work(request):
+        if request == "old":
+            started.set()
+            deadline = time.monotonic() + 5
+            while not latest.overtaken and time.monotonic() < deadline:
+                time.sleep(0.005)
+            gave_up.append(latest.overtaken)
+        return request
+
+    latest = LatestWins(work)
+    latest.submit("old")
+    started.wait(5)
+    assert not latest.overtaken
+    latest.submit("new")
+    qtbot.waitUntil(lambda: not latest.busy, timeout=6000)
+    assert gave_up == [True]
+    assert not latest.overtaken
+    latest.shutdown()
+    assert latest.overtaken
+
+
 def test_work_is_off_the_gui_thread_and_results_are_on_it(qtbot):
     threads = {}
     latest = LatestWins(lambda _: threads.setdefault("work", threading.current_thread()))

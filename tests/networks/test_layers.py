@@ -96,3 +96,22 @@ def test_convolution_is_the_definition(down):
 def test_activation_preserves_the_second_moment():
     x = torch.randn(200_000)
     assert leaky_relu(x).square().mean().item() == pytest.approx(1.04, abs=0.02)
+
+
+def test_a_changed_or_replaced_weight_is_noticed():
+    """What is kept of a frozen weight must not outlive it."""
+    layer = ModulatedConv3d(3, 4, 3, 5).requires_grad_(False)
+    x, w = torch.randn(1, 3, 4, 4, 4), torch.randn(1, 5)
+    first = layer(x, w)
+    layer.weight.mul_(torch.linspace(0.5, 2, 4)[:, None, None, None, None].flip(0).exp())
+    layer.weight[0, 0] = 0
+    changed = layer(x, w)
+    assert not torch.equal(first, changed)
+    fresh = ModulatedConv3d(3, 4, 3, 5)
+    fresh.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(changed, fresh(x, w).detach())
+    layer.weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3, 3), requires_grad=False)
+    fresh.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(layer(x, w), fresh(x, w).detach())
+    doubled = layer.double()
+    assert doubled(x.double(), w.double()).dtype == torch.float64

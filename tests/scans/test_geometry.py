@@ -113,15 +113,18 @@ def test_true_size_is_kept(phantom, target, tmp_path):
     assert volumes[1] / volumes[0] == pytest.approx(1.331, rel=0.04)
 
 
-def test_a_network_that_shows_no_brain_gets_the_scan_in_the_middle(phantom, tmp_path):
+@pytest.mark.parametrize("shows", ["noise", "one brightness"])
+def test_a_network_that_shows_no_brain_gets_the_scan_in_the_middle(phantom, tmp_path, shows):
     """Of a network without geometry nothing is sure, not even that it is trained."""
     nib.save(phantom.image(), tmp_path / "scan.nii.gz")
     scan = read_scan(tmp_path / "scan.nii.gz")
     space = Frame("LIA", (8.0, 8.0, 8.0)).space((20, 24, 28))
     noise = np.random.RandomState(0).rand(*space.shape).astype(np.float32)
-    foreign = SimpleNamespace(space=space, template=noise, frame=Frame("LIA", (8.0, 8.0, 8.0)))
+    template = noise if shows == "noise" else np.full_like(noise, 1.5)
+    foreign = SimpleNamespace(space=space, template=template, frame=Frame("LIA", (8.0, 8.0, 8.0)))
     aligned = scan.align(foreign, skull="keep", bias_correction=False)
     assert any("aligned to a standard brain" in s for s in aligned.steps if s[:6] == "Check:")
+    json.dumps(aligned.describe(), allow_nan=False)
     assert_rigid(aligned.rigid)
     upright = np.degrees(Rotation.from_matrix(aligned.rigid[:3, :3]).magnitude())
     assert upright < 10  # the phantom is posed as the standard brain is

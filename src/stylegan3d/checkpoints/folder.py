@@ -71,10 +71,10 @@ def read_folder(path: Path) -> ModelFiles:
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelError(
             f"'{folder}' is not a generator: it has no {CARD}; choose a model folder such as "
-            "weights/brain-t1-2mm."
+            "weights/brain-t1-2mm, or a network file (.pkl) of the original 3D-StyleGAN."
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(

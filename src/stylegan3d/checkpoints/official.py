@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylegan3d.checkpoints.folder import ModelFiles
 from stylegan3d.checkpoints.official_card import official_card
@@ -30,12 +30,10 @@ from stylegan3d.checkpoints.pickle_data import read_pickle
 from stylegan3d.checkpoints.pickle_values import Array, Network, Refused, quoted
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig
-from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.tensorfiles import read_bytes
 
 SUFFIXES = (".pkl", ".pickle")
+OTHERS = (".safetensors", ".json")  # of our own models; they may begin with any byte
 LARGEST_FILE = 2 * 1024**3  # bytes; the networks of Hong et al. have less than 100 MB
 VERSIONS = (2, 3, 4)  # of the networks' state
 # Variables that training wrote and no image depends on.
@@ -45,12 +43,15 @@ Variables = dict[str, np.ndarray]
 
 def is_official(path: Path) -> bool:
     """Whether a file is a pickle, by its name or its first byte."""
-    if not path.is_file():
+    if not path.is_file() or path.suffix.lower() in OTHERS:
         return False
     if path.suffix.lower() in SUFFIXES:
         return True
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80"
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"\x80"
+    except OSError:
+        return False
 
 
 def read_official(path: Path) -> ModelFiles:
@@ -92,15 +93,14 @@ def _read(path: Path, data: bytes) -> ModelFiles:
     own = _settings(generator)
     mapping, synthesis = ({**own, **_settings(parts[name])} for name in ("mapping", "synthesis"))
     config = generator_config(variables, synthesis, mapping)
-    tensors = _convert(variables, generator_variables(config), _generator_shapes(config))
+    tensors = _convert(variables, generator_variables(config))
     judge = None
     if discriminator is not None:
         judged = _settings(discriminator)
         variables = _variables(discriminator, len(data), ignored=IGNORED)
         judge = discriminator_config(variables, judged)
         _check_pair(config, judge)
-        shapes = _discriminator_shapes(judge)
-        tensors |= _convert(variables, discriminator_variables(judge), shapes)
+        tensors |= _convert(variables, discriminator_variables(judge))
     digest = hashlib.sha256(data).hexdigest()
     card = official_card(path, digest, config, judge, {**mapping, **synthesis})
     return ModelFiles(None, card, tensors, None, digest)
@@ -166,34 +166,28 @@ def _variables(network: Network, size: int, ignored: tuple[str, ...] = ()) -> Va
     return found
 
 
-def _convert(
-    variables: Variables, table: Iterable[Variable], shapes: dict[str, torch.Size]
-) -> dict[str, Tensor]:
-    """Our tensors, each of the shape that our network has; no variable may be left over."""
+def _convert(variables: Variables, table: Iterable[Variable]) -> dict[str, Tensor]:
+    """Our tensors; each variable must have the shape in the table, and none may be left over."""
     tensors: dict[str, Tensor] = {}
     left = set(variables)
     rows = list(table)
     # A network built without noise lacks its strengths, but never some of them.
     silent = not any(row.noise and row.official in variables for row in rows)
     for row in rows:
-        shape = shapes[row.ours]
         if row.noise and silent:
-            tensors[row.ours] = torch.zeros(shape)
+            tensors[row.ours] = torch.zeros(row.shape)
             continue
         if row.official not in variables:
             raise Refused(f"lacks the variable {quoted(row.official)}", INCOMPLETE)
         left.discard(row.official)
         values = variables[row.official]
-        tensor = _tensor(row.official, values)
-        # Converting changes the order of the axes, never their number.
-        fits = tensor.ndim == len(shape) and row.convert(tensor).shape == shape
-        if not fits:
+        if values.shape != row.shape:
             raise Refused(
-                f"has the variable {quoted(row.official)} of shape {values.shape}, which does not "
-                "fit the rest of the network",
+                f"has the variable {quoted(row.official)} of shape {values.shape}, and the rest of "
+                f"the network fits {row.shape}",
                 INCOMPLETE,
             )
-        tensors[row.ours] = row.convert(tensor).contiguous()
+        tensors[row.ours] = row.convert(_tensor(row.official, values)).contiguous()
     if left:
         name = quoted(sorted(left)[0])
         raise Refused(f"has the variable {name}, which is not known", UNSUPPORTED)
@@ -210,29 +204,6 @@ def _tensor(name: str, values: np.ndarray) -> Tensor:
             "its training had failed by then, so choose an earlier snapshot",
         )
     return tensor
-
-
-def _generator_shapes(config: GeneratorConfig) -> dict[str, torch.Size]:
-    """Shapes of our parameters; nothing is allocated."""
-    with torch.device("meta"):
-        parts: dict[str, nn.Module] = {
-            "mapping": MappingNetwork(config),
-            "synthesis": SynthesisNetwork(config),
-        }
-    return {"w_avg": torch.Size([config.w_dim]), **_shapes(parts)}
-
-
-def _discriminator_shapes(config: DiscriminatorConfig) -> dict[str, torch.Size]:
-    with torch.device("meta"):
-        return _shapes({"discriminator": Discriminator(config)})
-
-
-def _shapes(parts: dict[str, nn.Module]) -> dict[str, torch.Size]:
-    return {
-        f"{name}.{key}": value.shape
-        for name, part in parts.items()
-        for key, value in part.state_dict().items()
-    }
 
 
 def _check_pair(generator: GeneratorConfig, judge: DiscriminatorConfig) -> None:

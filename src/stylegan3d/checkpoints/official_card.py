@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.checkpoints.official_settings import LONGEST_TEXT, Settings, plain_value
+from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.frame import Frame, assumed_frame
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig
 
@@ -53,13 +54,18 @@ def official_card(
         "origin": {
             "program": "3D-StyleGAN",
             "description": ORIGIN,
-            "file": path.name,
+            "file": printable(path.name),
             "sha256": digest,
             "settings": {
-                name[:LONGEST_TEXT]: plain_value(value) for name, value in settings.items()
+                printable(name[:LONGEST_TEXT]): _shown(value) for name, value in settings.items()
             },
         },
     }
+
+
+def _shown(value: Any) -> Any:
+    plain = plain_value(value)
+    return printable(plain) if type(plain) is str else plain
 
 
 def frame_entry(frame: Frame, shape: tuple[int, int, int], *, assumed: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ UNSUPPORTED = "this program opens networks of the original 3D-StyleGAN only"
 INCOMPLETE = "copy it again, or save the network again with the original program"
 LONGEST_TEXT = 100
 DEFAULT_KERNEL = (1.0, 3.0, 3.0, 3.0, 1.0)
+MOST_TAP, LEAST_SUM = 1e6, 1e-6
 
 
 def compare(settings: Settings, network: str, shapes: Mapping[str, Any]) -> None:
@@ -48,9 +49,12 @@ def kernel_taps(settings: Settings) -> tuple[float, ...] | None:
     if value is None:
         return None
     numbers = type(value) is list and 1 < len(value) <= 64 and all(map(is_number, value))
-    if not numbers or not sum(value):
+    # Only their ratios count; a low-pass filter passes a constant, so their sum is positive.
+    if not numbers or max(map(abs, value)) > MOST_TAP or not sum(value) > LEAST_SUM:
         raise Refused(
-            "has a 'resample_kernel' that is not the taps of one axis, 2 to 64 numbers", UNSUPPORTED
+            "has a 'resample_kernel' that is not the taps of one axis, 2 to 64 numbers with a "
+            "positive sum",
+            UNSUPPORTED,
         )
     return tuple(float(v) for v in value)
 

@@ -190,7 +190,10 @@ class Decoder:
                 f"{math.prod(shape) * kind.itemsize}"
             )
         values = np.frombuffer(data.data, kind) if data.data else np.empty(0, kind)
-        return Array(values.reshape(shape, order="F" if order == "F" else "C"))
+        try:
+            return Array(values.reshape(shape, order="F" if order == "F" else "C"))
+        except ValueError as error:  # no element, for one axis is 0, but others beyond all memory
+            raise Refused("is damaged (in the shape of an array)") from error
 
     def _encode(self, arguments: tuple[Any, ...]) -> Buffer:
         """Bytes that protocol 2 writes as text of the characters 0 to 255."""
@@ -220,4 +223,13 @@ def _set_order(target: Dtype, state: tuple[Any, ...]) -> None:
 def quoted(text: str) -> str:
     """A name out of the file for a message: one line, no control characters, not long."""
     shown = text[:80].encode("ascii", "backslashreplace").decode()
-    return "'" + "".join(c if c.isprintable() else "?" for c in shown) + "'"
+    return f"'{printable(shown)}'"
+
+
+def printable(text: str) -> str:
+    """Text out of the file that can be written and shown.
+
+    Neither half characters, which UTF-8 does not have, nor control characters, which a terminal
+    would obey.
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -21,7 +21,7 @@ from stylegan3d.networks.deformation import (
     resize,
 )
 from stylegan3d.networks.finish import DetailTexture, Toe
-from stylegan3d.networks.layers import is_inference, same_weight
+from stylegan3d.networks.layers import Fingerprint, is_inference
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import upsample_image
 
@@ -36,7 +36,7 @@ class CommonAnatomy(nn.Module):
         config = self.config
         bands = 8 if config.head == "haar" else 1
         grid = config.grid(config.num_levels - 1)
-        self._pooled: dict[int, tuple[object, Tensor]] = {}
+        self._pooled: dict[int, tuple[Fingerprint, Tensor]] = {}
         if config.image_const:
             self.image_const = nn.Parameter(torch.zeros(config.image_channels * bands, *grid))
         if config.image_basis:
@@ -175,13 +175,13 @@ class CommonAnatomy(nn.Module):
 
     def _pooled_basis(self, level: int) -> Tensor:
         """[count, C X Y Z] basis images at a coarser level, kept while they do not change."""
-        key = same_weight(self.image_basis.weight)
         known = self._pooled.get(level)
-        if known is None or known[0] != key:
+        if known is None or not known[0].matches(self.image_basis.weight):
             halvings = self.config.num_levels - 1 - level
             with torch.no_grad():
                 fields = self.image_basis.fields
-                known = key, F.avg_pool3d(fields, 2**halvings).flatten(1)
+                pooled = F.avg_pool3d(fields, 2**halvings).flatten(1)
+            known = Fingerprint(self.image_basis.weight), pooled
             self._pooled[level] = known
         return known[1]
 

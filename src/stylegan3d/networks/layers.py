@@ -105,21 +105,31 @@ class Conv3d(nn.Module):
         return leaky_relu(y) if self.activate else y
 
 
-def same_weight(weight: Tensor) -> tuple[int, int, torch.device]:
-    """Equal as long as a parameter was neither changed, nor replaced, nor moved."""
-    return weight.data_ptr(), weight._version, weight.device
+class Fingerprint:
+    """Tells whether a parameter was changed, replaced or moved since this was taken."""
+
+    def __init__(self, weight: Tensor) -> None:
+        # Held, so that no other tensor can come to lie at the same address.
+        self._weight = weight
+        self._state = weight.data_ptr(), weight._version, weight.device
+
+    def matches(self, weight: Tensor) -> bool:
+        """Whether `weight` is the same parameter with the same values."""
+        state = weight.data_ptr(), weight._version, weight.device
+        return weight is self._weight and state == self._state
 
 
 @dataclass(frozen=True)
 class _Prepared:
     """What of a layer does not depend on w, computed once for a frozen network.
 
+    source : of the stored weight.
     weight : [O, I, k, k, k] times 1 / sqrt(fan in), in the layout of its convolution; for an
         upsampling layer mirrored and transposed, [I, O, k, k, k].
     power : [O, I] sums of squares over the kernel, for demodulation.
     """
 
-    key: tuple[int, int, torch.device]
+    source: Fingerprint
     weight: Tensor
     power: Tensor
 
@@ -191,15 +201,18 @@ class ModulatedConv3d(nn.Module):
     def _prepare(self) -> _Prepared:
         """The weight's part that w does not touch; kept while nobody trains the weight."""
         frozen = is_inference(self.weight)
-        key = same_weight(self.weight)
-        if frozen and self._prepared is not None and self._prepared.key == key:
-            return self._prepared
+        known = self._prepared
+        if frozen and known is not None and known.source.matches(self.weight):
+            return known
         weight = self.weight / math.sqrt(self.weight[0].numel())
         power = weight.square().sum(dim=(2, 3, 4))
         if self.up:
-            # Zero insertion and correlation in one step: a transposed convolution, mirrored.
-            weight = weight.flip(2, 3, 4).transpose(0, 1)
-        prepared = _Prepared(key, weight.contiguous(memory_format=CHANNELS_LAST), power)
+            # Zero insertion and correlation in one step: a transposed convolution, mirrored. The
+            # filter's gain goes into it too, so that its taps stay whole numbers, which bfloat16
+            # holds exactly.
+            weight = weight.flip(2, 3, 4).transpose(0, 1) * (self.up_gain / sum(self.kernel) ** 3)
+        weight = weight.contiguous(memory_format=CHANNELS_LAST)
+        prepared = _Prepared(Fingerprint(self.weight), weight, power)
         self._prepared = prepared if frozen else None
         return prepared
 
@@ -214,7 +227,9 @@ class ModulatedConv3d(nn.Module):
         bias = None if bias is None else bias.to(x.dtype)
         if not self.up:
             return F.conv3d(x, weight, bias, padding=size // 2)
-        y = F.conv_transpose3d(x, weight, stride=2)
         k = len(self.kernel)
         pad = ((k + 2 - size) // 2, (k - size + 1) // 2)
-        return fir3d(y, self.kernel, pad, self.up_gain, bias)
+        # Handed over without a name of its own: the filter frees it after its first pass.
+        return fir3d(
+            F.conv_transpose3d(x, weight, stride=2), self.kernel, pad, sum(self.kernel) ** 3, bias
+        )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 #: Bytes that results may take; finer ones are computed anew beyond that.
-BUDGET = 384 * 2**20
+BUDGET = 224 * 2**20
 
 
 @dataclass(frozen=True)

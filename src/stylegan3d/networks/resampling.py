@@ -32,6 +32,26 @@ def _axis_weights(
     return a, b, c
 
 
+def _filter(
+    x: Tensor, taps: tuple[float, ...], pad: tuple[int, int], bias: Tensor | None
+) -> Tensor:
+    """Depthwise correlation, one axis at a time; `x` is let go as soon as it has been read."""
+    if x.shape[1] > 1:
+        x = x.contiguous(memory_format=CHANNELS_LAST)
+    left, right = pad
+    if min(left, right) < 0:
+        x = F.pad(x, (left, right) * 3)
+        left = right = 0
+    # Convolutions pad both ends alike: a tap of zero at the shorter end makes up the difference,
+    # and saves a padded copy of the features.
+    taps = (0.0,) * max(right - left, 0) + taps + (0.0,) * max(left - right, 0)
+    reach = max(left, right)
+    for axis, weight in enumerate(_axis_weights(taps, x.shape[1], x.dtype, x.device)):
+        padding = [reach if a == axis else 0 for a in range(3)]
+        x = F.conv3d(x, weight, bias if axis == 2 else None, padding=padding, groups=x.shape[1])
+    return x
+
+
 class _Fir(torch.autograd.Function):
     """Depthwise separable correlation at stride 1.
 
@@ -49,18 +69,7 @@ class _Fir(torch.autograd.Function):
         bias: Tensor | None = None,
     ) -> Tensor:
         ctx.taps, ctx.pad = taps, pad
-        if x.shape[1] > 1:
-            x = x.contiguous(memory_format=CHANNELS_LAST)
-        left, right = pad
-        if left != right or left < 0:
-            x = F.pad(x, (left, right) * 3)
-            left = 0
-        weights = _axis_weights(taps, x.shape[1], x.dtype, x.device)
-        for axis, weight in enumerate(weights):
-            padding = [left if a == axis else 0 for a in range(3)]
-            added = bias if axis == 2 else None
-            x = F.conv3d(x, weight, added, padding=padding, groups=x.shape[1])
-        return x
+        return _filter(x, taps, pad, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, None, Tensor | None]:
@@ -97,7 +106,13 @@ def fir3d(
     [N, C, X', Y', Z'] with X' = X + sum(pad) - len(kernel) + 1.
     """
     # Correlation with the mirrored filter, as a convolution is defined.
-    return _Fir.apply(x, normalised_taps(kernel, gain)[::-1], pad, bias)
+    taps = normalised_taps(kernel, gain)[::-1]
+    if torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)):
+        return _Fir.apply(x, taps, pad, bias)
+    # Passed on without keeping hold of it: features of a large network take hundreds of MB.
+    handed_over = [x]
+    del x
+    return _filter(handed_over.pop(), taps, pad, bias)
 
 
 def upsample_image(

@@ -24,9 +24,12 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import Generator, to_display
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import Noise
+from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
+from stylegan3d.projection.operators import Identity
+from stylegan3d.projection.trust import measure_trust
+from stylegan3d.scans.aligned import AlignedScan
 
 BUDGETS = {"draft": 60, "standard": 200, "thorough": 600}
 LEARNING_RATE = 0.15
@@ -35,7 +38,6 @@ PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4}
 # The encoder's guess has the coarse part right already, so from there all steps are in full.
 SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))
 CHEAPEST_STEP = 0.06
-FAR = 1.5
 
 
 class Aligned(Protocol):
@@ -107,6 +109,8 @@ def project(
     steps: int | None = None,
     noise: Noise = "fixed",
     channel: int = 0,
+    operator: Operator | None = None,
+    data: Tensor | None = None,
     progress: Callable[[ProjectionState], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Projection:
@@ -120,6 +124,12 @@ def project(
     budget : "draft", "standard" or "thorough"; `steps` overrides it.
     noise : the layer noise the result will be shown with.
     channel : the image channel that is matched, of a generator with several.
+    operator : what the scan lost on the way from the brain (`projection.operators`): a masked part,
+        thick slices, blur. G(w) seen through the operator is compared with the data, and trust is
+        measured on what the scan would show. Coarse image levels come first only where the operator
+        is defined on them. `restoration.restore` puts the data into the result.
+    data : what the operator gave, in its range; by default what the scan holds of it
+        (`Operator.observe`).
     progress : called after every step.
     should_stop : asked after every step; if true, the best so far is returned.
 
@@ -131,7 +141,9 @@ def project(
     started = time.perf_counter()
     volume, mask = _target(generator, aligned)
     count = _step_count(budget, steps)
-    problem = _Problem(generator, volume, space, noise, channel)
+    placed = aligned if isinstance(aligned, AlignedScan) else None
+    seen = (operator or Identity()).on(generator.space, placed)
+    problem = _Problem(generator, volume, space, noise, channel, seen, data)
     history: list[dict[str, float]] = []
     finished = True
     for state in _optimise(problem, count, started):
@@ -150,9 +162,11 @@ def project(
             break
     w, made = problem.best()
     mean_brain = problem.mean_brain()
-    trust = _trust(problem.prior, w, made, mean_brain, volume, mask)
+    shown = [problem.simulate(brain) for brain in (made, mean_brain)]
+    trust = measure_trust(problem.prior, w, *shown, volume, seen.known(mask))
     settings = {"space": space, "steps": count, "noise": noise, "start": problem.start}
     settings |= {"channel": channel} if channel else {}
+    settings |= {"operator": seen.describe()} if operator is not None else {}
     seconds = time.perf_counter() - started
     return Projection(w, made, trust, history, finished, seconds, settings)
 
@@ -161,7 +175,14 @@ class _Problem:
     """One projection: the target at every level, the latent being optimised, the best so far."""
 
     def __init__(
-        self, generator: Generator, volume: np.ndarray, space: str, noise: Noise, channel: int
+        self,
+        generator: Generator,
+        volume: np.ndarray,
+        space: str,
+        noise: Noise,
+        channel: int,
+        operator: Operator,
+        data: Tensor | None,
     ) -> None:
         keep_large_blocks()
         self.generator = generator
@@ -170,8 +191,9 @@ class _Problem:
         self.noise = generator.synthesis.noise_maps(noise)
         self.prior = LatentPrior.of(generator)
         self.dtype = fast_dtype(generator.device)
-        self.target = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
-        self.target = self.target[None, None].to(generator.device) * 2 - 1
+        self.operator = operator
+        self.scan = self._image(volume)
+        self.target = operator.observe(self.scan) if data is None else data.to(self.scan)
         self.initial = self._initial()
         self.u = self.prior.whiten(self.initial).clone().requires_grad_(True)
 
@@ -182,11 +204,24 @@ class _Problem:
         average = self.generator.w_avg.expand(rows, -1)
         candidates = {"average": average}
         if self.generator.encoder is not None:
-            guess = self.generator.encoder(self.target)[0]
+            whole = self.operator.fill(self.scan, self._image(self.mean_brain()))
+            guess = self.generator.encoder(whole)[0]
             candidates["encoder"] = guess if rows > 1 else guess.mean(dim=0, keepdim=True)
         losses = {k: float(self._difference(w, -1)) for k, w in candidates.items()}
         self.start = min(losses, key=lambda k: losses[k])
         return candidates[self.start]
+
+    def _image(self, volume: np.ndarray) -> Tensor:
+        """(X, Y, Z) in [0, 1] -> [1, 1, X, Y, Z] in [-1, 1]"""
+        image = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
+        return image[None, None].to(self.generator.device) * 2 - 1
+
+    @torch.no_grad()
+    def simulate(self, brain: np.ndarray) -> np.ndarray:
+        """The scan (X, Y, Z) in [0, 1] that a brain would give."""
+        if isinstance(self.operator, Identity):
+            return brain
+        return ((self.operator.simulate(self._image(brain))[0, 0] + 1) / 2).cpu().numpy()
 
     def rows(self, w: Tensor) -> Tensor:
         """[L or 1, D] -> [L, D]"""
@@ -195,9 +230,11 @@ class _Problem:
     def _difference(self, w: Tensor, level: int, dtype: torch.dtype | None = None) -> Tensor:
         made = self.generator.synthesis(self.rows(w)[None], self.noise, level, dtype or self.dtype)
         made = made[:, self.channel : self.channel + 1]
-        factor = self.target.shape[2] // made.shape[2]
+        factor = self.scan.shape[2] // made.shape[2]
+        operator = self.operator.coarse(factor) if factor > 1 else self.operator
+        assert operator is not None  # the plan has no coarse levels then
         target = F.avg_pool3d(self.target, factor) if factor > 1 else self.target
-        return multiscale_mse(made, target)
+        return multiscale_mse(operator(made), target)
 
     def loss(self, level: int) -> Tensor:
         """Objective at an image level: difference plus strangeness."""
@@ -224,8 +261,10 @@ class _Problem:
 
 
 def _optimise(problem: _Problem, count: int, started: float) -> Iterator[ProjectionState]:
-    optimiser = torch.optim.Adam([problem.u], lr=LEARNING_RATE, betas=(0.9, 0.99))
-    plan = _plan(problem.generator, count) if problem.start == "average" else [-1] * count
+    fitted = [problem.u, *problem.operator.parameters()]
+    optimiser = torch.optim.Adam(fitted, lr=LEARNING_RATE, betas=(0.9, 0.99))
+    coarse = problem.start == "average" and problem.operator.coarse(2) is not None
+    plan = _plan(problem.generator, count) if coarse else [-1] * count
     # Each halving of the resolution leaves an eighth of the voxels, but overhead never vanishes.
     costs = np.cumsum([max(8.0 ** (level + 1), CHEAPEST_STEP) for level in plan])
     for step, level in enumerate(plan):
@@ -281,34 +320,3 @@ def _step_count(budget: str, steps: int | None) -> int:
             f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
         )
     return BUDGETS[budget]
-
-
-def _trust(
-    prior: LatentPrior,
-    w: Tensor,
-    made: np.ndarray,
-    mean_brain: np.ndarray,
-    volume: np.ndarray,
-    mask: np.ndarray,
-) -> dict[str, Any]:
-    """Numbers with what to compare them to, and what they mean in words."""
-    alike = similarity(made, volume, mask)
-    usual = similarity(mean_brain, volume, mask)
-    distance = prior.distance(w.to(prior.mean))
-    remarks = []
-    if alike["psnr"] <= usual["psnr"]:
-        remarks.append(
-            "The reconstruction is no more like the scan than the mean brain is: do not read "
-            "anything from it."
-        )
-    if distance > FAR:
-        remarks.append(
-            f"The latent lies {distance:.1f} times as far from the average as random brains do: "
-            "edits of it may look unnatural."
-        )
-    return {
-        "similarity": alike,
-        "mean_brain": usual,
-        "latent_distance": distance,
-        "remarks": remarks,
-    }

@@ -14,7 +14,7 @@ from ..space import Space
 from .alignment import align_rigid
 from .bias import bias_field
 from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
-from .intensity import contrast_agreement, normalise
+from .intensity import contrast_agreement, correlation, normalise
 from .native import native_image, pack_mask
 from .resampling import cropped, resample
 from .target import Target, standard_brain
@@ -142,7 +142,7 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
         return align_rigid(brain, space, target)
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
-    likeness = float(np.corrcoef(there.ravel(), target.template.ravel())[0, 1])
+    likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
         try:
             return align_rigid(brain, space, target)
@@ -198,7 +198,7 @@ def _on_grid(
     if lost > 0.03:
         steps.append(f"Check: {100 * lost:.0f} % of the brain lies outside the model's grid.")
     volume, scale = normalise(data, inside)
-    quality = float(np.corrcoef(volume.ravel(), target.template.ravel())[0, 1])
+    quality = correlation(volume, target.template)
     if quality < EXPECTED_QUALITY:
         steps.append(
             f"Check: it resembles the mean brain less than usual (correlation {quality:.2f})."

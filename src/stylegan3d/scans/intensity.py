@@ -27,6 +27,13 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
     return volume.astype(np.float32), scale
 
 
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's correlation of two volumes; 0 if one of them is the same everywhere."""
+    if first.min() == first.max() or second.min() == second.max():
+        return 0.0
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
 def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarray) -> float:
     """Correlation with the mean brain well inside the brain, where only tissue contrast counts.
 
@@ -36,4 +43,4 @@ def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarra
     deep = mask & ndimage.binary_erosion(template > 0.3, iterations=2)
     if np.count_nonzero(deep) < 100:
         return 0.0
-    return float(np.corrcoef(volume[deep], template[deep])[0, 1])
+    return correlation(volume[deep], template[deep])

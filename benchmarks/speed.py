@@ -1,0 +1,249 @@
+"""How fast volumes are made: each way as a ratio to a naive forward pass, measured in one run.
+
+    python benchmarks/speed.py [--network bundled|official] [--rounds N] [--renders N]
+
+Each row is timed in turn with the naive pass, A B A B …, so that a machine that slows down halfway
+slows both; the median of the paired ratios is printed. `ceiling` is the share of the speed at which
+this machine runs one large convolution, measured in the same run, that the row's multiplications
+reach: 100 % would mean that everything but convolutions is free. `peak` is the largest memory of a
+process of its own that does nothing else.
+
+The official configuration is that of 3D-StyleGAN at 2 mm (Hong et al. 2021): base 5 x 6 x 7, 96
+filters, wiring `orig`, with random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from _naive import same_image, synthesize
+
+import stylegan3d
+from stylegan3d.devices import measured_dtype
+from stylegan3d.generator import Generator
+from stylegan3d.memory import keep_large_blocks
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.projection.projector import _Problem
+from stylegan3d.renderer import Renderer
+from stylegan3d.space import Space
+
+OFFICIAL = GeneratorConfig(
+    base=(5, 6, 7),
+    channels=(96,) * 5,
+    z_dim=96,
+    w_dim=96,
+    wiring="orig",
+    resample_kernel=(1.0, 3.0, 3.0, 3.0, 1.0),
+    upsample_gain=4.0,
+)
+
+
+def network(name: str) -> Generator:
+    """The bundled generator, or the official configuration with random weights."""
+    if name == "bundled":
+        return stylegan3d.load(device=DEVICE)
+    torch.manual_seed(0)
+    space = Space(OFFICIAL.image_grids[-1], np.diag([2.0, 2.0, 2.0, 1.0]))
+    synthesis = SynthesisNetwork(OFFICIAL)
+    for level in synthesis.typed_levels:
+        for layer in level.layers:
+            torch.nn.init.constant_(layer.noise_strength, 0.1)
+    w_avg = torch.zeros(OFFICIAL.w_dim)
+    return Generator(MappingNetwork(OFFICIAL), synthesis, w_avg, space, device=DEVICE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a call to time, and the multiply-adds of its convolutions (or 0)."""
+
+    name: str
+    call: Callable[[], object]
+    operations: float = 0.0
+
+
+def rows(generator: Generator) -> list[Row]:
+    """Everything a person waits for."""
+    renderer = Renderer(generator)
+    rng = torch.Generator().manual_seed(0)
+    start = stylegan3d.seed_latents(generator, [0], truncation=0.7)[0].cpu()
+    config, layers = generator.config, generator.num_layers
+    work = [layer_operations(config, row) for row in range(layers)]
+
+    def moved(first: int, last: int | None = None) -> torch.Tensor:
+        """The start with some rows pushed a little, elsewhere each time."""
+        w = start.clone()
+        w[first:last] += 0.05 * torch.randn(w[first:last].shape, generator=rng)
+        return w
+
+    def row(name: str, quality: str, first: int, last: int | None = None) -> Row:
+        done = 0.0 if quality == "preview" else sum(work[first:])
+        return Row(name, lambda: renderer.render(moved(first, last), quality), done)
+
+    middle, fine = layers // 2 - 1, layers - 3
+    renderer.render(start, "fast"), renderer.render(start, "preview"), renderer.learn_preview()
+    table = [
+        row("full volume, float32 (what is saved)", "full", 0),
+        row("full volume, fastest precision", "fast", 0),
+        row("preview", "preview", 0),
+        row("one coarse layer changed", "fast", 1, 2),
+        row("one middle layer changed", "fast", middle, middle + 1),
+        row("one fine layer changed (last but one)", "fast", layers - 2, layers - 1),
+        row("the last three layers changed", "fast", fine),
+        row("mixing slider, middle and fine layers, preview", "preview", middle),
+    ]
+    volume = renderer.render(start).volume.clip(0, 1)
+    problem = _Problem(generator, volume, "w+", "fixed", 0)
+    step = Row("projection step at full resolution", lambda: problem.loss(-1).backward())
+    table.append(step)
+    if generator.encoder is not None:
+        image = torch.from_numpy(volume)[None, None].to(generator.device) * 2 - 1
+        encode = torch.no_grad()(generator.encoder)
+        table.append(Row("encoder", lambda: encode(image)))
+    return table
+
+
+def layer_operations(config: GeneratorConfig, row: int) -> float:
+    """Floating point operations of the convolutions that a row of w governs, in one volume."""
+    total = 0.0
+    for level in range(config.num_levels):
+        inputs = config.channels[max(level - 1, 0)]
+        outputs, voxels = config.channels[level], float(np.prod(config.grid(level)))
+        plain = 2 * 27 * voxels * outputs * outputs
+        if row == 2 * level - 1:
+            total += 2 * 27 * voxels / 8 * inputs * outputs  # upsampling: one input in eight
+        if row == 2 * level:
+            refining = config.refine_layers if level == config.num_levels - 1 else 0
+            total += plain * (1 + refining)
+        if row == 2 * level + 1 and (config.wiring == "skip" or level == config.num_levels - 1):
+            bands = 8 if config.head == "haar" and level == config.num_levels - 1 else 1
+            total += 2 * voxels * outputs * bands * config.image_channels
+    return total
+
+
+def ceiling(device: torch.device) -> float:
+    """Operations a second of one large convolution in the fastest precision."""
+    dtype, layout = measured_dtype(device), torch.channels_last_3d
+    x = torch.randn(1, 96, 40, 48, 56).to(device, dtype).contiguous(memory_format=layout)
+    weight = torch.randn(96, 96, 3, 3, 3).to(device, dtype).contiguous(memory_format=layout)
+    times = [seconds(lambda: F.conv3d(x, weight, padding=1)) for _ in range(6)]
+    return 2 * 27 * 96 * 96 * 40 * 48 * 56 / min(times[1:])
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    call()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def measure(name: str, rounds: int, with_memory: bool) -> None:
+    """Print one network's table."""
+    generator = network(name)
+    w = stylegan3d.seed_latents(generator, [0], truncation=0.7)
+    print(f"\n{generator.name if name == 'bundled' else 'official 3D-StyleGAN, 2 mm, 96 filters'}")
+    print(f"naive and own image differ by {same_image(generator.synthesis, w):.1e} at most")
+    best = ceiling(generator.device)
+    print(f"one large convolution: {best / 1e9:.0f} GFLOP/s")
+    print(f"{'':50s} {'ratio':>7s} {'median':>9s} {'p95':>9s} {'ceiling':>8s} {'peak':>9s}")
+    naive_times = []
+    for index, row in enumerate(rows(generator)):
+        row.call()
+        pairs = []
+        for _ in range(rounds):
+            naive = seconds(lambda: synthesize(generator.synthesis, w))
+            # The naive pass empties the caches: once for nothing, then what counts.
+            row.call()
+            pairs.append((naive, *(seconds(row.call) for _ in range(3))))
+        naive_times += [pair[0] for pair in pairs]
+        own = sorted(t for pair in pairs for t in pair[1:])
+        ratio = statistics.median(pair[0] / statistics.median(pair[1:]) for pair in pairs)
+        share = f"{row.operations / statistics.median(own) / best:7.0%}" if row.operations else ""
+        peak = f"{peak_of(name, index):6.2f} GiB" if with_memory else ""
+        p95 = own[min(int(0.95 * len(own)), len(own) - 1)]
+        print(
+            f"{row.name:50s} {ratio:6.1f}x {1e3 * statistics.median(own):6.0f} ms "
+            f"{1e3 * p95:6.0f} ms {share:>8s} {peak:>9s}",
+            flush=True,
+        )
+    print(
+        f"{'naive float32, channels first':50s} {'1.0x':>7s} "
+        f"{1e3 * statistics.median(naive_times):6.0f} ms"
+    )
+
+
+def peak_of(name: str, index: int) -> float:
+    """Largest memory of a process that does one row five times, GiB."""
+    command = [sys.executable, __file__, "--network", name, "--peak-of", str(index)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def soak(renders: int) -> None:
+    """Memory before and after many renderings of the bundled generator."""
+    generator = network("bundled")
+    renderer = Renderer(generator)
+    ws = stylegan3d.seed_latents(generator, range(50), truncation=0.7)
+    sizes = []
+    for i in range(renders):
+        renderer.render(ws[i % 50], ("preview", "preview", "preview", "fast")[i % 4])
+        if i in (renders // 5, renders - 1):
+            sizes.append(resident())
+    print(
+        f"\n{renders} renderings: {sizes[0]:.0f} MiB after a fifth, {sizes[1]:.0f} MiB at the end"
+    )
+
+
+def resident() -> float:
+    """MiB this process holds now."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def main() -> None:
+    """Print the tables."""
+    global DEVICE
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=["bundled", "official"], default=None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--renders", type=int, default=0, help="also render so many, for memory")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the column `peak`")
+    parser.add_argument("--peak-of", type=int, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    DEVICE = options.device
+    keep_large_blocks()
+    if options.peak_of is not None:
+        row = rows(network(options.network))[options.peak_of]
+        for _ in range(5):
+            row.call()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        return
+    print(
+        f"{DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, fastest in "
+        f"{str(measured_dtype(torch.device(DEVICE)))[6:]}"
+    )
+    for name in [options.network] if options.network else ["bundled", "official"]:
+        measure(name, options.rounds, not options.no_memory)
+    if options.renders:
+        soak(options.renders)
+
+
+DEVICE = "cpu"
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Coarse pictures of networks that have none: a linear reading of their last-but-one features.
+
+In the `orig` and `resnet` wirings only the last level makes an image. The features before it lie
+on the half grid and take an eighth of the work; what the last level will make of them is, on that
+grid, close to a linear function of them. It is fitted to a few random volumes by ridge regression
+and tried on others, so that one knows how far to trust it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: Share of the variance of volumes not used to fit it that a reading must explain to be shown.
+WORTH_SHOWING = 0.9
+RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Readout:
+    """image = weight @ features + bias, voxel by voxel.
+
+    Attributes
+    ----------
+    weight : [image channels, channels]
+    bias : [image channels]
+    explained : share of the variance explained in volumes that were not used to fit it.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    explained: float
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """[N, C, X, Y, Z] -> float32 [N, image channels, X, Y, Z]"""
+        image = F.linear(features.movedim(1, -1), self.weight.to(features.dtype))
+        return (image.float() + self.bias).movedim(-1, 1)
+
+    @classmethod
+    def fit(
+        cls,
+        pairs: Callable[[int], tuple[Tensor, Tensor]],
+        used: Iterable[int],
+        kept_back: Iterable[int],
+    ) -> Readout:
+        """Fit to some volumes and try on others.
+
+        Parameters
+        ----------
+        pairs : number -> features [1, C, X, Y, Z] and full image [1, image channels, 2 X, …].
+        used, kept_back : numbers of the volumes to fit to and to try on.
+        """
+        products = []
+        for number in used:
+            f, t = _rows(*pairs(number))
+            products.append((f.T @ f, f.T @ t))
+        gram, moment = (torch.stack(parts).sum(dim=0) for parts in zip(*products, strict=True))
+        size = len(gram) - 1
+        ridge = torch.full((size + 1,), RIDGE * float(gram.diagonal()[:size].mean()))
+        ridge[size] = 0.0  # the constant is not shrunk
+        solution = torch.linalg.solve(gram + torch.diag(ridge).to(gram), moment).float()
+        made = cls(solution[:size].T.contiguous(), solution[size], 0.0)
+        return cls(made.weight, made.bias, made._explained(pairs, kept_back))
+
+    def _explained(
+        self, pairs: Callable[[int], tuple[Tensor, Tensor]], numbers: Iterable[int]
+    ) -> float:
+        error = spread = 0.0
+        for number in numbers:
+            features, image = pairs(number)
+            target = F.avg_pool3d(image.float(), 2)
+            error += float((self(features) - target).square().mean())
+            spread += float(target.var())
+        return 1 - error / max(spread, 1e-12)
+
+
+def _rows(features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Voxels as rows, float64 [voxels, C + 1], the last one 1, and [voxels, image C]."""
+    f = features.movedim(1, -1).flatten(0, -2).double()
+    t = F.avg_pool3d(image.float(), 2).movedim(1, -1).flatten(0, -2).double()
+    return torch.cat([f, f.new_ones(len(f), 1)], dim=1), t

@@ -1,0 +1,166 @@
+"""Forward operators that take away fine detail: blur, and k-space that was sampled in part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.projection.forward import Operator
+from stylegan3d.space import Space
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
+
+DIRECTIONS = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+
+
+def read_mm(word: str) -> float:
+    """ "5mm" or "5" -> 5.0; ValueError for anything else, and for what is not above 0."""
+    value = float(word.lower().removesuffix("mm"))
+    if not 0 < value < np.inf:
+        raise ValueError(word)
+    return value
+
+
+def array_axis(space: Space, direction: str) -> int:
+    """The axis of a grid's arrays that runs most along an anatomical direction."""
+    along = np.abs(space.affine[DIRECTIONS[direction], :3]) / np.asarray(space.voxel_size)
+    return int(np.argmax(along))
+
+
+class Blur(Operator):
+    """Gaussian blur of standard deviation `sigma_mm` in every direction.
+
+    At the border of the grid the kernel's part inside counts, so constant images stay constant.
+    """
+
+    def __init__(self, sigma_mm: float) -> None:
+        if not 0 < sigma_mm < 50:
+            raise StyleGAN3DError(f"A blur of {sigma_mm:g} mm makes no sense; give 0.5 to 20 mm.")
+        self.sigma_mm = sigma_mm
+        self._matrices: list[Tensor] = []
+
+    @classmethod
+    def parse(cls, words: list[str]) -> Blur:
+        """From the words after "blur:"."""
+        (sigma,) = words
+        return cls(read_mm(sigma))
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:  # noqa: D102
+        bound = type(self)(self.sigma_mm)
+        for size, voxel in zip(space.shape, space.voxel_size, strict=True):
+            place = torch.arange(size, dtype=torch.float64) * (voxel / self.sigma_mm)
+            weights = torch.exp(-0.5 * (place[:, None] - place) ** 2)
+            bound._matrices.append((weights / weights.sum(dim=1, keepdim=True)).float())
+        return bound
+
+    def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
+        return _along_axes(image, self._matrices)
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
+        return _along_axes(data, [matrix.T for matrix in self._matrices])
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {"Name": "blur", "SigmaMillimetres": self.sigma_mm}
+
+
+def _along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
+    for axis, matrix in enumerate(matrices):
+        image = along_axis(image, matrix, axis)
+    return image
+
+
+def along_axis(image: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """A matrix [out, in] applied along a spatial axis, 0 to 2, of [N, C, X, Y, Z]."""
+    moved = torch.movedim(image, axis + 2, -1) @ matrix.T.to(image)
+    return torch.movedim(moved, -1, axis + 2)
+
+
+class KSpace(Operator):
+    """Cartesian k-space of which only some lines were sampled; the data are the zero-filled image.
+
+    A = F^-1 M F with the Fourier transform F over the grid and the sampling mask M. Lines are left
+    out along one direction. An image of real numbers has a symmetric spectrum: a line tells its
+    mirror image too, so M is symmetric and A a projection (A A = A = A^T).
+
+    Parameters
+    ----------
+    acceleration : float
+        One line in so many is sampled, the centre included.
+    direction : one of R, L, A, P, S, I
+        In which lines are left out (the phase-encoding direction).
+    center : float
+        Share of all lines, around frequency 0, that are sampled without gaps.
+    seed : int
+        Which of the other lines are sampled.
+    """
+
+    def __init__(
+        self, acceleration: float = 4.0, direction: str = "A", center: float = 0.08, seed: int = 0
+    ) -> None:
+        if not 1 <= acceleration <= 32 or not 0 < center <= 1:
+            raise StyleGAN3DError(
+                "K-space is undersampled 1 to 32 times, with a share of its centre between 0 and "
+                f"100 % sampled fully; not {acceleration:g} times with {100 * center:g} %."
+            )
+        self.acceleration, self.direction = acceleration, direction
+        self.center, self.seed = center, seed
+        self._sampled = torch.ones(1, dtype=torch.bool)
+        self._axis = 0
+
+    @classmethod
+    def parse(cls, words: list[str]) -> KSpace:
+        """From the words after "kspace:", such as ["4x", "A", "8%"]."""
+        settings: dict[str, Any] = {"acceleration": float(words[0].lower().removesuffix("x"))}
+        for word in words[1:]:
+            if word.endswith("%"):
+                settings["center"] = float(word[:-1]) / 100
+            elif word.upper() in DIRECTIONS:
+                settings["direction"] = word.upper()
+            else:
+                raise ValueError(word)
+        return cls(**settings)
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:  # noqa: D102
+        bound = type(self)(self.acceleration, self.direction, self.center, self.seed)
+        bound._axis = 2 + array_axis(space, self.direction)
+        bound._sampled = self._lines(space.shape[bound._axis - 2])
+        return bound
+
+    def _lines(self, count: int) -> Tensor:
+        """Which of `count` frequencies are sampled, in the order of `torch.fft`; symmetric."""
+        order = np.abs(np.fft.fftfreq(count) * count).round().astype(int)
+        distinct = order.max() + 1  # frequencies 0 .. highest; each but the ends stands for two
+        full = max(1, round(self.center * distinct))
+        wanted = max(full, round(distinct / self.acceleration))
+        others = np.random.RandomState(self.seed).permutation(np.arange(full, distinct))
+        sampled = np.zeros(distinct, dtype=bool)
+        sampled[:full] = True
+        sampled[others[: wanted - full]] = True
+        return torch.from_numpy(sampled[order])
+
+    def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
+        spectrum = torch.fft.fft(image, dim=self._axis)
+        shape = [1] * image.ndim
+        shape[self._axis] = -1
+        mask = self._sampled.to(image.device).reshape(shape)
+        return torch.fft.ifft(spectrum * mask, dim=self._axis).real
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
+        return self(data)
+
+    def observe(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self(image)
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {
+            "Name": "kspace",
+            "Acceleration": self.acceleration,
+            "Direction": self.direction,
+            "FullySampledCenter": self.center,
+            "Seed": self.seed,
+        }

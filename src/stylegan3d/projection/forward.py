@@ -1,0 +1,90 @@
+"""The interface of forward operators: how a scan came from the brain that it shows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.space import Space
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
+
+
+class Operator(ABC):
+    """A, in: data = A(brain). Projection compares A(G(w)) with the data (`project`).
+
+    Images are [N, C, X, Y, Z] in [-1, 1] on the generator's grid, -1 outside the brain. Unless its
+    description says otherwise an operator is linear and keeps constant images constant, so that
+    its data have the units of the image.
+    """
+
+    linear = True
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
+        """This operator for images on a grid; of an aligned scan also for where its slices lay.
+
+        What is returned can be called. Raises StyleGAN3DError if it does not fit the grid.
+        """
+        return self
+
+    @abstractmethod
+    def __call__(self, image: Tensor) -> Tensor:
+        """The data this image would give; differentiable."""
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:
+        """A^T data: <A(x), y> = <x, A^T(y)>; [N, C, X, Y, Z].
+
+        Of an operator that is not linear, the adjoint of its derivative at the image `at`.
+        """
+        if at is None:
+            at = torch.zeros(self._input_shape(data), dtype=data.dtype, device=data.device)
+        with torch.enable_grad():
+            image = at.detach().clone().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self(image), image, data)
+        return slope
+
+    def _input_shape(self, data: Tensor) -> torch.Size:
+        return data.shape
+
+    def observe(self, image: Tensor) -> Tensor:
+        """The data in a scan that is such data already, carried onto the generator's grid.
+
+        A scan with thick slices interpolated to 2 mm, for example, holds its slices at their
+        places. By default the scan is the data.
+        """
+        return image
+
+    def simulate(self, image: Tensor) -> Tensor:
+        """The scan this brain would give, carried onto the generator's grid: to compare with one.
+
+        Where the data are images on the same grid, the data.
+        """
+        return self(image)
+
+    def known(self, mask: np.ndarray) -> np.ndarray:
+        """The part (X, Y, Z) bool of a brain mask that a scan can be compared in."""
+        return mask
+
+    def fill(self, image: Tensor, template: Tensor) -> Tensor:
+        """A whole brain for the encoder to look at, from such a scan and the mean brain."""
+        return image
+
+    def coarse(self, factor: int) -> Operator | None:
+        """This operator for images and data of voxels `factor` times as large; None if undefined.
+
+        Its data are those of `observe`, averaged over blocks of `factor` voxels.
+        """
+        return None
+
+    def parameters(self) -> list[Tensor]:
+        """Tensors that are fitted along with the latent."""
+        return []
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What it is, for sidecars: "Name" and its settings, plain values."""

@@ -1,0 +1,211 @@
+"""The forward operator of scans with thick slices."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.projection.filters import DIRECTIONS, along_axis, array_axis, read_mm
+from stylegan3d.projection.forward import Operator
+from stylegan3d.space import Space
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
+
+Profile = Literal["box", "gaussian"]
+# A scan's own slices are taken where they are at least so much of the thickness asked for.
+OWN_SLICES = 0.6
+
+
+class ThickSlices(Operator):
+    """Every slice is a mean over its thickness, as in routine scans of 3 to 6 mm.
+
+    The data are the slices: [N, C, I, J, K] with few K (or I, or J). Of a scan with thick slices
+    they lie where the scan's own did, however the head was tilted; otherwise they lie side by side
+    along an axis of the generator's grid.
+
+    Parameters
+    ----------
+    thickness_mm : float
+    direction : one of R, L, A, P, S, I
+        Across the slices; S for axial ones.
+    profile : "box" or "gaussian"
+        How much each depth counts; of the Gaussian, the thickness is the full width at half
+        maximum.
+    """
+
+    def __init__(self, thickness_mm: float, direction: str = "S", profile: Profile = "box") -> None:
+        if not 0.5 <= thickness_mm <= 30:
+            raise StyleGAN3DError(f"Slices are 0.5 to 30 mm thick, not {thickness_mm:g} mm.")
+        self.thickness_mm, self.direction, self.profile = thickness_mm, direction, profile
+        self.own_slices = False
+        self.space: Space | None = None  # of the images
+        self.slices: Space | None = None  # of the data, in the same millimetres
+        self._axis = 2
+        # Slices along an axis of the grid: [slices, voxels] for their means and their middles.
+        self._matrix = torch.zeros(0)
+        self._middles = torch.zeros(0)
+        # Slices that lie anyhow: where the image is read, and the weights.
+        self._points = torch.zeros(0)
+        self._weights = torch.zeros(0)
+
+    @classmethod
+    def parse(cls, words: list[str]) -> ThickSlices:
+        """From the words after "thick:", such as ["5mm", "S", "gaussian"]."""
+        settings: dict[str, Any] = {"thickness_mm": read_mm(words[0])}
+        for word in words[1:]:
+            if word.upper() in DIRECTIONS:
+                settings["direction"] = word.upper()
+            elif word.lower() in ("box", "gaussian"):
+                settings["profile"] = word.lower()
+            else:
+                raise ValueError(word)
+        return cls(**settings)
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:  # noqa: D102
+        bound = type(self)(self.thickness_mm, self.direction, self.profile)
+        own = None if aligned is None else self._own_slices(space, aligned)
+        bound.own_slices = own is not None
+        bound.space = space
+        bound.slices = own or _side_by_side(space, self.direction, self.thickness_mm)
+        bound._axis = array_axis(bound.slices, self.direction)
+        if bound.own_slices:
+            bound._points, bound._weights = bound._taps()
+        else:
+            bound._matrix, bound._middles = bound._matrices()
+        return bound
+
+    def _own_slices(self, space: Space, aligned: AlignedScan) -> Space | None:
+        """The scan's slices in the model's millimetres; within a slice as fine as the model."""
+        scan = aligned.scan.space
+        in_model = Space(scan.shape, aligned.rigid @ scan.affine)
+        axis = array_axis(in_model, self.direction)
+        if in_model.voxel_size[axis] < OWN_SLICES * self.thickness_mm:
+            return None
+        fine = min(space.voxel_size)
+        shape = [
+            n if i == axis else max(1, round(n * size / fine))
+            for i, (n, size) in enumerate(zip(scan.shape, in_model.voxel_size, strict=True))
+        ]
+        return in_model.resized((shape[0], shape[1], shape[2]))
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """Linear interpolation at the depths of a slice, weighted; and in its middle alone."""
+        assert self.space is not None
+        assert self.slices is not None
+        voxels, voxel_mm = self.space.shape[self._axis], self.space.voxel_size[self._axis]
+        to_voxel = np.linalg.inv(self.space.affine) @ self.slices.affine
+        count = self.slices.shape[self._axis]
+        middles = to_voxel[self._axis, self._axis] * np.arange(count) + to_voxel[self._axis, 3]
+        depth, weights = self._profile(voxel_mm)
+        places = middles[:, None] + depth / voxel_mm
+        hats = _hats(places, voxels)  # [slices, depths, voxels]
+        matrix = np.einsum("sdv,d->sv", hats, weights)
+        middle = _hats(middles[:, None], voxels)[:, 0]
+        return torch.from_numpy(matrix).float(), torch.from_numpy(middle).float()
+
+    def _taps(self) -> tuple[Tensor, Tensor]:
+        """Where the image is read, [taps, I, J, K, 3] in grid_sample's units, and the weights."""
+        assert self.space is not None
+        assert self.slices is not None
+        depth, weights = self._profile(min(self.space.voxel_size))
+        step = self.slices.affine[:3, self._axis]
+        normal = step / np.linalg.norm(step)
+        points = [_points_of(self.slices, offset * normal, self.space) for offset in depth]
+        return torch.from_numpy(np.stack(points)), torch.from_numpy(weights)
+
+    def _profile(self, voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+        """Depths in mm that stand for the slice and their weights, which sum to 1."""
+        reach = self.thickness_mm / 2 if self.profile == "box" else self.thickness_mm
+        count = max(3, math.ceil(2 * reach / voxel_mm * 2) | 1)
+        depth = (np.arange(count) + 0.5) / count * 2 * reach - reach
+        if self.profile == "box":
+            weights = np.ones(count)
+        else:
+            weights = np.exp(-4 * math.log(2) * (depth / self.thickness_mm) ** 2)
+        return depth, (weights / weights.sum()).astype(np.float32)
+
+    def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
+        if not self.own_slices:
+            return along_axis(image, self._matrix, self._axis)
+        slices = torch.zeros((), dtype=image.dtype, device=image.device)
+        for weight, points in zip(self._weights, self._points, strict=True):
+            slices = slices + float(weight) * _sampled(image, points)
+        return slices
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
+        if not self.own_slices:
+            return along_axis(data, self._matrix.T, self._axis)
+        return super().adjoint(data, at)
+
+    def _input_shape(self, data: Tensor) -> torch.Size:
+        assert self.space is not None
+        return torch.Size((*data.shape[:2], *self.space.shape))
+
+    def observe(self, image: Tensor) -> Tensor:
+        """The values in the middle of the slices: there an interpolated scan is the slice."""
+        if not self.own_slices:
+            return along_axis(image, self._middles, self._axis)
+        return _sampled(image, self._points[len(self._points) // 2])
+
+    def simulate(self, image: Tensor) -> Tensor:
+        """The slices, linearly interpolated on the grid, as alignment does with a scan."""
+        assert self.space is not None
+        assert self.slices is not None
+        there = _points_of(self.space, np.zeros(3), self.slices)
+        return _sampled(self(image), torch.from_numpy(there))
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        told = {
+            "Name": "thick",
+            "ThicknessMillimetres": self.thickness_mm,
+            "Direction": self.direction,
+            "Profile": self.profile,
+        }
+        if self.slices is not None:
+            told["Slices"] = self.slices.shape[self._axis]
+            told["PlacedAs"] = "the scan's own slices" if self.own_slices else "the model's axis"
+        return told
+
+
+def _hats(places: np.ndarray, count: int) -> np.ndarray:
+    """Weights of linear interpolation at places [...] among `count` voxels, [..., count]."""
+    places = np.clip(places, 0, count - 1)
+    return np.clip(1 - np.abs(places[..., None] - np.arange(count)), 0, None)
+
+
+def _points_of(own: Space, offset_mm: np.ndarray, image: Space) -> np.ndarray:
+    """The voxels of a grid, moved, in an image's units for `grid_sample`; float32 [I, J, K, 3]."""
+    index = np.stack(np.meshgrid(*map(np.arange, own.shape), indexing="ij"), axis=-1)
+    to_voxel = np.linalg.inv(image.affine)
+    matrix = to_voxel @ own.affine
+    voxel = index @ matrix[:3, :3].T + matrix[:3, 3] + to_voxel[:3, :3] @ offset_mm
+    scaled = 2 * voxel / np.maximum(np.asarray(image.shape) - 1, 1) - 1
+    return np.ascontiguousarray(scaled[..., ::-1], dtype=np.float32)  # the last axis comes first
+
+
+def _sampled(image: Tensor, points: Tensor) -> Tensor:
+    """Linear interpolation of [N, C, X, Y, Z] at points [I, J, K, 3]; the border goes on."""
+    grid = points.to(image)[None].expand(len(image), -1, -1, -1, -1)
+    return F.grid_sample(image, grid, "bilinear", padding_mode="border", align_corners=True)
+
+
+def _side_by_side(space: Space, direction: str, thickness_mm: float) -> Space:
+    """Slices without gaps along an axis of the grid, over all of its field of view."""
+    axis = array_axis(space, direction)
+    extent = space.shape[axis] * space.voxel_size[axis]
+    count = math.ceil(extent / thickness_mm - 1e-6)
+    affine = space.affine.copy()
+    affine[:3, axis] *= thickness_mm / space.voxel_size[axis]
+    # Centred: what the slices stick out goes half below, half above.
+    middle = np.append((np.asarray(space.shape) - 1) / 2, 1.0)
+    shape = [n if i != axis else count for i, n in enumerate(space.shape)]
+    own_middle = (np.asarray(shape) - 1) / 2
+    affine[:3, 3] = (space.affine @ middle)[:3] - affine[:3, :3] @ own_middle
+    return Space((shape[0], shape[1], shape[2]), affine)
