@@ -111,7 +111,7 @@ def test_the_details_follow_w_more_steeply_than_the_whole_brain(monkeypatch):
     latents = torch.linspace(-1, 1, 9)[:, None, None] * torch.tensor([1.0, 0.0])
 
     def brains(synthesis, w):
-        return [float(np.exp(0.5 * row.mean(dim=0) @ texture.contrast)) for row in w]
+        return [float(torch.exp(0.5 * row.mean(dim=0) @ texture.contrast)) for row in w]
 
     monkeypatch.setattr(calibration, "brains_of", brains)
     monkeypatch.setattr(calibration, "fine_contrast", lambda strength: strength)
