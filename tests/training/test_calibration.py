@@ -88,9 +88,7 @@ def test_a_calibrated_generator_keeps_the_details_variance(pack, exported):
 def test_contrast_follows_people(pack, exported):
     plain, _ = exported
     synthesis = calibrate(plain, pack)
-    strengthened = float(synthesis.detail_texture.contrast.norm())
     set_contrast(synthesis, plain, pack)
-    assert strengthened <= 3.01 * float(synthesis.detail_texture.contrast.norm())
     logs, told = [], []
     for row in pack.indices("train"):
         volume = unit(pack.volumes[row])
@@ -99,24 +97,6 @@ def test_contrast_follows_people(pack, exported):
         told.append(float((w - plain.w_avg) @ synthesis.detail_texture.contrast))
     assert np.ptp(logs) > 0
     assert np.corrcoef(logs, told)[0, 1] > 0.3
-
-
-def test_the_details_follow_w_more_steeply_than_the_whole_brain(monkeypatch):
-    """Half of what varies is not detail: the details must vary twice as much."""
-    from types import SimpleNamespace
-
-    from stylegan3d.training import calibration
-
-    texture = SimpleNamespace(contrast=torch.tensor([0.4, 0.0]), centre=torch.zeros(2))
-    latents = torch.linspace(-1, 1, 9)[:, None, None] * torch.tensor([1.0, 0.0])
-
-    def brains(synthesis, w):
-        return [float(torch.exp(0.5 * row.mean(dim=0) @ texture.contrast)) for row in w]
-
-    monkeypatch.setattr(calibration, "brains_of", brains)
-    monkeypatch.setattr(calibration, "fine_contrast", lambda strength: strength)
-    calibration.strengthen_contrast(SimpleNamespace(detail_texture=texture), latents)
-    torch.testing.assert_close(texture.contrast, torch.tensor([0.8, 0.0]))
 
 
 def test_a_folder_is_calibrated_once_and_says_so(pack, exported):

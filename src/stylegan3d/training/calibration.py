@@ -45,8 +45,6 @@ FINE, DEPTH = 1.6, 3
 # The surface is where a brain is brighter than this; from there on the toe changes nothing.
 SURFACE = 0.25
 TOES = np.linspace(0, SURFACE, 26)
-# The details' strength follows w at most so many times as steeply as people's contrast.
-LARGEST_FACTOR = 3.0
 PENALTIES = np.logspace(-3, 4, 15)
 
 
@@ -87,18 +85,13 @@ def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
     synthesis = synthesis.to(generator.device).eval().requires_grad_(False)
     latents = seed_latents(generator, range(SAMPLES))
     set_edges(synthesis, _detail_deviations(generator))
-    made = brains_of(synthesis, latents)
     if generator.encoder is not None:
         set_contrast(synthesis, generator, pack)
-        made = strengthen_contrast(synthesis, latents)
+    synthesis.image_toe.ends.copy_(torch.tensor([-1.0, 0.0]))
+    made = [to_display(synthesis(w[None], "fixed"))[0] for w in latents]
     people = [unit(pack.volumes[row]) for row in _some(pack.indices("train"))]
     synthesis.image_toe.ends.copy_(torch.tensor(find_toe(made, people)))
     return synthesis
-
-
-def brains_of(synthesis: SynthesisNetwork, latents: Tensor) -> list[np.ndarray]:
-    """Brains (X, Y, Z) in [0, 1.5] of latents [n, num_layers, w_dim]."""
-    return [to_display(synthesis(w[None], "fixed"))[0] for w in latents]
 
 
 def set_edges(synthesis: SynthesisNetwork, deviations: Tensor) -> None:
@@ -149,37 +142,6 @@ def set_contrast(synthesis: SynthesisNetwork, generator: Generator, pack: Pack) 
     texture = synthesis.detail_texture
     texture.contrast[used] = torch.from_numpy(found.coef_).to(texture.contrast)
     texture.centre.copy_(generator.w_avg)
-
-
-def strengthen_contrast(synthesis: SynthesisNetwork, latents: Tensor) -> list[np.ndarray]:
-    """Let the fine structure of whole brains follow w as that of people does.
-
-    The details are a part of it only, so their own strength must follow w more steeply. How much
-    more is found by trying twice: what comes out rises nearly in proportion.
-
-    Returns
-    -------
-    The brains of `latents` with the strength found.
-    """
-    contrast = synthesis.detail_texture.contrast
-    whole, rows = contrast.clone(), latents.mean(dim=1)
-    told = ((rows - synthesis.detail_texture.centre) @ whole).cpu().double().numpy()
-    if np.ptp(told) < 1e-3:
-        return brains_of(synthesis, latents)
-
-    def slope(factor: float) -> tuple[float, list[np.ndarray]]:
-        contrast.copy_(factor * whole)
-        made = brains_of(synthesis, latents)
-        logs = np.log([max(fine_contrast(volume), 1e-6) for volume in made])
-        return float(np.polyfit(told, logs, 1)[0]), made
-
-    factor, (first, _) = 1.0, slope(1.0)
-    if 0 < first < 1:
-        factor = min(1 / first, LARGEST_FACTOR)
-        second, _ = slope(factor)
-        if second > first:
-            factor = 1 + (factor - 1) * (1 - first) / (second - first)
-    return slope(min(max(factor, 0.0), LARGEST_FACTOR))[1]
 
 
 def fine_contrast(volume: np.ndarray) -> float:
