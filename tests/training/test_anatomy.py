@@ -49,6 +49,7 @@ def settings(**changes):
         "warm_start_images": 16,
         "total_images": 24,
         "log_images": 8,
+        "calibrate": False,
     }
     return config.with_(**(parts | changes))
 

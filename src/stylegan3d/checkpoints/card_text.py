@@ -104,6 +104,8 @@ def _linear_part(network: dict[str, Any]) -> str:
         parts.append(f"{network['detail_basis']} detail images")
     if network.get("deformation"):
         parts.append(f"a deformation by {network['deformation']} velocity fields")
+    if network.get("detail_slope"):
+        parts.append("details and outline calibrated to the training people")
     return ", ".join(parts)
 
 

@@ -20,6 +20,7 @@ from stylegan3d.networks.deformation import (
     read_at,
     resize,
 )
+from stylegan3d.networks.finish import DetailTexture, Toe
 from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import upsample_image
@@ -43,6 +44,11 @@ class CommonAnatomy(nn.Module):
         if config.detail_basis:
             self.detail_basis = Basis(config.detail_basis, config.image_channels * bands, grid)
             self.detail_basis.requires_grad_(False)
+        if config.detail_slope:
+            haar_head = config.head == "haar"
+            self.detail_texture = DetailTexture(config.detail_slope, haar_head, config.w_dim, grid)
+        if config.toe:
+            self.image_toe = Toe()
         if config.deformation:
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
@@ -79,11 +85,15 @@ class CommonAnatomy(nn.Module):
         points = (memo or NoMemo()).get(
             ("points", grid), rows, lambda: self._points(exponential(self.velocity(w)), grid)
         )
-        return read_at(image, points)
+        return self._finished(read_at(image, points))
 
     def _read(self, image: Tensor, displacement: Tensor) -> Tensor:
         """`image` where the displacement, on the velocities' grid, points to."""
-        return read_at(image, self._points(displacement, _grid_of(image)))
+        return self._finished(read_at(image, self._points(displacement, _grid_of(image))))
+
+    def _finished(self, image: Tensor) -> Tensor:
+        """The last step to an image, at every level."""
+        return self.image_toe(image) if self.config.toe else image
 
     def _points(self, displacement: Tensor, grid: Grid) -> Tensor:
         """Where each voxel of `grid` is read, [N, 3, X, Y, Z]; see `read_at`."""
@@ -103,7 +113,11 @@ class CommonAnatomy(nn.Module):
         rows = w[:, max(2 * level - 1, 0) : 2 * level + 1].mean(dim=1)
         first = config.linear_dim - config.detail_basis
         channels = config.image_channels if low_only else None
-        return self.detail_basis(rows[:, first : config.linear_dim], channels)
+        details = self.detail_basis(rows[:, first : config.linear_dim], channels)
+        if not config.detail_slope:
+            return details
+        finished: Tensor = self.detail_texture(details, rows, low_only)
+        return finished
 
     def _constant(self, level: int) -> Tensor:
         """The learned constant image at the resolution of a level, [1, C, X, Y, Z]."""

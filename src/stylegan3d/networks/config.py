@@ -41,6 +41,8 @@ class GeneratorConfig:
     detail_basis : number of images that further components of w add at the last level, all its
         bands, weighed by that level's rows. They carry the texture that the few smooth basis images
         leave out. 0 for none.
+    detail_slope : steepness of the sigmoid that the details pass, see `finish.py`; 0 for none.
+    toe : whether the image's dark end is pulled to nothing, see `finish.py`.
     deformation : number of learned velocity fields that the first components of w weigh; the image
         is made in one common anatomy and moved from there, see `deformation.py`. The basis images
         then belong to the components after these. 0 for none.
@@ -74,6 +76,8 @@ class GeneratorConfig:
     image_const: bool = False
     image_basis: int = 0
     detail_basis: int = 0
+    detail_slope: float = 0.0
+    toe: bool = False
     deformation: int = 0
     deformation_level: int = 0
     refine_layers: int = 0
@@ -108,6 +112,12 @@ class GeneratorConfig:
                 f"The architecture's bases have {self.linear_dim} fields, but w has only "
                 f"{self.w_dim} components to weigh them."
             )
+        if self.detail_slope < 0 or (self.detail_slope and not self.detail_basis):
+            raise ModelError(
+                "The architecture's detail_slope must be 0, or positive beside a detail_basis."
+            )
+        if self.toe and not self.deformation:
+            raise ModelError("The architecture's toe needs a deformation, after which it comes.")
         if self.deformation and not 0 <= self.deformation_level < len(self.channels):
             raise ModelError(
                 f"The architecture's deformation level {self.deformation_level} does not exist; "

@@ -54,6 +54,8 @@ class TrainConfig:
     patches : cubes of each volume in a step of the texture phase, see `texture.py`.
     detail_gain : what the detail images of an exported generator are multiplied by: moving the
         image takes off some of what is finest in it.
+    calibrate : whether an exported generator with a deformation and detail images is calibrated to
+        the training people, see `calibration.py`.
     precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : how often the state is written.
     """
@@ -93,6 +95,7 @@ class TrainConfig:
     d_augment_parts: tuple[str, ...] = PARTS
     patches: int = 2
     detail_gain: float = 1.0
+    calibrate: bool = True
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     checkpoint_minutes: float = 5.0
     log_images: int = 200

@@ -1,4 +1,8 @@
-"""From a training run to a generator's folder: averaged weights, card, template, directions."""
+"""From a training run to a generator's folder: averaged weights, card, template, directions.
+
+Where a generator can be calibrated (`calibration.py`) that is done last, on the generator as it is
+loaded; `calibrate_folder` does it for a folder that is there.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,20 @@ from torch import Tensor
 
 from stylegan3d.attribute_directions import build_directions
 from stylegan3d.checkpoints.card_text import card_text
-from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, check_target, write_folder
+from stylegan3d.checkpoints.folder import (
+    DIRECTIONS,
+    TEMPLATE,
+    check_target,
+    read_folder,
+    write_folder,
+)
 from stylegan3d.directions import save_directions
 from stylegan3d.generator import Generator, load, to_display
 from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.projection.calibration import LEAST_PEOPLE, calibrate
+from stylegan3d.projection.calibration import LEAST_PEOPLE
+from stylegan3d.projection.calibration import calibrate as calibrate_trust
+from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
@@ -92,17 +104,78 @@ def export_generator(
         card["labels"] = state.label_schema
     if attribution:
         card["attribution"] = attribution
-    extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
+    template = pack.path / PACK_TEMPLATE
+    if state.config.calibrate and can_be_calibrated(state.config.generator):
+        write_folder(out, card, tensors, encoder, {TEMPLATE: template}, overwrite=overwrite)
+        _calibrate(load(out, device="cpu"), pack, card, tensors)
+        overwrite = True
+    return _finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+
+
+def calibrate_folder(
+    folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
+) -> Generator:
+    """Calibrate a generator's folder, find its directions and measure it anew.
+
+    Parameters
+    ----------
+    folder : a generator exported without calibration.
+    pack : the data set that it was trained on.
+    out : the folder to write; it may be the same one.
+
+    Returns
+    -------
+    The calibrated generator. Its hash is another one: latents of the old one do not fit it.
+    """
+    out = Path(out)
+    check_target(out, overwrite)
+    files = read_folder(Path(folder))
+    # What was measured before, and the files, are those of another generator.
+    stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
+    card = {k: v for k, v in files.card.items() if k not in stale}
+    tensors = dict(files.tensors)
+    _calibrate(load(folder, device="cpu"), pack, card, tensors)
+    template = pack.path / PACK_TEMPLATE
+    return _finish(out, card, tensors, files.encoder, template, pack, overwrite=overwrite)
+
+
+def _calibrate(
+    generator: Generator, pack: Pack, card: dict[str, Any], tensors: dict[str, Tensor]
+) -> None:
+    """Put a calibrated synthesis network into `card` and `tensors`; the rest stays bit for bit."""
+    synthesis = calibrate(generator, pack)
+    new = _half({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
+    known = generator.synthesis.state_dict()
+    for name, value in new.items():
+        before = known.get(name.removeprefix("synthesis."))
+        if before is None or not torch.equal(value.to(before), before):
+            tensors[name] = value
+    card["architecture"] |= {"generator": synthesis.config.to_dict()}
+
+
+def _finish(
+    out: Path,
+    card: dict[str, Any],
+    tensors: dict[str, Tensor],
+    encoder: dict[str, Tensor] | None,
+    template: Path,
+    pack: Pack,
+    *,
+    overwrite: bool,
+) -> Generator:
+    """Write a folder with directions, figures and the page."""
+    card = {k: v for k, v in card.items() if k not in ("quality", "directions")}
+    extra = {TEMPLATE: template}
     write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
-    generator = load(out, device="cpu")
     (out / DIRECTIONS).unlink(missing_ok=True)
+    generator = load(out, device="cpu")
     directions = build_directions(generator, pack)
     save_directions(out / DIRECTIONS, directions, overwrite=True)
     # The card again, now with what the written weights measure and the directions' hash.
     card["quality"] = measure(generator, pack)
     card["directions"] = list(directions.checks)
     if len(pack.indices("validation")) >= LEAST_PEOPLE:
-        card["trust"] = calibrate(generator, pack)
+        card["trust"] = calibrate_trust(generator, pack)
     extra[DIRECTIONS] = out / DIRECTIONS
     write_folder(out, card, tensors, encoder, extra, overwrite=True)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)

@@ -1,0 +1,90 @@
+"""What makes the image of a linear model look like tissue: saturated details, a dark toe.
+
+Sums of many people's textures are Gaussian: as much grey as black and white, and no edges. A cortex
+is nearly two greys with edges between. So the details, scaled to unit variance at each voxel,
+pass a steep sigmoid, and are as strong as the contrast of a person with such a w asks for. And an
+average brain's outline is soft where that of a brain cut out of a head is not: a toe, as the dark
+end of a tone curve is called, takes what is next to nothing to nothing.
+
+`training/calibration.py` finds the numbers; both parts are no part of training.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from stylegan3d.networks.config import Grid
+from stylegan3d.networks.resampling import haar, inverse_haar
+
+# An edit far from all people must not turn their contrast up without end.
+LARGEST_GAIN = 2.0
+
+
+class DetailTexture(nn.Module):
+    """Details through a sigmoid: bands of unit variance -> bands of the image.
+
+    t = scale gain(w) tanh(slope u), with u the details at full resolution and
+    gain(w) = exp(contrast . (w - centre)).
+
+    Attributes
+    ----------
+    scale : [1, X, Y, Z] on the bands' grid: the details' deviation over that of tanh(slope u).
+    contrast, centre : [w_dim] how the details' strength follows w.
+    within : variance of u inside a block of 2 x 2 x 2 voxels, for the low band alone.
+    """
+
+    scale: Tensor
+    contrast: Tensor
+    centre: Tensor
+    within: Tensor
+
+    def __init__(self, slope: float, haar_head: bool, w_dim: int, grid: Grid) -> None:
+        super().__init__()
+        self.slope = slope
+        self.haar_head = haar_head
+        self.register_buffer("scale", torch.ones(1, *grid))
+        self.register_buffer("contrast", torch.zeros(w_dim))
+        self.register_buffer("centre", torch.zeros(w_dim))
+        self.register_buffer("within", torch.zeros(()))
+
+    def forward(self, details: Tensor, w: Tensor, low_only: bool = False) -> Tensor:
+        """Details [N, C, X, Y, Z] (bands of a Haar head, or its low one) of w [N, w_dim]."""
+        if not self.haar_head:
+            shaped = torch.tanh(self.slope * details)
+        elif low_only:
+            # The mean of tanh(s u) over u of mean m and variance v is about that of a logistic
+            # curve (MacKay 1992): tanh(s m / sqrt(1 + pi s^2 v / 2)).
+            slope = self.slope * torch.rsqrt(1 + math.pi / 2 * self.slope**2 * self.within)
+            shaped = torch.tanh(slope * details)
+        else:
+            shaped = haar(torch.tanh(self.slope * inverse_haar(details)))
+        return shaped * (self.scale * self._gain(w)[:, None, None, None, None])
+
+    def _gain(self, w: Tensor) -> Tensor:
+        limit = math.log(LARGEST_GAIN)
+        return torch.exp(((w - self.centre) @ self.contrast).clamp(-limit, limit))
+
+
+class Toe(nn.Module):
+    """Dark end of a tone curve: 0 below `ends[0]`, untouched from `ends[1]` on, smooth between.
+
+    Attributes
+    ----------
+    ends : [2] intensities, where 0 is outside the brain and 1 the bright end.
+    """
+
+    ends: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ends", torch.tensor([-1.0, 0.0]))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """An image in [-1, 1], of any shape."""
+        low, high = self.ends.unbind()
+        value = (image + 1) / 2
+        t = ((value - low) / (high - low)).clamp(0, 1)
+        return value * (t * t * (3 - 2 * t)) * 2 - 1

@@ -1,0 +1,202 @@
+"""Calibrate what a generator of a deformation and linear images makes, without training it.
+
+Three things of the training brains are measured and put into the finished generator, see
+`networks/finish.py`:
+
+- *Edges*: the detail images are smoothed a little and scaled to unit variance at each voxel. A
+  steep sigmoid makes edges of them; their old variance is given back at each voxel. As in texture
+  synthesis by matched histograms and spectra (Heeger, Bergen 1995), what is fine in the spectrum
+  comes back with the edges.
+- *Contrast*: people differ in how strong their fine structure is (scanner, age), and w knows it. A
+  ridge regression over people tells from the basis images' weights; the details follow.
+- *Outline*: brains cut out of a head end sharply. The toe's place is chosen such that random brains
+  are as bright in the first voxel outside their surface as people are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import Generator, seed_latents, to_display
+from stylegan3d.metrics.sampling import unit
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.finish import DetailTexture
+from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.training.pack import Pack
+
+# Steepness of the sigmoid for details of unit variance, and the Gaussian before it, in voxels. The
+# steeper, the more of the finest structure are edges; the smoother, the less of it is grain.
+SLOPE = 4.0
+SMOOTHING = 0.8
+# The deviations that the details are scaled by are smoothed too: they come from few images.
+DEVIATION_SMOOTHING = 1.0
+SAMPLES = 32
+BRAIN = 0.05
+# Fine structure is what a Gaussian of so many voxels takes away, so many voxels inside the brain.
+FINE, DEPTH = 1.6, 3
+# The surface is where a brain is brighter than this; from there on the toe changes nothing.
+SURFACE = 0.25
+TOES = np.linspace(0, SURFACE, 26)
+PENALTIES = np.logspace(-3, 4, 15)
+
+
+def can_be_calibrated(config: GeneratorConfig) -> bool:
+    """Whether `calibrate` does anything for such a generator."""
+    return bool(config.deformation and config.detail_basis)
+
+
+@torch.no_grad()
+def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
+    """A synthesis network like the generator's, calibrated to a data set's training people.
+
+    Parameters
+    ----------
+    generator : with a deformation and detail images, not calibrated yet.
+    pack : the data set it was trained on.
+
+    Raises
+    ------
+    ModelError
+        If it is calibrated already, or has nothing to calibrate.
+    """
+    before = generator.config
+    if before.detail_slope or before.toe:
+        raise ModelError(
+            f"The generator '{generator.name}' is calibrated already; export its run again without "
+            "calibration to begin anew."
+        )
+    if not can_be_calibrated(before):
+        raise ModelError(
+            f"The generator '{generator.name}' cannot be calibrated: it has no deformation or no "
+            "detail images."
+        )
+    config = replace(before, detail_slope=SLOPE, toe=True)
+    synthesis = SynthesisNetwork(config)
+    missing = synthesis.load_state_dict(generator.synthesis.state_dict(), strict=False)
+    assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)
+    synthesis = synthesis.to(generator.device).eval().requires_grad_(False)
+    latents = seed_latents(generator, range(SAMPLES))
+    set_edges(synthesis, _detail_deviations(generator))
+    if generator.encoder is not None:
+        set_contrast(synthesis, generator, pack)
+    synthesis.image_toe.ends.copy_(torch.tensor([-1.0, 0.0]))
+    made = [to_display(synthesis(w[None], "fixed"))[0] for w in latents]
+    people = [unit(pack.volumes[row]) for row in _some(pack.indices("train"))]
+    synthesis.image_toe.ends.copy_(torch.tensor(find_toe(made, people)))
+    return synthesis
+
+
+def set_edges(synthesis: SynthesisNetwork, deviations: Tensor) -> None:
+    """Detail images of unit variance at each voxel, and what their sigmoid is multiplied by.
+
+    Parameters
+    ----------
+    synthesis : with details as the linear model has them; changed in place.
+    deviations : [detail_basis] of the details' weights among random brains.
+    """
+    basis, texture = synthesis.detail_basis, synthesis.detail_texture
+    assert isinstance(texture, DetailTexture)
+    fields, inside = basis.fields.cpu(), basis.inside.cpu()
+    if texture.haar_head:
+        fields = inverse_haar(fields)
+    weighed = fields * deviations.cpu()[:, None, None, None, None]
+    old = _deviation(weighed)
+    smoothed = np.stack([ndimage.gaussian_filter(f[0], SMOOTHING) for f in fields.numpy()])
+    fields = torch.from_numpy(smoothed)[:, None]
+    fields = fields / _deviation(fields * deviations.cpu()[:, None, None, None, None])
+    whole = fields * deviations.cpu()[:, None, None, None, None]
+    if texture.haar_head:
+        fields, old = haar(fields), torch.nn.functional.avg_pool3d(old[None], 2)[0]
+        share = haar(whole)[:, 1:].square().sum(dim=(0, 1))
+        texture.within.copy_(share[inside].mean())
+    basis.set_fields(fields.to(basis.weight), inside.to(basis.inside.device))
+    normal = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    texture.scale.copy_(old / torch.tanh(texture.slope * normal).std())
+
+
+def set_contrast(synthesis: SynthesisNetwork, generator: Generator, pack: Pack) -> None:
+    """How the details' strength follows w: as people's fine structure does."""
+    from sklearn.linear_model import RidgeCV
+
+    assert generator.encoder is not None
+    config = generator.config
+    codes, contrast = [], []
+    for row in pack.indices("train"):
+        volume = unit(pack.volumes[row])
+        image = torch.from_numpy(volume)[None, None].to(generator.device) * 2 - 1
+        codes.append(generator.encoder(image)[0].mean(dim=0).cpu().numpy())
+        contrast.append(fine_contrast(volume))
+    used = slice(config.deformation, config.deformation + config.image_basis)
+    x, y = np.stack(codes)[:, used], np.log(np.maximum(contrast, 1e-6))
+    if not used.stop > used.start or len(x) < 4:
+        return
+    found = RidgeCV(PENALTIES).fit(x - x.mean(axis=0), y - y.mean())
+    texture = synthesis.detail_texture
+    texture.contrast[used] = torch.from_numpy(found.coef_).to(texture.contrast)
+    texture.centre.copy_(generator.w_avg)
+
+
+def fine_contrast(volume: np.ndarray) -> float:
+    """Standard deviation of the fine structure inside a brain (X, Y, Z) in [0, 1]."""
+    brain = volume > BRAIN
+    inside = ndimage.binary_erosion(brain, iterations=DEPTH)
+    place = inside if inside.any() else brain
+    fine = volume - ndimage.gaussian_filter(volume, FINE, truncate=3)
+    return float(fine[place].std()) if place.any() else 0.0
+
+
+def find_toe(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Ends of the toe for brains `made` to be as dark beside their surface as `people` are.
+
+    Brains are (X, Y, Z) in [0, 1].
+
+    Returns
+    -------
+    tuple
+        0 below the first, untouched from the second on; (-1, 0) for no toe at all.
+    """
+    real = np.mean([v[_beside(v)].mean() for v in people])
+    shells = [v[_beside(v)] for v in made]
+    darkness = [np.mean([_toed(shell, end).mean() for shell in shells]) for end in TOES]
+    best = float(TOES[int(np.argmin(np.abs(np.array(darkness) - real)))])
+    return (best / 2, best) if best else (-1.0, 0.0)
+
+
+def _toed(values: np.ndarray, end: float) -> np.ndarray:
+    t = np.clip((values - end / 2) / max(end / 2, 1e-6), 0, 1)
+    return values * t * t * (3 - 2 * t)
+
+
+def _beside(volume: np.ndarray) -> np.ndarray:
+    """The first voxels outside the surface of a brain."""
+    brain = volume > SURFACE
+    grown = ndimage.binary_dilation(brain)
+    return np.asarray(grown & ~brain if grown.sum() > brain.sum() else grown)
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """Up to `SAMPLES` rows, evenly over the table."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLES).round().astype(int))]
+
+
+def _deviation(fields: Tensor) -> Tensor:
+    """Deviation at each voxel of a sum of fields [n, 1, X, Y, Z], smoothed: [1, X, Y, Z]"""
+    sigma = fields.square().sum(dim=0).sqrt()[0].numpy()
+    smooth = ndimage.gaussian_filter(sigma, DEVIATION_SMOOTHING)
+    return torch.from_numpy(np.maximum(smooth, 1e-3))[None]
+
+
+def _detail_deviations(generator: Generator) -> Tensor:
+    """Deviations of the details' weights among random brains, [detail_basis]."""
+    config = generator.config
+    w = seed_latents(generator, range(512))[:, 0]
+    first = config.linear_dim - config.detail_basis
+    return w[:, first : config.linear_dim].std(dim=0)
