@@ -29,8 +29,8 @@ from stylegan3d.tuning import Delta
 
 Quality = Literal["full", "fast", "preview"]
 #: Root mean square difference to float32 that a faster way may have, as a share of the image's
-#: largest magnitude.
-TOLERATED_DIFFERENCE = 0.01
+#: largest magnitude; what is only a preview may have twice that.
+TOLERATED_DIFFERENCE, TOLERATED_IN_PREVIEWS = 0.01, 0.02
 #: Bytes of results in one precision that are kept while another is at work.
 KEPT_ASIDE = 64 * 2**20
 #: Random brains that a reading of features is fitted to, and tried on.
@@ -78,7 +78,7 @@ class Renderer:
     """Draws latents of one generator, one at a time; safe to call from several threads.
 
     A faster way than float32 at full resolution is taken only if it is faster on this machine and
-    its image stays within 1 % of the exact one; both are found out by trying, on the first preview.
+    its image stays within 1 % of the exact one (a preview within 2 %); both are found out by trying, on the first preview.
     Layers whose rows of w did not change since the last call are not computed again.
     """
 
@@ -215,10 +215,12 @@ class Renderer:
             else:
                 candidates = [Way(-2, dtype, draft=True), Way(-2, dtype)]
             exact = Way(candidates[0].level, torch.float32)
-            self._ways[quality] = self._first_close(candidates, exact, w)
+            coarse = candidates[0].level != -1
+            tolerated = TOLERATED_IN_PREVIEWS if coarse else TOLERATED_DIFFERENCE
+            self._ways[quality] = self._first_close(candidates, exact, w, tolerated)
         return self._ways[quality]
 
-    def _first_close(self, candidates: list[Way], exact: Way, w: Tensor) -> Way:
+    def _first_close(self, candidates: list[Way], exact: Way, w: Tensor, tolerated: float) -> Way:
         """The first candidate whose image is close to the exact one."""
         reference = self._made(w, "fixed", exact)
         for way in candidates:
@@ -226,7 +228,7 @@ class Renderer:
                 made = self._made(w, "fixed", way)
             except RuntimeError:  # an operation without a kernel of this precision here
                 continue
-            if _difference(made, reference) <= TOLERATED_DIFFERENCE:
+            if _difference(made, reference) <= tolerated:
                 return way
         return exact
 
