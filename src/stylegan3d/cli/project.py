@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,13 +23,25 @@ from stylegan3d.cli.common import (
     open_model,
     progress,
 )
+from stylegan3d.cli.project_many import project_many
+
+if TYPE_CHECKING:
+    from stylegan3d.projecting import Choices, Report
 
 
 class LatentSpace(StrEnum):
-    """W keeps to brains the generator knows; W+ follows the scan more closely."""
+    """W keeps to brains the generator knows; W+ follows the scan more closely, noise most."""
 
     W = "w"
     W_PLUS = "w+"
+    W_PLUS_NOISE = "w+noise"
+
+
+class Method(StrEnum):
+    """Ours, or the projector of the original 3D-StyleGAN for comparison."""
+
+    STYLEGAN3D = "stylegan3d"
+    ORIGINAL = "original"
 
 
 class Budget(StrEnum):
@@ -44,15 +58,19 @@ def register(app: typer.Typer) -> None:
 
 
 def project(
-    scan: Annotated[
-        Path,
+    scans: Annotated[
+        list[Path],
         typer.Argument(
-            help="A T1-weighted scan, the head or the brain alone: NIfTI, MGH, or a DICOM folder."
+            help="A T1-weighted scan, the head or the brain alone: NIfTI, MGH, or a DICOM folder. "
+            "Or many: several files, a BIDS tree or other folder, a text file with a path a line."
         ),
     ],
     out: OutOption = Path(),
     space: Annotated[
-        LatentSpace, typer.Option("--space", help="Optimise one w for all layers, or one each.")
+        LatentSpace,
+        typer.Option(
+            "--space", help="Optimise one w for all layers, one each, or the layer noise too."
+        ),
     ] = LatentSpace.W_PLUS,
     budget: Annotated[
         Budget, typer.Option("--budget", help="How long to optimise.")
@@ -60,6 +78,12 @@ def project(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="So many steps instead of a budget.")
     ] = None,
+    method: Annotated[
+        Method,
+        typer.Option(
+            "--method", help="How: as this program does, or as the original 3D-StyleGAN did."
+        ),
+    ] = Method.STYLEGAN3D,
     skull: Annotated[
         Skull,
         typer.Option("--skull", help="Extract the brain, keep the image as it is, or find out."),
@@ -85,6 +109,27 @@ def project(
         int,
         typer.Option("--channel", help="Which image channel of the generator the scan is, from 0."),
     ] = 0,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            "--operator",
+            help="What the scan lost, to be allowed for: thick:5mm:S (slices of 5 mm, axial), "
+            "blur:3mm, kspace:4x:A, contrast.",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask", help="What to fill in, such as a lesion: a NIfTI mask in the scan's space."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Of many scans so many at a time, 3 GB each.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", help="Project many scans on the Dask cluster at this address."),
+    ] = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
@@ -92,40 +137,107 @@ def project(
 ) -> None:
     """Find the latent that reproduces a scan, and write the reconstruction in the scan's space.
 
+    Of many scans, those that are done already are left as they are, one that fails does not stop
+    the others (exit status 2), and OUT/projections.tsv has a row for each.
+
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """
-    from stylegan3d import projection
-    from stylegan3d.projection_outputs import all_files, output_names, save_projection
-    from stylegan3d.recipe import Recipe
-    from stylegan3d.scans import read_scan
-    from stylegan3d.volumes import check_output
+    from stylegan3d.cohort.scans import holds_scans
+    from stylegan3d.projecting import Choices
+    from stylegan3d.projection.operators import parse
 
-    clock = [time.perf_counter()]
-    opened = read_scan(scan, volume, series, trust)
-    check_output(all_files(output_names(opened.path, out)), overwrite)
+    if operator is not None:
+        if mask is not None:
+            raise typer.BadParameter("give --operator or --mask, not both")
+        parse(operator)  # words that are none are refused before any work
+    choices = Choices(
+        space=space.value,
+        budget=budget.value,
+        steps=steps,
+        method=method.value,
+        skull=skull.value,
+        volume=volume,
+        series=series,
+        trust=trust,
+        channel=channel,
+        operator=operator,
+    )
+    if len(scans) == 1 and not holds_scans(scans[0]):
+        if scheduler is not None or jobs > 1:
+            raise typer.BadParameter("--jobs and --scheduler are for many scans; give a folder")
+        _one(scans[0], out, choices, mask, model, frame, overwrite=overwrite, as_json=as_json)
+        return
+    if mask is not None:
+        raise typer.BadParameter("--mask is for one scan; name masks in a list, after a tab")
+    project_many(
+        scans,
+        out,
+        choices,
+        partial(_open, model, frame, channel),
+        None if model is None else os.path.abspath(model),
+        frame,
+        jobs=jobs,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+
+
+def _one(
+    scan: Path,
+    out: Path,
+    choices: Choices,
+    mask: Path | None,
+    model: Path | None,
+    frame: str | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from stylegan3d.projecting import project_file
+
+    with _bars() as report:
+        told = project_file(
+            scan,
+            out,
+            partial(_open, model, frame, choices.channel),
+            choices,
+            mask=mask,
+            overwrite=overwrite,
+            report=report,
+        )
+    _tell(told, out, as_json=as_json)
+
+
+def _open(model: Path | None, frame: str | None, channel: int) -> Any:
+    """The generator, if it has that image channel."""
+    from stylegan3d.recipe import Recipe
+
     generator = open_model(model, frame)
     Recipe(channel=channel).check(generator)
-    clock.append(time.perf_counter())
-    with progress("Aligning", total=1) as report:
-        aligned = opened.align(
-            generator, skull=skull.value, progress=lambda done, note: report(done, note=note)
-        )
-    clock.append(time.perf_counter())
-    with progress("Projecting") as report:
-        result = projection.project(
-            generator,
-            aligned,
-            space=space.value,
-            budget=budget.value,
-            steps=steps,
-            channel=channel,
-            progress=lambda state: report(state.step, state.steps),
-        )
-    clock.append(time.perf_counter())
-    seconds = [after - before for before, after in pairwise(clock)]
-    about = {"seconds": dict(zip(("open", "align", "project"), seconds, strict=True))}
-    told = save_projection(out, generator, aligned, result, about=about, overwrite=overwrite)
-    _tell(told, out, as_json=as_json)
+    return generator
+
+
+@contextmanager
+def _bars() -> Iterator[Report]:
+    """One progress bar after the other: a new one for every title."""
+    current: dict[str, Any] = {"title": "", "bar": None, "report": None}
+
+    def close() -> None:
+        if current["bar"] is not None:
+            current["bar"].__exit__(None, None, None)
+
+    def report(title: str, done: float, total: float, note: str) -> None:
+        if title != current["title"]:
+            close()
+            current["title"], current["bar"] = title, progress(title, total=total)
+            current["report"] = current["bar"].__enter__()
+        current["report"](done, total, note=note)
+
+    try:
+        yield report
+    finally:
+        close()
 
 
 def _tell(told: dict[str, Any], out: Path, *, as_json: bool) -> None:

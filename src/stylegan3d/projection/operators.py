@@ -248,7 +248,7 @@ def parse(text: str) -> Operator:
     """
     name, *words = text.strip().split(":")
     makers: dict[str, Callable[[list[str]], Operator]] = {
-        "identity": lambda words: _no_words(words) or Identity(),
+        "identity": _identity,
         "mask": lambda words: Mask(":".join(words)),
         "thick": ThickSlices.parse,
         "blur": Blur.parse,
@@ -264,9 +264,9 @@ def parse(text: str) -> Operator:
         ) from error
 
 
-def _no_words(words: Sequence[str]) -> None:
-    if words:
-        raise ValueError(words)
+def _identity(words: list[str]) -> Identity:
+    _chosen(words, ())
+    return Identity()
 
 
 def _chosen(words: list[str], known: Sequence[str]) -> str | None:

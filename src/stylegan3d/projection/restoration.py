@@ -143,7 +143,6 @@ def _laplacian(x: Tensor) -> Tensor:
     total = 6 * x
     for axis in range(3):
         for end in (slice(None, -2), slice(2, None)):
-            place = [inner] * 3
-            place[axis] = end
-            total = total - padded[(..., *place)]
+            i, j, k = (end if other == axis else inner for other in range(3))
+            total = total - padded[..., i, j, k]
     return total

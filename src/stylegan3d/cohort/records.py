@@ -1,0 +1,182 @@
+"""What is known of a cohort's results: a record per scan, the table, and who is writing.
+
+A record is written after the results, so a scan with one is complete. All of this lies in the
+folder `.cohort` of the output folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from stylegan3d.cohort.scans import Item
+from stylegan3d.errors import OutputError
+from stylegan3d.hashing import sha256_of
+from stylegan3d.jsontext import to_json
+from stylegan3d.volumes import atomic_write_text, output_errors
+
+RECORDS = ".cohort"
+TABLE = "projections.tsv"
+COLUMNS = (
+    "name",
+    "status",
+    "ssim",
+    "psnr",
+    "ncc",
+    "latent_distance",
+    "verdict",
+    "seconds",
+    "error",
+    "scan",
+    "report",
+)
+
+
+def record_path(out: Path, item: Item, ending: str = "json") -> Path:
+    """The record of a scan; of the same name with `begun`, that its results are being written."""
+    readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
+    return out / RECORDS / f"{readable}-{_short(item.name)}.{ending}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def inputs_of(item: Item) -> dict[str, str]:
+    """Hashes of what a result is made from; a folder (DICOM) by its files' names, sizes, times."""
+    hashes = {"scan": _hash(item.path)}
+    if item.mask is not None:
+        hashes["mask"] = _hash(item.mask)
+    return hashes
+
+
+def _hash(path: Path) -> str:
+    if not path.is_dir():
+        return sha256_of(path) if path.is_file() else "missing"
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    told = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def read_record(out: Path, item: Item) -> dict[str, Any] | None:
+    """The record of a scan's results if all of them are still there as they were written."""
+    try:
+        record = json.loads(record_path(out, item).read_text(encoding="utf-8"))
+        sizes = record["files"]
+        if all((out / name).stat().st_size == size for name, size in sizes.items()):
+            return record
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # none, half a record, or a result that is gone: then there is none
+    return None
+
+
+def write_record(
+    out: Path,
+    item: Item,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    files: Sequence[Path],
+    row: Mapping[str, Any],
+) -> None:
+    """Say that a scan is done; `files` are its results, below `out`."""
+    sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
+    record = {"settings": settings, "inputs": inputs, "files": sizes, "row": row}
+    atomic_write_text(record_path(out, item), to_json(record), overwrite=True)
+    with suppress(OSError):
+        record_path(out, item, "begun").unlink(missing_ok=True)
+
+
+def write_table(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """OUT/projections.tsv with a row per scan; "n/a" where there is no value, as in BIDS."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_cell(row.get(column)) for column in COLUMNS])
+    atomic_write_text(out / TABLE, text.getvalue(), overwrite=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "n/a"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())
+
+
+@contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Hold the output folder for this run; OutputError if another run has it."""
+    with output_errors(out):
+        (out / RECORDS).mkdir(parents=True, exist_ok=True)
+    path = out / RECORDS / "lock"
+    with output_errors(path), path.open("a+", encoding="utf-8") as file:
+        if not _try_lock(file):
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise OutputError(
+                f"Another run ({holder}) writes to {out}: wait until it has ended, or choose "
+                "another output folder."
+            )
+        try:
+            file.truncate(0)
+            started = time.strftime("%Y-%m-%d %H:%M")
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}")
+            file.flush()
+            yield
+        finally:
+            file.truncate(0)
+            _unlock(file)
+
+
+@contextmanager
+def only_worker(out: Path, item: Item) -> Iterator[None]:
+    """Hold one scan; waits while another worker, that a scheduler took for lost, still has it."""
+    path = record_path(out, item, "lock")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    with file:
+        while not _try_lock(file):
+            time.sleep(0.5)
+        try:
+            yield
+        finally:
+            _unlock(file)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """An advisory lock that the system takes back when the process ends, however it ends."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(file: IO[str]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

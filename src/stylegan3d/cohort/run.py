@@ -1,0 +1,175 @@
+"""Work through a cohort: skip what is done, do the rest somewhere, tell how it went."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stylegan3d.cohort.pools import LOST, open_pool
+from stylegan3d.cohort.records import (
+    inputs_of,
+    only_run,
+    only_worker,
+    read_record,
+    record_path,
+    write_record,
+    write_table,
+)
+from stylegan3d.cohort.scans import Item
+from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.volumes import atomic_write_text
+
+_log = logging.getLogger(__name__)
+# A generator may be changed while it is tuned to a scan: one scan at a time in a process.
+_busy = threading.Lock()
+
+# Project a scan: settings, the scan, its folder, whether files may be replaced -> the files
+# written and what the table says of them.
+Work = Callable[[Mapping[str, Any], Item, Path, bool], tuple[list[Path], dict[str, Any]]]
+Progress = Callable[[int, int, str], None]
+
+DONE, KEPT, FAILED = "done", "kept", "failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker has to know: settings as plain values, and the absolute output folder."""
+
+    work: Work
+    settings: Mapping[str, Any]
+    out: Path
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cohort went: one row per scan, in the order given; see `records.COLUMNS`."""
+
+    rows: list[dict[str, Any]]
+    seconds: float
+
+    def count(self, status: str) -> int:
+        """How many scans are "done" now, were "kept" from an earlier run, or "failed"."""
+        return sum(row["status"] == status for row in self.rows)
+
+
+def run_cohort(
+    items: Sequence[Item],
+    out: Path,
+    work: Work,
+    settings: Mapping[str, Any],
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Do the work on every scan that is not done yet.
+
+    Parameters
+    ----------
+    items : the scans, from `find_items`.
+    out : folder of the results, with the table `projections.tsv`.
+    work : see `Work`; a function that a worker can import.
+    settings : plain values that decide the result, the model's hash among them.
+    jobs : processes on this machine.
+    scheduler : address of a Dask scheduler; the workers must see the same files.
+    overwrite : replace results of other settings, and files that no run of this kind made.
+    progress : called with scans done, scans in all, and the name of the last one.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there are results of other settings (without `overwrite`), or no cluster.
+    OutputError
+        If another run writes to this folder. What goes wrong with one scan is in its row.
+    """
+    started = time.perf_counter()
+    out = out.absolute()
+    job = Job(work, dict(settings), out, overwrite)
+    report = progress or (lambda done, total, name: None)
+    with only_run(out):
+        rows = {item: row for item in items if (row := _kept(job, item)) is not None}
+        if not overwrite:
+            _refuse_other_settings(job, [item for item in items if item not in rows])
+        waiting = [item for item in items if item not in rows]
+        report(len(rows), len(items), "")
+        write_table(out, [rows[item] for item in items if item in rows])
+        with open_pool(jobs, scheduler, len(waiting)) as pool:
+            for item, row in pool.each(do_one, job, waiting):
+                rows[item] = row if row is not LOST else _failed(item, pool.loss)
+                report(len(rows), len(items), item.name)
+                write_table(out, [rows[i] for i in items if i in rows])
+    return Outcome([rows[item] for item in items], time.perf_counter() - started)
+
+
+def do_one(job: Job, item: Item) -> dict[str, Any]:
+    """One scan, on whatever machine; the row of the table. Never raises.
+
+    A scheduler may give out a scan again whose worker it lost: what is done is not done twice.
+    """
+    started = time.perf_counter()
+    try:
+        with _busy, only_worker(job.out, item):
+            kept = _kept(job, item)
+            if kept is not None:
+                return kept | {"status": DONE}
+            return _do(job, item, started)
+    except StyleGAN3DError as error:
+        return _failed(item, str(error), time.perf_counter() - started)
+    except Exception as error:  # one bad scan must not cost the work on all others
+        _log.exception("Projecting %s failed", item.path)
+        reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        sentence = f"Unexpected error ({reason}); run it again with this scan alone and --debug."
+        return _failed(item, sentence, time.perf_counter() - started)
+
+
+def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
+    begun = record_path(job.out, item, "begun")
+    inputs = inputs_of(item)
+    # Files of these names are ours if a run of this kind has begun to write them.
+    ours = begun.exists() or record_path(job.out, item).exists()
+    if not ours:
+        atomic_write_text(begun, "", overwrite=True)
+    try:
+        files, told = job.work(job.settings, item, job.out / item.folder, ours or job.overwrite)
+    except Exception:
+        if not ours:  # nothing was written; another's files of these names stay another's
+            begun.unlink(missing_ok=True)
+        raise
+    seconds = round(time.perf_counter() - started, 2)
+    row = {"name": item.name, "status": DONE, **told, "seconds": seconds, "scan": str(item.path)}
+    write_record(job.out, item, job.settings, inputs, files, row)
+    return row
+
+
+def _kept(job: Job, item: Item) -> dict[str, Any] | None:
+    """The row of a result that is complete and of these inputs and settings; else None."""
+    record = read_record(job.out, item)
+    if record is None or record["settings"] != job.settings or record["inputs"] != inputs_of(item):
+        return None
+    return {**record["row"], "status": KEPT}
+
+
+def _refuse_other_settings(job: Job, items: Sequence[Item]) -> None:
+    for item in items:
+        record = read_record(job.out, item)
+        if record is None:
+            continue
+        old, new = record["settings"], job.settings
+        names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        if names:
+            raise OutputError(
+                f"{job.out} holds a result for {item.name} with another {' and '.join(names)}: add "
+                "--overwrite to replace such results, or choose another output folder."
+            )
+
+
+def _failed(item: Item, reason: str, seconds: float | None = None) -> dict[str, Any]:
+    row = {"name": item.name, "status": FAILED, "error": reason, "scan": str(item.path)}
+    return row | ({} if seconds is None else {"seconds": round(seconds, 2)})

@@ -1,0 +1,123 @@
+"""Which scans a cohort consists of, and where the results of each go."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.outputs import scan_stem
+from stylegan3d.training.sources import EXTENSIONS, find_sources
+
+LISTS = (".txt", ".tsv", ".csv", ".list")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One scan of a cohort.
+
+    Attributes
+    ----------
+    name : unique in the cohort and the same in every run: its path below the folder, or its name.
+    path : absolute.
+    folder : where its results go, below the output folder; "" is that folder itself.
+    mask : a mask to fill in, in the scan's space; None if it has none.
+    """
+
+    name: str
+    path: Path
+    folder: str
+    mask: Path | None = None
+
+
+def holds_scans(path: Path) -> bool:
+    """Whether a path stands for many scans: a list, or a folder with NIfTI or MGH files.
+
+    A folder without any is a DICOM series.
+    """
+    if path.is_dir():
+        return any(p.name.lower().endswith(EXTENSIONS) for p in path.rglob("*"))
+    return path.suffix.lower() in LISTS
+
+
+def find_items(paths: Sequence[Path]) -> list[Item]:
+    """The scans of folders (BIDS trees or plain ones), lists and single files, in order.
+
+    A list is a text file with one scan a line, relative to the list's own folder; after a tab, if
+    there is one, its mask. Lines that start with # are left out. Results of a folder's scans go to
+    the same folders below the output folder, as BIDS derivatives do; those of a list or of single
+    files to folders of their names.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there is no scan, or a list cannot be read.
+    """
+    items: list[Item] = []
+    for path in paths:
+        if path.is_dir():
+            items += _of_folder(path)
+        elif path.suffix.lower() in LISTS:
+            items += _of_list(path)
+        else:
+            items.append(Item("", path.absolute(), ""))
+    items = _named(list(dict.fromkeys(items)))
+    if not items:
+        raise StyleGAN3DError("There is no scan to project; give a folder, a list or scans.")
+    return items
+
+
+def _of_folder(folder: Path) -> list[Item]:
+    files = [Path(source.file) for source in find_sources(folder).sources]
+    # a.nii and a.mgz beside each other would write the same files
+    stems = Counter((file.parent, scan_stem(file)) for file in files)
+    items = []
+    for file in files:
+        alone = stems[file.parent, scan_stem(file)] == 1
+        place = file.parent if alone else file.parent / file.name.replace(".", "-")
+        name = file.as_posix()
+        items.append(Item(name, (folder / file).absolute(), "" if place == Path() else str(place)))
+    return items
+
+
+def _of_list(path: Path) -> list[Item]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StyleGAN3DError(
+            f"{path} cannot be read as a list of scans ({error}); give a text file with one path "
+            "a line."
+        ) from error
+    items = []
+    for line in lines:
+        scan, _, mask = line.partition("\t")
+        if not scan.strip() or scan.lstrip().startswith("#"):
+            continue
+        own = (path.parent / mask.strip()).absolute() if mask.strip() else None
+        items.append(Item("", (path.parent / scan.strip()).absolute(), "", own))
+    return items
+
+
+def _named(items: list[Item]) -> list[Item]:
+    """Items that have no name yet called by their file's, with folders where that is not enough."""
+    stems = Counter(scan_stem(item.path) for item in items if not item.name)
+    taken = Counter(item.name for item in items if item.name)
+    named = []
+    for item in items:
+        if not item.name:
+            name = scan_stem(item.path)
+            if stems[name] > 1 or taken[name]:
+                name = re.sub(r"[^\w.-]+", "-", f"{item.path.parent.as_posix()}-{item.path.name}")
+                name = name.strip("-.")
+            item = replace(item, name=name, folder=name)
+        named.append(item)
+    twice = [name for name, count in Counter(item.name for item in named).items() if count > 1]
+    if twice:
+        raise StyleGAN3DError(
+            f"{twice[0]} is there twice, in two folders or with two masks; project them into "
+            "different output folders."
+        )
+    return named

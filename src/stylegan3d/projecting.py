@@ -1,0 +1,164 @@
+"""From the file of a scan to the files of its projection: what the command line does with each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.cohort.scans import Item
+from stylegan3d.projection import project
+from stylegan3d.projection.operators import Mask, Operator, parse
+from stylegan3d.projection_outputs import all_files, output_names, save_projection
+from stylegan3d.restored_outputs import restored_files, restored_names
+from stylegan3d.scans import read_scan
+from stylegan3d.volumes import check_output, sidecar_path
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+    from stylegan3d.scans import AlignedScan
+
+# What is being done ("Aligning", "Projecting"), how much of it, out of how much, a note.
+Report = Callable[[str, float, float, str], None]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to project; each as `Scan.align`, `read_scan` and `project` take it.
+
+    `operator` is in the words of `operators.parse`.
+    """
+
+    space: str = "w+"
+    budget: str = "standard"
+    steps: int | None = None
+    method: str = "stylegan3d"
+    skull: str = "auto"
+    volume: int | None = None
+    series: str | None = None
+    trust: str | None = None
+    channel: int = 0
+    operator: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what was not chosen is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def project_file(
+    path: Path,
+    out: Path,
+    open_generator: Callable[[], Generator],
+    choices: Choices,
+    *,
+    mask: Path | None = None,
+    overwrite: bool = False,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Read, align and project a scan, and write everything that came of it; all files or none.
+
+    Parameters
+    ----------
+    open_generator : called after the scan was read and the names were found to be free.
+    mask : a NIfTI in the scan's space that marks what is to be filled in.
+
+    Returns
+    -------
+    dict
+        The report as written; "files" are names in `out`, by what they hold.
+    """
+    clock = [time.perf_counter()]
+    tell = report or (lambda title, done, total, note: None)
+    scan = read_scan(path, choices.volume, choices.series, choices.trust)
+    operator = _operator(choices, mask)
+    names = {} if operator is None else restored_names(scan.path, out, operator)
+    planned = [*all_files(output_names(scan.path, out)), *names.values()]
+    check_output([*planned, *map(sidecar_path, names.values())], overwrite)
+    generator = open_generator()
+    clock.append(time.perf_counter())
+    aligned = scan.align(
+        generator,
+        skull=choices.skull,
+        progress=lambda done, note: tell("Aligning", done, 1, note),
+    )
+    aligned = _with_hole(aligned, operator)
+    clock.append(time.perf_counter())
+    result = project(
+        generator,
+        aligned,
+        space=choices.space,  # type: ignore[arg-type]
+        budget=choices.budget,
+        steps=choices.steps,
+        method=choices.method,  # type: ignore[arg-type]
+        channel=choices.channel,
+        operator=operator,
+        progress=lambda state: tell("Projecting", state.work, 1, ""),
+    )
+    clock.append(time.perf_counter())
+    seconds = [after - before for before, after in pairwise(clock)]
+    about = {"seconds": dict(zip(("open", "align", "project"), seconds, strict=True))}
+    extra = {} if operator is None else restored_files(out, generator, aligned, operator, result)
+    return save_projection(
+        out, generator, aligned, result, about=about, extra=extra, extra_names=names,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _operator(choices: Choices, mask: Path | None) -> Operator | None:
+    if mask is not None:
+        return Mask(mask)
+    return None if choices.operator is None else parse(choices.operator)
+
+
+def _with_hole(aligned: AlignedScan, operator: Operator | None) -> AlignedScan:
+    """A masked part belongs to the brain, even if extraction left it out."""
+    if not isinstance(operator, Mask):
+        return aligned
+    bound = operator.on(aligned.space, aligned)
+    assert bound.mask is not None
+    return replace(aligned, brain_mask=aligned.brain_mask | bound.mask)
+
+
+def project_item(
+    settings: Mapping[str, Any], item: Item, folder: Path, overwrite: bool, *, model: str | None
+) -> tuple[list[Path], dict[str, Any]]:
+    """The work of a cohort (`cohort.run.Work`) on one scan; `model` is the generator's path."""
+    choices = Choices(**settings["choices"])
+
+    def opened() -> Generator:
+        return _generator(model, settings["frame"], settings["model"])
+
+    told = project_file(item.path, folder, opened, choices, mask=item.mask, overwrite=overwrite)
+    files = [folder / name for name in told["files"].values()]
+    sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]
+    return [*files, *sidecars], row_of(told, folder)
+
+
+def row_of(told: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the table of a cohort says of a report."""
+    trust = told["trust"]
+    return {
+        **{measure: told["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
+        "latent_distance": trust.get("latent_distance"),
+        "verdict": trust.get("verdict"),
+        "report": str(folder / told["files"]["report"]),
+    }
+
+
+@lru_cache(maxsize=1)
+def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
+    """Opened once in a process; ModelError if it is not the generator that the run began with."""
+    from stylegan3d.errors import ModelError
+    from stylegan3d.generator import load
+
+    generator = load(path, frame=frame)
+    if generator.hash != sha256:
+        raise ModelError(
+            f"The generator at {path or 'its bundled place'} is not the one this run began with; "
+            "give all workers the same files and run it again."
+        )
+    return generator

@@ -1,0 +1,159 @@
+"""`project` of many scans, and through operators: masks and thick slices, end to end."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.checkpoints.folder import TEMPLATE
+from stylegan3d.generator import load
+
+CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
+WORDS = ["--steps", "2", "--skull", "keep", "--space", "w"]
+
+
+def phantom(shape, affine):
+    """An ellipsoid of a brain's size with a larger ventricle on its right, on a grid."""
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    x, y, z = np.moveaxis(nib.affines.apply_affine(affine, index) - CENTER_MM, -1, 0)
+    value = 0.7 + 0.1 * np.cos(y / 10) + 0.1 * np.sin(z / 12)
+    for place, width in ((-16, 8), (20, 18)):
+        hole = ((x - place) / width) ** 2 + ((y - 10) / 30) ** 2 + ((z - 8) / 20) ** 2 < 1
+        value = np.where(hole, 0.15, value)
+    inside = (x / 66) ** 2 + (y / 86) ** 2 + (z / 64) ** 2 < 1
+    return np.where(inside, value, 0).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def brain_model(model, tmp_path_factory):
+    """The tiny generator with the phantom for its mean brain."""
+    folder = tmp_path_factory.mktemp("models") / "phantom"
+    folder.mkdir()
+    for file in model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    generator = load(model)
+    data = phantom(generator.shape, generator.affine)
+    nib.save(nib.Nifti1Image(data, generator.affine), folder / TEMPLATE)
+    return folder
+
+
+def write_scan(path, voxel=(5.0, 5.0, 5.0), data=None):
+    """The phantom as a scan, somewhat tilted, in units of hundreds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = tuple(round(n / v) for n, v in zip((170, 240, 200), voxel, strict=True))
+    grid = np.diag([*voxel, 1.0])
+    world = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.05, 0.04, -0.06), [12, -20, 7])
+    values = 400 * phantom(shape, grid) if data is None else data
+    nib.save(nib.Nifti1Image(values, world @ grid), path)
+    return path
+
+
+def table(out):
+    with (out / "projections.tsv").open() as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def test_a_bids_tree_is_projected_and_resumed(run, brain_model, tmp_path):
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    write_scan(bids / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    bad = bids / "sub-02" / "anat" / "sub-02_T1w.nii.gz"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("no image")
+    words = [bids, *WORDS, "--model", brain_model, "--out", out, "--json"]
+    result = run("project", *words)
+    assert result.status == 2
+    assert [line for line in result.err.splitlines() if "sub-02" in line]
+    told = result.json
+    assert (told["done"], told["kept"], told["failed"]) == (1, 0, 1)
+    good, failed = table(out)
+    assert good["name"] == "sub-01/anat/sub-01_T1w.nii.gz"
+    assert float(good["psnr"]) > 0
+    assert good["verdict"] != "n/a"
+    assert failed["status"] == "failed"
+    assert "sub-02" in failed["error"]
+    report = json.loads((out / "sub-01" / "anat" / "sub-01_desc-projected_report.json").read_text())
+    assert report["similarity"]["psnr"] == pytest.approx(float(good["psnr"]), rel=1e-3)
+    assert report["files"]["native"] == "sub-01_desc-projected_T1w.nii.gz"
+
+    bad.unlink()
+    again = run("project", *words)
+    assert again.status == 0
+    assert (again.json["done"], again.json["kept"]) == (0, 1)
+    other = run("project", bids, "--steps", "3", *WORDS[2:], "--model", brain_model, "-o", out)
+    assert other.status == 2
+    assert "--overwrite" in other.err
+
+
+def test_a_mask_is_filled_in_and_nothing_else_is_touched(run, brain_model, tmp_path):
+    scan = write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    image = nib.load(scan)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[14:19, 20:26, 18:23] = 1
+    damaged = np.where(mask > 0, 5.0, image.get_fdata()).astype(np.float32)
+    write_scan(scan, data=damaged)
+    lesion = write_scan(tmp_path / "lesion.nii.gz", data=mask)
+    out = tmp_path / "out"
+    words = [*WORDS, "--mask", lesion, "--model", brain_model, "--out", out]
+    result = run("project", scan, *words)
+    assert result.status == 0, result.err
+    filled = nib.load(out / "sub-01_desc-filled_T1w.nii.gz")
+    np.testing.assert_allclose(filled.affine, image.affine, atol=1e-5)
+    data = filled.get_fdata()
+    np.testing.assert_allclose(data[mask == 0], damaged[mask == 0], rtol=1e-6)
+    assert data[mask > 0].mean() > 100
+    sidecar = json.loads((out / "sub-01_desc-filled_T1w.json").read_text())
+    assert sidecar["SyntheticImage"] is True
+    assert sidecar["Operator"]["File"] == "lesion.nii.gz"
+    assert sidecar["Operator"]["MaskedVoxels"] > 0
+    report = json.loads((out / "sub-01_desc-projected_report.json").read_text())
+    assert report["files"]["filled"] == "sub-01_desc-filled_T1w.nii.gz"
+    assert report["settings"]["operator"]["Name"] == "mask"
+    taken = run("project", scan, *words)
+    assert taken.status == 2
+    assert "exists already" in taken.err
+
+
+def test_thick_slices_become_thin_ones_in_the_scans_space(run, brain_model, tmp_path):
+    scan = write_scan(tmp_path / "sub-01_T1w.nii.gz", voxel=(8.0, 8.0, 12.0))
+    out = tmp_path / "out"
+    words = ["--operator", "thick:12mm:S", "--model", brain_model, "--out", out]
+    result = run("project", scan, *WORDS, *words)
+    assert result.status == 0, result.err
+    thick, thin = nib.load(scan), nib.load(out / "sub-01_desc-restored_T1w.nii.gz")
+    voxel = min(load(brain_model).voxel_size)
+    assert thick.shape[2] == 17
+    assert thin.shape[2] == round(17 * 12 / voxel)
+    ends = [
+        nib.affines.apply_affine(i.affine, np.array([-0.5, -0.5, i.shape[2] - 0.5]))
+        for i in (thick, thin)
+    ]
+    np.testing.assert_allclose(*ends, atol=1e-3)  # the corner of the same field of view
+    truth = 400 * phantom(thin.shape, np.linalg.inv(world(thick)) @ thin.affine)
+    assert np.corrcoef(truth.ravel(), thin.get_fdata().ravel())[0, 1] > 0.8
+    report = json.loads((out / "sub-01_desc-projected_report.json").read_text())
+    assert report["settings"]["operator"]["PlacedAs"] == "the scan's own slices"
+
+
+def world(image):
+    """(4, 4) of the phantom's millimetres to those of its scan."""
+    return image.affine @ np.linalg.inv(np.diag([8.0, 8.0, 12.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--operator", "sharpen"], "is no operator"),
+        (["--operator", "blur:2mm", "--mask", "m.nii.gz"], "not both"),
+        (["--jobs", "2"], "many scans"),
+        (["--mask", "none.nii.gz"], "There is no file"),
+    ],
+)
+def test_wrong_words_are_said_before_any_work(run, brain_model, tmp_path, words, sentence, listing):
+    scan = write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    out = tmp_path / "out"
+    result = run("project", scan, *words, "--model", brain_model, "--out", out)
+    assert result.status == 2
+    assert sentence in " ".join(result.err.replace("│", " ").split())
+    assert listing(out) == []

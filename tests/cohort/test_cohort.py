@@ -1,0 +1,259 @@
+"""Many scans: nothing lost, nothing done twice, whatever fails or is killed."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import cohort_work
+import pytest
+
+from stylegan3d.cohort import find_items, run_cohort
+from stylegan3d.cohort.records import TABLE, only_run, record_path
+from stylegan3d.cohort.run import Job, do_one
+from stylegan3d.cohort.scans import holds_scans
+from stylegan3d.errors import OutputError, StyleGAN3DError
+
+
+class Bench:
+    """A folder of "scans", an output folder, and the log of what was done."""
+
+    def __init__(self, folder, texts):
+        self.scans, self.out, self.log = folder / "scans", folder / "out", folder / "log"
+        for name, text in texts.items():
+            path = self.scans / name / f"{name}_T1w.nii.gz"
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        self.settings = {"log": str(self.log)}
+
+    def run(self, **options):
+        items = find_items([self.scans])
+        return run_cohort(items, self.out, cohort_work.copy, self.settings, **options)
+
+    def done(self):
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return Counter(line.split("/")[0] for line in lines)
+
+    def table(self):
+        with (self.out / TABLE).open() as stream:
+            return {
+                row["name"].split("/")[0]: row for row in csv.DictReader(stream, delimiter="\t")
+            }
+
+    def result(self, name):
+        return (self.out / name / "result.txt").read_text()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return lambda **texts: Bench(tmp_path, {k.replace("_", "-"): v for k, v in texts.items()})
+
+
+def statuses(outcome):
+    return [row["status"] for row in outcome.rows]
+
+
+def test_one_that_fails_does_not_stop_the_rest_and_the_table_tells(bench):
+    b = bench(sub_1="one", sub_2="bad", sub_3="defect", sub_4="four")
+    outcome = b.run()
+    assert statuses(outcome) == ["done", "failed", "failed", "done"]
+    assert outcome.count("failed") == 2
+    table = b.table()
+    assert list(table) == ["sub-1", "sub-2", "sub-3", "sub-4"]
+    assert table["sub-1"]["psnr"] == "20"
+    assert table["sub-1"]["verdict"] == "close"
+    assert table["sub-1"]["error"] == "n/a"
+    assert table["sub-2"]["psnr"] == "n/a"
+    assert table["sub-2"]["error"].endswith("is no scan; give another.")
+    assert "Unexpected error (ZeroDivisionError: of this program)" in table["sub-3"]["error"]
+    assert b.result("sub-4") == "four"
+
+
+def test_what_is_done_is_kept_and_what_failed_is_tried_again(bench):
+    b = bench(sub_1="one", sub_2="bad")
+    b.run()
+    (b.scans / "sub-2" / "sub-2_T1w.nii.gz").write_text("mended")
+    seen = []
+    outcome = b.run(progress=lambda *state: seen.append(state))
+    assert statuses(outcome) == ["kept", "done"]
+    assert b.done() == {"sub-1": 1, "sub-2": 1}
+    assert [(done, total) for done, total, _ in seen] == [(1, 2), (2, 2)]
+    assert b.table()["sub-1"]["status"] == "kept"
+
+
+def test_a_changed_scan_or_result_is_redone(bench):
+    b = bench(sub_1="one", sub_2="two", sub_3="three")
+    b.run()
+    (b.scans / "sub-1" / "sub-1_T1w.nii.gz").write_text("ONE")
+    (b.out / "sub-2" / "result.txt").write_text("t")
+    assert statuses(b.run()) == ["done", "done", "kept"]
+    assert (b.result("sub-1"), b.result("sub-2")) == ("ONE", "two")
+    record = next((b.out / ".cohort").glob("*sub-3*.json"))
+    record.write_text(record.read_text()[:40])
+    assert statuses(b.run()) == ["kept", "kept", "done"]
+
+
+def test_results_of_other_settings_are_replaced_only_when_told(bench):
+    b = bench(sub_1="one")
+    b.run()
+    b.settings["budget"] = "draft"
+    with pytest.raises(OutputError, match="another budget: add --overwrite"):
+        b.run()
+    assert statuses(b.run(overwrite=True)) == ["done"]
+    assert statuses(b.run()) == ["kept"]
+
+
+def test_files_of_others_are_not_overwritten(bench):
+    b = bench(sub_1="one", sub_2="bad")
+    for name in ("sub-1", "sub-2"):
+        (b.out / name).mkdir(parents=True)
+        (b.out / name / "result.txt").write_text("precious")
+    for _ in range(2):
+        outcome = b.run()
+        assert "exists already" in outcome.rows[0]["error"]
+    (b.scans / "sub-2" / "sub-2_T1w.nii.gz").write_text("mended")
+    assert b.run().count("failed") == 2
+    assert (b.result("sub-1"), b.result("sub-2")) == ("precious", "precious")
+    assert statuses(b.run(overwrite=True)) == ["done", "done"]
+
+
+def test_half_written_results_are_redone(bench):
+    """As a run leaves them that was killed while it wrote."""
+    b = bench(sub_1="one")
+    (item,) = find_items([b.scans])
+    (b.out / "sub-1").mkdir(parents=True)
+    (b.out / "sub-1" / "result.txt").write_text("ha")
+    record_path(b.out, item).parent.mkdir()
+    record_path(b.out, item, "begun").touch()
+    assert statuses(b.run()) == ["done"]
+    assert b.result("sub-1") == "one"
+
+
+def test_a_scan_given_out_twice_is_done_once(bench):
+    b = bench(sub_1="one")
+    (item,) = find_items([b.scans])
+    job = Job(cohort_work.copy, b.settings, b.out)
+    first, second = do_one(job, item), do_one(job, item)
+    assert first == second
+    assert b.done() == {"sub-1": 1}
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from stylegan3d.cohort.records import only_run
+with only_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_runs_do_not_share_a_folder(bench):
+    b = bench(sub_1="one")
+    words = [sys.executable, "-c", HOLD, str(b.out)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(
+            OutputError, match=rf"Another run \(process {other.pid} on .* writes to"
+        ):
+            b.run()
+        other.kill()  # a lock of a process that is gone holds nobody up
+    assert statuses(b.run()) == ["done"]
+    with only_run(b.out):
+        pass
+
+
+def test_processes_survive_that_one_of_them_is_killed(bench):
+    b = bench(sub_1="one", sub_2="killed once", sub_3="three", sub_4="deadly", sub_5="bad")
+    outcome = b.run(jobs=2)
+    assert statuses(outcome) == ["done", "done", "done", "failed", "failed"]
+    assert "fewer --jobs" in outcome.rows[3]["error"]
+    assert b.done() == {"sub-1": 1, "sub-2": 1, "sub-3": 1}
+    assert b.result("sub-2") == "killed once"
+
+
+@pytest.mark.slow
+def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
+    """Two workers, one of which is killed while it writes: no scan lost, none done twice."""
+    distributed = pytest.importorskip("distributed")
+    texts = {f"sub_{i}": f"scan {i}" for i in range(6)} | {"sub_2": "killed once"}
+    b = bench(**texts)
+    b.settings["sleep"] = 0.1
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        outcome = b.run(scheduler=cluster.scheduler_address)
+        assert statuses(outcome) == ["done"] * 6
+        assert b.done() == {f"sub-{i}": 1 for i in range(6)}
+        assert b.result("sub-2") == "killed once"
+        assert statuses(b.run(scheduler=cluster.scheduler_address)) == ["kept"] * 6
+        assert sum(b.done().values()) == 6
+
+
+def test_no_scheduler_is_said_in_words(bench, monkeypatch):
+    b = bench(sub_1="one")
+    monkeypatch.setattr("stylegan3d.cohort.pools.CONNECT_S", 0.5)
+    started = time.monotonic()
+    with pytest.raises(StyleGAN3DError, match="No Dask scheduler answers at"):
+        b.run(scheduler="tcp://127.0.0.1:1")
+    assert time.monotonic() - started < 20
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(StyleGAN3DError, match=r"pip install 'napari-stylegan3d\[cluster\]'"):
+        b.run(scheduler="tcp://127.0.0.1:1")
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_scans_of_a_bids_tree(tmp_path):
+    names = ["sub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz", "sub-1/ses-2/anat/sub-1_ses-2_T1w.nii.gz"]
+    for name in [*names, "sub-1/ses-1/anat/sub-1_ses-1_FLAIR.nii.gz", "derivatives/x_T1w.nii.gz"]:
+        touch(tmp_path / name)
+    items = find_items([tmp_path])
+    assert [item.name for item in items] == names
+    assert [item.folder for item in items] == ["sub-1/ses-1/anat", "sub-1/ses-2/anat"]
+    assert items[0].path == tmp_path / names[0]
+
+
+def test_scans_of_the_same_name_have_folders_of_their_own(tmp_path):
+    paths = [touch(tmp_path / person / "T1.nii.gz") for person in ("anna", "bert")]
+    lines = ["# two people", *map(str, paths), "", "anna/lesion_T1w.nii.gz\tanna/mask.nii.gz"]
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(lines))
+    items = find_items([listed])
+    assert len({item.folder for item in items}) == 3
+    assert [item.path for item in items[:2]] == paths
+    assert items[2].name == "lesion"
+    assert items[2].mask == tmp_path / "anna" / "mask.nii.gz"
+    assert find_items([paths[0], paths[0]])[0].name == "T1"
+    beside = [touch(tmp_path / "c" / name) for name in ("a.nii", "a.mgz")]
+    assert len({item.folder for item in find_items([beside[0].parent])}) == 2
+
+
+def test_lists_that_cannot_be_read_are_said_in_words(tmp_path):
+    with pytest.raises(StyleGAN3DError, match="one path a line"):
+        find_items([tmp_path / "none.txt"])
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    with pytest.raises(StyleGAN3DError, match="no scan to project"):
+        find_items([tmp_path / "empty.txt"])
+
+
+def test_a_folder_without_nifti_is_a_dicom_series(tmp_path):
+    touch(tmp_path / "dicom" / "IM0001")
+    assert not holds_scans(tmp_path / "dicom")
+    assert not holds_scans(tmp_path / "scan.nii.gz")
+    touch(tmp_path / "dicom" / "x.nii.gz")
+    assert holds_scans(tmp_path / "dicom")
+
+
+def test_records_are_plain_json(bench):
+    b = bench(sub_1="one")
+    b.run()
+    record = json.loads(next((b.out / ".cohort").glob("*.json")).read_text())
+    assert record["files"] == {"sub-1/result.txt": 3}
+    assert set(record["inputs"]) == {"scan"}
