@@ -163,7 +163,12 @@ def projection_report(
             "axes": "".join(scan.space.axcodes),
             "notes": scan.notes,
         },
-        "similarity": similarity(volume, aligned.volume, aligned.brain_mask),
+        "similarity": (
+            # Through an operator: of what the scan would show, where it shows anything.
+            result.trust["similarity"]
+            if "operator" in result.settings
+            else similarity(volume, aligned.volume, aligned.brain_mask)
+        ),
         "alignment": {
             "correlation_with_mean_brain": aligned.quality,
             "scan_to_model_mm": aligned.rigid,
