@@ -20,7 +20,7 @@ from stylegan3d.tuning import NOISE, Delta, tunable
 
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4, "w+noise": 5e-4}
 # Of one minus the structural similarity inside the brain, beside the squared difference.
-SSIM_WEIGHT = 0.1
+SSIM_WEIGHT = 0.2
 
 
 class Problem:
@@ -31,7 +31,7 @@ class Problem:
     u : [num_layers or 1, w_dim] the latent in whitened coordinates, each principal direction of w
         in its own standard deviations, so that one step size suits all.
     noise : one map per layer, or None where there is none; leaves to optimise with `fit_noise`.
-    start : "encoder" or "average", where the search begins.
+    start : "encoder", "average" or "given", where the search begins.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Problem:
         data: Tensor | None = None,
         *,
         fit_noise: bool = False,
+        start: Tensor | None = None,
     ) -> None:
         keep_large_blocks()
         self.generator = generator
@@ -58,7 +59,7 @@ class Problem:
         self.target = operator.observe(self.scan) if data is None else data.to(self.scan)
         self.ssim = MaskedSSIM(self.scan, mask) if isinstance(operator, Identity) else None
         self.noise = generator.synthesis.noise_maps(noise)
-        self.initial = self._initial()
+        self.initial = self._initial() if start is None else self._given(start)
         self.u = self.prior.whiten(self.initial).clone().requires_grad_(True)
         if fit_noise:
             maps = [m for m in self.noise if m is not None]
@@ -77,6 +78,12 @@ class Problem:
         losses = {k: float(self.difference(self.synthesize(w))) for k, w in candidates.items()}
         self.start = min(losses, key=lambda k: losses[k])
         return candidates[self.start]
+
+    def _given(self, w: Tensor) -> Tensor:
+        """[num_layers, w_dim] chosen by the caller -> [L or 1, D]"""
+        self.start = "given"
+        w = w.to(self.generator.device, torch.float32)
+        return w.mean(dim=0, keepdim=True) if self.space == "w" else w
 
     def _image(self, volume: np.ndarray) -> Tensor:
         """(X, Y, Z) in [0, 1] -> [1, 1, X, Y, Z] in [-1, 1]"""

@@ -21,7 +21,7 @@ from stylegan3d.projection.problem import Problem
 
 # In standard deviations of random brains. From a guess nearby the way is short and known to be
 # downhill; from afar larger steps overshoot.
-LEARNING_RATE = {"encoder": 0.25, "average": 0.15}
+LEARNING_RATE = {"encoder": 0.25, "given": 0.25, "average": 0.15}
 NOISE_RATE = 0.1
 # Share of the steps at each image level from the average brain: a quarter resolution, half, full.
 SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))

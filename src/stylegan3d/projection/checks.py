@@ -1,0 +1,78 @@
+"""What a projection refuses before it starts."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.generator import Generator
+from stylegan3d.networks.synthesis import Noise
+from stylegan3d.projection.budgets import check_budget
+
+SPACES, METHODS = ("w", "w+", "w+noise"), ("stylegan3d", "original")
+# A generator may have learned to do without noise; its maps are then not worth fitting.
+LEAST_NOISE = 2e-3
+
+
+class Aligned(Protocol):
+    """What is projected: a volume on the generator's grid and where its brain is."""
+
+    @property
+    def volume(self) -> np.ndarray:
+        """(X, Y, Z) in [0, 1]."""
+        ...
+
+    @property
+    def brain_mask(self) -> np.ndarray:
+        """(X, Y, Z) bool."""
+        ...
+
+
+def check_scan(
+    generator: Generator, aligned: Aligned | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Volume and brain mask; StyleGAN3DError if they cannot be projected."""
+    if isinstance(aligned, np.ndarray):
+        volume, mask = aligned, aligned > 0.05
+    else:
+        volume, mask = aligned.volume, aligned.brain_mask.astype(bool)
+    if volume.shape != generator.shape:
+        raise StyleGAN3DError(
+            f"The volume has {volume.shape} voxels, but this generator makes {generator.shape}; "
+            "align the scan to the generator first."
+        )
+    if not np.isfinite(volume).all() or not mask.any():
+        raise StyleGAN3DError("The volume to project is empty or not finite; check the scan.")
+    return volume, mask
+
+
+def check_choices(generator: Generator, space: str, budget: str, method: str, noise: Noise) -> None:
+    """StyleGAN3DError for choices that do not exist or do not go together."""
+    check_budget(budget)
+    for name, value, known in (("space", space, SPACES), ("method", method, METHODS)):
+        if value not in known:
+            raise StyleGAN3DError(
+                f"The {name} '{value}' is unknown; choose one of {', '.join(known)}."
+            )
+    if space != "w+noise" and method != "original":
+        return
+    if noise != "fixed":
+        raise StyleGAN3DError(
+            "Noise maps are fitted to the scan and shown as fixed noise; leave the noise fixed."
+        )
+    if method != "original" and noise_effect(generator) < LEAST_NOISE:
+        raise StyleGAN3DError(
+            f"Layer noise changes next to nothing in the images of '{generator.name}', so there "
+            "is nothing to fit; choose the space w+."
+        )
+
+
+@torch.no_grad()
+def noise_effect(generator: Generator) -> float:
+    """Root mean square change that the stored noise makes in the average brain, of [-1, 1]."""
+    w = generator.w_avg.expand(1, generator.num_layers, -1)
+    change = generator.synthesize(w, "fixed") - generator.synthesize(w, "none")
+    return float(change.square().mean().sqrt())

@@ -1,0 +1,128 @@
+"""Following a projection: its clock, its history, pause and stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from stylegan3d.generator import to_display
+from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.search import Step
+
+Phase = Literal["search", "tuning"]
+# While a projection is paused it looks so often, in seconds, whether it shall go on.
+GLANCE = 0.05
+
+
+@dataclass(frozen=True)
+class ProjectionState:
+    """Where a projection stands.
+
+    Attributes
+    ----------
+    step, steps : done and in all, as far as is known: fewer come if more do not pay.
+    phase : "search" for the latent, or "tuning" of the generator.
+    loss : objective at this step, at the current level.
+    level : image level being matched; -1 is full resolution.
+    w : [num_layers, w_dim] now.
+    made : [1, 1, X, Y, Z] in [-1, 1]: the image that was compared at this step.
+    seconds : since the start, without pauses.
+    work : share of the whole work that is done, 0 to 1; coarse steps are less work than fine ones.
+    """
+
+    step: int
+    steps: int
+    phase: Phase
+    loss: float
+    level: int
+    w: Tensor
+    made: Tensor
+    seconds: float
+    work: float
+
+    @property
+    def volume(self) -> np.ndarray:
+        """(X, Y, Z) what there is to see, in display units; at the level's resolution."""
+        return to_display(self.made)[0]
+
+
+class Run:
+    """Follows the phases of a projection: clock, history, pause and stop."""
+
+    def __init__(
+        self,
+        progress: Callable[[ProjectionState], None] | None,
+        should_stop: Callable[[], bool] | None,
+        should_pause: Callable[[], bool] | None,
+    ) -> None:
+        self._progress, self._stop, self._pause = progress, should_stop, should_pause
+        self._started = time.perf_counter()
+        self._work = 0.0
+        self.history: list[dict[str, float]] = []
+        self.finished = True
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, without pauses."""
+        return time.perf_counter() - self._started
+
+    def follow(
+        self,
+        steps: Iterable[Step],
+        problem: Problem,
+        phase: Phase,
+        after: float,
+    ) -> bool:
+        """Take the steps of a phase, `after` it so much work remains; False if it was stopped."""
+        cost = 0.0
+        for step in steps:
+            cost = step.cost
+            done = self._work + cost
+            remaining = step.left + after
+            self._tell(step, problem, phase, done / (done + remaining))
+            if self._wait() and remaining > 0:
+                self.finished = False
+                return False
+        self._work += cost
+        return True
+
+    def _tell(self, step: Step, problem: Problem, phase: Phase, work: float) -> None:
+        number, seconds = len(self.history) + 1, self.seconds
+        self.history.append(
+            {
+                "step": number,
+                "level": step.level,
+                "loss": step.loss,
+                "seconds": round(seconds, 3),
+            }
+        )
+        if self._progress is not None:
+            steps = number + step.steps_left
+            self._progress(
+                ProjectionState(
+                    number,
+                    steps,
+                    phase,
+                    step.loss,
+                    step.level,
+                    problem.w,
+                    step.made,
+                    seconds,
+                    work,
+                )
+            )
+
+    def _wait(self) -> bool:
+        """Wait while it is paused; whether to stop."""
+        paused = time.perf_counter()
+        stop = self._stop is not None and self._stop()
+        while not stop and self._pause is not None and self._pause():
+            time.sleep(GLANCE)
+            stop = self._stop is not None and self._stop()
+        self._started += time.perf_counter() - paused
+        return stop
