@@ -136,6 +136,7 @@ def render(
         noise,
         channel=recipe.channel,
         should_stop=should_stop,
+        delta=recipe.delta(generator),
     )
     return Picture(as_shown(rendered, generator), rendered, request.quality)
 
@@ -210,9 +211,9 @@ def project_scan(
     `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
     reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
-    from stylegan3d.latents import Latent, save_latent
+    from stylegan3d.latents import save_latent
     from stylegan3d.projection import project
-    from stylegan3d.projection_outputs import output_names
+    from stylegan3d.projection_outputs import output_names, projected_latent
     from stylegan3d.recipe import Source
 
     generator = loaded.generator
@@ -227,13 +228,11 @@ def project_scan(
         budget=request.budget,
         noise=request.noise,
         channel=request.channel,
-        progress=_Watcher(report, loaded, request, show),
+        progress=_Watcher(report, loaded, show),
         should_stop=report.should_stop,
     )
     report(1, 1, "Saving the latent")
-    latent = Latent.of(
-        generator, result.w, request.space.upper(), noise=request.noise, scan=aligned.describe()
-    )
+    latent = projected_latent(generator, result, aligned.describe())
     path = output_names(request.scan.path, request.folder)["latent"]
     sha256 = save_latent(path, latent, overwrite=True)
     source = Source("projected", path=str(path), sha256=sha256)
@@ -256,21 +255,16 @@ class _Watcher:
         self,
         report: Report,
         loaded: Loaded,
-        request: ProjectionRequest,
         show: Callable[[str, np.ndarray], None],
     ) -> None:
-        self._report, self._show, self._request = report, show, request
+        self._report, self._show = report, show
         self._loaded = loaded
         self._shown_at = 0.0
 
     def __call__(self, state: Any) -> None:
         done = round(WORK_UNITS * state.work)
-        self._report(done, WORK_UNITS, "Projecting", f"step {state.step} of {state.steps}")
+        doing = "Tuning the model to the scan" if state.phase == "tuning" else "Projecting"
+        self._report(done, WORK_UNITS, doing, f"step {state.step} of {state.steps}")
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
-            request = self._request
-            rendered = self._loaded.renderer.render(
-                state.w, "preview", request.noise, channel=request.channel
-            )
-            shape = self._loaded.generator.shape
-            self._show("reconstruction", enlarge(rendered.volume, shape))
+            self._show("reconstruction", enlarge(state.volume, self._loaded.generator.shape))

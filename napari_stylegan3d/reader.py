@@ -94,7 +94,9 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     layers: list[LayerTuple] = []
     for p in paths:
         latent = load_latent(p, generator)
-        rendered = Renderer(generator).render(latent.to_w(generator), noise=latent.noise)
+        rendered = Renderer(generator).render(
+            latent.to_w(generator), noise=latent.noise, delta=latent.delta
+        )
         shown = upright(rendered.volume, rendered.space.affine)
         meta = {
             **shown.layer_kwargs(),

@@ -58,7 +58,9 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     recipe, generator = request.recipe, loaded.generator
     noise = cast("Noise", recipe.noise)
     w, stop = recipe.latent(generator), report.should_stop
-    rendered = loaded.renderer.render(w, "full", noise, recipe.channel, should_stop=stop)
+    rendered = loaded.renderer.render(
+        w, "full", noise, recipe.channel, should_stop=stop, delta=recipe.delta(generator)
+    )
     report(1, 2, "Writing")
     lasting = recipe.with_paths(lambda source: moved.get(source, source))
     for path in targets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -178,8 +177,13 @@ class ExportPanel(Panel):
             if plain:
                 latent = read_latent(str(recipe.source.path), generator)[0]
             else:
-                latent = Latent.of(generator, recipe.latent(generator), noise=recipe.noise)
-                latent = dataclasses.replace(latent, scan=recipe.scan())
+                latent = Latent.of(
+                    generator,
+                    recipe.latent(generator),
+                    noise=recipe.noise,
+                    scan=recipe.scan(),
+                    delta=recipe.delta(generator),
+                )
             sha256 = save_latent(path, latent, overwrite=self.overwrite.isChecked())
         except StyleGAN3DError as error:
             self.done.setText(tell_error(error, "saving the latent"))

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from stylegan3d.projection import project
     from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation, read_recipe
     from stylegan3d.renderer import Renderer
-    from stylegan3d.scans import read_scan
+    from stylegan3d.scans import list_series, read_scan
     from stylegan3d.space import Space
     from stylegan3d.volumes import write_volume
 
@@ -67,6 +67,7 @@ __all__ = [
     "attribute_directions",
     "build_directions",
     "convert",
+    "list_series",
     "load",
     "load_directions",
     "load_latent",
@@ -99,6 +100,7 @@ _MODULE_OF = {
     "attribute_directions": "attribute_directions",
     "build_directions": "attribute_directions",
     "convert": "checkpoints.converting",
+    "list_series": "scans",
     "load": "generator",
     "load_directions": "directions",
     "load_latent": "latents",

@@ -31,6 +31,7 @@ from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.space import Space
+from stylegan3d.tuning import Delta
 
 BUNDLED = "brain-t1-2mm"
 # Of a displayed volume; see `to_display`.
@@ -168,12 +169,31 @@ class Generator:
         known = {"affine": space.affine.tolist(), "axes": axes}
         if self.frame is not None:
             known = frame_entry(Frame(axes, space.voxel_size), self.shape, assumed=False) | known
-        moved = Generator(
+        card = {**self.card, "space": {**self.card.get("space", {}), **known}}
+        moved = self._sharing(self.synthesis, space, card)
+        return moved
+
+    def tuned(self, delta: Delta) -> Generator:
+        """The generator with what a projection changed in it for one scan; see `tuning.py`.
+
+        It keeps its hash and name: latents, directions and labels stay those of the model.
+
+        Raises
+        ------
+        LatentError
+            If the delta is not one of this generator.
+        """
+        delta.check(self)
+        return self._sharing(delta.applied(self.synthesis), self.space, self.card)
+
+    def _sharing(self, synthesis: SynthesisNetwork, space: Space, card: dict) -> Generator:
+        """A generator with other parts here and everything else in common."""
+        other = Generator(
             self.mapping,
-            self.synthesis,
+            synthesis,
             self.w_avg,
             space,
-            card={**self.card, "space": {**self.card.get("space", {}), **known}},
+            card=card,
             hash=self.hash,
             discriminator=self.discriminator,
             encoder=self.encoder,
@@ -185,8 +205,8 @@ class Generator:
         # What was computed of the networks stays good; directions take seconds to find.
         for name in ("has_noise", "template", "directions"):
             if name in vars(self):
-                vars(moved)[name] = vars(self)[name]
-        return moved
+                vars(other)[name] = vars(self)[name]
+        return other
 
     @property
     def levels(self) -> list[Grid]:

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     import torch
 
     from stylegan3d.generator import Generator
+    from stylegan3d.tuning import Delta
 
 KIND = "latent"
+# A file of version 2 has a delta: programs that do not know deltas would show another brain.
+PLAIN, WITH_DELTA = "1", "2"
+DELTA = "delta."
 SPACES = ("Z", "W", "W+")
 
 
@@ -52,6 +56,8 @@ class Latent:
     scan : dict or None
         Where it was projected from, as `AlignedScan.describe()` gives it (path, sha256, shape,
         affine, rigid, ...), so that a result can be put back into the scan's own space.
+    delta : Delta or None
+        What the projection changed in the generator, which the latent is to be shown with.
 
     Raises
     ------
@@ -67,6 +73,7 @@ class Latent:
     truncation_layers: int | None = None
     noise: Noise = "fixed"
     scan: dict[str, Any] | None = None
+    delta: Delta | None = None
 
     def __post_init__(self) -> None:
         values: Any = self.w
@@ -128,13 +135,15 @@ class Latent:
                 f"{called} has the shape {self.w.shape}, but {generator.name} needs {expected} "
                 f"in {self.space}: make the latent again with this model."
             )
+        if self.delta is not None:
+            self.delta.check(generator, f"The tuning in {called[:1].lower() + called[1:]}")
 
 
 def latent_bytes(latent: Latent) -> bytes:
     """The content of the latent's file; equal latents give equal bytes."""
     metadata = {
         "kind": KIND,
-        "version": "1",
+        "version": PLAIN if latent.delta is None else WITH_DELTA,
         "space": latent.space,
         "model_hash": latent.model_hash,
         "model_name": latent.model_name,
@@ -143,7 +152,8 @@ def latent_bytes(latent: Latent) -> bytes:
         "noise": json.dumps(latent.noise),
         "scan": json.dumps(to_plain(latent.scan), sort_keys=True),
     }
-    return pack({"w": latent.w}, metadata)
+    changes = {} if latent.delta is None else latent.delta.tensors
+    return pack({"w": latent.w, **{DELTA + k: v for k, v in changes.items()}}, metadata)
 
 
 def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> str:
@@ -187,7 +197,9 @@ def read_latent(path: str | Path, generator: Generator | None = None) -> tuple[L
     """`load_latent` together with the sha256 of the very bytes that were read."""
     path = Path(path)
     data = read_bytes(path, LatentError)
-    tensors, metadata = unpack(data, kind=KIND, path=path, error=LatentError)
+    tensors, metadata = unpack(
+        data, kind=KIND, path=path, error=LatentError, versions=(PLAIN, WITH_DELTA)
+    )
     try:
         latent = Latent(
             tensors["w"],
@@ -198,6 +210,7 @@ def read_latent(path: str | Path, generator: Generator | None = None) -> tuple[L
             truncation_layers=json.loads(metadata["truncation_layers"]),
             noise=json.loads(metadata["noise"]),
             scan=json.loads(metadata["scan"]),
+            delta=_delta(tensors) if metadata["version"] == WITH_DELTA else None,
         )
     except (KeyError, ValueError):
         raise LatentError(f"{path} lacks a part of a latent file: make it again.") from None
@@ -206,3 +219,9 @@ def read_latent(path: str | Path, generator: Generator | None = None) -> tuple[L
     if generator is not None:
         latent.check(generator, called=path.name)
     return latent, hashlib.sha256(data).hexdigest()
+
+
+def _delta(tensors: dict[str, np.ndarray]) -> Delta:
+    from stylegan3d.tuning import Delta
+
+    return Delta({k.removeprefix(DELTA): v for k, v in tensors.items() if k.startswith(DELTA)})

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stylegan3d import volumes
 from stylegan3d.jsontext import to_json
 from stylegan3d.latents import Latent, latent_bytes
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from stylegan3d.projection import Projection
     from stylegan3d.scans import AlignedScan
 
+VOLUMES = ("native", "residual", "model_space", "aligned")
 # How AlignedScan.steps marks what a person should look at.
 _WARNING = "Check:"
 
@@ -32,12 +35,14 @@ _WARNING = "Check:"
 def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
     """The files that a projection of `scan` writes in the folder `out`, by what they hold.
 
-    "native" is the reconstruction in the scan's own space, "model_space" the same on the model's
-    grid, "aligned" the scan on the model's grid; then "latent" and "report".
+    "native" is the reconstruction in the scan's own space, "residual" the scan minus it there,
+    "model_space" the reconstruction on the model's grid, "aligned" the scan on the model's grid;
+    then "latent" and "report".
     """
     stem, suffix = scan_stem(scan), scan_suffix(scan)
     names = {
         "native": f"{stem}_desc-projected_T1w.nii.gz",
+        "residual": f"{stem}_desc-residual_{suffix}.nii.gz",
         "model_space": f"{stem}_space-model_desc-projected_T1w.nii.gz",
         "aligned": f"{stem}_space-model_desc-aligned_{suffix}.nii.gz",
         "latent": f"{stem}_desc-projected_latent.safetensors",
@@ -48,7 +53,7 @@ def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
 
 def all_files(names: Mapping[str, Path]) -> list[Path]:
     """The files of `output_names` with the sidecars of the volumes."""
-    sidecars = [volumes.sidecar_path(names[k]) for k in ("native", "model_space", "aligned")]
+    sidecars = [volumes.sidecar_path(path) for what, path in names.items() if what in VOLUMES]
     return [*names.values(), *sidecars]
 
 
@@ -59,6 +64,8 @@ def save_projection(
     result: Projection,
     *,
     about: Mapping[str, Any] | None = None,
+    extra: Mapping[Path, bytes] | None = None,
+    extra_names: Mapping[str, Path] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write everything a projection found; all files or none.
@@ -70,6 +77,9 @@ def save_projection(
     generator, aligned, result : Generator, AlignedScan, Projection
     about : mapping, optional
         More for the report, such as the time each part took.
+    extra, extra_names : mapping, optional
+        Further files, name to content, and which of them the report names, by what they hold
+        (`restored_outputs`).
     overwrite : bool
         Replace files of these names.
 
@@ -87,30 +97,49 @@ def save_projection(
 
     names = output_names(aligned.scan.path, out)
     scan = aligned.describe()
-    space, noise = result.settings["space"].upper(), result.settings["noise"]
-    latent = latent_bytes(Latent.of(generator, result.w, space, noise=noise, scan=scan))
+    noise = result.settings["noise"]
+    latent = latent_bytes(projected_latent(generator, result, scan))
     source = Source(
         "projected", path=str(names["latent"]), sha256=hashlib.sha256(latent).hexdigest()
     )
     recipe = Recipe(source, noise=noise, channel=result.settings.get("channel", 0))
     # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
-    rendered = Renderer(generator).render(result.w, "full", noise, channel=recipe.channel)
+    rendered = Renderer(generator).render(
+        result.w, "full", noise, recipe.channel, delta=result.delta
+    )
     report = {
         **projection_report(generator, aligned, result, rendered.volume),
         **(about or {}),
         "recipe": recipe.with_paths(lambda part: part.relative_to(Path(out))).to_dict(),
-        "files": {what: path.name for what, path in names.items()},
+        "files": {what: path.name for what, path in {**names, **(extra_names or {})}.items()},
     }
     files = {
         **rendered_files(names["native"], rendered, recipe, generator, scan=scan),
         **rendered_files(names["model_space"], rendered, recipe, generator),
         **_aligned_files(names["aligned"], generator, aligned),
+        **_residual_files(names["residual"], generator, aligned, rendered.volume),
         names["latent"]: latent,
+        **(extra or {}),
         names["report"]: to_json(report).encode(),
     }
     volumes.write_together(files, overwrite=overwrite)
     write_dataset_description(out, generator)
     return report
+
+
+def projected_latent(
+    generator: Generator, result: Projection, scan: Mapping[str, Any] | None
+) -> Latent:
+    """What a projection found, with what it changed in the generator, as a latent file keeps it."""
+    space = "W" if result.settings["space"] == "w" else "W+"
+    return Latent.of(
+        generator,
+        result.w,
+        space,
+        noise=result.settings["noise"],
+        scan=None if scan is None else dict(scan),
+        delta=result.delta,
+    )
 
 
 def projection_report(
@@ -163,3 +192,24 @@ def _aligned_files(path: Path, generator: Generator, aligned: AlignedScan) -> di
     return volumes.volume_files(
         path, image, description=f"{PROGRAM} aligned scan", sidecar=sidecar, synthetic=False
     )
+
+
+def _residual_files(
+    path: Path, generator: Generator, aligned: AlignedScan, made: np.ndarray
+) -> dict[Path, bytes]:
+    """What the reconstruction `made` (X, Y, Z) does not show of the scan, on the scan's grid."""
+    difference = np.where(aligned.brain_mask, aligned.volume - made, 0).astype(np.float32)
+    sidecar = {
+        "Description": (
+            f"What a reconstruction by {generator.name} does not show of a scan: bias-corrected "
+            "scan minus reconstruction, at the resolution of the model."
+        ),
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "SpatialReference": "the scan's own grid",
+        "Units": "arbitrary",
+        "Intensity": "units of the scan; above 0 where the scan is brighter",
+        "SkullStripped": True,
+    }
+    image = aligned.to_native(difference, signed=True)
+    return volumes.volume_files(path, image, description=f"{PROGRAM} residual", sidecar=sidecar)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from stylegan3d.generator import Generator
+    from stylegan3d.tuning import Delta
 
 __all__ = ["Edit", "Label", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
 
@@ -143,6 +144,19 @@ class Recipe:
                 w = move(w, step, edit.strength, edit.layers)
         return w
 
+    def delta(self, generator: Generator) -> Delta | None:
+        """What projections of the sources changed in the generator, to be shown with `latent`.
+
+        Of a mix each layer takes its share of both. None where nothing was changed.
+        """
+        from stylegan3d.tuning import mixed
+
+        first = self._source_delta(self.source, generator)
+        if self.mix is None:
+            return first
+        second = self._source_delta(self.mix.source, generator)
+        return mixed(first, second, self.mix.strength, generator.config)
+
     @property
     def has_seed(self) -> bool:
         """Whether a random brain takes part, which truncation and label then apply to."""
@@ -228,15 +242,10 @@ class Recipe:
             psi, cutoff = self.truncation.psi, self.truncation.cutoff
             label = None if self.label is None else self.label.encode(generator)
             return seed_latents(generator, [source.seed], psi, cutoff, label=label)[0]
-        from stylegan3d.latents import read_latent
+        return source.latent(generator).to_w(generator)
 
-        latent, sha256 = read_latent(str(source.path), generator)
-        if source.sha256 is not None and source.sha256 != sha256:
-            raise RecipeError(
-                f"{source.path} has changed since this recipe was made: find the file with the "
-                f"sha256 {source.sha256[:8]}…, or make a new recipe from this one."
-            )
-        return latent.to_w(generator)
+    def _source_delta(self, source: Source, generator: Generator) -> Delta | None:
+        return None if source.seed is not None else source.latent(generator).delta
 
 
 def read_recipe(text_or_path: str | Path) -> Recipe:

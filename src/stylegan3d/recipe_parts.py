@@ -7,10 +7,14 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.hashing import sha256_of
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+    from stylegan3d.latents import Latent
 
 Noise = Literal["fixed", "none"] | int
 KINDS = ("seed", "latent", "projected")
@@ -67,6 +71,26 @@ class Source:
         latent, sha256 = read_latent(path)
         kind = "latent" if latent.scan is None else "projected"
         return cls(kind, path=str(path), sha256=sha256)
+
+    def latent(self, generator: Generator) -> Latent:
+        """What the latent file holds.
+
+        Raises
+        ------
+        RecipeError
+            If the file is not the one the source was made from.
+        LatentError
+            If it is missing, damaged or another model's.
+        """
+        from stylegan3d.latents import read_latent
+
+        latent, sha256 = read_latent(str(self.path), generator)
+        if self.sha256 is not None and self.sha256 != sha256:
+            raise RecipeError(
+                f"{self.path} has changed since this recipe was made: find the file with the "
+                f"sha256 {self.sha256[:8]}…, or make a new recipe from this one."
+            )
+        return latent
 
     def within(self, folder: Path) -> Source:
         """The source with a relative path taken from `folder`, where a file of it lies there.

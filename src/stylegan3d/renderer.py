@@ -22,14 +22,17 @@ from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.graphs import RecordedSynthesis
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.networks.memo import Memo
-from stylegan3d.networks.synthesis import Noise
+from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.preview import WORTH_SHOWING, Readout
 from stylegan3d.space import Space
+from stylegan3d.tuning import Delta
 
 Quality = Literal["full", "fast", "preview"]
 #: Root mean square difference to float32 that a faster way may have, as a share of the image's
 #: largest magnitude.
 TOLERATED_DIFFERENCE = 0.01
+#: Bytes of results in one precision that are kept while another is at work.
+KEPT_ASIDE = 64 * 2**20
 #: Random brains that a reading of features is fitted to, and tried on.
 FITTED, TRIED = range(4), range(4, 6)
 
@@ -85,6 +88,8 @@ class Renderer:
         self.memo = Memo()
         self.readout: Readout | None = None
         self._lock = threading.RLock()
+        self._precision = torch.float32
+        self._tuned: tuple[str, SynthesisNetwork] | None = None
         self._ways: dict[Quality, Way] = {"full": EXACT}
         self._recorded: dict[object, RecordedSynthesis | None] = {}
 
@@ -106,6 +111,7 @@ class Renderer:
         noise: Noise = "fixed",
         channel: int = 0,
         should_stop: Callable[[], bool] | None = None,
+        delta: Delta | None = None,
     ) -> Rendered:
         """Synthesise one volume.
 
@@ -118,6 +124,7 @@ class Renderer:
         noise : "fixed", "none" or a seed.
         channel : which image channel.
         should_stop : asked before each layer; once it says yes, the work is given up.
+        delta : what a projection changed in the generator, see `tuning.py`.
 
         Raises
         ------
@@ -133,10 +140,14 @@ class Renderer:
         rows = w[None].to(generator.device, torch.float32)
         started = time.perf_counter()
         with self._lock:
-            if quality == "preview" and self.readout is not None:
+            self._tune(delta)
+            read_out = quality == "preview" and self.readout is not None
+            if read_out and delta is None:
                 image = self._read_out(rows, noise, should_stop)
             else:
-                image = self._made(rows, noise, self._way(quality, rows), should_stop)
+                # A reading was learned without the delta and would not show it.
+                way = self._way("fast" if read_out else quality, rows)
+                image = self._made(rows, noise, way, should_stop)
         volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
@@ -161,6 +172,7 @@ class Renderer:
         def pair(number: int) -> tuple[Tensor, Tensor]:
             w = seed_latents(self.generator, [number], truncation=0.7)
             with self._lock:
+                self._tune(None)
                 image = self._made(w, "fixed", self._way("fast", w), should_stop)
                 return self._features(w, "fixed", should_stop), image
 
@@ -174,6 +186,20 @@ class Renderer:
         """How previews are made, w [1, num_layers, w_dim]; the generator's own, not a reading."""
         with self._lock:
             return self._way("preview", w)
+
+    @property
+    def _synthesis(self) -> SynthesisNetwork:
+        return self.generator.synthesis if self._tuned is None else self._tuned[1]
+
+    def _tune(self, delta: Delta | None) -> None:
+        """Draw with this delta from now on; what is kept of another one is forgotten."""
+        digest = None if delta is None else delta.digest
+        if digest == (None if self._tuned is None else self._tuned[0]):
+            return
+        tuned = None if delta is None else self.generator.tuned(delta).synthesis
+        self._tuned = None if tuned is None else (str(digest), tuned)
+        self.memo = Memo(self.memo.budget)
+        self._recorded.clear()
 
     def _way(self, quality: Quality, w: Tensor) -> Way:
         """How to make an image of this quality, found out by trying it on `w`."""
@@ -207,15 +233,29 @@ class Renderer:
         should_stop: Callable[[], bool] | None = None,
     ) -> Tensor:
         """The image [1, C, X, Y, Z] of w [1, num_layers, w_dim]."""
-        synthesis = self.generator.synthesis
+        synthesis = self._synthesis
         exact = way.dtype == torch.float32
         # By default cuDNN rounds float32 to TF32 and may pick an algorithm that sums at random.
         with torch.backends.cudnn.flags(deterministic=exact, allow_tf32=not exact):
             recorded = None if exact else self._recording(w, noise, way)
             if recorded is not None:
                 return recorded(w)
-            self.memo.begin(w, noise, _stopper(should_stop))
+            self._begin(w, noise, way.dtype, should_stop)
             return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
+
+    def _begin(
+        self,
+        w: Tensor,
+        noise: Noise,
+        dtype: torch.dtype,
+        should_stop: Callable[[], bool] | None,
+    ) -> None:
+        """Make the memo ready for a synthesis."""
+        if dtype != self._precision and self.memo.size > KEPT_ASIDE:
+            # A large network's features in a precision that is not wanted now are in the way.
+            self.memo.clear()
+        self._precision = dtype
+        self.memo.begin(w, noise, _stopper(should_stop))
 
     def _read_out(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
         assert self.readout is not None
@@ -224,8 +264,8 @@ class Renderer:
     def _features(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
         """The features before the last level."""
         level, dtype = self.generator.config.num_levels - 2, self._way("fast", w).dtype
-        self.memo.begin(w, noise, _stopper(should_stop))
-        return self.generator.synthesis.features(w, noise, level, dtype, self.memo)
+        self._begin(w, noise, dtype, should_stop)
+        return self._synthesis.features(w, noise, level, dtype, self.memo)
 
     def _recording(self, w: Tensor, noise: Noise, way: Way) -> RecordedSynthesis | None:
         """The synthesis as a CUDA graph; None where there is no GPU or the graph errs."""
@@ -233,7 +273,7 @@ class Renderer:
             return None
         key = (noise, way)
         if key not in self._recorded:
-            synthesis, maps = self.generator.synthesis, self.generator.synthesis.noise_maps(noise)
+            synthesis, maps = self._synthesis, self._synthesis.noise_maps(noise)
 
             def synthesize(rows: Tensor) -> Tensor:
                 return synthesis(rows, maps, way.level, way.dtype, draft=way.draft)

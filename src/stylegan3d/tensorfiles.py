@@ -8,7 +8,7 @@ so the header is put in order here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,12 @@ def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> byte
 
 
 def unpack(
-    data: bytes, *, kind: str, path: Path, error: type[StyleGAN3DError]
+    data: bytes,
+    *,
+    kind: str,
+    path: Path,
+    error: type[StyleGAN3DError],
+    versions: Sequence[str] = ("1",),
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Tensors and metadata of a file whose metadata says it is of this `kind`.
 
@@ -54,7 +59,7 @@ def unpack(
     found = metadata.get("kind", "safetensors file of another program")
     if found != kind:
         raise error(f"{path} is a {found}, not a {kind}: choose a {kind} file.")
-    if metadata.get("version") != "1":
+    if metadata.get("version") not in versions:
         raise error(
             f"{path} was written by a later version of stylegan3d "
             f"(format {metadata.get('version')}): update this program to read it."

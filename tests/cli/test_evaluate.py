@@ -138,7 +138,7 @@ def test_the_card_keeps_what_was_measured_part_by_part(run, model, data, tmp_pat
     before = load(mine).hash
     incomplete = run("evaluate", "--model", mine, "--data", data, "--card", *SMALL)
     assert incomplete.status == 2
-    assert "leave out --card" in incomplete.err
+    assert "complete card.json" in incomplete.err
     card = json.loads((mine / "card.json").read_text())
     card["space"] |= {"axes": "RAS", "description": "A phantom."}
     about = {"people": 8, "images_seen": 1, "warm_start_images": 1}

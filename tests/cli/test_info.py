@@ -1,5 +1,7 @@
 """`info` recognises what it is given."""
 
+import dicoms
+import nibabel as nib
 import numpy as np
 
 from stylegan3d.generator import load
@@ -60,3 +62,33 @@ def test_what_it_does_not_know_is_refused(run, tmp_path):
         assert result.status == 2, name
         assert len(result.err.splitlines()) == 1
         assert result.out == ""
+
+
+def test_a_scan_before_anything_is_done_with_it(run, tmp_path):
+    data = np.random.RandomState(0).randint(0, 900, (26, 24, 20)).astype(np.int16)
+    affine = np.diag([7.0, 8, 9, 1])
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "head_T1w.nii.gz")
+    told = run("info", tmp_path / "head_T1w.nii.gz", "--json").json
+    assert (told["type"], told["shape"], told["axes"]) == ("scan", [26, 24, 20], "RAS")
+    assert told["contrast"] == "T1-weighted"
+    assert told["doubts"] == []
+    series = np.stack([data, data], axis=-1)
+    nib.save(nib.Nifti1Image(series, affine), tmp_path / "series.nii.gz")
+    assert run("info", tmp_path / "series.nii.gz", "--json").json["volumes"] == 2
+    folder = dicoms.write_series(tmp_path / "dicom", data, affine)
+    assert run("info", folder, "--json").json["shape"] == [26, 24, 20]
+    dicoms.write_series(folder, data, affine, uid="1.2.3.4", number=9, start=100)
+    listed = run("info", folder, "--json").json["series"]
+    assert [words.split(":")[0] for words in listed] == ["3", "9"]
+
+
+def test_a_series_is_chosen_on_the_command_line(run, tmp_path):
+    data = np.random.RandomState(0).randint(0, 900, (26, 24, 20)).astype(np.int16)
+    folder = dicoms.write_series(tmp_path, data, np.diag([7.0, 8, 9, 1]))
+    dicoms.write_series(folder, data, np.diag([7.0, 8, 9, 1]), uid="1.2.3.4", number=9, start=100)
+    result = run("project", folder, "--out", tmp_path / "out")
+    assert result.status == 2
+    assert "choose one with --series N" in result.err
+    result = run("project", folder, "--series", "12", "--out", tmp_path / "out")
+    assert result.status == 2
+    assert "has no series '12'" in result.err

@@ -23,6 +23,7 @@ FILES = [
     f"{PREFIX}_space-model_desc-projected_T1w.json",
     f"{PREFIX}_space-model_desc-projected_T1w.nii.gz",
 ]
+RESIDUAL = [f"{PREFIX}_desc-residual_T1w.json", f"{PREFIX}_desc-residual_T1w.nii.gz"]
 
 
 def phantom(points_mm):
@@ -74,7 +75,7 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     words = ["--steps", "4", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     result = run("project", scan, *words, "--json")
     assert result.status == 0, result.err
-    assert listing(tmp_path) == FILES
+    assert listing(tmp_path) == sorted(FILES + RESIDUAL)
 
     generator, original = load(brain_model), nib.load(scan)
     native = nib.load(tmp_path / FILES[2])
@@ -128,6 +129,92 @@ def test_the_latent_makes_the_same_files_again(run, brain_model, scan, tmp_path)
     assert run(*mixed).status == 0
     image = nib.load(again / f"{PREFIX}_with-seed0003_desc-mixed_T1w.nii.gz")
     np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def projected(brain_model, scan, tmp_path_factory):
+    """A projection of the scan, as another day left it."""
+    from stylegan3d.cli import main
+
+    out = tmp_path_factory.mktemp("projected")
+    words = ["project", scan, "--steps", "2", "--skull", "keep", "--model", brain_model]
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in [*words, "--out", out]])
+    assert not end.value.code
+    return out
+
+
+def test_the_residual_is_the_scan_minus_the_reconstruction_on_its_grid(projected, scan):
+    original, residual = nib.load(scan), nib.load(projected / RESIDUAL[1])
+    made = nib.load(projected / FILES[2])
+    np.testing.assert_allclose(residual.affine, original.affine, atol=1e-5)
+    inside = made.get_fdata() > 0
+    expected = original.get_fdata() - made.get_fdata()
+    # The scan went through the model's 8 mm grid; its fine detail did not.
+    assert np.corrcoef(residual.get_fdata()[inside], expected[inside])[0, 1] > 0.6
+    assert residual.get_fdata().min() < 0 < residual.get_fdata().max()
+    assert (
+        "minus reconstruction" in json.loads((projected / RESIDUAL[0]).read_text())["Description"]
+    )
+
+
+def test_an_edit_is_added_to_the_scan_itself(run, brain_model, projected, scan, tmp_path, listing):
+    words = ["--latent", projected / FILES[3], "--edit", "PC 1=3", "--model", brain_model]
+    result = run("directions", *words, "--onto-scan", scan, "--out", tmp_path, "--json")
+    assert result.status == 0, result.err
+    names = {kind: f"{PREFIX}_desc-edited{kind}_T1w.nii.gz" for kind in ("", "Change", "Scan")}
+    assert set(names.values()) < set(listing(tmp_path))
+    original = nib.load(scan)
+    images = {kind: nib.load(tmp_path / name) for kind, name in names.items()}
+    for image in images.values():
+        assert image.shape == original.shape
+        np.testing.assert_allclose(image.affine, original.affine, atol=1e-5)
+        assert image.header["descrip"].item().startswith(b"SYNTHETIC")
+    data = {kind: image.get_fdata() for kind, image in images.items()}
+    before = nib.load(projected / FILES[2]).get_fdata()
+    np.testing.assert_allclose(data["Change"], data[""] - before, atol=0.5)  # of 400
+    change = data["Scan"] - original.get_fdata()
+    assert not change[data["Change"] == 0].any()
+    assert np.abs(change).max() > 5
+    kept = (data["Change"] != 0) & (data["Scan"] > 0)
+    assert np.corrcoef(change[kept], data["Change"][kept])[0, 1] > 0.9
+    sidecar = json.loads((tmp_path / f"{PREFIX}_desc-editedScan_T1w.json").read_text())
+    assert scan.name in sidecar["Sources"]
+    assert sidecar["SyntheticImage"] is True
+    assert sidecar["Recipe"]["edits"]
+    told = result.json["volumes"][0]
+    assert told["edit_scan"] == str(tmp_path / names["Scan"])
+
+
+def test_only_an_edit_of_this_very_scan_is_added(
+    run, brain_model, projected, scan, tmp_path, listing
+):
+    other = tmp_path / "other.nii.gz"
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(image.get_fdata() * 2, image.affine), other)
+    out = tmp_path / "out"
+    model = ["--model", brain_model, "--out", out]
+    latent = ["--latent", projected / FILES[3]]
+    mixed = ["mix", "--a", projected / FILES[3], "--b", "3"]
+    for words, sentence in (
+        (
+            ["directions", *latent, "--edit", "PC 1=1", "--onto-scan", other],
+            "not the scan that was",
+        ),
+        (
+            ["directions", "--seed", "1", "--edit", "PC 1=1", "--onto-scan", scan],
+            "Only a projected",
+        ),
+        (["directions", "--onto-scan", scan], "Say how to edit"),
+        (["generate", "--recipe", projected / FILES[1], "--onto-scan", scan], "Nothing is changed"),
+        ([*mixed, "--onto-scan", tmp_path / "missing.nii"], "missing.nii"),
+    ):
+        result = run(*words, *model)
+        assert result.status == 2, words
+        assert sentence in result.err
+        assert listing(out) == []
+    assert run(*mixed, "--onto-scan", scan, *model).status == 0
+    assert f"{PREFIX}_with-seed0003_desc-mixedScan_T1w.nii.gz" in listing(out)
 
 
 def test_taken_names_are_refused_before_the_work(

@@ -69,6 +69,21 @@ def test_modulated_convolution_gradients(batch, up):
     assert torch.autograd.gradgradcheck(layer, (x, w))
 
 
+def test_gradient_with_respect_to_w_is_exact_on_a_large_grid():
+    """Sums over a million voxels in float32, as they are made when w is fitted to a volume."""
+    torch.manual_seed(1)
+    layer = ModulatedConv3d(4, 4, 3, 8).requires_grad_(False)
+    x, w = torch.randn(1, 4, 80, 96, 112) + 2, torch.randn(1, 8)
+
+    def gradient(dtype):
+        rows = w.clone().to(dtype).requires_grad_()
+        layer.to(dtype)(x.to(dtype), rows).sum().backward()
+        return rows.grad
+
+    single, double = gradient(torch.float32), gradient(torch.float64)
+    assert float((single - double).abs().max() / double.abs().max()) < 2e-6
+
+
 def test_dense_scales_at_run_time():
     torch.manual_seed(0)
     layer = Dense(9, 4, lr_multiplier=0.01, bias_init=0.5, activate=True)
@@ -115,3 +130,31 @@ def test_a_changed_or_replaced_weight_is_noticed():
     torch.testing.assert_close(layer(x, w), fresh(x, w).detach())
     doubled = layer.double()
     assert doubled(x.double(), w.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.Adam, torch.optim.SGD])
+@pytest.mark.parametrize("fused", [False, True])
+def test_nothing_is_kept_of_a_weight_that_is_trained(optimiser, fused):
+    """Fused optimisers change weights without counting the change."""
+    layer = ModulatedConv3d(3, 4, 3, 5)
+    steps = optimiser(layer.parameters(), lr=0.1, fused=fused)
+    x, w = torch.randn(1, 3, 4, 4, 4), torch.randn(1, 5)
+    layer(x, w).square().sum().backward()
+    with torch.no_grad():
+        layer(x, w)
+        steps.step()
+        fresh = ModulatedConv3d(3, 4, 3, 5)
+        fresh.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(layer(x, w), fresh(x, w))
+
+
+def test_new_values_at_the_old_address_are_noticed():
+    layer = ModulatedConv3d(3, 4, 3, 5).requires_grad_(False)
+    x, w = torch.randn(1, 3, 4, 4, 4), torch.randn(1, 5)
+    for _ in range(50):
+        layer(x, w)
+        for _ in range(2):  # the second may come to lie where the first but one lay
+            layer.weight.data = torch.randn(4, 3, 3, 3, 3)
+        fresh = ModulatedConv3d(3, 4, 3, 5)
+        fresh.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(layer(x, w), fresh(x, w).detach())

@@ -238,3 +238,31 @@ def test_impossible_architectures_are_refused(settings, word):
         GeneratorConfig(**settings)
     with pytest.raises(ModelError, match="colour"):
         GeneratorConfig.from_dict({"colour": 1})
+
+
+@pytest.mark.parametrize("made_inside", [False, True])
+def test_inference_mode_leaves_nothing_behind_that_cannot_be_differentiated(made_inside):
+    """What is kept between calls must serve a later call with gradients too."""
+    config = small(
+        base=(3, 1, 5),  # sizes no other test has, so that nothing of them is kept yet
+        head="haar",
+        wiring="skip",
+        deformation=2,
+        image_basis=3,
+        detail_basis=2,
+        image_const=True,
+    )
+    w = torch.randn(1, config.num_layers, 8)
+    with torch.inference_mode(made_inside):
+        network = build(config).requires_grad_(False)
+        for basis in (network.image_basis, network.velocity_basis):
+            inside = torch.ones_like(basis.inside)
+            inside[0] = False  # so that it keeps where its values belong
+            basis.set_fields(torch.randn(*basis.weight.shape[:2], *inside.shape) * 0.1, inside)
+    with torch.inference_mode():
+        expected = network(w)
+    if made_inside:
+        assert torch.equal(network(w), expected)
+        return
+    network(w.requires_grad_()).square().sum().backward()
+    assert torch.isfinite(w.grad).all()

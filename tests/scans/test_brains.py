@@ -117,7 +117,7 @@ def test_a_brain_cut_off_is_pointed_out(brain, target):
     data = np.ascontiguousarray(brain.data[low[0] :, low[1] :, low[2] + 30 :])
     scan = Scan(data, affine, brain.geometry, brain.path, brain.sha256)
     steps = scan.align(target, skull="keep", bias_correction=False).steps
-    assert any("touches the edge" in step for step in steps)
+    assert any("reaches the edge of the field of view" in step for step in steps)
 
 
 def test_what_is_no_brain_is_refused(target, tmp_path):

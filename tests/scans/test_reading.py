@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import read_scan
+from stylegan3d.scans import SeveralVolumes, read_scan
 
 SHAPE = (32, 36, 40)
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
@@ -292,3 +292,72 @@ def test_analyze_is_refused(tmp_path):
     nib.save(nib.AnalyzeImage(noise(), AFFINE), path)
     assert "is an Analyze image" in refusal(path)
     assert "is an Analyze image" in refusal(path.with_suffix(".img"))
+
+
+def in_doubt(path, sform_code=1, qform_code=1):
+    """A file whose sform and qform are mirror images of each other."""
+    image = nib.Nifti1Image(noise(), AFFINE)
+    image.set_sform(np.diag([-5.0, 5, 5, 1]), sform_code)
+    image.set_qform(AFFINE, qform_code)
+    nib.save(image, path)
+    return path
+
+
+def test_doubts_about_left_and_right_can_be_answered(tmp_path):
+    path = in_doubt(tmp_path / "scan.nii.gz")
+    scan = read_scan(path)
+    assert len(scan.doubts) == 1
+    assert "--trust qform" in scan.doubts[0]
+    for form, sign in (("sform", -1), ("qform", 1)):
+        answered = read_scan(path, trust=form)
+        assert answered.doubts == []
+        assert not any(note.startswith("Check:") for note in answered.notes)
+        assert answered.affine[0, 0] == sign * 5
+        assert answered.geometry == scan.geometry  # results go home with the file's own header
+    assert read_scan(save(tmp_path / "clear.nii.gz", noise())).doubts == []
+
+
+def test_axes_can_be_told_where_the_file_does_not(tmp_path):
+    path = in_doubt(tmp_path / "scan.nii.gz", 0, 0)
+    assert "--trust LAS" in read_scan(path).doubts[0]
+    assert "has no sform" in refusal(path, trust="sform")
+    told = read_scan(path, trust="psr")
+    assert told.space.axcodes == ("P", "S", "R")
+    np.testing.assert_allclose(told.space.voxel_size, (5, 5, 5))
+    assert told.doubts == []
+    for words in ("LLS", "LA", "XYZ", "LASR", ""):
+        with pytest.raises(ScanError, match="how the axes run"):
+            read_scan(path, trust=words)
+
+
+def test_a_choice_of_volumes_can_be_offered(tmp_path):
+    path = save(tmp_path / "bold.nii.gz", np.stack([noise(), noise(seed=1)], axis=-1))
+    with pytest.raises(SeveralVolumes) as caught:
+        read_scan(path)
+    assert caught.value.count == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "contrast"),
+    [
+        ("sub-01_T1w.nii.gz", "T1-weighted"),
+        ("MPRAGE.nii.gz", "T1-weighted"),
+        ("sub-01_T2w.nii.gz", "T2-weighted"),
+        ("t2_flair.nii.gz", "FLAIR"),
+        ("head.nii.gz", ""),
+    ],
+)
+def test_intensities_and_contrast_are_said(tmp_path, name, contrast):
+    scan = read_scan(save(tmp_path / name, noise()))
+    assert scan.contrast == contrast
+    assert any(note.startswith("Intensities from ") for note in scan.notes)
+    assert any(note.startswith(f"Contrast: {contrast}") for note in scan.notes) == bool(contrast)
+
+
+def test_a_ct_is_told_by_its_numbers(tmp_path):
+    data = np.full(SHAPE, -1000, np.int16)
+    data[8:24, 8:28, 8:30] = 40
+    data[8:10] = 1200
+    scan = read_scan(save(tmp_path / "head_T1w.nii.gz", data))
+    assert scan.contrast == "CT"
+    assert any(note.startswith("Check: this looks like a CT") for note in scan.notes)

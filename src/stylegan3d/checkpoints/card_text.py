@@ -5,7 +5,12 @@ Headings after Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 18
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.errors import ModelError
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
 
 LIMITS = """\
 - Synthetic volumes show no real person, but a generator trained on few people can come close to
@@ -39,10 +44,33 @@ def card_text(card: dict[str, Any]) -> str:
         _quality(card.get("quality") or {}),
         *_evaluation(card),
         *_directions(card.get("directions") or []),
+        *_trust(card.get("trust")),
         "## Limits",
         LIMITS,
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def check_card(generator: Generator) -> None:
+    """Refuse a card that no page can be written from, before any work is done.
+
+    Raises
+    ------
+    ModelError
+        If the generator has no card of its own, or it is incomplete.
+    """
+    if generator.folder is None:
+        raise ModelError(
+            f"The model '{generator.name}' is a file of another program, which has no card to "
+            "write in: make a folder of it with `stylegan3d convert` first."
+        )
+    try:
+        card_text(generator.card)
+    except KeyError as error:
+        raise ModelError(
+            f"The card of the model '{generator.name}' says nothing of {error}, so its page cannot "
+            "be written: complete card.json first."
+        ) from None
 
 
 def _origin(card: dict[str, Any]) -> list[str]:
@@ -147,6 +175,21 @@ def _directions(checks: list[dict[str, Any]]) -> list[str]:
         figures = [f"{check[k]:.2f}" if check.get(k) is not None else "" for k in ("r", "auc")]
         lines.append(f"| {name} | {check['n_check']} | {figures[0]} | {figures[1]} |")
     return ["## Directions", "On people not used to find them.", "\n".join(lines)]
+
+
+def _trust(trust: dict[str, Any] | None) -> list[str]:
+    """From where on a projection says that the model does not know such scans."""
+    if not trust:
+        return []
+    check = trust["check"]
+    return [
+        "## What it knows",
+        f"By `stylegan3d calibrate`, from {trust['people']} people it was not trained on: their "
+        f"strangeness stays below {trust['close']:.2f} in all but one of twenty, and a scan is "
+        f"called outside from {trust['outside']:.2f} on. Noise, other contrasts and large lesions "
+        "made of these people's scans are told from the scans themselves with an area under the "
+        f"curve of {check['auc']:.3f}.",
+    ]
 
 
 def _row(figures: dict[str, float]) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import (
+    calibrate,
     convert,
     directions,
     evaluate,
@@ -53,7 +54,18 @@ def _options(
     pass
 
 
-for _verb in (generate, mix, project, directions, prepare, train, evaluate, convert, info):
+for _verb in (
+    generate,
+    mix,
+    project,
+    directions,
+    prepare,
+    train,
+    evaluate,
+    calibrate,
+    convert,
+    info,
+):
     _verb.register(app)
 
 

@@ -65,6 +65,15 @@ NativeOption = Annotated[
         help="Write in the grid, orientation and intensities of the scan it was projected from.",
     ),
 ]
+OntoScanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--onto-scan",
+        help="Add what the edit or mix changes to this, the scan that was projected, so that its "
+        "fine detail stays; writes the change alone and the edited reconstruction, too, all in the "
+        "scan's own grid.",
+    ),
+]
 
 
 class Skull(StrEnum):

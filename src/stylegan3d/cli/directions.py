@@ -15,6 +15,7 @@ from stylegan3d.cli.common import (
     ModelOption,
     NativeOption,
     NoiseOption,
+    OntoScanOption,
     OutOption,
     OverwriteOption,
     TruncationOption,
@@ -92,6 +93,7 @@ def directions(
     channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
+    onto_scan: OntoScanOption = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
@@ -104,7 +106,7 @@ def directions(
     if fit is None and (attributes is not None or conditional is not None):
         raise typer.BadParameter("--attributes and --conditional need --fit with a data set.")
     if not edit:
-        if seed is not None or latent is not None:
+        if seed is not None or latent is not None or onto_scan is not None:
             raise typer.BadParameter('Say how to edit the brain, such as --edit "PC 1=2.0".')
         generator = open_model(model, frame)
         if fit is not None:
@@ -130,7 +132,13 @@ def directions(
         channel=channel,
     )
     render_to_files(
-        open_model(model, frame), [recipe], out, native=native, overwrite=overwrite, as_json=as_json
+        open_model(model, frame),
+        [recipe],
+        out,
+        native=native,
+        onto=onto_scan,
+        overwrite=overwrite,
+        as_json=as_json,
     )
 
 

@@ -118,7 +118,9 @@ def evaluate_command(
     pack = load_pack(data)
     generator = open_model(model, frame)
     if card:
-        _check_card(generator)
+        from stylegan3d.checkpoints.card_text import check_card
+
+        check_card(generator)
     with progress("Evaluating") as bar:
         report = evaluate(
             generator, pack, settings, lambda what, done, total: bar(done, total, note=what)
@@ -135,25 +137,6 @@ def evaluate_command(
         if card:
             _add_to_card(generator, report, picture)
     _show(report, as_json)
-
-
-def _check_card(generator: Generator) -> None:
-    """Refuse a card that no page can be written from, before the work."""
-    from stylegan3d.checkpoints.card_text import card_text
-    from stylegan3d.errors import ModelError
-
-    if generator.folder is None:
-        raise ModelError(
-            f"The model '{generator.name}' is a file of another program, which has no card to "
-            "write in: make a folder of it with `stylegan3d convert`, or leave out --card."
-        )
-    try:
-        card_text(generator.card)
-    except KeyError as error:
-        raise ModelError(
-            f"The card of the model '{generator.name}' says nothing of {error}, so its page cannot "
-            "be written: complete card.json, or leave out --card."
-        ) from None
 
 
 def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -> None:

@@ -13,6 +13,7 @@ from stylegan3d.cli.common import (
     ModelOption,
     NativeOption,
     NoiseOption,
+    OntoScanOption,
     OutOption,
     OverwriteOption,
     TruncationOption,
@@ -48,6 +49,7 @@ def generate(
     channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
+    onto_scan: OntoScanOption = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
@@ -77,4 +79,6 @@ def generate(
             for seed in parse_numbers(str(seeds), "--seeds")
         ]
     generator = open_model(model, frame)
-    render_to_files(generator, recipes, out, native=native, overwrite=overwrite, as_json=as_json)
+    render_to_files(
+        generator, recipes, out, native=native, onto=onto_scan, overwrite=overwrite, as_json=as_json
+    )

@@ -1,4 +1,4 @@
-"""`stylegan3d info`: what a generator, latent, directions file, recipe or saved volume is."""
+"""`stylegan3d info`: what a generator, latent, directions file, recipe, volume or scan is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def info(
         Path | None,
         typer.Argument(
             help="A generator's folder, a network file of the original 3D-StyleGAN, a latent or "
-            "directions file, a recipe or a saved volume; without it, the bundled generator.",
+            "directions file, a recipe, a saved volume, a scan or a DICOM folder; without it, the "
+            "bundled generator.",
             show_default=False,
         ),
     ] = None,
@@ -40,10 +41,14 @@ def info(
 
 
 def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
+    from stylegan3d.scans import is_scan
     from stylegan3d.tensorfiles import kind_of
 
-    if path is not None and path.name.endswith((".json", ".nii.gz")) and path.name != "card.json":
+    saved = path is not None and path.name.endswith((".json", ".nii.gz"))
+    if path is not None and saved and path.name != "card.json" and not _is_raw(path):
         return _describe_recipe(path)
+    if path is not None and is_scan(path) and not (path / "card.json").is_file():
+        return _describe_scan(path)
     kind = kind_of(path) if path is not None else None
     if path is not None and kind == "latent":
         return _describe_latent(path)
@@ -111,6 +116,41 @@ def _describe_recipe(path: Path) -> dict[str, Any]:
 
     recipe = read_recipe(sidecar_path(path) if path.name.endswith(".nii.gz") else path)
     return {"type": "recipe", **recipe.to_dict(), "command": recipe.command()}
+
+
+def _is_raw(path: Path) -> bool:
+    """Whether a volume has no sidecar that tells how it was made, as a scanner's have none."""
+    from stylegan3d.volumes import sidecar_path
+
+    return path.name.endswith(".nii.gz") and path.is_file() and not sidecar_path(path).is_file()
+
+
+def _describe_scan(path: Path) -> dict[str, Any]:
+    from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
+    from stylegan3d.scans.dicom import is_dicom
+
+    about: dict[str, Any] = {"type": "scan"}
+    if is_dicom(path):
+        about["series"] = [
+            f"{series}{f', not readable: {series.problem}' * bool(series.problem)}"
+            for series in list_series(path)
+        ]
+    try:
+        scan = read_scan(path)
+    except SeveralVolumes as choice:
+        return {**about, "volumes": choice.count}
+    except SeveralSeries:
+        return about
+    return {
+        **about,
+        "shape": list(scan.data.shape),
+        "voxel_size_mm": [round(size, 4) for size in scan.space.voxel_size],
+        "axes": "".join(scan.space.axcodes),
+        "contrast": scan.contrast,
+        "sha256": scan.sha256,
+        "notes": scan.notes,
+        "doubts": scan.doubts,
+    }
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

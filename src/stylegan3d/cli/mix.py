@@ -13,6 +13,7 @@ from stylegan3d.cli.common import (
     ModelOption,
     NativeOption,
     NoiseOption,
+    OntoScanOption,
     OutOption,
     OverwriteOption,
     TruncationOption,
@@ -52,6 +53,7 @@ def mix(
     channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
+    onto_scan: OntoScanOption = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
@@ -73,4 +75,12 @@ def mix(
         label=parse_label(label),
         channel=channel,
     )
-    render_to_files(generator, [recipe], out, native=native, overwrite=overwrite, as_json=as_json)
+    render_to_files(
+        generator,
+        [recipe],
+        out,
+        native=native,
+        onto=onto_scan,
+        overwrite=overwrite,
+        as_json=as_json,
+    )

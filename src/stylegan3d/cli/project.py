@@ -45,7 +45,10 @@ def register(app: typer.Typer) -> None:
 
 def project(
     scan: Annotated[
-        Path, typer.Argument(help="A T1-weighted scan, NIfTI; the head or the brain alone.")
+        Path,
+        typer.Argument(
+            help="A T1-weighted scan, the head or the brain alone: NIfTI, MGH, or a DICOM folder."
+        ),
     ],
     out: OutOption = Path(),
     space: Annotated[
@@ -63,6 +66,20 @@ def project(
     ] = Skull.AUTO,
     volume: Annotated[
         int | None, typer.Option("--volume", min=0, help="Which volume of a 4D series, from 0.")
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            "--series", help="Which series of a DICOM folder: number, UID or part of its name."
+        ),
+    ] = None,
+    trust: Annotated[
+        str | None,
+        typer.Option(
+            "--trust",
+            help="Where the header leaves left and right in doubt: sform, qform, or the directions "
+            "of the array's axes, such as LAS.",
+        ),
     ] = None,
     channel: Annotated[
         int,
@@ -84,8 +101,8 @@ def project(
     from stylegan3d.volumes import check_output
 
     clock = [time.perf_counter()]
-    opened = read_scan(scan, volume)
-    check_output(all_files(output_names(scan, out)), overwrite)
+    opened = read_scan(scan, volume, series, trust)
+    check_output(all_files(output_names(opened.path, out)), overwrite)
     generator = open_model(model, frame)
     Recipe(channel=channel).check(generator)
     clock.append(time.perf_counter())

@@ -33,10 +33,15 @@ def render_to_files(
     out: Path,
     *,
     native: bool,
+    onto: Path | None = None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Render each recipe in full quality and save it; whatever can be refused is refused first."""
+    """Render each recipe in full quality and save it; whatever can be refused is refused first.
+
+    `onto` is the scan that an edit's change is added to; the volumes are then native, too.
+    """
+    from stylegan3d.edit_outputs import edit_files, edit_names, original_scan
     from stylegan3d.outputs import (
         native_scan,
         rendered_files,
@@ -46,24 +51,33 @@ def render_to_files(
     from stylegan3d.renderer import Renderer
     from stylegan3d.volumes import check_output, sidecar_path, write_together
 
+    native = native or onto is not None
     paths = [out / volume_name(recipe, native=native) for recipe in recipes]
-    check_output([*paths, *map(sidecar_path, paths)], overwrite)
+    more = [edit_names(recipe, out) if onto is not None else {} for recipe in recipes]
+    written = [*paths, *(path for names in more for path in names.values())]
+    check_output([*written, *map(sidecar_path, written)], overwrite)
     for recipe in recipes:
         recipe.check(generator)
     scans = [native_scan(recipe) if native else None for recipe in recipes]
+    original = None if onto is None else original_scan(onto, native_scan(recipes[0]))
     renderer = Renderer(generator)
     volumes: list[dict[str, Any]] = []
     with progress("Rendering", total=len(recipes)) as report:
-        for path, recipe, scan in zip(paths, recipes, scans, strict=True):
+        for path, recipe, scan, names in zip(paths, recipes, scans, more, strict=True):
             report(len(volumes), note=path.name)
             w = recipe.latent(generator)
-            rendered = renderer.render(w, "full", recipe.noise, channel=recipe.channel)
+            rendered = renderer.render(
+                w, "full", recipe.noise, recipe.channel, delta=recipe.delta(generator)
+            )
             files = rendered_files(path, rendered, recipe, generator, scan=scan)
+            if original is not None:
+                files |= edit_files(recipe, rendered, renderer, generator, original, out)
             write_together(files, overwrite=overwrite)
             write_dataset_description(out, generator)
             volumes.append(
                 {
                     "path": str(path),
+                    **{f"edit_{what.lower()}": str(file) for what, file in names.items()},
                     "sidecar": str(sidecar_path(path)),
                     "recipe": recipe.to_dict(),
                     "seconds": rendered.seconds,
@@ -71,6 +85,6 @@ def render_to_files(
             )
     emit(
         {"volumes": volumes, "model": model_entry(generator)},
-        [volume["path"] for volume in volumes],
+        [str(path) for path in written],
         as_json=as_json,
     )

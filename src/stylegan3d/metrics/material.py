@@ -16,7 +16,7 @@ from stylegan3d.generator import Generator
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.sampling import RandomBrains
-from stylegan3d.projection.projector import BUDGETS
+from stylegan3d.projection.budgets import BUDGETS
 from stylegan3d.training.pack import Pack
 from stylegan3d.volumes import atomic_write_bytes
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 SSIM_SIGMA = 1.5
+SSIM_TRUNCATE = 3.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
@@ -41,7 +42,7 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Structural similarity of each voxel (Wang et al. 2004, eq. 13), data range 1."""
 
     def blur(x: np.ndarray) -> np.ndarray:
-        return gaussian_filter(x, SSIM_SIGMA, truncate=3.5)
+        return gaussian_filter(x, SSIM_SIGMA, truncate=SSIM_TRUNCATE)
 
     c1, c2 = SSIM_K1**2, SSIM_K2**2
     mean_a, mean_b = blur(a), blur(b)

@@ -21,7 +21,7 @@ from stylegan3d.networks.deformation import (
     resize,
 )
 from stylegan3d.networks.finish import DetailTexture, Toe
-from stylegan3d.networks.layers import Fingerprint, is_inference
+from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import upsample_image
 
@@ -167,7 +167,7 @@ class CommonAnatomy(nn.Module):
         halvings = config.num_levels - 1 - level
         if not halvings:
             return self.image_basis(weights)
-        if not is_inference(self.image_basis.weight):
+        if not is_frozen(self.image_basis.weight):
             return F.avg_pool3d(self.image_basis(weights), 2**halvings)
         # Halving and summing commute: a frozen basis is halved once, not its sum each time.
         pooled = self._pooled_basis(level)
@@ -178,10 +178,10 @@ class CommonAnatomy(nn.Module):
         known = self._pooled.get(level)
         if known is None or not known[0].matches(self.image_basis.weight):
             halvings = self.config.num_levels - 1 - level
-            with torch.no_grad():
+            with torch.inference_mode(False):  # or it could not be differentiated through later
                 fields = self.image_basis.fields
                 pooled = F.avg_pool3d(fields, 2**halvings).flatten(1)
-            known = Fingerprint(self.image_basis.weight), pooled
+                known = Fingerprint(self.image_basis.weight), pooled
             self._pooled[level] = known
         return known[1]
 

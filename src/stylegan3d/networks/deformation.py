@@ -80,7 +80,8 @@ class Basis(nn.Module):
         if voxels == self.inside.numel():
             return values.reshape(-1, channels, *self.inside.shape)
         if self._places is None or self._places.device != values.device:
-            self._places = self.inside.flatten().nonzero()[:, 0]
+            with torch.inference_mode(False):  # kept for calls that are differentiated
+                self._places = self.inside.flatten().nonzero()[:, 0]
         whole = values.new_zeros(len(values), channels, self.inside.numel())
         whole = whole.index_copy(2, self._places, values)
         return whole.reshape(-1, channels, *self.inside.shape)
@@ -136,6 +137,7 @@ def add_identity(displacement: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _identity(grid: Grid, device: torch.device) -> Tensor:
     """[1, 3, X, Y, Z] normalised coordinates of the voxel centres, channels z, y, x."""
     axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n, device=device) for n in grid]
@@ -167,6 +169,7 @@ def enlarge_smoothly(field: Tensor, grid: Grid, kernel: Sequence[float]) -> Tens
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def linear_matrix(before: int, after: int, device: torch.device) -> Tensor:
     """[after, before] linear interpolation between voxel centres, the border's value outside."""
     unit = torch.eye(before)[None]
@@ -174,6 +177,7 @@ def linear_matrix(before: int, after: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def smooth_matrix(
     before: int, after: int, kernel: tuple[float, ...], device: torch.device
 ) -> Tensor:

@@ -105,12 +105,21 @@ class Conv3d(nn.Module):
         return leaky_relu(y) if self.activate else y
 
 
+def is_frozen(weight: Tensor) -> bool:
+    """Whether what follows from a parameter may be kept, see `Fingerprint`.
+
+    A parameter that is trained may not, even where nothing is differentiated: fused optimisers
+    change it without counting. Nor are changes counted of one that was made in inference mode.
+    """
+    return not (weight.requires_grad or weight.is_inference())
+
+
 class Fingerprint:
     """Tells whether a parameter was changed, replaced or moved since this was taken."""
 
     def __init__(self, weight: Tensor) -> None:
-        # Held, so that no other tensor can come to lie at the same address.
-        self._weight = weight
+        # Both are held, so that nothing else can come to lie at the same address.
+        self._weight, self._values = weight, weight.detach()
         self._state = weight.data_ptr(), weight._version, weight.device
 
     def matches(self, weight: Tensor) -> bool:
@@ -123,13 +132,13 @@ class Fingerprint:
 class _Prepared:
     """What of a layer does not depend on w, computed once for a frozen network.
 
-    source : of the stored weight.
+    source : of the stored weight; None if that is not frozen.
     weight : [O, I, k, k, k] times 1 / sqrt(fan in), in the layout of its convolution; for an
         upsampling layer mirrored and transposed, [I, O, k, k, k].
     power : [O, I] sums of squares over the kernel, for demodulation.
     """
 
-    source: Fingerprint
+    source: Fingerprint | None
     weight: Tensor
     power: Tensor
 
@@ -185,8 +194,11 @@ class ModulatedConv3d(nn.Module):
         prepared = self._prepare()
         style = self.style(w.to(prepared.weight.dtype))  # [N, I]
         scale = self._demodulation(prepared.power, style) * gain  # [N, O]
-        if x.shape[0] == 1:
+        fitted = style.requires_grad and not prepared.weight.requires_grad
+        if x.shape[0] == 1 and not fitted:
             # One sample: scaling the small weight is free, scaling activations costs two passes.
+            # Not so where w alone is fitted: a scaled weight would need a gradient, which costs a
+            # third convolution, and whose float32 sums over all voxels lose four digits.
             factors = scale[0, :, None] * style[0, None, :]  # [O, I]
             factors = factors.T if self.up else factors
             weight = prepared.weight * factors[:, :, None, None, None]
@@ -195,15 +207,23 @@ class ModulatedConv3d(nn.Module):
         y = self._convolve(
             x * style.to(x.dtype)[:, :, None, None, None], prepared.weight.to(x.dtype)
         )
-        y = y * scale
-        return y if bias is None else y + bias.to(y.dtype)[:, None, None, None]
+        if bias is None:
+            return y * scale
+        return torch.addcmul(bias.to(y.dtype)[:, None, None, None], y, scale)
 
     def _prepare(self) -> _Prepared:
         """The weight's part that w does not touch; kept while nobody trains the weight."""
-        frozen = is_inference(self.weight)
+        if not is_frozen(self.weight):
+            return self._prepare_anew(None)
         known = self._prepared
-        if frozen and known is not None and known.source.matches(self.weight):
-            return known
+        if known is None or known.source is None or not known.source.matches(self.weight):
+            # Who asks next may want to differentiate, whoever asks now.
+            with torch.inference_mode(False):
+                known = self._prepare_anew(Fingerprint(self.weight))
+            self._prepared = known
+        return known
+
+    def _prepare_anew(self, source: Fingerprint | None) -> _Prepared:
         weight = self.weight / math.sqrt(self.weight[0].numel())
         power = weight.square().sum(dim=(2, 3, 4))
         if self.up:
@@ -212,9 +232,7 @@ class ModulatedConv3d(nn.Module):
             # holds exactly.
             weight = weight.flip(2, 3, 4).transpose(0, 1) * (self.up_gain / sum(self.kernel) ** 3)
         weight = weight.contiguous(memory_format=CHANNELS_LAST)
-        prepared = _Prepared(Fingerprint(self.weight), weight, power)
-        self._prepared = prepared if frozen else None
-        return prepared
+        return _Prepared(source, weight, power)
 
     def _demodulation(self, power: Tensor, style: Tensor) -> Tensor:
         """[N, O]; sums over the kernel first, so that no [N, O, I, k, k, k] is ever built."""

@@ -20,7 +20,10 @@ CHANNELS_LAST = torch.channels_last_3d
 FEW_CHANNELS = 8
 
 
+# What is kept between calls is made outside inference mode, or it could not be differentiated
+# through when the next call wants to.
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _axis_weights(
     taps: tuple[float, ...], channels: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,6 +154,7 @@ def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def doubling_matrix(
     length: int, taps: tuple[float, ...], nearest: bool, device: torch.device
 ) -> Tensor:
@@ -177,6 +181,7 @@ def downsample_image(x: Tensor, kernel: Sequence[float], shifted: bool = False) 
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _hadamard(dtype: torch.dtype, device: torch.device) -> Tensor:
     """[8, 8] signs: row = band, column = corner of the 2x2x2 block, both with x slowest."""
     h = torch.tensor([[1.0, 1.0], [1.0, -1.0]])

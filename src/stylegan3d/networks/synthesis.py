@@ -63,7 +63,8 @@ class SynthesisLayer(nn.Module):
         if noise is not None and not (inference and self._is_silent()):
             added = (noise * (self.noise_strength * ACTIVATION_GAIN)).to(y.dtype)
             y = y.add_(added) if inference else y + added
-        return F.leaky_relu_(y, LEAK) if inference else F.leaky_relu(y, LEAK)
+        # In place also where it is differentiated: its gradient can be told from its result.
+        return F.leaky_relu_(y, LEAK)
 
     def _is_silent(self) -> bool:
         """Whether noise has no effect; on a GPU the question would cost more than the answer."""

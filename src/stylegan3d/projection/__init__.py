@@ -1,10 +1,6 @@
 """Projection: the latent of a generator whose volume is most like a given one."""
 
-from stylegan3d.projection.projector import (
-    BUDGETS,
-    Projection,
-    ProjectionState,
-    project,
-)
+from stylegan3d.projection.budgets import BUDGETS, estimate_seconds
+from stylegan3d.projection.projector import Projection, ProjectionState, project
 
-__all__ = ["BUDGETS", "Projection", "ProjectionState", "project"]
+__all__ = ["BUDGETS", "Projection", "ProjectionState", "estimate_seconds", "project"]

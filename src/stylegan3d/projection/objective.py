@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.generator import Generator
+from stylegan3d.generator import BRIGHTEST, Generator
+from stylegan3d.metrics.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
+from stylegan3d.networks.resampling import along_axes
 
 SAMPLES = 4096
 PRIOR_SEED = 0
@@ -31,6 +33,73 @@ def multiscale_mse(made: Tensor, target: Tensor, scales: int = 3) -> Tensor:
         made, target = F.avg_pool3d(made, 2), F.avg_pool3d(target, 2)
         total, used = total + F.mse_loss(made, target), used + 1
     return total / used
+
+
+class MaskedSSIM:
+    """Mean structural similarity to one volume inside a mask; differentiable.
+
+    The same number as `metrics.similarity` gives (Wang et al. 2004), computed only where the mask
+    needs it: the Gaussian window is one small matrix per axis, from the mask's box with a margin to
+    the box.
+
+    Parameters
+    ----------
+    target : [1, 1, X, Y, Z] in [-1, 1]
+    mask : (X, Y, Z) bool, not empty.
+    """
+
+    def __init__(self, target: Tensor, mask: np.ndarray) -> None:
+        self._windows: list[Tensor] = []
+        seen: list[slice] = []
+        box: list[slice] = []
+        for axis, length in enumerate(mask.shape):
+            others = tuple(i for i in range(3) if i != axis)
+            inside = np.flatnonzero(mask.any(axis=others))
+            box.append(slice(int(inside[0]), int(inside[-1]) + 1))
+            window, place = _gaussian_rows(length, box[-1])
+            self._windows.append(window.to(target.device))
+            seen.append(place)
+        self._seen = (slice(None), slice(None), *seen)
+        weight = torch.from_numpy(mask[tuple(box)]).to(target.device, torch.float32)
+        self._weight = weight / weight.sum()
+        self._target = self._displayed(target)
+        blurred = along_axes(torch.cat([self._target, self._target.square()], 1), self._windows)
+        self._mean = blurred[:, :1]
+        self._variance = blurred[:, 1:] - self._mean.square()
+
+    def __call__(self, made: Tensor) -> Tensor:
+        """Similarity of [1, 1, X, Y, Z] in [-1, 1] to the target, 1 where they are equal."""
+        x = self._displayed(made)
+        three = torch.cat([x, x.square(), x * self._target], dim=1)
+        mean, square, product = along_axes(three, self._windows).split(1, dim=1)
+        variance, covariance = square - mean.square(), product - mean * self._mean
+        c1, c2 = SSIM_K1**2, SSIM_K2**2
+        luminance = (2 * mean * self._mean + c1) / (mean.square() + self._mean.square() + c1)
+        structure = (2 * covariance + c2) / (variance + self._variance + c2)
+        return (luminance * structure * self._weight).sum()
+
+    def _displayed(self, image: Tensor) -> Tensor:
+        """What a person sees of it, as `to_display`, where the windows look."""
+        return ((image[self._seen] + 1) / 2).clamp(0, BRIGHTEST)
+
+
+def _gaussian_rows(length: int, rows: slice) -> tuple[Tensor, slice]:
+    """Gaussian windows around some voxels of an axis, mirrored at its ends: matrix and its columns.
+
+    Returns
+    -------
+    [rows, columns], and which voxels the columns are.
+    """
+    reach = int(SSIM_TRUNCATE * SSIM_SIGMA + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    taps = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    place = np.arange(rows.start, rows.stop)[:, None] + offsets
+    place = place % (2 * length)
+    place = np.where(place >= length, 2 * length - 1 - place, place)
+    matrix = np.zeros((rows.stop - rows.start, length), dtype=np.float32)
+    np.add.at(matrix, (np.arange(len(matrix))[:, None], place), (taps / taps.sum())[None])
+    columns = slice(max(rows.start - reach, 0), min(rows.stop + reach, length))
+    return torch.from_numpy(matrix[:, columns].copy()), columns
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Identity, Mask
+from stylegan3d.projection.operators import Identity, KSpace, Mask
 
 SMOOTHNESS = 1e-3
 ITERATIONS = 200
@@ -58,6 +58,8 @@ def restore(
     if isinstance(operator, Mask) and operator.mask is not None:
         change = harmonic_fill(rest[0, 0].cpu().numpy(), operator.mask)
         return made + torch.from_numpy(change).to(made)[None, None]
+    if isinstance(operator, KSpace):
+        return made + rest  # A is an orthogonal projection: the nearest image with these lines
     return made + _smoothest(operator, rest, smoothness, iterations)
 
 

@@ -1,16 +1,87 @@
-"""How far to believe a projection: what it shares with the scan, and how strange its latent is."""
+"""How far to believe a projection.
+
+Two questions are kept apart. Is the scan of a kind that the model knows? That is asked of the scan
+and of the model's first guess at it, so the answer does not depend on how long was searched: a long
+search bends the model until it shows a T2-weighted scan, too. And is the reconstruction close? That
+is asked of the reconstruction.
+
+What is usual is known from people the model was not trained on (`calibration`, the entry "trust" of
+a model's card). Every sign is measured in their spread, so nothing is fitted to examples of what a
+model does not know, and it need not be an example of these to be recognised.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from stylegan3d.generator import Generator
 from stylegan3d.metrics import similarity
 from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.projection.regions import region_masks
+from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 
 FAR = 1.5
+CLOSE = "close"
+TYPICAL = "typical features only"
+OUTSIDE = "outside what this model knows"
+NOT_CALIBRATED = "not calibrated for this model"
+# A region is named if its residual is so many spreads above the usual one.
+UNUSUAL = 4.0
+
+
+class Trust(TypedDict):
+    """How far to believe a projection; plain data.
+
+    similarity, mean_brain : of the reconstruction and of the mean brain to the scan, in the brain.
+    latent_distance : of the result from the average, 1 for random brains.
+    latent_percentile : how many percent of people, none of whom the model was trained on, lie
+        nearer to the average than the model's first guess at this scan; None if not calibrated.
+    regions : for each region of the brain "rms" and "mean" of the residual (scan minus
+        reconstruction), its "share" of the brain's voxels, and, where calibrated, what is "usual"
+        for the first guess and how "unusual" this is in spreads.
+    signs : what was measured to tell whether the model knows such scans; where calibrated with
+        what is "usual" and how "unusual" this is, in spreads towards the strange side.
+    strangeness : root mean square of what is unusual in the signs; None if not calibrated.
+    discriminator : the discriminator's logits for the scan and for the reconstruction, where the
+        model has one.
+    verdict : "close", "typical features only", "outside what this model knows", or "not calibrated
+        for this model".
+    sentence : the verdict explained.
+    remarks : what else a person should know, in sentences.
+    """
+
+    similarity: dict[str, float]
+    mean_brain: dict[str, float]
+    latent_distance: float
+    latent_percentile: float | None
+    regions: dict[str, dict[str, float]]
+    signs: dict[str, dict[str, float]]
+    strangeness: float | None
+    discriminator: dict[str, float] | None
+    verdict: str
+    sentence: str
+    remarks: list[str]
+
+
+def residuals_by_region(
+    difference: np.ndarray, masks: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Root mean square and mean of a difference (X, Y, Z) in each of `region_masks`."""
+    total = sum(len(index) for index in masks.values())
+    found = {}
+    for name, index in masks.items():
+        values = difference.ravel()[index].astype(np.float64)
+        found[name] = {
+            "rms": float(np.sqrt(np.mean(values**2))),
+            "mean": float(values.mean()),
+            "share": len(index) / total,
+        }
+    return found
 
 
 def measure_trust(
@@ -20,12 +91,131 @@ def measure_trust(
     mean_brain: np.ndarray,
     volume: np.ndarray,
     mask: np.ndarray,
-) -> dict[str, Any]:
-    """Numbers with what to compare them to, and what they mean in words."""
+    *,
+    generator: Generator,
+) -> Trust:
+    """Numbers with what to compare them to, and what they mean in words.
+
+    Parameters
+    ----------
+    w : [num_layers, w_dim] the result's latent.
+    made, mean_brain, volume : (X, Y, Z) in [0, 1]: reconstruction, average brain, scan.
+    mask : bool (X, Y, Z), where the scan is to be compared.
+    """
     alike = similarity(made, volume, mask)
     usual = similarity(mean_brain, volume, mask)
     distance = prior.distance(w.to(prior.mean))
+    guess = first_guess(generator, volume, mean_brain)
+    known = generator.card.get("trust") or {}
+    signs = measure_signs(prior, guess, mean_brain, volume, mask, generator.voxel_size)
+    told, strangeness = compare_signs(signs, known)
+    regions = residuals_by_region(volume - made, region_masks(mask, generator.space))
+    for name, row in regions.items():
+        if name in known.get("regions", {}):
+            of_people = Usual.read(known["regions"][name])
+            row |= {"usual": of_people.middle, "unusual": of_people.unusual(row["rms"])}
+    verdict, sentence = judge(alike, told, strangeness, known)
+    return {
+        "similarity": alike,
+        "mean_brain": usual,
+        "latent_distance": distance,
+        "latent_percentile": _percentile(signs, known),
+        "regions": regions,
+        "signs": told,
+        "strangeness": strangeness,
+        "discriminator": _scores(generator, volume, made),
+        "verdict": verdict,
+        "sentence": sentence,
+        "remarks": _remarks(alike, usual, distance, regions, verdict, sentence),
+    }
+
+
+def compare_signs(
+    signs: Mapping[str, float], known: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, float]], float | None]:
+    """Each sign beside what is usual, and the strangeness: the root mean square of the unusual.
+
+    A sign on the good side of the middle does not make up for another on the bad one.
+    """
+    told: dict[str, dict[str, float]] = {name: {"value": signs[name]} for name in signs}
+    unusual = []
+    for name, value in signs.items():
+        entry = known.get("signs", {}).get(name)
+        if entry is not None:
+            of_people = Usual.read(entry)
+            unusual.append(of_people.unusual(value, SIGNS[name][0]))
+            told[name] |= {"usual": of_people.middle, "unusual": unusual[-1]}
+    if not unusual:
+        return told, None
+    return told, float(np.sqrt(np.mean(np.clip(unusual, 0, None) ** 2)))
+
+
+def judge(
+    alike: Mapping[str, float],
+    signs: Mapping[str, Mapping[str, float]],
+    strangeness: float | None,
+    known: Mapping[str, Any],
+) -> tuple[str, str]:
+    """The verdict and a sentence that explains it."""
+    if strangeness is None:
+        return NOT_CALIBRATED, (
+            "How usual these figures are is not known, for the model's card holds no calibration; "
+            "`stylegan3d calibrate` adds one."
+        )
+    worst = max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
+    why = SIGNS[worst][1]
+    if strangeness > known["outside"]:
+        return OUTSIDE, f"Do not read anything from the reconstruction: {why}."
+    least = known["least_ssim"]
+    if strangeness > known["close"]:
+        return TYPICAL, (
+            "The reconstruction shows what is typical of brains like this one, not what is special "
+            f"about it: {why}."
+        )
+    if alike["ssim"] < least:
+        return TYPICAL, (
+            "The scan is of a kind the model knows, but the reconstruction follows it less than "
+            f"usual (SSIM {alike['ssim']:.2f}, usually {least:.2f} and more): search longer, or "
+            "let every layer go its own way (W+)."
+        )
+    return CLOSE, (
+        "The reconstruction follows the scan as closely as it does people of the kind the model "
+        "knows; what is finer than it shows, and any disease, is still not in it."
+    )
+
+
+def _percentile(signs: Mapping[str, float], known: Mapping[str, Any]) -> float | None:
+    """Percent of people whose first guess lies nearer to the average."""
+    quantiles = known.get("latent_distance")
+    if not quantiles or "latent_distance" not in signs:
+        return None
+    ranks = np.linspace(0, 100, len(quantiles))
+    return float(np.interp(signs["latent_distance"], quantiles, ranks))
+
+
+@torch.no_grad()
+def _scores(generator: Generator, volume: np.ndarray, made: np.ndarray) -> dict[str, float] | None:
+    """Each by itself: in company the minibatch's spread would tell them apart."""
+    if generator.discriminator is None or generator.config.image_channels > 1:
+        return None
+    found = {}
+    for name, image in (("scan", volume), ("reconstruction", made)):
+        x = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None] * 2 - 1
+        found[name] = float(generator.score(x)[0])
+    return found
+
+
+def _remarks(
+    alike: Mapping[str, float],
+    usual: Mapping[str, float],
+    distance: float,
+    regions: Mapping[str, Mapping[str, float]],
+    verdict: str,
+    sentence: str,
+) -> list[str]:
     remarks = []
+    if verdict == OUTSIDE:
+        remarks.append(f"The scan is {OUTSIDE}. {sentence}")
     if alike["psnr"] <= usual["psnr"]:
         remarks.append(
             "The reconstruction is no more like the scan than the mean brain is: do not read "
@@ -36,9 +226,12 @@ def measure_trust(
             f"The latent lies {distance:.1f} times as far from the average as random brains do: "
             "edits of it may look unnatural."
         )
-    return {
-        "similarity": alike,
-        "mean_brain": usual,
-        "latent_distance": distance,
-        "remarks": remarks,
-    }
+    odd = {n: r for n, r in regions.items() if r.get("unusual", 0) > UNUSUAL}
+    if odd and verdict != OUTSIDE:
+        worst = max(odd, key=lambda name: odd[name]["unusual"])
+        remarks.append(
+            f"The reconstruction misses the {worst} more than is usual (by "
+            f"{odd[worst]['rms']:.2f}, usually {odd[worst]['usual']:.2f}): look at the residual "
+            "there for something the model does not know, such as a lesion."
+        )
+    return remarks

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..errors import ScanError
 from ..space import Space
-from .alignment import align_rigid
-from .bias import bias_field
-from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
-from .intensity import contrast_agreement, correlation, normalise
-from .native import native_image, pack_mask
-from .resampling import cropped, resample
-from .target import Target, standard_brain
+from .alignment import centroid
+from .intensity import contrast_agreement, contrast_in_brain, correlation, normalise
+from .native import edited_scan, native_image, pack_mask
+from .resampling import resample
+from .target import Target
 
 if TYPE_CHECKING:
     from .scan import Scan
 
-SKULL_CHOICES = ("auto", "extract", "keep")
 # Where less than this of a model voxel is brain it counts as outside, as in the training data.
 BRAIN_SHARE = 0.35
 # Training brains correlate 0.93 to 0.965 with their mean.
@@ -30,13 +28,51 @@ EXPECTED_QUALITY = 0.90
 # Of the contrast inside the brain: T1 scans reach 0.4 and more, FLAIR 0.15, T2 less than 0.
 EXPECTED_CONTRAST = 0.25
 
-# Correlation with a standard brain in place: brains that lie wrongly reach 0.75, noise 0.
-LIKE_A_HEAD = 0.4
+# From this quality on, in words.
+QUALITY_WORDS = (
+    (0.94, "as good as the brains the model was trained on"),
+    (EXPECTED_QUALITY, "good"),
+    (0.80, "less alike than usual: look at the outline before you go on"),
+    (-1.0, "poor: the pose may be wrong, move it by hand or give another scan"),
+)
 
 # How steps and notes begin that a person should look into.
 WARNING = "Check:"
 
-Progress = Callable[[float, str], None]
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the preparation.
+
+    Attributes
+    ----------
+    name : str
+        "brain", "bias", "pose", "grid" or "nudge".
+    texts : tuple of str
+        What was done, for people; warnings begin with "Check:".
+    seconds : float
+    how : {"done", "kept", "cached"}
+        "kept" if there was nothing to do or it was to be left out, "cached" if the result of an
+        earlier time was taken.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    seconds: float
+    how: str = "done"
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBrain:
+    """The brain before it is resampled: what poses are tried on.
+
+    `brain` and `mask` (I, J, K) are on `space`, a part of the scan's grid.
+    """
+
+    brain: np.ndarray
+    mask: np.ndarray
+    space: Space
+    target: Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +96,10 @@ class AlignedScan:
         What was done, for people; warnings begin with "Check:".
     scan : Scan
         What it was made from.
+    prepared : PreparedBrain or None
+        To try other poses on.
+    record : tuple of Step
+        The steps with what they took.
     """
 
     volume: np.ndarray
@@ -70,14 +110,60 @@ class AlignedScan:
     intensity_scale: float
     steps: list[str]
     scan: Scan
+    prepared: PreparedBrain | None = field(default=None, repr=False)
+    record: tuple[Step, ...] = ()
 
-    def to_native(self, volume: np.ndarray) -> nib.Nifti1Image:
+    @property
+    def quality_in_words(self) -> str:
+        """What `quality` means for a person."""
+        return next(words for least, words in QUALITY_WORDS if self.quality >= least)
+
+    def nudged(
+        self,
+        translation_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> AlignedScan:
+        """The same brain moved by hand in the model's space, resampled from the scan again.
+
+        Parameters
+        ----------
+        translation_mm : tuple of float
+            To the right, to the front, upwards.
+        rotation_deg : tuple of float
+            Round the axes to the right, to the front and upwards, in this order, through the
+            brain's middle; right-handed: a positive third one turns the nose to the left.
+
+        Raises
+        ------
+        ValueError
+            If the scan was not prepared by `Scan.align`.
+        """
+        if self.prepared is None:
+            raise ValueError("Only what Scan.align made can be moved.")
+        turn = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
+        middle = centroid(self.brain_mask, self.space)
+        move = nib.affines.from_matvec(turn, middle - turn @ middle + np.array(translation_mm))
+        angle = np.degrees(Rotation.from_matrix(turn).magnitude())
+        text = f"Moved by hand by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
+        kept = tuple(step for step in self.record if step.name != "grid")
+        record = (*kept, Step("nudge", (text,), 0.0))
+        return on_grid(self.scan, self.prepared, move @ self.rigid, record)
+
+    def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
         """A model-space volume (X, Y, Z) on the scan's own grid, in its units.
 
         float32, 0 outside the brain; orientation, affine and header codes are the scan's. The
-        bias field is not put back.
+        bias field is not put back. `signed` keeps what is below 0, as a difference needs it.
         """
-        return native_image(volume, self.space, self.describe())
+        return native_image(volume, self.space, self.describe(), signed=signed)
+
+    def apply_edit(self, before: np.ndarray, after: np.ndarray) -> nib.Nifti1Image:
+        """The scan with what an edit changes added to it, so that its fine detail stays.
+
+        `before` and `after` (X, Y, Z) are the reconstruction without and with the edit, on the
+        model's grid. See `native.edited_scan`.
+        """
+        return edited_scan(self.scan.data, before, after, self.space, self.describe())
 
     def describe(self) -> dict[str, Any]:
         """Everything `native_image` needs to go back without the file; plain values for JSON.
@@ -100,111 +186,50 @@ class AlignedScan:
         }
 
 
-def align_scan(
-    scan: Scan,
-    target: Target,
-    skull: str,
-    bias_correction: bool,
-    progress: Progress | None,
+def on_grid(
+    scan: Scan, prepared: PreparedBrain, rigid: np.ndarray, record: tuple[Step, ...]
 ) -> AlignedScan:
-    """See `Scan.align`."""
-    report = progress or (lambda fraction, text: None)
-    report(0.0, "Finding the brain")
-    mask, steps = find_brain(scan, skull)
-    steps.extend(note for note in scan.notes if note.startswith(WARNING))
-    if np.mean(scan.data[mask] <= 0) > 0.5:
-        raise ScanError(
-            f"{scan.path} has mostly negative or zero intensities inside the brain; "
-            "add a constant so that the background is 0, and try again."
-        )
-    brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
-    mask = cropped(mask, scan.space, mask)[0]
-    if bias_correction:
-        report(0.4, "Correcting the bias field")
-        field = bias_field(brain, mask, space)
-        brain = brain / field
-        low, high = np.percentile(field[mask], (1, 99))
-        spread = 100 * (high / low - 1)
-        steps.append(f"Bias field corrected with N4 (it varied by {spread:.0f} % over the brain).")
-    report(0.6, "Aligning to the model's brain")
-    rigid, found = _posed(brain, space, target)
-    steps.extend(found)
-    report(0.9, "Resampling to the model's grid")
-    return _on_grid(scan, target, brain, mask, space, rigid, steps)
-
-
-def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:
-    """As `align_rigid`; to a standard brain if a foreign network shows none to align to.
-
-    Its image may lie otherwise than assumed, have other intensities, or not be trained.
-    """
-    if getattr(target, "frame", None) is None:
-        return align_rigid(brain, space, target)
-    standard = standard_brain(target.space)
-    there = resample(standard.template, standard.space, target.space)
-    likeness = correlation(there, target.template)
-    if likeness >= LIKE_A_HEAD:
-        try:
-            return align_rigid(brain, space, target)
-        except ScanError:
-            pass
-    rigid, steps = align_rigid(brain, space, standard)
-    told = (
-        f"{WARNING} the model's mean brain is not like this one in any orientation, so it was "
-        "aligned to a standard brain in the middle of the model's grid; are the model's axes and "
-        "voxel size right?"
-    )
-    return rigid, [told, *steps]
-
-
-def find_brain(scan: Scan, skull: str) -> tuple[np.ndarray, list[str]]:
-    """Brain mask on the scan's grid, and what was done to get it."""
-    if skull not in SKULL_CHOICES:
-        raise ScanError(f"skull is {skull!r}; it must be one of {', '.join(SKULL_CHOICES)}.")
-    mask = None
-    if skull == "auto":
-        mask = extracted_mask(scan.data, scan.space)
-    elif skull == "keep":
-        mask = object_mask(scan.data)
-        check_brain_size(mask, scan.space)
-    if mask is not None:
-        step = "The brain was extracted already; kept as it is."
-    else:
-        mask = extract_brain(scan.data, scan.space)
-        step = "Brain extracted with deepbet."
-    edges = sum(int(mask.take(end, axis).sum() > 50) for axis in range(3) for end in (0, -1))
-    steps = [step]
-    if edges:
-        steps.append("Check: the brain touches the edge of the field of view; part may be cut off.")
-    return mask, steps
-
-
-def _on_grid(
-    scan: Scan,
-    target: Target,
-    brain: np.ndarray,
-    mask: np.ndarray,
-    space: Space,
-    rigid: np.ndarray,
-    steps: list[str],
-) -> AlignedScan:
-    """Resample the cropped brain to the model's grid and normalise it there."""
+    """Resample a brain to the model's grid in a pose, normalise it there, and judge it."""
+    target = prepared.target
+    start = perf_counter()
     back = np.linalg.inv(rigid)
-    inside = resample(mask.astype(np.float32), space, target.space, back) > BRAIN_SHARE
-    data = resample(brain, space, target.space, back)
-    lost = 1 - inside.sum() * abs(np.linalg.det(target.space.affine)) / (
-        mask.sum() * abs(np.linalg.det(space.affine))
+    inside = resample(prepared.mask.astype(np.float32), prepared.space, target.space, back)
+    mask = inside > BRAIN_SHARE
+    if not mask.any():
+        raise ScanError("The brain lies wholly outside the model's grid; move it back.")
+    data = resample(prepared.brain, prepared.space, target.space, back)
+    volume, scale = normalise(data, mask)
+    quality = correlation(volume, target.template)
+    texts = _judged(prepared, volume, mask, quality)
+    record = (*record, Step("grid", texts, perf_counter() - start))
+    steps = [text for step in record for text in step.texts]
+    return AlignedScan(
+        volume, target.space, rigid, quality, mask, scale, steps, scan, prepared, record
+    )
+
+
+def _judged(
+    prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float
+) -> tuple[str, ...]:
+    """What a person should know of a brain on the model's grid."""
+    target = prepared.target
+    texts = []
+    lost = 1 - mask.sum() * abs(np.linalg.det(target.space.affine)) / (
+        prepared.mask.sum() * abs(np.linalg.det(prepared.space.affine))
     )
     if lost > 0.03:
-        steps.append(f"Check: {100 * lost:.0f} % of the brain lies outside the model's grid.")
-    volume, scale = normalise(data, inside)
-    quality = correlation(volume, target.template)
+        texts.append(
+            f"Check: {100 * lost:.0f} % of the brain lies outside the model's grid and is left "
+            "out; if its pose is wrong, move it by hand."
+        )
     if quality < EXPECTED_QUALITY:
-        steps.append(
+        texts.append(
             f"Check: it resembles the mean brain less than usual (correlation {quality:.2f})."
         )
-    if contrast_agreement(volume, target.template, inside) < EXPECTED_CONTRAST:
-        steps.append(
-            "Check: the contrast is not that of a T1-weighted scan, which the model knows."
+    if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
+        looks = contrast_in_brain(volume, target.template, mask)
+        texts.append(
+            "Check: the contrast is not that of a T1-weighted scan, which the model knows"
+            + (f"; it looks like {looks}." if looks else ".")
         )
-    return AlignedScan(volume, target.space, rigid, quality, inside, scale, steps, scan)
+    return tuple(texts)

@@ -35,20 +35,29 @@ def bias_field(data: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
     ----------
     Tustison et al., "N4ITK: Improved N3 Bias Correction", IEEE TMI 2010.
     """
+    grid = working_grid(mask & (data > 0), space)
+    return field_on(log_bias_field(data, mask, space, grid), grid, space)
+
+
+def log_bias_field(data: np.ndarray, mask: np.ndarray, space: Space, grid: Space) -> np.ndarray:
+    """The field's logarithm on `grid`, float32, of mean 0 inside; see `bias_field`."""
     inside = mask & (data > 0)
     brain = np.where(inside, data, np.float32(0))
-    grid = _working_grid(inside, space)
     region = resample(inside.astype(np.float32), space, grid) > 0.5
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(list(ITERATIONS))
     image = to_sitk(resample(brain, space, grid), grid)
     n4.Execute(image, to_sitk(region.astype(np.uint8), grid))
     log_field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).transpose(2, 1, 0)
-    log_field -= log_field[region].mean()
+    return np.ascontiguousarray(log_field - log_field[region].mean(), dtype=np.float32)
+
+
+def field_on(log_field: np.ndarray, grid: Space, space: Space) -> np.ndarray:
+    """A field on the scan's own grid, float32."""
     return np.exp(resample(log_field, grid, space))
 
 
-def _working_grid(mask: np.ndarray, space: Space) -> Space:
+def working_grid(mask: np.ndarray, space: Space) -> Space:
     """The usual field of view of a head scan around the brain, whatever the scan's own is.
 
     N4's spline spans the image it is given: on a smaller one the same settings bend more.

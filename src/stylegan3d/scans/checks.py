@@ -39,16 +39,13 @@ READ_ERRORS = (
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is missing, a folder, unreadable, empty or of a format that is not read."""
-    if path.is_dir():
-        raise ScanError(
-            f"{path} is a folder; give one NIfTI file (convert a DICOM series with dcm2niix first)."
-        )
+    """Refuse what is missing, unreadable, empty or of a format that is not read."""
     if not path.exists():
         raise ScanError(f"{path} does not exist; check the path.")
     if not path.name.lower().endswith(EXTENSIONS):
         raise ScanError(
-            f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file."
+            f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file, or a "
+            "DICOM folder."
         )
     try:
         with path.open("rb") as stream:

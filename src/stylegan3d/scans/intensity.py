@@ -44,3 +44,27 @@ def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarra
     if np.count_nonzero(deep) < 100:
         return 0.0
     return correlation(volume[deep], template[deep])
+
+
+def contrast_in_brain(volume: np.ndarray, template: np.ndarray, mask: np.ndarray) -> str:
+    """Which contrast an aligned brain shows: fluid, grey and white matter in order of brightness.
+
+    "" where they are in no order that is known.
+    """
+    inside = mask & ndimage.binary_erosion(template > 0.05, iterations=4)
+    if np.count_nonzero(inside) < 100:
+        return ""
+    values = template[inside]
+    places = (
+        inside & (template < np.percentile(values, 3)),
+        inside & (template > np.percentile(values, 25)) & (template < np.percentile(values, 45)),
+        inside & (template > np.percentile(values, 85)),
+    )
+    if not all(place.any() for place in places):
+        return ""
+    fluid, grey, white = (float(np.median(volume[place])) for place in places)
+    if fluid > max(grey, white):
+        return "T2-weighted"
+    return (
+        "T1-weighted" if white > 1.05 * grey else "FLAIR or proton density" if fluid < grey else ""
+    )

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from ..errors import ScanError
 from ..space import Space
 from .resampling import resample
 
 DESCRIPTION = b"SYNTHETIC - not for diagnosis"
+# Coarser than any structure of a brain, as fine as a coil's field varies.
+BRIGHTNESS_MM = 20.0
 
 
-def native_image(volume: np.ndarray, space: Space, scan: dict[str, Any]) -> nib.Nifti1Image:
+def native_image(
+    volume: np.ndarray, space: Space, scan: dict[str, Any], *, signed: bool = False
+) -> nib.Nifti1Image:
     """A model-space volume on the grid of the scan that `AlignedScan.describe` tells of.
 
     Parameters
@@ -27,6 +33,8 @@ def native_image(volume: np.ndarray, space: Space, scan: dict[str, Any]) -> nib.
         The model's grid.
     scan : dict
         What `AlignedScan.describe` returned, also after a way through JSON.
+    signed : bool
+        Keep what is below 0: of a difference, such as a residual or what an edit changes.
 
     Returns
     -------
@@ -40,33 +48,113 @@ def native_image(volume: np.ndarray, space: Space, scan: dict[str, Any]) -> nib.
         If the description lacks something, or the volume is not on `space`, or the scan was
         aligned while the model's voxels were said to lie elsewhere.
     """
-    if volume.shape != space.shape:
+    way = _Way.of(scan, space)
+    image = volume if signed else np.clip(volume, 0, None)
+    data = np.where(way.inside, way.carried(image), np.float32(0))
+    return _with_geometry(data, way.own.affine, scan.get("geometry", {}))
+
+
+def edited_scan(
+    original: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    space: Space,
+    scan: dict[str, Any],
+) -> nib.Nifti1Image:
+    """A scan with what an edit changes added to it, so that its own fine detail stays.
+
+    Parameters
+    ----------
+    original : ndarray (I, J, K)
+        The scan as it was read, in its own units.
+    before, after : ndarray (X, Y, Z)
+        The reconstruction on `space` without and with the edit.
+    space, scan
+        As of `native_image`.
+
+    Returns
+    -------
+    nibabel.Nifti1Image, float32
+        On the scan's grid, equal to the scan where the edit changes nothing and outside its brain:
+        the skull does not grow with the brain. Never below the scan's own least value.
+
+    Notes
+    -----
+    The change is as bright as the scan is there: it is multiplied by the slow ratio of scan to
+    reconstruction (a Gaussian of `BRIGHTNESS_MM` within the brain), which stands for the coil's
+    bias field that the preparation took out.
+    """
+    way = _Way.of(scan, space)
+    if original.shape != way.own.shape:
         raise ScanError(
-            f"A volume of {volume.shape} does not fit the model's grid {space.shape}; "
-            "give the model's full volume."
+            f"The edit belongs to a scan of {way.own.shape} voxels, but this one has "
+            f"{original.shape}; give the scan that was projected."
         )
-    try:
-        x, y, z = (int(n) for n in scan["shape"])
-        own = Space((x, y, z), np.array(scan["affine"], np.float64).reshape(4, 4))
-        rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
-        scale = float(scan["intensity_scale"])
-        mask = unpack_mask(scan["brain_mask"], space.shape)
-        # Earlier descriptions lack this one: the models of their time lay where they lay.
-        place = np.array(scan.get("model_affine", space.affine), np.float64).reshape(4, 4)
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise ScanError(
-            "The description of the original scan is incomplete or damaged; project the scan again."
-        ) from error
-    if not Space(space.shape, place).same_as(space):
-        raise ScanError(
-            "The scan was projected while the model's voxels were said to lie elsewhere: choose "
-            "the same axes and voxel size again, or project the scan again."
-        )
-    # Scan millimetres -> model millimetres is what resampling onto the scan's grid asks for.
-    inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
-    data = resample(np.clip(volume, 0, None), space, own, rigid)
-    data = np.where(inside, data * np.float32(scale), np.float32(0))
-    return _with_geometry(data, own.affine, scan.get("geometry", {}))
+    data = np.asarray(original, dtype=np.float32)
+    shown = way.carried(np.clip(before, 0, None))
+    change = way.carried(np.clip(after, 0, None) - np.clip(before, 0, None))
+    change = np.where(way.inside, change, 0) * _brightness(data, shown, way)
+    floor = min(float(data.min()), 0.0)
+    # Where nothing changes the scan's values stay as they are, to the last bit.
+    edited = np.where(change == 0, data, np.maximum(data + change, floor))
+    return _with_geometry(edited.astype(np.float32), way.own.affine, scan.get("geometry", {}))
+
+
+def _brightness(data: np.ndarray, shown: np.ndarray, way: _Way) -> np.ndarray:
+    """How bright the scan is compared to its reconstruction, slowly varying; 1/2 to 2."""
+    sigma = BRIGHTNESS_MM / np.array(way.own.voxel_size)
+    slow = [gaussian_filter(np.where(way.inside, x, 0), sigma, truncate=2.5) for x in (data, shown)]
+    some = 0.05 * float(slow[1].max())
+    ratio = np.divide(*slow, out=np.ones_like(slow[0]), where=slow[1] > some)
+    return np.asarray(np.clip(ratio, 0.5, 2.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """From the model's grid back to a scan's.
+
+    `own` is the scan's grid, `rigid` (4, 4) takes scan RAS mm to model RAS mm, `scale` is what 1
+    stands for in the scan's units, `inside` (I, J, K) its brain.
+    """
+
+    own: Space
+    space: Space
+    rigid: np.ndarray
+    scale: float
+    inside: np.ndarray
+
+    @classmethod
+    def of(cls, scan: dict[str, Any], space: Space) -> _Way:
+        try:
+            x, y, z = (int(n) for n in scan["shape"])
+            own = Space((x, y, z), np.array(scan["affine"], np.float64).reshape(4, 4))
+            rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
+            scale = float(scan["intensity_scale"])
+            mask = unpack_mask(scan["brain_mask"], space.shape)
+            # Earlier descriptions lack this one: the models of their time lay where they lay.
+            place = np.array(scan.get("model_affine", space.affine), np.float64).reshape(4, 4)
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            raise ScanError(
+                "The description of the original scan is incomplete or damaged; project the scan "
+                "again."
+            ) from error
+        if not Space(space.shape, place).same_as(space):
+            raise ScanError(
+                "The scan was projected while the model's voxels were said to lie elsewhere: "
+                "choose the same axes and voxel size again, or project the scan again."
+            )
+        # Scan millimetres -> model millimetres is what resampling onto the scan's grid asks for.
+        inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
+        return cls(own, space, rigid, scale, inside)
+
+    def carried(self, volume: np.ndarray) -> np.ndarray:
+        """A model-space volume (X, Y, Z) on the scan's grid in the scan's units."""
+        if volume.shape != self.space.shape:
+            raise ScanError(
+                f"A volume of {volume.shape} does not fit the model's grid {self.space.shape}; "
+                "give the model's full volume."
+            )
+        return resample(volume, self.space, self.own, self.rigid) * np.float32(self.scale)
 
 
 def _with_geometry(

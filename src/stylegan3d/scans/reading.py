@@ -1,7 +1,8 @@
-"""Read one scan from a file: any NIfTI or MGH, any orientation, any data type."""
+"""Read one scan: NIfTI, MGH or DICOM, in any orientation, of any data type."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,50 @@ import numpy as np
 
 from ..errors import ScanError
 from ..hashing import sha256_of
-from . import checks
+from . import checks, dicom
+from .contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
 from .native import geometry_of
+from .orientation import header_notes, orientation_checks, scanner_geometry, trusted_affine
 from .scan import Scan
-
-AXIS_WORDS = {
-    "R": "to the right",
-    "L": "to the left",
-    "A": "to the front",
-    "P": "to the back",
-    "S": "upwards",
-    "I": "downwards",
-}
-THICK_MM = 4.0
+from .series import Series, choose_series
+from .wording import grid_notes, intensity_notes
 
 
-def read_scan(path: str | Path, volume: int | None = None) -> Scan:
+class SeveralVolumes(ScanError):
+    """A file with several volumes, of which one must be chosen.
+
+    Attributes
+    ----------
+    count : int
+        How many there are.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
+def read_scan(
+    path: str | Path,
+    volume: int | None = None,
+    series: int | str | None = None,
+    trust: str | None = None,
+) -> Scan:
     """Read a scan and check that it is one.
 
     Parameters
     ----------
     path : path
         A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
-        orientation, oblique or not, of any integer or floating-point type.
+        orientation, oblique or not, of any integer or floating-point type; or a DICOM folder
+        (subfolders included) or file, which stands for its series.
     volume : int, optional
         Which volume of a 4D series to take, counted from 0.
+    series : int or str, optional
+        Which series of a DICOM folder: its number, UID, or (part of) its description.
+    trust : str, optional
+        Where `Scan.doubts` says that the orientation is in doubt: "sform" or "qform", or the
+        directions the array's axes run to, such as "LAS", instead of what the header says.
 
     Returns
     -------
@@ -44,32 +64,81 @@ def read_scan(path: str | Path, volume: int | None = None) -> Scan:
 
     Raises
     ------
+    SeveralVolumes, SeveralSeries
+        If there is a choice to make.
     ScanError
         With one sentence saying what is wrong and what to do: no such file, not an image, damaged,
-        2D, a series without `volume`, NaN or infinite values, constant, zero voxel size, singular
-        affine, colour or complex values, sizes no head has.
+        2D, NaN or infinite values, constant, zero voxel size, singular affine, colour or complex
+        values, sizes no head has.
     """
     path = Path(path)
+    if dicom.is_dicom(path):
+        return _read_dicom(path, volume, series, trust)
+    if series is not None:
+        raise ScanError(f"{path} is no DICOM folder and has no series; leave the series out.")
     checks.check_file(path)
     checks.check_nifti_header(path)
     image = _open(path)
-    shape, series = _split_series(path, image.shape, volume)
-    checks.check_grid(path, shape, image.affine)
+    shape, count = _split_series(path, image.shape, volume)
+    geometry = geometry_of(image.header)
+    affine = trusted_affine(path, np.asarray(image.affine, dtype=np.float64), geometry, trust)
+    checks.check_grid(path, shape, affine)
     checks.check_type(path, image.get_data_dtype())
     checks.check_compressed(path)
-    data = _load(path, image, shape, volume if series > 1 else None)
+    data = _load(path, image, shape, volume if count > 1 else None)
     checks.check_values(path, data)
-    notes = _describe(path, image, shape)
-    if series > 1:
-        notes.append(f"Volume {volume} of {series} (counted from 0).")
-    return Scan(
-        data=data,
-        affine=np.asarray(image.affine, dtype=np.float64),
-        geometry=geometry_of(image.header),
-        path=path,
-        sha256=sha256_of(path),
-        notes=notes,
-    )
+    notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}")
+    warnings = [] if trust else orientation_checks(geometry)
+    notes.extend(warnings)
+    notes.extend(header_notes(image.header, geometry, shape, trust))
+    if count > 1:
+        notes.append(f"Volume {volume} of {count} (counted from 0).")
+    contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
+    notes.extend(intensity_notes(data, contrast))
+    doubts = [warning.removeprefix("Check: ") for warning in warnings]
+    return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast)
+
+
+def is_scan(path: Path) -> bool:
+    """Whether a path is read as a scan: a NIfTI or MGH file, a DICOM file or folder."""
+    return path.name.lower().endswith(checks.EXTENSIONS) or dicom.is_dicom(path)
+
+
+def _read_dicom(
+    path: Path, volume: int | None, wanted: int | str | None, trust: str | None
+) -> Scan:
+    """See `read_scan`. Of the folder's name, which may be a patient's, nothing is kept."""
+    found = dicom.list_series(path)
+    series = choose_series(path, found, wanted)
+    _check_choice(path, series.volumes, volume)
+    affine = trusted_affine(path, series.stack.affine, {}, trust)
+    data = dicom.read_series(path, series, volume or 0)
+    checks.check_values(path, data)
+    about = series.stack.slices[0][0].about
+    contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
+    contrast = contrast or contrast_by_timing(about)
+    # Without its description: operators may have typed a name into it.
+    notes = [f"DICOM series {'?' if series.number is None else series.number}: {series.summary}."]
+    others = len(found) - 1
+    if wanted is None and others:
+        notes.append(f"{others} other series in the folder were left aside ({_kinds(found)}).")
+    notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
+    notes.extend(series.stack.notes)
+    if series.kind != "volume":
+        notes.append(f"Check: the series is marked as {series.kind}, not as the scanner's own.")
+    if series.volumes > 1:
+        notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
+    notes.extend(intensity_notes(data, contrast))
+    # The hash is that of the image alone, not of files that also hold a person's name.
+    sha256 = hashlib.sha256(data.tobytes() + affine.tobytes()).hexdigest()
+    name = f"series-{series.number or 0:04}-{sha256[:8]}"
+    place = path.parent if path.is_file() else path
+    return Scan(data, affine, scanner_geometry(affine), place / name, sha256, notes, [], contrast)
+
+
+def _kinds(found: list[Series]) -> str:
+    kinds = [series.kind for series in found[1:]]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
 
 
 def _open(path: Path) -> Any:
@@ -92,17 +161,23 @@ def _split_series(
         raise ScanError(
             f"{path} has {len(shape)} dimensions ({' x '.join(map(str, shape))}); give a 3D scan."
         )
-    series = shape[3] if len(shape) == 4 else 1
-    if series > 1 and volume is None:
-        raise ScanError(
-            f"{path} is a 4D series of {series} volumes; choose one with --volume N "
-            f"(volume=N in Python), N from 0 to {series - 1}."
+    count = shape[3] if len(shape) == 4 else 1
+    _check_choice(path, count, volume)
+    return (shape[0], shape[1], shape[2]), count
+
+
+def _check_choice(path: Path, count: int, volume: int | None) -> None:
+    """Refuse several volumes without a choice, and a choice that is not there."""
+    if count > 1 and volume is None:
+        raise SeveralVolumes(
+            f"{path} is a 4D series of {count} volumes; choose one with --volume N "
+            f"(volume=N in Python), N from 0 to {count - 1}.",
+            count,
         )
-    if volume is not None and not 0 <= volume < series:
+    if volume is not None and not 0 <= volume < count:
         raise ScanError(
-            f"{path} has no volume {volume}; it holds {series}, counted from 0 to {series - 1}."
+            f"{path} has no volume {volume}; it holds {count}, counted from 0 to {count - 1}."
         )
-    return (shape[0], shape[1], shape[2]), series
 
 
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:
@@ -116,59 +191,3 @@ def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) ->
         raise checks.damaged(path, error) from error
     with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is refused
         return np.ascontiguousarray(data, dtype=np.float32)
-
-
-def _describe(path: Path, image: Any, shape: tuple[int, ...]) -> list[str]:
-    spacing = nib.affines.voxel_sizes(image.affine)
-    codes = nib.aff2axcodes(image.affine)
-    notes = [
-        f"{' x '.join(map(str, shape))} voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm, "
-        f"stored as {image.get_data_dtype()}.",
-        f"Axes {''.join(codes)}: they run {', '.join(AXIS_WORDS[c] for c in codes)}.",
-    ]
-    tilt = float(np.degrees(nib.affines.obliquity(image.affine)).max())
-    if tilt > 0.5:
-        notes.append(f"Oblique: tilted by up to {tilt:.1f} degrees against the scanner's axes.")
-    if spacing.max() > THICK_MM:
-        notes.append(
-            f"Slices of {spacing.max():.3g} mm: detail between slices is interpolated, not seen."
-        )
-    geometry = geometry_of(image.header)
-    if geometry:
-        notes.extend(orientation_checks(geometry) or _disagreement(geometry, shape))
-        if geometry["qform"] is None and int(image.header["qform_code"]) > 0:
-            notes.append("The header's qform cannot be decoded and is ignored; the sform is used.")
-    return notes
-
-
-def orientation_checks(geometry: dict[str, Any]) -> list[str]:
-    """A warning if the header leaves open which side is left; `geometry` as `geometry_of` gives."""
-    if not geometry:
-        return []
-    if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
-        return [
-            "Check: the file does not say how the head lies (no sform, no qform); the usual "
-            "left-anterior-superior order is assumed, so left and right may be swapped."
-        ]
-    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
-        return []
-    if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
-        return [
-            "Check: the header's sform and qform disagree about left and right; the sform is used, "
-            "so left and right may be swapped."
-        ]
-    return []
-
-
-def _disagreement(geometry: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
-    """Say by how much the header's two geometries differ."""
-    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
-        return []
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
-    ends = [
-        nib.affines.apply_affine(np.array(geometry[form]), corners) for form in ("sform", "qform")
-    ]
-    distance = float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
-    if distance <= 1.0:
-        return []
-    return [f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform is used."]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..space import Space
-from .aligned import AlignedScan, Progress, align_scan
+from .aligned import AlignedScan
+from .preparation import Progress, Wishes, align_scan
 from .target import Target
 
 
@@ -27,10 +28,16 @@ class Scan:
         The header's sform and qform with their codes, as `native.geometry_of` gives them, to write
         results with the same.
     path : Path
+        The file; for a DICOM series, its folder and a name made of number and hash.
     sha256 : str
-        Of the file.
+        Of the file; for a DICOM series, of the image alone.
     notes : list of str
         What was found on reading, for people; warnings begin with "Check:".
+    doubts : list of str
+        Why it cannot be known which side is left; `read_scan(..., trust=...)` answers them.
+    contrast : str
+        "T1-weighted", "T2-weighted", "FLAIR" or "CT", as far as name, timing or Hounsfield units
+        tell; empty where they do not.
     """
 
     data: np.ndarray
@@ -39,6 +46,8 @@ class Scan:
     path: Path
     sha256: str
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    contrast: str = ""
 
     @property
     def space(self) -> Space:
@@ -51,7 +60,9 @@ class Scan:
         *,
         skull: str = "auto",
         bias_correction: bool = True,
+        pose: str = "auto",
         progress: Progress | None = None,
+        cache: str | Path | None = None,
     ) -> AlignedScan:
         """Bring the brain of this scan onto a model's grid, as the training data was made.
 
@@ -62,9 +73,14 @@ class Scan:
         skull : {"auto", "extract", "keep"}
             Extract the brain unless that was done already; always; never.
         bias_correction : bool
-            Even out the receive coil's brightness (N4).
+            Even out the receive coil's brightness (N4); leave it out where that was done.
+        pose : {"auto", "keep"}
+            Find the brain's pose; or keep it, for a scan that lies in the model's space already.
         progress : callable, optional
             Called with the done fraction (0 to 1) and what is being done.
+        cache : path, optional
+            Folder where mask, bias field and pose are kept, under hashes of image, settings and
+            target: the same scan is then ready at once.
 
         Returns
         -------
@@ -77,4 +93,4 @@ class Scan:
         ScanError
             If no brain is found, or it resembles no brain the model knows.
         """
-        return align_scan(self, target, skull, bias_correction, progress)
+        return align_scan(self, target, Wishes(skull, bias_correction, pose, cache), progress)

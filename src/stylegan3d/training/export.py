@@ -27,7 +27,10 @@ from stylegan3d.directions import save_directions
 from stylegan3d.generator import Generator, load, to_display
 from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.training.calibration import calibrate, can_be_calibrated
+from stylegan3d.projection.calibration import LEAST_PEOPLE
+from stylegan3d.projection.calibration import calibrate as calibrate_trust
+from stylegan3d.training.calibration import calibrate as calibrate_image
+from stylegan3d.training.calibration import can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.training.pack import Pack
@@ -141,7 +144,7 @@ def _calibrate(
     generator: Generator, pack: Pack, card: dict[str, Any], tensors: dict[str, Tensor]
 ) -> None:
     """Put a calibrated synthesis network into `card` and `tensors`; the rest stays bit for bit."""
-    synthesis = calibrate(generator, pack)
+    synthesis = calibrate_image(generator, pack)
     new = _half({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
     known = generator.synthesis.state_dict()
     for name, value in new.items():
@@ -162,7 +165,7 @@ def _finish(
     overwrite: bool,
 ) -> Generator:
     """Write a folder with directions, figures and the page."""
-    card = {k: v for k, v in card.items() if k not in ("quality", "directions")}
+    card = {k: v for k, v in card.items() if k not in ("quality", "directions", "trust")}
     extra = {TEMPLATE: template}
     write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
     (out / DIRECTIONS).unlink(missing_ok=True)
@@ -172,6 +175,8 @@ def _finish(
     # The card again, now with what the written weights measure and the directions' hash.
     card["quality"] = measure(generator, pack)
     card["directions"] = list(directions.checks)
+    if len(pack.indices("validation")) >= LEAST_PEOPLE:
+        card["trust"] = calibrate_trust(generator, pack)
     extra[DIRECTIONS] = out / DIRECTIONS
     write_folder(out, card, tensors, encoder, extra, overwrite=True)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)

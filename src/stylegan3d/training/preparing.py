@@ -22,7 +22,8 @@ from ..scans.aligned import WARNING
 from ..scans.alignment import centroid
 from ..scans.checks import READ_ERRORS
 from ..scans.native import geometry_of
-from ..scans.reading import orientation_checks, read_scan
+from ..scans.orientation import orientation_checks
+from ..scans.reading import read_scan
 from ..scans.target import Target, Template
 from ..space import Space
 from ..volumes import atomic_write_bytes, output_errors

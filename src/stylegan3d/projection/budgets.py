@@ -1,0 +1,89 @@
+"""How long a projection takes, as a choice before the start."""
+
+from __future__ import annotations
+
+import time
+from weakref import WeakKeyDictionary
+
+import torch
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.generator import Generator
+from stylegan3d.projection import original
+from stylegan3d.projection.operators import Identity
+from stylegan3d.projection.pivotal import tuning_cost
+from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.search import costs, plan
+
+#: Steps of the search from an encoder's guess; "thorough" is followed by pivotal tuning.
+BUDGETS = {"draft": 12, "standard": 60, "thorough": 120}
+TUNED = ("thorough",)
+# From the average brain so many times as many, most of them in coarse resolution.
+FROM_AVERAGE = 3
+# Of what is not steps: start and result are drawn and compared with the scan.
+AROUND = 6.0
+
+_measured: WeakKeyDictionary[Generator, dict[bool, float]] = WeakKeyDictionary()
+
+
+def check_budget(budget: str) -> None:
+    """StyleGAN3DError for a budget that does not exist."""
+    if budget not in BUDGETS:
+        raise StyleGAN3DError(
+            f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
+        )
+
+
+def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
+    """Steps of the search from a `start`, "encoder" or "average"; `steps` overrides the budget."""
+    if steps is not None:
+        if steps < 1:
+            raise StyleGAN3DError(f"A projection needs at least one step, not {steps}.")
+        return steps
+    check_budget(budget)
+    if method == "original":
+        return original.STEPS
+    return BUDGETS[budget] * (FROM_AVERAGE if start == "average" else 1)
+
+
+def estimate_seconds(
+    generator: Generator, budget: str = "standard", space: str = "w+", method: str = "stylegan3d"
+) -> float:
+    """How long `project` will take on this machine, from the time of one step.
+
+    The step is taken on the average brain, once for a generator.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the budget is unknown.
+    """
+    check_budget(budget)
+    with_noise = space == "w+noise" or method == "original"
+    known = _measured.setdefault(generator, {})
+    if with_noise not in known:
+        known[with_noise] = _step_seconds(generator, with_noise)
+    if method == "original":
+        return known[with_noise] * (original.STEPS + AROUND)
+    start = "average" if generator.encoder is None else "encoder"
+    count = step_count(budget, None, start, method)
+    levels = plan(generator, count) if start == "average" else [-1] * count
+    tuning = tuning_cost(generator.synthesis) if budget in TUNED else 0.0
+    return known[with_noise] * (costs(levels) + tuning + AROUND)
+
+
+def _step_seconds(generator: Generator, with_noise: bool) -> float:
+    """The shorter of two steps in full resolution; the first one also loads and compiles."""
+    volume = generator.template
+    mask = volume > 0.05
+    if not mask.any():
+        mask[:] = True
+    problem = Problem(generator, volume, mask, "w+", "fixed", 0, Identity(), fit_noise=with_noise)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        problem.objective(problem.synthesize(problem.prior.color(problem.u))).backward()
+        if generator.device.type == "cuda":
+            torch.cuda.synchronize(generator.device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])

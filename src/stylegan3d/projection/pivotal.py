@@ -1,0 +1,165 @@
+"""Pivotal tuning: change the generator a little, so that the latent found shows the very scan.
+
+After Roich et al. 2021 (arXiv 2106.05744): the latent is kept as the pivot and weights are fitted
+around it. Which ones decides what an edit of the latent does afterwards. A generator with a learned
+constant in the common anatomy is tuned there: edits move and shade the anatomy, and carry what was
+tuned along. In any other one the weights of the last level are tuned: structure is decided before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.networks.deformation import exponential, read_at
+from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.projection.problem import Problem
+from stylegan3d.projection.search import Step, rate
+from stylegan3d.tuning import with_state
+
+CONSTANT = "image_const"
+# Linear solves in turn with syntheses, for refining layers see the constant, too.
+ROUNDS, ITERATIONS = 3, 8
+# Squared weight of the change beside the squared difference: what is not needed stays away.
+RIDGE = 0.1
+# One round costs so many steps of the search, measured on the bundled generator.
+ROUND_COST = 6.0
+# For generators without the constant.
+WEIGHT_STEPS, WEIGHT_RATE = 100, 0.01
+LOCALITY = 1e-3
+
+
+class Tuning:
+    """Iterate over it to tune; afterwards `changed` are the weights by name.
+
+    Parameters
+    ----------
+    problem : a problem whose latent was found.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.changed: dict[str, Tensor] = {}
+        self._synthesis: SynthesisNetwork = problem.generator.synthesis
+        self._w = problem.w.detach()
+        self._solves = problem.operator.linear and has_constant(self._synthesis)
+
+    def __iter__(self) -> Iterator[Step]:
+        yield from self._tune_constant() if self._solves else self._tune_weights()
+
+    @torch.no_grad()
+    def _tune_constant(self) -> Iterator[Step]:
+        """Add to the constant what is missing: least squares, by conjugate gradients.
+
+        The image depends on the constant linearly but for the little that refining layers make of
+        it, so a solve alternates with a synthesis that says what is still missing.
+        """
+        problem, synthesis = self.problem, self._synthesis
+        read = self._reader()
+        change = torch.zeros_like(problem.scan)
+        made = self._made(synthesis)
+        for done in range(1, ROUNDS + 1):
+            rest = problem.target - problem.operator(made)
+            change = change + _ridge(read, rest, change)
+            self.changed = {CONSTANT: synthesis.image_const + self._banded(change)}
+            made = self._made(with_state(synthesis, self.changed))
+            left = (ROUNDS - done) * ROUND_COST
+            loss = float(problem.difference(made))
+            yield Step(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)
+
+    def _tune_weights(self) -> Iterator[Step]:
+        """Gradient descent on the weights of the last level, kept near what they were."""
+        problem, before = self.problem, last_level(self._synthesis)
+        leaves = {k: nn.Parameter(v.detach().clone()) for k, v in before.items()}
+        network = with_state(self._synthesis, leaves)
+        optimiser = torch.optim.Adam(leaves.values(), lr=WEIGHT_RATE, betas=(0.9, 0.99))
+        for step in range(WEIGHT_STEPS):
+            optimiser.param_groups[0]["lr"] = WEIGHT_RATE * rate(step, WEIGHT_STEPS, WEIGHT_STEPS)
+            optimiser.zero_grad(set_to_none=True)
+            made = self._made(network, problem.dtype)
+            moved = torch.stack([F.mse_loss(v, before[k]) for k, v in leaves.items()]).mean()
+            loss = problem.difference(made) + LOCALITY * moved
+            loss.backward()
+            optimiser.step()
+            self.changed = {k: v.detach() for k, v in leaves.items()}
+            left = WEIGHT_STEPS - step - 1
+            yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
+
+    def _made(self, synthesis: SynthesisNetwork, dtype: torch.dtype = torch.float32) -> Tensor:
+        return self.problem.synthesize(self._w, -1, dtype, synthesis)
+
+    def _reader(self) -> Callable[[Tensor], Tensor]:
+        """How a change in the common anatomy is seen in the data."""
+        synthesis, scan = self._synthesis, self.problem.scan
+        points: Tensor | None = None
+        if synthesis.config.deformation:
+            displacement = exponential(synthesis.velocity(self._w[None]))
+            grid = (scan.shape[2], scan.shape[3], scan.shape[4])
+            points = synthesis._points(displacement, grid)
+
+        def read(change: Tensor) -> Tensor:
+            return self.problem.operator(change if points is None else read_at(change, points))
+
+        return read
+
+    def _banded(self, change: Tensor) -> Tensor:
+        """An image [1, 1, X, Y, Z] as a change of the constant [C * bands, ...]."""
+        config, channel = self._synthesis.config, self.problem.channel
+        bands = haar(change)[0] if config.head == "haar" else change[0]
+        whole = bands.new_zeros(len(bands), config.image_channels, *bands.shape[1:])
+        whole[:, channel] = bands
+        return whole.flatten(0, 1)
+
+
+def has_constant(synthesis: SynthesisNetwork) -> bool:
+    """Whether a network adds a learned constant image."""
+    return synthesis.config.image_const
+
+
+def tuning_cost(synthesis: SynthesisNetwork) -> float:
+    """Work of a tuning, in steps of the search."""
+    return ROUNDS * ROUND_COST if has_constant(synthesis) else WEIGHT_STEPS
+
+
+def last_level(synthesis: SynthesisNetwork) -> dict[str, Tensor]:
+    """The parameters of the last level and of its image, by name."""
+    last = synthesis.config.num_levels - 1
+    places = (f"levels.{last}.", f"to_rgb.{last}.")
+    return {k: v for k, v in synthesis.named_parameters() if k.startswith(places)}
+
+
+def _ridge(read: Callable[[Tensor], Tensor], rest: Tensor, so_far: Tensor) -> Tensor:
+    """The change d that minimises |read(d) - rest|^2 + RIDGE |so_far + d|^2, nearly.
+
+    Conjugate gradients on the normal equations; `read` is linear, and its adjoint its gradient.
+    """
+
+    def normal(d: Tensor) -> Tensor:
+        return _pull_back(read, d, None) + RIDGE * d
+
+    change = torch.zeros_like(so_far)
+    residual = _pull_back(read, so_far, rest) - RIDGE * so_far
+    direction, size = residual.clone(), residual.square().sum()
+    for _ in range(ITERATIONS):
+        if not size > 0:
+            break
+        image = normal(direction)
+        step = size / (direction * image).sum()
+        change += step * direction
+        residual -= step * image
+        size, before = residual.square().sum(), size
+        direction = residual + (size / before) * direction
+    return change
+
+
+def _pull_back(read: Callable[[Tensor], Tensor], at: Tensor, data: Tensor | None) -> Tensor:
+    """Adjoint of `read` applied to `data`, or to `read(at)` where there is none."""
+    with torch.enable_grad():
+        image = at.detach().requires_grad_(True)
+        seen = read(image)
+        (pulled,) = torch.autograd.grad(seen, image, seen.detach() if data is None else data)
+    return pulled

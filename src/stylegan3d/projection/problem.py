@@ -1,0 +1,197 @@
+"""One projection as an optimisation problem: what is fitted, to what, and how well it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.devices import fast_dtype
+from stylegan3d.generator import Generator, to_display
+from stylegan3d.memory import keep_large_blocks
+from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
+from stylegan3d.projection.forward import Operator
+from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_mse
+from stylegan3d.projection.operators import Identity
+from stylegan3d.tuning import NOISE, Delta, tunable
+
+PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4, "w+noise": 5e-4}
+# Of one minus the structural similarity inside the brain, beside the squared difference.
+SSIM_WEIGHT = 0.1
+
+
+class Problem:
+    """The target at every level, the latent (and noise maps) being fitted.
+
+    Attributes
+    ----------
+    u : [num_layers or 1, w_dim] the latent in whitened coordinates, each principal direction of w
+        in its own standard deviations, so that one step size suits all.
+    noise : one map per layer, or None where there is none; leaves to optimise with `fit_noise`.
+    start : "encoder" or "average", where the search begins.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        volume: np.ndarray,
+        mask: np.ndarray,
+        space: str,
+        noise: Noise,
+        channel: int,
+        operator: Operator,
+        data: Tensor | None = None,
+        *,
+        fit_noise: bool = False,
+    ) -> None:
+        keep_large_blocks()
+        self.generator = generator
+        self.space = space
+        self.channel = channel
+        self.prior = LatentPrior.of(generator)
+        self.dtype = fast_dtype(generator.device)
+        self.operator = operator
+        self.scan = self._image(volume)
+        self.target = operator.observe(self.scan) if data is None else data.to(self.scan)
+        self.ssim = MaskedSSIM(self.scan, mask) if isinstance(operator, Identity) else None
+        self.noise = generator.synthesis.noise_maps(noise)
+        self.initial = self._initial()
+        self.u = self.prior.whiten(self.initial).clone().requires_grad_(True)
+        if fit_noise:
+            maps = [m for m in self.noise if m is not None]
+            self.noise = [m.clone().requires_grad_(True) for m in maps]
+
+    @torch.no_grad()
+    def _initial(self) -> Tensor:
+        """The encoder's guess or the average brain, whichever is more like the scan; [L or 1, D]"""
+        rows = 1 if self.space == "w" else self.generator.num_layers
+        average = self.generator.w_avg.expand(rows, -1)
+        candidates = {"average": average}
+        if self.generator.encoder is not None:
+            whole = self.operator.fill(self.scan, self._image(self.mean_brain()))
+            guess = self.generator.encoder(whole)[0]
+            candidates["encoder"] = guess if rows > 1 else guess.mean(dim=0, keepdim=True)
+        losses = {k: float(self.difference(self.synthesize(w))) for k, w in candidates.items()}
+        self.start = min(losses, key=lambda k: losses[k])
+        return candidates[self.start]
+
+    def _image(self, volume: np.ndarray) -> Tensor:
+        """(X, Y, Z) in [0, 1] -> [1, 1, X, Y, Z] in [-1, 1]"""
+        image = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
+        return image[None, None].to(self.generator.device) * 2 - 1
+
+    @torch.no_grad()
+    def simulate(self, brain: np.ndarray) -> np.ndarray:
+        """The scan (X, Y, Z) in [0, 1] that a brain would give."""
+        if isinstance(self.operator, Identity):
+            return brain
+        return ((self.operator.simulate(self._image(brain))[0, 0] + 1) / 2).cpu().numpy()
+
+    def rows(self, w: Tensor) -> Tensor:
+        """[L or 1, D] -> [L, D]"""
+        return w.expand(self.generator.num_layers, -1)
+
+    @property
+    def w(self) -> Tensor:
+        """[L, D] now."""
+        return self.rows(self.prior.color(self.u.detach()))
+
+    @property
+    def fitted_noise(self) -> list[Tensor]:
+        """The noise maps that are optimised, if any."""
+        return [m for m in self.noise if m is not None and m.requires_grad]
+
+    def synthesize(
+        self,
+        w: Tensor,
+        level: int = -1,
+        dtype: torch.dtype | None = None,
+        synthesis: SynthesisNetwork | None = None,
+    ) -> Tensor:
+        """[L or 1, D] -> the channel that is matched, [1, 1, X, Y, Z], by another network if given.
+
+        In the precision that is fast here unless `dtype` says otherwise.
+        """
+        network = synthesis or self.generator.synthesis
+        made = network(self.rows(w)[None], self.noise, level, dtype or self.dtype)
+        return made[:, self.channel : self.channel + 1]
+
+    def difference(self, made: Tensor) -> Tensor:
+        """How far an image of any level is from the scan."""
+        factor = self.scan.shape[2] // made.shape[2]
+        operator = self.operator.coarse(factor) if factor > 1 else self.operator
+        assert operator is not None  # the plan has no coarse levels then
+        target = F.avg_pool3d(self.target, factor) if factor > 1 else self.target
+        loss = multiscale_mse(operator(made), target)
+        if factor > 1 or self.ssim is None:
+            return loss
+        return loss + SSIM_WEIGHT * (1 - self.ssim(made))
+
+    def objective(self, made: Tensor) -> Tensor:
+        """Difference of an image of the present latent, plus the latent's strangeness."""
+        return self.difference(made) + self.u.square().mean() * PRIOR_WEIGHT[self.space]
+
+    @torch.no_grad()
+    def normalise_noise(self) -> None:
+        """Give fitted noise maps zero mean and unit variance again, as drawn noise has."""
+        for noise in self.fitted_noise:
+            noise -= noise.mean()
+            noise /= noise.square().mean().sqrt().clamp(min=1e-8)
+
+    def delta(self, changed: Mapping[str, Tensor] | None = None) -> Delta | None:
+        """What was fitted beside the latent: the noise maps, and the weights `changed`."""
+        before = tunable(self.generator.synthesis)
+        after = dict(changed or {})
+        if self.fitted_noise:
+            names = noise_names(self.generator.synthesis)
+            after |= dict(zip(names, self.fitted_noise, strict=True))
+        return Delta.between(before, after) if after else None
+
+    @torch.no_grad()
+    def best(
+        self, candidates: list[tuple[Tensor, Delta | None]], noise: Noise
+    ) -> tuple[Tensor, Delta | None, np.ndarray]:
+        """Of several results the one nearest to the scan, in full precision, as it will be shown.
+
+        Parameters
+        ----------
+        candidates : latents [L or 1, D] and what goes with them.
+        noise : the layer noise they are shown with.
+
+        Returns
+        -------
+        w [L, D] on the CPU, its delta, its volume (X, Y, Z) in display units.
+        """
+        found: tuple[float, Tensor, Delta | None, Tensor] | None = None
+        for w, delta in candidates:
+            shown = self.generator if delta is None else self.generator.tuned(delta)
+            made = shown.synthesis(self.rows(w)[None], noise, -1, torch.float32)
+            loss = float(self.difference(made[:, self.channel : self.channel + 1]))
+            if found is None or loss < found[0]:
+                found = loss, w, delta, made
+        assert found is not None
+        _, w, delta, made = found
+        return (
+            self.rows(w).detach().cpu().clone(),
+            delta,
+            to_display(made, self.channel)[0],
+        )
+
+    @torch.no_grad()
+    def mean_brain(self) -> np.ndarray:
+        """(X, Y, Z) the average brain in the channel that is matched."""
+        if self.channel == 0:
+            return self.generator.template
+        average = self.rows(self.generator.w_avg[None])
+        made = self.generator.synthesis(average[None], "none", -1, torch.float32)
+        return to_display(made, self.channel)[0]
+
+
+def noise_names(synthesis: nn.Module) -> list[str]:
+    """Names of the stored noise maps, in the order of `SynthesisNetwork.noise_maps`."""
+    assert isinstance(synthesis, SynthesisNetwork)
+    by_map = {id(m): k for k, m in synthesis.named_buffers() if k.endswith(NOISE)}
+    return [by_map[id(m)] for m in synthesis.noise_maps("fixed")]

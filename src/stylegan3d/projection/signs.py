@@ -1,0 +1,108 @@
+"""Signs that tell whether a model knows scans of this kind, measured before any search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from stylegan3d.generator import Generator, to_display
+from stylegan3d.projection.objective import LatentPrior
+from stylegan3d.scans.intensity import contrast_agreement, correlation
+
+#: Signs of a scan the model does not know: whether more or less is stranger, and what it means.
+SIGNS = {
+    "contrast": (-1, "its contrast is not the one the model knows"),
+    "deep_correlation": (-1, "its inner structures are not where the model expects them"),
+    "residual": (1, "the model's first guess at it is far off"),
+    "spot": (1, "one part of it is unlike anything the model expects there"),
+    "latent_distance": (1, "it lies far from the people the model was trained on"),
+}
+# Of the smoothing under which a sign must stand out to be one part of the brain, in mm; and the
+# border of the brain that is left out, where a voxel's shift looks like a lesion.
+SPOT_MM = 6.0
+BORDER_MM = 4.0
+SPOT_PERCENTILE = 99.5
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Middle and spread of a quantity over people; the spread is that of the strange side."""
+
+    middle: float
+    spread: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, side: int = 1) -> Usual:
+        """Median; the spread from the 90th percentile, or the median deviation if that is more.
+
+        Neither follows a single odd person.
+        """
+        values = np.asarray(values, np.float64)
+        middle = float(np.median(values))
+        tail = (np.percentile(side * values, 90) - side * middle) / 1.2816
+        spread = max(float(tail), 1.4826 * float(np.median(np.abs(values - middle))))
+        return cls(middle, max(spread, 1e-6))
+
+    @classmethod
+    def read(cls, entry: Mapping[str, float]) -> Usual:
+        """From a card."""
+        return cls(float(entry["middle"]), float(entry["spread"]))
+
+    def unusual(self, value: float, side: int = 1) -> float:
+        """How many spreads a value lies to the strange side; negative on the other."""
+        return side * (value - self.middle) / self.spread
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """What a model makes of a scan at once, without a search."""
+
+    volume: np.ndarray
+    w: Tensor | None
+
+
+@torch.no_grad()
+def first_guess(generator: Generator, volume: np.ndarray, mean_brain: np.ndarray) -> Guess:
+    """The encoder's, or the mean brain where a model has none (or of another channel)."""
+    if generator.encoder is None or generator.config.image_channels > 1:
+        return Guess(mean_brain, None)
+    image = torch.from_numpy(np.ascontiguousarray(volume, np.float32))[None, None]
+    w = generator.encoder(image.to(generator.device) * 2 - 1)
+    made = generator.synthesis(w, generator.synthesis.noise_maps("none"), -1, torch.float32)
+    return Guess(to_display(made)[0], w[0])
+
+
+def measure_signs(
+    prior: LatentPrior,
+    guess: Guess,
+    mean_brain: np.ndarray,
+    volume: np.ndarray,
+    mask: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+) -> dict[str, float]:
+    """The `SIGNS` of one scan; the latent's distance only where there is an encoder."""
+    deep = mask & ndimage.binary_erosion(mean_brain > 0.3, iterations=2)
+    if np.count_nonzero(deep) < 100:
+        deep = mask
+    steps = max(1, round(BORDER_MM / max(voxel_mm)))
+    core = ndimage.binary_erosion(mask, iterations=steps)
+    if np.count_nonzero(core) < 100:
+        core = mask
+    difference = np.where(core, volume - guess.volume, 0).astype(np.float32)
+    sigma = SPOT_MM / np.array(voxel_mm)
+    weight = ndimage.gaussian_filter(core.astype(np.float32), sigma)
+    spots = np.abs(ndimage.gaussian_filter(difference, sigma))[core] / weight[core]
+    signs = {
+        "contrast": contrast_agreement(volume, mean_brain, mask),
+        "deep_correlation": correlation(volume[deep], guess.volume[deep]),
+        "residual": float(np.sqrt(np.mean(difference[core] ** 2))),
+        "spot": float(np.percentile(spots, SPOT_PERCENTILE)),
+    }
+    if guess.w is not None:
+        signs["latent_distance"] = prior.distance(guess.w.to(prior.mean))
+    return signs

@@ -1,0 +1,54 @@
+"""Which contrast a scan has, from what goes with the file; `intensity` judges the brain itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+T1, T2, FLAIR, CT = "T1-weighted", "T2-weighted", "FLAIR", "CT"
+
+# In the order in which they are looked for: "T2 FLAIR" is a FLAIR, "T1 FLAIR" a T1.
+_NAMES = (
+    (T1, r"t1|mp2?rage|spgr|bravo|\btfl\b|\bfspgr\b"),
+    (FLAIR, r"flair|dark[ _-]?fluid"),
+    (T2, r"t2"),
+    (CT, r"\bct\b"),
+)
+# Milliseconds: a spin echo is T2-weighted from here on; fluid is nulled by inversions this long.
+LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
+# Air is -1000 in Hounsfield units, and no part of a head is brighter than bone and fillings.
+AIR_HU, BRIGHTEST_HU = (-1100.0, -900.0), 32767.0
+
+
+def contrast_by_name(name: str) -> str:
+    """The contrast that a file's name or a series' description speaks of; "" if none."""
+    for contrast, pattern in _NAMES:
+        if re.search(pattern, name.lower()):
+            return contrast
+    return ""
+
+
+def contrast_by_timing(about: Mapping[str, str]) -> str:
+    """The contrast that a DICOM series' modality and timing make likely; "" if they do not tell."""
+    if about.get("modality") == "CT":
+        return CT
+    echo, inversion = (_milliseconds(about.get(key, "")) for key in ("echo_ms", "inversion_ms"))
+    if echo >= LONG_ECHO_MS:
+        return FLAIR if inversion >= NULLING_MS else T2
+    return T1 if 0 < echo < SHORT_ECHO_MS and inversion < NULLING_MS else ""
+
+
+def looks_like_ct(data: np.ndarray) -> bool:
+    """Whether intensities are Hounsfield units: much air near -1000, and bone far above 0."""
+    part = data[::4, ::4, ::4]
+    air = (part > AIR_HU[0]) & (part < AIR_HU[1])
+    return bool(air.mean() > 0.1 and np.percentile(part, 99.9) > 300 and part.min() > -4096)
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

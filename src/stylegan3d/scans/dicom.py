@@ -1,0 +1,181 @@
+"""DICOM: which series a file or folder holds, and the volume of one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import ScanError
+from . import checks
+from .dicom_headers import SECONDARY_CAPTURE, Slice, looks_like_dicom, quiet, slices_of
+from .series import Series
+from .stacks import Stack, regridded, stacked
+
+# A folder of one examination holds some thousand files.
+MOST_FILES = 20_000
+ENDINGS = (".dcm", ".dicom", ".ima")
+_LOCALISER = re.compile(r"locali[sz]er|scout|survey|topogram|3[- ]?plane|\bloc\b", re.IGNORECASE)
+# Made on a console from other series: not what the scanner measured.
+_DERIVED = ("DERIVED", "SECONDARY", "MPR", "MIP", "PROJECTION IMAGE", "ADC", "FA", "CSA MPR")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, or a file that looks like one."""
+    if path.is_dir():
+        return True
+    if path.name.lower().endswith(checks.EXTENSIONS):
+        return False
+    return path.is_file() and (path.name.lower().endswith(ENDINGS) or looks_like_dicom(path))
+
+
+def list_series(path: str | Path) -> list[Series]:
+    """The image series of a DICOM folder, searched with its subfolders, or of a file's series.
+
+    Volumes come first, then what was derived from them, localisers and captures; each by number.
+
+    Raises
+    ------
+    ScanError
+        If there is no DICOM image, or the folder holds more than 20,000 files.
+    """
+    path = Path(path)
+    found: dict[str, dict[str, Slice]] = defaultdict(dict)
+    for file in _files(path):
+        for piece in slices_of(file):
+            # The same image copied to two places counts once.
+            found[piece.series].setdefault(piece.instance, piece)
+    if path.is_file():
+        own = slices_of(path)
+        if not own:
+            raise ScanError(
+                f"{path} is not a DICOM image that can be read (a report or a damaged file?); give "
+                "a file or folder of a T1-weighted series."
+            )
+        found = defaultdict(dict, {own[0].series: found[own[0].series]})
+    if not found:
+        raise ScanError(
+            f"{path} is a folder without DICOM images; give the folder of an examination, or one "
+            "NIfTI file."
+        )
+    series = [entry for uid, parts in found.items() for entry in _split(uid, list(parts.values()))]
+    ranks = ("volume", "derived", "localiser", "secondary capture")
+    return sorted(
+        series,
+        key=lambda s: (not s.usable, ranks.index(s.kind), s.number is None, s.number or 0, s.uid),
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    """DICOM files at a place, in a fixed order; of a file, its folder's."""
+    if path.is_file():
+        if (slices := slices_of(path)) and slices[0].frames > 1:
+            return [path]
+        files = [p for p in sorted(path.parent.iterdir()) if p.is_file()][:MOST_FILES]
+        return [p for p in files if looks_like_dicom(p)]
+    found: list[Path] = []
+    seen = 0
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        seen += len(names)
+        if seen > MOST_FILES:
+            raise ScanError(
+                f"{path} is a folder of more than {MOST_FILES:,} files; give the one of the "
+                "examination or series."
+            )
+        shown = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        found.extend(file for file in shown if looks_like_dicom(file))
+    return found
+
+
+def _split(uid: str, slices: list[Slice]) -> list[Series]:
+    """The stacks of one series UID: by size, spacing, kind of image and orientation."""
+    stacks: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
+    for piece in slices:
+        stacks[piece.stack].append(piece)
+    parts = sorted(stacks.values(), key=len, reverse=True)
+    turned = len({stack[-1] for stack in stacks}) > 1
+    entries = []
+    for place, part in enumerate(parts):
+        name = uid if place == 0 else f"{uid}#{place + 1}"
+        entries.append(_entry(name, part, stacked(part), mixed=turned and len(parts) > 1))
+    return entries
+
+
+def _entry(uid: str, slices: list[Slice], stack: Stack, *, mixed: bool) -> Series:
+    about = slices[0].about
+    problem = stack.problem
+    kind = _kind(about, mixed=mixed, slices=stack.count)
+    if about["components"] != "1":
+        problem = "it holds colour pictures, not intensities"
+    elif kind == "localiser" and mixed:
+        problem = f"its slices have several orientations, {problem or 'as a localiser has'}"
+    affine = stack.affine
+    placed = slices[0].axes is not None and slices[0].position is not None
+    depth = float(np.linalg.norm(affine[:3, 2])) if placed else 0.0
+    number = about["number"]
+    return Series(
+        number=int(number) if number.lstrip("-").isdigit() else None,
+        uid=uid,
+        description=about["description"],
+        modality=about["modality"] or "modality unknown",
+        kind=kind,
+        shape=(*slices[0].shape, stack.count),
+        spacing=(*slices[0].spacing, depth),
+        axes="".join(nib.aff2axcodes(affine)) if placed and not problem else "",
+        volumes=len(stack.slices),
+        problem=problem,
+        stack=stack,
+    )
+
+
+def _kind(about: dict[str, str], *, mixed: bool, slices: int) -> str:
+    types = about["image_type"].upper().split("\\")
+    if "LOCALIZER" in types or _LOCALISER.search(about["description"]):
+        return "localiser"
+    if mixed and slices < checks.MIN_VOXELS_PER_AXIS:
+        return "localiser"
+    if about["sop_class"].startswith(SECONDARY_CAPTURE) or about["components"] != "1":
+        return "secondary capture"
+    derived = types[0] == "DERIVED" or any(name in types[1:] for name in _DERIVED)
+    return "derived" if derived else "volume"
+
+
+def read_series(path: Path, series: Series, volume: int) -> np.ndarray:
+    """Intensities of one volume of a series, float32 (columns, rows, slices), rescaled.
+
+    Raises
+    ------
+    ScanError
+        If a file cannot be decoded.
+    """
+    slices = series.stack.slices[volume]
+    checks.check_grid(path, series.shape, series.stack.affine)
+    try:
+        with quiet():
+            data = _frames(slices) if slices[0].frames > 1 else _single(slices)
+    except RuntimeError as error:
+        last = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
+        raise checks.damaged(path, RuntimeError(last)) from error
+    return np.ascontiguousarray(regridded(data, series.stack), dtype=np.float32)
+
+
+def _single(slices: list[Slice]) -> np.ndarray:
+    reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    reader.SetFileNames([str(piece.path) for piece in slices])
+    return sitk.GetArrayFromImage(reader.Execute()).transpose(2, 1, 0)
+
+
+def _frames(slices: list[Slice]) -> np.ndarray:
+    files: dict[Path, np.ndarray] = {}
+    for path in dict.fromkeys(piece.path for piece in slices):
+        image = sitk.ReadImage(str(path), sitk.sitkFloat32, imageIO="GDCMImageIO")
+        files[path] = sitk.GetArrayFromImage(image)
+    return np.stack([files[piece.path][piece.frame].T for piece in slices], axis=-1)

@@ -1,0 +1,212 @@
+"""What the headers of DICOM files say of the slices in them, and nothing about the patient.
+
+GDCM, by way of SimpleITK, does the decoding. Only the tags below are kept: names, dates, numbers
+and institutions of patients never enter this program's objects, hence none of its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+PREAMBLE, MAGIC = 128, b"DICM"
+# Files of the time before preambles begin with an element of group 2 or 8, little endian.
+OLD_STARTS = (b"\x02\x00", b"\x08\x00")
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# What GDCM raises for bytes that are not DICOM, or not an image (reports, structures, directories).
+NOT_AN_IMAGE = RuntimeError
+# Pixel spacing, orientation and position of an image as they lie in a little-endian file.
+SPACING, ORIENTATION, POSITION = b"\x28\0\x30\0", b"\x20\0\x37\0", b"\x20\0\x32\0"
+_LONGEST = 128
+
+
+class _Geometry(NamedTuple):
+    """Rows' and columns' distance (2,), direction cosines (6,) and place (3,); None if not told."""
+
+    spacing: np.ndarray | None
+    turn: np.ndarray | None
+    place: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One slice: a file, or one frame of a file with several.
+
+    Attributes
+    ----------
+    path : Path
+    frame : int
+        Which frame of the file, from 0.
+    frames : int
+        How many frames the file has.
+    series : str
+        Series instance UID.
+    stack : tuple
+        What slices of one stack have in common: size, spacing, kind of image, orientation.
+    position : ndarray (3,) or None
+        LPS millimetres of the first pixel's centre.
+    order : tuple of float
+        Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
+    about : dict
+        Plain words of the series: number, description, modality, image type, SOP class, timing.
+    """
+
+    path: Path
+    frame: int
+    frames: int
+    series: str
+    instance: str
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    axes: np.ndarray | None
+    position: np.ndarray | None
+    order: tuple[float, ...]
+    about: dict[str, str]
+
+    @property
+    def stack(self) -> tuple[object, ...]:
+        """See the class."""
+        turn = None if self.axes is None else tuple(np.round(self.axes.ravel(), 3) + 0.0)
+        kind = self.about["image_type"].split("\\")[:3]
+        return (self.shape, tuple(np.round(self.spacing, 4)), tuple(kind), turn)
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do; unreadable files do not."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(PREAMBLE + 4)
+    except OSError:
+        return False
+    return start[PREAMBLE:] == MAGIC or start[:2] in OLD_STARTS
+
+
+def slices_of(path: Path) -> list[Slice]:
+    """The slices of a DICOM file, empty if it holds no image."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        with quiet():
+            reader.ReadImageInformation()
+    except NOT_AN_IMAGE:
+        return []
+    header = {key: reader.GetMetaData(key).strip(" \0") for key in reader.GetMetaDataKeys()}
+    frames = max(1, int(_number(header.get("0028|0008"), 1)))
+    columns, rows = (int(n) for n in reader.GetSize()[:2])
+    lies = _frame_geometry(path, frames) if frames > 1 else [_geometry(header)]
+    about = _about(header, reader.GetNumberOfComponents())
+    order = tuple(
+        _number(header.get(tag), 0)
+        for tag in ("0020|0100", "0018|0086", "0018|1060", "0020|0012", "0020|0013")
+    )
+    return [
+        Slice(
+            path=path,
+            frame=frame,
+            frames=frames,
+            series=header.get("0020|000e", ""),
+            instance=f"{header.get('0008|0018', path.name)}/{frame}",
+            shape=(columns, rows),
+            spacing=(1.0, 1.0) if at.spacing is None else (at.spacing[1], at.spacing[0]),
+            axes=None if at.turn is None else at.turn.reshape(2, 3).T,
+            position=None if at.spacing is None else at.place,
+            order=(*order, frame),
+            about=about,
+        )
+        for frame, at in enumerate(lies)
+    ]
+
+
+def _geometry(header: dict[str, str]) -> _Geometry:
+    """Of a file with one frame."""
+    return _Geometry(
+        _numbers(header.get("0028|0030"), 2),
+        _numbers(header.get("0020|0037"), 6),
+        _numbers(header.get("0020|0032"), 3),
+    )
+
+
+def _frame_geometry(path: Path, frames: int) -> list[_Geometry]:
+    """Of each frame of a file with several; without what is told for some of them only.
+
+    What SimpleITK shows leaves out sequences, and it makes the voxels 1 mm large where frames are
+    in another order than their places. So the elements are looked for in the header's bytes.
+    """
+    raw = path.read_bytes()
+    places = _elements(raw, POSITION, 3)
+    found = []
+    for frame in range(frames):
+        spacing, turn = (
+            values[frame] if len(values) == frames else values[0] if values else None
+            for values in (_elements(raw, SPACING, 2), _elements(raw, ORIENTATION, 6))
+        )
+        place = places[frame] if len(places) == frames else None
+        found.append(_Geometry(spacing, turn, place))
+    return found
+
+
+def _elements(raw: bytes, tag: bytes, count: int) -> list[np.ndarray]:
+    """All values of a tag with `count` numbers, in the order of the file (little endian)."""
+    found = []
+    at = raw.find(tag)
+    while at >= 0:
+        explicit = raw[at + 4 : at + 6] == b"DS"
+        length = raw[at + 6 : at + 8] if explicit else raw[at + 4 : at + 8]
+        size = int.from_bytes(length, "little")
+        if size <= _LONGEST:
+            value = _numbers(raw[at + 8 : at + 8 + size].decode("latin-1").strip(" \0"), count)
+            if value is not None:
+                found.append(value)
+        at = raw.find(tag, at + 4)
+    return found
+
+
+def _about(header: dict[str, str], components: int) -> dict[str, str]:
+    """The series in plain words; nothing here names a person, a place or a date."""
+    tags = {
+        "number": "0020|0011",
+        "description": "0008|103e",
+        "modality": "0008|0060",
+        "image_type": "0008|0008",
+        "sop_class": "0008|0016",
+        "echo_ms": "0018|0081",
+        "repetition_ms": "0018|0080",
+        "inversion_ms": "0018|0082",
+    }
+    return {name: header.get(tag, "") for name, tag in tags.items()} | {
+        "components": str(components)
+    }
+
+
+def _numbers(text: str | None, count: int) -> np.ndarray | None:
+    """The numbers of a DICOM text, (count,), or None if it holds others."""
+    try:
+        values = np.array([float(part) for part in (text or "").split("\\")])
+    except ValueError:
+        return None
+    return values if values.size == count and np.isfinite(values).all() else None
+
+
+def _number(text: str | None, default: float) -> float:
+    try:
+        return float((text or "").split("\\")[0])
+    except ValueError:
+        return default
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without ITK's warnings on the console: what they tell is checked and said in words here."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)

@@ -1,0 +1,106 @@
+"""Which way a scan lies, where its header leaves that in doubt, and what a person says about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import ScanError
+from .native import geometry_of
+
+FORMS = ("sform", "qform")
+
+
+def trusted_affine(
+    path: Path, affine: np.ndarray, geometry: dict[str, Any], trust: str | None
+) -> np.ndarray:
+    """The affine that `trust` asks for; the header's own (sform before qform) if it is None."""
+    if trust is None:
+        return affine
+    if trust in FORMS:
+        if geometry.get(trust) is None or geometry[f"{trust}_code"] == 0:
+            raise ScanError(
+                f"{path} has no {trust}; say how its axes run instead, such as --trust LAS."
+            )
+        return np.array(geometry[trust], dtype=np.float64)
+    codes = trust.upper()
+    if len(codes) != 3 or sorted(min(pair) for pair in map(_pair, codes)) != ["A", "I", "L"]:
+        raise ScanError(
+            f"{trust!r} does not say how the axes run; give sform, qform or three letters, one of "
+            "R L, one of A P and one of S I, such as LAS."
+        )
+    spacing = nib.affines.voxel_sizes(affine)
+    turn = nib.orientations.axcodes2ornt(tuple(codes))
+    turned = np.eye(4)
+    for axis, (world, sign) in enumerate(turn):
+        turned[:3, axis] = 0
+        turned[int(world), axis] = sign * spacing[axis]
+    return turned
+
+
+def _pair(letter: str) -> str:
+    """The two ends of the axis that a letter names."""
+    return next((pair for pair in ("RL", "AP", "SI") if letter in pair), letter)
+
+
+def scanner_geometry(affine: np.ndarray) -> dict[str, Any]:
+    """The geometry that files made of a DICOM series are written with: scanner coordinates."""
+    header = nib.Nifti1Header()
+    header.set_sform(affine, 1)
+    header.set_qform(affine, 1)
+    # A quaternion has no shears, as a tilted gantry makes them.
+    if not np.allclose(header.get_qform(), affine, atol=1e-3):
+        header.set_qform(None, 0)
+    geometry = geometry_of(header)
+    return geometry if geometry["qform_code"] else geometry | {"qform": None}
+
+
+def header_notes(
+    header: Any, geometry: dict[str, Any], shape: tuple[int, ...], trust: str | None
+) -> list[str]:
+    """What else the header's two geometries leave to be said."""
+    if trust is not None:
+        return [f"Orientation: {trust} is trusted, as asked for."]
+    if not geometry or orientation_checks(geometry):
+        return []
+    notes = _disagreement(geometry, shape)
+    if geometry["qform"] is None and int(header["qform_code"]) > 0:
+        notes.append("The header's qform cannot be decoded and is ignored; the sform is used.")
+    return notes
+
+
+def orientation_checks(geometry: dict[str, Any]) -> list[str]:
+    """A warning if the header leaves open which side is left; `geometry` as `geometry_of` gives."""
+    if not geometry:
+        return []
+    if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
+        return [
+            "Check: the file does not say how the head lies (no sform, no qform); the usual "
+            "left-anterior-superior order is assumed, so left and right may be swapped: if you "
+            "know how the axes run, say so with --trust, such as --trust LAS."
+        ]
+    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
+        return []
+    if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
+        return [
+            "Check: the header's sform and qform disagree about left and right; the sform is used, "
+            "so left and right may be swapped: if the qform is right, say --trust qform."
+        ]
+    return []
+
+
+def _disagreement(geometry: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
+    """Say by how much the header's two geometries differ."""
+    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
+        return []
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
+    ends = [
+        nib.affines.apply_affine(np.array(geometry[form]), corners) for form in ("sform", "qform")
+    ]
+    distance = float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
+    if distance <= 1.0:
+        return []
+    return [f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform is used."]

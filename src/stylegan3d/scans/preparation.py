@@ -1,0 +1,256 @@
+"""From a scan to a brain in a model's space: find it, even out its brightness, pose it.
+
+Each step can be left out, says what it did and how long it took, and may be kept on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import ScanError
+from ..space import Space
+from .aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
+from .alignment import align_rigid
+from .bias import field_on, log_bias_field, working_grid
+from .cache import StepCache, key_of
+from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
+from .intensity import correlation
+from .resampling import cropped, resample
+from .target import Target, standard_brain
+
+if TYPE_CHECKING:
+    from .scan import Scan
+
+SKULL_CHOICES = ("auto", "extract", "keep")
+POSE_CHOICES = ("auto", "keep")
+# Correlation with a standard brain in place: brains that lie wrongly reach 0.75, noise 0.
+LIKE_A_HEAD = 0.4
+# Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
+# bottom no more than a brain stem has.
+EDGE_CM2, STEM_CM2 = 1.0, 10.0
+EXTRACTED = "Brain extracted with deepbet."
+KEPT = "The brain was extracted already; kept as it is."
+SIDES = {
+    "R": "on the right",
+    "L": "on the left",
+    "A": "in front",
+    "P": "at the back",
+    "S": "at the top",
+    "I": "at the bottom",
+}
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a scan is to be prepared; see `Scan.align`."""
+
+    skull: str = "auto"
+    bias_correction: bool = True
+    pose: str = "auto"
+    cache: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("skull", self.skull, SKULL_CHOICES),
+            ("pose", self.pose, POSE_CHOICES),
+        ):
+            if value not in choices:
+                raise ScanError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+
+
+def align_scan(
+    scan: Scan, target: Target, wishes: Wishes, progress: Progress | None = None
+) -> AlignedScan:
+    """See `Scan.align`."""
+    report = progress or (lambda fraction, text: None)
+    cache = StepCache(wishes.cache)
+    # The image itself is the key: of one file there are several volumes, and doubts answered.
+    image = "" if cache.folder is None else key_of("image", scan.data, scan.space)
+    work = _Work(scan, target, wishes, cache, image, report)
+    record, prepared, rigid = _prepared(work, np.eye(4))
+    # deepbet knows heads that lie roughly as their header says; of others it misses a part.
+    if record[0].texts[0] == EXTRACTED and _turned(scan.affine, rigid):
+        report(0.0, "Finding the brain again, now that its pose is known")
+        again, prepared, rigid = _prepared(work, rigid)
+        told = "The head lies otherwise than its header says; it was looked at again upright."
+        record = [*record[:1], Step("brain", (told,), again[0].seconds), *again[1:]]
+    report(0.9, "Resampling to the model's grid")
+    if cache.problem:
+        told = f"The results of the steps could not be kept: {cache.problem}"
+        record.append(Step("cache", (told,), 0.0))
+    return on_grid(scan, prepared, rigid, tuple(record))
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What all steps need."""
+
+    scan: Scan
+    target: Target
+    wishes: Wishes
+    cache: StepCache
+    image: str
+    report: Progress
+
+
+def _prepared(work: _Work, upright: np.ndarray) -> tuple[list[Step], PreparedBrain, np.ndarray]:
+    """All steps up to the pose; `upright` (4, 4) takes the scan's RAS mm to a head that stands."""
+    scan, report = work.scan, work.report
+    report(0.0, "Finding the brain")
+    found, mask = _brain_step(work, upright)
+    _check_sign(scan, mask)
+    brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
+    mask = cropped(mask, scan.space, mask)[0]
+    record = [found]
+    if work.wishes.bias_correction:
+        report(0.4, "Correcting the bias field")
+        step, brain = _bias_step(work, brain, mask, space)
+        record.append(step)
+    report(0.6, "Aligning to the model's brain")
+    step, rigid = _pose_step(work, brain, space)
+    return [*record, step], PreparedBrain(brain, mask, space, work.target), rigid
+
+
+def _turned(affine: np.ndarray, rigid: np.ndarray) -> bool:
+    """Whether the array's axes run other ways in the head than the header says."""
+    before, after = nib.io_orientation(affine), nib.io_orientation(rigid @ affine)
+    return not np.array_equal(before, after)
+
+
+def _brain_step(work: _Work, upright: np.ndarray) -> tuple[Step, np.ndarray]:
+    """Brain mask on the scan's grid."""
+    start = perf_counter()
+    scan, wishes, cache = work.scan, work.wishes, work.cache
+    space = Space(scan.space.shape, upright @ scan.affine)
+    key = key_of("brain", work.image, wishes.skull, space)
+    kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "text": ()})
+    if kept is not None:
+        bits = np.unpackbits(kept["mask"], count=scan.data.size)
+        mask, text = bits.astype(bool).reshape(scan.data.shape), str(kept["text"])
+    else:
+        mask, text = find_brain(scan, wishes.skull, space)
+        cache.put(key, mask=np.packbits(mask), text=np.array(text))
+    how = "cached" if kept is not None else "kept" if text == KEPT else "done"
+    warnings = [note for note in scan.notes if note.startswith(WARNING)]
+    texts = (text, *edge_notes(mask, scan.space), *warnings)
+    return Step("brain", texts, perf_counter() - start, how), mask
+
+
+def find_brain(scan: Scan, skull: str, space: Space) -> tuple[np.ndarray, str]:
+    """Brain mask, bool (I, J, K), and what was done; in `space` the head stands upright."""
+    mask = None
+    if skull == "auto":
+        mask = extracted_mask(scan.data, scan.space)
+    elif skull == "keep":
+        mask = object_mask(scan.data)
+        check_brain_size(mask, scan.space)
+    if mask is not None:
+        return mask, KEPT
+    return extract_brain(scan.data, space), EXTRACTED
+
+
+def edge_notes(mask: np.ndarray, space: Space) -> list[str]:
+    """Where the brain reaches the edge of the field of view, and what to do about it."""
+    codes, ends = nib.aff2axcodes(space.affine), {"R": "L", "A": "P", "S": "I"}
+    ends |= {second: first for first, second in ends.items()}
+    reached: dict[str, float] = {}
+    for axis in range(3):
+        sides = np.delete(space.affine[:3, :3], axis, axis=1)
+        area = float(np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]))) / 100
+        for end, code in ((-1, codes[axis]), (0, ends[codes[axis]])):
+            reached[code] = area * int(mask.take(end, axis).sum())
+    over = {code: area for code, area in reached.items() if area > EDGE_CM2}
+    if not over:
+        return []
+    if set(over) == {"I"} and over["I"] < STEM_CM2:
+        return ["The brain stem reaches the lower edge of the field of view, as is usual."]
+    where = " and ".join(SIDES[code] for code in over)
+    return [
+        f"Check: the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
+        "cm2 of it); what was not scanned is missing, and the model will make it up: give a scan "
+        "of the whole brain, or draw no conclusion from there."
+    ]
+
+
+def _check_sign(scan: Scan, mask: np.ndarray) -> None:
+    if np.mean(scan.data[mask] <= 0) > 0.5:
+        raise ScanError(
+            f"{scan.path} has mostly negative or zero intensities inside the brain; "
+            "add a constant so that the background is 0, and try again."
+        )
+
+
+def _bias_step(
+    work: _Work, brain: np.ndarray, mask: np.ndarray, space: Space
+) -> tuple[Step, np.ndarray]:
+    """The brain divided by its bias field."""
+    start = perf_counter()
+    cache = work.cache
+    grid = working_grid(mask & (brain > 0), space)
+    key = "" if cache.folder is None else key_of("bias", brain, mask, space)
+    kept = cache.get(key, {"log_field": grid.shape})
+    log_field = log_bias_field(brain, mask, space, grid) if kept is None else kept["log_field"]
+    if kept is None:
+        cache.put(key, log_field=log_field)
+    field = field_on(log_field, grid, space)
+    low, high = np.percentile(field[mask], (1, 99))
+    spread = 100 * (high / low - 1)
+    text = f"Bias field corrected with N4 (it varied by {spread:.0f} % over the brain)."
+    how = "done" if kept is None else "cached"
+    return Step("bias", (text,), perf_counter() - start, how), brain / field
+
+
+def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.ndarray]:
+    """Where the brain lies in the model's space: scan RAS mm to model RAS mm, (4, 4)."""
+    start = perf_counter()
+    target, cache = work.target, work.cache
+    if work.wishes.pose == "keep":
+        text = "The pose was kept: the scan lies in the model's space already, as you said."
+        return Step("pose", (text,), perf_counter() - start, "kept"), np.eye(4)
+    key = ""
+    if cache.folder is not None:
+        foreign = getattr(target, "frame", None) is not None
+        key = key_of("pose", brain, space, target.template, target.space, foreign)
+    kept = cache.get(key, {"rigid": (4, 4), "texts": ()})
+    if kept is not None and np.isfinite(kept["rigid"]).all():
+        rigid, texts = kept["rigid"], json.loads(str(kept["texts"]))
+    else:
+        kept = None
+        rigid, texts = _posed(brain, space, target)
+        cache.put(key, rigid=rigid, texts=np.array(json.dumps(texts)))
+    how = "done" if kept is None else "cached"
+    return Step("pose", tuple(texts), perf_counter() - start, how), rigid
+
+
+def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:
+    """As `align_rigid`; to a standard brain if a foreign network shows none to align to.
+
+    Its image may lie otherwise than assumed, have other intensities, or not be trained.
+    """
+    if getattr(target, "frame", None) is None:
+        return align_rigid(brain, space, target)
+    standard = standard_brain(target.space)
+    there = resample(standard.template, standard.space, target.space)
+    likeness = correlation(there, target.template)
+    if likeness >= LIKE_A_HEAD:
+        try:
+            return align_rigid(brain, space, target)
+        except ScanError:
+            pass
+    rigid, steps = align_rigid(brain, space, standard)
+    told = (
+        f"{WARNING} the model's mean brain is not like this one in any orientation, so it was "
+        "aligned to a standard brain in the middle of the model's grid; are the model's axes and "
+        "voxel size right?"
+    )
+    return rigid, [told, *steps]

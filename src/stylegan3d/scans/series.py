@@ -1,0 +1,144 @@
+"""A series of a DICOM folder, and which one is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ScanError
+from .stacks import Stack
+
+LISTED = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One series of a DICOM folder.
+
+    Attributes
+    ----------
+    number : int or None
+        The scanner's number of the series.
+    uid : str
+        Its series instance UID; where one UID holds several stacks, with "#2", "#3" … behind it.
+    description, modality : str
+        As the scanner's operator named it; MR, CT …
+    kind : {"volume", "derived", "localiser", "secondary capture"}
+        "derived" was computed from other series: use the original where there is one.
+    shape : tuple of int
+        Columns, rows, slices.
+    spacing : tuple of float
+        Millimetres along them.
+    axes : str
+        Where they run to, such as LPS; "oblique" is not told apart here. Empty where unknown.
+    volumes : int
+        More than 1 for time points, echoes, diffusion directions.
+    problem : str
+        Why it cannot be read as a volume, as the end of a sentence; empty if it can.
+    """
+
+    number: int | None
+    uid: str
+    description: str
+    modality: str
+    kind: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    axes: str
+    volumes: int
+    problem: str
+    stack: Stack = field(repr=False)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is a volume that can be read."""
+        return not self.problem and self.kind != "localiser"
+
+    def __str__(self) -> str:
+        return f"{self._number}: {self.description or 'unnamed'} ({self.summary})"
+
+    @property
+    def _number(self) -> str:
+        return "?" if self.number is None else str(self.number)
+
+    @property
+    def summary(self) -> str:
+        """Modality, grid and kind in words, without what an operator may have typed."""
+        size = " x ".join(map(str, self.shape))
+        spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
+        parts = [self.modality, f"{size} voxels of {spacing} mm", self.axes]
+        if self.volumes > 1:
+            parts.append(f"{self.volumes} volumes")
+        if self.kind != "volume":
+            parts.append(self.kind)
+        return ", ".join(part for part in parts if part)
+
+
+class SeveralSeries(ScanError):
+    """A folder with several series that could be meant.
+
+    Attributes
+    ----------
+    series : list of Series
+        All that the folder holds, those that can be read first.
+    """
+
+    def __init__(self, message: str, series: list[Series]) -> None:
+        super().__init__(message)
+        self.series = series
+
+
+def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> Series:
+    """The series that is meant: by number, UID or (part of) its description; else the only one.
+
+    Raises
+    ------
+    SeveralSeries
+        If more than one could be meant.
+    ScanError
+        If there is none, or the one asked for cannot be read as a volume.
+    """
+    if wanted is not None:
+        chosen = _matching(found, wanted)
+    else:
+        usable = [series for series in found if series.usable]
+        chosen = [series for series in usable if series.kind == "volume"] or usable or found
+    if not chosen:
+        raise SeveralSeries(f"{path} has no series {wanted!r}; it holds {_listed(found)}.", found)
+    if len(chosen) > 1 and any(series.usable for series in chosen):
+        raise SeveralSeries(
+            f"{path} holds several series; choose one with --series N (series=N in Python), by "
+            f"number or description: {_listed(chosen)}.",
+            found,
+        )
+    if chosen[0].problem:
+        # A sentence of its own for the common case of one useless series.
+        raise SeveralSeries(
+            f"{path}: series {chosen[0]} cannot be read as a volume, because {chosen[0].problem}; "
+            "give another series, or export it again.",
+            found,
+        )
+    return chosen[0]
+
+
+def _matching(found: Sequence[Series], wanted: int | str) -> list[Series]:
+    text = str(wanted).strip().lower()
+    for fits in (
+        lambda series: series.uid == text,
+        lambda series: str(series.number) == text,
+        lambda series: series.description.lower() == text,
+        lambda series: bool(text) and text in series.description.lower(),
+    ):
+        chosen = [series for series in found if fits(series)]
+        # One number may stand for a volume and its captures.
+        if len(chosen) > 1:
+            chosen = [series for series in chosen if series.usable] or chosen
+        if chosen:
+            return chosen
+    return []
+
+
+def _listed(found: Sequence[Series]) -> str:
+    words = "; ".join(str(series) for series in found[:LISTED])
+    return words + (f"; and {len(found) - LISTED} more" if len(found) > LISTED else "")

@@ -1,0 +1,166 @@
+"""From slices, each with its own position, to a volume on one grid.
+
+The grid is laid through the slices as they are: along the line of their positions, which need not
+be at right angles to them (a tilted gantry). What does not fit a grid is put right by interpolation
+between neighbouring slices where little is missing, and refused in words where it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..space import RAS_TO_LPS
+from .checks import MIN_VOXELS_PER_AXIS
+from .dicom_headers import Slice
+
+# Positions closer than this are one.
+SAME_MM = 0.01
+# How far, of the spacing, a slice may lie off the even grid without a word.
+EVEN_SHARE = 0.05
+# Millimetres of a gap that are filled by interpolation, and off the line of the other slices.
+LARGEST_GAP_MM, OFF_LINE_MM = 10.0, 1.0
+TILTED_DEGREES = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Slices of one orientation, in order.
+
+    Attributes
+    ----------
+    slices : list of list of Slice
+        One list for each volume (time point, echo …), along the normal.
+    depth : ndarray (slices,)
+        Distance of each slice from the first along the normal, mm.
+    affine : ndarray (4, 4)
+        Column, row and slice of the even grid to RAS+ mm.
+    count : int
+        Slices of the even grid.
+    problem : str
+        Why this is no volume, as the end of a sentence; empty if it is one.
+    notes : list of str
+        What is unusual about it.
+    """
+
+    slices: list[list[Slice]]
+    depth: np.ndarray
+    affine: np.ndarray
+    count: int
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def even(self) -> bool:
+        """Whether the slices are those of the grid."""
+        grid = np.arange(self.count) * self.step
+        return self.count == len(self.depth) and bool(
+            np.allclose(self.depth, grid, atol=EVEN_SHARE * self.step)
+        )
+
+    @property
+    def step(self) -> float:
+        """Millimetres along the normal from one slice of the grid to the next."""
+        return float(self.depth[-1] / max(self.count - 1, 1))
+
+
+def stacked(slices: list[Slice]) -> Stack:
+    """Order slices that have size, spacing and orientation in common."""
+    nowhere = Stack([slices], np.arange(len(slices), dtype=float), np.eye(4), len(slices))
+    first = slices[0]
+    if first.axes is None or any(s.position is None for s in slices):
+        return _with(nowhere, "its files do not say where the slices lie")
+    normal = np.cross(first.axes[:, 0], first.axes[:, 1])
+    positions = np.array([s.position for s in slices])
+    along = positions @ normal
+    ordered = sorted(range(len(slices)), key=lambda i: (along[i], slices[i].order))
+    starts = [0]
+    for place in range(1, len(ordered)):
+        if along[ordered[place]] - along[ordered[starts[-1]]] > SAME_MM:
+            starts.append(place)
+    groups = [ordered[a:b] for a, b in zip(starts, [*starts[1:], len(ordered)], strict=True)]
+    depth = np.array([along[group[0]] for group in groups])
+    depth -= depth[0]
+    volumes = min(len(group) for group in groups)
+    series = [[slices[group[k]] for group in groups] for k in range(volumes)]
+    stack = Stack(series, depth, np.eye(4), len(groups))
+    if len(groups) < MIN_VOXELS_PER_AXIS:
+        words = "only 1 slice" if len(groups) == 1 else f"only {len(groups)} slices"
+        return _with(stack, f"it has {words}, where a volume needs {MIN_VOXELS_PER_AXIS}")
+    repeats = max(len(group) for group in groups)
+    if repeats > volumes:
+        return _with(
+            stack,
+            f"some positions have {repeats} slices and others {volumes}, so part of a volume is "
+            "missing or two scans are mixed",
+        )
+    return _on_grid(stack, positions[[group[0] for group in groups]], normal)
+
+
+def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
+    """Lay the even grid through the slices, and say where they do not fit it."""
+    depth = stack.depth
+    steps = np.diff(depth)
+    usual = float(np.median(steps))
+    count = round(depth[-1] / usual) + 1
+    grid = Stack(stack.slices, depth, _affine(stack, positions, normal, count), count)
+    line = positions[0] + np.outer(depth / depth[-1], positions[-1] - positions[0])
+    off = float(np.linalg.norm(positions - line, axis=1).max())
+    if off > OFF_LINE_MM:
+        return _with(grid, f"its slices lie up to {off:.1f} mm off one line, so it was cut in two")
+    if steps.max() > max(LARGEST_GAP_MM, 1.5 * usual):
+        return _with(
+            grid, f"there is a gap of {steps.max():.1f} mm between slices of {usual:.2g} mm"
+        )
+    return _with(grid, "", _unusual(grid, steps, usual, positions, normal))
+
+
+def _unusual(
+    grid: Stack, steps: np.ndarray, usual: float, positions: np.ndarray, normal: np.ndarray
+) -> list[str]:
+    notes = []
+    missing = grid.count - len(grid.depth)
+    if missing > 0 and np.abs(steps / usual - np.rint(steps / usual)).max() < EVEN_SHARE:
+        words = "1 slice is" if missing == 1 else f"{missing} slices are"
+        notes.append(
+            f"Check: {words} missing of {grid.count}, and filled in from the neighbours; "
+            "were all files copied?"
+        )
+    elif not grid.even:
+        notes.append(
+            f"Check: the slices are {steps.min():.3g} to {steps.max():.3g} mm apart; they were "
+            f"interpolated to one every {grid.step:.3g} mm."
+        )
+    course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
+    tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
+    if tilt > TILTED_DEGREES:
+        notes.append(
+            f"The gantry was tilted by {tilt:.1f} degrees; each slice is put where it was taken."
+        )
+    return notes
+
+
+def _affine(stack: Stack, positions: np.ndarray, normal: np.ndarray, count: int) -> np.ndarray:
+    """(4, 4) column, row, slice to RAS+ mm."""
+    first = stack.slices[0][0]
+    assert first.axes is not None
+    lps = np.eye(4)
+    lps[:3, :2] = first.axes * first.spacing
+    lps[:3, 2] = (positions[-1] - positions[0]) / (count - 1)
+    lps[:3, 3] = positions[0]
+    return RAS_TO_LPS @ lps
+
+
+def _with(stack: Stack, problem: str, notes: list[str] | None = None) -> Stack:
+    return Stack(stack.slices, stack.depth, stack.affine, stack.count, problem, notes or [])
+
+
+def regridded(data: np.ndarray, stack: Stack) -> np.ndarray:
+    """Slices (I, J, n) as they were taken, on the even grid: (I, J, count), float32."""
+    if stack.even:
+        return data
+    where = np.interp(np.arange(stack.count) * stack.step, stack.depth, np.arange(len(stack.depth)))
+    low = np.minimum(where.astype(int), len(stack.depth) - 2)
+    share = (where - low).astype(np.float32)
+    return data[..., low] * (1 - share) + data[..., low + 1] * share

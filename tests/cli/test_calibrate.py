@@ -1,0 +1,41 @@
+"""`calibrate` writes what is usual of people into a model's card, and nothing else."""
+
+import json
+import shutil
+
+import pytest
+from phantoms import write_people
+
+from stylegan3d.generator import load
+
+
+@pytest.fixture(scope="module")
+def people(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("packs") / "people"
+    write_people(path, load(model).space, count=32)
+    return path
+
+
+def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    before = load(mine).hash
+    incomplete = run("calibrate", people, "--model", mine)
+    assert incomplete.status == 2
+    assert "complete card.json" in incomplete.err
+    card = json.loads((mine / "card.json").read_text())
+    card["space"] |= {"axes": "RAS", "description": "A phantom."}
+    about = {"people": 8, "images_seen": 1, "warm_start_images": 1}
+    texts = {"modality": "none", "intended_use": "tests", "licence": "CC0", "training_data": []}
+    (mine / "card.json").write_text(json.dumps(card | texts | {"training": about}))
+    dry = run("calibrate", people, "--model", mine, "--dry-run", "--json")
+    assert dry.status == 0, dry.err
+    assert "trust" not in load(mine).card
+    wet = run("calibrate", people, "--model", mine)
+    assert wet.status == 0, wet.err
+    generator = load(mine)
+    assert generator.hash == before
+    assert generator.card["trust"] == dry.json["trust"]
+    assert generator.card["trust"]["people"] == 8
+    assert "What it knows" in (mine / "README.md").read_text()
+    assert "8 people" in wet.out

@@ -1,0 +1,295 @@
+"""Forward operators: adjoints, definitions, geometry, and reconstructions that beat the data."""
+
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.generator import seed_latents, tiny_generator
+from stylegan3d.projection import project
+from stylegan3d.projection.operators import Contrast, Identity, Mask, ThickSlices, parse
+from stylegan3d.projection.restoration import harmonic_fill, restore
+from stylegan3d.renderer import Renderer
+from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.scan import Scan
+from stylegan3d.space import Space
+
+SHAPE = (12, 14, 13)
+AFFINE = np.array([[-2.0, 0, 0, 40], [0, 0, 2.0, -30], [0, 2.0, 0, 10], [0, 0, 0, 1]])  # L-S-A
+SPACE = Space(SHAPE, AFFINE)
+WORDS = [
+    "identity",
+    "thick:5mm:S",
+    "thick:5mm:A:gaussian",
+    "blur:3mm",
+    "kspace:3x:A:10%",
+    "kspace:2x:R",
+]
+
+
+def tilted_scan(shape=(16, 18, 7), voxel=(2.0, 2.0, 5.0)):
+    """An aligned scan with 5 mm slices, tilted against the model's grid."""
+    affine = np.diag([*voxel, 1.0])
+    affine[:3, 3] = (14, -40, 2)
+    turn = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.05, 0.2, -0.1), [1, -3, 2])
+    scan = Scan(np.zeros(shape, np.float32), affine, {}, None, "0")
+    mask = np.ones(SHAPE, bool)
+    return AlignedScan(np.zeros(SHAPE, np.float32), SPACE, turn, 1, mask, 1, [], scan)
+
+
+def bound(words):
+    if words == "mask":
+        mask = np.zeros(SHAPE, bool)
+        mask[3:7, 4:9, 5:8] = True
+        return Mask(mask).on(SPACE)
+    if words == "own slices":
+        return ThickSlices(5.0, "S").on(SPACE, tilted_scan())
+    return parse(words).on(SPACE)
+
+
+def image(seed):
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, 1, *SHAPE))
+
+
+@pytest.mark.parametrize("words", [*WORDS, "mask", "own slices"])
+def test_adjoint(words):
+    """<A x, y> = <x, A^T y> for any x and y."""
+    operator = bound(words)
+    x = image(0)
+    made = operator(x)
+    y = torch.from_numpy(np.random.RandomState(1).randn(*made.shape))
+    left, right = (made * y).sum(), (x * operator.adjoint(y)).sum()
+    assert left.item() == pytest.approx(right.item(), rel=1e-6)
+    assert operator.adjoint(y).shape == x.shape
+
+
+def test_adjoint_of_a_contrast_change_is_that_of_its_derivative():
+    operator = Contrast().on(SPACE)
+    with torch.no_grad():
+        operator.values += torch.tensor([0.2, 0.1, -0.3])
+    at = torch.rand(1, 1, *SHAPE, dtype=torch.float64) * 1.6 - 0.75
+    x, y = image(0), image(1)
+    slope = (operator(at + 1e-5 * x) - operator(at - 1e-5 * x)) / 2e-5
+    left, right = (slope * y).sum(), (x * operator.adjoint(y, at)).sum()
+    assert left.item() == pytest.approx(right.item(), rel=1e-4)
+    with pytest.raises(ValueError, match="at which image"):
+        operator.adjoint(y)
+
+
+@pytest.mark.parametrize("words", [w for w in WORDS if w != "identity"] + ["own slices"])
+def test_linear_and_constant_images_stay(words):
+    operator = bound(words)
+    x, y = image(0), image(1)
+    torch.testing.assert_close(operator(2 * x - y), 2 * operator(x) - operator(y))
+    one = operator(torch.full((1, 1, *SHAPE), -1.0))
+    torch.testing.assert_close(one, torch.full_like(one, -1.0))
+    assert operator.observe(torch.full((1, 1, *SHAPE), 3.0)).min().item() == pytest.approx(3)
+
+
+def test_thick_slices_are_means_over_their_depth():
+    """A ramp's mean over a slice is its value in the middle; the slices lie 6 mm apart."""
+    operator = ThickSlices(6.0, "S").on(SPACE)
+    assert operator.slices.shape == (12, 5, 13)  # S is the second array axis here: 14 voxels of 2
+    height = AFFINE[2, 1] * np.arange(14) + AFFINE[2, 3]
+    ramp = torch.from_numpy(np.broadcast_to(height[None, :, None], SHAPE).copy())[None, None]
+    made = operator(ramp)[0, 0, 0, :, 0].numpy()
+    middles = operator.slices.affine[2, 1] * np.arange(5) + operator.slices.affine[2, 3]
+    np.testing.assert_allclose(made[1:-1], middles[1:-1], atol=1e-4)
+    np.testing.assert_allclose(middles.mean(), height.mean())
+    spike = torch.zeros(1, 1, *SHAPE)
+    spike[..., 7, :] = 1
+    assert operator(spike)[0, 0, 0, :, 0].sum().item() == pytest.approx(1 / 3, abs=0.04)
+
+
+def test_slices_placed_freely_agree_with_slices_along_the_grid():
+    along = ThickSlices(5.0, "S", "gaussian").on(SPACE)
+    free = ThickSlices(5.0, "S", "gaussian").on(SPACE)
+    free.own_slices = True
+    free._points, free._weights = free._taps()
+    torch.testing.assert_close(free(image(0)), along(image(0)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        free.observe(image(0)), along.observe(image(0)), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_a_scans_own_slices_lie_where_they_were_taken():
+    """A ramp along the scanner's slice direction, seen by the operator, numbers the slices."""
+    aligned = tilted_scan()
+    operator = ThickSlices(5.0, "S").on(SPACE, aligned)
+    assert operator.own_slices
+    assert operator.slices.shape == (16, 18, 7)
+    to_scan = np.linalg.inv(aligned.rigid @ aligned.scan.affine) @ SPACE.affine
+    number = np.indices(SHAPE).reshape(3, -1).T @ to_scan[2, :3] + to_scan[2, 3]
+    made = operator(torch.from_numpy(number.reshape(SHAPE))[None, None])[0, 0].numpy()
+    index = np.broadcast_to(np.arange(7.0), made.shape)
+    middle = (slice(6, 10), slice(7, 11), slice(3, 5))
+    np.testing.assert_allclose(made[middle], index[middle], atol=1e-4)
+    assert operator.describe()["PlacedAs"] == "the scan's own slices"
+    thin = tilted_scan(voxel=(2.0, 2.0, 1.0))
+    assert not ThickSlices(5.0, "S").on(SPACE, thin).own_slices
+
+
+def test_blur_is_a_gaussian_of_that_width():
+    spike = torch.zeros(1, 1, 31, 31, 31, dtype=torch.float64)
+    spike[..., 15, 15, 15] = 1
+    space = Space((31, 31, 31), np.diag([2.0, 2.0, 2.0, 1.0]))
+    made = parse("blur:4mm").on(space)(spike)[0, 0]
+    place = 2.0 * (np.arange(31) - 15)
+    for axis in range(3):
+        profile = made.sum(dim=[a for a in range(3) if a != axis]).numpy()
+        assert np.sqrt((profile * place**2).sum() / profile.sum()) == pytest.approx(4, rel=0.01)
+
+
+def test_kspace_keeps_the_lines_it_sampled_and_no_others():
+    operator = parse("kspace:3x:A:20%").on(SPACE)  # A is the third array axis
+    x = image(0)
+    before, after = torch.fft.fft(x, dim=-1), torch.fft.fft(operator(x), dim=-1)
+    kept = operator._sampled
+    assert 2 <= int(kept.sum()) <= 7
+    assert kept[0]
+    assert torch.equal(kept[1:], kept[1:].flip(0))
+    torch.testing.assert_close(after[..., kept], before[..., kept])
+    assert float(after[..., ~kept].abs().max()) < 1e-12
+    torch.testing.assert_close(operator(operator(x)), operator(x))
+
+
+def test_a_mask_of_a_file_is_carried_along_with_the_scan(tmp_path):
+    """A ball drawn in a scan's space lies after alignment where the scan's voxels do."""
+    turn = nib.affines.from_matvec(nib.eulerangles.euler2mat(0.1, -0.2, 0.15), [4, 8, 2])
+    scan_affine = np.array([[0, 0, 1.5, -20], [1.5, 0, 0, -60], [0, 1.5, 0, -10], [0, 0, 0, 1]])
+    data = np.zeros((40, 40, 40), np.uint8)
+    center = np.array([26, 16, 27])
+    away = np.linalg.norm(np.moveaxis(np.indices(data.shape), 0, -1) - center, axis=-1)
+    data[away < 4] = 1
+    nib.save(nib.Nifti1Image(data, scan_affine), tmp_path / "lesion.nii.gz")
+    scan = Scan(np.zeros(data.shape, np.float32), scan_affine, {}, None, "0")
+    zeros = np.zeros(SHAPE, np.float32)
+    aligned = AlignedScan(zeros, SPACE, turn, 1, zeros > 0, 1, [], scan)
+    operator = parse(f"mask:{tmp_path / 'lesion.nii.gz'}").on(SPACE, aligned)
+    world = nib.affines.apply_affine(turn @ scan_affine, center)
+    expected = nib.affines.apply_affine(np.linalg.inv(AFFINE), world)
+    found = np.argwhere(operator.mask).mean(axis=0)
+    np.testing.assert_allclose(found, expected, atol=0.4)
+    assert operator.describe()["File"] == "lesion.nii.gz"
+    native = operator.native(scan.data.shape, scan_affine)
+    np.testing.assert_array_equal(native, data > 0)
+    with pytest.raises(StyleGAN3DError, match="align the scan first"):
+        Mask(tmp_path / "lesion.nii.gz").on(SPACE)
+
+
+def test_bad_masks_are_refused_in_words(tmp_path):
+    with pytest.raises(ScanError, match="marks nothing"):
+        Mask(np.zeros(SHAPE))
+    with pytest.raises(StyleGAN3DError, match="12 x 14 x 13"):
+        Mask(np.eye(4)[None] > 0).on(SPACE)
+    with pytest.raises(ScanError, match="There is no file"):
+        parse(f"mask:{tmp_path / 'none.nii.gz'}")
+    outside = np.zeros((5, 5, 5), np.uint8)
+    outside[2, 2, 2] = 1
+    nib.save(nib.Nifti1Image(outside, np.diag([1, 1, 1, 1.0])), tmp_path / "far.nii.gz")
+    far = tilted_scan()
+    far.rigid[:3, 3] = 900
+    with pytest.raises(ScanError, match="drawn on this scan"):
+        Mask(tmp_path / "far.nii.gz").on(SPACE, far)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "thick", "thick:0mm", "thick:5mm:X", "blur", "blur:nan", "kspace:4x:Q", "contrast:much",
+     "identity:1", "sharpen:2mm"],
+)  # fmt: skip
+def test_words_that_name_no_operator_are_refused(text):
+    with pytest.raises(StyleGAN3DError, match="is no operator"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["thick:99mm", "blur:80mm", "kspace:90x", "kspace:4x:0%"])
+def test_settings_out_of_range_are_refused(text):
+    with pytest.raises(StyleGAN3DError, match=r"mm|times"):
+        parse(text)
+
+
+@pytest.mark.parametrize("words", [w for w in WORDS if w != "identity"] + ["mask", "own slices"])
+def test_restored_agrees_with_the_data_and_keeps_the_rest(words):
+    operator = bound(words)
+    grid = torch.from_numpy(np.indices(SHAPE).sum(axis=0)).float()
+    truth = torch.sin(grid / 3)[None, None]
+    data = operator(truth)
+    prior = truth + 0.3 * torch.cos(grid / 2)[None, None]
+    made = restore(operator, prior, data)
+    before, after = ((operator(x) - data).square().mean() for x in (prior, made))
+    assert after < 0.05 * before
+    assert (made - truth).square().mean() < (prior - truth).square().mean()
+    torch.testing.assert_close(restore(operator, truth, data), truth)
+    assert torch.equal(restore(Identity(), prior, truth), truth)
+    assert torch.equal(restore(Contrast().on(SPACE), prior, truth), prior)
+
+
+def test_harmonic_filling_is_exact_for_what_is_harmonic():
+    x, y, z = np.indices(SHAPE).astype(np.float32)
+    surface = x * y - 2 * z + x**2 - z**2
+    mask = np.zeros(SHAPE, bool)
+    mask[3:9, 4:9, 3:10] = True
+    mask[5, 5, 5] = False
+    hidden = np.where(mask, 99, surface)
+    filled = harmonic_fill(hidden, mask)
+    np.testing.assert_allclose(filled, surface, atol=2e-2)
+    assert np.array_equal(filled[~mask], hidden[~mask])
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A generator, and a volume that it can make."""
+    generator = tiny_generator()
+    w = seed_latents(generator, [3], truncation=0.4)[0]
+    volume = Renderer(generator).render(w).volume
+    return SimpleNamespace(
+        generator=generator, volume=volume, image=torch.from_numpy(volume)[None, None] * 2 - 1
+    )
+
+
+def mean_error(made, known, where):
+    return float(np.square(made - known.volume)[where].mean())
+
+
+def test_a_hole_is_filled_with_what_belongs_there(known):
+    hole = np.zeros(known.generator.shape, bool)
+    n = [s // 2 for s in hole.shape]
+    hole[n[0] - 5 : n[0] + 5, n[1] - 5 : n[1] + 5, n[2] - 5 : n[2] + 5] = True
+    damaged = np.where(hole, 1.0, known.volume).astype(np.float32)
+    result = project(known.generator, damaged, space="w", steps=24, operator=Mask(hole))
+    blind = project(known.generator, damaged, space="w", steps=24)
+    assert mean_error(result.volume, known, hole) < 0.5 * mean_error(blind.volume, known, hole)
+    assert mean_error(result.volume, known, hole) < mean_error(
+        known.generator.template, known, hole
+    )
+    assert result.settings["operator"]["MaskedVoxels"] == 1000
+    assert {row["level"] for row in result.history} == {-3, -2, -1}
+    # Trust is measured where the scan shows the brain.
+    assert result.trust["similarity"]["psnr"] > blind.trust["similarity"]["psnr"]
+
+
+def test_thick_slices_are_matched_at_full_resolution_only(known):
+    operator = ThickSlices(3 * known.generator.voxel_size[2], "S")
+    data = operator.on(known.generator.space)(known.image)
+    result = project(known.generator, known.volume, steps=8, operator=operator, data=data)
+    assert {row["level"] for row in result.history} == {-1}
+    everywhere = np.ones(known.volume.shape, bool)
+    start = mean_error(known.generator.template, known, everywhere)
+    assert mean_error(result.volume, known, everywhere) < 0.5 * start
+
+
+def test_a_change_of_contrast_is_fitted_along(known):
+    changed = 0.1 + 0.7 * known.volume**1.4
+    operator = parse("contrast")
+    result = project(known.generator, changed.astype(np.float32), steps=16, operator=operator)
+    told = result.settings["operator"]
+    assert told["Gain"] == pytest.approx(0.7, abs=0.2)
+    plain = project(known.generator, changed.astype(np.float32), steps=16)
+    everywhere = np.ones(known.volume.shape, bool)
+    assert mean_error(result.volume, known, everywhere) < mean_error(
+        plain.volume, known, everywhere
+    )

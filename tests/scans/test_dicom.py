@@ -1,0 +1,299 @@
+"""DICOM folders: the volume a NIfTI of the same phantom has, series told apart, doubts said."""
+
+import shutil
+
+import dicoms
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
+from stylegan3d.scans.dicom import read_series
+
+SHAPE = (26, 24, 20)
+
+
+def picture(seed=0, shape=SHAPE):
+    return np.random.RandomState(seed).randint(0, 900, shape).astype(np.int16)
+
+
+def grid(angles=(0, 0, 0), spacing=(7.0, 8.0, 9.0), flips=(1, 1, 1)):
+    turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    return nib.affines.from_matvec(turn @ np.diag(spacing) @ np.diag(flips), [-80, 60, -70])
+
+
+def world_values(data, affine):
+    """Intensity at each place, whatever the array's order."""
+    places = nib.affines.apply_affine(affine, np.indices(data.shape).reshape(3, -1).T)
+    order = np.lexsort(np.round(places, 3).T)
+    return np.round(places[order], 3), data.reshape(-1)[order]
+
+
+@pytest.mark.parametrize(
+    ("angles", "flips"),
+    [
+        ((0, 0, 0), (1, 1, 1)),
+        ((0, 0, 0), (-1, -1, 1)),
+        ((0, 0, 0), (-1, -1, -1)),
+        ((12, -25, 40), (-1, -1, 1)),
+        ((90, 0, 90), (1, -1, -1)),
+        ((-80, 15, 5), (-1, 1, 1)),
+    ],
+)
+def test_a_series_lies_where_the_nifti_of_it_lies(tmp_path, angles, flips):
+    data, affine = picture(), grid(angles, flips=flips)
+    dicoms.write_series(tmp_path / "dicom", data, affine)
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "same.nii.gz")
+    dicom, nifti = read_scan(tmp_path / "dicom"), read_scan(tmp_path / "same.nii.gz")
+    places, values = world_values(dicom.data, dicom.affine)
+    expected_places, expected = world_values(nifti.data, nifti.affine)
+    np.testing.assert_allclose(places, expected_places, atol=2e-3)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_allclose(dicom.geometry["sform"], dicom.affine, atol=1e-3)
+
+
+def test_one_file_of_a_series_stands_for_all_of_it(tmp_path):
+    folder = dicoms.write_series(tmp_path, picture(), grid())
+    dicoms.write_series(tmp_path, picture(1), grid(), uid="1.2.840.99.2", number=4, start=100)
+    scan = read_scan(folder / "IM0003")
+    assert scan.data.shape == SHAPE
+    np.testing.assert_array_equal(np.sort(scan.data, axis=None), np.sort(picture(), axis=None))
+
+
+def test_intensities_are_rescaled(tmp_path):
+    rescale = {(0x0028, 0x1052): ("DS", "-1024"), (0x0028, 0x1053): ("DS", "2")}
+    dicoms.write_series(tmp_path, picture(), grid(), extra=rescale)
+    assert read_scan(tmp_path).data.sum() == pytest.approx((2.0 * picture() - 1024).sum())
+
+
+def test_nothing_of_the_patient_is_kept(tmp_path, target):
+    folder = dicoms.write_series(tmp_path / dicoms.PATIENT, picture(), grid())
+    scan = read_scan(folder)
+    told = repr((scan.path.name, scan.notes, scan.geometry, scan.sha256, scan.contrast))
+    for private in ("DOE", "JANE", "1970", "Elsewhere", "mprage"):
+        assert private not in told
+    again = read_scan(shutil.copytree(folder, tmp_path / "other"))
+    assert again.path.name == scan.path.name  # the same image, the same names of results
+
+
+def test_what_was_read_is_said(tmp_path):
+    dicoms.write_series(tmp_path, picture(), grid((0, 0, 20)))
+    notes = read_scan(tmp_path).notes
+    assert "DICOM series 3: MR, 26 x 24 x 20 voxels of 7 x 8 x 9 mm, RAS." in notes
+    assert any("tilted by up to 20.0 degrees" in note for note in notes)
+    assert any(note.startswith("Intensities from 0 to 899") for note in notes)
+    assert "Contrast: T1-weighted, by its name or timing." in notes
+
+
+def test_timing_tells_the_contrast_where_the_name_does_not(tmp_path):
+    for name, echo, inversion, contrast in (
+        ("a", 3.0, 900.0, "T1-weighted"),
+        ("b", 100.0, 0.0, "T2-weighted"),
+        ("c", 120.0, 2500.0, "FLAIR"),
+        ("d", 40.0, 0.0, ""),
+    ):
+        timing = {(0x0018, 0x0081): ("DS", echo), (0x0018, 0x0082): ("DS", inversion)}
+        folder = dicoms.write_series(
+            tmp_path / name, picture(), grid(), description="head", extra=timing
+        )
+        assert read_scan(folder).contrast == contrast
+
+
+@pytest.fixture
+def examination(tmp_path):
+    """A folder as a scanner's archive hands it out."""
+    dicoms.write_series(tmp_path / "A" / "1", picture(shape=(26, 24, 3)), grid(), description="loc")
+    dicoms.write_series(
+        tmp_path / "A" / "2", picture(1), grid(), uid="1.2.840.99.2", number=2, description="Sag T1"
+    )
+    dicoms.write_series(
+        tmp_path / "B", picture(2), grid(), uid="1.2.840.99.3", number=5, description="Ax T2 TSE"
+    )
+    dicoms.write_series(
+        tmp_path / "B", picture(3), grid(), uid="1.2.840.99.4", number=502, start=100,
+        description="T1 MPR", image_type="DERIVED\\SECONDARY\\MPR",
+    )  # fmt: skip
+    capture = dicoms.common("1.2.840.99.5", 1, "Screen", 99) | dicoms.pixels(picture()[..., 0])
+    capture[0x0008, 0x0016] = ("UI", dicoms.CAPTURE)
+    dicoms.write(tmp_path / "shot.dcm", capture)
+    report = dicoms.common("1.2.840.99.6", 1, "Report", 100)
+    report[0x0008, 0x0016] = ("UI", dicoms.REPORT)
+    dicoms.write(tmp_path / "report.dcm", report)
+    (tmp_path / "README.txt").write_text("St. Elsewhere\n" * 40)
+    return tmp_path
+
+
+def test_series_are_listed_and_told_apart(examination):
+    found = list_series(examination)
+    assert [(s.number, s.kind, s.usable) for s in found] == [
+        (2, "volume", True),
+        (5, "volume", True),
+        (502, "derived", True),
+        (3, "localiser", False),
+        (99, "secondary capture", False),
+    ]
+    first = found[0]
+    assert (first.description, first.modality, first.shape) == ("Sag T1", "MR", SHAPE)
+    assert first.spacing == pytest.approx((7, 8, 9))
+    assert (first.axes, first.volumes) == ("RAS", 1)
+
+
+def test_several_series_ask_for_a_choice(examination):
+    with pytest.raises(SeveralSeries, match="--series N") as caught:
+        read_scan(examination)
+    message = str(caught.value)
+    assert "2: Sag T1 (MR, 26 x 24 x 20 voxels" in message
+    assert "\n" not in message
+    assert len(caught.value.series) == 5
+
+
+@pytest.mark.parametrize("choice", [2, "2", "1.2.840.99.2", "sag t1", "sag"])
+def test_a_series_is_chosen_by_number_uid_or_description(examination, choice):
+    scan = read_scan(examination, series=choice)
+    np.testing.assert_array_equal(np.sort(scan.data, None), np.sort(picture(1), None))
+
+
+def test_choices_that_cannot_be_had(examination):
+    with pytest.raises(SeveralSeries, match="no series 7; it holds 2: Sag T1"):
+        read_scan(examination, series=7)
+    with pytest.raises(SeveralSeries, match="do not say where the slices lie"):
+        read_scan(examination, series=99)
+    with pytest.raises(SeveralSeries, match="only 3 slices"):
+        read_scan(examination, series="loc")
+    assert any("marked as derived" in note for note in read_scan(examination, series=502).notes)
+
+
+def test_the_only_volume_is_taken_and_the_rest_named(examination):
+    shutil.rmtree(examination / "B")
+    notes = read_scan(examination).notes
+    told = "2 other series in the folder were left aside (1 localiser, 1 secondary capture)."
+    assert told in notes
+
+
+def test_missing_slices_are_filled_in_and_said(tmp_path):
+    data = np.broadcast_to(np.arange(20, dtype=np.int16) * 10, SHAPE).copy()
+    data[0] = picture()[0] // 90  # contrast in plane
+    keep = [k for k in range(20) if k not in (6, 13)]
+    dicoms.write_series(tmp_path, data, grid(spacing=(7, 8, 5)), keep=keep)
+    scan = read_scan(tmp_path)
+    assert any(note.startswith("Check: 2 slices are missing of 20") for note in scan.notes)
+    np.testing.assert_allclose(scan.affine, grid(spacing=(7, 8, 5)), atol=1e-3)
+    np.testing.assert_allclose(scan.data[1:], data[1:], atol=1e-3)
+
+
+def test_a_large_gap_is_refused(tmp_path):
+    keep = [k for k in range(20) if k not in (6, 7, 8)]
+    dicoms.write_series(tmp_path, picture(), grid(), keep=keep)
+    with pytest.raises(ScanError, match=r"gap of 36\.0 mm between slices of 9 mm"):
+        read_scan(tmp_path)
+
+
+def test_uneven_slices_are_interpolated_and_said(tmp_path):
+    data = np.zeros(SHAPE, np.int16)
+    data[:] = np.arange(20) ** 2
+    for k in range(20):  # slices further and further apart
+        affine = grid(spacing=(7, 8, 4.0 + 0.1 * k))
+        dicoms.write_series(tmp_path, data[..., [k]], _at(affine, k), start=k)
+    scan = read_scan(tmp_path)
+    assert any("slices are 4.1 to 7.7 mm apart" in note for note in scan.notes)
+    depth = 4.0 * np.arange(20) + 0.1 * np.arange(20) ** 2
+    step = nib.affines.voxel_sizes(scan.affine)[2]
+    expected = np.interp(np.arange(scan.data.shape[2]) * step, depth, data[0, 0])
+    np.testing.assert_allclose(scan.data[3, 4], expected, atol=0.05)
+
+
+def _at(affine, k):
+    """The grid of which slice 0 is slice k of `affine`."""
+    return affine @ nib.affines.from_matvec(np.eye(3), [0, 0, k])
+
+
+def test_a_tilted_gantry_keeps_each_slice_where_it_was(tmp_path):
+    affine = grid()
+    affine[:3, 2] += [0, 9 * np.tan(np.radians(15)), 0]
+    dicoms.write_series(tmp_path, picture(), affine)
+    scan = read_scan(tmp_path)
+    np.testing.assert_allclose(scan.affine, affine, atol=1e-3)
+    assert any("gantry was tilted by 15.0 degrees" in note for note in scan.notes)
+    assert (scan.geometry["qform"], scan.geometry["qform_code"]) == (None, 0)
+
+
+def test_mixed_orientations_are_a_localiser(tmp_path):
+    for place, angles in enumerate([(0, 0, 0), (90, 0, 0), (0, 90, 0)]):
+        dicoms.write_series(
+            tmp_path, picture(shape=(26, 24, 5)), grid(angles), description="head", start=50 * place
+        )
+    found = list_series(tmp_path)
+    assert [s.kind for s in found] == ["localiser"] * 3
+    assert found[1].uid == "1.2.840.99.1#2"
+    with pytest.raises(ScanError, match="several orientations"):
+        read_scan(tmp_path)
+
+
+def test_slices_off_one_line_are_refused(tmp_path):
+    affine = grid()
+    dicoms.write_series(tmp_path, picture(), affine, keep=range(10))
+    moved = affine.copy()
+    moved[0, 3] += 15
+    dicoms.write_series(tmp_path, picture(), moved, keep=range(10, 20), start=10)
+    with pytest.raises(ScanError, match="off one line"):
+        read_scan(tmp_path)
+
+
+def test_time_points_ask_for_a_choice(tmp_path):
+    for time in range(3):
+        extra = {(0x0020, 0x0100): ("IS", time + 1)}
+        dicoms.write_series(tmp_path, picture(time), grid(), start=100 * time, extra=extra)
+    assert list_series(tmp_path)[0].volumes == 3
+    with pytest.raises(SeveralVolumes, match="series of 3 volumes") as caught:
+        read_scan(tmp_path)
+    assert caught.value.count == 3
+    np.testing.assert_array_equal(read_scan(tmp_path, volume=1).data, picture(1))
+    (tmp_path / "IM0200").unlink()
+    with pytest.raises(ScanError, match="part of a volume is missing"):
+        read_scan(tmp_path, volume=1)
+
+
+def test_multi_frame_files(tmp_path):
+    affine = grid((10, 20, 30))
+    scan = read_scan(dicoms.write_enhanced(tmp_path / "a.dcm", picture(), affine))
+    np.testing.assert_allclose(scan.affine, affine, atol=1e-3)
+    np.testing.assert_array_equal(scan.data, picture())
+    shuffled = np.random.RandomState(0).permutation(20)
+    path = dicoms.write_enhanced(tmp_path / "b.dcm", picture()[..., shuffled], affine, shuffled)
+    np.testing.assert_array_equal(read_scan(path).data, picture())
+    two = np.concatenate([picture(1), picture(2)], axis=2)
+    path = dicoms.write_enhanced(tmp_path / "c.dcm", two, affine, [*range(20)] * 2)
+    with pytest.raises(SeveralVolumes):
+        read_scan(path)
+    np.testing.assert_array_equal(read_scan(path, volume=1).data, picture(2))
+
+
+def test_copies_and_files_without_a_preamble(tmp_path):
+    folder = dicoms.write_series(tmp_path, picture(), grid())
+    shutil.copytree(folder, tmp_path / "copy")
+    assert list_series(tmp_path)[0].volumes == 1
+    for file in folder.glob("IM*"):
+        file.write_bytes(file.read_bytes()[132:])
+    shutil.rmtree(tmp_path / "copy")
+    np.testing.assert_array_equal(read_scan(tmp_path).data, picture())
+
+
+def test_what_is_no_dicom(tmp_path):
+    with pytest.raises(ScanError, match="folder without DICOM images"):
+        read_scan(tmp_path)
+    (tmp_path / "a.dcm").write_bytes(b"hello" * 100)
+    with pytest.raises(ScanError, match="not a DICOM image"):
+        read_scan(tmp_path / "a.dcm")
+    folder = dicoms.write_series(tmp_path / "cut", picture(), grid())
+    (series,) = list_series(folder)
+    broken = folder / "IM0004"
+    broken.write_bytes(broken.read_bytes()[:-500])
+    with pytest.raises(ScanError, match="damaged or cut short"):
+        read_series(folder, series, 0)
+    with pytest.raises(ScanError, match="gap"):
+        read_scan(folder)
+    nib.save(nib.Nifti1Image(picture(), grid()), tmp_path / "a.nii")
+    with pytest.raises(ScanError, match="has no series"):
+        read_scan(tmp_path / "a.nii", series=3)

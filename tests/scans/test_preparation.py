@@ -1,0 +1,225 @@
+"""Steps of the preparation: told, timed, kept on disk, left out; poses found and moved by hand."""
+
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import Scan, preparation, read_scan
+from stylegan3d.scans.cache import MOST_ENTRIES, SUFFIX, StepCache, key_of
+from stylegan3d.scans.intensity import contrast_in_brain
+from stylegan3d.space import Space
+
+
+@pytest.fixture(scope="module")
+def scan(phantom, tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "DOE_JANE.nii.gz"
+    nib.save(phantom.image(), path)
+    return read_scan(path)
+
+
+@pytest.fixture(scope="module")
+def aligned(scan, target):
+    return scan.align(target, bias_correction=False)
+
+
+def pose_of(angles, shift, center):
+    turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    return nib.affines.from_matvec(turn, center - turn @ center + np.array(shift))
+
+
+def test_every_step_says_what_it_did_and_how_long_it_took(scan, target):
+    aligned = scan.align(target)
+    assert [step.name for step in aligned.record] == ["brain", "bias", "pose", "grid"]
+    assert [step.how for step in aligned.record] == ["kept", "done", "done", "done"]
+    assert all(step.seconds > 0 for step in aligned.record)
+    assert aligned.steps == [text for step in aligned.record for text in step.texts]
+    assert aligned.quality > 0.9
+    assert aligned.quality_in_words in (
+        "good",
+        "as good as the brains the model was trained on",
+    )
+    assert "poor" in replace(aligned, quality=0.3).quality_in_words
+
+
+def test_what_was_done_before_is_taken_from_disk(scan, target, tmp_path):
+    first = scan.align(target, cache=tmp_path / "cache")
+    again = scan.align(target, cache=tmp_path / "cache")
+    assert [step.how for step in again.record] == ["cached", "cached", "cached", "done"]
+    np.testing.assert_array_equal(first.volume, again.volume)
+    np.testing.assert_array_equal(first.rigid, again.rigid)
+    assert first.steps == again.steps
+    np.testing.assert_array_equal(first.volume, scan.align(target).volume)
+    for entry in (tmp_path / "cache").iterdir():
+        assert "DOE" not in entry.name
+        assert b"DOE" not in entry.read_bytes()
+
+
+def test_another_scan_setting_or_target_is_another_entry(scan, target, tmp_path):
+    def hows(scan, target, **settings):
+        aligned = scan.align(target, cache=tmp_path, **settings)
+        return [step.how for step in aligned.record]
+
+    hows(scan, target, bias_correction=False)
+    assert hows(scan, target, bias_correction=False) == ["cached", "cached", "done"]
+    moved = replace(scan, affine=pose_of((0, 0, 0), (5, 0, 0), np.zeros(3)) @ scan.affine)
+    assert "cached" not in hows(moved, target, bias_correction=False)
+    other = replace(scan, data=scan.data * np.float32(1.5))  # another volume of the same file
+    assert "cached" not in hows(other, target, bias_correction=False)
+    wider = replace(target, template=np.sqrt(target.template))
+    assert hows(scan, wider, bias_correction=False) == ["cached", "done", "done"]
+    assert hows(scan, target)[1] == "done"
+
+
+def test_damaged_entries_are_made_anew(scan, target, tmp_path):
+    settings = {"bias_correction": False, "cache": tmp_path}
+    first = scan.align(target, **settings)
+    for entry in tmp_path.glob(f"*{SUFFIX}"):
+        entry.write_bytes(entry.read_bytes()[:-100])
+    again = scan.align(target, **settings)
+    assert [step.how for step in again.record][:2] == ["kept", "done"]
+    np.testing.assert_array_equal(first.volume, again.volume)
+    assert [step.how for step in scan.align(target, **settings).record][:2] == ["cached"] * 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other", "shape", "name", "pickle"])
+def test_no_damaged_entry_is_believed(tmp_path, damage):
+    cache, key = StepCache(tmp_path), key_of("x", 1)
+    cache.put(key, a=np.random.RandomState(0).rand(20, 30))
+    shapes = {"a": (20, 30)}
+    assert cache.get(key, shapes) is not None
+    (entry,) = tmp_path.iterdir()
+    raw = bytearray(entry.read_bytes())
+    if damage == "flipped":
+        raw[len(raw) // 3] ^= 0xFF
+    content = {"cut": raw[: len(raw) // 2], "empty": b"", "other": b"not a zip file at all"}
+    entry.write_bytes(bytes(content.get(damage, raw)))
+    if damage in ("shape", "name", "pickle"):
+        other = np.array([{}]) if damage == "pickle" else np.zeros(3)
+        np.savez(entry, **{"b" if damage == "name" else "a": other})
+        shapes = shapes if damage == "shape" else {"a": None}
+    assert cache.get(key, shapes) is None
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_not_needed(scan, target, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    aligned = scan.align(target, bias_correction=False, cache=tmp_path / "file")
+    assert any("could not be kept" in step for step in aligned.steps)
+    assert aligned.quality > 0.9
+
+
+def test_the_cache_makes_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("stylegan3d.scans.cache.MOST_ENTRIES", 3)
+    cache = StepCache(tmp_path)
+    for number in range(5):
+        cache.put(key_of("x", number), a=np.arange(number))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert cache.get(key_of("x", 4), {"a": (4,)}) is not None
+    assert MOST_ENTRIES > 3
+
+
+def test_steps_can_be_left_out(scan, target, aligned):
+    assert [step.name for step in aligned.record] == ["brain", "pose", "grid"]
+    kept = scan.align(target, bias_correction=False, pose="keep")
+    np.testing.assert_array_equal(kept.rigid, np.eye(4))
+    assert [step.how for step in kept.record][:2] == ["kept", "kept"]
+    with pytest.raises(ScanError, match="pose is 'perhaps'"):
+        scan.align(target, pose="perhaps")
+
+
+def test_a_nudge_moves_the_brain_as_told(aligned):
+    def middle(result):
+        return nib.affines.apply_affine(
+            result.space.affine, np.argwhere(result.brain_mask).mean(axis=0)
+        )
+
+    moved = aligned.nudged((6, -3, 4))
+    np.testing.assert_allclose(middle(moved) - middle(aligned), (6, -3, 4), atol=0.5)
+    assert moved.quality < aligned.quality
+    assert any("Moved by hand by 7.8 mm, 0.0 degrees." in step for step in moved.steps)
+    back = moved.nudged((-6, 3, -4))
+    np.testing.assert_allclose(back.rigid, aligned.rigid, atol=1e-9)
+    assert back.quality == pytest.approx(aligned.quality, abs=1e-6)
+    turned = aligned.nudged(rotation_deg=(0, 0, 20))
+    np.testing.assert_allclose(middle(turned), middle(aligned), atol=0.5)
+    # The largest ball is at the right; a turn to the left takes it to the front.
+    place = nib.affines.apply_affine(turned.rigid @ np.linalg.inv(aligned.rigid), [38, -25, 15])
+    assert place[1] > -25 + 8
+    with pytest.raises(ScanError, match="wholly outside"):
+        aligned.nudged((500, 0, 0))
+
+
+def test_what_was_moved_by_hand_goes_home(aligned, phantom):
+    moved = aligned.nudged((5, 4, -3), (3, 0, -8))
+    native = moved.to_native(moved.volume)
+    assert phantom.distances(native).max() < 3
+
+
+def test_odd_poses_are_found(phantom, target, tmp_path):
+    """A small share of benchmarks/alignment.py: up to 30 degrees round each axis, 40 mm."""
+    draw = np.random.RandomState(0)
+    image = phantom.image()
+    scan = Scan(np.asarray(image.dataobj), image.affine, {}, tmp_path / "a.nii", "0")
+    settings = {"skull": "keep", "bias_correction": False}
+    first = scan.align(target, **settings)
+    for _ in range(4):
+        pose = pose_of(draw.uniform(-30, 30, 3), draw.uniform(-40, 40, 3), np.array([0, -20, 10]))
+        odd = replace(scan, affine=pose @ scan.affine).align(target, **settings)
+        points = np.argwhere(first.brain_mask)[::50]
+        places = nib.affines.apply_affine(np.linalg.inv(first.rigid) @ first.space.affine, points)
+        error = nib.affines.apply_affine(odd.rigid @ pose, places) - nib.affines.apply_affine(
+            first.rigid, places
+        )
+        assert np.linalg.norm(error, axis=1).mean() < 2
+
+
+def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
+    phantom, target, monkeypatch, tmp_path
+):
+    data = phantom.on(phantom.space)
+    noise = np.random.RandomState(0).uniform(1, 20, data.shape).astype(np.float32)
+    seen = []
+
+    def extract(data, space):
+        seen.append(space)
+        return data > 50
+
+    monkeypatch.setattr(preparation, "extract_brain", extract)
+    scan = Scan(data + noise, phantom.space.affine, {}, tmp_path / "a.nii", "0")
+    scan.align(target, bias_correction=False)
+    assert len(seen) == 1
+    pose = pose_of((0, 0, 90), (0, 0, 0), np.array([0, -20, 10]))
+    lying = replace(scan, affine=pose @ scan.affine)
+    aligned = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
+    assert seen[-2].axcodes == lying.space.axcodes
+    assert seen[-1].axcodes == ("R", "A", "S")
+    assert any("looked at again upright" in step for step in aligned.steps)
+    again = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
+    assert len(seen) == 3
+    np.testing.assert_array_equal(again.volume, aligned.volume)
+
+
+def test_where_the_brain_reaches_the_edge_is_said():
+    space = Space((40, 50, 30), np.diag([-4.0, 4, 4, 1]))
+    mask = np.zeros(space.shape, bool)
+    mask[10:30, 10:40, 5:25] = True
+    assert preparation.edge_notes(mask, space) == []
+    mask[18:22, 20:24, :5] = True  # 2.6 cm2
+    assert "brain stem" in preparation.edge_notes(mask, space)[0]
+    mask[10:30, 10:40, 25:] = True
+    (note,) = preparation.edge_notes(mask, space)
+    assert note.startswith("Check: the brain reaches the edge of the field of view at the top and")
+    assert "give a scan of the whole brain" in note
+    mask = np.zeros(space.shape, bool)
+    mask[30:, 10:40, 5:25] = True
+    assert "on the left (96 cm2" in preparation.edge_notes(mask, space)[0]
+
+
+def test_the_order_of_tissues_tells_the_contrast(target):
+    template, mask = target.template, target.template > 0.1
+    assert contrast_in_brain(template, template, mask) == "T1-weighted"
+    assert contrast_in_brain(np.where(mask, 1 - template, 0), template, mask) == "T2-weighted"
+    assert contrast_in_brain(template * 0, template, mask * 0) == ""
