@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import FrameOption, JsonOption, emit, model_entry, open_model
+from stylegan3d.cli.common import (
+    FrameOption,
+    JsonOption,
+    emit,
+    model_entry,
+    open_model,
+    progress,
+)
 from stylegan3d.jsontext import to_json
 
 if TYPE_CHECKING:
@@ -29,6 +36,14 @@ def info(
             show_default=False,
         ),
     ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Of a generator: project three brains of its own, whose latents are known, and "
+            "say how much is lost on the way.",
+        ),
+    ] = False,
     frame: FrameOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,6 +52,10 @@ def info(
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
     result = _describe(path, frame)
+    if self_test:
+        if result["type"] != "generator":
+            raise typer.BadParameter("Only a generator can be put to the test, not this file.")
+        result["self_test"] = _self_test(open_model(path, frame))
     emit(result, _lines(result), as_json=as_json)
 
 
@@ -59,7 +78,7 @@ def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
 
 def _describe_model(generator: Generator) -> dict[str, Any]:
     card, config = generator.card, generator.config
-    told = ("version", "licence", "intended_use", "training_data", "quality", "origin")
+    told = ("version", "licence", "intended_use", "training_data", "quality", "trust", "origin")
     return {
         "type": "generator",
         **model_entry(generator),
@@ -79,6 +98,13 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
         "device": str(generator.device),
         **{key: card[key] for key in told if key in card},
     }
+
+
+def _self_test(generator: Generator) -> dict[str, Any]:
+    from stylegan3d.projection.selftest import self_test
+
+    with progress("Testing") as report:
+        return self_test(generator, progress=report)
 
 
 def _describe_latent(path: Path) -> dict[str, Any]:

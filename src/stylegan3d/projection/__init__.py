@@ -2,5 +2,18 @@
 
 from stylegan3d.projection.budgets import BUDGETS, estimate_seconds
 from stylegan3d.projection.projector import Projection, ProjectionState, project
+from stylegan3d.projection.selftest import self_test
+from stylegan3d.projection.trust import Trust
+from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
 
-__all__ = ["BUDGETS", "Projection", "ProjectionState", "estimate_seconds", "project"]
+__all__ = [
+    "BUDGETS",
+    "Projection",
+    "ProjectionState",
+    "Trust",
+    "Uncertainty",
+    "estimate_seconds",
+    "project",
+    "self_test",
+    "uncertainty",
+]

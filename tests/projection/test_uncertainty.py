@@ -1,0 +1,104 @@
+"""What a projection leaves open, and the self-test of a model."""
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.generator import seed_latents, tiny_generator
+from stylegan3d.projection import project, self_test, uncertainty
+from stylegan3d.renderer import Renderer
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return tiny_generator()
+
+
+@pytest.fixture(scope="module")
+def volume(generator):
+    return Renderer(generator).render(seed_latents(generator, [3], 0.4)[0]).volume
+
+
+def test_searches_from_other_places_differ_and_the_same_seed_does_not(generator, volume):
+    found, again = (uncertainty(generator, volume, restarts=2, steps=3) for _ in range(2))
+    assert found.deviation.shape == found.mean.shape == generator.shape
+    assert found.latents.shape == (2, generator.num_layers, generator.w_dim)
+    assert not torch.allclose(*found.latents)
+    assert found.noise_draws == 2
+    assert np.array_equal(found.deviation, again.deviation)
+    other = uncertainty(generator, volume, restarts=2, steps=3, seed=7)
+    assert not np.array_equal(found.deviation, other.deviation)
+
+
+def test_deviation_is_that_of_what_the_latents_show(generator, volume):
+    found = uncertainty(generator, volume, restarts=2, noise_draws=1, steps=2)
+    renderer = Renderer(generator)
+    shown = [renderer.render(w, noise=k).volume for k, w in enumerate(found.latents)]
+    np.testing.assert_allclose(found.mean, np.mean(shown, axis=0), atol=1e-6)
+    np.testing.assert_allclose(found.deviation, np.std(shown, axis=0, ddof=1), atol=1e-5)
+
+
+def test_restarts_agree_more_after_a_longer_search(generator, volume):
+    """What is only unfinished must not be called uncertain for ever."""
+    short, long = (
+        uncertainty(generator, volume, restarts=2, noise_draws=1, steps=n, away=1.0)
+        for n in (1, 16)
+    )
+    assert long.deviation.mean() < 0.9 * short.deviation.mean()
+
+
+def test_without_noise_one_draw_is_enough(volume):
+    plain = tiny_generator()
+    for level in plain.synthesis.typed_levels:
+        for layer in level.layers:
+            torch.nn.init.zeros_(layer.noise_strength)
+    assert uncertainty(plain, volume, restarts=2, steps=1).noise_draws == 1
+
+
+def test_it_can_be_followed_and_stopped(generator, volume):
+    seen = []
+    uncertainty(
+        generator,
+        volume,
+        restarts=2,
+        steps=3,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == (2, 2)
+    calls = iter(range(10_000))
+    found = uncertainty(
+        generator, volume, restarts=9, steps=3, should_stop=lambda: next(calls) > 12
+    )
+    assert 2 <= len(found.latents) < 9
+
+
+def test_a_search_begins_where_it_is_told_to(generator, volume):
+    w = seed_latents(generator, [3], 0.4)[0]
+    known = project(generator, volume, steps=1, start=w)
+    assert known.settings["start"] == "given"
+    assert np.abs(known.volume - volume).max() < 0.05
+    assert project(generator, volume, space="w", steps=1, start=w).w.shape == w.shape
+
+
+@pytest.mark.parametrize("wrong", [{"restarts": 1}, {"away": 2.0}, {"noise_draws": 0}])
+def test_what_makes_no_sense_is_refused(generator, volume, wrong):
+    with pytest.raises(StyleGAN3DError, match="at least two restarts"):
+        uncertainty(generator, volume, **wrong)
+
+
+def test_the_self_test_knows_the_answer(generator):
+    """The average brain is 1 away from a latent that is known, the latent itself 0."""
+    w = seed_latents(generator, [1], 0.7)
+    knowing = tiny_generator()
+    knowing.encoder = lambda volume: w
+    lost, found = (self_test(g, seeds=(1,), steps=2) for g in (generator, knowing))
+    assert [row["seed"] for row in found["brains"]] == [1]
+    assert lost["latent_error"] == pytest.approx(1, abs=0.2)
+    assert found["latent_error"] < 0.6
+    assert found["ssim"] > lost["ssim"]
+    assert found["brains"][0]["mean_brain"]["psnr"] < found["brains"][0]["similarity"]["psnr"]
+    seen = []
+    self_test(generator, seeds=(1,), steps=2, progress=lambda done, total: seen.append(done))
+    assert seen[-1] == 1
