@@ -78,7 +78,8 @@ class Renderer:
     """Draws latents of one generator, one at a time; safe to call from several threads.
 
     A faster way than float32 at full resolution is taken only if it is faster on this machine and
-    its image stays within 1 % of the exact one (a preview within 2 %); both are found out by trying, on the first preview.
+    its image stays within 1 % of the exact one (a preview within 2 %); both are found out by
+    trying, on the first preview.
     Layers whose rows of w did not change since the last call are not computed again.
     """
 
