@@ -29,7 +29,9 @@ class RecordedSynthesis:
                 synthesize(self._w)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Other threads may go on meanwhile (a projection beside the window's pictures): by default
+        # an allocation of theirs would spoil the recording and fail itself.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._image = synthesize(self._w)
 
     def __call__(self, w: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ class Memo:
         noise : what the noise maps come from.
         check : called before every result that has to be computed; it raises to cancel.
         """
+        if noise == "random":  # other noise each time
+            self.clear()
+            self._maps = None
         self._w, self._noise, self._check = w.detach().clone(), noise, check
         self.computed = self.reused = 0
 
