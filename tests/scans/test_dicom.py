@@ -231,6 +231,21 @@ def test_mixed_orientations_are_a_localiser(tmp_path):
         read_scan(tmp_path)
 
 
+def test_orientations_that_differ_in_the_last_digits_are_one(tmp_path):
+    draw = np.random.RandomState(0)
+    for k in range(20):
+        affine = grid((np.degrees(np.arcsin(0.5005)), 0, 0))  # in the middle of two roundings
+        affine[:3, :2] += draw.uniform(-2e-4, 2e-4, (3, 2))
+        dicoms.write_series(tmp_path, picture(k)[..., [0]], _at(affine, k), start=k)
+    assert read_scan(tmp_path).data.shape == SHAPE
+
+
+def test_descriptions_in_any_character_set(tmp_path):
+    description = {(0x0008, 0x103E): ("LO", "T1 tête ".encode("latin-1"))}
+    dicoms.write_series(tmp_path, picture(), grid(), extra=description)
+    str(list_series(tmp_path)[0]).encode("utf-8")
+
+
 def test_slices_off_one_line_are_refused(tmp_path):
     affine = grid()
     dicoms.write_series(tmp_path, picture(), affine, keep=range(10))

@@ -95,15 +95,19 @@ def _files(path: Path) -> list[Path]:
 
 def _split(uid: str, slices: list[Slice]) -> list[Series]:
     """The stacks of one series UID: by size, spacing, kind of image and orientation."""
-    stacks: dict[tuple[object, ...], list[Slice]] = defaultdict(list)
+    parts: list[list[Slice]] = []
     for piece in slices:
-        stacks[piece.stack].append(piece)
-    parts = sorted(stacks.values(), key=len, reverse=True)
-    turned = len({stack[-1] for stack in stacks}) > 1
+        home = next((part for part in parts if piece.stacks_with(part[0])), None)
+        if home is None:
+            parts.append([piece])
+        else:
+            home.append(piece)
+    parts.sort(key=len, reverse=True)
+    turned = len({part[0].turn for part in parts}) > 1
     entries = []
     for place, part in enumerate(parts):
         name = uid if place == 0 else f"{uid}#{place + 1}"
-        entries.append(_entry(name, part, stacked(part), mixed=turned and len(parts) > 1))
+        entries.append(_entry(name, part, stacked(part), mixed=turned))
     return entries
 
 

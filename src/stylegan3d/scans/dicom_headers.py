@@ -24,6 +24,22 @@ NOT_AN_IMAGE = RuntimeError
 # Pixel spacing, orientation and position of an image as they lie in a little-endian file.
 SPACING, ORIENTATION, POSITION = b"\x28\0\x30\0", b"\x20\0\x37\0", b"\x20\0\x32\0"
 _LONGEST = 128
+# Cosines that differ by less are of one orientation.
+SAME_AXES = 2e-3
+ABOUT = {
+    "number": "0020|0011",
+    "description": "0008|103e",
+    "modality": "0008|0060",
+    "image_type": "0008|0008",
+    "sop_class": "0008|0016",
+    "echo_ms": "0018|0081",
+    "repetition_ms": "0018|0080",
+    "inversion_ms": "0018|0082",
+}
+# Time point, echo, trigger, acquisition, instance: they sort repeated slices at one position.
+ORDER = ("0020|0100", "0018|0086", "0018|1060", "0020|0012", "0020|0013")
+_PLACE = ("0028|0030", "0020|0037", "0020|0032", "0028|0008", "0020|000e", "0008|0018")
+TAGS = (*ABOUT.values(), *ORDER, *_PLACE)
 
 
 class _Geometry(NamedTuple):
@@ -47,8 +63,12 @@ class Slice:
         How many frames the file has.
     series : str
         Series instance UID.
-    stack : tuple
-        What slices of one stack have in common: size, spacing, kind of image, orientation.
+    instance : str
+        Names the image, wherever it was copied to.
+    shape, spacing : tuple
+        Columns and rows; millimetres from one column to the next, and one row.
+    axes : ndarray (3, 2) or None
+        Where columns and rows run to, LPS.
     position : ndarray (3,) or None
         LPS millimetres of the first pixel's centre.
     order : tuple of float
@@ -70,11 +90,26 @@ class Slice:
     about: dict[str, str]
 
     @property
-    def stack(self) -> tuple[object, ...]:
-        """See the class."""
-        turn = None if self.axes is None else tuple(np.round(self.axes.ravel(), 3) + 0.0)
-        kind = self.about["image_type"].split("\\")[:3]
-        return (self.shape, tuple(np.round(self.spacing, 4)), tuple(kind), turn)
+    def turn(self) -> tuple[float, ...]:
+        """Orientation, rounded; empty where it is not told."""
+        return () if self.axes is None else tuple(np.round(self.axes.ravel(), 2) + 0.0)
+
+    def stacks_with(self, other: Slice) -> bool:
+        """Whether two slices may be of one volume: size, spacing, kind of image, orientation.
+
+        Not to the last digit: some scanners compute the orientation anew for each slice.
+        """
+        if self.shape != other.shape or self._kind != other._kind:
+            return False
+        if not np.allclose(self.spacing, other.spacing, atol=1e-3):
+            return False
+        if self.axes is None or other.axes is None:
+            return self.axes is other.axes
+        return np.allclose(self.axes, other.axes, atol=SAME_AXES)
+
+    @property
+    def _kind(self) -> list[str]:
+        return self.about["image_type"].split("\\")[:3]
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -97,15 +132,12 @@ def slices_of(path: Path) -> list[Slice]:
             reader.ReadImageInformation()
     except NOT_AN_IMAGE:
         return []
-    header = {key: reader.GetMetaData(key).strip(" \0") for key in reader.GetMetaDataKeys()}
+    header = {tag: _plain(reader.GetMetaData(tag)) for tag in TAGS if reader.HasMetaDataKey(tag)}
     frames = max(1, int(_number(header.get("0028|0008"), 1)))
     columns, rows = (int(n) for n in reader.GetSize()[:2])
     lies = _frame_geometry(path, frames) if frames > 1 else [_geometry(header)]
     about = _about(header, reader.GetNumberOfComponents())
-    order = tuple(
-        _number(header.get(tag), 0)
-        for tag in ("0020|0100", "0018|0086", "0018|1060", "0020|0012", "0020|0013")
-    )
+    order = tuple(_number(header.get(tag), 0) for tag in ORDER)
     return [
         Slice(
             path=path,
@@ -170,19 +202,8 @@ def _elements(raw: bytes, tag: bytes, count: int) -> list[np.ndarray]:
 
 def _about(header: dict[str, str], components: int) -> dict[str, str]:
     """The series in plain words; nothing here names a person, a place or a date."""
-    tags = {
-        "number": "0020|0011",
-        "description": "0008|103e",
-        "modality": "0008|0060",
-        "image_type": "0008|0008",
-        "sop_class": "0008|0016",
-        "echo_ms": "0018|0081",
-        "repetition_ms": "0018|0080",
-        "inversion_ms": "0018|0082",
-    }
-    return {name: header.get(tag, "") for name, tag in tags.items()} | {
-        "components": str(components)
-    }
+    told = {name: header.get(tag, "") for name, tag in ABOUT.items()}
+    return told | {"components": str(components)}
 
 
 def _numbers(text: str | None, count: int) -> np.ndarray | None:
@@ -192,6 +213,11 @@ def _numbers(text: str | None, count: int) -> np.ndarray | None:
     except ValueError:
         return None
     return values if values.size == count and np.isfinite(values).all() else None
+
+
+def _plain(text: str) -> str:
+    """Without padding, and without bytes that are no text in the file's character set."""
+    return text.strip(" \0").encode("utf-8", "replace").decode("utf-8")
 
 
 def _number(text: str | None, default: float) -> float:

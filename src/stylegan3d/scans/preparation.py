@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -80,8 +80,8 @@ def align_scan(
     record, prepared, rigid = _prepared(work, np.eye(4))
     # deepbet knows heads that lie roughly as their header says; of others it misses a part.
     if record[0].texts[0] == EXTRACTED and _turned(scan.affine, rigid):
-        report(0.0, "Finding the brain again, now that its pose is known")
-        again, prepared, rigid = _prepared(work, rigid)
+        later = replace(work, report=lambda done, text: report(0.65 + 0.4 * done, f"{text}, again"))
+        again, prepared, rigid = _prepared(later, rigid)
         told = "The head lies otherwise than its header says; it was looked at again upright."
         record = [*record[:1], Step("brain", (told,), again[0].seconds), *again[1:]]
     report(0.9, "Resampling to the model's grid")
