@@ -8,6 +8,12 @@ to the brain's centre are kept. The brain keeps its true size.
 The fit is Gauss-Newton on the normalised images at 8 mm, then 4 mm: some ten iterations a level, no
 random sampling, no threads, hence the same scan gives the same pose every time. A third level at
 2 mm follows the folds of the one brain more than its pose and brought no better agreement.
+
+ITK's registration (similarity transform, correlation or mutual information, gradient descent from
+8 mm to 4 mm) was tried in its place. On the same turned and moved brains it takes two to three
+times as long and comes back to the same pose less exactly: 0.13 mm (correlation) and 0.4 mm (mutual
+information) on average against 0.05 mm here. All three found every pose.
+`benchmarks/alignment.py` measures how well poses are found again.
 """
 
 from __future__ import annotations
