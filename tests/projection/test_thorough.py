@@ -22,10 +22,15 @@ from stylegan3d.renderer import Renderer
 def with_anatomy():
     """A generator with a constant image, basis images and a deformation, all of random numbers."""
     generator = tiny_generator(
-        image_const=True, image_basis=4, deformation=4, w_dim=16, refine_layers=1, channels=(12, 8)
+        image_const=True,
+        image_basis=4,
+        deformation=4,
+        refine_layers=1,
+        toe=True,
     )
     random = torch.Generator().manual_seed(0)
     network = generator.synthesis
+    network.image_toe.ends.copy_(torch.tensor([0.3, 0.5]))
     with torch.no_grad():
         for weight, size in (
             (network.image_const, 0.1),
@@ -86,6 +91,15 @@ def test_tuning_shows_the_very_scan(generator):
     assert states[-1].work == 1
     assert states[-1].step == states[-1].steps == len(result.history)
     assert result.noise_maps is None
+
+
+def test_what_is_tuned_is_the_image_that_is_shown(generator):
+    """The tuning puts the image together itself, for the slope of the tone curve."""
+    states = []
+    project(generator, scan_of(generator), budget="thorough", steps=2, progress=states.append)
+    problem_image = states[-1].volume
+    result = project(generator, scan_of(generator), budget="thorough", steps=2)
+    np.testing.assert_allclose(problem_image, result.volume, atol=2e-3)
 
 
 def test_edits_of_a_tuned_generator_are_those_of_the_model(generator):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.deformation import exponential, read_at
-from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step, rate
@@ -26,6 +26,8 @@ CONSTANT = "image_const"
 ROUNDS, ITERATIONS = 3, 8
 # Squared weight of the change beside the squared difference: what is not needed stays away.
 RIDGE = 0.1
+# A voxel that the tone curve took to nothing would not move by its slope.
+LEAST_SLOPE = 0.5
 # One round costs so many steps of the search, measured on the bundled generator.
 ROUND_COST = 6.0
 # For generators without the constant.
@@ -55,18 +57,18 @@ class Tuning:
     def _tune_constant(self) -> Iterator[Step]:
         """Add to the constant what is missing: least squares, by conjugate gradients.
 
-        The image depends on the constant linearly but for the little that refining layers make of
-        it, so a solve alternates with a synthesis that says what is still missing.
+        The image depends on the constant nearly linearly (but for what refining layers make of it,
+        and for the tone curve at the dark end), so solves alternate with a synthesis that says
+        what is still missing: Gauss-Newton.
         """
         problem, synthesis = self.problem, self._synthesis
-        read = self._reader()
-        change = torch.zeros_like(problem.scan)
-        made = self._made(synthesis)
+        change, points = torch.zeros_like(problem.scan), self._points()
+        made, slope = self._finished(synthesis, points)
         for done in range(1, ROUNDS + 1):
             rest = problem.target - problem.operator(made)
-            change = change + _ridge(read, rest, change)
+            change = change + _ridge(self._reader(points, slope), rest, change)
             self.changed = {CONSTANT: synthesis.image_const + self._banded(change)}
-            made = self._made(with_state(synthesis, self.changed))
+            made, slope = self._finished(with_state(synthesis, self.changed), points)
             left = (ROUNDS - done) * ROUND_COST
             loss = float(problem.difference(made))
             yield Step(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)
@@ -80,7 +82,7 @@ class Tuning:
         for step in range(WEIGHT_STEPS):
             optimiser.param_groups[0]["lr"] = WEIGHT_RATE * rate(step, WEIGHT_STEPS, WEIGHT_STEPS)
             optimiser.zero_grad(set_to_none=True)
-            made = self._made(network, problem.dtype)
+            made = problem.synthesize(self._w, -1, problem.dtype, network)
             moved = torch.stack([F.mse_loss(v, before[k]) for k, v in leaves.items()]).mean()
             loss = problem.difference(made) + LOCALITY * moved
             loss.backward()
@@ -89,20 +91,36 @@ class Tuning:
             left = WEIGHT_STEPS - step - 1
             yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
 
-    def _made(self, synthesis: SynthesisNetwork, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self.problem.synthesize(self._w, -1, dtype, synthesis)
-
-    def _reader(self) -> Callable[[Tensor], Tensor]:
-        """How a change in the common anatomy is seen in the data."""
+    def _points(self) -> Tensor | None:
+        """Where each voxel is read in the common anatomy; None without a deformation."""
         synthesis, scan = self._synthesis, self.problem.scan
-        points: Tensor | None = None
-        if synthesis.config.deformation:
-            displacement = exponential(synthesis.velocity(self._w[None]))
-            grid = (scan.shape[2], scan.shape[3], scan.shape[4])
-            points = synthesis._points(displacement, grid)
+        if not synthesis.config.deformation:
+            return None
+        displacement = exponential(synthesis.velocity(self._w[None]))
+        return synthesis._points(displacement, (scan.shape[2], scan.shape[3], scan.shape[4]))
+
+    def _finished(
+        self, synthesis: SynthesisNetwork, points: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The image, and the slope of the tone curve at each voxel, no less than `LEAST_SLOPE`."""
+        channel, config = self.problem.channel, synthesis.config
+        image = synthesis.canonical(self._w[None], self.problem.noise)[-1]
+        image = inverse_haar(image) if config.head == "haar" else image
+        image = image[:, channel : channel + 1]
+        if points is None:
+            return image, torch.ones_like(image)
+        with torch.enable_grad():
+            moved = read_at(image, points).detach().requires_grad_(True)
+            made = synthesis._finished(moved)
+            (slope,) = torch.autograd.grad(made.sum(), moved)
+        return made.detach(), slope.clamp(min=LEAST_SLOPE)
+
+    def _reader(self, points: Tensor | None, slope: Tensor) -> Callable[[Tensor], Tensor]:
+        """How a small change in the common anatomy is seen in the data."""
 
         def read(change: Tensor) -> Tensor:
-            return self.problem.operator(change if points is None else read_at(change, points))
+            moved = change if points is None else read_at(change, points)
+            return self.problem.operator(slope * moved)
 
         return read
 
