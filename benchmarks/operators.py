@@ -9,7 +9,8 @@ brain; for masks inside the mask and the brain.
 
 - data: what the data look like without doing anything (the hole is filled with the mean brain)
 - interpolated: cubic splines between thick slices; for masks the harmonic surface through the
-  border; for blur and k-space the smoothest image that agrees with the data
+  border; for blur and k-space the smoothest image that agrees with the data; for a change of
+  contrast the data with the mean brain's histogram
 - projected: G(w)
 - restored: G(w) with the data put back in (`stylegan3d.projection.restoration`)
 - mean brain: the mean brain; "mean + data": with the data put back in, as for G(w)
@@ -30,13 +31,15 @@ from torch import Tensor
 from stylegan3d.generator import Generator, load
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Mask, ThickSlices, parse
+from stylegan3d.projection.operators import Contrast, Mask, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.space import Space
 
-TASKS = ("thick:5mm:S", "thick:5mm:A", "lesion", "resection", "blur:3mm", "kspace:4x:A")
+TASKS = ("thick:5mm:S", "thick:5mm:A", "lesion", "resection", "blur:3mm", "kspace:4x:A", "contrast")
 # Radii in mm of the masked ball: a large lesion, a resection.
 RADII_MM = {"lesion": 14.0, "resection": 24.0}
+# Log gain, offset, log gamma of the changed contrast.
+CONTRAST = torch.tensor([-0.4, 0.15, 0.45])
 COLUMNS = ("data", "interpolated", "mean brain", "mean + data", "projected", "restored")
 
 
@@ -70,8 +73,10 @@ def cubic(data: Tensor, operator: ThickSlices, space: Space) -> np.ndarray:
     return np.clip((spline(place) + 1) / 2, 0, None)
 
 
-def measure(generator: Generator, task: str, volume: np.ndarray, steps: int, seed: int) -> dict:
-    """PSNR of every way to reconstruct one brain."""
+def reconstruct(
+    generator: Generator, task: str, volume: np.ndarray, steps: int, seed: int = 0
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """One brain (X, Y, Z) in [0, 1] in every way of `COLUMNS`, and where to compare, bool."""
     space, inside = generator.space, volume > 0.05
     if task in RADII_MM:
         hole = ball(volume, space, RADII_MM[task], seed)
@@ -79,27 +84,41 @@ def measure(generator: Generator, task: str, volume: np.ndarray, steps: int, see
         inside = inside & hole
     else:
         operator = parse(task).on(space)
+    if isinstance(operator, Contrast):
+        with torch.no_grad():
+            operator.values += CONTRAST
     image = torch.from_numpy(volume)[None, None] * 2 - 1
     mean = torch.from_numpy(generator.template)[None, None] * 2 - 1
-    data = operator(image)
+    with torch.no_grad():
+        data = operator(image)
     seen = shown(operator.fill(operator.simulate(image), mean))
     result = project(generator, seen, steps=steps, operator=operator, data=data)
     made = torch.from_numpy(result.volume)[None, None] * 2 - 1
     if isinstance(operator, ThickSlices):
         interpolated = cubic(data, operator, space)
+    elif isinstance(operator, Contrast):
+        interpolated = matched(seen, generator.template, volume > 0.05)
     elif isinstance(operator, Mask):
         interpolated = harmonic_fill(volume, operator.mask)
     else:
         interpolated = shown(restore(operator, -torch.ones_like(image), data))
-    ways = {
+    return {
         "data": seen,
         "interpolated": interpolated,
         "mean brain": shown(mean),
         "mean + data": shown(restore(operator, mean, data)),
         "projected": result.volume,
         "restored": shown(restore(operator, made, data)),
-    }
-    return {way: psnr(x[inside], volume[inside]) for way, x in ways.items()}
+    }, inside
+
+
+def matched(volume: np.ndarray, template: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """A brain with the mean brain's histogram."""
+    from skimage.exposure import match_histograms
+
+    result = volume.copy()
+    result[inside] = match_histograms(volume[inside], template[template > 0.05])
+    return result
 
 
 def shown(image: Tensor) -> np.ndarray:
@@ -129,7 +148,8 @@ def main() -> None:
         for seed, person in enumerate(people):
             data = np.asarray(nib.load(args.scans / f"{person}_T1w.nii.gz").dataobj)
             volume = data.astype(np.float32) / 255
-            found = measure(generator, task, volume, args.steps, seed)
+            ways, inside = reconstruct(generator, task, volume, args.steps, seed)
+            found = {way: psnr(x[inside], volume[inside]) for way, x in ways.items()}
             rows.append({"task": task, "person": person, **found})
             print(task, person, *(f"{found[way]:.2f}" for way in COLUMNS), flush=True)
     print("\n| task |", " | ".join(COLUMNS), "|\n|---|" + "---|" * len(COLUMNS))
