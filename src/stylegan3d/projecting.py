@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.cohort.scans import Item
-from stylegan3d.projection import project
+from stylegan3d.projection import project, uncertainty
 from stylegan3d.projection.operators import Mask, Operator, parse
-from stylegan3d.projection_outputs import all_files, output_names, save_projection
+from stylegan3d.projection_outputs import (
+    all_files,
+    output_names,
+    save_projection,
+    uncertainty_files,
+    uncertainty_name,
+)
 from stylegan3d.restored_outputs import restored_files, restored_names
 from stylegan3d.scans import read_scan
 from stylegan3d.volumes import check_output, sidecar_path
@@ -30,7 +36,8 @@ Report = Callable[[str, float, float, str], None]
 class Choices:
     """How to project; each as `Scan.align`, `read_scan` and `project` take it.
 
-    `operator` is in the words of `operators.parse`.
+    `operator` is in the words of `operators.parse`; `uncertainty` is how many more searches tell
+    what is left open, see `projection.uncertainty`.
     """
 
     space: str = "w+"
@@ -43,6 +50,7 @@ class Choices:
     trust: str | None = None
     channel: int = 0
     operator: str | None = None
+    uncertainty: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what was not chosen is left out."""
@@ -76,6 +84,7 @@ def project_file(
     scan = read_scan(path, choices.volume, choices.series, choices.trust)
     operator = _operator(choices, mask)
     names = {} if operator is None else restored_names(scan.path, out, operator)
+    names |= uncertainty_name(scan.path, out) if choices.uncertainty else {}
     planned = [*all_files(output_names(scan.path, out)), *names.values()]
     check_output([*planned, *map(sidecar_path, names.values())], overwrite)
     generator = open_generator()
@@ -102,6 +111,18 @@ def project_file(
     seconds = [after - before for before, after in pairwise(clock)]
     about = {"seconds": dict(zip(("open", "align", "project"), seconds, strict=True))}
     extra = {} if operator is None else restored_files(out, generator, aligned, operator, result)
+    if choices.uncertainty:
+        left_open = uncertainty(
+            generator,
+            aligned,
+            restarts=choices.uncertainty,
+            space=choices.space,  # type: ignore[arg-type]
+            steps=choices.steps,
+            channel=choices.channel,
+            operator=operator,
+            progress=lambda done, total: tell("Searching again", done, total, ""),
+        )
+        extra |= uncertainty_files(names["uncertainty"], generator, aligned, left_open)
     return save_projection(
         out, generator, aligned, result, about=about, extra=extra, extra_names=names,
         overwrite=overwrite,

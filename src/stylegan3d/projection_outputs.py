@@ -24,7 +24,7 @@ from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
-    from stylegan3d.projection import Projection
+    from stylegan3d.projection import Projection, Uncertainty
     from stylegan3d.scans import AlignedScan
 
 VOLUMES = ("native", "residual", "model_space", "aligned")
@@ -218,3 +218,31 @@ def _residual_files(
     }
     image = aligned.to_native(difference, signed=True)
     return volumes.volume_files(path, image, description=f"{PROGRAM} residual", sidecar=sidecar)
+
+
+def uncertainty_name(scan: str | Path, out: str | Path) -> dict[str, Path]:
+    """The file of `uncertainty_files`, by what it holds."""
+    return {"uncertainty": Path(out) / f"{scan_stem(scan)}_desc-uncertainty_T1w.nii.gz"}
+
+
+def uncertainty_files(
+    path: Path, generator: Generator, aligned: AlignedScan, found: Uncertainty
+) -> dict[Path, bytes]:
+    """How much the results of several searches differ, on the scan's grid: name to content."""
+    sidecar = {
+        "Description": (
+            f"Standard deviation between {len(found.latents)} projections by {generator.name} that "
+            "began at other places: where it is large, what is shown is one of several answers. "
+            "What the model cannot show at all is in none of them."
+        ),
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "Restarts": len(found.latents),
+        "NoiseDraws": found.noise_draws,
+        "SpatialReference": "the scan's own grid",
+        "Units": "arbitrary",
+        "Intensity": "units of the scan",
+        "SkullStripped": True,
+    }
+    image = aligned.to_native(found.deviation)
+    return volumes.volume_files(path, image, description=f"{PROGRAM} spread", sidecar=sidecar)

@@ -158,6 +158,20 @@ def test_the_residual_is_the_scan_minus_the_reconstruction_on_its_grid(projected
     )
 
 
+def test_what_is_left_open_is_written_on_the_scans_grid(run, brain_model, scan, tmp_path):
+    words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
+    result = run("project", scan, *words, "--uncertainty", "2")
+    assert result.status == 0, result.err
+    assert "verdict: not calibrated for this model." in result.out
+    image = nib.load(tmp_path / f"{PREFIX}_desc-uncertainty_T1w.nii.gz")
+    np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=1e-5)
+    spread, made = image.get_fdata(), nib.load(tmp_path / FILES[2]).get_fdata()
+    assert 0 < spread[made > 0].mean() < 100  # of 400
+    assert not spread[made == 0].all()
+    sidecar = json.loads((tmp_path / f"{PREFIX}_desc-uncertainty_T1w.json").read_text())
+    assert (sidecar["Restarts"], sidecar["SyntheticImage"]) == (2, True)
+
+
 def test_an_edit_is_added_to_the_scan_itself(run, brain_model, projected, scan, tmp_path, listing):
     words = ["--latent", projected / FILES[3], "--edit", "PC 1=3", "--model", brain_model]
     result = run("directions", *words, "--onto-scan", scan, "--out", tmp_path, "--json")

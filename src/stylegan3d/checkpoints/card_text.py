@@ -184,10 +184,10 @@ def _trust(trust: dict[str, Any] | None) -> list[str]:
     check = trust["check"]
     return [
         "## What it knows",
-        f"By `stylegan3d calibrate`, from {trust['people']} people it was not trained on: their "
-        f"strangeness stays below {trust['close']:.2f} in all but one of twenty, and a scan is "
-        f"called outside from {trust['outside']:.2f} on. Noise, other contrasts and large lesions "
-        "made of these people's scans are told from the scans themselves with an area under the "
+        f"By `stylegan3d calibrate-trust`, from {trust['people']} people it was not trained on: "
+        f"the strangeness of all but one of twenty stays below {trust['close']:.2f}, and a scan is "
+        f"called outside from {trust['outside']:.2f} on. Noise, other contrasts and large lesions, "
+        "made of these people's scans, are told from the scans themselves with an area under the "
         f"curve of {check['auc']:.3f}.",
     ]
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import (
-    calibrate,
+    calibrate_trust,
     convert,
     directions,
     evaluate,
@@ -62,7 +62,7 @@ for _verb in (
     prepare,
     train,
     evaluate,
-    calibrate,
+    calibrate_trust,
     convert,
     info,
 ):

@@ -123,6 +123,14 @@ def project(
             "--mask", help="What to fill in, such as a lesion: a NIfTI mask in the scan's space."
         ),
     ] = None,
+    uncertainty: Annotated[
+        int | None,
+        typer.Option(
+            "--uncertainty",
+            min=2,
+            help="Search so many times more, from other places; write where results differ.",
+        ),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Of many scans so many at a time, 3 GB each.")
     ] = 1,
@@ -161,6 +169,7 @@ def project(
         trust=trust,
         channel=channel,
         operator=operator,
+        uncertainty=uncertainty,
     )
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
@@ -250,5 +259,6 @@ def _tell(told: dict[str, Any], out: Path, *, as_json: bool) -> None:
         *files.values(),
         f"inside the brain: SSIM {alike['ssim']:.3f}, PSNR {alike['psnr']:.1f} dB, "
         f"correlation {alike['ncc']:.3f}",
+        f"verdict: {told['trust']['verdict']}. {told['trust']['sentence']}",
     ]
     emit({**told, "files": files}, lines, as_json=as_json)

@@ -20,7 +20,7 @@ def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_pa
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
     before = load(mine).hash
-    incomplete = run("calibrate", people, "--model", mine)
+    incomplete = run("calibrate-trust", people, "--model", mine)
     assert incomplete.status == 2
     assert "complete card.json" in incomplete.err
     card = json.loads((mine / "card.json").read_text())
@@ -28,10 +28,10 @@ def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_pa
     about = {"people": 8, "images_seen": 1, "warm_start_images": 1}
     texts = {"modality": "none", "intended_use": "tests", "licence": "CC0", "training_data": []}
     (mine / "card.json").write_text(json.dumps(card | texts | {"training": about}))
-    dry = run("calibrate", people, "--model", mine, "--dry-run", "--json")
+    dry = run("calibrate-trust", people, "--model", mine, "--dry-run", "--json")
     assert dry.status == 0, dry.err
     assert "trust" not in load(mine).card
-    wet = run("calibrate", people, "--model", mine)
+    wet = run("calibrate-trust", people, "--model", mine)
     assert wet.status == 0, wet.err
     generator = load(mine)
     assert generator.hash == before

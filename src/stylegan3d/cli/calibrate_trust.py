@@ -1,4 +1,4 @@
-"""`stylegan3d calibrate`: what is usual of people, so that a projection can say what is not."""
+"""`stylegan3d calibrate-trust`: what is usual of people, so that a projection knows what is not."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from stylegan3d.cli.common import JsonOption, ModelOption, emit, model_entry, op
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the program."""
-    app.command("calibrate")(calibrate)
+    app.command("calibrate-trust")(calibrate_trust)
 
 
-def calibrate(
+def calibrate_trust(
     data: Annotated[
         Path,
         typer.Argument(help="The prepared data set of the model, with people set aside."),
@@ -30,11 +30,11 @@ def calibrate(
 
     People set aside for validation show what is usual; `stylegan3d train` does this on export.
 
-    Example: stylegan3d calibrate prepared --model my-model
+    Example: stylegan3d calibrate-trust prepared --model my-model
     """
     from stylegan3d.checkpoints.card_text import check_card
     from stylegan3d.checkpoints.folder import add_to_card
-    from stylegan3d.projection.calibration import calibrate as measure
+    from stylegan3d.projection.calibration import calibrate
     from stylegan3d.training.pack import load_pack
 
     pack = load_pack(data)
@@ -42,7 +42,7 @@ def calibrate(
     if not dry_run:
         check_card(generator)
     with progress("Calibrating") as report:
-        entry = measure(generator, pack, progress=report)
+        entry = calibrate(generator, pack, progress=report)
     if not dry_run:
         assert generator.folder is not None
         add_to_card(generator.folder, {"trust": entry})
