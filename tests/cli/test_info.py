@@ -7,6 +7,7 @@ import numpy as np
 from stylegan3d.generator import load
 from stylegan3d.latents import Latent, save_latent
 from stylegan3d.recipe import Recipe, Source
+from stylegan3d.tuning import Delta
 
 
 def test_a_generator(run, model):
@@ -34,7 +35,12 @@ def test_a_latent(run, model, tmp_path):
     assert (told["type"], told["sha256"], told["space"]) == ("latent", sha256, "W+")
     assert told["model"] == {"name": "tiny-0", "sha256": generator.hash}
     assert told["scan"]["path"] == "sub-01_T1w.nii.gz"
+    assert told["changes"] is None
     assert "xxx" not in run("info", tmp_path / "a.safetensors").out
+    name = "levels.1.plain.noise"
+    delta = Delta({name: np.ones(generator.synthesis.state_dict()[name].shape)})
+    save_latent(tmp_path / "b.safetensors", Latent.of(generator, w, delta=delta))
+    assert run("info", tmp_path / "b.safetensors", "--json").json["changes"] == [name]
 
 
 def test_directions(run, model, tmp_path):

@@ -121,6 +121,7 @@ def _describe_latent(path: Path) -> dict[str, Any]:
         "truncation_layers": latent.truncation_layers,
         "noise": latent.noise,
         "scan": latent.scan,
+        "changes": None if latent.delta is None else sorted(latent.delta.tensors),
     }
 
 
