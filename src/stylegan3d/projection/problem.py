@@ -18,7 +18,7 @@ from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_
 from stylegan3d.projection.operators import Identity
 from stylegan3d.tuning import NOISE, Delta, tunable
 
-PRIOR_WEIGHT = {"w": 2e-4, "w+": 5e-4, "w+noise": 5e-4}
+PRIOR_WEIGHT = {"w": 2e-4, "w+": 8e-4, "w+noise": 8e-4}
 # Of one minus the structural similarity inside the brain, beside the squared difference.
 SSIM_WEIGHT = 0.2
 
