@@ -52,7 +52,7 @@ def self_test(
     seeds = SEEDS if seeds is None else seeds
     prior = LatentPrior.of(generator)
     renderer = Renderer(generator)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, seed in enumerate(seeds):
         w = seed_latents(generator, [seed], truncation)[0]
         volume = np.clip(renderer.render(w, "full", "fixed").volume, 0, 1)

@@ -91,7 +91,8 @@ def uncertainty(
     draws = noise_draws if generator.has_noise else 1
     renderer = Renderer(generator)
     starts = _starts(generator, aligned, restarts, away, seed)
-    latents, volumes = [], []
+    latents: list[Tensor] = []
+    volumes: list[np.ndarray] = []
     for number, start in enumerate(starts):
         noise: Noise = seed + number if generator.has_noise else "none"
         found = project(

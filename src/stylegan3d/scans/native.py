@@ -103,9 +103,12 @@ def edited_scan(
 def _brightness(data: np.ndarray, shown: np.ndarray, way: _Way) -> np.ndarray:
     """How bright the scan is compared to its reconstruction, slowly varying; 1/2 to 2."""
     sigma = BRIGHTNESS_MM / np.array(way.own.voxel_size)
-    slow = [gaussian_filter(np.where(way.inside, x, 0), sigma, truncate=2.5) for x in (data, shown)]
-    some = 0.05 * float(slow[1].max())
-    ratio = np.divide(*slow, out=np.ones_like(slow[0]), where=slow[1] > some)
+    slow_scan, slow_made = (
+        gaussian_filter(np.where(way.inside, x, np.float32(0)), sigma, truncate=2.5)
+        for x in (data, shown)
+    )
+    known = slow_made > 0.05 * float(slow_made.max())
+    ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
     return np.asarray(np.clip(ratio, 0.5, 2.0))
 
 
