@@ -8,10 +8,12 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.display import upright
+from napari_stylegan3d.outline import Outline
 from napari_stylegan3d.views.captions import KEY, Kind, Provenance
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.jobs import OpenedScan, Picture
+    from napari_stylegan3d.jobs import Picture
+    from napari_stylegan3d.scan_jobs import OpenedScan
     from napari_stylegan3d.session import Session
     from napari_stylegan3d.stage import Stage
     from stylegan3d.recipe import Recipe
@@ -34,6 +36,10 @@ class Comparison(QObject):
         self.recipe: Recipe | None = None
         self.view = ""
         self._opened: OpenedScan | None = None
+        #: The opened scan on the model's grid, once it was aligned.
+        self._placed: AlignedScan | None = None
+        self._outlined = True
+        self._outline = Outline(stage.viewer)
 
     @property
     def is_preview(self) -> bool:
@@ -56,6 +62,7 @@ class Comparison(QObject):
 
     def forget_model(self) -> None:
         """Another model was opened: its first picture is still to come. The scan stays open."""
+        self.forget_place()
         self.picture, self.recipe, self.view = None, None, ""
 
     def place(self, picture: Picture) -> None:
@@ -71,14 +78,32 @@ class Comparison(QObject):
 
     def set_scan(self, opened: OpenedScan) -> None:
         """A scan was opened: show it as it is, before it has been aligned."""
-        self._opened = opened
+        self._opened, self._placed = opened, None
         self._show_opened(opened)
+
+    def set_placed(self, aligned: AlignedScan) -> None:
+        """The opened scan was aligned, or moved by hand: show it where it lies now."""
+        self._placed = aligned
+        self._show_placed(aligned)
+
+    def forget_place(self) -> None:
+        """What was aligned has to be aligned anew."""
+        self._placed = None
+        self._outline.hide()
+
+    def set_outlined(self, outlined: bool) -> None:
+        """Whether the mean brain's outline is drawn on the aligned scan."""
+        self._outlined = outlined
+        if self._placed is not None and self.view == "scan":
+            self._show_placed(self._placed)
 
     def show(self, view: str) -> None:
         """Show "reconstruction" (or whatever brain is current), "scan" or "difference"."""
         aligned = self._aligned()
         if view == "scan" and aligned is not None:
             self.show_volume("scan", aligned.volume)
+        elif view == "scan" and self._placed is not None:
+            self._show_placed(self._placed)
         elif view == "scan" and self._opened is not None:
             self._show_opened(self._opened)
         elif view == "difference" and aligned is not None and self.picture is not None:
@@ -87,6 +112,11 @@ class Comparison(QObject):
             provenance = self._provenance(self.recipe)
             self.stage.show(self.picture.shown, provenance)
             self._set_view("reconstruction" if provenance.kind == "reconstruction" else "")
+
+    def _show_placed(self, aligned: AlignedScan) -> None:
+        name = self._opened.name if self._opened else ""
+        self.stage.show(upright(aligned.volume, aligned.space.affine), Provenance("scan", name))
+        self._set_view("scan", outlined=self._outlined)
 
     def show_volume(self, kind: Kind, volume: np.ndarray) -> None:
         """Show a volume on the generator's grid that no recipe made."""
@@ -108,8 +138,12 @@ class Comparison(QObject):
         self.stage.show(shown, meta["metadata"][KEY], meta["contrast_limits"])
         self._set_view("scan")
 
-    def _set_view(self, view: str) -> None:
+    def _set_view(self, view: str, *, outlined: bool = False) -> None:
         self.view = view
+        if outlined and self.session.generator is not None:
+            self._outline.show(self.session.generator)
+        else:
+            self._outline.hide()
         self.viewChanged.emit(view)
 
     def _aligned(self) -> AlignedScan | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-SCANS = "Scans (*.nii *.nii.gz *.mgz);;All files (*)"
+SCANS = "Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)"
 LATENTS = "Latent files (*.safetensors)"
 CHECKPOINTS = "Official checkpoints (*.pkl);;All files (*)"
 RECIPES = "Recipes and sidecars (*.json)"

@@ -30,6 +30,7 @@ from napari_stylegan3d.panels.mix import MixPanel
 from napari_stylegan3d.panels.project import ProjectPanel
 from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.rendering import Rendering
+from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.views.four import FourViews
@@ -94,9 +95,9 @@ class Explorer(Docked):
         return self.panels[index]
 
     def open_scan(self, path: str | Path) -> None:
-        """Open a scan in the Project tab."""
+        """Open a scan in the Project tab: a file, or a folder of DICOM files."""
         self.panel("Project")
-        self.projecting.open(Path(path))
+        self.projecting.open(Choice(Path(path)))
 
     def open_model(self, path: Path | None, frame: Frame | str | None = None) -> None:
         """Open another model: a folder, an official checkpoint, or None for the bundled one.

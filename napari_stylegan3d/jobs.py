@@ -10,13 +10,11 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from napari_stylegan3d.display import Upright, upright
-from napari_stylegan3d.reader import scan_name
-from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
@@ -26,18 +24,8 @@ if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Quality, Rendered, Renderer
 
-#: How the alignment marks what a person should look at.
-WARNING = "Check:"
 #: A preview that takes a larger share of the full volume's time only delays it.
 WORTHWHILE = 0.8
-#: A projection is watched at this interval; a look costs a preview.
-SHOW_EVERY_S = 1.5
-WORK_UNITS = 1000
-BUDGETS = {
-    "draft": "Draft: a quick look",
-    "standard": "Standard",
-    "thorough": "Thorough: closest match",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,108 +151,3 @@ def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
     larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode="trilinear")
     return larger[0, 0].numpy()
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedScan:
-    """A scan as it was read, and ready for the views."""
-
-    scan: Any
-    layer: tuple[np.ndarray, dict[str, Any], str]
-    name: str
-
-
-def open_scan(report: Report, path: Path) -> OpenedScan:
-    """Read and check a scan."""
-    from napari_stylegan3d.reader import scan_layer
-    from stylegan3d.scans import read_scan
-
-    report(0, 1, "Reading the scan")
-    scan = read_scan(path)
-    return OpenedScan(scan, scan_layer(scan), scan_name(path))
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectionRequest:
-    """What to project, and how: space "w" or "w+", a budget's name.
-
-    The result has the noise and shows the image channel given here; its latent goes into `folder`.
-    """
-
-    scan: Any
-    name: str
-    space: Literal["w", "w+"]
-    budget: str
-    noise: Noise
-    channel: int
-    folder: Path
-
-
-def project_scan(
-    report: Report,
-    loaded: Loaded,
-    request: ProjectionRequest,
-    show: Callable[[str, np.ndarray], None],
-) -> Projected:
-    """Align a scan and find the latent whose brain is most like it.
-
-    `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
-    reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
-    """
-    from stylegan3d.latents import save_latent
-    from stylegan3d.projection import project
-    from stylegan3d.projection_outputs import output_names, projected_latent
-    from stylegan3d.recipe import Source
-
-    generator = loaded.generator
-    aligned = request.scan.align(
-        generator, progress=lambda fraction, text: report(round(100 * fraction), 100, text)
-    )
-    show("scan", aligned.volume)
-    result = project(
-        generator,
-        aligned,
-        space=request.space,
-        budget=request.budget,
-        noise=request.noise,
-        channel=request.channel,
-        progress=_Watcher(report, loaded, show),
-        should_stop=report.should_stop,
-    )
-    report(1, 1, "Saving the latent")
-    latent = projected_latent(generator, result, aligned.describe())
-    path = output_names(request.scan.path, request.folder)["latent"]
-    sha256 = save_latent(path, latent, overwrite=True)
-    source = Source("projected", path=str(path), sha256=sha256)
-    checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
-    remarks = [check[:1].upper() + check[1:] for check in checks]
-    return Projected(
-        request.name,
-        source,
-        aligned,
-        dict(result.trust["similarity"]),
-        dict(result.trust["mean_brain"]),
-        (*remarks, *result.trust["remarks"]),
-    )
-
-
-class _Watcher:
-    """Reports the steps of a projection, and now and then shows where it is."""
-
-    def __init__(
-        self,
-        report: Report,
-        loaded: Loaded,
-        show: Callable[[str, np.ndarray], None],
-    ) -> None:
-        self._report, self._show = report, show
-        self._loaded = loaded
-        self._shown_at = 0.0
-
-    def __call__(self, state: Any) -> None:
-        done = round(WORK_UNITS * state.work)
-        doing = "Tuning the model to the scan" if state.phase == "tuning" else "Projecting"
-        self._report(done, WORK_UNITS, doing, f"step {state.step} of {state.steps}")
-        if state.seconds - self._shown_at >= SHOW_EVERY_S:
-            self._shown_at = state.seconds
-            self._show("reconstruction", enlarge(state.volume, self._loaded.generator.shape))

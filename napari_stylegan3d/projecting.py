@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_stylegan3d.jobs import OpenedScan, ProjectionRequest, open_scan, project_scan
-from napari_stylegan3d.worker import LongJob
+from napari_stylegan3d.scan_jobs import (
+    Choice,
+    OpenedScan,
+    Pose,
+    ProjectionRequest,
+    Several,
+    align_scan,
+    estimate,
+    open_scan,
+    project_scan,
+)
+from napari_stylegan3d.session import Projected
+from napari_stylegan3d.worker import LatestWins, LongJob
 
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
+    from napari_stylegan3d.jobs import Loaded
     from napari_stylegan3d.panels.project import ProjectPanel
     from napari_stylegan3d.rendering import Rendering
-    from napari_stylegan3d.session import Projected
     from napari_stylegan3d.views.captions import Kind
+    from stylegan3d.scans import AlignedScan
 
 
 class Projecting(QObject):
@@ -39,25 +50,41 @@ class Projecting(QObject):
         super().__init__(parent)
         self.rendering, self.session = rendering, rendering.session
         self.panel, self.comparison = panel, comparison
-        self.opening, self.job = LongJob(self), LongJob(self)
+        self.opening, self.job, self.estimating = LongJob(self), LongJob(self), LongJob(self)
+        self._estimated: Loaded | None = None
         self._opened: OpenedScan | None = None
+        #: As the alignment put it.
+        self._aligned: AlignedScan | None = None
+        #: What the job under way is about; another scan may be opened meanwhile.
+        self._at_work: OpenedScan | None = None
+        self.moving = LatestWins(_move, self)
         panel.openRequested.connect(self.open)
         panel.startRequested.connect(self.start)
+        panel.pose.alignRequested.connect(self.align)
+        panel.pose.poseChanged.connect(self._move)
+        panel.pose.outlineChanged.connect(comparison.set_outlined)
+        self.moving.ready.connect(self._on_moved)
+        self.moving.failed.connect(lambda _, error: self.failed.emit(error, "moving the scan"))
+        panel.pauseRequested.connect(self.job.pause)
+        self.estimating.finished.connect(panel.show_estimates)
+        self.estimating.cancelled.connect(self._estimate)
+        self.estimating.failed.connect(lambda error: self.failed.emit(error, "timing the search"))
+        self.session.modelChanged.connect(lambda _: self._estimate())
         panel.cancelRequested.connect(self._cancel)
         self.opening.finished.connect(self._on_opened)
         self.opening.failed.connect(lambda error: self.failed.emit(error, "opening the scan"))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
-        self.job.finished.connect(self._on_projected)
+        self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
         self.job.cancelled.connect(self.stopped)
         self._onTheWay.connect(self._show_on_the_way, Qt.ConnectionType.QueuedConnection)
 
-    def open(self, path: Path) -> None:
+    def open(self, choice: Choice) -> None:
         """Read a scan and show it; does nothing while one is being projected."""
         if self.job.running:
             return
-        self.opening.start(open_scan, Path(path))
+        self.opening.start(open_scan, choice)
 
     def start(self, space: Literal["w", "w+"], budget: str) -> None:
         """Project the scan that is open."""
@@ -65,9 +92,12 @@ class Projecting(QObject):
         if self._opened is None or loaded is None:
             return
         opened, recipe = self._opened, self.session.recipe
+        self._at_work = opened
         request = ProjectionRequest(
             opened.scan,
             opened.name,
+            self._aligned,
+            self.panel.pose.pose,
             space,
             budget,
             recipe.noise,
@@ -77,8 +107,18 @@ class Projecting(QObject):
         self.wentWell.emit()
         self.job.start(project_scan, loaded, request, self._onTheWay.emit)
 
+    def align(self) -> None:
+        """Bring the scan that is open onto the model's grid, and show it there."""
+        if self._opened is None or self.rendering.loaded is None:
+            return
+        self.wentWell.emit()
+        self._at_work = self._opened
+        self.job.start(align_scan, self.rendering.loaded, self._opened.scan)
+
     def shutdown(self) -> None:
-        """Stop both jobs."""
+        """Stop all jobs."""
+        self.moving.shutdown()
+        self.estimating.shutdown()
         self.opening.shutdown()
         self.job.shutdown()
 
@@ -86,19 +126,60 @@ class Projecting(QObject):
         """Another model was opened, or this one's voxels moved: stop what is under way."""
         if self.job.running:
             self._cancel()
+        self._forget_aligned()
+        self._estimated = None
+        self.estimating.cancel()
+        self.panel.show_estimates({})
+
+    def _forget_aligned(self) -> None:
+        self._aligned = None
+        self.comparison.forget_place()
+        self.panel.pose.show_aligned(None)
+
+    def _move(self, pose: Pose) -> None:
+        if self._aligned is not None:
+            self.moving.submit((self._aligned, pose))
+
+    def _on_moved(self, request: tuple[AlignedScan, Pose], aligned: AlignedScan) -> None:
+        if request[0] is self._aligned and not self.job.running:
+            self.wentWell.emit()
+            self.comparison.set_placed(aligned)
+            self.panel.pose.show_aligned(aligned)
 
     def _cancel(self) -> None:
         self.panel.show_cancelling()
         self.job.cancel()
 
-    def _on_opened(self, opened: OpenedScan) -> None:
+    def _on_opened(self, opened: OpenedScan | Several) -> None:
+        self.wentWell.emit()
+        if isinstance(opened, Several):
+            self.panel.scan.chooser.ask(opened.question, opened.entries)
+            return
         self._opened = opened
+        self._forget_aligned()
         self.comparison.set_scan(opened)
         self.panel.show_scan(opened)
-        self.wentWell.emit()
+        self._estimate()
 
-    def _on_projected(self, projected: Projected) -> None:
-        self.session.add_projected(projected)
+    def _estimate(self) -> None:
+        """Find out how long a search will take, once for a model, while nothing else is done."""
+        loaded = self.rendering.loaded
+        if loaded is None or loaded is self._estimated or self._opened is None:
+            return
+        if self.job.running or self.estimating.running:
+            return
+        self._estimated = loaded
+        self.estimating.start(estimate, loaded)
+
+    def _on_done(self, result: AlignedScan | Projected) -> None:
+        aligned = result.aligned if isinstance(result, Projected) else result
+        if self._at_work is self._opened:
+            self._aligned = result.found if isinstance(result, Projected) else result
+            self.panel.pose.show_aligned(aligned)
+        if isinstance(result, Projected):
+            self.session.add_projected(result)
+        elif self._aligned is result:
+            self.comparison.set_placed(result)
 
     def _on_failed(self, error: Exception) -> None:
         self.failed.emit(error, "projecting the scan")
@@ -107,3 +188,9 @@ class Projecting(QObject):
     def _show_on_the_way(self, kind: Kind, volume: Any) -> None:
         if self.job.running:
             self.comparison.show_volume(kind, volume)
+
+
+def _move(request: tuple[AlignedScan, Pose]) -> AlignedScan:
+    """Resample a scan where a person moved it."""
+    aligned, pose = request
+    return pose.of(aligned)

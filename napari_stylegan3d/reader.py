@@ -16,6 +16,8 @@ LayerTuple = tuple[np.ndarray, dict[str, Any], str]
 NOISE_SHARE = 0.05
 CHECKPOINT = ".pkl"
 CARD = "card.json"
+#: What a napari reader returns if there is nothing to add.
+NO_LAYER: list[Any] = [(None,)]
 SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 
@@ -34,15 +36,23 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
 def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
     """Read scans as image layers in RAS+ millimetres.
 
+    Of a file with several volumes no layer is made: the explorer asks which one is meant.
+
     Raises
     ------
     ScanError
         One sentence, if a file is not a usable 3D scan.
     """
-    from stylegan3d.scans import read_scan
+    from stylegan3d.scans import SeveralVolumes, read_scan
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)
-    return [scan_layer(read_scan(p)) for p in paths]
+    layers: list[Any] = []
+    for p in paths:
+        try:
+            layers.append(scan_layer(read_scan(p)))
+        except SeveralVolumes:
+            docked_explorer().open_scan(p)
+    return layers or NO_LAYER
 
 
 def scan_layer(scan: Any) -> LayerTuple:
@@ -121,7 +131,7 @@ def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
     """Open an official checkpoint in the explorer, which is docked if need be; adds no layer."""
     explorer = docked_explorer()
     explorer.open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
-    return [(None,)]  # what a napari reader returns if there is nothing to add
+    return NO_LAYER
 
 
 def docked_explorer() -> Explorer:

@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,11 @@ class Projected:
     similarity, mean_brain
         psnr, ssim, ncc, mae between the aligned scan and the reconstruction, or the mean brain.
     remarks
-        Sentences on how far to believe it.
+        What else a person should know, in sentences.
+    trust
+        How far to believe it, as `stylegan3d.projection.trust.Trust`.
+    found
+        The `AlignedScan` before a person moved it.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Projected:
     similarity: dict[str, float] = field(default_factory=dict)
     mean_brain: dict[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    trust: Mapping[str, Any] = field(default_factory=dict)
+    found: Any = None
 
 
 @dataclass(frozen=True)

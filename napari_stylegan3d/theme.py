@@ -3,6 +3,8 @@
 ACCENT = "#4f6fdc"
 HINT = "#9aa3ad"
 ERROR = "#ff8a80"
+GOOD = "#81c784"
+CAUTION = "#ffb74d"
 LINE = "#3a3f47"
 
 STYLE = f"""
@@ -10,6 +12,8 @@ QLabel {{ padding: 0; margin: 0; }}
 QLabel[role="heading"] {{ font-weight: 600; font-size: 13px; color: #f0f1f2; }}
 QLabel[role="hint"] {{ color: {HINT}; }}
 QLabel[role="error"] {{ color: {ERROR}; }}
+QLabel[role="good"] {{ color: {GOOD}; font-weight: 600; }}
+QLabel[role="caution"] {{ color: {CAUTION}; font-weight: 600; }}
 QLabel[role="model"] {{ font-weight: 600; font-size: 14px; }}
 QLabel[role="figure"] {{ font-weight: 600; }}
 QFrame[role="line"] {{ background: {LINE}; border: none; }}

@@ -129,7 +129,8 @@ class Report:
 
     def __init__(self, emit: Callable[[Progress], None]) -> None:
         self._emit = emit
-        self._stop = threading.Event()
+        self._stop, self._pause = threading.Event(), threading.Event()
+        self._paused_at, self._lost_s = 0.0, 0.0
         self._phase: tuple[str, int, float] = ("", 0, time.monotonic())
         self._start = time.monotonic()
 
@@ -143,7 +144,7 @@ class Report:
         """
         if self._stop.is_set():
             raise Cancelled
-        now = time.monotonic()
+        now = time.monotonic() - self._lost_s
         if text != self._phase[0]:
             self._phase = (text, done, now)
         _, first, since = self._phase
@@ -154,6 +155,21 @@ class Report:
     def should_stop(self) -> bool:
         """Whether the person has asked to stop."""
         return self._stop.is_set()
+
+    def should_pause(self) -> bool:
+        """Whether the person has asked to wait."""
+        return self._pause.is_set()
+
+    def pause(self, paused: bool) -> None:
+        """Ask the job to wait after its next step, or to go on; waiting counts for no estimate."""
+        if paused == self._pause.is_set():
+            return
+        if paused:
+            self._paused_at = time.monotonic()
+            self._pause.set()
+        else:
+            self._lost_s += time.monotonic() - self._paused_at
+            self._pause.clear()
 
     def stop(self) -> None:
         """Ask the job to stop at its next step."""
@@ -204,6 +220,11 @@ class LongJob(QObject):
         """Ask the job to stop at its next step."""
         if self._report is not None:
             self._report.stop()
+
+    def pause(self, paused: bool) -> None:
+        """Ask the job to wait after its next step, or to go on; for jobs that heed it."""
+        if self._report is not None:
+            self._report.pause(paused)
 
     def shutdown(self) -> None:
         """Stop, and let the thread end unheard."""

@@ -2,87 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QMimeData, Qt, Signal
-from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QComboBox,
-    QFrame,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-)
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QProgressBar, QPushButton
 
-from napari_stylegan3d import controls, dialogs
-from napari_stylegan3d.jobs import BUDGETS, OpenedScan
+from napari_stylegan3d import controls
 from napari_stylegan3d.panels.panel import Panel
-from napari_stylegan3d.samples import SAMPLES, sample_path
+from napari_stylegan3d.panels.project_pose import PoseBox
+from napari_stylegan3d.panels.project_result import ResultBox
+from napari_stylegan3d.panels.project_scan import ScanBox
+from napari_stylegan3d.scan_jobs import BUDGETS, SEARCHING, TUNING, OpenedScan
 from napari_stylegan3d.worker import Progress, duration_in_words
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Projected, Session
     from stylegan3d.generator import Generator
 
-#: Name, object name, format and meaning of each similarity number.
-FIGURES = (
-    ("Structure", "ssim", "{:.3f}", "SSIM: likeness of local structure; 1 is identical."),
-    ("Correlation", "ncc", "{:.3f}", "NCC: correlation of intensities; 1 is identical."),
-    ("Error", "mae", "{:.1%}", "Mean absolute error, as a share of the brightest tissue."),
-    ("PSNR", "psnr", "{:.1f} dB", "Peak signal-to-noise ratio in decibels; higher is closer."),
-)
 SEGMENTS = (
     ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
     ("scan", "Scan", "The real scan, as the model sees it once it is aligned."),
     ("difference", "Difference", "Reconstruction minus scan: red is brighter, blue is darker."),
 )
-
-
-class DropArea(QFrame):
-    """Where a scan can be dropped."""
-
-    dropped = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setObjectName("project.drop")
-        self.setProperty("role", "drop")
-        self.setAcceptDrops(True)
-        self.setToolTip("Drop a T1-weighted scan here: .nii, .nii.gz or .mgz.")
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Welcome a file."""
-        if self._file(event.mimeData()):
-            event.acceptProposedAction()
-            self._highlight(True)
-
-    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Calm down."""
-        self._highlight(False)
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Take the file."""
-        self._highlight(False)
-        path = self._file(event.mimeData())
-        if path:
-            event.acceptProposedAction()
-            self.dropped.emit(path)
-
-    @staticmethod
-    def _file(data: QMimeData) -> Path | None:
-        files = [url.toLocalFile() for url in data.urls() if url.isLocalFile()]
-        return Path(files[0]) if files else None
-
-    def _highlight(self, over: bool) -> None:
-        self.setProperty("over", over)
-        self.style().unpolish(self)
-        self.style().polish(self)
 
 
 class ProjectPanel(Panel):
@@ -94,9 +36,11 @@ class ProjectPanel(Panel):
     title = "Project"
 
     openRequested = Signal(object)
+    """Choice"""
     startRequested = Signal(str, str)
     """(space, budget)"""
     cancelRequested = Signal()
+    pauseRequested = Signal(bool)
     viewRequested = Signal(str)
     """"reconstruction", "scan" or "difference"."""
 
@@ -104,17 +48,8 @@ class ProjectPanel(Panel):
         super().__init__(session)
         self._opened: OpenedScan | None = None
         self._running = False
-        self.drop = DropArea()
-        self.name = QLabel("No scan yet")
-        self.name.setObjectName("project.name")
-        self.name.setProperty("role", "figure")
-        self.details = controls.hint("Drop a T1-weighted head here, or", "project.details")
-        self.open = controls.push_button(
-            "Open scan…", "project.open", "Open a T1-weighted scan: .nii, .nii.gz or .mgz."
-        )
-        self.sample = controls.push_button(
-            "Samples", "project.sample", "Open one of the two real brains that come along."
-        )
+        self.scan = ScanBox()
+        self.pose = PoseBox()
         self.budget = self._make_budget()
         self.space = self._make_space()
         self.start = controls.push_button(
@@ -123,12 +58,15 @@ class ProjectPanel(Panel):
         self.cancel = controls.push_button(
             "Cancel", "project.cancel", "Stop; what was shown before comes back."
         )
+        self.pause = controls.push_button(
+            "Pause", "project.pause", "Let the search wait, to have the machine for other work."
+        )
+        self.pause.setCheckable(True)
         self.bar = QProgressBar()
         self.bar.setObjectName("project.progress")
         self.bar.setToolTip("How much of the present phase is done, in percent.")
         self.estimate = controls.hint(name="project.estimate")
-        self.notes = controls.hint(name="project.notes")
-        self.figures: dict[str, QLabel] = {}
+        self.result = ResultBox()
         self.segments: dict[str, QPushButton] = {}
         self._lay_out()
         self._connect()
@@ -157,24 +95,20 @@ class ProjectPanel(Panel):
     def _lay_out(self) -> None:
         add = self.column.addWidget
         add(controls.heading("Scan"))
-        inside = QVBoxLayout(self.drop)
-        inside.setContentsMargins(12, 12, 12, 12)
-        inside.setSpacing(6)
-        inside.addWidget(self.name)
-        inside.addWidget(self.details)
-        inside.addLayout(controls.row(self.open, self.sample, stretch=0))
-        add(self.drop)
+        add(self.scan)
+        add(controls.line())
+        add(controls.heading("Alignment"))
+        add(self.pose)
         add(controls.line())
         add(controls.heading("Projection"))
         self.column.addLayout(controls.form(("Search", self.budget), ("Find", self.space)))
-        self.column.addLayout(controls.row(self.start, self.cancel, stretch=0))
+        self.column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
         add(self.bar)
         add(self.estimate)
         add(controls.line())
         add(controls.heading("Compare"))
         self.column.addLayout(self._make_segments())
-        self.column.addLayout(self._make_figures())
-        add(self.notes)
+        add(self.result)
         self.column.addStretch(1)
 
     def _make_segments(self) -> QHBoxLayout:
@@ -190,36 +124,13 @@ class ProjectPanel(Panel):
             self.segments[key] = button
         return row
 
-    def _make_figures(self) -> QGridLayout:
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(0, 1)
-        for column, text in enumerate(("Likeness to the scan", "Reconstruction", "Mean brain")):
-            grid.addWidget(controls.hint(text), 0, column)
-        for row, (text, key, _, tip) in enumerate(FIGURES, start=1):
-            for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
-                label = QLabel("–" if name else text)
-                label.setToolTip(tip)
-                if name:
-                    label.setObjectName(name)
-                    label.setAlignment(Qt.AlignmentFlag.AlignRight)
-                    self.figures[name] = label
-                grid.addWidget(label, row, column)
-            self.figures[f"project.{key}"].setProperty("role", "figure")
-        return grid
-
     def _connect(self) -> None:
-        self.open.clicked.connect(self._ask)
-        self.drop.dropped.connect(self.openRequested)
-        menu = QMenu(self)
-        for key, text in SAMPLES.items():
-            menu.addAction(text, lambda k=key: self.openRequested.emit(sample_path(k)))
-        self.sample.setMenu(menu)
+        self.scan.openRequested.connect(self.openRequested)
         self.start.clicked.connect(
             lambda: self.startRequested.emit(self.space.currentData(), self.budget.currentData())
         )
         self.cancel.clicked.connect(self.cancelRequested)
+        self.pause.toggled.connect(self._on_pause)
 
     def show_model(self, generator: Generator) -> None:
         """Enable what a model makes possible."""
@@ -228,9 +139,8 @@ class ProjectPanel(Panel):
     def show_scan(self, opened: OpenedScan) -> None:
         """A scan was read."""
         self._opened = opened
-        self.name.setText(opened.name)
-        self.details.setText("\n".join(opened.scan.notes))
-        self.show_similarity(None)
+        self.scan.show_scan(opened)
+        self.show_result(None)
         self.show_view("scan")
 
     def show_running(self, running: bool) -> None:
@@ -238,6 +148,10 @@ class ProjectPanel(Panel):
         self._running = running
         self.bar.setValue(0)
         self.estimate.setText("Starting…" if running else "")
+        with QSignalBlocker(self.pause):
+            self.pause.setChecked(False)
+        self.pause.setText("Pause")
+        self.pause.setEnabled(False)
         self._refresh()
 
     def show_progress(self, progress: Progress) -> None:
@@ -247,22 +161,30 @@ class ProjectPanel(Panel):
         text = ", ".join(filter(None, (progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
             text += f", about {duration_in_words(progress.remaining_s)} left"
-        self.estimate.setText(text)
+        self.pause.setEnabled(progress.text in (SEARCHING, TUNING))
+        if not self.pause.isChecked():
+            self.estimate.setText(text)
+
+    def show_estimates(self, seconds: Mapping[str, float]) -> None:
+        """Write beside each budget how long it takes; nothing where that is not known."""
+        for index, (key, text) in enumerate(BUDGETS.items()):
+            known = f", about {duration_in_words(seconds[key])}" if key in seconds else ""
+            self.budget.setItemText(index, text + known)
+
+    def _on_pause(self, paused: bool) -> None:
+        self.pause.setText("Go on" if paused else "Pause")
+        self.estimate.setText("Paused" if paused else "Going on…")
+        self.pauseRequested.emit(paused)
 
     def show_cancelling(self) -> None:
         """Cancel was pressed; the job stops at its next step."""
         self.cancel.setEnabled(False)
+        self.pause.setEnabled(False)
         self.estimate.setText("Stopping…")
 
-    def show_similarity(self, projected: Projected | None) -> None:
-        """Numbers between reconstruction and scan, inside the brain."""
-        for _, key, form, _ in FIGURES:
-            for name, numbers in (
-                (f"project.{key}", projected.similarity if projected else {}),
-                (f"project.mean.{key}", projected.mean_brain if projected else {}),
-            ):
-                self.figures[name].setText(form.format(numbers[key]) if key in numbers else "–")
-        self.notes.setText("\n".join(projected.remarks) if projected else "")
+    def show_result(self, projected: Projected | None) -> None:
+        """How far to believe a projection, in words and numbers."""
+        self.result.show_result(projected)
         self._refresh()
 
     def show_view(self, view: str | None) -> None:
@@ -276,9 +198,9 @@ class ProjectPanel(Panel):
     def _refresh(self) -> None:
         ready = self._opened is not None and self.session.generator is not None
         self.start.setEnabled(ready and not self._running)
-        self.open.setEnabled(not self._running)
-        self.sample.setEnabled(not self._running)
-        for widget in (self.cancel, self.bar):
+        self.pose.setEnabled(ready and not self._running)
+        self.scan.set_enabled(not self._running)
+        for widget in (self.pause, self.cancel, self.bar):
             widget.setVisible(self._running)
         self.cancel.setEnabled(self._running)
         self.estimate.setVisible(self._running)
@@ -289,9 +211,4 @@ class ProjectPanel(Panel):
 
     def show_recipe(self, recipe: Any) -> None:
         """Offer the comparison whenever the recipe starts from a projected scan."""
-        self.show_similarity(self.session.find_projected(recipe.source))
-
-    def _ask(self) -> None:
-        path = dialogs.open_file(self, "Open a T1-weighted scan", dialogs.SCANS)
-        if path is not None:
-            self.openRequested.emit(path)
+        self.show_result(self.session.find_projected(recipe.source))

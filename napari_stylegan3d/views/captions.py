@@ -15,6 +15,8 @@ from napari.components.overlays import TextOverlay
 from napari_stylegan3d.views.orientation import Convention, Plane
 
 KEY = "stylegan3d"
+#: Marks layers that are drawn over a picture, and are none themselves.
+OVERLAY = "stylegan3d-overlay"
 Kind = Literal["generated", "reconstruction", "scan", "difference"]
 
 LETTER_COLOR = "#f2d479"

@@ -14,7 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
@@ -115,6 +115,9 @@ class Follower:
     def _add(self, source: Layer, index: int) -> None:
         data, meta, kind = source.as_layer_data_tuple()
         meta = {**meta, "metadata": {}}
+        # A line around the brain would be a shell that hides it.
+        hidden = self.plane is None and OVERLAY in source.metadata
+        meta["visible"] = meta["visible"] and not hidden
         if kind == "image":
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
@@ -125,6 +128,8 @@ class Follower:
             self._link(links, getattr(source.events, name), lambda _=None: self._on_data(source))
         colors = ("contrast_limits", "colormap") if self.plane else ()
         for name in (*MIRRORED, *colors):
+            if name == "visible" and hidden:
+                continue
             if hasattr(copy, name) and hasattr(source.events, name):
                 self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
         if self.plane is None and isinstance(source, Image):

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import QtViewer
 
-from napari_stylegan3d.views.captions import Labels
+from napari_stylegan3d.views.captions import OVERLAY, Labels
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.orientation import Plane
@@ -80,7 +80,11 @@ def head_box(viewer: ViewerModel) -> np.ndarray:
     The whole field of view if everything is dark or nothing is visible.
     """
     full = np.array([(low, high) for low, high, _ in viewer.dims.range]).T
-    images = [layer for layer in viewer.layers if isinstance(layer, Image) and layer.visible]
+    images = [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Image) and layer.visible and OVERLAY not in layer.metadata
+    ]
     if not images or images[-1].ndim != 3:
         return full
     layer = images[-1]

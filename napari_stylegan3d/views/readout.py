@@ -8,6 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.orientation import position_in_words
 
 #: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
@@ -142,6 +143,8 @@ def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
     """Intensity of the topmost visible image at a point in mm; None outside of it."""
     for layer in reversed(model.layers):
         if not (isinstance(layer, Image) and layer.visible and layer.ndim == 3):
+            continue
+        if OVERLAY in layer.metadata:
             continue
         index = np.round(layer.world_to_data(point_mm)).astype(int)
         if np.all(index >= 0) and np.all(index < layer.data.shape[:3]):

@@ -144,6 +144,22 @@ def test_the_estimate_restarts_with_each_phase():
     assert seen[2].remaining_s is None
 
 
+def test_a_pause_counts_for_no_estimate():
+    told = []
+    report = Report(told.append)
+    for done in range(4):
+        report(done, 6, "phase")
+        time.sleep(0.02)
+    report.pause(True)
+    assert report.should_pause()
+    time.sleep(0.5)
+    report.pause(False)
+    assert not report.should_pause()
+    report(4, 6, "phase")
+    assert told[-1].remaining_s < 0.3
+    assert told[-1].elapsed_s < 0.4
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.2, "1 s"), (8, "8 s"), (130, "2 min 10 s"), (1500, "25 min"), (3900, "1 h 5 min")],

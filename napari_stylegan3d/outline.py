@@ -1,0 +1,69 @@
+"""The outline of the model's mean brain, drawn over an aligned scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils import Colormap
+from scipy.ndimage import binary_erosion
+
+from napari_stylegan3d.display import Upright, upright
+from napari_stylegan3d.jobs import enlarge
+from napari_stylegan3d.views.captions import OVERLAY
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+
+NAME = "Outline of the mean brain"
+#: From this share of the brightest tissue on the mean brain counts as brain.
+LEVEL = 0.25
+#: Lines are so much finer than the model's voxels.
+FINER = 2
+COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
+
+
+class Outline:
+    """A layer over the stage's that is there while it is wanted."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self._generator: Generator | None = None
+
+    def show(self, generator: Generator) -> None:
+        """Draw the outline of a generator's mean brain."""
+        shown = self.layer is not None and self.layer in self.viewer.layers
+        if shown and self._generator is generator:
+            return
+        self.hide()
+        drawn, self._generator = outline_of(generator), generator
+        self.layer = Image(
+            drawn.data,
+            name=NAME,
+            colormap=COLORS,
+            contrast_limits=(0.0, 1.0),
+            interpolation2d="linear",
+            rendering="mip",
+            blending="translucent",
+            opacity=0.8,
+            metadata={OVERLAY: True},
+            **drawn.layer_kwargs(),
+        )
+        self.viewer.layers.append(self.layer)
+
+    def hide(self) -> None:
+        """Take it away."""
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self.layer = None
+
+
+def outline_of(generator: Generator) -> Upright:
+    """1 on the border of the mean brain, 0 elsewhere; finer than the model's grid."""
+    x, y, z = (FINER * n for n in generator.shape)
+    inside = enlarge(generator.template, (x, y, z)) > LEVEL
+    border = inside & ~binary_erosion(inside)
+    return upright(border.astype(np.float32), generator.space.resized((x, y, z)).affine)

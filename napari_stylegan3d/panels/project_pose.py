@@ -1,0 +1,159 @@
+"""How a scan was aligned to the model, and moving it by hand where that went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.scan_jobs import NO_POSE, Pose
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan, Step
+
+#: What is moved, and a tooltip for each of its three numbers.
+SHIFTS = ("to the right", "to the front", "upwards")
+TURNS = (
+    "so that the nose goes up",
+    "so that the head leans to its right",
+    "so that the nose goes to its left",
+)
+#: Farther than any alignment fails without being refused.
+MOST_MM, MOST_DEG = 60.0, 45.0
+STEP_NAMES = {
+    "brain": "Brain",
+    "bias": "Brightness",
+    "pose": "Pose",
+    "grid": "Model's grid",
+    "nudge": "By hand",
+    "cache": "Cache",
+}
+HOW = {"kept": "as it was", "cached": "from an earlier time"}
+
+
+class PoseBox(QWidget):
+    """Aligns on demand, tells how it went, and moves the scan by millimetres and degrees."""
+
+    alignRequested = Signal()
+    poseChanged = Signal(object)
+    """Pose"""
+    outlineChanged = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.align = controls.push_button(
+            "Align only",
+            "project.align",
+            "Bring the scan onto the model's grid, to look at it before the search. "
+            "Project does this by itself.",
+        )
+        self.quality = QLabel()
+        self.quality.setObjectName("project.quality")
+        self.quality.setWordWrap(True)
+        self.quality.setToolTip(
+            "Correlation of the aligned scan with the model's mean brain, and what it means."
+        )
+        self.steps = controls.hint(name="project.steps")
+        self.steps.setToolTip("What was done to the scan, and how long it took.")
+        self.shifts = [
+            self._spin(f"project.shift.{axis}", f"Move the scan {where}, in mm.", "", MOST_MM)
+            for axis, where in enumerate(SHIFTS)
+        ]
+        self.turns = [
+            self._spin(f"project.turn.{axis}", f"Turn the scan {where}, in degrees.", "°", MOST_DEG)
+            for axis, where in enumerate(TURNS)
+        ]
+        self.outline = QCheckBox("Outline of the mean brain")
+        self.outline.setObjectName("project.outline")
+        self.outline.setToolTip("Draw the outline of the model's mean brain on the aligned scan.")
+        self.outline.setChecked(True)
+        self.reset = controls.tool_button(
+            controls.RESET_GLYPH, "project.pose_reset", "Back to the pose that was found."
+        )
+        self.hand = QWidget()
+        self._lay_out()
+        self.align.clicked.connect(self.alignRequested)
+        self.outline.toggled.connect(self.outlineChanged)
+        self.reset.clicked.connect(self._reset)
+        for spin in (*self.shifts, *self.turns):
+            spin.valueChanged.connect(self._on_changed)
+        self.show_aligned(None)
+
+    @staticmethod
+    def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
+        spin = QDoubleSpinBox()
+        spin.setObjectName(name)
+        spin.setToolTip(tip)
+        spin.setRange(-most, most)
+        spin.setDecimals(1)
+        spin.setSuffix(unit)
+        spin.setKeyboardTracking(False)
+        return spin
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(6)
+        for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Turn", self.turns))):
+            grid.addWidget(QLabel(text), row, 0)
+            for column, spin in enumerate(spins, 1):
+                grid.addWidget(spin, row, column)
+                grid.setColumnStretch(column, 1)
+        inside = QVBoxLayout(self.hand)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(6)
+        inside.addLayout(grid)
+        inside.addLayout(controls.row(self.outline, self.reset, stretch=0))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(7)
+        for widget in (self.align, self.quality, self.hand, self.steps):
+            column.addWidget(widget)
+
+    @property
+    def pose(self) -> Pose:
+        """By how much the scan is to be moved from where the alignment put it."""
+        x, y, z = (spin.value() for spin in self.shifts)
+        a, b, c = (spin.value() for spin in self.turns)
+        return Pose((x, y, z), (a, b, c))
+
+    def set_pose(self, pose: Pose) -> None:
+        """Show a pose without telling anyone."""
+        for spin, value in zip(
+            (*self.shifts, *self.turns), (*pose.shift_mm, *pose.turn_deg), strict=True
+        ):
+            with QSignalBlocker(spin):
+                spin.setValue(value)
+        self.reset.setEnabled(pose != NO_POSE)
+
+    def show_aligned(self, aligned: AlignedScan | None) -> None:
+        """Tell how well a scan is aligned; None if that is still to be done."""
+        if aligned is None:
+            self.set_pose(NO_POSE)
+            self.quality.clear()
+            self.steps.clear()
+        else:
+            words = aligned.quality_in_words
+            self.quality.setText(f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})")
+            self.steps.setText("\n".join(map(step_in_words, aligned.record)))
+        for widget in (self.quality, self.steps, self.hand):
+            widget.setVisible(aligned is not None)
+        self.align.setVisible(aligned is None)
+
+    def _on_changed(self) -> None:
+        self.reset.setEnabled(self.pose != NO_POSE)
+        self.poseChanged.emit(self.pose)
+
+    def _reset(self) -> None:
+        self.set_pose(NO_POSE)
+        self.poseChanged.emit(NO_POSE)
+
+
+def step_in_words(step: Step) -> str:
+    """Such as 'Brain: Brain extracted with deepbet. (8.2 s)'."""
+    took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
+    text = " ".join(step.texts) or "Resampled."
+    at_once = step.how == "done" and step.seconds < 0.05
+    return f"{STEP_NAMES.get(step.name, step.name)}: {text}" + ("" if at_once else f" ({took})")

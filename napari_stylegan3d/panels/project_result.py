@@ -1,0 +1,123 @@
+"""What came of a projection: how far to believe it, likeness in numbers, where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_stylegan3d import controls
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.session import Projected
+
+#: Name, object name, format and meaning of each similarity number.
+FIGURES = (
+    ("Structure", "ssim", "{:.3f}", "SSIM: likeness of local structure; 1 is identical."),
+    ("Correlation", "ncc", "{:.3f}", "NCC: correlation of intensities; 1 is identical."),
+    ("Error", "mae", "{:.1%}", "Mean absolute error, as a share of the brightest tissue."),
+    ("PSNR", "psnr", "{:.1f} dB", "Peak signal-to-noise ratio in decibels; higher is closer."),
+)
+#: So many regions are named, the worst first.
+NAMED = 3
+#: A verdict and how its line looks; others stand in the neutral colour.
+ROLES = {
+    "close": "good",
+    "typical features only": "caution",
+    "outside what this model knows": "error",
+}
+
+
+class ResultBox(QWidget):
+    """Verdict with its sentence, likeness, the regions that differ most, and what else to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verdict = QLabel()
+        self.verdict.setObjectName("project.verdict")
+        self.verdict.setWordWrap(True)
+        self.verdict.setToolTip(
+            "How far to believe the reconstruction, measured against people that the model was "
+            "not trained on."
+        )
+        self.sentence = controls.hint(name="project.sentence")
+        self.regions = controls.hint(name="project.regions")
+        self.regions.setToolTip(
+            "Root mean square of scan minus reconstruction in a region, in % of the brightest "
+            "tissue; beside it what is usual for people that the model was not trained on."
+        )
+        self.notes = controls.hint(name="project.notes")
+        self.figures: dict[str, QLabel] = {}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(7)
+        for widget in (self.verdict, self.sentence):
+            column.addWidget(widget)
+        column.addLayout(self._make_figures())
+        for widget in (self.regions, self.notes):
+            column.addWidget(widget)
+        self.show_result(None)
+
+    def show_result(self, projected: Projected | None) -> None:
+        """Show what is known of a projection; None if what is shown is none."""
+        for _, key, form, _ in FIGURES:
+            for name, numbers in (
+                (f"project.{key}", projected.similarity if projected else {}),
+                (f"project.mean.{key}", projected.mean_brain if projected else {}),
+            ):
+                self.figures[name].setText(form.format(numbers[key]) if key in numbers else "–")
+        trust: Mapping[str, Any] = projected.trust if projected else {}
+        verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
+        self._show_verdict(verdict)
+        remarks = projected.remarks if projected else ()
+        # The verdict's sentence is said above already.
+        told = [remark for remark in remarks if not sentence or sentence not in remark]
+        for label, text in (
+            (self.sentence, sentence),
+            (self.regions, worst_regions(trust.get("regions", {}))),
+            (self.notes, "\n".join(told)),
+        ):
+            label.setText(text)
+            label.setVisible(bool(text))
+
+    def _show_verdict(self, verdict: str) -> None:
+        self.verdict.setText(verdict[:1].upper() + verdict[1:])
+        self.verdict.setVisible(bool(verdict))
+        self.verdict.setProperty("role", ROLES.get(verdict, "figure"))
+        self.verdict.style().unpolish(self.verdict)
+        self.verdict.style().polish(self.verdict)
+
+    def _make_figures(self) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        for column, text in enumerate(("Likeness to the scan", "Reconstruction", "Mean brain")):
+            grid.addWidget(controls.hint(text), 0, column)
+        for row, (text, key, _, tip) in enumerate(FIGURES, start=1):
+            for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
+                label = QLabel("–" if name else text)
+                label.setToolTip(tip)
+                if name:
+                    label.setObjectName(name)
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight)
+                    self.figures[name] = label
+                grid.addWidget(label, row, column)
+            self.figures[f"project.{key}"].setProperty("role", "figure")
+        return grid
+
+
+def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
+    """The regions that differ most, in words; compared with what is usual where that is known."""
+    measure = "unusual" if any("unusual" in row for row in regions.values()) else "rms"
+    worst = sorted(regions, key=lambda name: regions[name].get(measure, 0.0), reverse=True)[:NAMED]
+    if not worst:
+        return ""
+    lines = []
+    for name in worst:
+        row = regions[name]
+        usual = f" (usually {row['usual']:.0%})" if "usual" in row else ""
+        lines.append(f"{name}: {row['rms']:.0%}{usual}")
+    return "Differs most, in % of the brightest tissue:\n" + "\n".join(lines)
