@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import Scan, preparation, read_scan
+from stylegan3d.scans import Scan, extraction, preparation, read_scan
 from stylegan3d.scans.cache import MOST_ENTRIES, SUFFIX, StepCache, key_of
 from stylegan3d.scans.intensity import contrast_in_brain
 from stylegan3d.space import Space
@@ -176,11 +176,17 @@ def test_odd_poses_are_found(phantom, target, tmp_path):
         assert np.linalg.norm(error, axis=1).mean() < 2
 
 
-def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
-    phantom, target, monkeypatch, tmp_path
-):
+@pytest.fixture
+def head(phantom, tmp_path):
+    """The phantom in noisy air, so that it does not count as extracted."""
     data = phantom.on(phantom.space)
     noise = np.random.RandomState(0).uniform(1, 20, data.shape).astype(np.float32)
+    return Scan(data + noise, phantom.space.affine, {}, tmp_path / "a.nii", "0")
+
+
+def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
+    head, target, monkeypatch, tmp_path
+):
     seen = []
 
     def extract(data, space):
@@ -188,18 +194,51 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
         return data > 50
 
     monkeypatch.setattr(preparation, "extract_brain", extract)
-    scan = Scan(data + noise, phantom.space.affine, {}, tmp_path / "a.nii", "0")
-    scan.align(target, bias_correction=False)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
+    upright = head.align(target, bias_correction=False)
     assert len(seen) == 1
     pose = pose_of((0, 0, 90), (0, 0, 0), np.array([0, -20, 10]))
-    lying = replace(scan, affine=pose @ scan.affine)
+    lying = replace(head, affine=pose @ head.affine)
     aligned = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
-    assert seen[-2].axcodes == lying.space.axcodes
-    assert seen[-1].axcodes == ("R", "A", "S")
+    assert seen[1].axcodes == lying.space.axcodes
+    assert seen[2].axcodes == ("R", "A", "S")
     assert any("looked at again upright" in step for step in aligned.steps)
+    assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
     again = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
     assert len(seen) == 3
     np.testing.assert_array_equal(again.volume, aligned.volume)
+
+
+def test_a_head_that_is_not_found_is_looked_at_alone_and_tilted(head, target, monkeypatch):
+    tried = []
+
+    def extract(data, space):
+        tried.append(data.shape)
+        if len(tried) < 3:
+            raise ScanError("no brain")
+        return data > 50
+
+    monkeypatch.setattr(preparation, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
+    air = np.pad(head.data, 20, mode="edge")
+    affine = head.affine @ nib.affines.from_matvec(np.eye(3), [-20, -20, -20])
+    steps = replace(head, data=air, affine=affine).align(target, bias_correction=False).steps
+    assert tried[0] == air.shape
+    assert len(tried) == 4  # as it lies, alone, tilted, and upright when the pose is known
+    assert np.prod(tried[1]) < 0.7 * air.size * 27  # millimetres, without the air
+    assert any("air around the head was cut off" in step for step in steps)
+
+
+def test_a_head_that_is_never_found_is_refused_for_the_first_reason(head, target, monkeypatch):
+    reasons = iter(["first", *"23456789"])
+
+    def extract(data, space):
+        raise ScanError(next(reasons))
+
+    monkeypatch.setattr(preparation, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
+    with pytest.raises(ScanError, match="first"):
+        head.align(target)
 
 
 def test_where_the_brain_reaches_the_edge_is_said():

@@ -13,11 +13,15 @@ from scipy import ndimage
 
 from ..errors import ScanError
 from ..space import Space
+from .resampling import isotropic_space, resample
 
 # Intracranial volumes of adults lie between 1.0 and 2.0 litres; children and atrophy below.
 BRAIN_LITRES = (0.5, 2.3)
 # Below this share of empty voxels there is a head, or noisy air, around the brain.
 EMPTY_SHARE = 0.3
+# For heads that have to be turned first: grid, air that is left around them, and where of the range
+# of intensities a head begins.
+UPRIGHT_MM, AIR_MM, HEAD_SHARE = 1.0, 10.0, 0.15
 # deepbet keeps the current bounding box in the object, so it serves one scan at a time.
 _one_at_a_time = threading.Lock()
 
@@ -92,6 +96,29 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
     found = nib.apply_orientation(np.asarray(mask.dataobj) > 0, back)
     check_brain_size(found, space)
     return np.ascontiguousarray(found)
+
+
+def extract_upright(data: np.ndarray, space: Space, upright: np.ndarray) -> np.ndarray:
+    """As `extract_brain`, of a head turned upright by `upright` (4, 4), without the air around it.
+
+    deepbet learned on heads that stand upright and fill the field of view; others it may miss, or
+    take for brain as a whole.
+    """
+    turned = Space(space.shape, upright @ space.affine)
+    head = head_mask(data)
+    if not head.any():
+        raise ScanError("The scan shows no head; give a T1-weighted scan of a whole head.")
+    grid = isotropic_space(head, turned, UPRIGHT_MM, AIR_MM)
+    value = background(data)
+    mask = extract_brain(resample(data - np.float32(value), turned, grid), grid)
+    return resample(mask.astype(np.float32), grid, turned) > 0.5
+
+
+def head_mask(data: np.ndarray) -> np.ndarray:
+    """Roughly the head, bool (I, J, K): the largest piece clearly brighter than air."""
+    value = background(data)
+    bright = data > value + HEAD_SHARE * (np.percentile(data, 99.5) - value)
+    return largest_piece(ndimage.binary_opening(bright))
 
 
 @lru_cache(maxsize=1)

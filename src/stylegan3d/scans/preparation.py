@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..errors import ScanError
 from ..space import Space
@@ -21,7 +22,13 @@ from .aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
 from .alignment import align_rigid
 from .bias import field_on, log_bias_field, working_grid
 from .cache import StepCache, key_of
-from .extraction import check_brain_size, extract_brain, extracted_mask, object_mask
+from .extraction import (
+    check_brain_size,
+    extract_brain,
+    extract_upright,
+    extracted_mask,
+    object_mask,
+)
 from .intensity import correlation
 from .resampling import cropped, resample
 from .target import Target, standard_brain
@@ -37,7 +44,13 @@ LIKE_A_HEAD = 0.4
 # bottom no more than a brain stem has.
 EDGE_CM2, STEM_CM2 = 1.0, 10.0
 EXTRACTED = "Brain extracted with deepbet."
+TILTED = "Brain extracted with deepbet, after the air around the head was cut off."
+# Degrees round the axes to the right, the front and upwards that are tried for a head that is not
+# found as it lies. Heads turned by up to 30 degrees round each axis are mostly found without.
+TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
 KEPT = "The brain was extracted already; kept as it is."
+# Heads lie in scanners up to 20 degrees off the mean brain: the chin is lifted or lowered.
+ODD_DEGREES = 25.0
 SIDES = {
     "R": "on the right",
     "L": "on the left",
@@ -77,12 +90,13 @@ def align_scan(
     # The image itself is the key: of one file there are several volumes, and doubts answered.
     image = "" if cache.folder is None else key_of("image", scan.data, scan.space)
     work = _Work(scan, target, wishes, cache, image, report)
-    record, prepared, rigid = _prepared(work, np.eye(4))
+    record, prepared, rigid = _prepared(work)
     # deepbet knows heads that lie roughly as their header says; of others it misses a part.
-    if record[0].texts[0] == EXTRACTED and _turned(scan.affine, rigid):
+    found = record[0].texts[0]
+    if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
         later = replace(work, report=lambda done, text: report(0.65 + 0.4 * done, f"{text}, again"))
         again, prepared, rigid = _prepared(later, rigid)
-        told = "The head lies otherwise than its header says; it was looked at again upright."
+        told = "The head lies otherwise than usual; it was looked at again upright."
         record = [*record[:1], Step("brain", (told,), again[0].seconds), *again[1:]]
     report(0.9, "Resampling to the model's grid")
     if cache.problem:
@@ -103,8 +117,10 @@ class _Work:
     report: Progress
 
 
-def _prepared(work: _Work, upright: np.ndarray) -> tuple[list[Step], PreparedBrain, np.ndarray]:
-    """All steps up to the pose; `upright` (4, 4) takes the scan's RAS mm to a head that stands."""
+def _prepared(
+    work: _Work, upright: np.ndarray | None = None
+) -> tuple[list[Step], PreparedBrain, np.ndarray]:
+    """All steps up to the pose; `upright` (4, 4) turns the head upright, if that is known."""
     scan, report = work.scan, work.report
     report(0.0, "Finding the brain")
     found, mask = _brain_step(work, upright)
@@ -121,24 +137,24 @@ def _prepared(work: _Work, upright: np.ndarray) -> tuple[list[Step], PreparedBra
     return [*record, step], PreparedBrain(brain, mask, space, work.target), rigid
 
 
-def _turned(affine: np.ndarray, rigid: np.ndarray) -> bool:
-    """Whether the array's axes run other ways in the head than the header says."""
+def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
+    """Whether a head is tilted further than heads are, or the array's axes run other ways in it."""
     before, after = nib.io_orientation(affine), nib.io_orientation(rigid @ affine)
-    return not np.array_equal(before, after)
+    angle = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
+    return not np.array_equal(before, after) or bool(angle > ODD_DEGREES)
 
 
-def _brain_step(work: _Work, upright: np.ndarray) -> tuple[Step, np.ndarray]:
+def _brain_step(work: _Work, upright: np.ndarray | None) -> tuple[Step, np.ndarray]:
     """Brain mask on the scan's grid."""
     start = perf_counter()
     scan, wishes, cache = work.scan, work.wishes, work.cache
-    space = Space(scan.space.shape, upright @ scan.affine)
-    key = key_of("brain", work.image, wishes.skull, space)
+    key = key_of("brain", work.image, wishes.skull, None if upright is None else upright.tolist())
     kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "text": ()})
     if kept is not None:
         bits = np.unpackbits(kept["mask"], count=scan.data.size)
         mask, text = bits.astype(bool).reshape(scan.data.shape), str(kept["text"])
     else:
-        mask, text = find_brain(scan, wishes.skull, space)
+        mask, text = find_brain(scan, wishes.skull, upright)
         cache.put(key, mask=np.packbits(mask), text=np.array(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
     warnings = [note for note in scan.notes if note.startswith(WARNING)]
@@ -146,8 +162,11 @@ def _brain_step(work: _Work, upright: np.ndarray) -> tuple[Step, np.ndarray]:
     return Step("brain", texts, perf_counter() - start, how), mask
 
 
-def find_brain(scan: Scan, skull: str, space: Space) -> tuple[np.ndarray, str]:
-    """Brain mask, bool (I, J, K), and what was done; in `space` the head stands upright."""
+def find_brain(scan: Scan, skull: str, upright: np.ndarray | None = None) -> tuple[np.ndarray, str]:
+    """Brain mask, bool (I, J, K), and what was done to get it.
+
+    `upright` (4, 4) turns the head upright, if that is known.
+    """
     mask = None
     if skull == "auto":
         mask = extracted_mask(scan.data, scan.space)
@@ -156,7 +175,26 @@ def find_brain(scan: Scan, skull: str, space: Space) -> tuple[np.ndarray, str]:
         check_brain_size(mask, scan.space)
     if mask is not None:
         return mask, KEPT
-    return extract_brain(scan.data, space), EXTRACTED
+    if upright is not None:
+        return extract_upright(scan.data, scan.space, upright), EXTRACTED
+    try:
+        return extract_brain(scan.data, scan.space), EXTRACTED
+    except ScanError as error:
+        return _tilted(scan, error), TILTED
+
+
+def _tilted(scan: Scan, refusal: ScanError) -> np.ndarray:
+    """Brain mask of a head that was not found as it lies: alone in the picture, then tilted."""
+    middle = scan.space.center_mm
+    for tilt in TILTS:
+        turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
+        try:
+            return extract_upright(
+                scan.data, scan.space, nib.affines.from_matvec(turn, middle - turn @ middle)
+            )
+        except ScanError:
+            continue
+    raise refusal
 
 
 def edge_notes(mask: np.ndarray, space: Space) -> list[str]:
