@@ -107,7 +107,7 @@ def curves(generator: Generator, args: argparse.Namespace) -> None:
     person = args.person or validation_people(args.scans, 1)[0]
     scan = scan_of(args.scans, person)
     target = torch.from_numpy(scan.volume)[None, None] * 2 - 1
-    found = {}
+    found: dict[str, Curve] = {}
     for method in METHODS:
         curve, follow = follower(target, args.cpu)
         steps = args.steps if method == "original" else None

@@ -13,6 +13,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import seed_latents, tiny_generator
 from stylegan3d.latents import save_latent
 from stylegan3d.projection import estimate_seconds, project
+from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.original import rate
 from stylegan3d.projection_outputs import projected_latent
 from stylegan3d.recipe import Recipe, Source
@@ -91,6 +92,19 @@ def test_tuning_shows_the_very_scan(generator):
     assert states[-1].work == 1
     assert states[-1].step == states[-1].steps == len(result.history)
     assert result.noise_maps is None
+
+
+def test_what_an_operator_hides_is_not_tuned(generator):
+    """Inside a mask the model speaks: the hidden lump must not be copied."""
+    scan = scan_of(generator)
+    hidden = np.zeros(scan.volume.shape, bool)
+    hidden[7:13, 11:17, 8:14] = True
+    result = project(generator, scan, budget="thorough", steps=5, operator=Mask(hidden))
+    without = latent_only(generator, result)
+    changed = np.square(result.volume - without)
+    lump = np.s_[9:11, 13:15, 10:12]
+    assert changed[lump].mean() < 0.05 * np.square(scan.volume - without)[lump].mean()
+    assert changed[~hidden].mean() > 0.5 * np.square(scan.volume - without)[~hidden].mean()
 
 
 def test_what_is_tuned_is_the_image_that_is_shown(generator):
