@@ -1,6 +1,6 @@
 """The pictures of docs/operators.md: one per operator, from a sample scan that comes along.
 
-    python benchmarks/operator_pictures.py --out FOLDER [--steps 60]
+    python benchmarks/operator_pictures.py --out FOLDER [--steps 12]
 
 Each shows the scan, the data made from it, a simple reconstruction, and the generator's with the
 data put back in, with their PSNR inside the brain, of the mask's inside the mask.
@@ -50,7 +50,7 @@ def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=12)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

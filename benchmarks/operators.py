@@ -1,6 +1,6 @@
 """What the generator adds to reconstruction from poor data, against simple baselines.
 
-    python benchmarks/operators.py SCANS [--people 6] [--steps 60] [--out TABLE.tsv]
+    python benchmarks/operators.py SCANS [--people 6] [--steps 12] [--out TABLE.tsv]
 
 SCANS is a folder of brains on the generator's grid (`sub-*_T1w.nii.gz`) whose `participants.tsv`
 says who is for validation: only they are used. From each brain the data are made by an operator,
@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scans", type=Path)
     parser.add_argument("--people", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--out", type=Path, help="write every measurement here")

@@ -219,11 +219,13 @@ def test_restored_agrees_with_the_data_and_keeps_the_rest(words):
     truth = torch.sin(grid / 3)[None, None]
     data = operator(truth)
     prior = truth + 0.3 * torch.cos(grid / 2)[None, None]
-    made = restore(operator, prior, data)
+    made = restore(operator, prior, data, faith=1)
     before, after = ((operator(x) - data).square().mean() for x in (prior, made))
     assert after < 0.05 * before
     assert (made - truth).square().mean() < (prior - truth).square().mean()
-    torch.testing.assert_close(restore(operator, truth, data), truth)
+    torch.testing.assert_close(restore(operator, truth, data, faith=1), truth)
+    fainter = restore(operator, (prior + 1) * 0.5 - 1, data, faith=1)
+    torch.testing.assert_close(restore(operator, prior, data, faith=0.5), fainter)
     assert torch.equal(restore(Identity(), prior, truth), truth)
     assert torch.equal(restore(Contrast().on(SPACE), prior, truth), prior)
 

@@ -38,6 +38,8 @@ class Blur(Operator):
     At the border of the grid the kernel's part inside counts, so constant images stay constant.
     """
 
+    faith = 0.5
+
     def __init__(self, sigma_mm: float) -> None:
         if not 0 < sigma_mm < 50:
             raise StyleGAN3DError(f"A blur of {sigma_mm:g} mm makes no sense; give 0.5 to 20 mm.")

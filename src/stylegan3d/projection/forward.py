@@ -24,6 +24,9 @@ class Operator(ABC):
     """
 
     linear = True
+    # How much of the detail that only the generator knows brings a restored brain nearest to the
+    # true one: details of the right kind in the wrong place do harm. Of training people.
+    faith = 1.0
 
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
         """This operator for images on a grid; of an aligned scan also for where its slices lay.

@@ -6,7 +6,8 @@ x = G(w) + d with the smoothest change d that makes it agree with the data,
     d = argmin |A d - (y - A G(w))|^2 + smoothness * |Laplace d|^2,
 
 so that where the data say something they are right, and where they say nothing the generator
-speaks. With G(w) = 0 the same formula is plain interpolation of the data, the baseline.
+speaks. With nothing in place of G(w) the same formula is plain interpolation of the data. Of
+blurred data and thick slices less than the whole G(w) is taken (`Operator.faith`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def restore(
     made: Tensor,
     data: Tensor,
     *,
+    faith: float | None = None,
     smoothness: float = SMOOTHNESS,
     iterations: int = ITERATIONS,
 ) -> Tensor:
@@ -42,6 +44,8 @@ def restore(
     operator : a linear operator that was bound to the grid (`Operator.on`).
     made : [1, 1, X, Y, Z] the generator's volume, in [-1, 1].
     data : in the operator's range.
+    faith : how much of the generator's own detail is taken, 0 (none: plain interpolation of the
+        data) to 1; by default what the operator knows to be best.
     smoothness : weight of the squared Laplacian of the change, which is otherwise undetermined.
     iterations : at most so many steps of the conjugate gradients.
 
@@ -54,6 +58,8 @@ def restore(
         return data.clone()
     if not operator.linear:
         return made
+    # All is linear and keeps constant images: a fainter G(w) only contributes less detail.
+    made = (made + 1) * (operator.faith if faith is None else faith) - 1
     rest = data - operator(made)
     if isinstance(operator, Mask) and operator.mask is not None:
         change = harmonic_fill(rest[0, 0].cpu().numpy(), operator.mask)

@@ -40,6 +40,8 @@ class ThickSlices(Operator):
         maximum.
     """
 
+    faith = 0.7
+
     def __init__(self, thickness_mm: float, direction: str = "S", profile: Profile = "box") -> None:
         if not 0.5 <= thickness_mm <= 30:
             raise StyleGAN3DError(f"Slices are 0.5 to 30 mm thick, not {thickness_mm:g} mm.")
