@@ -26,7 +26,7 @@ from stylegan3d.training.pack import Pack
 VERSION = 1
 LEAST_PEOPLE = 8
 #: Of people, this share is called close; the threshold of "outside" is as many times farther.
-CLOSE_SHARE, OUTSIDE_TIMES = 0.95, 3.0
+CLOSE_SHARE, OUTSIDE_TIMES = 0.95, 3.5
 # Of people, this share has a first guess at least as alike as asked of a close reconstruction.
 ALIKE_SHARE = 0.95
 FOREGROUND = 0.05
