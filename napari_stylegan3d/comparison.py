@@ -81,10 +81,16 @@ class Comparison(QObject):
         self._opened, self._placed = opened, None
         self._show_opened(opened)
 
-    def set_placed(self, aligned: AlignedScan) -> None:
+    def set_placed(self, aligned: AlignedScan, *, show: bool = True) -> None:
         """The opened scan was aligned, or moved by hand: show it where it lies now."""
         self._placed = aligned
-        self._show_placed(aligned)
+        if show:
+            self._show_placed(aligned)
+
+    def show_placed(self) -> None:
+        """Show the opened scan where it lies in the model's space, if it was aligned."""
+        if self._placed is not None:
+            self._show_placed(self._placed)
 
     def forget_place(self) -> None:
         """What was aligned has to be aligned anew."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_stylegan3d.painting import Painting
 from napari_stylegan3d.scan_jobs import (
     Choice,
     OpenedScan,
@@ -65,6 +66,13 @@ class Projecting(QObject):
         panel.pose.outlineChanged.connect(comparison.set_outlined)
         self.moving.ready.connect(self._on_moved)
         self.moving.failed.connect(lambda _, error: self.failed.emit(error, "moving the scan"))
+        self.painting = Painting(comparison.stage.viewer, self)
+        panel.paint.fillChanged.connect(self._paint)
+        panel.paint.brushChanged.connect(self.painting.set_brush)
+        panel.paint.eraseChanged.connect(self.painting.set_erasing)
+        panel.paint.clearRequested.connect(self.painting.clear)
+        self.painting.changed.connect(panel.paint.show_painted)
+        comparison.viewChanged.connect(lambda view: self.painting.set_visible(view == "scan"))
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.show_estimates)
         self.estimating.cancelled.connect(self._estimate)
@@ -98,12 +106,14 @@ class Projecting(QObject):
             opened.name,
             self._aligned,
             self.panel.pose.pose,
+            self.painting.mask() if self.panel.paint.fill.isChecked() else None,
             space,
             budget,
             recipe.noise,
             recipe.channel,
             self.session.folder,
         )
+        self.painting.end()
         self.wentWell.emit()
         self.job.start(project_scan, loaded, request, self._onTheWay.emit)
 
@@ -133,8 +143,18 @@ class Projecting(QObject):
 
     def _forget_aligned(self) -> None:
         self._aligned = None
+        self.painting.forget()
+        self.panel.paint.put_away()
         self.comparison.forget_place()
-        self.panel.pose.show_aligned(None)
+        self.panel.show_aligned(None)
+
+    def _paint(self, on: bool) -> None:
+        """Take up the brush on the aligned scan, or put it down."""
+        if not on:
+            self.painting.end()
+        elif self._aligned is not None:
+            self.comparison.show_placed()
+            self.painting.begin(self._aligned.space)
 
     def _move(self, pose: Pose) -> None:
         if self._aligned is not None:
@@ -144,7 +164,7 @@ class Projecting(QObject):
         if request[0] is self._aligned and not self.job.running:
             self.wentWell.emit()
             self.comparison.set_placed(aligned)
-            self.panel.pose.show_aligned(aligned)
+            self.panel.show_aligned(aligned)
 
     def _cancel(self) -> None:
         self.panel.show_cancelling()
@@ -175,8 +195,10 @@ class Projecting(QObject):
         aligned = result.aligned if isinstance(result, Projected) else result
         if self._at_work is self._opened:
             self._aligned = result.found if isinstance(result, Projected) else result
-            self.panel.pose.show_aligned(aligned)
+            self.panel.show_aligned(aligned)
         if isinstance(result, Projected):
+            if self._at_work is self._opened:
+                self.comparison.set_placed(aligned, show=False)
             self.session.add_projected(result)
         elif self._aligned is result:
             self.comparison.set_placed(result)

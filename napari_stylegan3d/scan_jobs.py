@@ -168,14 +168,16 @@ class ProjectionRequest:
     """What to project, and how: space "w" or "w+", a budget's name.
 
     `aligned` is the scan as the alignment put it, None if it is still to be aligned; `pose` is how
-    a person moved it from there. The result has the noise and shows the image channel given here;
-    its latent goes into `folder`.
+    a person moved it from there. Nothing is compared inside `mask`, bool (X, Y, Z) on the
+    generator's grid; None for nowhere. The result has the noise and shows the image channel given
+    here; its latent goes into `folder`.
     """
 
     scan: Any
     name: str
     aligned: AlignedScan | None
     pose: Pose
+    mask: np.ndarray | None
     space: Literal["w", "w+"]
     budget: str
     noise: Noise
@@ -203,6 +205,7 @@ def project_scan(
     """
     from stylegan3d.latents import save_latent
     from stylegan3d.projection import project
+    from stylegan3d.projection.operators import Mask
     from stylegan3d.projection_outputs import output_names, projected_latent
     from stylegan3d.recipe import Source
 
@@ -217,6 +220,7 @@ def project_scan(
         budget=request.budget,
         noise=request.noise,
         channel=request.channel,
+        operator=None if request.mask is None else Mask(request.mask),
         progress=_Watcher(report, loaded, show),
         should_stop=report.should_stop,
         should_pause=report.should_pause,
@@ -228,6 +232,12 @@ def project_scan(
     source = Source("projected", path=str(path), sha256=sha256)
     checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
     remarks = [check[:1].upper() + check[1:] for check in checks]
+    if request.mask is not None:
+        size = float(np.prod(generator.voxel_size)) * int(request.mask.sum()) / 1000
+        remarks.append(
+            f"The painted region ({size:.1f} ml) was not compared with the scan: the model made it "
+            "up."
+        )
     return Projected(
         request.name,
         source,

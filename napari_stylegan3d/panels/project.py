@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QProgressBar, Q
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.panel import Panel
+from napari_stylegan3d.panels.project_paint import PaintBox
 from napari_stylegan3d.panels.project_pose import PoseBox
 from napari_stylegan3d.panels.project_result import ResultBox
 from napari_stylegan3d.panels.project_scan import ScanBox
@@ -19,6 +20,7 @@ from napari_stylegan3d.worker import Progress, duration_in_words
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Projected, Session
     from stylegan3d.generator import Generator
+    from stylegan3d.scans import AlignedScan
 
 SEGMENTS = (
     ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
@@ -50,6 +52,7 @@ class ProjectPanel(Panel):
         self._running = False
         self.scan = ScanBox()
         self.pose = PoseBox()
+        self.paint = PaintBox()
         self.budget = self._make_budget()
         self.space = self._make_space()
         self.start = controls.push_button(
@@ -70,6 +73,7 @@ class ProjectPanel(Panel):
         self.segments: dict[str, QPushButton] = {}
         self._lay_out()
         self._connect()
+        self.show_aligned(None)
         self._refresh()
 
     def _make_budget(self) -> QComboBox:
@@ -99,6 +103,7 @@ class ProjectPanel(Panel):
         add(controls.line())
         add(controls.heading("Alignment"))
         add(self.pose)
+        add(self.paint)
         add(controls.line())
         add(controls.heading("Projection"))
         self.column.addLayout(controls.form(("Search", self.budget), ("Find", self.space)))
@@ -142,6 +147,11 @@ class ProjectPanel(Panel):
         self.scan.show_scan(opened)
         self.show_result(None)
         self.show_view("scan")
+
+    def show_aligned(self, aligned: AlignedScan | None) -> None:
+        """The scan was aligned or moved; None if that is still to be done."""
+        self.pose.show_aligned(aligned)
+        self.paint.setVisible(aligned is not None)
 
     def show_running(self, running: bool) -> None:
         """A projection started, or is over."""
@@ -198,7 +208,8 @@ class ProjectPanel(Panel):
     def _refresh(self) -> None:
         ready = self._opened is not None and self.session.generator is not None
         self.start.setEnabled(ready and not self._running)
-        self.pose.setEnabled(ready and not self._running)
+        for box in (self.pose, self.paint):
+            box.setEnabled(ready and not self._running)
         self.scan.set_enabled(not self._running)
         for widget in (self.pause, self.cancel, self.bar):
             widget.setVisible(self._running)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer
 
 from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
@@ -137,6 +137,9 @@ class Follower:
                 self._link(
                     links, getattr(source.events, name), lambda _=None: self._on_data(source)
                 )
+        if isinstance(source, Labels):
+            # The array is shared, so a stroke of the brush is there and only has to be drawn.
+            self._link(links, source.events.labels_update, lambda _=None: copy.refresh())
         self.model.layers.insert(index, copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:

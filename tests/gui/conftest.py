@@ -76,6 +76,13 @@ class Window:
         self.explorer.open_model(model)
         self.wait_for_model()
 
+    def open_scan(self, path: Path) -> None:
+        """Open the scan that `scan_file` made, and wait until it is shown."""
+        self.explorer.open_scan(path)
+        self.wait(lambda: self.explorer.comparison.view == "scan")
+        assert self.find("project.name").text() == "sub-07"
+        assert self.find("project.start").isEnabled()
+
     def wait_for_model(self) -> None:
         """Wait until the model that is being opened is there and ready."""
         self.wait(lambda: not self.explorer.models.loading.running)

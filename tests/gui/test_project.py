@@ -1,27 +1,21 @@
-"""Opening a scan and projecting it in the window."""
+"""Aligning a scan and projecting it in the window."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-import dicoms
 import numpy as np
 import pytest
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from napari.components import ViewerModel
 
 from napari_stylegan3d.outline import NAME
-from napari_stylegan3d.samples import SAMPLES, sample_path
+from napari_stylegan3d.painting import Painting
 from napari_stylegan3d.session import Projected
+from stylegan3d.frame import Frame
+from stylegan3d.projection import operators
+from stylegan3d.projection.operators import Mask
 from stylegan3d.recipe import Source, read_recipe
-
-
-def open_scan(window, path) -> None:
-    window.explorer.open_scan(path)
-    window.wait(lambda: window.explorer.comparison.view == "scan")
-    assert window.find("project.name").text() == "sub-07"
-    assert window.find("project.start").isEnabled()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +27,7 @@ def kept() -> list:
 @pytest.fixture
 def projected(window, scan_file, kept):
     """The small scan, projected; through the controls the first time, remembered after."""
-    open_scan(window, scan_file)
+    window.open_scan(scan_file)
     if kept:
         # Where the session keeps latents that were not saved.
         latent = window.session.folder / Path(kept[0].source.path).name
@@ -50,29 +44,11 @@ def projected(window, scan_file, kept):
     return window
 
 
-def test_an_opened_scan_is_shown_as_real(window, scan_file):
-    open_scan(window, scan_file)
-    assert window.captions == {"Real scan: sub-07"}
-    assert window.find("project.show.scan").isChecked()
-    assert "50 x 64 x 56" in window.find("project.details").text()
-    assert window.volume.max() > 500, "a scan is shown in its own units"
-    window.click("browse.next")
-    window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
-
-
 def test_budgets_tell_how_long_they_take(window, scan_file):
-    open_scan(window, scan_file)
+    window.open_scan(scan_file)
     box = window.find("project.budget")
     window.wait(lambda: all(", about " in box.itemText(index) for index in range(box.count())))
     assert box.itemText(0).startswith("Draft: a quick look, about ")
-
-
-def test_a_picture_that_comes_late_does_not_hide_the_scan(window, scan_file):
-    window.set("browse.seed", 31)
-    open_scan(window, scan_file)
-    window.settle()
-    assert window.captions == {"Real scan: sub-07"}
 
 
 def test_projection_shows_and_compares(projected):
@@ -130,7 +106,7 @@ def test_regions_are_named_by_how_unusual_they_are(window):
 
 
 def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
-    open_scan(window, scan_file)
+    window.open_scan(scan_file)
     assert window.find("project.shift.0").parentWidget().isHidden()
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
@@ -171,7 +147,7 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
 
 
 def test_what_was_moved_is_projected(window, scan_file):
-    open_scan(window, scan_file)
+    window.open_scan(scan_file)
     window.choose("project.budget", "draft")
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
@@ -183,6 +159,64 @@ def test_what_was_moved_is_projected(window, scan_file):
     angle = np.degrees(np.arctan2(turned[1, 0], turned[0, 0]))
     assert angle == pytest.approx(4.0, abs=1e-3)
     assert window.find("project.turn.2").value() == 4.0
+
+
+def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
+    space = Frame.parse("LIA:2x3x4").space((10, 12, 14))
+    painting, told = Painting(ViewerModel()), []
+    painting.changed.connect(told.append)
+    painting.begin(space)
+    assert painting.mask() is None
+    painting.layer.data_setitem((np.array([1, 2]), np.array([3, 3]), np.array([7, 8])), 1)
+    assert told[-1] == pytest.approx(2 * 24 / 1000)
+    painted = [painting.layer.data_to_world(at) for at in np.argwhere(painting.layer.data)]
+    mask = painting.mask()
+    assert mask.shape == (10, 12, 14)
+    meant = [space.affine[:3, :3] @ at + space.affine[:3, 3] for at in np.argwhere(mask)]
+    np.testing.assert_allclose(sorted(map(tuple, meant)), sorted(map(tuple, painted)))
+    painting.set_brush(10)
+    assert painting.layer.brush_size == 5, "in voxels of 2 mm"
+    painting.clear()
+    assert painting.mask() is None
+    assert told[-1] == 0
+
+
+def test_a_painted_region_is_left_to_the_model(window, scan_file, monkeypatch):
+    masks = []
+    monkeypatch.setattr(operators, "Mask", lambda mask: masks.append(mask) or Mask(mask))
+    window.open_scan(scan_file)
+    assert window.find("project.fill").parentWidget().isHidden(), "not before it is aligned"
+    window.choose("project.budget", "draft")
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.click("project.fill")
+    layer = window.viewer.layers.selection.active
+    assert str(layer.mode) == "paint"
+    window.click("project.erase")
+    assert str(layer.mode) == "erase"
+    window.click("project.erase")
+    window.find("project.brush").setValue(24)
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    ml = np.count_nonzero(layer.data) * np.prod(layer.scale) / 1000
+    assert ml > 1
+    assert all(extent > 1 for extent in np.ptp(np.argwhere(layer.data), axis=0)), "a ball"
+    assert window.find("project.painted").text() == f"{ml:.1f} ml are painted."
+    copy = window.views.view("Coronal").model.layers[-1]
+    np.testing.assert_array_equal(copy.data, layer.data)
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (mask,) = masks
+    assert mask.sum() == np.count_nonzero(layer.data)
+    assert f"painted region ({ml:.1f} ml)" in window.find("project.notes").text()
+    assert not layer.visible, "it belongs to the scan"
+    window.click("project.show.scan")
+    assert layer.visible
+    assert str(layer.mode) == "pan_zoom"
+    window.click("project.paint_clear")
+    assert "Nothing" in window.find("project.painted").text()
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: layer not in window.viewer.layers)
+    assert not window.find("project.fill").isChecked()
 
 
 def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
@@ -231,7 +265,7 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
     window.set("browse.seed", 2)
     window.settle()
     before = window.volume
-    open_scan(window, scan_file)
+    window.open_scan(scan_file)
     window.choose("project.budget", "thorough")
     window.click("project.start")
     bar = window.find("project.progress")
@@ -253,118 +287,3 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
     assert window.recipe.source.seed == 2
     np.testing.assert_array_equal(window.volume, before)
     assert window.find("project.start").isEnabled()
-
-
-@pytest.mark.parametrize("content", [b"this is no scan", b""])
-def test_a_bad_file_is_one_sentence(window, scan_file, tmp_path, notifications, content):
-    path = tmp_path / "broken.nii.gz"
-    path.write_bytes(content)
-    window.explorer.open_scan(path)
-    window.wait(lambda: notifications)
-    assert "broken.nii.gz" in notifications[0]
-    assert "Traceback" not in notifications[0]
-    assert "\n" not in notifications[0]
-    assert window.find("explorer.message").text() == notifications[0]
-    assert window.captions == {"Synthetic – not for diagnosis"}
-    open_scan(window, scan_file)
-    assert window.find("explorer.message").text() == "", "the error is over"
-
-
-def entries(window) -> list[str]:
-    choice = window.find("project.choice")
-    return [choice.item(row).text() for row in range(choice.count())]
-
-
-def test_of_several_series_one_is_chosen(window, tmp_path):
-    data = np.round(100 * np.random.RandomState(0).rand(26, 24, 22)).astype(np.int16)
-    affine = np.diag([5.0, 5.0, 5.0, 1.0])
-    about = {"uid": "1.2.840.99.1", "description": "localizer", "number": 1}
-    dicoms.write_series(tmp_path, data[..., :3], affine, **about)
-    for number, words in ((3, "t1_mprage"), (4, "t1_mprage_gd")):
-        about = {"uid": f"1.2.840.99.{number}", "description": words, "number": number}
-        dicoms.write_series(tmp_path, data + number, affine, start=100 * number, **about)
-    window.explorer.open_scan(tmp_path)
-    window.wait(lambda: not window.find("project.choice").isHidden() and entries(window))
-    window.wait(lambda: not window.find("project.choose").parentWidget().isHidden())
-    assert window.find("explorer.message").text() == "", "a question is no error"
-    told = entries(window)
-    assert told[0].startswith("3: t1_mprage\n")
-    assert "26 x 24 x 22 voxels of 5 x 5 x 5 mm" in told[1]
-    localiser = window.find("project.choice").item(2)
-    assert "localizer" in localiser.text()
-    assert not localiser.flags() & Qt.ItemFlag.ItemIsEnabled
-    assert localiser.toolTip()
-    window.find("project.choice").setCurrentRow(1)
-    window.click("project.choose")
-    window.wait(lambda: window.find("project.name").text().startswith("series-0004"))
-    assert window.volume.max() == (data + 4).max()
-    assert window.find("project.choose").parentWidget().isHidden(), "the question is answered"
-
-
-def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
-    nib = pytest.importorskip("nibabel")
-    image = nib.load(scan_file)
-    data = np.asarray(image.dataobj)
-    path = tmp_path / "bold.nii.gz"
-    nib.save(nib.Nifti1Image(np.stack([data, data // 2], axis=3), image.affine), path)
-    window.viewer.open(str(path), plugin="napari-stylegan3d")
-    window.wait(lambda: entries(window) == ["Volume 0", "Volume 1"])
-    window.find("project.choice").setCurrentRow(1)
-    window.click("project.choose")
-    window.wait(lambda: window.find("project.name").text() == "bold")
-    assert "Volume 1 of 2" in window.find("project.details").text()
-
-
-def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path):
-    nib = pytest.importorskip("nibabel")
-    image = nib.load(scan_file)
-    image = nib.Nifti1Image(np.asarray(image.dataobj), None)
-    image.header.set_zooms((3, 3, 3))
-    path = tmp_path / "nowhere.nii.gz"
-    nib.save(image, path)
-    window.explorer.open_scan(path)
-    window.wait(lambda: window.find("project.name").text() == "nowhere")
-    doubts = window.find("project.doubts").text()
-    assert "left and right may be swapped" in doubts
-    assert "--" not in doubts, "there is no command line here"
-    assert "swapped" not in window.find("project.details").text(), "once is enough"
-    before = window.volume
-    window.pick("project.trust", "RAS")
-    window.wait(lambda: "RAS is trusted" in window.find("project.details").text())
-    np.testing.assert_array_equal(window.volume, before[::-1])
-    assert window.find("project.doubts").text() == doubts, "the answer can be changed"
-    window.pick("project.trust", None)
-    window.wait(lambda: "RAS is trusted" not in window.find("project.details").text())
-    np.testing.assert_array_equal(window.volume, before)
-    window.explorer.open_scan(scan_file)
-    window.wait(lambda: window.find("project.name").text() == "sub-07")
-    assert window.find("project.trust").isHidden()
-
-
-def test_a_dropped_file_is_opened(window, scan_file):
-    window.explorer.panel("Project")
-    area = window.find("project.drop")
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(scan_file))])
-    drop = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        data,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    area.dropEvent(drop)
-    window.wait(lambda: window.find("project.name").text() == "sub-07")
-
-
-def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
-    (layer,) = window.viewer.open(str(scan_file), plugin="napari-stylegan3d")
-    window.wait(lambda: window.captions == {"Real scan: sub-07"})
-    assert window.find("project.name").text() == "sub-07"
-    assert not layer.visible
-    window.viewer.layers.remove(layer)
-
-
-def test_both_samples_are_there():
-    for key in SAMPLES:
-        assert sample_path(key).stat().st_size > 100_000

@@ -1,0 +1,102 @@
+"""A region painted on an aligned scan, which a projection leaves out and fills in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.display import upright
+
+if TYPE_CHECKING:
+    from stylegan3d.space import Space
+
+NAME = "Region to fill in"
+
+
+class Painting(QObject):
+    """A labels layer on the model's grid, painted with napari's brush in the axial view."""
+
+    changed = Signal(float)
+    """Millilitres that are painted."""
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.layer: Labels | None = None
+        self._space: Space | None = None
+        self._brush_mm = 10.0
+
+    def begin(self, space: Space) -> None:
+        """Take up the brush; what was painted before on the same grid is still there."""
+        if self.layer is None or self.layer not in self.viewer.layers:
+            self._add(space)
+        assert self.layer is not None
+        self.layer.visible = True
+        self.viewer.layers.selection.active = self.layer
+        # Only now: napari's own controls of the layer, made for it just before, set this to 2.
+        self.layer.n_edit_dimensions = 3
+        self.set_erasing(False)
+
+    def end(self) -> None:
+        """Put the brush down: the mouse moves the crosshair again. The region is kept."""
+        if self.layer is not None:
+            self.layer.mode = "pan_zoom"
+
+    def forget(self) -> None:
+        """Take the region away."""
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self.layer, self._space = None, None
+        self.changed.emit(0.0)
+
+    def clear(self) -> None:
+        """Erase all of it."""
+        if self.layer is not None:
+            self.layer.data = np.zeros_like(self.layer.data)
+
+    def set_erasing(self, erasing: bool) -> None:
+        """Whether the brush erases."""
+        if self.layer is not None:
+            self.layer.mode = "erase" if erasing else "paint"
+
+    def set_brush(self, diameter_mm: float) -> None:
+        """How wide the brush, a ball, is."""
+        self._brush_mm = diameter_mm
+        if self.layer is not None:
+            self.layer.brush_size = max(1.0, diameter_mm / float(min(self.layer.scale)))
+
+    def set_visible(self, visible: bool) -> None:
+        """Whether the region is drawn."""
+        if self.layer is not None:
+            self.layer.visible = visible
+
+    def mask(self) -> np.ndarray | None:
+        """What is painted, bool (X, Y, Z) on the model's grid; None if nothing is."""
+        if self.layer is None or self._space is None or not np.any(self.layer.data):
+            return None
+        to_ras = nib.io_orientation(self._space.affine)
+        ras = nib.orientations.axcodes2ornt("RAS")
+        back = nib.orientations.ornt_transform(ras, to_ras)
+        return np.ascontiguousarray(nib.apply_orientation(np.asarray(self.layer.data) > 0, back))
+
+    def _add(self, space: Space) -> None:
+        shown = upright(np.zeros(space.shape, np.uint8), space.affine)
+        self._space = space
+        self.layer = Labels(
+            np.ascontiguousarray(shown.data), name=NAME, opacity=0.5, **shown.layer_kwargs()
+        )
+        self.layer.selected_label = 1
+        self.viewer.layers.append(self.layer)
+        self.set_brush(self._brush_mm)
+        for event in (self.layer.events.labels_update, self.layer.events.data):
+            event.connect(self._tell)
+
+    def _tell(self, _: object = None) -> None:
+        if self.layer is not None:
+            voxel_ml = float(np.prod(self.layer.scale)) / 1000
+            self.changed.emit(float(np.count_nonzero(self.layer.data)) * voxel_ml)

@@ -1,0 +1,144 @@
+"""Opening a scan in the window: dropped, chosen among several, in doubt about its sides."""
+
+from __future__ import annotations
+
+import dicoms
+import numpy as np
+import pytest
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_stylegan3d.samples import SAMPLES, sample_path
+
+
+def test_an_opened_scan_is_shown_as_real(window, scan_file):
+    window.open_scan(scan_file)
+    assert window.captions == {"Real scan: sub-07"}
+    assert window.find("project.show.scan").isChecked()
+    assert "50 x 64 x 56" in window.find("project.details").text()
+    assert window.volume.max() > 500, "a scan is shown in its own units"
+    window.click("browse.next")
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+
+
+def test_a_picture_that_comes_late_does_not_hide_the_scan(window, scan_file):
+    window.set("browse.seed", 31)
+    window.open_scan(scan_file)
+    window.settle()
+    assert window.captions == {"Real scan: sub-07"}
+
+
+@pytest.mark.parametrize("content", [b"this is no scan", b""])
+def test_a_bad_file_is_one_sentence(window, scan_file, tmp_path, notifications, content):
+    path = tmp_path / "broken.nii.gz"
+    path.write_bytes(content)
+    window.explorer.open_scan(path)
+    window.wait(lambda: notifications)
+    assert "broken.nii.gz" in notifications[0]
+    assert "Traceback" not in notifications[0]
+    assert "\n" not in notifications[0]
+    assert window.find("explorer.message").text() == notifications[0]
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    window.open_scan(scan_file)
+    assert window.find("explorer.message").text() == "", "the error is over"
+
+
+def entries(window) -> list[str]:
+    choice = window.find("project.choice")
+    return [choice.item(row).text() for row in range(choice.count())]
+
+
+def test_of_several_series_one_is_chosen(window, tmp_path):
+    data = np.round(100 * np.random.RandomState(0).rand(26, 24, 22)).astype(np.int16)
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    about = {"uid": "1.2.840.99.1", "description": "localizer", "number": 1}
+    dicoms.write_series(tmp_path, data[..., :3], affine, **about)
+    for number, words in ((3, "t1_mprage"), (4, "t1_mprage_gd")):
+        about = {"uid": f"1.2.840.99.{number}", "description": words, "number": number}
+        dicoms.write_series(tmp_path, data + number, affine, start=100 * number, **about)
+    window.explorer.open_scan(tmp_path)
+    window.wait(lambda: not window.find("project.choice").isHidden() and entries(window))
+    window.wait(lambda: not window.find("project.choose").parentWidget().isHidden())
+    assert window.find("explorer.message").text() == "", "a question is no error"
+    told = entries(window)
+    assert told[0].startswith("3: t1_mprage\n")
+    assert "26 x 24 x 22 voxels of 5 x 5 x 5 mm" in told[1]
+    localiser = window.find("project.choice").item(2)
+    assert "localizer" in localiser.text()
+    assert not localiser.flags() & Qt.ItemFlag.ItemIsEnabled
+    assert localiser.toolTip()
+    window.find("project.choice").setCurrentRow(1)
+    window.click("project.choose")
+    window.wait(lambda: window.find("project.name").text().startswith("series-0004"))
+    assert window.volume.max() == (data + 4).max()
+    assert window.find("project.choose").parentWidget().isHidden(), "the question is answered"
+
+
+def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
+    nib = pytest.importorskip("nibabel")
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj)
+    path = tmp_path / "bold.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([data, data // 2], axis=3), image.affine), path)
+    window.viewer.open(str(path), plugin="napari-stylegan3d")
+    window.wait(lambda: entries(window) == ["Volume 0", "Volume 1"])
+    window.find("project.choice").setCurrentRow(1)
+    window.click("project.choose")
+    window.wait(lambda: window.find("project.name").text() == "bold")
+    assert "Volume 1 of 2" in window.find("project.details").text()
+
+
+def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path):
+    nib = pytest.importorskip("nibabel")
+    image = nib.load(scan_file)
+    image = nib.Nifti1Image(np.asarray(image.dataobj), None)
+    image.header.set_zooms((3, 3, 3))
+    path = tmp_path / "nowhere.nii.gz"
+    nib.save(image, path)
+    window.explorer.open_scan(path)
+    window.wait(lambda: window.find("project.name").text() == "nowhere")
+    doubts = window.find("project.doubts").text()
+    assert "left and right may be swapped" in doubts
+    assert "--" not in doubts, "there is no command line here"
+    assert "swapped" not in window.find("project.details").text(), "once is enough"
+    before = window.volume
+    window.pick("project.trust", "RAS")
+    window.wait(lambda: "RAS is trusted" in window.find("project.details").text())
+    np.testing.assert_array_equal(window.volume, before[::-1])
+    assert window.find("project.doubts").text() == doubts, "the answer can be changed"
+    window.pick("project.trust", None)
+    window.wait(lambda: "RAS is trusted" not in window.find("project.details").text())
+    np.testing.assert_array_equal(window.volume, before)
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-07")
+    assert window.find("project.trust").isHidden()
+
+
+def test_a_dropped_file_is_opened(window, scan_file):
+    window.explorer.panel("Project")
+    area = window.find("project.drop")
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(scan_file))])
+    drop = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    area.dropEvent(drop)
+    window.wait(lambda: window.find("project.name").text() == "sub-07")
+
+
+def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
+    (layer,) = window.viewer.open(str(scan_file), plugin="napari-stylegan3d")
+    window.wait(lambda: window.captions == {"Real scan: sub-07"})
+    assert window.find("project.name").text() == "sub-07"
+    assert not layer.visible
+    window.viewer.layers.remove(layer)
+
+
+def test_both_samples_are_there():
+    for key in SAMPLES:
+        assert sample_path(key).stat().st_size > 100_000
