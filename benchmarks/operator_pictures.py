@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--only", help="one operator's name, such as mask")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -58,6 +59,8 @@ def main() -> None:
     with resources.as_file(resources.files("napari_stylegan3d") / "samples" / SAMPLE) as path:
         brain = read_scan(path).align(generator).volume
     for task, (name, simple) in PICTURES.items():
+        if args.only not in (None, name):
+            continue
         ways, inside = reconstruct(generator, task, brain, args.steps)
         # Thick slices show from the side, masks where they are largest.
         axis = 0 if name == "thick" else 2

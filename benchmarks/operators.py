@@ -123,7 +123,7 @@ def matched(volume: np.ndarray, template: np.ndarray, inside: np.ndarray) -> np.
 
 def shown(image: Tensor) -> np.ndarray:
     """[1, 1, X, Y, Z] in [-1, 1] -> (X, Y, Z) in [0, 1]."""
-    return np.clip((image[0, 0].numpy() + 1) / 2, 0, None)
+    return np.clip((image[0, 0].detach().numpy() + 1) / 2, 0, None)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
