@@ -208,7 +208,7 @@ def test_a_painted_region_is_left_to_the_model(window, scan_file, monkeypatch):
     (mask,) = masks
     assert mask.sum() == np.count_nonzero(layer.data)
     assert f"painted region ({ml:.1f} ml)" in window.find("project.notes").text()
-    assert not layer.visible, "it belongs to the scan"
+    window.wait(lambda: not layer.visible)  # it belongs to the scan
     window.click("project.show.scan")
     assert layer.visible
     assert str(layer.mode) == "pan_zoom"

@@ -17,7 +17,7 @@ def test_projection_beats_the_mean_of_other_brains(tiny_generator, people) -> No
     mean = unit(np.mean(list(RandomBrains(tiny_generator, range(10, 20))), axis=0) / 255)
     seen = []
     result = reconstruct(
-        tiny_generator, people, mean, budget="draft", progress=lambda *now: seen.append(now)
+        tiny_generator, people, mean, budget="standard", progress=lambda *now: seen.append(now)
     )
     assert result["n"] == 3
     assert seen == [(1, 3), (2, 3), (3, 3)]
