@@ -113,7 +113,8 @@ def synthesize(network: SynthesisNetwork, w: Tensor) -> Tensor:
     spread[:, :, ::2, ::2, ::2] = displacement
     k = len(config.resample_kernel)
     displacement = low_pass(spread, config.resample_kernel, ((k + 1) // 2, (k - 2) // 2), 8.0)
-    return warp(image, F.interpolate(displacement, size=image.shape[2:], mode="trilinear"))
+    displacement = F.interpolate(displacement, size=image.shape[2:], mode="trilinear")
+    return network._finished(warp(image, displacement))
 
 
 def same_image(network: SynthesisNetwork, w: Tensor) -> float:
