@@ -49,14 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    result = argparse.ArgumentParser(
-        prog="napari-stylegan3d",
-        description="Explore a 3D generative model of the brain in napari.",
-        epilog="example: napari-stylegan3d scan_T1w.nii.gz --model network.pkl --frame LIA:2",
-    )
-    result.add_argument("file", nargs="?", type=Path, help="a scan to open in the Project tab")
+def add_model_options(result: argparse.ArgumentParser) -> None:
+    """Which model to open, and where its voxels lie."""
     result.add_argument(
         "--model",
         type=Path,
@@ -66,6 +60,17 @@ def parser() -> argparse.ArgumentParser:
         "--frame",
         help="where the voxels of an official checkpoint lie: axes and size in mm, such as LIA:2",
     )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        prog="napari-stylegan3d",
+        description="Explore a 3D generative model of the brain in napari.",
+        epilog="example: napari-stylegan3d scan_T1w.nii.gz --model network.pkl --frame LIA:2",
+    )
+    result.add_argument("file", nargs="?", type=Path, help="a scan to open in the Project tab")
+    add_model_options(result)
     result.add_argument(
         "--timing", action="store_true", help="print seconds to the window and to the first brain"
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.__main__ import has_display, open_window
+from napari_stylegan3d.__main__ import add_model_options, has_display, open_window
 from napari_stylegan3d.tour_page import write_page
 from napari_stylegan3d.virtual_screen import NoScreenError, start_virtual_screen
 
@@ -196,15 +196,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: stylegan3d-tour --out tour-output",
     )
     result.add_argument("--out", type=Path, default=Path(OUT), help=f"folder; default: {OUT}")
-    result.add_argument(
-        "--model",
-        type=Path,
-        help="a model folder or an official checkpoint (.pkl); default: the bundled model",
-    )
-    result.add_argument(
-        "--frame",
-        help="where the voxels of an official checkpoint lie: axes and size in mm, such as LIA:2",
-    )
+    add_model_options(result)
     result.add_argument(
         "--virtual", action="store_true", help="use a virtual screen even where there is a display"
     )

@@ -17,11 +17,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 @cache
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+    return _cpu_has("avx512_bf16", "amx_bf16")
+
+
+def _cpu_has(*features: str) -> bool:
+    """Whether the system lists one of these features of the CPU; no where it lists none."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
     except OSError:
         return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return any(feature in flags for feature in features)
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -68,11 +73,7 @@ def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
 
 def _multiplies_float16() -> bool:
     """Whether this CPU multiplies float16 in hardware (AVX-512 FP16, AMX FP16, ARM)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
-    except OSError:
-        return False
-    return any(name in flags for name in ("avx512_fp16", "amx_fp16", "fphp", "asimdhp"))
+    return _cpu_has("avx512_fp16", "amx_fp16", "fphp", "asimdhp")
 
 
 def choose_device(name: str) -> torch.device:

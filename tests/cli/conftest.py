@@ -75,3 +75,17 @@ def listing():
         )
 
     return names
+
+
+@pytest.fixture
+def complete_card():
+    """Give the card of a test's model what a page about it needs."""
+
+    def complete(folder: Path) -> None:
+        card = json.loads((folder / "card.json").read_text())
+        card["space"] |= {"axes": "RAS", "description": "A phantom."}
+        about = {"people": 8, "images_seen": 1, "warm_start_images": 1}
+        texts = {"modality": "none", "intended_use": "tests", "licence": "CC0", "training_data": []}
+        (folder / "card.json").write_text(json.dumps(card | texts | {"training": about}))
+
+    return complete

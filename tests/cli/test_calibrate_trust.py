@@ -1,6 +1,5 @@
 """`calibrate` writes what is usual of people into a model's card, and nothing else."""
 
-import json
 import shutil
 
 import pytest
@@ -16,18 +15,14 @@ def people(model, tmp_path_factory):
     return path
 
 
-def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_path):
+def test_the_card_gains_an_entry_and_the_weights_stay(run, model, people, tmp_path, complete_card):
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
     before = load(mine).hash
     incomplete = run("calibrate-trust", people, "--model", mine)
     assert incomplete.status == 2
     assert "complete card.json" in incomplete.err
-    card = json.loads((mine / "card.json").read_text())
-    card["space"] |= {"axes": "RAS", "description": "A phantom."}
-    about = {"people": 8, "images_seen": 1, "warm_start_images": 1}
-    texts = {"modality": "none", "intended_use": "tests", "licence": "CC0", "training_data": []}
-    (mine / "card.json").write_text(json.dumps(card | texts | {"training": about}))
+    complete_card(mine)
     dry = run("calibrate-trust", people, "--model", mine, "--dry-run", "--json")
     assert dry.status == 0, dry.err
     assert "trust" not in load(mine).card

@@ -131,7 +131,9 @@ def test_data_on_another_grid_is_refused(run, model, data, tmp_path) -> None:
     assert "not on the same grid" in result.err
 
 
-def test_the_card_keeps_what_was_measured_part_by_part(run, model, data, tmp_path) -> None:
+def test_the_card_keeps_what_was_measured_part_by_part(
+    run, model, data, tmp_path, complete_card
+) -> None:
     """Figures and a montage join the model's card and page; the weights stay the same."""
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
@@ -139,11 +141,7 @@ def test_the_card_keeps_what_was_measured_part_by_part(run, model, data, tmp_pat
     incomplete = run("evaluate", "--model", mine, "--data", data, "--card", *SMALL)
     assert incomplete.status == 2
     assert "complete card.json" in incomplete.err
-    card = json.loads((mine / "card.json").read_text())
-    card["space"] |= {"axes": "RAS", "description": "A phantom."}
-    about = {"people": 8, "images_seen": 1, "warm_start_images": 1}
-    texts = {"modality": "none", "intended_use": "tests", "licence": "CC0", "training_data": []}
-    (mine / "card.json").write_text(json.dumps(card | texts | {"training": about}))
+    complete_card(mine)
     for parts in ("diversity", "plausibility"):
         words = ("--data", data, "--only", parts, "--card", *SMALL)
         assert run("evaluate", "--model", mine, *words).status == 0

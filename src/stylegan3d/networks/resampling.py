@@ -146,7 +146,7 @@ def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     A separable resampling as three matrix products: for a few channels that takes a fraction of the
     time of generic interpolation or of depthwise convolution, and so does its gradient.
     """
-    a, b, c = (m.to(x.dtype) for m in matrices)
+    a, b, c = (m.to(x) for m in matrices)
     y = b @ (x @ c.T)
     n, channels, first = x.shape[:3]
     y = a @ y.reshape(n, channels, first, -1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.networks.resampling import along_axes
 from stylegan3d.projection.forward import Operator
 from stylegan3d.space import Space
 
@@ -61,19 +62,13 @@ class Blur(Operator):
         return bound
 
     def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
-        return _along_axes(image, self._matrices)
+        return along_axes(image, self._matrices)
 
     def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
-        return _along_axes(data, [matrix.T for matrix in self._matrices])
+        return along_axes(data, [matrix.T for matrix in self._matrices])
 
     def describe(self) -> dict[str, Any]:  # noqa: D102
         return {"Name": "blur", "SigmaMillimetres": self.sigma_mm}
-
-
-def _along_axes(image: Tensor, matrices: list[Tensor]) -> Tensor:
-    for axis, matrix in enumerate(matrices):
-        image = along_axis(image, matrix, axis)
-    return image
 
 
 def along_axis(image: Tensor, matrix: Tensor, axis: int) -> Tensor:

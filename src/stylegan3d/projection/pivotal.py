@@ -19,6 +19,7 @@ from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step, rate
+from stylegan3d.projection.solving import conjugate_gradients
 from stylegan3d.tuning import with_state
 
 CONSTANT = "image_const"
@@ -161,19 +162,8 @@ def _ridge(read: Callable[[Tensor], Tensor], rest: Tensor, so_far: Tensor) -> Te
     def normal(d: Tensor) -> Tensor:
         return _pull_back(read, d, None) + RIDGE * d
 
-    change = torch.zeros_like(so_far)
-    residual = _pull_back(read, so_far, rest) - RIDGE * so_far
-    direction, size = residual.clone(), residual.square().sum()
-    for _ in range(ITERATIONS):
-        if not size > 0:
-            break
-        image = normal(direction)
-        step = size / (direction * image).sum()
-        change += step * direction
-        residual -= step * image
-        size, before = residual.square().sum(), size
-        direction = residual + (size / before) * direction
-    return change
+    right = _pull_back(read, so_far, rest) - RIDGE * so_far
+    return conjugate_gradients(normal, right, ITERATIONS)
 
 
 def _pull_back(read: Callable[[Tensor], Tensor], at: Tensor, data: Tensor | None) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity, KSpace, Mask
+from stylegan3d.projection.solving import conjugate_gradients
 
 SMOOTHNESS = 1e-3
 ITERATIONS = 200
@@ -122,24 +123,7 @@ def _smoothest(operator: Operator, rest: Tensor, smoothness: float, iterations: 
         rough = _laplacian(_laplacian(change))
         return operator.adjoint(operator(change)) + smoothness * rough
 
-    residual = operator.adjoint(rest)
-    change = torch.zeros_like(residual)
-    direction, size = residual.clone(), _dot(residual, residual)
-    enough = ENOUGH**2 * size
-    for _ in range(iterations):
-        if size <= enough:
-            break
-        image = normal(direction)
-        step = size / _dot(direction, image)
-        change += step * direction
-        residual -= step * image
-        size, before = _dot(residual, residual), size
-        direction = residual + (size / before) * direction
-    return change
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    return float((a * b).sum(dtype=torch.float64))
+    return conjugate_gradients(normal, operator.adjoint(rest), iterations, ENOUGH)
 
 
 def _laplacian(x: Tensor) -> Tensor:
