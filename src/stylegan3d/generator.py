@@ -452,10 +452,15 @@ def seed_latents(
     """
     rows = []
     for seed in seeds:
-        z = torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
+        z = seed_z(generator, seed)
         # One at a time: in a batch of another size a matrix product may round differently.
         rows.append(generator.map(z, label, truncation, truncation_layers))
     return torch.cat(rows)
+
+
+def seed_z(generator: Generator, seed: int) -> Tensor:
+    """z of a numbered random brain, [1, z_dim]; see `seed_latents`."""
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
 
 
 def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) -> Tensor:
