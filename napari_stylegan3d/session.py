@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.favourites import Favourites
+from stylegan3d.history import History
 from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -91,9 +93,9 @@ class Session(QObject):
         self.projected: list[Projected] = []
         #: What Mix offers as the second brain before anything has been mixed.
         self.second = Source("seed", 1)
-        self._recipe = self._committed = Recipe()
-        self._past: list[Recipe] = []
-        self._future: list[Recipe] = []
+        self.favourites = Favourites(self)
+        self.history = History()
+        self._recipe = self.history.current
         self._last_gesture: tuple[str, float] = ("", 0.0)
         self._folder: Path | None = None
 
@@ -105,12 +107,12 @@ class Session(QObject):
     @property
     def can_undo(self) -> bool:
         """Whether there is an earlier recipe."""
-        return bool(self._past)
+        return self.history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether an undone recipe can come back."""
-        return bool(self._future)
+        return self.history.can_redo
 
     @property
     def folder(self) -> Path:
@@ -123,11 +125,11 @@ class Session(QObject):
         """Use another model; recipes with layers or latents of the old one are let go."""
         self.generator = generator
         self.projected.clear()
-        self._past.clear()
-        self._future.clear()
         if self.second.kind != "seed":
             self.second = Source("seed", 1)
-        self._recipe = self._committed = fitting(self._recipe, generator)
+        self._recipe = fitting(self._recipe, generator)
+        self.history = History([self._recipe])
+        self.favourites.use_model(generator.hash)
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
         self.historyChanged.emit()
@@ -159,11 +161,21 @@ class Session(QObject):
 
     def undo(self) -> None:
         """Go back one step."""
-        self._step(self._past, self._future)
+        self.go_to(self.history.position - 1)
 
     def redo(self) -> None:
         """Take back an undo."""
-        self._step(self._future, self._past)
+        self.go_to(self.history.position + 1)
+
+    def go_to(self, index: int) -> None:
+        """Go back or forth to a state of the history; does nothing if there is none."""
+        if self.history.go_to(index):
+            self._take_current()
+
+    def restore(self, history: History) -> None:
+        """Take over a history, such as that of an earlier session with this model."""
+        self.history = history
+        self._take_current()
 
     def add_projected(self, projected: Projected) -> None:
         """Remember a projection, show it, and offer it as a source."""
@@ -209,19 +221,12 @@ class Session(QObject):
         now = time.monotonic()
         name, when = self._last_gesture
         self._last_gesture = (gesture, now)
-        if recipe == self._committed:
-            return
-        if not (gesture and gesture == name and now - when < SAME_GESTURE_S and self._past):
-            self._past.append(self._committed)
-        self._committed = recipe
-        self._future.clear()
-        self.historyChanged.emit()
+        follows = bool(gesture) and gesture == name and now - when < SAME_GESTURE_S
+        if self.history.commit(recipe, merge=follows):
+            self.historyChanged.emit()
 
-    def _step(self, source: list[Recipe], target: list[Recipe]) -> None:
-        if not source:
-            return
-        target.append(self._committed)
-        self._recipe = self._committed = source.pop()
+    def _take_current(self) -> None:
+        self._recipe = self.history.current
         self._last_gesture = ("", 0.0)
         self.historyChanged.emit()
         self.recipeChanged.emit(self._recipe, False)
