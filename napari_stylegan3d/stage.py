@@ -11,6 +11,7 @@ from napari.utils import Colormap
 
 from napari_stylegan3d.display import Upright
 from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.overlays import DifferenceOverlay
 
 #: Darker is blue, equal is black, brighter is red.
 DIFFERENCE_COLORS = Colormap(
@@ -39,6 +40,8 @@ class Stage:
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layer: Image | None = None
+        #: What anyone wants laid over the picture.
+        self.overlay = DifferenceOverlay(viewer)
         self._white, self._limits = 1.0, DISPLAY_LIMITS
 
     def show(
@@ -95,7 +98,8 @@ class Stage:
             self._set_limits(self._scaled())
 
     def clear(self) -> None:
-        """Take the layer off the viewer."""
+        """Take the layers off the viewer."""
+        self.overlay.hide()
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
