@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe_label import Label
+from stylegan3d.recipe_model import MadeWith
 from stylegan3d.recipe_parts import Edit, Mix, Noise, Source, Truncation, check_seed, is_int
+from stylegan3d.recipe_plain import build, check_fields, mapping, without_none
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from stylegan3d.generator import Generator
     from stylegan3d.tuning import Delta
 
-__all__ = ["Edit", "Label", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
+__all__ = ["Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
 
 VERSION = 1
 
@@ -49,6 +51,9 @@ class Recipe:
     label : Label or None
         For conditional generators: what seeds are drawn for, also one that is mixed in. Plain data
         are accepted. None leaves everything open. Latent files are points already chosen.
+    model : MadeWith or None
+        The model it was made with, which any other refuses; None where that is not said. Recipes
+        are equal whether they say it or not.
 
     Raises
     ------
@@ -64,6 +69,7 @@ class Recipe:
     noise: Noise = "fixed"
     channel: int = 0
     label: Label | None = None
+    model: MadeWith | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, kind in (("source", Source), ("truncation", Truncation)):
@@ -80,16 +86,24 @@ class Recipe:
             raise RecipeError("A recipe's channel must be a whole number from 0.")
         if self.label is not None:
             object.__setattr__(self, "label", Label.of(self.label))
+        if self.model is not None and not isinstance(self.model, MadeWith):
+            raise RecipeError("A recipe's model must be a MadeWith or None.")
 
     def replace(self, **changes: Any) -> Recipe:
         """A copy with other values in the named fields; RecipeError for a field it lacks."""
-        _check_fields(changes, Recipe, "recipe")
+        check_fields(changes, Recipe, "recipe")
         return dataclasses.replace(self, **changes)
 
+    def signed(self, generator: Generator) -> Recipe:
+        """The same recipe that names its model, to be handed on."""
+        return self.replace(model=MadeWith.of(generator))
+
     def check(self, generator: Generator) -> None:
-        """RecipeError if the recipe asks for what `generator` lacks: layers, directions, …"""
+        """RecipeError if the recipe is another model's, or asks for what `generator` lacks."""
         from stylegan3d.directions import find_step
 
+        if self.model is not None:
+            self.model.check(generator)
         layers, name = generator.num_layers, generator.name
         channels = generator.config.image_channels
         if self.channel >= channels:
@@ -176,32 +190,34 @@ class Recipe:
         plain = {"version": VERSION, **dataclasses.asdict(self)}
         plain["channel"] = self.channel or None
         plain["label"] = self.label and self.label.to_plain()
-        return _without_none(plain)
+        return without_none(plain)
 
     @classmethod
     def from_dict(cls, data: Any) -> Recipe:
         """The recipe of plain data as `to_dict` gives it; RecipeError for anything else."""
-        data = dict(_mapping(data, "recipe"))
+        data = dict(mapping(data, "recipe"))
         version = data.pop("version", VERSION)
         if not is_int(version) or not 1 <= version <= VERSION:
             raise RecipeError(
                 f"This recipe has version {version}, which this program does not know: update it."
             )
-        _check_fields(data, cls, "recipe")
+        check_fields(data, cls, "recipe")
         if "source" not in data:
             raise RecipeError("This recipe lacks a source: give a seed or a latent file.")
-        parts: dict[str, Any] = {"source": _build(Source, data["source"], "source")}
+        parts: dict[str, Any] = {"source": build(Source, data["source"], "source")}
         if "truncation" in data:
-            parts["truncation"] = _build(Truncation, data["truncation"], "truncation")
+            parts["truncation"] = build(Truncation, data["truncation"], "truncation")
         if data.get("mix") is not None:
-            mix = dict(_mapping(data["mix"], "mix"))
+            mix = dict(mapping(data["mix"], "mix"))
             if "source" in mix:
-                mix["source"] = _build(Source, mix["source"], "source")
-            parts["mix"] = _build(Mix, mix, "mix")
+                mix["source"] = build(Source, mix["source"], "source")
+            parts["mix"] = build(Mix, mix, "mix")
         if "edits" in data:
             if not isinstance(data["edits"], (list, tuple)):
                 raise RecipeError("The edits of a recipe must be a list.")
-            parts["edits"] = tuple(_build(Edit, edit, "edit") for edit in data["edits"])
+            parts["edits"] = tuple(build(Edit, edit, "edit") for edit in data["edits"])
+        if data.get("model") is not None:
+            parts["model"] = build(MadeWith, data["model"], "model")
         given = {name: data[name] for name in ("noise", "channel", "label") if name in data}
         return cls(**parts, **given)
 
@@ -249,7 +265,7 @@ class Recipe:
 
 
 def read_recipe(text_or_path: str | Path) -> Recipe:
-    """A recipe from JSON text, from a JSON file, or from the sidecar of a saved volume.
+    """A recipe from JSON text or a link, from a JSON file, or from a saved volume's sidecar.
 
     Paths of latent and directions files in a recipe file are relative to it.
 
@@ -262,6 +278,10 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
 
     if str(text_or_path).lstrip().startswith("{"):
         return Recipe.from_json(str(text_or_path))
+    if str(text_or_path).lstrip().startswith("stylegan3d:"):
+        from stylegan3d.recipe_text import from_link
+
+        return from_link(str(text_or_path))
     path = Path(text_or_path)
     try:
         data = json.loads(read_bytes(path, RecipeError))
@@ -270,40 +290,15 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
     if isinstance(data, dict) and "SyntheticImage" in data:
         if "Recipe" not in data:
             raise RecipeError(f"{path} describes a volume that was not made from a recipe.")
-        data = data["Recipe"]
-    return Recipe.from_dict(data).with_paths(lambda part: part.within(path.parent))
+        recipe = of_sidecar(data)
+    else:
+        recipe = Recipe.from_dict(data)
+    return recipe.with_paths(lambda part: part.within(path.parent))
 
 
-def _mapping(data: Any, called: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise RecipeError(f"A {called} must be a JSON object in braces.")
-    return data
-
-
-def _check_fields(data: dict[str, Any], kind: type, called: str) -> None:
-    """RecipeError if `data` has a field that the dataclass `kind` lacks."""
-    known = [part.name for part in dataclasses.fields(kind)]
-    for name in data:
-        if name not in known:
-            raise RecipeError(f"A {called} has no field {name!r}: it has {', '.join(known)}.")
-
-
-def _build(kind: Any, data: Any, called: str) -> Any:
-    """The dataclass `kind` with the fields in `data`."""
-    _check_fields(_mapping(data, called), kind, called)
-    required = [
-        part.name
-        for part in dataclasses.fields(kind)
-        if part.default is dataclasses.MISSING and part.name not in data
-    ]
-    if required:
-        raise RecipeError(f"This {called} lacks {' and '.join(required)}: add it.")
-    return kind(**data)
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, (list, tuple)):
-        return [_without_none(item) for item in value]
-    return value
+def of_sidecar(data: dict[str, Any]) -> Recipe:
+    """The recipe in the content of a volume's sidecar, with the model named there."""
+    recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
+    if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):
+        recipe = recipe.replace(model=MadeWith(model["SHA256"], model.get("Name", "")))
+    return recipe
