@@ -33,6 +33,7 @@ from napari_stylegan3d.rendering import Rendering
 from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.stage import Stage
+from napari_stylegan3d.thumbnails import Thumbnails
 from napari_stylegan3d.views.four import FourViews
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Explorer(Docked):
         self.session = Session(self)
         self.stage = Stage(self.viewer)
         self.rendering = Rendering(self.session, self)
+        self.thumbnails = Thumbnails(self.session, self.rendering, self)
         self.comparison = Comparison(self.session, self.stage)
         self.models = Models(self)
         self._make_panels()
@@ -115,6 +117,7 @@ class Explorer(Docked):
             return
         self._closed = True
         self.rendering.shutdown()
+        self.thumbnails.shutdown()
         self.models.shutdown()
         self.exporting.job.shutdown()
         self.projecting.shutdown()

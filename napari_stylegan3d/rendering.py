@@ -27,6 +27,8 @@ class Rendering(QObject):
     """(Recipe, Picture)"""
     failed = Signal(object)
     busyChanged = Signal(bool)
+    prepared = Signal()
+    """The renderer knows how to make previews; from now on others may draw beside it."""
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -34,7 +36,7 @@ class Rendering(QObject):
         self.loaded: Loaded | None = None
         self.renders: LatestWins | None = None
         self._full_s = 1.0
-        self._warm = False
+        self._warm = self.is_prepared = False
         self._last: tuple[Recipe, str] | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -57,6 +59,7 @@ class Rendering(QObject):
         self.renders.failed.connect(self._on_failed)
         self.renders.busyChanged.connect(self.busyChanged)
         self._last, self._warm, self._full_s = None, False, 1.0
+        self.is_prepared = False
 
     def place(self, loaded: Loaded) -> None:
         """The same model, with its voxels elsewhere: pictures that were made stay good."""
@@ -64,7 +67,8 @@ class Rendering(QObject):
 
     def previews_ready(self, loaded: Loaded) -> None:
         """The renderer has made a preview once, which is slow the first time."""
-        self._warm = loaded.previews_help
+        self._warm, self.is_prepared = loaded.previews_help, True
+        self.prepared.emit()
 
     def request(self) -> None:
         """Render the current recipe again."""

@@ -94,6 +94,15 @@ class Renderer:
         self._ways: dict[Quality, Way] = {"full": EXACT}
         self._recorded: dict[object, RecordedSynthesis | None] = {}
 
+    def companion(self, budget: int) -> Renderer:
+        """A renderer of the same generator for another thread, that need not find out anew what
+        this one has found out; it keeps at most `budget` bytes of layers.
+        """
+        other = Renderer(self.generator)
+        other.memo, other.readout = Memo(budget), self.readout
+        other._ways = dict(self._ways)
+        return other
+
     @property
     def preview_level(self) -> int:
         """Which of the generator's levels a preview shows: half resolution, or full if none.
