@@ -92,6 +92,8 @@ def describe(told: Mapping[str, Any]) -> str:
     if "r" not in told:
         return text + " (not checked: too few people)"
     figure = f"AUC = {told['auc']:.2f}" if "auc" in told else f"r = {told['r']:.2f}"
+    if "folds" in told:
+        return f"{text} ({figure} in {told['folds']}-fold cross-validation, n = {told['n_check']})"
     return f"{text} ({figure} on {told['n_check']} people not used)"
 
 

@@ -116,7 +116,7 @@ def attribute_directions(
     inner = deviations(w, place, ~held_out)
     needed = dict.fromkeys((*wanted, *hold_fixed))
     targets = {k: deviations(scaled(k, attributes[k]), place, ~held_out) for k in needed}
-    betas = {key: _regress(key, inner, targets[key], ~held_out) for key in needed}
+    betas = {key: regress(key, inner, targets[key], ~held_out) for key in needed}
     covariance = np.atleast_2d(np.cov(inner[~held_out], rowvar=False))
     population = random_w(generator, _POPULATION, seed=0)
     population -= population.mean(axis=0)
@@ -147,8 +147,12 @@ def attribute_directions(
     )
 
 
-def _regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """Ridge coefficients `(w_dim,)`, the penalty by leave-one-out error."""
+def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """Ridge coefficients `(w_dim,)`, the penalty by leave-one-out error.
+
+    `w` `(n, w_dim)` and `target` `(n,)` are deviations from a mean; `fit` `(n,)` says whom to use.
+    RecipeError if they are too few, all alike, or w tells nothing of them.
+    """
     from sklearn.linear_model import RidgeCV
 
     known = fit & np.isfinite(target)

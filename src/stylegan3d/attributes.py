@@ -132,6 +132,28 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
     }
 
 
+def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
+    """Where the tissues of one brain lie, by the rules of `measure_volume`.
+
+    Returns
+    -------
+    dict of str to bool (X, Y, Z)
+        "brain", "grey matter", "white matter" and "ventricles"; empty where there is nothing like
+        a brain with two tissues.
+    """
+    brain = _Brain.of(volume, space)
+    if brain is None:
+        return {}
+    middle = (brain.grey + brain.white) / 2
+    tissue = brain.mask & (brain.intensity >= FLUID * brain.grey)
+    return {
+        "brain": brain.mask,
+        "grey matter": tissue & (brain.intensity < middle),
+        "white matter": tissue & (brain.intensity >= middle),
+        "ventricles": _ventricles(brain, space),
+    }
+
+
 @dataclass(frozen=True)
 class _Brain:
     """A brain found in a volume: its mask, its place, and how bright its tissues are."""

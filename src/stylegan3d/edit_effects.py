@@ -1,0 +1,227 @@
+"""What an edit did to a brain: volumes before and after, where it changed, and the way back.
+
+All numbers come from two rendered volumes and two latents, so a person sees what an edit really
+does to this very brain, not what its direction does on average.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from stylegan3d.attributes import BRAIN, MEASURES, measure_volume, tissue_masks
+from stylegan3d.projection.regions import region_masks
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+    from stylegan3d.recipe import Recipe
+    from stylegan3d.space import Space
+
+#: A voxel has changed if its intensity differs by more than this share of the bright end.
+THRESHOLD = 0.1
+#: The measures in millilitres, in the order in which they are told.
+VOLUMES = {m.key: m.name for m in MEASURES if m.unit == "ml"} | {"brain_ml": "Brain"}
+#: What an attribute is about, as in `tissue_masks`, and how far around it a change still belongs
+#: to it, in mm. Age, sex and head size are about the whole brain.
+ABOUT = {
+    "ventricle_ml": ("ventricles", 4.0),
+    "grey_ml": ("grey matter", 2.0),
+    "white_ml": ("white matter", 2.0),
+}
+MOST_REGIONS = 3
+
+
+@dataclass(frozen=True)
+class EditEffect:
+    """How two brains differ.
+
+    Attributes
+    ----------
+    before, after : dict of str to float
+        Millilitres by the keys of `VOLUMES`; NaN where nothing like a brain was found.
+    changed_mm3 : float
+        Volume of the voxels that differ by more than `threshold`.
+    threshold : float
+        In intensities, 1 is the bright end.
+    region : str
+        What the edit is about ("ventricles"); empty for the whole brain.
+    outside : float or None
+        Share of all change (sum of absolute differences) that lies outside the region and its
+        surroundings, 0 to 1; None without a region, or where nothing changed.
+    where : tuple of (str, float)
+        The regions that changed most, by the mean of their voxels' absolute differences.
+    """
+
+    before: dict[str, float]
+    after: dict[str, float]
+    changed_mm3: float
+    threshold: float
+    region: str
+    outside: float | None
+    where: tuple[tuple[str, float], ...]
+
+
+def measure_effect(
+    before: np.ndarray, after: np.ndarray, space: Space, attribute: str = ""
+) -> EditEffect:
+    """Compare a brain before and after an edit.
+
+    Parameters
+    ----------
+    before, after : np.ndarray
+        (X, Y, Z) as `Renderer.render` gives them: 0 outside the brain, 1 the bright end.
+    space : Space
+        Where their voxels lie.
+    attribute : str
+        What the edit is about, a key of `ABOUT`; anything else is about the whole brain.
+    """
+    change = np.abs(np.subtract(after, before, dtype=np.float32))
+    total = float(change.sum(dtype=np.float64))
+    voxel_mm3 = abs(float(np.linalg.det(space.affine[:3, :3])))
+    region, margin_mm = ABOUT.get(attribute, ("", 0.0))
+    near = _region(region, margin_mm, before, after, space) if region else None
+    inside = float(change[near].sum(dtype=np.float64)) if near is not None else 0.0
+    return EditEffect(
+        _volumes(before, space),
+        _volumes(after, space),
+        float(np.count_nonzero(change > THRESHOLD)) * voxel_mm3,
+        THRESHOLD,
+        region if near is not None else "",
+        1 - inside / total if near is not None and total else None,
+        _where(change, (before > BRAIN) | (after > BRAIN), space),
+    )
+
+
+def _volumes(volume: np.ndarray, space: Space) -> dict[str, float]:
+    measured = measure_volume(volume, space)
+    return {key: float(measured[key]) for key in VOLUMES}
+
+
+def _region(
+    name: str, margin_mm: float, before: np.ndarray, after: np.ndarray, space: Space
+) -> np.ndarray | None:
+    """bool (X, Y, Z): the tissue in either brain and all within the margin; None if in neither."""
+    found = [masks[name] for v in (before, after) if (masks := tissue_masks(v, space))]
+    if not found or not np.any(found):
+        return None
+    distance = ndimage.distance_transform_edt(~np.any(found, axis=0), sampling=space.voxel_size)
+    return distance <= margin_mm
+
+
+def _where(change: np.ndarray, mask: np.ndarray, space: Space) -> tuple[tuple[str, float], ...]:
+    """The regions of the brain that changed most."""
+    flat = change.ravel()
+    means = {name: float(flat[index].mean()) for name, index in region_masks(mask, space).items()}
+    first = sorted(means, key=lambda name: -means[name])[:MOST_REGIONS]
+    return tuple((name, means[name]) for name in first if means[name] > 0)
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """Whether an edit can be taken back.
+
+    Attributes
+    ----------
+    in_w : float
+        Root mean square difference in w between the start and where one ends after the edit and
+        its opposite, as a share of the way. Rounding alone, below 1e-6, is exact.
+    found : float or None
+        Share of the way that the encoder sees in the two pictures, 1 for all of it; None for a
+        generator without an encoder, or an edit of no length.
+    astray : float or None
+        How far from the start one ends when the whole way is taken back from what the encoder sees
+        in the edited picture, as a share of the way; the start is what it sees in the picture
+        before the edit.
+    """
+
+    in_w: float
+    found: float | None = None
+    astray: float | None = None
+
+
+def without_edits(recipe: Recipe, direction: str | None = None) -> Recipe:
+    """The recipe before its edits, or before those along one direction."""
+    kept = tuple(e for e in recipe.edits if direction is not None and e.direction != direction)
+    return recipe.replace(edits=kept)
+
+
+def way_back(
+    recipe: Recipe,
+    generator: Generator,
+    before: np.ndarray | None = None,
+    after: np.ndarray | None = None,
+    direction: str | None = None,
+) -> WayBack:
+    """Take an edit back in w and, with an encoder, through the picture.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With the edit.
+    before, after : np.ndarray, optional
+        The brain without and with it, as rendered; without them only w is looked at.
+    direction : str, optional
+        The edit in question; all by default.
+    """
+    start = without_edits(recipe, direction)
+    edits = [e for e in recipe.edits if e not in start.edits]
+    opposite = tuple(dataclasses.replace(e, strength=-e.strength) for e in reversed(edits))
+    w_start = start.latent(generator).double()
+    way = recipe.latent(generator).double() - w_start
+    returned = recipe.replace(edits=recipe.edits + opposite).latent(generator).double()
+    length = float(way.norm())
+    if not length:
+        return WayBack(0.0)
+    in_w = float((returned - w_start).norm()) / length
+    if generator.encoder is None or before is None or after is None:
+        return WayBack(in_w)
+    seen = _encoded(after, generator) - _encoded(before, generator)
+    direct = way.cpu().numpy()
+    found = float((seen * direct).sum() / (direct * direct).sum())
+    return WayBack(in_w, found, float(np.linalg.norm(seen - direct)) / length)
+
+
+def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
+    """float64 `(num_layers, w_dim)`: what the encoder sees in a rendered volume."""
+    import torch
+
+    assert generator.encoder is not None
+    data = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+    with torch.no_grad():
+        return generator.encoder(data.to(generator.device) * 2 - 1)[0].double().cpu().numpy()
+
+
+def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
+    """What was found, in sentences."""
+    lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {effect.threshold:.0%}."]
+    if effect.outside is not None:
+        lines[0] = lines[0][:-1] + (
+            f"; {effect.outside:.0%} of all change lies away from the {effect.region}."
+        )
+    if effect.where:
+        parts = ", ".join(f"{name} {change:.1%}" for name, change in effect.where)
+        lines.append(f"Strongest on average: {parts}.")
+    if back is not None:
+        lines.append(_way_in_words(back))
+    return lines
+
+
+def _way_in_words(back: WayBack) -> str:
+    exact = back.in_w < 1e-6
+    text = "Back at 0 sd it is the start again" if exact else "Going back misses the start"
+    text += ", exactly" if exact else f" by {back.in_w:.1%} of the way"
+    if back.found is None or back.astray is None:
+        return text + " (in w; this model has no encoder to read pictures with)."
+    return (
+        f"{text}. Read from the picture alone, {back.found:.0%} of the way is seen, and going back "
+        f"ends {back.astray:.0%} of it from the start."
+    )
+
+
+def rows_of(effect: EditEffect) -> list[tuple[str, float, float]]:
+    """(name, before, after) in ml of each volume, for a table."""
+    return [(name, effect.before[key], effect.after[key]) for key, name in VOLUMES.items()]
