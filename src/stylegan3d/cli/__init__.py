@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import (
+    animate,
     calibrate_trust,
     convert,
     directions,
@@ -18,6 +19,7 @@ from stylegan3d.cli import (
     generate,
     info,
     mix,
+    picture,
     prepare,
     project,
     train,
@@ -59,6 +61,8 @@ for _verb in (
     mix,
     project,
     directions,
+    picture,
+    animate,
     prepare,
     train,
     evaluate,

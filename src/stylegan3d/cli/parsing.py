@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe import Edit, Label, Source
 from stylegan3d.recipe_parts import Noise
+from stylegan3d.slicing import PLANES, Plane
 
 _MOST_NUMBERS = 100_000
 
@@ -127,3 +128,25 @@ def _parse_edit(text: str) -> Edit:
         ) from None
     layers = (int(match[3]), int(match[4]) + 1) if match[3] else None
     return Edit(match[1].strip(), strength, layers)
+
+
+def parse_point(text: str | None) -> tuple[float, float, float] | None:
+    """Millimetres (RAS+) from "0,-20,10"."""
+    if text is None:
+        return None
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise RecipeError(
+            f"{text!r} is no point: write three numbers of mm, such as 0,-20,10."
+        ) from None
+    return x, y, z
+
+
+def parse_planes(text: str) -> tuple[Plane, ...]:
+    """Planes from "axial,coronal"."""
+    words = [part.strip().lower() for part in text.split(",")]
+    chosen = tuple(plane for word in words for plane in PLANES if plane == word)
+    if len(chosen) != len(words) or len(set(chosen)) != len(chosen):
+        raise RecipeError(f"{text!r} are no planes: use {', '.join(PLANES)}, once each.")
+    return chosen

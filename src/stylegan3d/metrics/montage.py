@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegan3d.generator import Generator
 from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.slicing import Plane, Upright, cut
 from stylegan3d.space import Space
 from stylegan3d.training.pack import Pack
 
@@ -17,7 +18,11 @@ CELL = 192
 BAR = 22
 FONT_SIZE = 14
 # What lies at the left and at the right of each picture: radiological, the patient's right is left.
-VIEWS = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
+VIEWS: dict[Plane, tuple[str, str]] = {
+    "axial": ("R", "L"),
+    "coronal": ("R", "L"),
+    "sagittal": ("A", "P"),
+}
 
 
 def montage_png(
@@ -76,24 +81,9 @@ def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> byte
     return buffer.getvalue()
 
 
-def slice_of(volume: np.ndarray, space: Space, view: str) -> np.ndarray:
-    """The middle slice as a picture (rows from the top): radiological, the nose up or at the left.
-
-    Whatever way the array's axes run; the sagittal slice is 8 mm beside the middle, where there is
-    a hemisphere to see.
-    """
-    codes = space.axcodes
-    axes = {pair: next(i for i, c in enumerate(codes) if c in pair) for pair in ("LR", "AP", "SI")}
-    # To axes that run right, anterior, superior.
-    ras = np.transpose(volume, [axes["LR"], axes["AP"], axes["SI"]])
-    ras = np.flip(ras, tuple(i for i, code in enumerate("RAS") if code not in codes))
-    x, y, z = (n // 2 for n in ras.shape)
-    if view == "axial":
-        return np.flip(ras[:, :, z].T, (0, 1))
-    if view == "coronal":
-        return np.flip(ras[:, y, :].T, (0, 1))
-    beside = round(8 / space.voxel_size[axes["LR"]])
-    return np.flip(ras[min(x + beside, ras.shape[0] - 1)].T, (0, 1))
+def slice_of(volume: np.ndarray, space: Space, view: Plane) -> np.ndarray:
+    """The middle slice as a picture (rows from the top): radiological; see `slicing.cut`."""
+    return cut(Upright.of(volume, space), view).picture
 
 
 def _fitted(picture: np.ndarray, space: Space) -> Image.Image:
