@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from qtpy.QtCore import QObject, Signal
 
 from stylegan3d.recipe import Recipe
+from stylegan3d.session_file import Favourite
 
-
-@dataclass(frozen=True)
-class Favourite:
-    """A recipe worth coming back to, and why."""
-
-    recipe: Recipe
-    note: str = ""
+__all__ = ["Favourite", "Favourites"]
 
 
 class Favourites(QObject):

@@ -30,3 +30,7 @@ class RecipeError(StyleGAN3DError):
 
 class OutputError(StyleGAN3DError):
     """A result that cannot be written where it was asked for."""
+
+
+class SessionError(StyleGAN3DError):
+    """A saved session that is damaged, or that another window has open."""
