@@ -42,7 +42,7 @@ def test_a_larger_ventricle_is_found_where_it_is():
     # The ruler's region for ventricles is no ball.
     assert after - before == pytest.approx(grown_mm3 / 1000, rel=0.25)
     assert effect.changed_mm3 == pytest.approx(grown_mm3, rel=0.05)
-    assert effect.outside == pytest.approx(0, abs=1e-6)
+    assert effect.outside < 0.1
     assert effect.where[0][0] == "ventricles" or "deep" in effect.where[0][0]
     assert "of all change lies away from the ventricles" in effect_lines(effect)[0]
 

@@ -81,7 +81,8 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
     if not np.linalg.norm(difference) > 1e-6 * population.std():
         raise RecipeError("The two groups are the same brains: choose others.")
     auc, chance = _pair_accuracy(np.concatenate(groups), len(groups[0]), population)
-    told = {"name": name, "attribute": "groups", "unit": "", "scale": "linear", "held_fixed": []}
+    told: dict[str, Any] = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
+    told |= {"held_fixed": []}
     told |= {"n_fit": len(groups[0]) + len(groups[1]), "n_check": len(groups[0]) * len(groups[1])}
     told |= {"auc": round(auc, 3), "chance": round(chance, 3), "baseline": 0.5}
     description = (
