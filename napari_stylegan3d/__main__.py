@@ -36,8 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.frame is not None and (wrong := wrong_frame(args.frame)):
         print(wrong, file=sys.stderr)
         return 2
-    import napari
-
     viewer, explorer = open_window(args.model, frame=args.frame)
     if args.timing:
         report_timing(explorer)
@@ -45,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         explorer.ready.connect(lambda: explorer.open_scan(args.file))
     if args.screenshot is not None:
         explorer.ready.connect(lambda: leave_with_screenshot(viewer, args.screenshot))
+    import napari
+
     napari.run()
     return 0
 
@@ -102,13 +102,16 @@ def has_display() -> bool:
 def open_window(
     model: Path | None = None, size: tuple[int, int] = SIZE, frame: str | None = None
 ) -> tuple[napari.Viewer, Explorer]:
-    """A napari window with the explorer docked; the model is loaded once the window is shown."""
+    """A napari window with the explorer docked; the model is loaded while it is made."""
+    from napari_stylegan3d.jobs import load_ahead
+
+    loading = load_ahead(model, frame)
     import napari
 
     from napari_stylegan3d.explorer import Explorer
 
     viewer = napari.Viewer(title=TITLE, show=False, show_welcome_screen=False)
-    explorer = Explorer(viewer, model, frame)
+    explorer = Explorer(viewer, loading)
     viewer.window.add_dock_widget(
         explorer, name="Explorer", area="right", add_vertical_stretch=False
     )

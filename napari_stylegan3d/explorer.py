@@ -15,6 +15,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d import theme
+from napari_stylegan3d.browsing import Browsing
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.docked import Docked
@@ -37,6 +38,8 @@ from napari_stylegan3d.thumbnails import Thumbnails
 from napari_stylegan3d.views.four import FourViews
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import napari
 
     from stylegan3d.frame import Frame
@@ -54,8 +57,8 @@ class Explorer(Docked):
     napari_viewer
         Injected by napari.
     model
-        A model folder, an official checkpoint (.pkl), or a generator that is loaded already; None
-        for the bundled one.
+        A model folder, an official checkpoint (.pkl), or a generator that is loaded already or on
+        its way (`jobs.load_ahead`); None for the bundled one.
     frame
         Where the voxels of a checkpoint lie, such as "LIA:2".
     """
@@ -66,7 +69,7 @@ class Explorer(Docked):
     def __init__(
         self,
         napari_viewer: napari.viewer.Viewer,
-        model: Path | Generator | None = None,
+        model: Path | Generator | Future[Loaded] | None = None,
         frame: str | None = None,
     ) -> None:
         super().__init__()
@@ -85,6 +88,7 @@ class Explorer(Docked):
         self.comparison = Comparison(self.session, self.stage)
         self.models = Models(self)
         self._make_panels()
+        self.browsing = Browsing(self.browse, self.thumbnails, self)
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self.rendering, self.export, self)
         self._lay_out()
@@ -117,6 +121,7 @@ class Explorer(Docked):
             return
         self._closed = True
         self.rendering.shutdown()
+        self.browsing.shutdown()
         self.thumbnails.shutdown()
         self.models.shutdown()
         self.exporting.job.shutdown()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -45,15 +46,41 @@ class Loaded:
     previews_help: bool = True
 
 
+def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None) -> Future[Loaded]:
+    """Import torch, and load a model in a thread while the window is being made.
+
+    For programs that open a window of their own, before they import napari: no window is there yet
+    that could be kept waiting. The first brain is rendered too, so that it can be shown at once.
+    """
+    import stylegan3d.renderer  # noqa: F401
+
+    def load() -> Loaded:
+        from stylegan3d.recipe import Recipe
+
+        loaded = load_model(Report(lambda _: None), model, frame)
+        loaded.renderer.render(Recipe().latent(loaded.generator))
+        return loaded
+
+    executor = ThreadPoolExecutor(1, "stylegan3d-ahead")
+    future = executor.submit(load)
+    executor.shutdown(wait=False)
+    return future
+
+
 def load_model(
-    report: Report, model: Path | Generator | None, frame: Frame | str | None = None
+    report: Report,
+    model: Path | Generator | Future[Loaded] | None,
+    frame: Frame | str | None = None,
 ) -> Loaded:
     """Load a generator from its folder or an official checkpoint; None for the bundled one.
 
-    `frame` says where the voxels of a checkpoint lie, such as "LIA:2". Reports one step of two
-    once torch is imported.
+    `frame` says where the voxels of a checkpoint lie, such as "LIA:2"; a model that is being loaded
+    already (`load_ahead`) is waited for. Reports one step of two once torch is imported.
     """
     report(0, 2, "Loading the model")
+    if isinstance(model, Future):
+        report(1, 2, "Loading the model")
+        return model.result()
     from stylegan3d.generator import Generator, load
     from stylegan3d.renderer import Renderer
 

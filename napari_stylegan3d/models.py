@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,14 +55,19 @@ class Models(QObject):
         self.warming.failed.connect(lambda error: self.failed.emit(error, "finding directions"))
         self.warming.runningChanged.connect(self._warm_next)
 
-    def open(self, model: Path | Generator | None, frame: Frame | str | None = None) -> None:
+    def open(
+        self,
+        model: Path | Generator | Future[Loaded] | None,
+        frame: Frame | str | None = None,
+    ) -> None:
         """Load a model folder or an official checkpoint; None for the bundled model.
 
-        `frame` says where the voxels of a checkpoint lie. Does nothing while another is loaded.
+        `frame` says where the voxels of a checkpoint lie. A model that is being loaded ahead is
+        waited for. Does nothing while another is loaded.
         """
         if self.loading.running:
             return
-        self.started.emit(model.name if model is not None else "the bundled model")
+        self.started.emit(name_of(model))
         self.loading.start(load_model, model, frame)
 
     def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
@@ -126,6 +132,13 @@ class Models(QObject):
         if self._to_warm is not None and not self.warming.running:
             (loaded, recipe), self._to_warm = self._to_warm, None
             self.warming.start(warm_up, loaded, recipe)
+
+
+def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
+    """What a model is called before it is there."""
+    if isinstance(model, Future):
+        return "the model"
+    return "the bundled model" if model is None else model.name
 
 
 def _settings() -> QSettings:
