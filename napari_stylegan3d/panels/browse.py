@@ -44,6 +44,9 @@ class BrowsePanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.seed = SeedPicker("browse")
+        self.wall = controls.push_button(
+            "Wall…", "browse.wall", "Many random brains side by side, to pick from."
+        )
         self.truncation = controls.SliderRow(
             "browse.truncation",
             "",
@@ -84,7 +87,8 @@ class BrowsePanel(Panel):
         add = self.column.addWidget
         add(controls.heading("Brain number"))
         add(self.seed)
-        add(controls.hint("The same number always gives the same brain."))
+        told = controls.hint("The same number always gives the same brain.")
+        self.column.addLayout(controls.row(told, self.wall, stretch=0))
         add(self.label)
         add(controls.line())
         add(controls.heading("Variety"))
