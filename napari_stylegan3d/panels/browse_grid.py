@@ -10,16 +10,15 @@ from qtpy.QtCore import QEvent, QPointF, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFont, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QToolTip, QWidget
 
-from napari_stylegan3d import theme
 from napari_stylegan3d.thumbnails import scaled
 
 if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
 
-CELL, GAP, STAR = 112, 4, 24
+CELL, GAP, STAR, STAR_SIZE = 112, 4, 24, 18
 #: Thumbnails are black whatever the theme, so what is written on them is not.
-ON_BLACK, FAINT = QColor("#e8eaed"), QColor("#7d8590")
-FAVOURITE = QColor(theme.CAUTION)
+ON_BLACK, FAINT = QColor("#f0f1f2"), QColor("#aab1ba")
+FAVOURITE, CURRENT = QColor("#ffb74d"), QColor("#6480e6")
 STEPS = {
     Qt.Key.Key_Left: (-1, 0),
     Qt.Key.Key_Right: (1, 0),
@@ -132,11 +131,13 @@ class ThumbnailGrid(QWidget):
         painter.drawText(inside, Qt.AlignmentFlag.AlignBottom, cell.label)
         if cell.favourite or under:
             painter.setPen(FAVOURITE if cell.favourite else ON_BLACK)
+            font.setPixelSize(STAR_SIZE)
+            painter.setFont(font)
             star = "★" if cell.favourite else "☆"
             painter.drawText(self.star_place(index), Qt.AlignmentFlag.AlignCenter, star)
         if current or under:
             width = 3 if current else 1
-            painter.setPen(QPen(QColor(theme.ACCENT) if current else FAINT, width))
+            painter.setPen(QPen(CURRENT if current else FAINT, width))
             painter.drawRect(place.adjusted(width // 2, width // 2, -(width + 1) // 2, -1))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
