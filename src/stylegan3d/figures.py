@@ -20,7 +20,6 @@ from stylegan3d.slicing import NORMAL, PLANES, Convention, Plane, Slice, Upright
 
 SYNTHETIC = "Synthetic - not for diagnosis"
 MM_PER_INCH = 25.4
-LETTER_MM = 5.5
 CAPTION, LETTER, TITLE, PAPER = "#ffb74d", "#f2d479", "#e8eaed", "#000000"
 
 
@@ -36,6 +35,7 @@ class Look:
     diverging : blue - black - orange about 0, for differences.
     caption : stands on the picture; nothing where empty.
     letters, scale_bar : whether they are drawn.
+    letter_mm : height of letters and captions, in mm of the head.
     """
 
     pixels_per_mm: float = 2.0
@@ -45,6 +45,7 @@ class Look:
     caption: str = SYNTHETIC
     letters: bool = True
     scale_bar: bool = True
+    letter_mm: float = 5.5
 
 
 def draw_slice(piece: Slice, look: Look, title: str = "") -> Image.Image:
@@ -61,17 +62,21 @@ def draw_planes(
     *,
     planes: Sequence[Plane] = PLANES,
     at_mm: tuple[float, float, float] | None = None,
+    crop: bool = False,
 ) -> Image.Image:
     """Slices of several planes side by side, at one scale, each labelled.
 
     Parameters
     ----------
+    crop : leave out the empty space round the brain.
     at_mm : the point (RAS+) all slices go through; None for the middle, see `cut`.
     """
     pieces = [
         cut(volume, plane, None if at_mm is None else at_mm[NORMAL[plane]], look.convention)
         for plane in planes
     ]
+    if crop:
+        pieces = [cropped(piece, volume) for piece in pieces]
     highest = max(piece.size_mm[1] for piece in pieces)
     padded = [_padded(piece, highest) for piece in pieces]
     return beside([draw_slice(piece, look, piece.place) for piece in padded])
@@ -177,30 +182,25 @@ def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
         for letter, place, anchor in places:
             pen.text(place, letter, fill=LETTER, font=font(size), anchor=anchor)
     if look.caption:
-        lines = wrapped(look.caption, font(size), width - 2 * edge)
+        lines = wrapped(look.caption, font(size), _caption_width(drawn, look))
         pen.multiline_text(
             (edge, height - edge), lines, fill=CAPTION, font=font(size), anchor="ld", spacing=2
         )
     if look.scale_bar:
-        _scale_bar(pen, (width - edge, height - edge), look.pixels_per_mm, width, size)
+        _scale_bar(pen, (width - edge, height - edge), look, width, size)
 
 
 def _scale_bar(
-    pen: ImageDraw.ImageDraw, corner: tuple[int, int], scale: float, width: int, size: int
+    pen: ImageDraw.ImageDraw, corner: tuple[int, int], look: Look, width: int, size: int
 ) -> None:
-    """A bar of 50 mm, or of 20 where that is too wide, with its end at `corner`."""
-    mm = 50 if 50 * scale < 0.4 * width else 20
+    """A bar that ends at `corner`, its length above it."""
+    mm = _bar_mm(width, look)
     right, bottom = corner
-    left = round(right - mm * scale)
+    left = round(right - mm * look.pixels_per_mm)
     thick = max(size // 6, 1)
     pen.rectangle((left, bottom - thick, right, bottom), fill=TITLE)
-    pen.text(
-        ((left + right) / 2, bottom - thick - 3),
-        f"{mm} mm",
-        fill=TITLE,
-        font=font(size),
-        anchor="mb",
-    )
+    middle = (left + right) / 2, bottom - thick - 3
+    pen.text(middle, f"{mm} mm", fill=TITLE, font=font(size), anchor="mb")
 
 
 def _with_strip(sheet: Image.Image, piece: Slice, look: Look) -> Image.Image:
@@ -214,7 +214,7 @@ def _with_strip(sheet: Image.Image, piece: Slice, look: Look) -> Image.Image:
     pen.text((edge, middle), text, fill=CAPTION, font=font(size), anchor="lm")
     if look.scale_bar:
         corner = (sheet.width - edge, 3 * size - edge)
-        _scale_bar(pen, corner, look.pixels_per_mm, sheet.width, size)
+        _scale_bar(pen, corner, look, sheet.width, size)
     whole = Image.new("RGB", (sheet.width, sheet.height + strip.height), PAPER)
     whole.paste(sheet, (0, 0))
     whole.paste(strip, (0, sheet.height))
@@ -230,14 +230,26 @@ def _padded(piece: Slice, height_mm: float) -> Slice:
 
 def _font_size(look: Look) -> int:
     """In pixels: letters as high as some mm of the head, however large it is drawn."""
-    return max(round(LETTER_MM * look.pixels_per_mm), 9)
+    return max(round(look.letter_mm * look.pixels_per_mm), 9)
 
 
 def _caption_height(drawn: Image.Image, look: Look) -> int:
     """Of the caption, which the bottom letter stands above."""
     size = _font_size(look)
-    lines = wrapped(look.caption, font(size), drawn.width - size).count("\n") + 1
+    lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).count("\n") + 1
     return lines * (size + 4)
+
+
+def _caption_width(drawn: Image.Image, look: Look) -> float:
+    """What the scale bar leaves of the picture's width."""
+    edges = 3 * (_font_size(look) // 2)
+    bar = _bar_mm(drawn.width, look) * look.pixels_per_mm if look.scale_bar else 0
+    return drawn.width - bar - edges
+
+
+def _bar_mm(width: int, look: Look) -> int:
+    """Length of the scale bar: 50 mm, or 20 where that is too wide."""
+    return 50 if 50 * look.pixels_per_mm < 0.4 * width else 20
 
 
 def wrapped(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:

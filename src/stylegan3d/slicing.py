@@ -108,7 +108,7 @@ class Upright:
         """Where the brain begins and ends along a world axis; the whole grid if it is empty."""
         others = tuple(other for other in range(3) if other != axis)
         brightest = self.data.max(axis=others)
-        inside = np.flatnonzero(brightest > INSIDE * brightest.max()) if brightest.max() > 0 else []
+        inside = np.flatnonzero(brightest > INSIDE * max(brightest.max(), 0))
         ends = (inside[0], inside[-1]) if len(inside) else (0, self.data.shape[axis] - 1)
         return self.mm_at(axis, int(ends[0])), self.mm_at(axis, int(ends[1]))
 

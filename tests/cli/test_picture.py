@@ -1,11 +1,16 @@
-"""`picture` and `animate`: labelled files with recipes beside them, and what is refused."""
+"""`picture`, `animate`, `report`: files with recipes beside them, and what is refused."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan3d.generator import load
+from stylegan3d.latents import Latent, save_latent
 from stylegan3d.recipe import Recipe, Source, Truncation, read_recipe
+from stylegan3d.volumes import write_volume
 
 
 def test_pictures_of_seeds(run, model, tmp_path, listing):
@@ -39,6 +44,27 @@ def test_a_film_of_seeds(run, model, tmp_path):
     assert result.json["frames"] == Image.open(path).n_frames == 4
     told = json.loads((tmp_path / "way.gif.json").read_text())
     assert [recipe["source"]["seed"] for recipe in told["Recipes"]] == [1, 2]
+
+
+def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model, tmp_path):
+    generator = load(model)
+    aligned = tmp_path / "sub-01_space-model_desc-aligned_T1w.nii.gz"
+    scan = np.ones(generator.shape, np.float32)
+    write_volume(aligned, scan, generator.affine, description="x", sidecar={}, synthetic=False)
+    trust = {"verdict": "close", "sentence": "It follows the scan.", "similarity": {"ssim": 0.5}}
+    told = {"trust": trust}
+    (tmp_path / "sub-01_desc-projected_report.json").write_text(json.dumps(told))
+    latent = tmp_path / "sub-01_desc-projected_latent.safetensors"
+    w = Recipe().latent(generator)
+    save_latent(latent, Latent.of(generator, w, scan={"path": "sub-01_T1w.nii.gz"}))
+    recipe = Recipe(Source("projected", path=str(latent)))
+    out = tmp_path / "reports"
+    result = run("report", recipe.to_json(), "--model", model, "-o", out, "--json")
+    (path,) = result.json["reports"]
+    assert Path(path).read_bytes().startswith(b"%PDF")
+    beside = json.loads((out / "sub-01_space-model_desc-projected_report.pdf.json").read_text())
+    assert beside["Verdict"] == "close"
+    assert list(beside["Measures"]) == ["Scan", "Reconstruction"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from stylegan3d.cli import (
     picture,
     prepare,
     project,
+    report,
     train,
 )
 from stylegan3d.errors import StyleGAN3DError
@@ -63,6 +64,7 @@ for _verb in (
     directions,
     picture,
     animate,
+    report,
     prepare,
     train,
     evaluate,
