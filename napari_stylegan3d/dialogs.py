@@ -10,6 +10,10 @@ SCANS = "Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)"
 LATENTS = "Latent files (*.safetensors)"
 CHECKPOINTS = "Official checkpoints (*.pkl);;All files (*)"
 RECIPES = "Recipes and sidecars (*.json)"
+SESSIONS = "Sessions (*.sg3d)"
+PICTURES = "Pictures (*.png)"
+DIRECTIONS = "Directions files (*.safetensors)"
+TABLES = "Tables of values (*.csv *.tsv *.txt);;All files (*)"
 
 
 def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
@@ -21,4 +25,10 @@ def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
 def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
     """A folder, or None."""
     path = QFileDialog.getExistingDirectory(parent, title, str(start))
+    return Path(path) if path else None
+
+
+def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
+    """A name to save under, or None; asks before one that exists."""
+    path, _ = QFileDialog.getSaveFileName(parent, title, "", kinds)
     return Path(path) if path else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 
 from stylegan3d.errors import StyleGAN3DError
 
@@ -30,3 +30,8 @@ def tell_error(error: BaseException, doing: str) -> str:
         logger.error("Failed while %s", doing, exc_info=error)
     show_error(text)
     return text
+
+
+def tell_done(text: str) -> None:
+    """Say in passing that something was done which the window does not show by itself."""
+    show_info(text)

@@ -10,7 +10,8 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.favourites import Favourites
+from stylegan3d.errors import OutputError
 from stylegan3d.history import History
 from stylegan3d.recipe import Recipe, Source
 
@@ -97,6 +99,8 @@ class Session(QObject):
         self.history = History()
         self._recipe = self.history.current
         self._last_gesture: tuple[str, float] = ("", 0.0)
+        #: Makes the folder for latents that are not saved yet.
+        self.make_folder: Callable[[], Path] | None = None
         self._folder: Path | None = None
 
     @property
@@ -116,7 +120,13 @@ class Session(QObject):
 
     @property
     def folder(self) -> Path:
-        """Where latents lie until they are saved; it goes away with the session."""
+        """Where latents lie until they are saved elsewhere.
+
+        It lasts as long as the session is kept, or as long as the window where it cannot be kept.
+        """
+        if self.make_folder is not None:
+            with suppress(OutputError):
+                return self.make_folder()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="stylegan3d-"))
         return self._folder
@@ -212,7 +222,7 @@ class Session(QObject):
         return layer_groups(self.generator) if self.generator else []
 
     def close(self) -> None:
-        """Delete latents that were not saved."""
+        """Delete latents that were not saved and cannot be kept."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

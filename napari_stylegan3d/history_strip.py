@@ -1,0 +1,324 @@
+"""The strip under the views: every state as a thumbnail, and the favourites."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QModelIndex, Qt, QTimer, Signal
+from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QListView,
+    QMenu,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.history_models import (
+    CELL,
+    RECIPE,
+    FavouriteList,
+    HistoryList,
+    RecipeDelegate,
+    RecipeList,
+)
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.session import Session
+    from napari_stylegan3d.thumbnails import Thumbnails
+    from stylegan3d.recipe import Recipe
+
+#: A cell and the scroll bar under it.
+LIST_HEIGHT = CELL.height() + 12
+#: Thumbnails of cells this far beyond the edges are made too.
+AHEAD_PX = 2 * CELL.width()
+
+
+class RecipeStrip(QListView):
+    """A row of recipes to click, or to go through with the arrow keys."""
+
+    picked = Signal(int)
+    """Row that a person chose."""
+    menuRequested = Signal(int, object)
+    """(row, where on the screen)"""
+
+    def __init__(self, name: str, tip: str, model: RecipeList, thumbnails: Thumbnails) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setToolTip(tip)
+        self.setAccessibleName(tip)
+        self._owner, self._thumbnails, self._recipes = name, thumbnails, model
+        self._delegate = RecipeDelegate(thumbnails.image)
+        self.setModel(model)
+        self.setItemDelegate(self._delegate)
+        self.setFlow(QListView.Flow.LeftToRight)
+        self.setWrapping(False)
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setFixedHeight(LIST_HEIGHT)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFrameShape(QListView.Shape.NoFrame)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(40)
+        self._soon.timeout.connect(self._want)
+        self.horizontalScrollBar().valueChanged.connect(lambda _: self._soon.start())
+        model.dataChanged.connect(lambda *_: self._soon.start())
+        model.rowsRemoved.connect(lambda *_: self._soon.start())
+        thumbnails.ready.connect(self._on_ready)
+        self.clicked.connect(lambda index: self.picked.emit(index.row()))
+
+    def go_to(self, row: int | None) -> None:
+        """Bring a row into sight."""
+        if row is None:
+            self.selectionModel().clearCurrentIndex()
+        else:
+            index = self._recipes.index(row)
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right, Home and End go to another state."""
+        before = self.currentIndex().row()
+        super().keyPressEvent(event)
+        row = self.currentIndex().row()
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if row >= 0 and not editing and (row != before or enter):
+            self.picked.emit(row)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """More or fewer are seen."""
+        super().resizeEvent(event)
+        self._soon.start()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """What can be done with one of them."""
+        index = self.indexAt(event.pos())
+        if index.isValid():
+            self.menuRequested.emit(index.row(), event.globalPos())
+
+    def showEvent(self, event: Any) -> None:
+        """Thumbnails are needed again."""
+        super().showEvent(event)
+        self._soon.start()
+
+    def hideEvent(self, event: Any) -> None:
+        """Nothing is needed any more."""
+        super().hideEvent(event)
+        self._thumbnails.drop(self._owner)
+
+    def seen_rows(self) -> range:
+        """Rows in sight, and a few on either side."""
+        count = self._recipes.rowCount()
+        start = self.horizontalScrollBar().value()
+        first = max(0, (start - AHEAD_PX) // CELL.width())
+        return range(first, min(count, (start + self.width() + AHEAD_PX) // CELL.width() + 1))
+
+    def shutdown(self) -> None:
+        """Stop asking."""
+        self._soon.stop()
+
+    def _want(self) -> None:
+        if not self.isVisible():
+            return
+        rows = sorted(self.seen_rows(), key=lambda row: abs(row - self.currentIndex().row()))
+        self._thumbnails.want(self._owner, [self._recipes.recipe(row) for row in rows])
+
+    def _on_ready(self, recipe: Recipe, _image: Any) -> None:
+        for row in self.seen_rows():
+            if self._recipes.recipe(row) == recipe:
+                self.update(self._recipes.index(row))
+
+
+class HistoryStrip(QWidget):
+    """History and favourites, one at a time, beside the buttons that belong to them."""
+
+    copyRequested = Signal()
+    pasteRequested = Signal()
+    pinRequested = Signal(object)
+    """Recipe to be compared with."""
+
+    def __init__(self, session: Session, thumbnails: Thumbnails) -> None:
+        super().__init__()
+        self.setObjectName("history")
+        self.session = session
+        self.history, self.kept = HistoryList(session), FavouriteList(session)
+        self.states = RecipeStrip(
+            "history.list",
+            "Every state so far; click one to go back to it.",
+            self.history,
+            thumbnails,
+        )
+        self.favourites = RecipeStrip(
+            "history.favourites", "Your favourites; click one to show it.", self.kept, thumbnails
+        )
+        self.empty = controls.hint(
+            "No favourites yet: press ☆ to keep what is shown.", "history.empty"
+        )
+        self._make_buttons()
+        self._lay_out()
+        self._connect()
+        self._on_history()
+
+    def shutdown(self) -> None:
+        """Stop asking for thumbnails."""
+        for strip in (self.states, self.favourites):
+            strip.shutdown()
+
+    def _make_buttons(self) -> None:
+        tool = controls.tool_button
+        self.fold = tool("▾", "history.fold", "Fold the history away, or unfold it.")
+        self.fold.setCheckable(True)
+        self.show_history = tool("History", "history.show_history", "Show every state so far.")
+        self.show_favourites = tool(
+            "Favourites", "history.show_favourites", "Show what you have starred."
+        )
+        self._which = QButtonGroup(self)
+        for button in (self.show_history, self.show_favourites):
+            button.setCheckable(True)
+            button.setProperty("role", "choice")
+            self._which.addButton(button)
+        self.show_history.setChecked(True)
+        self.star = tool("☆", "history.star", "Make what is shown a favourite, or let go of it.")
+        self.star.setProperty("role", "step")
+        self.note = tool("Note", "history.note", "Write why this favourite is worth keeping (F2).")
+        self.remove = tool("Remove", "history.remove", "Let go of this favourite.")
+        self.link = tool(
+            "Link", "history.copy_link", "Copy a link to what is shown, to be pasted elsewhere."
+        )
+        self.paste = tool(
+            "Paste",
+            "history.paste",
+            "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
+        )
+        self.count = QLabel()
+        self.count.setProperty("role", "hint")
+
+    def _lay_out(self) -> None:
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.states)
+        self._stack.addWidget(self.favourites)
+        self._stack.addWidget(self.empty)
+        self._stack.setFixedHeight(LIST_HEIGHT)
+        top = controls.row(
+            self.fold,
+            self.show_history,
+            self.show_favourites,
+            self.star,
+            self.note,
+            self.remove,
+            self.count,
+            stretch=6,
+        )
+        top.addWidget(self.link)
+        top.addWidget(self.paste)
+        top.setContentsMargins(6, 1, 10, 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 2)
+        column.setSpacing(0)
+        column.addLayout(top)
+        row = QHBoxLayout()
+        row.setContentsMargins(8, 0, 8, 0)
+        row.addWidget(self._stack)
+        column.addLayout(row)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.historyChanged.connect(self._on_history)
+        session.favourites.changed.connect(self._on_history)
+        session.recipeChanged.connect(lambda *_: self._show_star())
+        self.states.picked.connect(session.go_to)
+        self.favourites.picked.connect(lambda row: session.change(self.kept.recipe(row)))
+        self.states.menuRequested.connect(self._show_menu)
+        self.favourites.menuRequested.connect(self._show_menu)
+        self.fold.toggled.connect(self._on_fold)
+        self._which.buttonClicked.connect(lambda _: self._on_which())
+        self.star.clicked.connect(self._toggle_star)
+        self.note.clicked.connect(self._edit_note)
+        self.remove.clicked.connect(self._remove)
+        self.link.clicked.connect(self.copyRequested)
+        self.paste.clicked.connect(self.pasteRequested)
+
+    def _on_which(self) -> None:
+        if self.fold.isChecked():
+            self.fold.setChecked(False)
+        self._on_history()
+
+    def _on_fold(self, folded: bool) -> None:
+        self.fold.setText("▸" if folded else "▾")
+        self._stack.setVisible(not folded)
+
+    def _on_history(self) -> None:
+        """The history or the favourites changed, or the other one is looked at."""
+        session, favourites = self.session, self.show_favourites.isChecked()
+        count = len(session.favourites.items if favourites else session.history.states)
+        if favourites:
+            self._stack.setCurrentWidget(self.favourites if count else self.empty)
+            self.count.setText("")
+        else:
+            self._stack.setCurrentWidget(self.states)
+            self.count.setText(f"{session.history.position + 1} of {count}")
+            self.states.go_to(session.history.position)
+        self.note.setVisible(favourites)
+        self.remove.setVisible(favourites)
+        self._show_star()
+
+    def _show_star(self) -> None:
+        favourite = self.session.favourites.index_of(self.session.recipe)
+        self.star.setText("☆" if favourite is None else "★")
+        if self.show_favourites.isChecked():
+            self.favourites.go_to(favourite)
+        for button in (self.note, self.remove):
+            button.setEnabled(favourite is not None)
+
+    def _toggle_star(self) -> None:
+        favourites, recipe = self.session.favourites, self.session.recipe
+        index = favourites.index_of(recipe)
+        if index is None:
+            favourites.add(recipe)
+        else:
+            favourites.remove(index)
+
+    def _edit_note(self) -> None:
+        index = self.session.favourites.index_of(self.session.recipe)
+        if index is not None:
+            self.edit_note(index)
+
+    def edit_note(self, row: int) -> None:
+        """Open the field for the note of a favourite."""
+        self.show_favourites.setChecked(True)
+        self._on_which()
+        self.favourites.edit(self.kept.index(row))
+
+    def _remove(self) -> None:
+        index = self.session.favourites.index_of(self.session.recipe)
+        if index is not None:
+            self.session.favourites.remove(index)
+
+    def _show_menu(self, row: int, where: Any) -> None:
+        model: RecipeList = self.kept if self.sender() is self.favourites else self.history
+        menu = self.menu(model.index(row))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(where)
+
+    def menu(self, index: QModelIndex) -> QMenu:
+        """What can be done with an entry."""
+        menu = QMenu(self)
+        recipe: Recipe = index.data(RECIPE)
+        favourites = self.session.favourites
+        kept = favourites.index_of(recipe)
+        menu.addAction("Compare with it (pin as A)", lambda: self.pinRequested.emit(recipe))
+        if kept is None:
+            menu.addAction("Make it a favourite", lambda: favourites.add(recipe))
+        else:
+            menu.addAction("Edit its note…", lambda: self.edit_note(kept))
+            menu.addAction("Remove from the favourites", lambda: favourites.remove(kept))
+        return menu

@@ -1,0 +1,129 @@
+"""Coming back to what a file, a link or a copied command was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Shapes
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_stylegan3d.dropped import Dropped, DropTarget
+from napari_stylegan3d.notify import tell_done
+from stylegan3d.describe import describe_recipe
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe import Recipe, Source, read_recipe
+from stylegan3d.recipe_text import from_text, to_link
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.explorer import Explorer
+    from napari_stylegan3d.views.four import FourViews
+
+
+class Opening(QObject):
+    """Takes what is dropped on the explorer or its views, and recipes that are pasted."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self.explorer, self.session = explorer, explorer.session
+        self._target = DropTarget(self.open, self)
+        self._shortcuts: list[QShortcut] = []
+        explorer.setAcceptDrops(True)
+        explorer.installEventFilter(self._target)
+        self._take_pastes(explorer)
+        explorer.history.copyRequested.connect(self.copy_link)
+        explorer.history.pasteRequested.connect(self.paste)
+
+    def begin(self, views: FourViews) -> None:
+        """Take drops and pastes on the views too; what is none of ours is left to napari."""
+        views.setAcceptDrops(True)
+        for widget in (views, *(view.canvas for view in views.views)):
+            widget.installEventFilter(self._target)
+        self._take_pastes(views)
+        self.explorer.viewer.layers.selection.events.active.connect(self._on_active)
+
+    def let_go(self, views: FourViews) -> None:
+        """Before the views go: napari's own canvas stays."""
+        for view in views.views:
+            view.canvas.removeEventFilter(self._target)
+        self.explorer.viewer.layers.selection.events.active.disconnect(self._on_active)
+
+    def open(self, dropped: Dropped) -> None:
+        """Open whatever it is."""
+        explorer, path = self.explorer, dropped.path
+        if dropped.kind == "model":
+            explorer.open_model(path)
+        elif dropped.kind == "session":
+            explorer.sessions.open(path)
+        elif dropped.kind == "recipe":
+            self.open_recipe(path)
+        elif dropped.kind == "latent":
+            self.open_latent(path)
+        else:
+            explorer.open_scan(path)
+
+    def open_recipe(self, path: Path) -> None:
+        """Return to the state that a recipe's file or a volume's sidecar tells of."""
+        try:
+            recipe = read_recipe(path)
+        except StyleGAN3DError as error:
+            self.failed.emit(error, "opening the recipe")
+        else:
+            self._go_to(recipe, f"Back at what {path.name} was made from")
+
+    def open_latent(self, path: Path) -> None:
+        """Show the brain of a latent file."""
+        try:
+            recipe = self.session.recipe.replace(
+                source=Source.from_file(path), mix=None, edits=(), model=None
+            )
+        except StyleGAN3DError as error:
+            self.failed.emit(error, "opening the latent")
+        else:
+            self._go_to(recipe, f"Showing the brain of {path.name}")
+
+    def paste(self) -> None:
+        """Return to the state whose recipe was copied as a command, as JSON or as a link."""
+        try:
+            recipe = from_text(QApplication.clipboard().text())
+        except StyleGAN3DError as error:
+            self.failed.emit(error, "pasting a recipe")
+        else:
+            self._go_to(recipe, "Pasted")
+
+    def copy_link(self) -> None:
+        """Put a link to the current state on the clipboard."""
+        if self.session.generator is not None:
+            signed = self.session.recipe.signed(self.session.generator)
+            QApplication.clipboard().setText(to_link(signed))
+            tell_done(f"Link copied: {describe_recipe(signed)}.")
+
+    def _go_to(self, recipe: Recipe, doing: str) -> None:
+        generator = self.session.generator
+        if generator is None:
+            return
+        try:
+            recipe.latent(generator)
+        except StyleGAN3DError as error:
+            self.failed.emit(error, "opening the recipe")
+            return
+        self.session.change(recipe)
+        tell_done(f"{doing}: {describe_recipe(recipe)}.")
+
+    def _take_pastes(self, parent: QWidget) -> None:
+        # Text fields answer the key themselves before a shortcut hears of it.
+        shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), parent)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        shortcut.activated.connect(self.paste)
+        self._shortcuts.append(shortcut)
+
+    def _on_active(self, _: Any = None) -> None:
+        """napari's Shapes layers paste shapes with the same key."""
+        active = self.explorer.viewer.layers.selection.active
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(not isinstance(active, Shapes))

@@ -1,0 +1,71 @@
+"""The strip that offers a session which came to a sudden end."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.worker import duration_in_words
+from stylegan3d.session_file import SessionState
+
+DAY_S = 86_400.0
+
+
+class RestoreBar(QFrame):
+    """A sentence and two answers; hidden until there is something to offer."""
+
+    restoreRequested = Signal()
+    startedAnew = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("explorer.restore_bar")
+        self.setProperty("role", "notice")
+        self.text = QLabel()
+        self.text.setObjectName("explorer.restore_text")
+        self.text.setWordWrap(True)
+        self.restore = controls.push_button(
+            "Restore the last session",
+            "explorer.restore",
+            "Bring back its history, favourites and scan, as they were.",
+            "primary",
+        )
+        self.anew = controls.push_button(
+            "Start anew",
+            "explorer.start_anew",
+            "Leave it; it can still be opened from Open ▾ › Earlier sessions.",
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 8, 14, 8)
+        column.setSpacing(6)
+        column.addWidget(self.text)
+        column.addLayout(controls.row(self.restore, self.anew, stretch=0))
+        self.restore.clicked.connect(self.restoreRequested)
+        self.anew.clicked.connect(self.startedAnew)
+        self.hide()
+
+    def offer(self, state: SessionState) -> None:
+        """Ask about a session."""
+        self.text.setText(f"The last session ended unexpectedly, {summary(state)}.")
+        self.show()
+
+
+def summary(state: SessionState) -> str:
+    """When a session was, and what is in it: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
+    age = state.age_s
+    if age < DAY_S:
+        when = f"{duration_in_words(age)} ago"
+    else:
+        when = state.saved[:10] or "some time ago"
+    counts = [_count(len(state.states), "state")]
+    favourites = sum(len(items) for items in state.favourites.values())
+    if favourites:
+        counts.append(_count(favourites, "favourite"))
+    if state.model is not None and state.model.name:
+        counts.append(state.model.name)
+    return f"{when}: {', '.join(counts)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number != 1 else "")
