@@ -22,6 +22,7 @@ from napari_stylegan3d.docked import Docked
 from napari_stylegan3d.exporting import Exporting
 from napari_stylegan3d.header import Header
 from napari_stylegan3d.jobs import Loaded, place, placed
+from napari_stylegan3d.mixing import Mixing
 from napari_stylegan3d.models import Models, dropped_model
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.browse import BrowsePanel
@@ -89,6 +90,7 @@ class Explorer(Docked):
         self.models = Models(self)
         self._make_panels()
         self.browsing = Browsing(self.browse, self.thumbnails, self)
+        self.mixing = Mixing(self.mix, self.thumbnails, self)
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self.rendering, self.export, self)
         self._lay_out()
@@ -122,6 +124,7 @@ class Explorer(Docked):
         self._closed = True
         self.rendering.shutdown()
         self.browsing.shutdown()
+        self.mixing.shutdown()
         self.thumbnails.shutdown()
         self.models.shutdown()
         self.exporting.job.shutdown()

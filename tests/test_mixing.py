@@ -39,3 +39,8 @@ def test_sources_around_one_are_different_and_begin_with_it():
     assert around(scan, 3, [B]) == [scan, B, Source("seed", 1)]
     assert around(A, 2, [A, C, B]) == [A, C]
     assert around(Source("seed", 2**31 - 1), 2)[1] == Source("seed", 0)
+
+
+def test_sources_to_avoid_are_left_out_but_the_first_stays():
+    assert around(A, 3, avoid=[B]) == [A, C, Source("seed", 4)]
+    assert around(B, 2, [A, C], avoid=[A, B]) == [B, C]

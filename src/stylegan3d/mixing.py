@@ -88,13 +88,19 @@ def mixing_matrix(
     ]
 
 
-def around(source: Source, count: int, others: Sequence[Source] = ()) -> list[Source]:
-    """`count` different sources that begin with `source`: then the others, then the next seeds."""
-    found = list(dict.fromkeys([source, *others]))[:count]
+def around(
+    source: Source, count: int, others: Sequence[Source] = (), avoid: Sequence[Source] = ()
+) -> list[Source]:
+    """`count` different sources that begin with `source`: then the others, then the next seeds.
+
+    Of these, the ones to `avoid` are left out.
+    """
+    found = [source, *(other for other in dict.fromkeys(others) if other not in avoid)]
+    found = list(dict.fromkeys(found))[:count]
     seed = source.seed if source.seed is not None else 0
     while len(found) < count:
         seed = (seed + 1) % 2**31
         following = Source("seed", seed)
-        if following not in found:
+        if following not in found and following not in avoid:
             found.append(following)
     return found
