@@ -85,13 +85,13 @@ def reconstruct(
     else:
         operator = parse(task).on(space)
     if isinstance(operator, Contrast):
-        with torch.no_grad():
-            operator.values += CONTRAST
+        operator.values = CONTRAST.clone()
     image = torch.from_numpy(volume)[None, None] * 2 - 1
     mean = torch.from_numpy(generator.template)[None, None] * 2 - 1
     with torch.no_grad():
         data = operator(image)
-    seen = shown(operator.fill(operator.simulate(image), mean))
+    seen = operator.simulate(image)
+    seen = shown(operator.fill(seen, mean) if isinstance(operator, Mask) else seen)
     result = project(generator, seen, steps=steps, operator=operator, data=data)
     made = torch.from_numpy(result.volume)[None, None] * 2 - 1
     if isinstance(operator, ThickSlices):

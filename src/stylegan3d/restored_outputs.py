@@ -10,7 +10,7 @@ import torch
 
 from stylegan3d import volumes
 from stylegan3d.outputs import PROGRAM, provenance, scan_stem, scan_suffix
-from stylegan3d.projection.operators import Identity, Mask, Operator, ThickSlices
+from stylegan3d.projection.operators import Identity, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.scans import native_image
 from stylegan3d.space import Space
@@ -116,6 +116,7 @@ def _filled(generator: Generator, aligned: AlignedScan, operator: Mask, made: np
 def _finer(aligned: AlignedScan, bound: Operator) -> dict[str, Any]:
     """The scan's description; of thick slices with as many thin ones as the model can tell."""
     told = aligned.describe()
+    bound = bound.operator if isinstance(bound, Masked) else bound
     if not isinstance(bound, ThickSlices) or not bound.own_slices:
         return told
     space = aligned.scan.space

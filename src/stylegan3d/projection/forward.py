@@ -24,6 +24,8 @@ class Operator(ABC):
     """
 
     linear = True
+    # Whether something unknown of it is found from the data first (`adapt`).
+    adapts = False
     # How much of the detail that only the generator knows brings a restored brain nearest to the
     # true one: details of the right kind in the wrong place do harm. Of training people.
     faith = 1.0
@@ -84,9 +86,23 @@ class Operator(ABC):
         """
         return None
 
-    def parameters(self) -> list[Tensor]:
-        """Tensors that are fitted along with the latent."""
-        return []
+    def adapt(self, brains: Tensor, data: Tensor) -> None:
+        """Find what is unknown of a bound operator, if anything, before a search.
+
+        Parameters
+        ----------
+        brains : [N, 1, X, Y, Z] random brains of the generator: what it knows.
+        data : in the operator's range.
+        """
+        raise NotImplementedError(f"Nothing of {type(self).__name__} is unknown.")
+
+    def spread(self, part: Tensor) -> Tensor:
+        """How much of each datum comes from a part of the brain: 0 to 1, shaped as the data.
+
+        `part` [1, 1, X, Y, Z] is 1 there, 0 elsewhere. By default the data lie on the grid of the
+        image, and a part that was marked on the scan is that part of the data.
+        """
+        return part
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

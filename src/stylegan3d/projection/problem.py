@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.devices import fast_dtype
-from stylegan3d.generator import Generator, to_display
+from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.projection.forward import Operator
@@ -19,6 +19,8 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.tuning import NOISE, Delta, tunable
 
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 8e-4, "w+noise": 8e-4}
+# So many random brains tell an operator that adapts what brains of the model look like.
+KNOWN_BRAINS = 16
 # Of one minus the structural similarity inside the brain, beside the squared difference.
 SSIM_WEIGHT = 0.2
 
@@ -59,11 +61,19 @@ class Problem:
         self.target = operator.observe(self.scan) if data is None else data.to(self.scan)
         self.ssim = MaskedSSIM(self.scan, mask) if isinstance(operator, Identity) else None
         self.noise = generator.synthesis.noise_maps(noise)
+        if operator.adapts:
+            operator.adapt(self._random_brains(), self.target)
         self.initial = self._initial() if start is None else self._given(start)
         self.u = self.prior.whiten(self.initial).clone().requires_grad_(True)
         if fit_noise:
             maps = [m for m in self.noise if m is not None]
             self.noise = [m.clone().requires_grad_(True) for m in maps]
+
+    @torch.no_grad()
+    def _random_brains(self) -> Tensor:
+        """[KNOWN_BRAINS, 1, X, Y, Z]"""
+        latents = seed_latents(self.generator, range(KNOWN_BRAINS))
+        return torch.cat([self.synthesize(w) for w in latents])
 
     @torch.no_grad()
     def _initial(self) -> Tensor:

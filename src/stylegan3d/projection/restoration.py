@@ -20,7 +20,7 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.operators import Identity, KSpace, Mask
+from stylegan3d.projection.operators import Identity, KSpace, Mask, Masked
 from stylegan3d.projection.solving import conjugate_gradients
 
 SMOOTHNESS = 1e-3
@@ -62,6 +62,11 @@ def restore(
     # All is linear and keeps constant images: a fainter G(w) only contributes less detail.
     made = (made + 1) * (operator.faith if faith is None else faith) - 1
     rest = data - operator(made)
+    if isinstance(operator, Masked):
+        # What the data would say in the hole goes on smoothly from its border.
+        hole = (operator.weights == 0).expand_as(rest)[0, 0].cpu().numpy()
+        rest = torch.from_numpy(harmonic_fill(rest[0, 0].cpu().numpy(), hole)).to(rest)[None, None]
+        operator = operator.operator
     if isinstance(operator, Mask) and operator.mask is not None:
         change = harmonic_fill(rest[0, 0].cpu().numpy(), operator.mask)
         return made + torch.from_numpy(change).to(made)[None, None]

@@ -72,9 +72,8 @@ class Search:
 
     def __iter__(self) -> Iterator[Step]:
         problem, count = self.problem, len(self.plan)
-        fitted = [problem.u, *problem.operator.parameters()]
         size = LEARNING_RATE[problem.start]
-        groups: list[dict[str, Any]] = [{"params": fitted, "rate": size}]
+        groups: list[dict[str, Any]] = [{"params": [problem.u], "rate": size}]
         if problem.fitted_noise:
             groups.append({"params": problem.fitted_noise, "rate": NOISE_RATE})
         optimiser = torch.optim.Adam(groups, lr=size, betas=(0.9, 0.99))

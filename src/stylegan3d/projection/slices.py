@@ -163,6 +163,10 @@ class ThickSlices(Operator):
         there = _points_of(self.space, np.zeros(3), self.slices)
         return _sampled(self(image), torch.from_numpy(there))
 
+    def spread(self, part: Tensor) -> Tensor:
+        """The share of every slice's voxel that the part takes up."""
+        return self(part)
+
     def describe(self) -> dict[str, Any]:  # noqa: D102
         told = {
             "Name": "thick",

@@ -1,0 +1,112 @@
+"""The forward operator of scans with other intensities than a model knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+from torch import Tensor
+
+from stylegan3d.projection.forward import Operator
+from stylegan3d.space import Space
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
+
+# Brightness from which on a voxel is taken for brain, and which of its quantiles are matched.
+FOREGROUND = 0.05
+QUANTILES = np.linspace(0.02, 0.98, 49)
+# Bounds of log gain, offset and log gamma; and the pull to no change, which decides where the
+# quantiles alone hardly do: a gamma looks much like an offset with another gain.
+BOUNDS = np.array([1.5, 0.5, 1.2])
+PULL = 0.02
+# The curve is inverted in a table up to so many times full brightness.
+TABLE = np.linspace(0, 1.5, 601)
+
+
+class Contrast(Operator):
+    """Other intensities: y = offset + gain * x^gamma of brightness x in [0, 1], found first.
+
+    Not linear. The offset fades out below a tenth of full brightness, so the outside stays black.
+
+    The data alone cannot tell a bright brain from a bright scan, for the generator knows brains of
+    several scanners: sought in one descent, either takes the other's part. So the curve is found
+    first, as the one that carries the quantiles of random brains onto those of the data; then only
+    the latent is sought. The result has the intensities that brains of this generator usually have.
+
+    Parameters
+    ----------
+    gamma : bool
+        Fit an exponent too; else the change is affine.
+    """
+
+    linear = False
+    adapts = True
+    EDGE = 0.1
+
+    def __init__(self, gamma: bool = True) -> None:
+        self.gamma = gamma
+        # log gain, offset, log gamma
+        self.values = torch.zeros(3)
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
+        """A fresh one, whose parameters start at no change."""
+        return type(self)(self.gamma)
+
+    def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
+        gain, offset, exponent = self.values.to(image)
+        x = (image + 1) / 2
+        inside = (x / self.EDGE).clamp(0, 1)
+        # The derivative of a power is infinite at 0.
+        power = x.clamp(min=1e-3) ** exponent.exp() * inside if self.gamma else x
+        return (gain.exp() * power + offset * inside) * 2 - 1
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:
+        """Of the derivative at `at`, which has to be given."""
+        if at is None:
+            raise ValueError("A contrast change is not linear: say at which image.")
+        return super().adjoint(data, at)
+
+    @torch.no_grad()
+    def adapt(self, brains: Tensor, data: Tensor) -> None:
+        """The curve that carries the quantiles of random brains onto those of the data."""
+        x, y = (_quantiles(image) for image in (brains, data))
+        if x is None or y is None:
+            return
+        free = 3 if self.gamma else 2
+
+        def curve(values: np.ndarray) -> np.ndarray:
+            exponent = np.exp(values[2]) if self.gamma else 1.0
+            return np.asarray(np.exp(values[0]) * x**exponent + values[1])
+
+        def misfit(values: np.ndarray) -> np.ndarray:
+            return np.concatenate([curve(values) - y, PULL * values])
+
+        bounds = (-BOUNDS[:free], BOUNDS[:free])
+        found = least_squares(misfit, np.zeros(free), bounds=bounds)
+        self.values[:free] = torch.from_numpy(found.x).to(self.values)
+
+    @torch.no_grad()
+    def fill(self, image: Tensor, template: Tensor) -> Tensor:
+        """The brain with the model's intensities again: what the encoder knows."""
+        table = self(torch.from_numpy(TABLE).float() * 2 - 1).numpy()
+        bright = np.maximum.accumulate(table)
+        back = np.interp(image.cpu().numpy(), bright, TABLE * 2 - 1)
+        return torch.from_numpy(back).to(image)
+
+    def coarse(self, factor: int) -> Operator:  # noqa: D102
+        return self
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        gain, offset, exponent = (float(v) for v in self.values)
+        told = {"Name": "contrast", "Gain": float(np.exp(gain)), "Offset": offset}
+        return told | ({"Gamma": float(np.exp(exponent))} if self.gamma else {})
+
+
+def _quantiles(image: Tensor) -> np.ndarray | None:
+    """Of the brightness [0, 1] of what is not black; None where that is next to nothing."""
+    x = (image.float().cpu().numpy().ravel() + 1) / 2
+    x = x[x > FOREGROUND]
+    return np.quantile(x, QUANTILES) if len(x) > len(QUANTILES) else None

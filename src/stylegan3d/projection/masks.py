@@ -1,0 +1,213 @@
+"""Forward operators of scans that show nothing in some part: a lesion, a resection, an artefact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import nibabel as nib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.hashing import sha256_of
+from stylegan3d.projection.forward import Operator
+from stylegan3d.scans.resampling import resample
+from stylegan3d.space import Space
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
+
+# A model voxel counts as masked if this share of it is: partly damaged voxels are damaged.
+MASKED_SHARE = 0.1
+
+
+class Mask(Operator):
+    """Nothing is known inside a mask: a lesion, a resection, a metal artefact.
+
+    Parameters
+    ----------
+    mask : array (X, Y, Z) or path
+        True (not 0) where the brain is to be made up. An array lies on the generator's grid; a
+        NIfTI file lies in the scan's own space, on the scan's grid or another one of the same
+        world coordinates, and is carried along with the scan.
+    """
+
+    def __init__(self, mask: np.ndarray | str | Path) -> None:
+        self.path = None if isinstance(mask, np.ndarray) else Path(mask)
+        self.mask: np.ndarray | None = None
+        if isinstance(mask, np.ndarray):
+            self.mask = _checked_mask(mask, "The mask")
+        self.weights = torch.ones(())
+        self._sha256 = sha256_of(self._file()) if self.path is not None else None
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
+        """Bind; a mask that is a file needs the aligned scan it belongs to."""
+        mask = self.mask
+        if mask is None:
+            if aligned is None:
+                raise StyleGAN3DError(
+                    f"The mask {self._file().name} lies in a scan's own space: align the scan "
+                    "first, or give a mask array on the generator's grid."
+                )
+            mask = self._carried(aligned)
+        if mask.shape != tuple(space.shape):
+            raise StyleGAN3DError(
+                f"The mask has {' x '.join(map(str, mask.shape))} voxels, but the generator makes "
+                f"{' x '.join(map(str, space.shape))}; give the mask as a NIfTI file in the "
+                "scan's space, or on the generator's grid."
+            )
+        bound = type(self).__new__(type(self))
+        bound.path, bound._sha256, bound.mask = self.path, self._sha256, mask
+        bound.weights = torch.from_numpy(~mask).float()
+        return bound
+
+    def native(self, scan_shape: tuple[int, ...], scan_affine: np.ndarray) -> np.ndarray:
+        """The mask of a file on the scan's own grid, bool (I, J, K)."""
+        data, space = _read_mask(self._file())
+        own = Space((scan_shape[0], scan_shape[1], scan_shape[2]), np.asarray(scan_affine))
+        if space.same_as(own):
+            return data
+        return resample(data.astype(np.float32), space, own) > 0.5
+
+    def _carried(self, aligned: AlignedScan) -> np.ndarray:
+        data, space = _read_mask(self._file())
+        back = np.linalg.inv(aligned.rigid)
+        mask = resample(data.astype(np.float32), space, aligned.space, back) > MASKED_SHARE
+        if not mask.any():
+            raise ScanError(
+                f"{self.path} marks nothing inside the model's field of view; was it drawn on "
+                "this scan?"
+            )
+        return mask
+
+    def _file(self) -> Path:
+        if self.path is None:
+            raise StyleGAN3DError("This mask is an array on the generator's grid, not a file.")
+        if not self.path.is_file():
+            raise ScanError(f"There is no file {self.path}; give the mask as a NIfTI file.")
+        return self.path
+
+    def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
+        return image * self.weights.to(image)
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
+        return self(data)
+
+    def observe(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self(image)
+
+    def simulate(self, image: Tensor) -> Tensor:  # noqa: D102
+        return image
+
+    def known(self, mask: np.ndarray) -> np.ndarray:  # noqa: D102
+        return mask if self.mask is None else mask & ~self.mask
+
+    def fill(self, image: Tensor, template: Tensor) -> Tensor:
+        """The mean brain stands in the hole."""
+        return torch.where(self.weights.to(image) > 0, image, template)
+
+    def coarse(self, factor: int) -> Operator:
+        """Averages of the known voxels are compared, of the image as of the data."""
+        bound = type(self).__new__(type(self))
+        bound.path, bound._sha256, bound.mask = self.path, self._sha256, self.mask
+        bound.weights = F.avg_pool3d(self.weights[None, None], factor)[0, 0]
+        return bound
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        told: dict[str, Any] = {"Name": "mask"}
+        if self.path is not None:
+            told |= {"File": self.path.name, "SHA256": self._sha256}
+        if self.mask is not None:
+            told["MaskedVoxels"] = int(self.mask.sum())
+        return told
+
+
+class Masked(Operator):
+    """Nothing is known inside a mask of data that lost something else, too: M A.
+
+    The mask comes last, for it is drawn on the scan: what is left out are data. Of thick slices it
+    is every value that the masked part has a share of.
+
+    Parameters
+    ----------
+    mask : Mask
+    operator : Operator
+        What the data lost before, not a mask.
+    """
+
+    def __init__(self, mask: Mask, operator: Operator) -> None:
+        if isinstance(operator, (Mask, Masked)):
+            raise StyleGAN3DError("A scan has one mask: join the two masks in one file.")
+        self.mask, self.operator = mask, operator
+        self.linear, self.faith = operator.linear, operator.faith
+        self.adapts = operator.adapts
+        self.weights = torch.ones(())
+
+    def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:  # noqa: D102
+        bound = type(self)(self.mask.on(space, aligned), self.operator.on(space, aligned))
+        assert bound.mask.mask is not None
+        marked = torch.from_numpy(bound.mask.mask).float()[None, None]
+        bound.weights = (bound.operator.spread(marked) <= MASKED_SHARE).float()
+        return bound
+
+    def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
+        seen = self.operator(image)
+        return seen * self.weights.to(seen)
+
+    def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
+        return self.operator.adjoint(data * self.weights.to(data), at)
+
+    def observe(self, image: Tensor) -> Tensor:  # noqa: D102
+        seen = self.operator.observe(image)
+        return seen * self.weights.to(seen)
+
+    def simulate(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self.operator.simulate(image)
+
+    def known(self, mask: np.ndarray) -> np.ndarray:  # noqa: D102
+        return self.operator.known(self.mask.known(mask))
+
+    def fill(self, image: Tensor, template: Tensor) -> Tensor:
+        """The mean brain stands in the hole, whatever else was lost."""
+        return self.mask.fill(self.operator.fill(image, template), template)
+
+    def adapt(self, brains: Tensor, data: Tensor) -> None:
+        """Black counts as no brain. What adapts has its data on the image's grid."""
+        black = 1 - self.weights.to(data)
+        self.operator.adapt(brains, data * self.weights.to(data) - black)
+
+    def coarse(self, factor: int) -> Operator | None:  # noqa: D102
+        coarse = self.operator.coarse(factor)
+        if coarse is None:
+            return None
+        bound = type(self).__new__(type(self))
+        bound.mask, bound.operator = self.mask, coarse
+        bound.linear, bound.faith, bound.adapts = self.linear, self.faith, self.adapts
+        bound.weights = F.avg_pool3d(self.weights, factor)
+        return bound
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {**self.operator.describe(), "Mask": self.mask.describe()}
+
+
+def _read_mask(path: Path) -> tuple[np.ndarray, Space]:
+    """A mask file, bool (I, J, K), and its grid."""
+    try:
+        image = nib.load(path)
+        data = np.asarray(image.dataobj)
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise ScanError(f"{path} cannot be read as a mask ({error}); give a NIfTI file.") from error
+    data = data.reshape(data.shape[:3]) if data.ndim > 3 and data.size else data
+    return _checked_mask(data, str(path)), Space(data.shape, image.affine)
+
+
+def _checked_mask(mask: np.ndarray, name: str) -> np.ndarray:
+    if mask.ndim != 3 or not np.isfinite(mask).all():
+        raise ScanError(f"{name} is not a mask: it needs three axes and finite values.")
+    if not mask.any() or mask.all():
+        what = "nothing" if not mask.any() else "everything"
+        raise ScanError(f"{name} marks {what}; mark the part of the scan to be filled in.")
+    return mask.astype(bool)
