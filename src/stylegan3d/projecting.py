@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.cohort.scans import Item
+from stylegan3d.pose import parse_pose
 from stylegan3d.projection import project, uncertainty
-from stylegan3d.projection.operators import Mask, Operator, parse
+from stylegan3d.projection.operators import Mask, Masked, Operator, parse
 from stylegan3d.projection_outputs import (
     all_files,
     output_names,
@@ -36,8 +37,8 @@ Report = Callable[[str, float, float, str], None]
 class Choices:
     """How to project; each as `Scan.align`, `read_scan` and `project` take it.
 
-    `operator` is in the words of `operators.parse`; `uncertainty` is how many more searches tell
-    what is left open, see `projection.uncertainty`.
+    `pose` is in the words of `pose.parse_pose`, `operator` in those of `operators.parse`;
+    `uncertainty` is how many more searches tell what is left open, see `projection.uncertainty`.
     """
 
     space: str = "w+"
@@ -45,6 +46,7 @@ class Choices:
     steps: int | None = None
     method: str = "stylegan3d"
     skull: str = "auto"
+    pose: str | None = None
     volume: int | None = None
     series: str | None = None
     trust: str | None = None
@@ -64,6 +66,7 @@ def project_file(
     choices: Choices,
     *,
     mask: Path | None = None,
+    cache: Path | None = None,
     overwrite: bool = False,
     report: Report | None = None,
 ) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def project_file(
     ----------
     open_generator : called after the scan was read and the names were found to be free.
     mask : a NIfTI in the scan's space that marks what is to be filled in.
+    cache : folder that keeps the steps of the preparation, see `Scan.align`.
 
     Returns
     -------
@@ -83,6 +87,7 @@ def project_file(
     tell = report or (lambda title, done, total, note: None)
     scan = read_scan(path, choices.volume, choices.series, choices.trust)
     operator = _operator(choices, mask)
+    pose, move = parse_pose(choices.pose)
     names = {} if operator is None else restored_names(scan.path, out, operator)
     names |= uncertainty_name(scan.path, out) if choices.uncertainty else {}
     planned = [*all_files(output_names(scan.path, out)), *names.values()]
@@ -92,9 +97,11 @@ def project_file(
     aligned = scan.align(
         generator,
         skull=choices.skull,
+        pose=pose,
+        cache=cache,
         progress=lambda done, note: tell("Aligning", done, 1, note),
     )
-    aligned = _with_hole(aligned, operator)
+    aligned = with_hole(move.of(aligned), operator)
     clock.append(time.perf_counter())
     result = project(
         generator,
@@ -130,30 +137,43 @@ def project_file(
 
 
 def _operator(choices: Choices, mask: Path | None) -> Operator | None:
-    if mask is not None:
-        return Mask(mask)
-    return None if choices.operator is None else parse(choices.operator)
+    operator = None if choices.operator is None else parse(choices.operator)
+    if mask is None:
+        return operator
+    return Mask(mask) if operator is None else Masked(Mask(mask), operator)
 
 
-def _with_hole(aligned: AlignedScan, operator: Operator | None) -> AlignedScan:
+def with_hole(aligned: AlignedScan, operator: Operator | None) -> AlignedScan:
     """A masked part belongs to the brain, even if extraction left it out."""
-    if not isinstance(operator, Mask):
+    mask = operator.mask if isinstance(operator, Masked) else operator
+    if not isinstance(mask, Mask):
         return aligned
-    bound = operator.on(aligned.space, aligned)
+    bound = mask.on(aligned.space, aligned)
     assert bound.mask is not None
     return replace(aligned, brain_mask=aligned.brain_mask | bound.mask)
 
 
 def project_item(
-    settings: Mapping[str, Any], item: Item, folder: Path, overwrite: bool, *, model: str | None
+    settings: Mapping[str, Any],
+    item: Item,
+    folder: Path,
+    overwrite: bool,
+    *,
+    model: str | None,
+    cache: Path | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """The work of a cohort (`cohort.run.Work`) on one scan; `model` is the generator's path."""
+    """The work of a cohort (`cohort.run.Work`) on one scan.
+
+    `model` is the generator's path, `cache` a folder as of `project_file`.
+    """
     choices = Choices(**settings["choices"])
 
     def opened() -> Generator:
         return _generator(model, settings["frame"], settings["model"])
 
-    told = project_file(item.path, folder, opened, choices, mask=item.mask, overwrite=overwrite)
+    told = project_file(
+        item.path, folder, opened, choices, mask=item.mask, cache=cache, overwrite=overwrite
+    )
     files = [folder / name for name in told["files"].values()]
     sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]
     return [*files, *sidecars], row_of(told, folder)

@@ -115,6 +115,84 @@ def test_a_mask_is_filled_in_and_nothing_else_is_touched(run, brain_model, tmp_p
     assert "exists already" in taken.err
 
 
+def test_a_hole_in_thick_slices_is_filled_and_they_become_thin(run, brain_model, tmp_path):
+    scan = write_scan(tmp_path / "sub-01_T1w.nii.gz", voxel=(8.0, 8.0, 12.0))
+    image = nib.load(scan)
+    mask = np.zeros(image.shape, np.uint8)
+    mask[8:12, 12:16, 7:10] = 1
+    lesion = tmp_path / "lesion.nii.gz"
+    nib.save(nib.Nifti1Image(mask, image.affine), lesion)
+    damaged = np.where(mask > 0, 5.0, image.get_fdata()).astype(np.float32)
+    nib.save(nib.Nifti1Image(damaged, image.affine), scan)
+    out = tmp_path / "out"
+    words = ["--operator", "thick:12mm:S", "--mask", lesion, "--model", brain_model, "--out", out]
+    result = run("project", scan, *WORDS, *words)
+    assert result.status == 0, result.err
+    thin = nib.load(out / "sub-01_desc-restored_T1w.nii.gz")
+    assert thin.shape[2] == round(17 * 12 / min(load(brain_model).voxel_size))
+    middle = nib.affines.apply_affine(np.linalg.inv(thin.affine) @ image.affine, [9.5, 13.5, 8.0])
+    assert thin.get_fdata()[tuple(middle.round().astype(int))] > 100, "5 in the scan"
+    operator = json.loads((out / "sub-01_desc-restored_T1w.json").read_text())["Operator"]
+    assert operator["Name"] == "thick"
+    assert operator["PlacedAs"] == "the scan's own slices"
+    assert operator["Mask"]["File"] == "lesion.nii.gz"
+
+
+def test_a_scan_is_moved_as_told_and_its_steps_are_kept(run, brain_model, tmp_path):
+    scan = write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    cache = tmp_path / "steps"
+    options = ["--model", brain_model, "--cache", cache]
+    poses = {}
+    for name, pose in (("found", []), ("moved", ["--pose", "-6,0,4:0,0,10"])):
+        out = tmp_path / name
+        result = run("project", scan, *WORDS, *options, *pose, "--out", out)
+        assert result.status == 0, result.err
+        report = json.loads((out / "sub-01_desc-projected_report.json").read_text())
+        poses[name] = np.array(report["alignment"]["scan_to_model_mm"])
+        assert any("Moved by hand" in step for step in report["alignment"]["steps"]) == bool(pose)
+    entries = sorted(path.name for path in cache.iterdir())
+    assert [name.split("-")[0] for name in entries] == ["bias", "brain", "pose"], "found again"
+    move = poses["moved"] @ np.linalg.inv(poses["found"])
+    assert np.degrees(np.arctan2(move[1, 0], move[0, 0])) == pytest.approx(10, abs=1e-6)
+    middle = poses["found"][:3, :3] @ world_middle(scan) + poses["found"][:3, 3]
+    np.testing.assert_allclose((move[:3, :3] @ middle + move[:3, 3]) - middle, [-6, 0, 4], atol=4)
+
+
+def world_middle(path):
+    """RAS mm of the middle of a scan's brain."""
+    image = nib.load(path)
+    inside = np.argwhere(image.get_fdata() > 0)
+    return nib.affines.apply_affine(image.affine, inside.mean(axis=0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["processes", "cluster"])
+def test_many_scans_are_really_projected_by_workers(run, brain_model, tmp_path, where):
+    """No stand-in: the workers open the generator, align, search and write; as one alone does."""
+    scans = [write_scan(tmp_path / "in" / f"sub-0{i}_T1w.nii.gz") for i in (1, 2)]
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    words = [*WORDS, "--model", brain_model]
+    assert run("project", scans[0], *words, "--out", alone).status == 0
+    if where == "processes":
+        result = run("project", tmp_path / "in", *words, "--jobs", "2", "--out", out, "--json")
+    else:
+        distributed = pytest.importorskip("distributed")
+        with distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster:
+            address = ["--scheduler", cluster.scheduler_address]
+            result = run("project", tmp_path / "in", *words, *address, "--out", out, "--json")
+    assert result.status == 0, result.err
+    assert result.json["done"] == 2
+    assert [row["status"] for row in table(out)] == ["done", "done"]
+    name = "sub-01_desc-projected_latent.safetensors"
+    latents = [path for path in out.rglob("*.safetensors") if path.name == name]
+    assert [path.read_bytes() for path in latents] == [(alone / name).read_bytes()]
+    made = [np.asarray(nib.load(p).dataobj) for p in sorted(out.rglob("*projected_T1w.nii.gz"))]
+    assert len(made) == 4
+    assert all(volume.any() for volume in made)
+
+
 def test_thick_slices_become_thin_ones_in_the_scans_space(run, brain_model, tmp_path):
     scan = write_scan(tmp_path / "sub-01_T1w.nii.gz", voxel=(8.0, 8.0, 12.0))
     out = tmp_path / "out"
@@ -145,7 +223,9 @@ def world(image):
     ("words", "sentence"),
     [
         (["--operator", "sharpen"], "is no operator"),
-        (["--operator", "blur:2mm", "--mask", "m.nii.gz"], "not both"),
+        (["--operator", "blur:2mm", "--mask", "m.nii.gz"], "There is no file"),
+        (["--pose", "4,up,0"], "is no pose"),
+        (["--pose", "0,0,90"], "up to 60 mm"),
         (["--jobs", "2"], "many scans"),
         (["--mask", "none.nii.gz"], "There is no file"),
     ],

@@ -88,6 +88,15 @@ def project(
         Skull,
         typer.Option("--skull", help="Extract the brain, keep the image as it is, or find out."),
     ] = Skull.AUTO,
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            "--pose",
+            help="Move the scan from where the alignment puts it: mm to the right, front and top, "
+            "then degrees round these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: it lies in the "
+            "model's space already.",
+        ),
+    ] = None,
     volume: Annotated[
         int | None, typer.Option("--volume", min=0, help="Which volume of a 4D series, from 0.")
     ] = None,
@@ -114,7 +123,7 @@ def project(
         typer.Option(
             "--operator",
             help="What the scan lost, to be allowed for: thick:5mm:S (slices of 5 mm, axial), "
-            "blur:3mm, kspace:4x:A, contrast.",
+            "blur:3mm, kspace:4x:A, contrast. With --mask: and a part of it is damaged.",
         ),
     ] = None,
     mask: Annotated[
@@ -129,6 +138,15 @@ def project(
             "--uncertainty",
             min=2,
             help="Search so many times more, from other places; write where results differ.",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            help="Keep brain mask, bias field and pose here (under hashes, but they are a person's "
+            "brain): a scan that was prepared once is ready at once the next time.",
+            show_default="nothing is kept",
         ),
     ] = None,
     jobs: Annotated[
@@ -151,19 +169,21 @@ def project(
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """
     from stylegan3d.cohort.scans import holds_scans
+    from stylegan3d.pose import parse_pose
     from stylegan3d.projecting import Choices
     from stylegan3d.projection.operators import parse
 
+    # Words that are none are refused before any work.
+    parse_pose(pose)
     if operator is not None:
-        if mask is not None:
-            raise typer.BadParameter("give --operator or --mask, not both")
-        parse(operator)  # words that are none are refused before any work
+        parse(operator)
     choices = Choices(
         space=space.value,
         budget=budget.value,
         steps=steps,
         method=method.value,
         skull=skull.value,
+        pose=pose,
         volume=volume,
         series=series,
         trust=trust,
@@ -174,7 +194,9 @@ def project(
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans; give a folder")
-        _one(scans[0], out, choices, mask, model, frame, overwrite=overwrite, as_json=as_json)
+        _one(
+            scans[0], out, choices, mask, cache, model, frame, overwrite=overwrite, as_json=as_json
+        )
         return
     if mask is not None:
         raise typer.BadParameter("--mask is for one scan; name masks in a list, after a tab")
@@ -184,6 +206,7 @@ def project(
         choices,
         partial(_open, model, frame, channel),
         None if model is None else os.path.abspath(model),
+        None if cache is None else cache.absolute(),
         frame,
         jobs=jobs,
         scheduler=scheduler,
@@ -197,6 +220,7 @@ def _one(
     out: Path,
     choices: Choices,
     mask: Path | None,
+    cache: Path | None,
     model: Path | None,
     frame: str | None,
     *,
@@ -212,6 +236,7 @@ def _one(
             partial(_open, model, frame, choices.channel),
             choices,
             mask=mask,
+            cache=cache,
             overwrite=overwrite,
             report=report,
         )

@@ -23,6 +23,7 @@ def project_many(
     choices: Choices,
     open_generator: Callable[[], Generator],
     model: str | None,
+    cache: Path | None,
     frame: str | None,
     *,
     jobs: int,
@@ -32,7 +33,7 @@ def project_many(
 ) -> None:
     """Project every scan; exit status 2 if one failed.
 
-    `model` and `frame` are what workers open the generator by.
+    `model` and `frame` are what workers open the generator by; `cache` is as of `project_file`.
     """
     from stylegan3d.cohort import find_items, run_cohort
     from stylegan3d.cohort.run import FAILED
@@ -45,7 +46,7 @@ def project_many(
         outcome = run_cohort(
             items,
             out,
-            partial(project_item, model=model),
+            partial(project_item, model=model, cache=cache),
             settings,
             overwrite=overwrite,
             progress=lambda done, total, name: report(done, total, note=name),
