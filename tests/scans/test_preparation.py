@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import Scan, extraction, preparation, read_scan
+from stylegan3d.scans import Scan, extraction, finding, read_scan
 from stylegan3d.scans.cache import MOST_ENTRIES, SUFFIX, StepCache, key_of
 from stylegan3d.scans.intensity import contrast_in_brain
 from stylegan3d.space import Space
@@ -193,7 +193,7 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
         seen.append(space)
         return data > 50
 
-    monkeypatch.setattr(preparation, "extract_brain", extract)
+    monkeypatch.setattr(finding, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     upright = head.align(target, bias_correction=False)
     assert len(seen) == 1
@@ -209,6 +209,29 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
     np.testing.assert_array_equal(again.volume, aligned.volume)
 
 
+def test_a_second_look_that_finds_no_brain_changes_nothing(head, target, monkeypatch):
+    seen = []
+
+    def extract(data, space):
+        seen.append(space)
+        if len(seen) == 2:  # air, as deepbet once found it
+            return (data <= 50) & (np.indices(data.shape)[1] < 12)
+        return data > 50
+
+    monkeypatch.setattr(finding, "extract_brain", extract)
+    monkeypatch.setattr(extraction, "extract_brain", extract)
+    upright = head.align(target, bias_correction=False)
+    seen.clear()
+    pose = pose_of((0, 0, 90), (0, 0, 0), np.array([0, -20, 10]))
+    air = np.pad(head.data, 60, mode="edge")
+    affine = pose @ head.affine @ nib.affines.from_matvec(np.eye(3), [-60, -60, -60])
+    aligned = replace(head, data=air, affine=affine).align(target, bias_correction=False)
+    assert len(seen) == 2
+    assert np.prod(seen[1].shape) < 0.2 * air.size * 27, "only the head around the brain"
+    assert not any("looked at again" in step for step in aligned.steps)
+    assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
+
+
 def test_a_head_that_is_not_found_is_looked_at_alone_and_tilted(head, target, monkeypatch):
     tried = []
 
@@ -218,7 +241,7 @@ def test_a_head_that_is_not_found_is_looked_at_alone_and_tilted(head, target, mo
             raise ScanError("no brain")
         return data > 50
 
-    monkeypatch.setattr(preparation, "extract_brain", extract)
+    monkeypatch.setattr(finding, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     air = np.pad(head.data, 20, mode="edge")
     affine = head.affine @ nib.affines.from_matvec(np.eye(3), [-20, -20, -20])
@@ -235,7 +258,7 @@ def test_a_head_that_is_never_found_is_refused_for_the_first_reason(head, target
     def extract(data, space):
         raise ScanError(next(reasons))
 
-    monkeypatch.setattr(preparation, "extract_brain", extract)
+    monkeypatch.setattr(finding, "extract_brain", extract)
     monkeypatch.setattr(extraction, "extract_brain", extract)
     with pytest.raises(ScanError, match="first"):
         head.align(target)
@@ -245,16 +268,16 @@ def test_where_the_brain_reaches_the_edge_is_said():
     space = Space((40, 50, 30), np.diag([-4.0, 4, 4, 1]))
     mask = np.zeros(space.shape, bool)
     mask[10:30, 10:40, 5:25] = True
-    assert preparation.edge_notes(mask, space) == []
+    assert finding.edge_notes(mask, space) == []
     mask[18:22, 20:24, :5] = True  # 2.6 cm2
-    assert "brain stem" in preparation.edge_notes(mask, space)[0]
+    assert "brain stem" in finding.edge_notes(mask, space)[0]
     mask[10:30, 10:40, 25:] = True
-    (note,) = preparation.edge_notes(mask, space)
+    (note,) = finding.edge_notes(mask, space)
     assert note.startswith("Check: the brain reaches the edge of the field of view at the top and")
     assert "give a scan of the whole brain" in note
     mask = np.zeros(space.shape, bool)
     mask[30:, 10:40, 5:25] = True
-    assert "on the left (96 cm2" in preparation.edge_notes(mask, space)[0]
+    assert "on the left (96 cm2" in finding.edge_notes(mask, space)[0]
 
 
 def test_the_order_of_tissues_tells_the_contrast(target):

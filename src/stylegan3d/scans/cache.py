@@ -19,7 +19,7 @@ from ..space import Space
 from ..volumes import atomic_write_bytes
 
 # To be raised whenever a step's result changes: what older versions left is not found then.
-VERSION = 1
+VERSION = 2
 # Some 1 MB each; the oldest make room.
 MOST_ENTRIES = 300
 SUFFIX = ".step.npz"

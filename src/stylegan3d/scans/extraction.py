@@ -22,6 +22,8 @@ EMPTY_SHARE = 0.3
 # For heads that have to be turned first: grid, air that is left around them, and where of the range
 # of intensities a head begins.
 UPRIGHT_MM, AIR_MM, HEAD_SHARE = 1.0, 10.0, 0.15
+# What is kept around a brain that is looked at again: skull and scalp, and what was missed of it.
+HEAD_MM = 30.0
 # deepbet keeps the current bounding box in the object, so it serves one scan at a time.
 _one_at_a_time = threading.Lock()
 
@@ -98,20 +100,30 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
     return np.ascontiguousarray(found)
 
 
-def extract_upright(data: np.ndarray, space: Space, upright: np.ndarray) -> np.ndarray:
+def extract_upright(
+    data: np.ndarray,
+    space: Space,
+    upright: np.ndarray,
+    near: tuple[np.ndarray, Space] | None = None,
+) -> np.ndarray:
     """As `extract_brain`, of a head turned upright by `upright` (4, 4), without the air around it.
 
-    deepbet learned on heads that stand upright and fill the field of view; others it may miss, or
-    take for brain as a whole.
+    deepbet learned on heads that stand upright and fill the field of view; of others it may miss
+    the brain, take the whole for brain, or even the air. If it is known roughly where the brain
+    lies, `near` a mask on a grid of the same millimetres, only the head around it is looked at.
     """
     turned = Space(space.shape, upright @ space.affine)
-    head = head_mask(data)
-    if not head.any():
-        raise ScanError("The scan shows no head; give a T1-weighted scan of a whole head.")
-    grid = isotropic_space(head, turned, UPRIGHT_MM, AIR_MM)
+    if near is None:
+        head = head_mask(data)
+        if not head.any():
+            raise ScanError("The scan shows no head; give a T1-weighted scan of a whole head.")
+        grid = isotropic_space(head, turned, UPRIGHT_MM, AIR_MM)
+    else:
+        mask, own = near
+        grid = isotropic_space(mask, Space(own.shape, upright @ own.affine), UPRIGHT_MM, HEAD_MM)
     value = background(data)
-    mask = extract_brain(resample(data - np.float32(value), turned, grid), grid)
-    return resample(mask.astype(np.float32), grid, turned) > 0.5
+    found = extract_brain(resample(data - np.float32(value), turned, grid), grid)
+    return resample(found.astype(np.float32), grid, turned) > 0.5
 
 
 def head_mask(data: np.ndarray) -> np.ndarray:

@@ -22,13 +22,7 @@ from .aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
 from .alignment import align_rigid
 from .bias import field_on, log_bias_field, working_grid
 from .cache import StepCache, key_of
-from .extraction import (
-    check_brain_size,
-    extract_brain,
-    extract_upright,
-    extracted_mask,
-    object_mask,
-)
+from .finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
 from .intensity import correlation
 from .resampling import cropped, resample
 from .target import Target, standard_brain
@@ -40,26 +34,8 @@ SKULL_CHOICES = ("auto", "extract", "keep")
 POSE_CHOICES = ("auto", "keep")
 # Correlation with a standard brain in place: brains that lie wrongly reach 0.75, noise 0.
 LIKE_A_HEAD = 0.4
-# Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
-# bottom no more than a brain stem has.
-EDGE_CM2, STEM_CM2 = 1.0, 10.0
-EXTRACTED = "Brain extracted with deepbet."
-TILTED = "Brain extracted with deepbet, after the air around the head was cut off."
-# Degrees round the axes to the right, the front and upwards that are tried for a head that is not
-# found as it lies. Heads turned by up to 30 degrees round each axis are mostly found without.
-TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
-KEPT = "The brain was extracted already; kept as it is."
 # Heads lie in scanners up to 20 degrees off the mean brain: the chin is lifted or lowered.
 ODD_DEGREES = 25.0
-SIDES = {
-    "R": "on the right",
-    "L": "on the left",
-    "A": "in front",
-    "P": "at the back",
-    "S": "at the top",
-    "I": "at the bottom",
-}
-
 Progress = Callable[[float, str], None]
 
 
@@ -90,14 +66,12 @@ def align_scan(
     # The image itself is the key: of one file there are several volumes, and doubts answered.
     image = "" if cache.folder is None else key_of("image", scan.data, scan.space)
     work = _Work(scan, target, wishes, cache, image, report)
-    record, prepared, rigid = _prepared(work)
+    first = _prepared(work)
+    record, prepared, rigid = first
     # deepbet knows heads that lie roughly as their header says; of others it misses a part.
     found = record[0].texts[0]
     if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
-        later = replace(work, report=lambda done, text: report(0.65 + 0.4 * done, f"{text}, again"))
-        again, prepared, rigid = _prepared(later, rigid)
-        told = "The head lies otherwise than usual; it was looked at again upright."
-        record = [*record[:1], Step("brain", (told,), again[0].seconds), *again[1:]]
+        record, prepared, rigid = _upright(work, first)
     report(0.9, "Resampling to the model's grid")
     if cache.problem:
         told = f"The results of the steps could not be kept: {cache.problem}"
@@ -117,13 +91,32 @@ class _Work:
     report: Progress
 
 
+_Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
+
+
+def _upright(work: _Work, first: _Prepared) -> _Prepared:
+    """All steps again, now that it is known how the head lies; `first` if that finds no brain."""
+    told = "The head lies otherwise than usual; it was looked at again upright."
+    later = replace(
+        work, report=lambda done, text: work.report(0.65 + 0.4 * done, f"{text}, again")
+    )
+    try:
+        record, prepared, rigid = _prepared(later, first[2], first[1])
+    except ScanError:
+        return first
+    return [*first[0][:1], Step("brain", (told,), record[0].seconds), *record[1:]], prepared, rigid
+
+
 def _prepared(
-    work: _Work, upright: np.ndarray | None = None
-) -> tuple[list[Step], PreparedBrain, np.ndarray]:
-    """All steps up to the pose; `upright` (4, 4) turns the head upright, if that is known."""
+    work: _Work, upright: np.ndarray | None = None, near: PreparedBrain | None = None
+) -> _Prepared:
+    """All steps up to the pose.
+
+    `upright` (4, 4) turns the head upright and `near` is roughly its brain, if they are known.
+    """
     scan, report = work.scan, work.report
     report(0.0, "Finding the brain")
-    found, mask = _brain_step(work, upright)
+    found, mask = _brain_step(work, upright, near)
     _check_sign(scan, mask)
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
     mask = cropped(mask, scan.space, mask)[0]
@@ -144,7 +137,9 @@ def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
     return not np.array_equal(before, after) or bool(angle > ODD_DEGREES)
 
 
-def _brain_step(work: _Work, upright: np.ndarray | None) -> tuple[Step, np.ndarray]:
+def _brain_step(
+    work: _Work, upright: np.ndarray | None, near: PreparedBrain | None
+) -> tuple[Step, np.ndarray]:
     """Brain mask on the scan's grid."""
     start = perf_counter()
     scan, wishes, cache = work.scan, work.wishes, work.cache
@@ -154,70 +149,13 @@ def _brain_step(work: _Work, upright: np.ndarray | None) -> tuple[Step, np.ndarr
         bits = np.unpackbits(kept["mask"], count=scan.data.size)
         mask, text = bits.astype(bool).reshape(scan.data.shape), str(kept["text"])
     else:
-        mask, text = find_brain(scan, wishes.skull, upright)
+        known = None if near is None else (near.mask, near.space)
+        mask, text = find_brain(scan, wishes.skull, upright, known)
         cache.put(key, mask=np.packbits(mask), text=np.array(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
     warnings = [note for note in scan.notes if note.startswith(WARNING)]
     texts = (text, *edge_notes(mask, scan.space), *warnings)
     return Step("brain", texts, perf_counter() - start, how), mask
-
-
-def find_brain(scan: Scan, skull: str, upright: np.ndarray | None = None) -> tuple[np.ndarray, str]:
-    """Brain mask, bool (I, J, K), and what was done to get it.
-
-    `upright` (4, 4) turns the head upright, if that is known.
-    """
-    mask = None
-    if skull == "auto":
-        mask = extracted_mask(scan.data, scan.space)
-    elif skull == "keep":
-        mask = object_mask(scan.data)
-        check_brain_size(mask, scan.space)
-    if mask is not None:
-        return mask, KEPT
-    if upright is not None:
-        return extract_upright(scan.data, scan.space, upright), EXTRACTED
-    try:
-        return extract_brain(scan.data, scan.space), EXTRACTED
-    except ScanError as error:
-        return _tilted(scan, error), TILTED
-
-
-def _tilted(scan: Scan, refusal: ScanError) -> np.ndarray:
-    """Brain mask of a head that was not found as it lies: alone in the picture, then tilted."""
-    middle = scan.space.center_mm
-    for tilt in TILTS:
-        turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
-        try:
-            return extract_upright(
-                scan.data, scan.space, nib.affines.from_matvec(turn, middle - turn @ middle)
-            )
-        except ScanError:
-            continue
-    raise refusal
-
-
-def edge_notes(mask: np.ndarray, space: Space) -> list[str]:
-    """Where the brain reaches the edge of the field of view, and what to do about it."""
-    codes, ends = nib.aff2axcodes(space.affine), {"R": "L", "A": "P", "S": "I"}
-    ends |= {second: first for first, second in ends.items()}
-    reached: dict[str, float] = {}
-    for axis in range(3):
-        sides = np.delete(space.affine[:3, :3], axis, axis=1)
-        area = float(np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]))) / 100
-        for end, code in ((-1, codes[axis]), (0, ends[codes[axis]])):
-            reached[code] = area * int(mask.take(end, axis).sum())
-    over = {code: area for code, area in reached.items() if area > EDGE_CM2}
-    if not over:
-        return []
-    if set(over) == {"I"} and over["I"] < STEM_CM2:
-        return ["The brain stem reaches the lower edge of the field of view, as is usual."]
-    where = " and ".join(SIDES[code] for code in over)
-    return [
-        f"Check: the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
-        "cm2 of it); what was not scanned is missing, and the model will make it up: give a scan "
-        "of the whole brain, or draw no conclusion from there."
-    ]
 
 
 def _check_sign(scan: Scan, mask: np.ndarray) -> None:

@@ -63,10 +63,8 @@ def smoothed(data: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 
 def isotropic_space(data: np.ndarray, space: Space, spacing_mm: float, margin_mm: float) -> Space:
     """A grid along the RAS axes that holds everything in `data` above 0, and a margin."""
-    filled = np.argwhere(data > 0)
-    low, high = filled.min(axis=0), filled.max(axis=0)
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    world = nib.affines.apply_affine(space.affine, corners)
+    # Of the voxels themselves: the corners of their box lie far out where the axes are oblique.
+    world = nib.affines.apply_affine(space.affine, np.argwhere(data > 0))
     first = world.min(axis=0) - margin_mm
     count = np.ceil((world.max(axis=0) + margin_mm - first) / spacing_mm).astype(int) + 1
     affine = np.diag([spacing_mm] * 3 + [1.0])

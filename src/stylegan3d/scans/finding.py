@@ -1,0 +1,103 @@
+"""Which part of a scan is brain: kept where it was extracted already, else extracted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..errors import ScanError
+from ..space import Space
+from .extraction import (
+    check_brain_size,
+    extract_brain,
+    extract_upright,
+    extracted_mask,
+    object_mask,
+)
+
+if TYPE_CHECKING:
+    from .scan import Scan
+
+# Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
+# bottom no more than a brain stem has.
+EDGE_CM2, STEM_CM2 = 1.0, 10.0
+EXTRACTED = "Brain extracted with deepbet."
+TILTED = "Brain extracted with deepbet, after the air around the head was cut off."
+# Degrees round the axes to the right, the front and upwards that are tried for a head that is not
+# found as it lies. Heads turned by up to 30 degrees round each axis are mostly found without.
+TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
+KEPT = "The brain was extracted already; kept as it is."
+SIDES = {
+    "R": "on the right",
+    "L": "on the left",
+    "A": "in front",
+    "P": "at the back",
+    "S": "at the top",
+    "I": "at the bottom",
+}
+
+
+def find_brain(
+    scan: Scan,
+    skull: str,
+    upright: np.ndarray | None = None,
+    near: tuple[np.ndarray, Space] | None = None,
+) -> tuple[np.ndarray, str]:
+    """Brain mask, bool (I, J, K), and what was done to get it.
+
+    `upright` (4, 4) turns the head upright, and `near` is roughly its brain, if they are known.
+    """
+    mask = None
+    if skull == "auto":
+        mask = extracted_mask(scan.data, scan.space)
+    elif skull == "keep":
+        mask = object_mask(scan.data)
+        check_brain_size(mask, scan.space)
+    if mask is not None:
+        return mask, KEPT
+    if upright is not None:
+        return extract_upright(scan.data, scan.space, upright, near), EXTRACTED
+    try:
+        return extract_brain(scan.data, scan.space), EXTRACTED
+    except ScanError as error:
+        return _tilted(scan, error), TILTED
+
+
+def _tilted(scan: Scan, refusal: ScanError) -> np.ndarray:
+    """Brain mask of a head that was not found as it lies: alone in the picture, then tilted."""
+    middle = scan.space.center_mm
+    for tilt in TILTS:
+        turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
+        try:
+            return extract_upright(
+                scan.data, scan.space, nib.affines.from_matvec(turn, middle - turn @ middle)
+            )
+        except ScanError:
+            continue
+    raise refusal
+
+
+def edge_notes(mask: np.ndarray, space: Space) -> list[str]:
+    """Where the brain reaches the edge of the field of view, and what to do about it."""
+    codes, ends = nib.aff2axcodes(space.affine), {"R": "L", "A": "P", "S": "I"}
+    ends |= {second: first for first, second in ends.items()}
+    reached: dict[str, float] = {}
+    for axis in range(3):
+        sides = np.delete(space.affine[:3, :3], axis, axis=1)
+        area = float(np.linalg.norm(np.cross(sides[:, 0], sides[:, 1]))) / 100
+        for end, code in ((-1, codes[axis]), (0, ends[codes[axis]])):
+            reached[code] = area * int(mask.take(end, axis).sum())
+    over = {code: area for code, area in reached.items() if area > EDGE_CM2}
+    if not over:
+        return []
+    if set(over) == {"I"} and over["I"] < STEM_CM2:
+        return ["The brain stem reaches the lower edge of the field of view, as is usual."]
+    where = " and ".join(SIDES[code] for code in over)
+    return [
+        f"Check: the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
+        "cm2 of it); what was not scanned is missing, and the model will make it up: give a scan "
+        "of the whole brain, or draw no conclusion from there."
+    ]
