@@ -44,6 +44,7 @@ STRENGTH = 1.5
 SIZE, MARGIN = (900, 540), 70
 METHODS: tuple[Method, ...] = ("stylegan3d", "original")
 COLOURS = {"original": (200, 80, 40), "stylegan3d": (30, 90, 200)}
+GRID = (225, 225, 225)
 
 Curve = list[tuple[float, float]]
 
@@ -145,8 +146,9 @@ def now(cpu: bool) -> float:
 
 def draw(found: dict[str, Curve], path: Path) -> None:
     """Loss against seconds, both on logarithmic scales, as PNG."""
-    points = np.log10(np.concatenate([np.array(curve) for curve in found.values()]))
-    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    points = np.concatenate([np.array(curve) for curve in found.values()])
+    ticks = [ticks_around(points[:, axis]) for axis in (0, 1)]
+    low, high = (np.log10([t[end] for t in ticks]) for end in (0, -1))
     span = np.array(SIZE) - 2 * MARGIN
 
     def place(seconds: float, loss: float) -> tuple[float, float]:
@@ -155,21 +157,32 @@ def draw(found: dict[str, Curve], path: Path) -> None:
 
     image = Image.new("RGB", SIZE, "white")
     pen = ImageDraw.Draw(image)
-    for axis in (0, 1):
-        for power in np.arange(low[axis], high[axis] + 1):
-            ends = [[power, power], [low[1 - axis], high[1 - axis]]]
-            x, y = 10.0 ** np.array(ends if axis == 0 else ends[::-1])
-            pen.line([place(x[0], y[0]), place(x[1], y[1])], fill=(225, 225, 225))
-            label, corner = f"{10**power:g}", place(x[0], y[0])
-            shift = (-8, 8) if axis == 0 else (-45, -6)
-            pen.text((corner[0] + shift[0], corner[1] + shift[1]), label, fill="black")
-    pen.text((SIZE[0] / 2 - 30, SIZE[1] - 32), "seconds", fill="black", font_size=14)
-    pen.text((16, 24), "loss of the original projector", fill="black", font_size=14)
-    for row, (method, curve) in enumerate(found.items()):
+    for tick in ticks[0]:
+        pen.line([place(tick, ticks[1][0]), place(tick, ticks[1][-1])], fill=GRID)
+        x, y = place(tick, ticks[1][0])
+        pen.text((x, y + 8), f"{tick:g}", fill="black", font_size=13, anchor="mt")
+    for tick in ticks[1]:
+        pen.line([place(ticks[0][0], tick), place(ticks[0][-1], tick)], fill=GRID)
+        x, y = place(ticks[0][0], tick)
+        pen.text((x - 8, y), f"{tick:g}", fill="black", font_size=13, anchor="rm")
+    pen.text((SIZE[0] / 2, SIZE[1] - 18), "seconds", fill="black", font_size=15, anchor="mb")
+    pen.text((16, 24), "loss of the original projector", fill="black", font_size=15)
+    for method, curve in found.items():
         pen.line([place(*point) for point in curve], fill=COLOURS[method], width=3)
-        pen.text((SIZE[0] - 190, 80 + 22 * row), method, fill=COLOURS[method], font_size=16)
+        x, y = place(*curve[-1])
+        name = "this program" if method == "stylegan3d" else "the original's projector"
+        pen.text((x, y + 10), name, fill=COLOURS[method], font_size=15, anchor="rt")
     image.save(path)
     print(f"drawn: {path}")
+
+
+def ticks_around(values: np.ndarray) -> list[float]:
+    """Round numbers (1, 2, 5 times a power of ten) from below the values to above them."""
+    powers = range(-3, 7)
+    every = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    first = max(index for index, tick in enumerate(every) if tick <= values.min())
+    last = min(index for index, tick in enumerate(every) if tick >= values.max())
+    return every[first : last + 1]
 
 
 def main() -> None:
