@@ -1,15 +1,15 @@
-"""What the Browse panel opens and needs computed: the wall of thumbnails."""
+"""What the Browse panel opens and needs computed: the wall of thumbnails, the latent map."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.panels.browse_wall import Wall
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.explorer import Explorer
     from napari_stylegan3d.panels.browse import BrowsePanel
     from napari_stylegan3d.thumbnails import Thumbnails
 
@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 class Browsing(QObject):
     """Brings the Browse panel together with what works behind it."""
 
-    def __init__(self, panel: BrowsePanel, thumbnails: Thumbnails, parent: QWidget) -> None:
-        super().__init__(parent)
+    def __init__(self, panel: BrowsePanel, thumbnails: Thumbnails, explorer: Explorer) -> None:
+        super().__init__(explorer)
         self.panel = panel
-        self.wall = Wall(panel.session, thumbnails, parent)
+        self.wall = Wall(panel.session, thumbnails, explorer)
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
+        explorer.models.directed.connect(self._survey)
 
     def shutdown(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, stop what is computed."""
         self.wall.hide()
+        self.panel.map.places.shutdown()
+
+    def _survey(self) -> None:
+        generator = self.panel.session.generator
+        if generator is not None:
+            self.panel.map.places.use(generator)

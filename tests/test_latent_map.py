@@ -103,6 +103,14 @@ def test_components_are_axes_before_attributes(generator):
     assert axis_names(fitted) == own.names[1:]
 
 
+def test_shares_grow_from_none_to_all(survey):
+    plane = survey.plane("PC 1", "PC 2")
+    assert plane.share_within(np.zeros(2)) == 0
+    assert plane.share_within(np.array([10.0, 0.0])) == 1
+    middle = plane.share_within(np.array([0.0, -1.18]))  # sqrt(2 ln 2) of a normal distribution
+    assert 0.4 < middle < 0.6
+
+
 def test_a_map_needs_two_axes(survey):
     with pytest.raises(RecipeError, match="two different axes"):
         survey.plane("PC 1", "PC 1")

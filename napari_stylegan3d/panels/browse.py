@@ -9,7 +9,9 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.panels.browse_map import MapBox
 from napari_stylegan3d.panels.condition import LabelBox
+from napari_stylegan3d.panels.fold import Fold
 from napari_stylegan3d.panels.frame import FrameBox
 from napari_stylegan3d.panels.panel import Panel, select_data
 from napari_stylegan3d.panels.seeds import SeedPicker
@@ -77,6 +79,7 @@ class BrowsePanel(Panel):
         self.channel.setObjectName("browse.channel")
         self.channel.setToolTip("Which channel of the model's image is shown and saved.")
         self.channels = self._make_channels()
+        self.map = MapBox(session)
         self.about = controls.hint("", "browse.about")
         self.frame = FrameBox()
         self._lay_out()
@@ -87,7 +90,7 @@ class BrowsePanel(Panel):
         add = self.column.addWidget
         add(controls.heading("Brain number"))
         add(self.seed)
-        told = controls.hint("The same number always gives the same brain.")
+        told = controls.hint("A number always gives the same brain.")
         self.column.addLayout(controls.row(told, self.wall, stretch=0))
         add(self.label)
         add(controls.line())
@@ -95,16 +98,28 @@ class BrowsePanel(Panel):
         add(self.truncation)
         add(self.meaning)
         self.column.addLayout(controls.form(("Applies to", self.cutoff)))
-        add(controls.line())
-        add(controls.heading("Fine texture"))
-        self.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
-        add(self.noise_note)
         add(self.channels)
+        for fold in self._make_folds():
+            add(controls.line())
+            add(fold)
         self.column.addStretch(1)
-        add(controls.line())
-        add(controls.heading("About this model"))
-        add(self.about)
-        add(self.frame)
+
+    def _make_folds(self) -> tuple[Fold, ...]:
+        """What needs room, or is needed seldom."""
+        where = Fold(
+            "Latent map",
+            "browse.map_fold",
+            "Where this brain lies among random ones, and a way to travel.",
+            unfolded=True,
+        )
+        where.column.addWidget(self.map)
+        texture = Fold("Fine texture", "browse.texture_fold", "Random detail of the image.")
+        texture.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
+        texture.column.addWidget(self.noise_note)
+        self.about_fold = Fold("About this model", "browse.about_fold", "Size, data and licence.")
+        for part in (self.about, self.frame):
+            self.about_fold.column.addWidget(part)
+        return where, texture, self.about_fold
 
     def _make_channels(self) -> QWidget:
         """The image channels, with their heading; hidden for models with one."""
@@ -166,6 +181,8 @@ class BrowsePanel(Panel):
         self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
         self.frame.show_model(generator)
+        if generator.frame_note:  # it may be wrong, and then the picture lies on its side
+            self.about_fold.unfold()
 
     def show_texture(self, generator: Generator) -> None:
         """Offer noise where it changes the image."""

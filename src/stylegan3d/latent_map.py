@@ -127,6 +127,10 @@ class Plane:
             :, self.axes
         ]
 
+    def share_within(self, at: np.ndarray) -> float:
+        """Share of random brains, 0 to 1, that lie nearer to the average one than `(2,)` in sd."""
+        return float((np.hypot(*self.points.T) < np.hypot(*at)).mean())
+
     def reach(self, edits: Sequence[Edit], num_layers: int) -> np.ndarray:
         """`(2,)`: how far the edits along the two axes lead, in sd; others are left out."""
         moved = np.zeros(2)
