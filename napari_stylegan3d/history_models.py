@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
-from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from napari_stylegan3d.thumbnails import scaled
 from stylegan3d.describe import describe_change, describe_recipe
@@ -21,6 +21,7 @@ RECIPE = Qt.ItemDataRole.UserRole
 #: Whether it is what is shown now; whether it lies ahead, undone; whether it is a favourite.
 CURRENT, AHEAD, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
 PICTURE, TEXT, MARGIN = 54, 14, 3
+NOTE_WIDTH = 190
 CELL = QSize(78, PICTURE + TEXT + 2 * MARGIN)
 MARK = QColor("#5b7be8")
 STAR = QColor("#ffb74d")
@@ -187,10 +188,21 @@ class RecipeDelegate(QStyledItemDelegate):
         """All are of one size."""
         return CELL
 
+    def createEditor(self, parent: Any, _option: Any, _index: QModelIndex) -> QLineEdit:
+        """A field for the note."""
+        field = QLineEdit(parent)
+        field.setObjectName("history.note_field")
+        field.setPlaceholderText("Why it is worth keeping")
+        field.setMaxLength(500)
+        field.setFrame(True)
+        return field
+
     def updateEditorGeometry(self, editor: Any, option: Any, _index: QModelIndex) -> None:
         """A note is edited at the foot of its picture."""
         place = option.rect
-        editor.setGeometry(place.left(), place.bottom() - 22, place.width(), 22)
+        middle = place.left() + place.width() // 2
+        left = max(0, middle - NOTE_WIDTH // 2)
+        editor.setGeometry(left, place.top() + PICTURE - 8, NOTE_WIDTH, 24)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Draw one entry."""
@@ -234,7 +246,7 @@ class RecipeDelegate(QStyledItemDelegate):
         font.setPixelSize(10)
         painter.setFont(font)
         painter.setPen(option.palette.text().color())
-        line = QRect(cell.left() + 2, cell.bottom() - TEXT, cell.width() - 4, TEXT)
+        line = QRect(cell.left() + 2, cell.top() + PICTURE + MARGIN, cell.width() - 4, TEXT)
         words = QFontMetrics(font).elidedText(
             index.data(Qt.ItemDataRole.DisplayRole), Qt.TextElideMode.ElideRight, line.width()
         )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QModelIndex, Qt, QTimer, Signal
-from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
+from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QButtonGroup,
     QHBoxLayout,
     QLabel,
-    QListView,
     QMenu,
     QStackedWidget,
     QVBoxLayout,
@@ -19,123 +16,21 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
-from napari_stylegan3d.history_models import (
-    CELL,
-    RECIPE,
-    FavouriteList,
-    HistoryList,
-    RecipeDelegate,
-    RecipeList,
-)
+from napari_stylegan3d.history_models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
+from napari_stylegan3d.recipe_row import ROW_HEIGHT, RecipeRow
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
     from napari_stylegan3d.thumbnails import Thumbnails
     from stylegan3d.recipe import Recipe
 
-#: A cell and the scroll bar under it.
-LIST_HEIGHT = CELL.height() + 12
-#: Thumbnails of cells this far beyond the edges are made too.
-AHEAD_PX = 2 * CELL.width()
-
-
-class RecipeStrip(QListView):
-    """A row of recipes to click, or to go through with the arrow keys."""
-
-    picked = Signal(int)
-    """Row that a person chose."""
-    menuRequested = Signal(int, object)
-    """(row, where on the screen)"""
-
-    def __init__(self, name: str, tip: str, model: RecipeList, thumbnails: Thumbnails) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setToolTip(tip)
-        self.setAccessibleName(tip)
-        self._owner, self._thumbnails, self._recipes = name, thumbnails, model
-        self._delegate = RecipeDelegate(thumbnails.image)
-        self.setModel(model)
-        self.setItemDelegate(self._delegate)
-        self.setFlow(QListView.Flow.LeftToRight)
-        self.setWrapping(False)
-        self.setUniformItemSizes(True)
-        self.setMouseTracking(True)
-        self.setFixedHeight(LIST_HEIGHT)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFrameShape(QListView.Shape.NoFrame)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(40)
-        self._soon.timeout.connect(self._want)
-        self.horizontalScrollBar().valueChanged.connect(lambda _: self._soon.start())
-        model.dataChanged.connect(lambda *_: self._soon.start())
-        model.rowsRemoved.connect(lambda *_: self._soon.start())
-        thumbnails.ready.connect(self._on_ready)
-        self.clicked.connect(lambda index: self.picked.emit(index.row()))
-
-    def go_to(self, row: int | None) -> None:
-        """Bring a row into sight."""
-        if row is None:
-            self.selectionModel().clearCurrentIndex()
-        else:
-            index = self._recipes.index(row)
-            self.setCurrentIndex(index)
-            self.scrollTo(index)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Left and right, Home and End go to another state."""
-        before = self.currentIndex().row()
-        super().keyPressEvent(event)
-        row = self.currentIndex().row()
-        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
-        editing = self.state() == QAbstractItemView.State.EditingState
-        if row >= 0 and not editing and (row != before or enter):
-            self.picked.emit(row)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """More or fewer are seen."""
-        super().resizeEvent(event)
-        self._soon.start()
-
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        """What can be done with one of them."""
-        index = self.indexAt(event.pos())
-        if index.isValid():
-            self.menuRequested.emit(index.row(), event.globalPos())
-
-    def showEvent(self, event: Any) -> None:
-        """Thumbnails are needed again."""
-        super().showEvent(event)
-        self._soon.start()
-
-    def hideEvent(self, event: Any) -> None:
-        """Nothing is needed any more."""
-        super().hideEvent(event)
-        self._thumbnails.drop(self._owner)
-
-    def seen_rows(self) -> range:
-        """Rows in sight, and a few on either side."""
-        count = self._recipes.rowCount()
-        start = self.horizontalScrollBar().value()
-        first = max(0, (start - AHEAD_PX) // CELL.width())
-        return range(first, min(count, (start + self.width() + AHEAD_PX) // CELL.width() + 1))
-
-    def shutdown(self) -> None:
-        """Stop asking."""
-        self._soon.stop()
-
-    def _want(self) -> None:
-        if not self.isVisible():
-            return
-        rows = sorted(self.seen_rows(), key=lambda row: abs(row - self.currentIndex().row()))
-        self._thumbnails.want(self._owner, [self._recipes.recipe(row) for row in rows])
-
-    def _on_ready(self, recipe: Recipe, _image: Any) -> None:
-        for row in self.seen_rows():
-            if self._recipes.recipe(row) == recipe:
-                self.update(self._recipes.index(row))
+#: Which of the two is looked at must not be told by colour alone.
+STYLE = f"""
+QToolButton[role="choice"] {{ padding: 2px 4px; border-bottom: 2px solid transparent; }}
+QToolButton[role="choice"]:checked {{
+    border-bottom: 2px solid {MARK.name()}; font-weight: 600;
+}}
+"""
 
 
 class HistoryStrip(QWidget):
@@ -151,18 +46,19 @@ class HistoryStrip(QWidget):
         self.setObjectName("history")
         self.session = session
         self.history, self.kept = HistoryList(session), FavouriteList(session)
-        self.states = RecipeStrip(
+        self.states = RecipeRow(
             "history.list",
             "Every state so far; click one to go back to it.",
             self.history,
             thumbnails,
         )
-        self.favourites = RecipeStrip(
+        self.favourites = RecipeRow(
             "history.favourites", "Your favourites; click one to show it.", self.kept, thumbnails
         )
         self.empty = controls.hint(
             "No favourites yet: press ☆ to keep what is shown.", "history.empty"
         )
+        self.setStyleSheet(STYLE)
         self._make_buttons()
         self._lay_out()
         self._connect()
@@ -189,13 +85,15 @@ class HistoryStrip(QWidget):
         self.show_history.setChecked(True)
         self.star = tool("☆", "history.star", "Make what is shown a favourite, or let go of it.")
         self.star.setProperty("role", "step")
-        self.note = tool("Note", "history.note", "Write why this favourite is worth keeping (F2).")
+        self.note = tool("Note…", "history.note", "Write why this favourite is worth keeping (F2).")
         self.remove = tool("Remove", "history.remove", "Let go of this favourite.")
         self.link = tool(
-            "Link", "history.copy_link", "Copy a link to what is shown, to be pasted elsewhere."
+            "Copy link",
+            "history.copy_link",
+            "Copy a link to what is shown, to paste elsewhere.",
         )
         self.paste = tool(
-            "Paste",
+            "Paste recipe",
             "history.paste",
             "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
         )
@@ -207,28 +105,23 @@ class HistoryStrip(QWidget):
         self._stack.addWidget(self.states)
         self._stack.addWidget(self.favourites)
         self._stack.addWidget(self.empty)
-        self._stack.setFixedHeight(LIST_HEIGHT)
-        top = controls.row(
-            self.fold,
-            self.show_history,
-            self.show_favourites,
-            self.star,
-            self.note,
-            self.remove,
-            self.count,
-            stretch=6,
-        )
-        top.addWidget(self.link)
-        top.addWidget(self.paste)
-        top.setContentsMargins(6, 1, 10, 0)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 2)
-        column.setSpacing(0)
-        column.addLayout(top)
-        row = QHBoxLayout()
-        row.setContentsMargins(8, 0, 8, 0)
-        row.addWidget(self._stack)
-        column.addLayout(row)
+        self._stack.setFixedHeight(ROW_HEIGHT)
+        buttons = QVBoxLayout()
+        buttons.setSpacing(2)
+        buttons.addLayout(_row(self.fold, self.show_history, self.show_favourites))
+        self._more = QWidget()
+        more = QVBoxLayout(self._more)
+        more.setContentsMargins(0, 0, 0, 0)
+        more.setSpacing(2)
+        more.addLayout(_row(self.star, self.count, self.note, self.remove))
+        more.addLayout(_row(self.link, self.paste))
+        buttons.addWidget(self._more)
+        buttons.addStretch(1)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 2, 8, 2)
+        row.setSpacing(8)
+        row.addLayout(buttons)
+        row.addWidget(self._stack, stretch=1)
 
     def _connect(self) -> None:
         session = self.session
@@ -255,6 +148,7 @@ class HistoryStrip(QWidget):
     def _on_fold(self, folded: bool) -> None:
         self.fold.setText("▸" if folded else "▾")
         self._stack.setVisible(not folded)
+        self._more.setVisible(not folded)
 
     def _on_history(self) -> None:
         """The history or the favourites changed, or the other one is looked at."""
@@ -322,3 +216,11 @@ class HistoryStrip(QWidget):
             menu.addAction("Edit its note…", lambda: self.edit_note(kept))
             menu.addAction("Remove from the favourites", lambda: favourites.remove(kept))
         return menu
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    """Buttons at the left."""
+    layout = controls.row(*widgets)
+    layout.setSpacing(2)
+    layout.addStretch(1)
+    return layout
