@@ -39,7 +39,7 @@ class Comparison(QObject):
         #: The opened scan on the model's grid, once it was aligned.
         self._placed: AlignedScan | None = None
         self._outlined = True
-        self._outline = Outline(stage.viewer)
+        self.outline = Outline(stage.viewer)
 
     @property
     def is_preview(self) -> bool:
@@ -95,7 +95,7 @@ class Comparison(QObject):
     def forget_place(self) -> None:
         """What was aligned has to be aligned anew."""
         self._placed = None
-        self._outline.hide()
+        self.outline.hide()
 
     def set_outlined(self, outlined: bool) -> None:
         """Whether the mean brain's outline is drawn on the aligned scan."""
@@ -147,9 +147,9 @@ class Comparison(QObject):
     def _set_view(self, view: str, *, outlined: bool = False) -> None:
         self.view = view
         if outlined and self.session.generator is not None:
-            self._outline.show(self.session.generator)
+            self.outline.show(self.session.generator)
         else:
-            self._outline.hide()
+            self.outline.hide()
         self.viewChanged.emit(view)
 
     def _aligned(self) -> AlignedScan | None:

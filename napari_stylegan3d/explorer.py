@@ -14,7 +14,6 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
-from napari_stylegan3d import theme
 from napari_stylegan3d.browsing import Browsing
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
@@ -36,13 +35,14 @@ from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.thumbnails import Thumbnails
-from napari_stylegan3d.views.four import FourViews
+from napari_stylegan3d.viewing import Viewing
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     import napari
 
+    from napari_stylegan3d.views.four import FourViews
     from stylegan3d.frame import Frame
     from stylegan3d.generator import Generator
     from stylegan3d.recipe import Recipe
@@ -80,6 +80,7 @@ class Explorer(Docked):
         self._model = model
         self._frame: Frame | str | None = frame
         self._is_ready = False
+        self.viewing: Viewing | None = None
         self.views: FourViews | None = None
         self._calm: CalmWindow | None = None
         self.session = Session(self)
@@ -132,9 +133,10 @@ class Explorer(Docked):
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
         self.let_go()
         self.stage.clear()
-        if self.views is not None:
-            self.views.close_views()
-            self.views = None
+        self.views = None
+        if self.viewing is not None:
+            self.viewing.close()
+            self.viewing = None
         if self._calm is not None:
             self._calm.restore()
         self.session.close()
@@ -161,7 +163,6 @@ class Explorer(Docked):
 
     def _lay_out(self) -> None:
         self.setMinimumWidth(MIN_WIDTH)
-        self.setStyleSheet(theme.STYLE)
         self.setAcceptDrops(True)
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
@@ -214,9 +215,8 @@ class Explorer(Docked):
     def begin(self, window: QMainWindow) -> None:
         """Put the views into the window and load the model."""
         self._calm = CalmWindow(window, self.viewer)
-        self.views = FourViews(window)
-        self.views.setStyleSheet(theme.STYLE)
-        self.views.readout.whiteChanged.connect(self.stage.set_white)
+        self.viewing = Viewing(window, self.comparison, self)
+        self.views = self.viewing.views
         self.views.set_message("Loading the model…")
         for parent in (self, self.views):
             self._add_shortcuts(parent)
@@ -275,8 +275,7 @@ class Explorer(Docked):
         if not self._is_ready:
             self._is_ready = True
             self.ready.emit()
-        if self.views is not None:
-            self.views.readout.fit_white(self.comparison.share_above(1.0))
+        self.stage.fit_white(self.comparison.share_above(1.0))
         if self.rendering.loaded is not None:
             self.models.warm_up(self.rendering.loaded, self.session.recipe)
 

@@ -26,19 +26,31 @@ COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
 
 
 class Outline:
-    """A layer over the stage's that is there while it is wanted."""
+    """A layer over the stage's that is there while it is wanted.
+
+    It is shown with an aligned scan, or with whatever is on the stage while it is pinned.
+    """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layer: Image | None = None
         self._generator: Generator | None = None
+        self._pinned: Generator | None = None
+
+    def pin(self, generator: Generator | None) -> None:
+        """Draw a generator's outline until it is pinned to None."""
+        self._pinned = generator
+        if generator is not None:
+            self.show(generator)
+        else:
+            self.hide()
 
     def show(self, generator: Generator) -> None:
         """Draw the outline of a generator's mean brain."""
         shown = self.layer is not None and self.layer in self.viewer.layers
         if shown and self._generator is generator:
             return
-        self.hide()
+        self._remove()
         drawn, self._generator = outline_of(generator), generator
         self.layer = Image(
             drawn.data,
@@ -55,7 +67,11 @@ class Outline:
         self.viewer.layers.append(self.layer)
 
     def hide(self) -> None:
-        """Take it away."""
+        """Take it away, unless it is pinned."""
+        if self._pinned is None:
+            self._remove()
+
+    def _remove(self) -> None:
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None

@@ -7,23 +7,13 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari.utils import Colormap
+from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.display import Upright
-from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.overlays import DifferenceOverlay
+from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical
+from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
 
-#: Darker is blue, equal is black, brighter is red.
-DIFFERENCE_COLORS = Colormap(
-    [
-        [0.35, 0.65, 1.0, 1.0],
-        [0.05, 0.2, 0.6, 1.0],
-        [0, 0, 0, 1],
-        [0.6, 0.1, 0.05, 1],
-        [1, 0.6, 0.4, 1],
-    ],
-    name="difference",
-)
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 DISPLAY_LIMITS = (0.0, 1.0)
 LAYER_NAMES = {
@@ -32,17 +22,29 @@ LAYER_NAMES = {
     "scan": "Real scan",
     "difference": "Difference",
 }
+#: Vessels may be as bright; a share this large means that the model has other intensities.
+MUCH_CLIPPED = 0.05
+#: White for such a model, as a multiple of the usual: volumes are kept up to here.
+BRIGHT_WHITE = 1.5
 
 
-class Stage:
+class Stage(QObject):
     """Shows one volume at a time in the viewer, and says on it what it is."""
 
+    levelsChanged = Signal()
+    """Other intensities are shown black and white."""
+
     def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
         self.viewer = viewer
         self.layer: Image | None = None
         #: What anyone wants laid over the picture.
         self.overlay = DifferenceOverlay(viewer)
-        self._white, self._limits = 1.0, DISPLAY_LIMITS
+        self._usual: Limits = DISPLAY_LIMITS
+        self._usual_white = 1.0
+        #: Of pictures, and of differences.
+        self._levels = {False: Levels(), True: Levels()}
+        self._setting = False
 
     def show(
         self,
@@ -64,56 +66,127 @@ class Stage:
             Intensities shown black and white; by default what suits the kind.
         """
         difference = provenance.kind == "difference"
-        self._limits = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
-        limits = self._scaled()
+        self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
         if self.layer is None or self.layer not in self.viewer.layers:
-            self.layer = Image(
-                volume.data,
-                contrast_limits=limits,
-                interpolation2d="linear",
-                rendering="attenuated_mip",
-                attenuation=0.5,
-                metadata={KEY: provenance},
-                **volume.layer_kwargs(),
-            )
-            self.viewer.layers.append(self.layer)
-        layer = self.layer
+            self._add(volume, provenance)
+        layer: Any = self.layer
         # First what it is, then the voxels: a picture must not carry another one's caption.
         layer.metadata = {KEY: provenance}
         layer.name = LAYER_NAMES[provenance.kind]
-        colormap = DIFFERENCE_COLORS if difference else "gray"
+        colormap = SOLID if difference else "gray"
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
-        self._set_limits(limits)
+        self._set_limits()
         layer.data = volume.data
         for name in ("scale", "translate"):
             if not np.allclose(getattr(layer, name), getattr(volume, name)):
                 setattr(layer, name, getattr(volume, name))
-        layer.visible = True
+        if not layer.visible:  # napari puts its scene together anew whatever was so before
+            layer.visible = True
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether 0 is in the middle of what is shown."""
+        return is_symmetrical(self._usual)
+
+    @property
+    def levels(self) -> Levels:
+        """Black and white, as shares of what is usual."""
+        return self._levels[self.is_difference]
+
+    @property
+    def limits(self) -> Limits:
+        """Intensities shown black and white."""
+        return self.levels.limits(self._usual)
+
+    @property
+    def legend(self) -> Legend | None:
+        """What colours mean, of the overlay or of the picture; None for a grey picture alone."""
+        if self.overlay.legend is not None:
+            return self.overlay.legend
+        if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
+            return None
+        return Legend(self.layer.name, "of white", self.limits[1], solid=True)
+
+    def set_levels(self, levels: Levels) -> None:
+        """Show other intensities black and white."""
+        if levels == self.levels:
+            return
+        self._levels[self.is_difference] = levels
+        self._set_limits()
 
     def set_white(self, white: float) -> None:
         """Show as white what is `white` times as bright as usual."""
-        self._white = white
-        if self.layer is not None:
-            self._set_limits(self._scaled())
+        self.set_levels(self.levels.with_white(white))
+
+    def drag_levels(self, start: Levels, right_px: float, up_px: float) -> None:
+        """Follow the mouse from where it was pressed, with the levels there were then."""
+        if self.is_difference:
+            self.set_levels(start.widened(right_px))
+        else:
+            self.set_levels(start.dragged(right_px, up_px))
+
+    def reset_levels(self) -> None:
+        """Back to what is usual."""
+        self.set_levels(Levels() if self.is_difference else Levels(white=self._usual_white))
+
+    def fit_white(self, share_above_white: float) -> None:
+        """Choose white for a model whose first picture has this share of brighter voxels."""
+        self._usual_white = BRIGHT_WHITE if share_above_white >= MUCH_CLIPPED else 1.0
+        self._levels[False] = Levels(white=self._usual_white)
+        self._set_limits()
 
     def clear(self) -> None:
         """Take the layers off the viewer."""
         self.overlay.hide()
+        self._let_go()
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
 
-    def _scaled(self) -> tuple[float, float]:
-        low, high = self._limits
-        if low < 0 < high and low == -high:  # a difference: grey stays in the middle
-            return low * self._white, high * self._white
-        return low, low + (high - low) * self._white
+    def _let_go(self) -> None:
+        if self.layer is not None:
+            self.layer.events.contrast_limits.disconnect(self._on_limits)
 
-    def _set_limits(self, limits: tuple[float, float]) -> None:
+    def _add(self, volume: Upright, provenance: Provenance) -> None:
+        self._let_go()
+        self.layer = Image(
+            volume.data,
+            contrast_limits=self.limits,
+            interpolation2d="linear",
+            rendering="attenuated_mip",
+            attenuation=0.5,
+            metadata={KEY: provenance},
+            **volume.layer_kwargs(),
+        )
+        self.layer.events.contrast_limits.connect(self._on_limits)
+        # Over other pictures, under what is drawn over pictures.
+        pictures = [
+            index
+            for index, layer in enumerate(self.viewer.layers)
+            if isinstance(layer, Image) and OVERLAY not in layer.metadata
+        ]
+        self.viewer.layers.insert(max(pictures, default=-1) + 1, self.layer)
+
+    def _set_limits(self) -> None:
         layer: Any = self.layer
-        if tuple(layer.contrast_limits) == tuple(limits):
+        limits = self.limits
+        if layer is not None and tuple(layer.contrast_limits) != limits:
+            low, high = layer.contrast_limits_range
+            self._setting = True
+            try:
+                layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+                layer.contrast_limits = limits
+            finally:
+                self._setting = False
+        self.levelsChanged.emit()
+
+    def _on_limits(self, _: Any = None) -> None:
+        """napari's own controls of the layer have set them."""
+        if self._setting or self.layer is None:
             return
-        low, high = layer.contrast_limits_range
-        layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
-        layer.contrast_limits = limits
+        low, high = self.layer.contrast_limits
+        levels = Levels.of((low, high), self._usual)
+        white = min(max(levels.white, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+        self._levels[self.is_difference] = Levels(levels.black, white)
+        self.levelsChanged.emit()

@@ -120,6 +120,17 @@ class Labels:
         for position, letter in zip(LETTER_POSITIONS, letters, strict=True):
             self.model.canvas.overlays[f"sg3d_{position}"].text = letter
 
+    def show_letters(self, shown_: bool) -> None:
+        """Whether the letters are written."""
+        if self.plane:
+            for position in LETTER_POSITIONS:
+                self.model.canvas.overlays[f"sg3d_{position}"].visible = shown_
+
+    def show_scale_bar(self, shown_: bool) -> None:
+        """Whether a length is drawn beside the picture."""
+        if self.plane:
+            self.model.canvas.overlays["scale_bar"].visible = shown_
+
     def set_slice(self, text: str) -> None:
         """Write where the slice lies."""
         self.model.canvas.overlays["sg3d_slice"].text = text

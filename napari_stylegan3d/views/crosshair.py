@@ -1,16 +1,13 @@
-"""The crosshair, painted by Qt over a 2D canvas.
-
-A napari layer would do, but a layer redraws the volume on every move and widens the field of view.
-"""
+"""The crosshair, painted over a 2D canvas."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QLineF, QObject, Qt
+from qtpy.QtCore import QLineF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.views.glass import Glass
 
 COLOR = QColor(79, 195, 247, 175)
 GAP_PX = 9
@@ -18,30 +15,16 @@ GAP_PX = 9
 EDGE_PX = 40
 
 
-class Crosshair(QWidget):
+class Crosshair(Glass):
     """Follows the public state of a viewer model: its point, camera and displayed axes."""
 
     def __init__(self, canvas: QWidget, model: ViewerModel) -> None:
-        super().__init__(canvas)
-        self.model = model
+        camera = model.scene.camera.events
+        dims = model.dims.events
+        signals = (camera.center, camera.zoom, camera.orientation)
+        super().__init__(canvas, model, (*signals, dims.point, dims.order, dims.ndisplay))
         self._shown = True
         self._message = ""
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
-        canvas.installEventFilter(self)
-        camera = model.scene.camera.events
-        self._signals = (
-            camera.center,
-            camera.zoom,
-            camera.orientation,
-            model.dims.events.point,
-            model.dims.events.order,
-            model.dims.events.ndisplay,
-        )
-        for signal in self._signals:
-            signal.connect(self._on_change)
-        self.resize(canvas.size())
-        self.show()
 
     @property
     def shown(self) -> bool:
@@ -73,20 +56,6 @@ class Crosshair(QWidget):
         dx = (point[column] - camera.center[-1]) * (1 if horizontal == "right" else -1)
         return self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom
 
-    def close_links(self) -> None:
-        """Let go of the model and the canvas."""
-        for signal in self._signals:
-            signal.disconnect(self._on_change)
-        self.parent().removeEventFilter(self)
-        self.setParent(None)
-        self.deleteLater()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep covering the canvas when it is resized."""
-        if event.type() == QEvent.Type.Resize:
-            self.resize(watched.size())
-        return False
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the lines, or the message where there is nothing to see yet."""
         painter = QPainter(self)
@@ -107,6 +76,3 @@ class Crosshair(QWidget):
             (x, y + GAP_PX, x, max(self.height() - EDGE_PX, y + GAP_PX)),
         ):
             painter.drawLine(QLineF(*line))
-
-    def _on_change(self, _: Any = None) -> None:
-        self.update()

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
 )
+from napari_stylegan3d.views.volume import VolumeLook
 
 #: Layer attributes a follower keeps equal (where the layer type has them).
 MIRRORED = (
@@ -29,8 +30,10 @@ MIRRORED = (
     "name",
     "interpolation2d",
 )
-#: How a difference looks in 3D, where only its size can be shown.
-MAGNITUDE_COLORS = "inferno"
+#: In the planes alone: the 3D view has colours of its own.
+COLORS = ("contrast_limits", "colormap")
+#: How labels are drawn; their colours are the same everywhere.
+LABELS = ("colormap", "contour", "selected_label", "show_selected_label")
 #: Where the voxels lie goes together with the voxels.
 PLACE = ("scale", "translate")
 
@@ -47,16 +50,24 @@ class Follower:
         The viewer to follow.
     plane
         How to slice; None for the 3D view, whose data follow once changes have settled.
+    volume
+        How the 3D view draws them.
     """
 
-    def __init__(self, main: ViewerModel, plane: Plane | None) -> None:
+    def __init__(
+        self, main: ViewerModel, plane: Plane | None, volume: VolumeLook | None = None
+    ) -> None:
         self.main = main
         self.plane = plane
+        self.volume = volume or VolumeLook()
         self.model = ViewerModel(title=plane.name if plane else "3D")
         self._copies: dict[Layer, Layer] = {}
         self._links: dict[Layer, list[tuple[Any, Callable]]] = {}
         self._syncing = False
         self._stale: set[Layer] = set()
+        #: Labels that were painted, and where the crosshair was when they were last drawn.
+        self._strokes: set[Layer] = set()
+        self._drawn_at: dict[Layer, tuple[float, ...]] = {}
         self._settle = QTimer()
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -87,6 +98,11 @@ class Follower:
         self._stale.clear()
         self._follow_point()
 
+    def restyle(self) -> None:
+        """The 3D view is to be drawn another way."""
+        self._stale.update(self._copies)
+        self._settle.start()
+
     def close(self) -> None:
         """Let go of everything that is connected to the main viewer."""
         self._settle.stop()
@@ -106,6 +122,8 @@ class Follower:
         for signal, slot in self._links.pop(event.value):
             signal.disconnect(slot)
         self._stale.discard(event.value)
+        self._strokes.discard(event.value)
+        self._drawn_at.pop(event.value, None)
         self.model.layers.remove(self._copies.pop(event.value))
 
     def _on_moved(self, event: Any) -> None:
@@ -122,29 +140,38 @@ class Follower:
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
         self._copies[source] = copy
-        links: list[tuple[Any, Callable]] = []
-        self._links[source] = links
-        for name in ("data", *PLACE):
-            self._link(links, getattr(source.events, name), lambda _=None: self._on_data(source))
-        colors = ("contrast_limits", "colormap") if self.plane else ()
-        for name in (*MIRRORED, *colors):
-            if name == "visible" and hidden:
-                continue
-            if hasattr(copy, name) and hasattr(source.events, name):
-                self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
-        if self.plane is None and isinstance(source, Image):
-            for name in ("contrast_limits", "colormap"):
-                self._link(
-                    links, getattr(source.events, name), lambda _=None: self._on_data(source)
-                )
-        if isinstance(source, Labels):
-            # The array is shared, so a stroke of the brush is there and only has to be drawn.
-            self._link(links, source.events.labels_update, lambda _=None: copy.refresh())
+        self._links[source] = self._make_links(source, copy, hidden)
         self.model.layers.insert(index, copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order
+        if self.plane is None:
+            self.volume.dress(source, copy)
+            self.volume.cut(copy)
         self._follow_point()
+
+    def _make_links(self, source: Layer, copy: Layer, hidden: bool) -> list[tuple[Any, Callable]]:
+        links: list[tuple[Any, Callable]] = []
+        own: tuple[str, ...] = LABELS if isinstance(source, Labels) else COLORS
+        data: tuple[str, ...] = ("data", *PLACE)
+        if self.plane is None and not isinstance(source, Labels):
+            data, own = (*data, *COLORS), ()
+        for name in data:
+            if hasattr(source.events, name):
+                self._link(
+                    links, getattr(source.events, name), lambda _=None: self._on_data(source)
+                )
+        for name in (*MIRRORED, *own):
+            if name == "visible" and hidden:
+                continue
+            if hasattr(copy, name) and hasattr(source.events, name):
+                self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
+        if isinstance(source, Labels):
+            # The array is shared: a stroke of the brush, or one undone, is there already and has
+            # only to be drawn.
+            self._link(links, source.events.labels_update, lambda _=None: self._on_stroke(source))
+            self._link(links, source.events.set_data, lambda _=None: self._on_drawn(source))
+        return links
 
     @staticmethod
     def _link(links: list, signal: Any, slot: Callable) -> None:
@@ -162,28 +189,31 @@ class Follower:
         else:
             self._update(source)
 
+    def _on_stroke(self, source: Layer) -> None:
+        self._strokes.add(source)
+        self._on_data(source)
+
+    def _on_drawn(self, source: Layer) -> None:
+        """A slice of labels was drawn: because of another slice, or because one was edited."""
+        point = tuple(self.main.dims.point)
+        if self._drawn_at.get(source) == point:
+            self._on_stroke(source)
+        self._drawn_at[source] = point
+
     def _update(self, source: Layer) -> None:
         copy = self._copies[source]
-        if self.plane is None and isinstance(source, Image):
-            self._show_volume(source, copy)
+        if self.plane is None:
+            self.volume.dress(source, copy)
         elif copy.data is not source.data:
             copy.data = source.data
+        if source in self._strokes:
+            self._strokes.discard(source)
+            copy.refresh()
         for name in PLACE:
             if not np.array_equal(getattr(copy, name), getattr(source, name)):
                 setattr(copy, name, getattr(source, name))
-
-    @staticmethod
-    def _show_volume(source: Image, copy: Image) -> None:
-        """A ray sees the brightest voxel: of a difference, show how large it is."""
-        provenance = source.metadata.get(KEY)
-        if isinstance(provenance, Provenance) and provenance.kind == "difference":
-            copy.data = np.abs(source.data)
-            copy.colormap = MAGNITUDE_COLORS
-            copy.contrast_limits = (0.0, float(max(source.contrast_limits)))
-        else:
-            copy.data = source.data
-            copy.colormap = source.colormap
-            copy.contrast_limits = source.contrast_limits
+        if self.plane is None:
+            self.volume.cut(copy)
 
     def _follow_point(self, _: Any = None) -> None:
         self._copy_point(self.main, self.model)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.qt import QtViewer
-from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QPixmap, QResizeEvent
-from qtpy.QtWidgets import QMainWindow, QSplitter, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_stylegan3d.views import navigation
+from napari_stylegan3d.views.arrangement import Grid, Place
+from napari_stylegan3d.views.cameras import LinkedCameras
 from napari_stylegan3d.views.captions import Labels, shown
 from napari_stylegan3d.views.crosshair import Crosshair
+from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
+from napari_stylegan3d.views.fitting import Fitting
 from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.framing import View, frame, frame_volume
+from napari_stylegan3d.views.framing import View
+from napari_stylegan3d.views.legend import ColorBar
+from napari_stylegan3d.views.lightbox import Lightbox
+from napari_stylegan3d.views.look import Look, LookModel
 from napari_stylegan3d.views.orientation import (
     AXIAL,
     CORONAL,
@@ -27,55 +34,63 @@ from napari_stylegan3d.views.orientation import (
     position_in_words,
 )
 from napari_stylegan3d.views.readout import Readout
+from napari_stylegan3d.views.staged import StagedViews
+from napari_stylegan3d.views.volume import VolumeLook
 
-#: How long after the last change the labels are put straight.
-TIDY_MS = 60
+if TYPE_CHECKING:
+    from napari_stylegan3d.stage import Stage
+
+#: Pictures of the body are looked at on black, whatever the colours of the window.
+BACKGROUND = "black"
+#: The colour bar begins below the title, or below the cube.
+BAR_TOP_PX, BAR_TOP_3D_PX = 30, SIZE_PX + 16
 
 
 class FourViews(QWidget):
     """Puts napari's own canvas (the axial view) and three followers into a 2 x 2 grid.
 
-    Call `close_views` to give napari's canvas back to the window as it was.
+    How they look is `looks`; call `close_views` to give napari's canvas back as it was.
     """
 
     def __init__(self, window: QMainWindow) -> None:
         super().__init__()
         self.setObjectName("views")
-        self.convention: Convention = "radiological"
-        self._fitted_zoom = 0.0
-        self.views: list[View] = []
-        self._main_canvas = window.findChild(QtViewer)
-        self.viewer = self._main_canvas.viewer
-        self._central = window.centralWidget().layout()
-        self._index = self._central.indexOf(self._main_canvas)
-        self._rows = (QSplitter(), QSplitter())
-        self._grid = QSplitter(Qt.Orientation.Vertical)
-        self.readout = Readout()
+        self.looks = LookModel(self)
+        self._staged: StagedViews | None = None
+        self._place = Place(window)
+        self.viewer: ViewerModel = self._place.canvas.viewer
+        self._before = (
+            tuple(self.viewer.dims.order),
+            self.viewer.scene.camera.orientation,
+            self.viewer.canvas.background_color_override,
+        )
+        self._volume = VolumeLook()
+        self._grid, self.readout = Grid(), Readout()
+        self.lightbox = Lightbox(self.viewer, self.looks)
         self._lay_out()
         self.views = self._make_views()
-        self._wheel_before = [
-            (view.model, navigation.install(view.model)) for view in self.views if view.plane
-        ]
+        flat = [(view.plane, view.model) for view in self.views if view.plane]
+        self._cameras = LinkedCameras(flat)
+        self._mouse_before = [(model, navigation.install(model)) for _, model in flat]
         self._double_click_before = list(self.viewer.mouse_double_click_callbacks)
-        self._order_before = tuple(self.viewer.dims.order)
-        self._camera_before = self.viewer.scene.camera.orientation
-        self._fit_soon, self._fit_again, self._tidy_soon = (QTimer(self) for _ in range(3))
-        for timer, slot in (
-            (self._fit_soon, self.reset),
-            (self._fit_again, self.fit),
-            (self._tidy_soon, self._tidy),
-        ):
-            timer.setSingleShot(True)
-            timer.timeout.connect(slot)
-        self._tidy_soon.setInterval(TIDY_MS)
-        self._tidy_rounds = 0
+        self._fitting = Fitting(self.viewer, self.reset, self)
+        self._fitting.views = self.views
         self._connect()
-        self.set_convention("radiological")
+        self._follow_look(self.looks.look, None)
         self.refresh()
+
+    @property
+    def convention(self) -> Convention:
+        """Radiological or neurological."""
+        return self.looks.look.convention
 
     def view(self, name: str) -> View:
         """The view called Axial, Sagittal, Coronal or 3D."""
         return next(view for view in self.views if view.name == name)
+
+    def watch(self, stage: Stage) -> None:
+        """Let the mouse set this stage's window and level, and show what its colours mean."""
+        self._staged = StagedViews(self, stage)
 
     def set_message(self, text: str) -> None:
         """A sentence in the empty views, such as what is being loaded."""
@@ -103,14 +118,8 @@ class FourViews(QWidget):
 
     def set_convention(self, convention: str) -> None:
         """Radiological (patient's left on the right) or neurological."""
-        self.convention = "neurological" if convention == "neurological" else "radiological"
-        for view in self.views:
-            if view.plane:
-                orient(view.model, view.plane, self.convention)
-            view.labels.set_convention(self.convention)
-        index = self.readout.convention.findData(self.convention)
-        self.readout.convention.setCurrentIndex(index)
-        self.fit()
+        radiological = convention != "neurological"
+        self.looks.change(convention="radiological" if radiological else "neurological")
 
     def refresh(self, _: Any = None) -> None:
         """Write captions and readout anew from what the layers and the crosshair say."""
@@ -122,19 +131,13 @@ class FourViews(QWidget):
                 view.labels.set_slice(position_in_words(point, view.plane.order[0]))
             view.crosshair.update()
         self.readout.show_point(self.viewer)
-        self._tidy_soon.start()
+        self._show_legend()
+        self._fitting.tidy_soon()
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
-        if not self.viewer.layers or self.viewer.dims.ndim != 3:
-            return
-        flat = [view for view in self.views if view.plane]
-        self._fitted_zoom = frame([view for view in flat if view.canvas.isVisible()], self.viewer)
-        for view in self.views:
-            if view.plane is None:
-                frame_volume(view, self.viewer)
-        self._tidy_rounds = 2
-        self._tidy_soon.start()
+        self._fitting.fit()
+        self.lightbox.refit()
 
     def reset(self) -> None:
         """Centre the crosshair and fit every view."""
@@ -142,52 +145,54 @@ class FourViews(QWidget):
             return
         middle = [(low + high) / 2 for low, high, _ in self.viewer.dims.range]
         self.viewer.dims.point = navigation.nearest_voxel(self.viewer, middle)
+        self._volume.middle = np.array(middle)
         for view in self.views:
             if view.plane:
                 orient(view.model, view.plane, self.convention)
             else:
                 orient_volume(view.model)
+                self._restyle()
         self.fit()
         self.refresh()
 
     def picture(self) -> QPixmap:
-        """The four views as they are on the screen, with crosshair, letters and captions."""
-        return self._grid.grab()
+        """The views as they are on the screen, with crosshair, letters and captions."""
+        return (self.lightbox if self.looks.look.layout == "lightbox" else self._grid).grab()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Fit again, unless the person has zoomed."""
         super().resizeEvent(event)
-        zooms = [view.model.scene.camera.zoom for view in self.views if view.plane]
-        if all(zoom == self._fitted_zoom for zoom in zooms):
-            # The canvases get their new sizes after this event.
-            self._fit_again.start(0)
+        if self._fitting.fitted:
+            self._fitting.fit_soon()
 
     def close_views(self) -> None:
         """Give the canvas back to napari and free the followers."""
-        for timer in (self._fit_soon, self._fit_again, self._tidy_soon):
-            timer.stop()
+        self._fitting.stop()
         for signal, slot in self._signals:
             signal.disconnect(slot)
-        for model, wheel in self._wheel_before:
+        self._cameras.close()
+        self.lightbox.close_links()
+        if self._staged is not None:
+            self._staged.close()
+            self._staged = None
+        for model, wheel in self._mouse_before:
             navigation.uninstall(model, wheel)
         self.viewer.mouse_double_click_callbacks[:] = self._double_click_before
-        if len(self._order_before) == self.viewer.dims.ndim:
-            self.viewer.dims.order = self._order_before
-        self.viewer.scene.camera.orientation = self._camera_before
+        order, orientation, background = self._before
+        if len(order) == self.viewer.dims.ndim:
+            self.viewer.dims.order = order
+        self.viewer.scene.camera.orientation = orientation
+        self.viewer.canvas.background_color_override = background
         for view in self.views:
-            view.labels.close()
-            view.crosshair.close_links()
-        self._main_canvas.dims.setVisible(True)
-        self._main_canvas.show_welcome_screen = True
-        self._central.insertWidget(self._index, self._main_canvas)
-        self._main_canvas.show()
+            view.close()
+        self._place.give_back()
         for view in self.views:
             if view.follower:
                 view.follower.close()
                 view.canvas.close()
         # Whoever still holds this widget must not keep the closed window alive.
         self.views.clear()
-        del self._main_canvas, self._central
+        self._grid.forget()
         self.setParent(None)
         self.deleteLater()
 
@@ -195,52 +200,39 @@ class FourViews(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self._grid, stretch=1)
+        for widget in (self._grid, self.lightbox):
+            column.addWidget(widget, stretch=1)
         column.addWidget(self.readout)
-        for splitter in (self._grid, *self._rows):
-            splitter.setHandleWidth(3)
-            splitter.setChildrenCollapsible(False)
-        for row in self._rows:
-            self._grid.addWidget(row)
-        # First into the window, then the canvas: it never leaves its window, so that its OpenGL
-        # context survives the move.
-        self._central.insertWidget(self._index, self)
-        self._rows[0].addWidget(self._main_canvas)
-        self._main_canvas.dims.setVisible(False)
-        self._main_canvas.show_welcome_screen = False
-        top, bottom = self._rows
-        top.splitterMoved.connect(lambda *_: bottom.setSizes(top.sizes()))
-        bottom.splitterMoved.connect(lambda *_: top.setSizes(bottom.sizes()))
+        self.lightbox.hide()
 
     def _make_views(self) -> list[View]:
-        views = [self._make_view(AXIAL, self.viewer, self._main_canvas)]
-        for plane, row in (
-            (SAGITTAL, self._rows[0]),
-            (CORONAL, self._rows[1]),
-            (None, self._rows[1]),
-        ):
-            follower = Follower(self.viewer, plane)
+        self._place.take(self, self._grid, AXIAL.name)
+        views = [self._make_view(AXIAL, self.viewer, self._place.canvas)]
+        for plane in (SAGITTAL, CORONAL, None):
+            follower = Follower(self.viewer, plane, self._volume)
             canvas = QtViewer(follower.model)
             canvas.dims.setVisible(False)
             canvas.setAcceptDrops(False)
-            row.addWidget(canvas)
+            self._grid.put(plane.name if plane else "3D", canvas)
             view = self._make_view(plane, follower.model, canvas)
             view.follower = follower
             views.append(view)
-        for splitter in (self._grid, *self._rows):
-            splitter.setSizes([10_000, 10_000])
-        self._main_canvas.show()
+        self._grid.even()
+        self._place.canvas.show()
         return views
 
     @staticmethod
     def _make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View:
-        canvas.setMinimumSize(160, 120)
+        native = canvas.canvas.native
+        model.canvas.background_color_override = BACKGROUND
         return View(
             plane=plane,
             model=model,
             canvas=canvas,
             labels=Labels(model, plane),
-            crosshair=Crosshair(canvas.canvas.native, model),
+            crosshair=Crosshair(native, model),
+            bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
+            cube=None if plane else OrientationCube(native, model),
         )
 
     def _connect(self) -> None:
@@ -255,8 +247,7 @@ class FourViews(QWidget):
             signal.connect(slot)
         for view in self.views:
             view.model.mouse_double_click_callbacks[:] = [self._on_double_click]
-        self.readout.conventionChanged.connect(self.set_convention)
-        self.readout.crosshairToggled.connect(self._show_crosshair)
+        self.looks.changed.connect(self._follow_look)
         self.readout.resetRequested.connect(self.reset)
 
     def _on_layers(self, event: Any) -> None:
@@ -269,31 +260,54 @@ class FourViews(QWidget):
         self.refresh()
 
     def _on_range(self, _: Any) -> None:
-        # A new grid: wait until every layer is in, then fit once.
-        self._fit_soon.start(0)
+        self._fitting.reset_soon()
 
-    def _tidy(self) -> None:
-        """Draw once more: napari places texts of a new length one frame late."""
+    def _show_legend(self) -> None:
+        if self._staged is not None:
+            self._staged.show_legend()
+
+    def _follow_look(self, look: Look, before: Look | None) -> None:
+        for view in self.views:
+            view.crosshair.shown = look.crosshair
+            view.labels.show_letters(look.letters)
+            view.labels.show_scale_bar(look.scale_bar)
+        if before is None or look.linked != before.linked:
+            self._cameras.set_linked(look.linked)
+        if before is None or look.convention != before.convention:
+            self._turn(look.convention)
+        arranged = (look.layout, look.alone)
+        if before is None or arranged != (before.layout, before.alone):
+            self._grid.arrange(look)
+            self.lightbox.setVisible(look.layout == "lightbox")
+            self._fitting.fit_soon()
+            self._show_legend()
+        self._volume.look = look
+        drawn = (look.rendering, look.surface, look.cuts)
+        if before is not None and drawn != (before.rendering, before.surface, before.cuts):
+            self._restyle()
+
+    def _restyle(self) -> None:
+        for view in self.views:
+            if view.plane is None and view.follower is not None:
+                view.follower.restyle()
+
+    def _turn(self, convention: Convention) -> None:
         for view in self.views:
             if view.plane:
-                view.canvas.canvas.native.update()
-        if self._tidy_rounds:
-            # A draw that was under way already when the labels changed does not count.
-            self._tidy_rounds -= 1
-            self._tidy_soon.start()
-
-    def _show_crosshair(self, shown_: bool) -> None:
-        for view in self.views:
-            view.crosshair.shown = shown_
+                orient(view.model, view.plane, convention)
+            view.labels.set_convention(convention)
+        self.fit()
 
     def _on_double_click(self, model: ViewerModel, event: Any) -> Iterator[None] | None:
-        """One view over the whole centre, and back."""
+        """One view over the whole centre, and back; with the right button, the usual levels."""
         event.handled = True
+        if event.button == navigation.RIGHT:
+            if self._staged is not None and model.dims.ndisplay == 2:
+                self._staged.stage.reset_levels()
+            return None
         clicked = next(view for view in self.views if view.model is model)
-        alone = sum(view.canvas.isVisible() for view in self.views) == 1
-        for view in self.views:
-            view.canvas.setVisible(alone or view is clicked)
-        for row, members in zip(self._rows, (self.views[:2], self.views[2:]), strict=True):
-            row.setVisible(alone or clicked in members)
-        self._fit_again.start(0)
+        if self.looks.look.layout == "one":
+            self.looks.change(layout="four")
+        else:
+            self.looks.change(layout="one", alone=clicked.name)
         return None

@@ -12,7 +12,9 @@ from napari.qt import QtViewer
 
 from napari_stylegan3d.views.captions import OVERLAY, Labels
 from napari_stylegan3d.views.crosshair import Crosshair
+from napari_stylegan3d.views.cube import OrientationCube
 from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.legend import ColorBar
 from napari_stylegan3d.views.orientation import Plane
 
 #: Room left at each edge of a view for letters and captions.
@@ -37,12 +39,21 @@ class View:
     canvas: QtViewer
     labels: Labels
     crosshair: Crosshair
+    bar: ColorBar
+    cube: OrientationCube | None = None
     follower: Follower | None = None
 
     @property
     def name(self) -> str:
         """Axial, Sagittal, Coronal or 3D."""
         return self.plane.name if self.plane else "3D"
+
+    def close(self) -> None:
+        """Take off what was put on the canvas."""
+        self.labels.close()
+        for glass in (self.crosshair, self.bar, self.cube):
+            if glass is not None:
+                glass.close_links()
 
 
 def frame(views: Sequence[View], viewer: ViewerModel) -> float:

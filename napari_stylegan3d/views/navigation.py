@@ -1,17 +1,23 @@
-"""The mouse in a 2D view: click or drag moves the crosshair, the wheel goes through the slices.
+"""The mouse in a 2D view, as in other viewers of medical images.
 
-Shift-drag pans and Ctrl-wheel zooms, as in other viewers of medical images.
+Click or drag moves the crosshair, the wheel goes through the slices, Ctrl-wheel zooms, the middle
+button (or Shift-drag) pans, the right one sets window and level; twice the right one resets them.
+While a layer is painted or edited, left and right button belong to napari's tools.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
 
+if TYPE_CHECKING:
+    from napari_stylegan3d.stage import Stage
+
 ZOOM_PER_NOTCH = 1.15
+LEFT, RIGHT, MIDDLE = 1, 2, 3
 
 
 def _may_navigate(model: ViewerModel) -> bool:
@@ -30,7 +36,7 @@ def nearest_voxel(model: ViewerModel, position: Sequence[float]) -> tuple[float,
 
 def move_crosshair(model: ViewerModel, event: Any) -> Iterator[None]:
     """Put the crosshair under the pointer, and keep it there while dragging."""
-    if event.button != 1 or event.modifiers or not _may_navigate(model):
+    if event.button != LEFT or event.modifiers or not _may_navigate(model):
         return
     model.dims.point = nearest_voxel(model, event.position)
     event.handled = True
@@ -39,6 +45,44 @@ def move_crosshair(model: ViewerModel, event: Any) -> Iterator[None]:
         model.dims.point = nearest_voxel(model, event.position)
         event.handled = True
         yield
+
+
+def pan(model: ViewerModel, event: Any) -> Iterator[None]:
+    """Drag the picture with the middle button, or with Shift and the left one."""
+    shifted = event.button == LEFT and tuple(event.modifiers) == ("Shift",)
+    if not (event.button == MIDDLE or shifted) or not _may_navigate(model):
+        return
+    camera = model.scene.camera
+    _, vertical, horizontal = camera.orientation
+    signs = np.array([1 if vertical == "down" else -1, 1 if horizontal == "right" else -1])
+    pressed, center = np.array(event.pos), np.array(camera.center)[-2:]
+    event.handled = True
+    yield
+    while event.type == "mouse_move":
+        moved_px = (np.array(event.pos) - pressed)[::-1]
+        camera.center = (0.0, *(center - signs * moved_px / camera.zoom).tolist())
+        event.handled = True
+        yield
+
+
+class LevelsByMouse:
+    """The right button in any of the 2D views: window by width, level by height."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def drag(self, model: ViewerModel, event: Any) -> Iterator[None]:
+        """Set window and level while the right button is held."""
+        if event.button != RIGHT or event.modifiers or not _may_navigate(model):
+            return
+        start, pressed = self.stage.levels, np.array(event.pos)
+        event.handled = True
+        yield
+        while event.type == "mouse_move":
+            right_px, down_px = np.array(event.pos) - pressed
+            self.stage.drag_levels(start, float(right_px), -float(down_px))
+            event.handled = True
+            yield
 
 
 def scroll_slices(model: ViewerModel, event: Any) -> None:
@@ -67,7 +111,7 @@ def _zoom_about(model: ViewerModel, position: tuple[float, ...], factor: float) 
 def install(model: ViewerModel) -> list[Any]:
     """Give a 2D view this mouse; returns the wheel callbacks it had, for `uninstall`."""
     before = list(model.mouse_wheel_callbacks)
-    model.mouse_drag_callbacks.append(move_crosshair)
+    model.mouse_drag_callbacks.extend((move_crosshair, pan))
     model.mouse_wheel_callbacks[:] = [scroll_slices]
     model.scene.camera.mouse_zoom = False
     return before
@@ -75,6 +119,7 @@ def install(model: ViewerModel) -> list[Any]:
 
 def uninstall(model: ViewerModel, wheel_callbacks: list[Any]) -> None:
     """Give a view napari's own mouse back."""
-    model.mouse_drag_callbacks.remove(move_crosshair)
+    for callback in (move_crosshair, pan):
+        model.mouse_drag_callbacks.remove(callback)
     model.mouse_wheel_callbacks[:] = wheel_callbacks
     model.scene.camera.mouse_zoom = True

@@ -49,6 +49,7 @@ class Plane:
 AXIAL = Plane("Axial", (2, 1, 0), ("A", "P", "R", "L"))
 CORONAL = Plane("Coronal", (1, 2, 0), ("S", "I", "R", "L"))
 SAGITTAL = Plane("Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
+PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
 
 #: The 3D view stands upright with the face towards the viewer, turned a little.
 VOLUME_ORDER = (1, 2, 0)
@@ -77,3 +78,10 @@ def position_in_words(point_mm: tuple[float, ...], axis: int) -> str:
     if abs(value) < 0.05:
         return f"{DIRECTIONS[axis][1]} 0.0 mm"
     return f"{DIRECTIONS[axis][value > 0]} {abs(value):.1f} mm"
+
+
+def position_in_letters(point_mm: tuple[float, ...], axis: int) -> str:
+    """Such as 'R 12.0', in millimetres, for one world axis of a point in RAS+ millimetres."""
+    value = float(point_mm[axis])
+    letter = DIRECTIONS[axis][value > -0.05][0]
+    return f"{letter} {abs(value):.1f}"

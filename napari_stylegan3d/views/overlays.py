@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 #: From the limit to nothing: less is blue, more is orange.
 LESS = ((0.55, 0.85, 1.00), (0.10, 0.45, 0.95))
 MORE = ((1.00, 0.80, 0.40), (0.95, 0.45, 0.05))
+#: A difference that is the picture itself: nothing is black.
+SOLID = Colormap(
+    [(*LESS[0], 1), (0.05, 0.30, 0.75, 1), (0, 0, 0, 1), (0.75, 0.32, 0.02, 1), (*MORE[0], 1)],
+    name="difference",
+)
 #: Entries of the colour table; even, so that no entry lies at zero.
 STEPS = 256
 #: Without a limit of its own, this share of the voxels that differ lies within it.
@@ -51,12 +56,22 @@ class Legend:
         Both ends of the colours, -limit and limit, in the unit.
     threshold
         Nothing is drawn between -threshold and threshold.
+    solid
+        Whether it is the picture itself, and not laid over one.
     """
 
     label: str
     unit: str
     limit: float
     threshold: float = 0.0
+    solid: bool = False
+
+    @property
+    def table(self) -> np.ndarray:
+        """(STEPS, 4) RGBA in 0..1 from -limit to limit."""
+        if self.solid:
+            return np.asarray(SOLID.map(np.linspace(0, 1, STEPS)))
+        return color_table(rounded_share(self))
 
 
 class DifferenceOverlay(QObject):
@@ -180,8 +195,13 @@ def usual_limit(data: np.ndarray) -> float:
 
 def colors(legend: Legend) -> Colormap:
     """The colour table from -limit to limit, transparent within the threshold."""
-    share = round(min(legend.threshold / legend.limit, 1.0) / ROUNDED) * ROUNDED
+    share = rounded_share(legend)
     return Colormap(color_table(share), name=f"difference above {share:.0%}")
+
+
+def rounded_share(legend: Legend) -> float:
+    """The threshold as a share of the limit, 0 to 1."""
+    return round(min(legend.threshold / legend.limit, 1.0) / ROUNDED) * ROUNDED
 
 
 def color_table(threshold: float) -> np.ndarray:

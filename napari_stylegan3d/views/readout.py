@@ -2,61 +2,70 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.orientation import position_in_words
+from napari_stylegan3d.views.levels import WHITE_LIMITS
+from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.stage import Stage
 
 #: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
-
-#: A multiple of the usual; volumes are kept up to 1.5.
-WHITE_LIMITS = (0.1, 1.5)
-#: Vessels may be as bright; a share this large means that the model has other intensities.
+LETTER_WIDTH = 52
+#: In a strip narrower than this positions are lettered, and what can wait is left out.
+ROOMY_PX = 820
+#: A share of clipped voxels this large is worth a word.
 MUCH_CLIPPED = 0.05
 
 
 class Readout(QWidget):
-    """Position in mm in words, intensity, and the switches that belong to the views."""
+    """Position in mm, intensity, window and level, and the way to everything else."""
 
-    conventionChanged = Signal(str)
-    crosshairToggled = Signal(bool)
     resetRequested = Signal()
     whiteChanged = Signal(float)
+    menuRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("views.readout")
         self.position = [QLabel() for _ in range(3)]
-        self.intensity = QLabel()
-        self.intensity.setObjectName("views.intensity")
-        self.intensity.setToolTip(
+        self._words: tuple[str, ...] = ("", "", "")
+        self._letters: tuple[str, ...] = ("", "", "")
+        self.intensity = _label(
+            "views.intensity",
             "Brightness under the crosshair. For synthetic brains 0 is background and 1 as bright\n"
-            "as the brightest tissue (the 99.5th percentile inside the brain)."
+            "as the brightest tissue (the 99.5th percentile inside the brain).",
         )
-        self.quality = QLabel()
-        self.quality.setObjectName("views.quality")
-        self.quality.setProperty("role", "hint")
-        self.clipped = QLabel()
-        self.clipped.setObjectName("views.clipped")
-        self.clipped.setProperty("role", "error")
+        self.levels = _label(
+            "views.levels",
+            "Window (W): the range of intensities from black to white. Level (L): middle grey.\n"
+            "Drag with the right mouse button on a view to change them,\n"
+            "double-click with it to reset them.",
+        )
+        self.quality = _label("views.quality", "A preview: the full volume follows.", "hint")
+        self.clipped = _label("views.clipped", "", "error")
         self.clipped.hide()
         self.white = self._make_white()
-        self.convention = self._make_convention()
-        self.crosshair = self._make_button(
-            "Crosshair", "views.crosshair", "Show or hide the crosshair lines."
-        )
-        self.crosshair.setCheckable(True)
-        self.crosshair.setChecked(True)
-        self.crosshair.toggled.connect(self.crosshairToggled)
-        self.reset = self._make_button(
-            "Reset views", "views.reset", "Centre the crosshair and fit the head into every view."
+        self.reset = _button(
+            "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
         )
         self.reset.clicked.connect(self.resetRequested)
+        self.menu = _button(
+            "View ▾",
+            "views.menu",
+            "Everything about how to look: layout, linked zoom, 3D rendering and cuts,\n"
+            "letters, scale bar, overlays, dark or light.",
+        )
+        self.menu.clicked.connect(self.menuRequested)
         self._lay_out()
 
     def _make_white(self) -> QDoubleSpinBox:
@@ -77,44 +86,37 @@ class Readout(QWidget):
         spin.valueChanged.connect(self.whiteChanged)
         return spin
 
-    def _make_convention(self) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName("views.convention")
-        box.addItem("Radiological", "radiological")
-        box.addItem("Neurological", "neurological")
-        box.setToolTip(
-            "Radiological: the patient's left is on the right of the picture, as on a light box.\n"
-            "Neurological: the patient's left is on the left."
-        )
-        box.currentIndexChanged.connect(lambda _: self.conventionChanged.emit(box.currentData()))
-        return box
-
-    @staticmethod
-    def _make_button(text: str, name: str, tip: str) -> QPushButton:
-        button = QPushButton(text)
-        button.setObjectName(name)
-        button.setToolTip(tip)
-        return button
-
     def _lay_out(self) -> None:
         row = QHBoxLayout(self)
         row.setContentsMargins(10, 4, 10, 4)
         row.setSpacing(8)
-        for label, width in zip(self.position, POSITION_WIDTHS, strict=True):
-            label.setMinimumWidth(width)
+        for label in self.position:
             label.setToolTip("Position of the crosshair in the patient, in millimetres.")
             row.addWidget(label)
-        row.addWidget(self.intensity)
-        row.addWidget(self.quality)
-        row.addWidget(self.clipped)
+        for widget in (self.intensity, self.levels, self.quality, self.clipped):
+            row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.white, self.convention, self.crosshair, self.reset):
+        for widget in (self.white, self.reset, self.menu):
             row.addWidget(widget, alignment=Qt.AlignmentFlag.AlignVCenter)
+        self._set_widths()
 
-    def fit_white(self, share_above_white: float) -> None:
-        """Choose white for a model whose first picture has this share of brighter voxels."""
-        too_bright = share_above_white >= MUCH_CLIPPED
-        self.white.setValue(WHITE_LIMITS[1] if too_bright else 1.0)
+    @property
+    def roomy(self) -> bool:
+        """Whether there is room for words."""
+        return self.width() >= ROOMY_PX
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Words where there is room, letters where there is none."""
+        super().resizeEvent(event)
+        if (event.oldSize().width() >= ROOMY_PX) != self.roomy:
+            self._set_widths()
+
+    def _set_widths(self) -> None:
+        widths = POSITION_WIDTHS if self.roomy else (LETTER_WIDTH,) * 3
+        for axis, (label, width) in enumerate(zip(self.position, widths, strict=True)):
+            label.setMinimumWidth(width)
+            label.setText(self._words[axis] if self.roomy else self._letters[axis])
+        self.white.setVisible(self.roomy)
 
     def show_clipped(self, share: float) -> None:
         """Say if a good part of the picture is brighter than can be shown."""
@@ -126,17 +128,68 @@ class Readout(QWidget):
             "than 0 to 1, or is not trained."
         )
 
+    def show_levels(self, stage: Stage) -> None:
+        """Show which intensities are black and white."""
+        low, high = stage.limits
+        with QSignalBlocker(self.white):
+            self.white.setValue(stage.levels.white)
+        width, level = brightness(high - low), brightness((high + low) / 2)
+        self.levels.setText(
+            f"± {brightness(high)}" if stage.is_difference else f"W {width}  L {level}"
+        )
+
     def show_point(self, model: ViewerModel) -> None:
         """Read position and intensity off the viewer."""
         point = model.dims.point
         if len(point) != 3 or not model.layers:
             for label in (*self.position, self.intensity):
                 label.clear()
+            self._words = self._letters = ("", "", "")
             return
-        for axis, label in enumerate(self.position):
-            label.setText(position_in_words(point, axis))
-        value = value_at(model, point)
-        self.intensity.setText("" if value is None else f"Intensity {value:.3g}")
+        self._words = tuple(position_in_words(point, axis) for axis in range(3))
+        self._letters = tuple(position_in_letters(point, axis) for axis in range(3))
+        for label, text in zip(
+            self.position, self._words if self.roomy else self._letters, strict=True
+        ):
+            label.setText(text)
+        self.intensity.setText(intensity_in_words(model, point, self.roomy))
+
+
+def _label(name: str, tip: str, role: str = "") -> QLabel:
+    label = QLabel()
+    label.setObjectName(name)
+    label.setToolTip(tip)
+    label.setProperty("role", role)
+    return label
+
+
+def _button(text: str, name: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setToolTip(tip)
+    return button
+
+
+def brightness(value: float) -> str:
+    """With as many decimals as are worth reading: intensities may run to 1 or to thousands."""
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+
+
+def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: bool = True) -> str:
+    """Such as 'Intensity 0.81', with the difference that lies over it and the label there."""
+    value = value_at(model, point_mm)
+    if value is None:
+        return ""
+    parts = [f"Intensity {value:.3g}" if roomy else f"I {value:.3g}"]
+    for layer in model.layers:
+        if not layer.visible or layer.ndim != 3:
+            continue
+        there = voxel_at(layer, point_mm)
+        if isinstance(layer, Labels) and there:
+            parts.append(f"label {there:.0f}")
+        elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
+            parts.append(f"{there:+.2g}")
+    return " · ".join(parts)
 
 
 def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
@@ -146,7 +199,17 @@ def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
             continue
         if OVERLAY in layer.metadata:
             continue
-        index = np.round(layer.world_to_data(point_mm)).astype(int)
-        if np.all(index >= 0) and np.all(index < layer.data.shape[:3]):
-            return float(np.asarray(layer.data[tuple(index)]).ravel()[0])
+        value = voxel_at(layer, point_mm)
+        if value is not None:
+            return value
+    return None
+
+
+def voxel_at(layer: Layer, point_mm: tuple[float, ...]) -> float | None:
+    """Value of the voxel nearest to a point in mm; None outside of the layer's grid."""
+    if not isinstance(layer, Image | Labels):
+        return None
+    index = np.round(layer.world_to_data(point_mm)).astype(int)
+    if np.all(index >= 0) and np.all(index < layer.data.shape[:3]):
+        return float(np.asarray(layer.data[tuple(index)]).ravel()[0])
     return None

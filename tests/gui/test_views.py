@@ -15,6 +15,7 @@ from napari_stylegan3d.display import upright
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.four import FourViews
+from napari_stylegan3d.views.look import Look
 
 AFFINE = np.diag([3.0, 2.0, 4.0, 1.0])
 AFFINE[:3, 3] = (-40, -50, -60)
@@ -39,7 +40,9 @@ def opened(qapp):
         w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
     )
     views = FourViews(window)
-    yield views, Stage(viewer)
+    stage = Stage(viewer)
+    views.watch(stage)
+    yield views, stage
     views.close_views()
     viewer.close()
     QTest.qWait(20)
@@ -49,12 +52,13 @@ def opened(qapp):
 def four(opened):
     """The four views as they come, with the phantom."""
     views, stage = opened
+    views.stage = stage
     for view in views.views:
         for key, overlay in view.model.canvas.overlays.items():
             overlay.visible = key.startswith("sg3d_")
     stage.show(upright(phantom(), AFFINE), Provenance("generated"))
-    views.set_convention("radiological")
-    views.stage = stage
+    views.looks.set(Look())
+    stage.reset_levels()
     views.reset()
     views.view("3D").follower.settle()
     QTest.qWait(50)
@@ -94,7 +98,7 @@ def test_all_views_share_the_volume_without_copies(four):
 def test_letters_follow_the_convention(four, name):
     expected = {"Axial": "APRL", "Coronal": "SIRL", "Sagittal": "SIAP"}[name]
     assert "".join(four.view(name).labels.letters) == expected
-    four.readout.convention.setCurrentIndex(1)
+    four.set_convention("neurological")
     swapped = {"Axial": "APLR", "Coronal": "SILR", "Sagittal": "SIAP"}[name]
     assert "".join(four.view(name).labels.letters) == swapped
 
@@ -226,6 +230,7 @@ def test_oblique_volumes_are_shown_upright():
 def test_views_share_one_scale_and_reset_brings_it_back(four, qtbot):
     zooms = {view.model.scene.camera.zoom for view in four.views if view.plane}
     assert len(zooms) == 1
+    four.looks.change(linked=False)
     four.view("Axial").model.scene.camera.zoom = 0.5
     four.viewer.dims.point = (0.0, 0.0, 0.0)
     four.readout.reset.click()

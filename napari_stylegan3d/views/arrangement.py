@@ -1,0 +1,81 @@
+"""Where the views stand in the middle of the napari window."""
+
+from __future__ import annotations
+
+from napari.qt import QtViewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
+
+from napari_stylegan3d.views.look import Look
+
+SMALLEST = (160, 120)
+
+
+class Grid(QSplitter):
+    """Two rows of two canvases; canvases that are not looked at are hidden, never taken out."""
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Vertical)
+        self.rows = (QSplitter(), QSplitter())
+        self._members: list[tuple[str, QWidget, QSplitter]] = []
+        for splitter in (self, *self.rows):
+            splitter.setHandleWidth(3)
+            splitter.setChildrenCollapsible(False)
+        for row in self.rows:
+            self.addWidget(row)
+        top, bottom = self.rows
+        top.splitterMoved.connect(lambda *_: bottom.setSizes(top.sizes()))
+        bottom.splitterMoved.connect(lambda *_: top.setSizes(bottom.sizes()))
+
+    def put(self, name: str, canvas: QWidget) -> None:
+        """Add a canvas, the first two to the upper row."""
+        row = self.rows[len(self._members) // 2]
+        canvas.setMinimumSize(*SMALLEST)
+        row.addWidget(canvas)
+        self._members.append((name, canvas, row))
+
+    def even(self) -> None:
+        """Give all the same room."""
+        for splitter in (self, *self.rows):
+            splitter.setSizes([10_000, 10_000])
+
+    def arrange(self, look: Look) -> None:
+        """Show the canvases that a look shows."""
+        for name, canvas, _ in self._members:
+            canvas.setVisible(look.shows(name))
+        for row in self.rows:
+            members = [name for name, _, place in self._members if place is row]
+            row.setVisible(any(look.shows(name) for name in members))
+        self.setVisible(look.layout != "lightbox")
+
+    def forget(self) -> None:
+        """Whoever still holds this must not keep the closed window alive."""
+        self._members.clear()
+
+
+class Place:
+    """napari's own canvas and where it was, to be given back."""
+
+    def __init__(self, window: QMainWindow) -> None:
+        self.canvas = window.findChild(QtViewer)
+        self._layout = window.centralWidget().layout()
+        self._index = self._layout.indexOf(self.canvas)
+
+    def take(self, views: QWidget, grid: Grid, name: str) -> None:
+        """Put the views where the canvas was, and the canvas into them.
+
+        First the views go into the window, then the canvas: it never leaves its window, so that its
+        OpenGL context survives the move.
+        """
+        self._layout.insertWidget(self._index, views)
+        grid.put(name, self.canvas)
+        self.canvas.dims.setVisible(False)
+        self.canvas.show_welcome_screen = False
+
+    def give_back(self) -> None:
+        """Put the canvas where it was."""
+        self.canvas.dims.setVisible(True)
+        self.canvas.show_welcome_screen = True
+        self._layout.insertWidget(self._index, self.canvas)
+        self.canvas.show()
+        del self.canvas, self._layout

@@ -1,0 +1,73 @@
+"""Zoom and pan of the three planes: together, as they come, or each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+
+from napari_stylegan3d.views.orientation import Plane
+
+
+class LinkedCameras:
+    """Keeps one scale in all planes, and one point of the head in the middle of each.
+
+    Parameters
+    ----------
+    views
+        (plane, model) of each.
+    """
+
+    def __init__(self, views: Sequence[tuple[Plane, ViewerModel]]) -> None:
+        self._views = list(views)
+        self.linked = True
+        self._busy = False
+        self._slots = [
+            (signal, partial(self._follow, index))
+            for index, (_, model) in enumerate(self._views)
+            for signal in (model.scene.camera.events.zoom, model.scene.camera.events.center)
+        ]
+        for signal, slot in self._slots:
+            signal.connect(slot)
+
+    def set_linked(self, linked: bool) -> None:
+        """Move together from now on, beginning with the first plane's scale and place; or apart."""
+        self.linked = linked
+        self._follow(0)
+
+    def close(self) -> None:
+        """Let go of the models."""
+        for signal, slot in self._slots:
+            signal.disconnect(slot)
+        self._slots.clear()
+
+    def _follow(self, leader: int, _: Any = None) -> None:
+        if self._busy or not self.linked:
+            return
+        plane, model = self._views[leader]
+        if model.dims.ndisplay != 2:
+            return
+        rows, columns = plane.order[1:]
+        middle = dict(zip((rows, columns), model.scene.camera.center[-2:], strict=True))
+        self._busy = True
+        try:
+            for index, (other, follower) in enumerate(self._views):
+                if index != leader and follower.dims.ndisplay == 2:
+                    self._move(follower, other, middle, model.scene.camera.zoom)
+        finally:
+            self._busy = False
+
+    @staticmethod
+    def _move(model: ViewerModel, plane: Plane, middle: dict[int, float], zoom: float) -> None:
+        camera = model.scene.camera
+        old = camera.center[-2:]
+        new = tuple(
+            middle.get(axis, value) for axis, value in zip(plane.order[1:], old, strict=True)
+        )
+        if not np.allclose(new, old):
+            camera.center = (0.0, *new)
+        if camera.zoom != zoom:
+            camera.zoom = zoom

@@ -1,0 +1,118 @@
+"""A small lettered cube in the 3D view that turns with the head.
+
+Its faces say which side of the patient is towards the viewer: R L A P S I.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.views.captions import LETTER_COLOR
+from napari_stylegan3d.views.glass import Glass
+
+SIZE_PX = 84
+MARGIN_PX = 6
+#: Half an edge; the diagonal of a cube must fit into the sheet.
+EDGE_PX = SIZE_PX / 2 / np.sqrt(3)
+#: A letter on a face that is seen more from the side than this is left out.
+SIDEWAYS = 0.22
+LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
+FACE, OUTLINE = QColor(70, 78, 92), QColor(190, 198, 208)
+
+
+class OrientationCube(Glass):
+    """Sits in the top right corner of the 3D view."""
+
+    def __init__(self, canvas: QWidget, model: ViewerModel) -> None:
+        camera, order = model.scene.camera.events, model.dims.events.order
+        super().__init__(canvas, model, (camera.angles, camera.orientation, order))
+
+    def place(self, canvas: QWidget) -> None:
+        """Keep to the corner."""
+        self.setGeometry(canvas.width() - SIZE_PX - MARGIN_PX, MARGIN_PX, SIZE_PX, SIZE_PX)
+
+    def faces(self) -> list[tuple[str, np.ndarray]]:
+        """Letters of the faces that are seen, and where their middles point.
+
+        Returns
+        -------
+        (letter, (3,) direction on the screen: right, up, towards the viewer), from far to near.
+        """
+        seen = []
+        for axis, column in enumerate(axes_on_screen(self.model).T):
+            for letter, sign in zip(LETTERS[axis], (-1, 1), strict=True):
+                if sign * column[2] > 0:
+                    seen.append((letter, sign * column))
+        return sorted(seen, key=lambda face: face[1][2])
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the faces that are seen, where there is something to see."""
+        if self.model.dims.ndisplay != 3 or self.model.dims.ndim != 3:
+            return
+        if not any(layer.visible for layer in self.model.layers):
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        axes = axes_on_screen(self.model)
+        font = QFont(self.font())
+        font.setPixelSize(15)
+        font.setBold(True)
+        painter.setFont(font)
+        for letter, middle in self.faces():
+            across = [column for column in axes.T if abs(column @ middle) < 0.5]
+            self._paint_face(painter, letter, middle, across)
+        painter.end()
+
+    @staticmethod
+    def _paint_face(
+        painter: QPainter, letter: str, middle: np.ndarray, across: list[np.ndarray]
+    ) -> None:
+        first, second = across
+        corners = [middle + a * first + b * second for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
+        facing = float(middle[2])
+        painter.setBrush(FACE.lighter(round(70 + 60 * facing)))
+        painter.setPen(QPen(OUTLINE, 1))
+        painter.drawPolygon(QPolygonF([_point(corner) for corner in corners]))
+        if facing > SIDEWAYS:
+            color = QColor(LETTER_COLOR)
+            color.setAlphaF(min(1.0, 0.35 + facing))
+            painter.setPen(color)
+            box = QRectF(0, 0, 2 * EDGE_PX, 2 * EDGE_PX)
+            box.moveCenter(_point(middle))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, letter)
+
+
+def _point(direction: np.ndarray) -> QPointF:
+    half = SIZE_PX / 2
+    return QPointF(half + EDGE_PX * float(direction[0]), half - EDGE_PX * float(direction[1]))
+
+
+def axes_on_screen(model: ViewerModel) -> np.ndarray:
+    """(3, 3): column i is where world axis i points on the screen: right, up, towards the viewer.
+
+    Worked out in numpy: scipy, which napari's own directions go through, trips over a torch that
+    is being imported by another thread.
+    """
+    camera = model.scene.camera
+    depth, vertical, horizontal = camera.orientation
+    home = np.zeros((3, 3))
+    home[0, 2] = 1 if horizontal == "right" else -1
+    home[1, 1] = 1 if vertical == "up" else -1
+    home[2, 0] = 1 if depth == "towards" else -1
+    on_screen = home @ turned(camera.angles).T
+    axes = np.empty((3, 3))
+    axes[:, list(model.dims.displayed[-3:])] = on_screen
+    return axes
+
+
+def turned(angles: tuple[float, float, float]) -> np.ndarray:
+    """(3, 3) rotation of napari's camera: about its own axes one after the other, backwards."""
+    x, y, z = -np.radians(angles)
+    about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    about_z = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
+    return about_x @ about_y @ about_z

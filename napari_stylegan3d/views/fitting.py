@@ -1,0 +1,86 @@
+"""When the views are fitted to the head, and drawn once more afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, QTimer
+
+from napari_stylegan3d.views.framing import View, frame, frame_volume
+
+#: How long after the last change the labels are put straight.
+TIDY_MS = 60
+
+
+class Fitting(QObject):
+    """Fits views now or soon; `stop` ends what is still to come.
+
+    Parameters
+    ----------
+    viewer
+        Whose head is framed.
+    reset
+        What a new grid asks for.
+    """
+
+    def __init__(self, viewer: ViewerModel, reset: Callable[[], None], parent: QObject) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.views: Sequence[View] = ()
+        self._fitted_zoom = 0.0
+        self._tidy_rounds = 0
+        self._reset_soon, self._fit_soon, self._tidy_soon = (QTimer(self) for _ in range(3))
+        for timer, slot in (
+            (self._reset_soon, reset),
+            (self._fit_soon, self.fit),
+            (self._tidy_soon, self._tidy),
+        ):
+            timer.setSingleShot(True)
+            timer.timeout.connect(slot)
+        self._tidy_soon.setInterval(TIDY_MS)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether nobody has zoomed since the views were fitted."""
+        zooms = [view.model.scene.camera.zoom for view in self.views if view.plane]
+        return all(zoom == self._fitted_zoom for zoom in zooms)
+
+    def reset_soon(self) -> None:
+        """A new grid: wait until every layer is in, then fit once."""
+        self._reset_soon.start(0)
+
+    def fit_soon(self) -> None:
+        """The canvases get their new sizes after the present event."""
+        self._fit_soon.start(0)
+
+    def tidy_soon(self) -> None:
+        """Draw once more: napari places texts of a new length one frame late."""
+        self._tidy_soon.start()
+
+    def fit(self) -> None:
+        """Show the whole head in every view, at one scale in all three planes."""
+        if not self.viewer.layers or self.viewer.dims.ndim != 3:
+            return
+        flat = [view for view in self.views if view.plane and view.canvas.isVisible()]
+        self._fitted_zoom = frame(flat, self.viewer)
+        for view in self.views:
+            if view.plane is None:
+                frame_volume(view, self.viewer)
+        self._tidy_rounds = 2
+        self._tidy_soon.start()
+
+    def stop(self) -> None:
+        """Nothing more."""
+        for timer in (self._reset_soon, self._fit_soon, self._tidy_soon):
+            timer.stop()
+        self.views = ()
+
+    def _tidy(self) -> None:
+        for view in self.views:
+            if view.plane:
+                view.canvas.canvas.native.update()
+        if self._tidy_rounds:
+            # A draw that was under way already when the labels changed does not count.
+            self._tidy_rounds -= 1
+            self._tidy_soon.start()

@@ -1,0 +1,95 @@
+"""The colour bar: what the colours mean, in numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+from qtpy.QtCore import QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.overlays import Legend
+
+TEXT, BEHIND = QColor(232, 234, 237), QColor(0, 0, 0, 165)
+FONT_PX = 11
+BAR_PX = 12
+#: The bar is this share of the view's height, within limits.
+SHARE, SHORTEST_PX, LONGEST_PX = 0.3, 70, 150
+MARGIN_PX = 8
+#: Ticks nearer than this share of the bar to another would be written over each other.
+NEAR = 0.14
+
+
+class ColorBar(Glass):
+    """Stands at the right edge of a view, from `top` downwards; nothing without a legend."""
+
+    def __init__(self, canvas: QWidget, model: ViewerModel, top: int) -> None:
+        super().__init__(canvas, model, ())
+        self.top = top
+        self.legend: Legend | None = None
+
+    def set_legend(self, legend: Legend | None) -> None:
+        """Show another one, or none."""
+        if legend != self.legend:
+            self.legend = legend
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the bar."""
+        if self.legend is None:
+            return
+        painter = QPainter(self)
+        height = float(np.clip(SHARE * self.height(), SHORTEST_PX, LONGEST_PX))
+        paint_legend(painter, self.legend, QPointF(self.width() - MARGIN_PX, self.top), height)
+        painter.end()
+
+
+def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: float) -> None:
+    """Draw a colour bar with its title and numbers, its top right at `corner`."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    font = QFont(painter.font())
+    font.setPixelSize(FONT_PX)
+    painter.setFont(font)
+    metrics = QFontMetricsF(font)
+    lines = [line for line in (legend.label, legend.unit) if line]
+    marks = ticks(legend)
+    widest = max(metrics.horizontalAdvance(text) for text in (*lines, *(t for _, t in marks)))
+    width = max(widest, BAR_PX + 8 + max(metrics.horizontalAdvance(t) for _, t in marks)) + 12
+    row = metrics.height()
+    box = QRectF(corner.x() - width, corner.y(), width, height + row * (len(lines) + 1) + 10)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(BEHIND)
+    painter.drawRoundedRect(box, 4, 4)
+    painter.setPen(TEXT)
+    for index, line in enumerate(lines):
+        place = QRectF(box.left(), box.top() + 4 + index * row, width - 6, row)
+        painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, line)
+    top = box.top() + row * (len(lines) + 0.5) + 6
+    bar = QRectF(box.right() - 6 - BAR_PX, top, BAR_PX, height)
+    painter.drawImage(bar, bar_image(legend))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(TEXT, 1))
+    painter.drawRect(bar)
+    for share, text in marks:
+        y = bar.bottom() - share * height
+        painter.drawLine(QPointF(bar.left() - 4, y), QPointF(bar.left(), y))
+        place = QRectF(box.left(), y - row / 2, bar.left() - 7 - box.left(), row)
+        painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+
+
+def ticks(legend: Legend) -> list[tuple[float, str]]:
+    """(place from the bottom, 0 to 1; number) of what is written beside the bar."""
+    numbers = [-legend.limit, legend.limit]
+    share = legend.threshold / legend.limit
+    numbers += [-legend.threshold, legend.threshold] if NEAR < share < 1 - NEAR else [0.0]
+    return [((n / legend.limit + 1) / 2, f"{n:+.2g}" if n else "0") for n in sorted(numbers)]
+
+
+def bar_image(legend: Legend) -> QImage:
+    """The colours from the highest down, over black where they are transparent."""
+    table = legend.table[::-1]
+    colors = np.round(255 * table[:, :3] * (table[:, 3:] > 0)).astype(np.uint8)
+    pixels = np.ascontiguousarray(colors[:, None])
+    image = QImage(pixels.data, 1, len(pixels), 3, QImage.Format.Format_RGB888)
+    return image.copy()

@@ -1,0 +1,75 @@
+"""Which intensities are shown black and white: window and level, as radiology calls them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+#: White may be chosen from a twentieth of the usual to three times as bright.
+WHITE_LIMITS = (0.05, 3.0)
+#: Black may be as far below zero as usual white is above, for pictures with little contrast.
+LOWEST_BLACK = -1.0
+NARROWEST = 0.02
+#: A drag this long changes width or level by the usual brightness of white.
+DRAG_PX = 300.0
+
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Black and white, as shares of the usual white of whatever is shown.
+
+    Shares, so that a scan and a brain that was made of it, whose numbers differ, look alike.
+    """
+
+    black: float = 0.0
+    white: float = 1.0
+
+    @property
+    def width(self) -> float:
+        """From black to white."""
+        return self.white - self.black
+
+    @property
+    def level(self) -> float:
+        """Middle grey."""
+        return (self.white + self.black) / 2
+
+    def with_white(self, white: float) -> Levels:
+        """Another white; black gives way where it must."""
+        white = min(max(white, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+        return replace(self, white=white, black=min(self.black, white - NARROWEST))
+
+    def dragged(self, right_px: float, up_px: float) -> Levels:
+        """After a drag: to the right widens (softer), upwards raises the level (darker)."""
+        width = max(self.width + right_px / DRAG_PX, NARROWEST)
+        level = self.level + up_px / DRAG_PX
+        black = max(level - width / 2, LOWEST_BLACK)
+        white = min(max(level + width / 2, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+        return Levels(min(black, white - NARROWEST), white)
+
+    def widened(self, right_px: float) -> Levels:
+        """After a drag across colours that are symmetrical about 0: they reach further."""
+        return Levels().with_white(self.white * 2 ** (right_px / DRAG_PX))
+
+    def limits(self, usual: Limits) -> Limits:
+        """Intensities shown black and white where `usual` are the usual ones."""
+        low, high = usual
+        if is_symmetrical(usual):
+            return low * self.white, high * self.white
+        span = high - low
+        return low + span * self.black, low + span * self.white
+
+    @classmethod
+    def of(cls, limits: Limits, usual: Limits) -> Levels:
+        """The levels that give these limits."""
+        low, high = usual
+        if is_symmetrical(usual):
+            return cls(white=max(abs(limits[0]), abs(limits[1])) / high)
+        span = high - low
+        return cls((limits[0] - low) / span, (limits[1] - low) / span)
+
+
+def is_symmetrical(limits: Limits) -> bool:
+    """Whether 0 is in the middle, as it must stay for a difference."""
+    return limits[0] < 0 < limits[1] and limits[0] == -limits[1]

@@ -1,0 +1,77 @@
+"""The lightbox: films of one plane, and which plane and how far apart."""
+
+from __future__ import annotations
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.views.films import Films
+from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, Look, LookModel
+from napari_stylegan3d.views.overlays import Legend
+
+
+class Lightbox(QWidget):
+    """Takes the place of the four views."""
+
+    def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
+        super().__init__()
+        self.setObjectName("views.lightbox")
+        self.looks = looks
+        self.films = Films(viewer, looks)
+        self.plane = QComboBox()
+        self.plane.setObjectName("views.lightbox.plane")
+        self.plane.setToolTip("Which way the slices are cut.")
+        for name in PLANE_NAMES:
+            self.plane.addItem(name, name)
+        self.spacing = QDoubleSpinBox()
+        self.spacing.setObjectName("views.lightbox.spacing")
+        self.spacing.setToolTip(
+            f"Distance from slice to slice, {SPACING_LIMITS[0]:g} to {SPACING_LIMITS[1]:g} mm."
+        )
+        self.spacing.setRange(*SPACING_LIMITS)
+        self.spacing.setDecimals(0)
+        self.spacing.setPrefix("every ")
+        self.spacing.setSuffix(" mm")
+        self.spacing.setKeyboardTracking(False)
+        self.back = controls.push_button(
+            "Four views", "views.lightbox.close", "Back to the four views."
+        )
+        self.plane.activated.connect(
+            lambda _: looks.change(lightbox_plane=self.plane.currentData())
+        )
+        self.spacing.valueChanged.connect(lambda value: looks.change(spacing_mm=value))
+        self.back.clicked.connect(lambda: looks.change(layout="four"))
+        looks.changed.connect(self._show)
+        self._lay_out()
+        self._show(looks.look)
+
+    def refit(self) -> None:
+        """Find anew where the head is."""
+        self.films.refit()
+
+    def set_legend(self, legend: Legend | None) -> None:
+        """What colours mean."""
+        self.films.set_legend(legend)
+
+    def close_links(self) -> None:
+        """Let go of the viewer."""
+        self.looks.changed.disconnect(self._show)
+        self.films.close_links()
+
+    def _lay_out(self) -> None:
+        hint = controls.hint("A click goes there.")
+        hint.setWordWrap(False)
+        strip = controls.row(self.plane, self.spacing, hint, self.back, stretch=2)
+        strip.setContentsMargins(10, 5, 10, 5)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(strip)
+        column.addWidget(self.films, stretch=1)
+
+    def _show(self, look: Look, _before: Look | None = None) -> None:
+        with QSignalBlocker(self.plane), QSignalBlocker(self.spacing):
+            self.plane.setCurrentIndex(self.plane.findData(look.lightbox_plane))
+            self.spacing.setValue(look.spacing_mm)

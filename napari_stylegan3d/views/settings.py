@@ -1,0 +1,218 @@
+"""The popup behind "View ▾": everything about how to look, in one place.
+
+It opens over the dock, so that the picture can be seen while a slider is dragged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.views.look import VIEW_NAMES, Look, LookModel
+from napari_stylegan3d.views.overlays import DifferenceOverlay
+from napari_stylegan3d.views.settings_volume import VolumeSettings
+
+WIDTH = 348
+SIGNS = {
+    "linked": ("Zoom and pan together", "Zoom and pan the three planes together, or each alone."),
+    "crosshair": ("Crosshair", "Show or hide the crosshair lines."),
+    "letters": ("Orientation letters", "Show which side of the patient each edge is."),
+    "scale_bar": ("Scale bar", "Show a length of 50 mm in the planes."),
+    "outline": ("Outline of the mean brain", "Draw the model's mean brain over what is shown."),
+}
+LAYOUTS = {
+    "four": ("Four views", "Axial, sagittal, coronal and 3D side by side."),
+    "one": ("One", "One view over the whole middle; so does a double click on a view."),
+    "lightbox": ("Lightbox", "Many slices of one plane side by side."),
+}
+THEMES = {
+    "dark": ("Dark", "Dark window, for a reading room."),
+    "light": ("Light", "Light window; pictures stay on black."),
+}
+
+
+class ViewSettings(QFrame):
+    """Reads and replaces the look; knows nothing of viewers."""
+
+    themeChosen = Signal(str)
+    levelsReset = Signal()
+
+    def __init__(self, looks: LookModel, overlay: DifferenceOverlay, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setObjectName("views.settings")
+        self.looks, self.overlay = looks, overlay
+        self.setFixedWidth(WIDTH)
+        self.layouts = {
+            key: self._segment(f"views.layout.{key}", text, tip, "layout", key)
+            for key, (text, tip) in LAYOUTS.items()
+        }
+        self.alone = self._combo("views.alone", "alone", {name: name for name in VIEW_NAMES})
+        self.alone.setToolTip("Which view is large.")
+        self.convention = self._combo(
+            "views.convention",
+            "convention",
+            {"radiological": "Radiological", "neurological": "Neurological"},
+        )
+        self.convention.setToolTip(
+            "Radiological: the patient's left is on the right of the picture, as on a light box.\n"
+            "Neurological: the patient's left is on the left."
+        )
+        self.signs = {key: self._check(key, text, tip) for key, (text, tip) in SIGNS.items()}
+        self.volume = VolumeSettings(looks)
+        self.difference = self._make_difference()
+        self.themes = {key: self._theme(key, text, tip) for key, (text, tip) in THEMES.items()}
+        self.levels_reset = controls.push_button(
+            "Usual brightness", "views.levels_reset", "Window and level back to what is usual."
+        )
+        self.levels_reset.clicked.connect(self.levelsReset)
+        self.look_reset = controls.push_button(
+            "Reset all", "views.look_reset", "Everything here back to what it was at first."
+        )
+        self.look_reset.clicked.connect(self._reset)
+        self._lay_out()
+        looks.changed.connect(self._show)
+        overlay.changed.connect(self._show_difference)
+        self._show(looks.look)
+        self._show_difference()
+
+    def open_at(self, button: QWidget, beside: QWidget) -> None:
+        """Open to the right of `beside`, bottom at the button; inside the screen in any case."""
+        self.adjustSize()
+        corner = beside.mapToGlobal(QPoint(beside.width() + 4, 0))
+        bottom = button.mapToGlobal(QPoint(0, button.height())).y()
+        room = button.screen().availableGeometry()
+        x = max(room.left(), min(corner.x(), room.right() - self.width()))
+        y = max(room.top(), min(bottom - self.height(), room.bottom() - self.height()))
+        self.move(x, y)
+        self.show()
+        self.layouts[self.looks.look.layout].setFocus()
+
+    def show_theme(self, name: str) -> None:
+        """Which theme the window has."""
+        for key, button in self.themes.items():
+            button.setChecked(key == name)
+
+    def close_links(self) -> None:
+        """Let go of what outlives the popup."""
+        self.overlay.changed.disconnect(self._show_difference)
+        self.hide()
+
+    def _segment(self, name: str, text: str, tip: str, field: str, value: str) -> QPushButton:
+        button = controls.push_button(text, name, tip, "segment")
+        button.setCheckable(True)
+
+        def choose() -> None:
+            self.looks.change(**{field: value})
+            self._show(self.looks.look)
+
+        button.clicked.connect(choose)
+        return button
+
+    def _theme(self, key: str, text: str, tip: str) -> QPushButton:
+        button = controls.push_button(text, f"views.theme.{key}", tip, "segment")
+        button.setCheckable(True)
+        button.clicked.connect(lambda: self.themeChosen.emit(key))
+        return button
+
+    def _combo(self, name: str, field: str, entries: dict[str, str]) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName(name)
+        for value, text in entries.items():
+            box.addItem(text, value)
+        box.currentIndexChanged.connect(lambda _: self.looks.change(**{field: box.currentData()}))
+        return box
+
+    def _check(self, field: str, text: str, tip: str) -> QCheckBox:
+        box = QCheckBox(text)
+        box.setObjectName(f"views.{field}")
+        box.setToolTip(tip)
+        box.toggled.connect(lambda on: self.looks.change(**{field: on}))
+        return box
+
+    def _make_difference(self) -> QWidget:
+        self.threshold = controls.SliderRow(
+            "views.threshold",
+            "Hide below",
+            (0, 100, 1, 10),
+            " %",
+            "Differences smaller than this share of the colour bar are not drawn, 0 to 100 %.",
+            label_width=84,
+        )
+        self.opacity = controls.SliderRow(
+            "views.opacity",
+            "Opacity",
+            (0, 100, 1, 80),
+            " %",
+            "How much of the picture the colours of the difference hide, 0 to 100 %.",
+            label_width=84,
+        )
+        self.threshold.valueChanged.connect(self._set_threshold)
+        self.opacity.valueChanged.connect(lambda value, _: self.overlay.set_opacity(value / 100))
+        part = QWidget()
+        column = QVBoxLayout(part)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (controls.heading("Difference"), self.threshold, self.opacity):
+            column.addWidget(widget)
+        return part
+
+    def _lay_out(self) -> None:
+        column = controls.column(self)
+        column.setSpacing(6)
+        column.addLayout(_segments(*self.layouts.values()))
+        column.addWidget(self.alone)
+        column.addWidget(self.convention)
+        for box in self.signs.values():
+            column.addWidget(box)
+        column.addWidget(self.difference)
+        column.addWidget(controls.line())
+        column.addWidget(self.volume)
+        column.addWidget(controls.line())
+        column.addLayout(_segments(*self.themes.values()))
+        column.addLayout(controls.row(self.levels_reset, self.look_reset))
+
+    def _show(self, look: Look, _before: Look | None = None) -> None:
+        for key, button in self.layouts.items():
+            button.setChecked(key == look.layout)
+        self.alone.setVisible(look.layout == "one")
+        for box, value in ((self.alone, look.alone), (self.convention, look.convention)):
+            with QSignalBlocker(box):
+                box.setCurrentIndex(box.findData(value))
+        for key, check in self.signs.items():
+            with QSignalBlocker(check):
+                check.setChecked(getattr(look, key))
+        self.adjustSize()
+
+    def _show_difference(self) -> None:
+        legend = self.overlay.legend
+        self.difference.setVisible(legend is not None)
+        if legend is not None:
+            self.threshold.set_value(round(100 * legend.threshold / legend.limit))
+            self.opacity.set_value(round(100 * self.overlay.opacity))
+        self.adjustSize()
+
+    def _set_threshold(self, percent: float, _live: Any = None) -> None:
+        if self.overlay.legend is not None:
+            self.overlay.set_threshold(percent / 100 * self.overlay.legend.limit)
+
+    def _reset(self) -> None:
+        self.looks.set(Look())
+        self.levelsReset.emit()
+
+
+def _segments(*buttons: QPushButton) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(0)
+    for button in buttons:
+        row.addWidget(button, stretch=1)
+    return row

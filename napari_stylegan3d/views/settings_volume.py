@@ -1,0 +1,115 @@
+"""How the 3D view is drawn: rendering, surface, and planes that cut it open."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, Look, LookModel
+
+RENDERINGS = {
+    "attenuated_mip": "Brightest, near first",
+    "mip": "Brightest (MIP)",
+    "iso": "Surface",
+    "volume": "Volume, translucent",
+}
+#: Cuts along the axes to the right, front and top: the two sides that can be cut away.
+SIDES = (("right", "left"), ("front", "back"), ("top", "bottom"))
+#: So that the sliders of the three cuts begin below each other.
+SIDE_PX = 92
+
+
+class CutRow(QWidget):
+    """One plane: on or off, which side it takes away, and where it lies."""
+
+    def __init__(self, axis: int, looks: LookModel) -> None:
+        super().__init__()
+        self.axis, self.looks = axis, looks
+        name = f"views.cut.{axis}"
+        self.on = QCheckBox("Cut")
+        self.on.setObjectName(name)
+        self.on.setToolTip("Cut away one side of the 3D picture.")
+        self.side = QComboBox()
+        self.side.setObjectName(f"views.cut_side.{axis}")
+        self.side.setToolTip("Which side of the head is cut away.")
+        self.side.setFixedWidth(SIDE_PX)
+        for upper, text in zip((True, False), SIDES[axis], strict=True):
+            self.side.addItem(text, upper)
+        self.position = controls.SliderRow(
+            f"views.cut_position.{axis}",
+            "",
+            (*CUT_LIMITS, 1, 0),
+            " mm",
+            "Where the head is cut, in mm from the middle of the picture "
+            f"({CUT_LIMITS[0]:g} to {CUT_LIMITS[1]:g}).",
+        )
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        for widget in (self.on, self.side):
+            row.addWidget(widget)
+        row.addWidget(self.position, stretch=1)
+        self.on.toggled.connect(lambda on: self._change(on=on))
+        self.side.activated.connect(lambda _: self._change(upper=self.side.currentData()))
+        self.position.valueChanged.connect(lambda value, _: self._change(position_mm=value))
+
+    def show_look(self, look: Look) -> None:
+        """Show the cut of a look."""
+        cut = look.cuts[self.axis]
+        with QSignalBlocker(self.on):
+            self.on.setChecked(cut.on)
+        self.side.setCurrentIndex(self.side.findData(cut.upper))
+        self.position.set_value(cut.position_mm)
+        for widget in (self.side, self.position):
+            widget.setEnabled(cut.on)
+
+    def _change(self, **changes: object) -> None:
+        self.looks.set(self.looks.look.with_cut(self.axis, **changes))
+
+
+class VolumeSettings(QWidget):
+    """The 3D part of the popup."""
+
+    def __init__(self, looks: LookModel) -> None:
+        super().__init__()
+        self.rendering = QComboBox()
+        self.rendering.setObjectName("views.rendering")
+        self.rendering.setToolTip(
+            "What a ray through the head shows: the brightest point, near ones preferred\n"
+            "(attenuated maximum intensity projection); the brightest point of all; the first\n"
+            "point above a brightness, as a lit surface; or all of them, as through a mist.\n"
+            "A surface is slow to draw without a graphics card."
+        )
+        for value, text in RENDERINGS.items():
+            self.rendering.addItem(text, value)
+        self.surface = controls.SliderRow(
+            "views.surface",
+            "Surface at",
+            (*SURFACE_LIMITS, 0.05, Look().surface),
+            "",
+            "Brightness the surface is drawn at, as a share of white "
+            f"({SURFACE_LIMITS[0]:g} to {SURFACE_LIMITS[1]:g}).",
+            label_width=84,
+        )
+        self.cuts = [CutRow(axis, looks) for axis in range(3)]
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addWidget(controls.heading("3D"))
+        for widget in (self.rendering, self.surface, *self.cuts):
+            column.addWidget(widget)
+        self.rendering.currentIndexChanged.connect(
+            lambda _: looks.change(rendering=self.rendering.currentData())
+        )
+        self.surface.valueChanged.connect(lambda value, _: looks.change(surface=value))
+        looks.changed.connect(lambda look, _: self._show(look))
+        self._show(looks.look)
+
+    def _show(self, look: Look) -> None:
+        with QSignalBlocker(self.rendering):
+            self.rendering.setCurrentIndex(self.rendering.findData(look.rendering))
+        self.surface.set_value(look.surface)
+        self.surface.setVisible(look.rendering == "iso")
+        for cut in self.cuts:
+            cut.show_look(look)

@@ -1,0 +1,133 @@
+"""Slices of what a viewer shows, as Qt images: for the lightbox, which holds many at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+from qtpy.QtCore import QRectF
+from qtpy.QtGui import QImage, QPainter
+
+from napari_stylegan3d.views.orientation import Convention, Plane
+
+TABLE = 256
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A window onto a plane: which millimetres it shows, and which way round.
+
+    Attributes
+    ----------
+    plane, convention
+        Which way round.
+    box_mm
+        (2, 3) lowest and highest corner of what is shown.
+    """
+
+    plane: Plane
+    convention: Convention
+    box_mm: np.ndarray
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Width and height."""
+        _, rows, columns = self.plane.order
+        size = self.box_mm[1] - self.box_mm[0]
+        return float(size[columns]), float(size[rows])
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the column axis runs to the left."""
+        return self.plane.camera_in(self.convention)[2] == "left"
+
+    def rectangle(self, low: np.ndarray, high: np.ndarray, on: QRectF) -> QRectF:
+        """Where a box in mm lies in the pixels of a cell that is drawn on `on`."""
+        _, rows, columns = self.plane.order
+        scale = on.width() / self.size_mm[0]
+        left = low[columns] - self.box_mm[0, columns]
+        if self.mirrored:
+            left = self.box_mm[1, columns] - high[columns]
+        top = self.box_mm[1, rows] - high[rows]
+        return QRectF(
+            on.left() + left * scale,
+            on.top() + top * scale,
+            (high[columns] - low[columns]) * scale,
+            (high[rows] - low[rows]) * scale,
+        )
+
+    def point_mm(self, x: float, y: float, on: QRectF) -> tuple[float, float]:
+        """Millimetres along the column and the row axis under a pixel."""
+        _, rows, columns = self.plane.order
+        scale = self.size_mm[0] / on.width()
+        right = (x - on.left()) * scale
+        low, high = self.box_mm[:, columns]
+        across = high - right if self.mirrored else low + right
+        return float(across), float(self.box_mm[1, rows] - (y - on.top()) * scale)
+
+
+def positions(low: float, high: float, spacing: float) -> list[float]:
+    """Slices in mm, evenly about the middle, from the lowest to the highest."""
+    count = max(int((high - low) / spacing), 1)
+    middle = (low + high) / 2
+    return [middle + spacing * (index - (count - 1) / 2) for index in range(count)]
+
+
+def best_grid(count: int, aspect: float, width: float, height: float) -> tuple[int, int]:
+    """(rows, columns) in which cells of an aspect (width / height) become largest."""
+
+    def cell_width(columns: int) -> float:
+        rows = -(-count // columns)
+        return min(width / columns, height / rows * aspect)
+
+    columns = max(range(1, count + 1), key=cell_width)
+    return -(-count // columns), columns
+
+
+def paint_slice(
+    painter: QPainter, viewer: ViewerModel, cell: Cell, position_mm: float, on: QRectF
+) -> None:
+    """Draw one slice of every visible layer, in the colours it has in the viewer."""
+    painter.save()
+    painter.setClipRect(on)
+    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+    for layer in viewer.layers:
+        if not (layer.visible and layer.ndim == 3 and isinstance(layer, Image | Labels)):
+            continue
+        axis = cell.plane.order[0]
+        index = round((position_mm - float(layer.translate[axis])) / float(layer.scale[axis]))
+        if not 0 <= index < layer.data.shape[axis]:
+            continue
+        low = np.asarray(layer.translate) - np.asarray(layer.scale) / 2
+        high = low + np.asarray(layer.scale) * layer.data.shape[:3]
+        painter.setOpacity(float(layer.opacity))
+        painter.drawImage(cell.rectangle(low, high, on), slice_image(layer, cell, index))
+    painter.restore()
+
+
+def slice_image(layer: Layer, cell: Cell, index: int) -> QImage:
+    """One slice of a layer in its colours, the way round a cell shows it."""
+    axis, rows, columns = cell.plane.order
+    values = np.asarray(layer.data[tuple(index if i == axis else slice(None) for i in range(3))])
+    if rows > columns:
+        values = values.T
+    values = values[::-1, ::-1] if cell.mirrored else values[::-1]
+    rgba = _label_colors(layer, values) if isinstance(layer, Labels) else _colors(layer, values)
+    height, width = values.shape
+    return QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+
+
+def _colors(layer: Image, values: np.ndarray) -> np.ndarray:
+    low, high = layer.contrast_limits
+    table = np.asarray(layer.colormap.map(np.linspace(0, 1, TABLE) ** layer.gamma))
+    share = np.nan_to_num((values.astype(np.float32) - low) / max(high - low, 1e-9))
+    entries = (np.clip(share, 0, 1) * (TABLE - 1)).astype(np.uint8)
+    return np.ascontiguousarray(np.round(255 * table).astype(np.uint8)[entries])
+
+
+def _label_colors(layer: Labels, values: np.ndarray) -> np.ndarray:
+    numbers, places = np.unique(values, return_inverse=True)
+    table = np.round(255 * np.asarray(layer.colormap.map(numbers))).astype(np.uint8)
+    return np.ascontiguousarray(table[places.reshape(values.shape)])

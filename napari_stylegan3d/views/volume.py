@@ -1,0 +1,94 @@
+"""How the 3D view draws what the planes show: its rendering, its colours and its cuts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer
+from napari.utils import Colormap
+
+from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.orientation import VOLUME_ORDER
+
+#: How a difference looks in 3D, where only its size can be shown.
+MAGNITUDE_COLORS = "inferno"
+#: Light that passes: background is clear, tissue a mist that thickens with its brightness.
+MIST = Colormap(
+    [[0, 0, 0, 0], [0.25, 0.25, 0.28, 0.0], [0.62, 0.60, 0.58, 0.10], [1, 0.98, 0.95, 0.55]],
+    controls=[0, 0.12, 0.5, 1],
+    name="mist",
+)
+MODES = {
+    "attenuated_mip": "attenuated_mip",
+    "mip": "mip",
+    "iso": "iso",
+    "volume": "translucent",
+}
+
+
+class VolumeLook:
+    """Dresses the copies of layers in the 3D view."""
+
+    def __init__(self) -> None:
+        self.look = Look()
+        #: Middle of the picture in mm: cuts are told from it.
+        self.middle = np.zeros(3)
+
+    def dress(self, source: Layer, copy: Layer) -> None:
+        """Show a layer of the planes, in the present look."""
+        if isinstance(source, Image) and isinstance(copy, Image):
+            self._dress_image(source, copy)
+        elif copy.data is not source.data:
+            copy.data = source.data
+
+    def _dress_image(self, source: Image, copy: Image) -> None:
+        difference = is_difference(source)
+        data = np.abs(source.data) if difference else source.data
+        limits = tuple(source.contrast_limits)
+        if difference:
+            limits = (0.0, float(max(limits)))
+        mode = MODES[self.look.rendering]
+        if copy.rendering != mode:
+            copy.rendering = mode
+        colors: Any = MAGNITUDE_COLORS if difference else source.colormap
+        if self.look.rendering == "volume" and not difference:
+            colors = MIST
+        name = colors if isinstance(colors, str) else colors.name
+        if copy.colormap.name != name:
+            copy.colormap = colors
+        # A ray sees the brightest voxel: of a difference, show how large it is.
+        if difference or copy.data is not data:
+            copy.data = data
+        if tuple(copy.contrast_limits) != limits:
+            copy.contrast_limits = limits
+        low, high = limits
+        copy.iso_threshold = low + self.look.surface * (high - low)
+
+    def cut(self, copy: Layer) -> None:
+        """Cut away what the look's planes cut away."""
+        planes = [
+            {
+                "position": self._position(copy, axis, cut.position_mm),
+                "normal": tuple((-1.0 if cut.upper else 1.0) * (axis == i) for i in VOLUME_ORDER),
+                "enabled": True,
+            }
+            for axis, cut in enumerate(self.look.cuts)
+            if cut.on
+        ]
+        if copy.ndim == 3 and (planes or len(copy.experimental_clipping_planes)):
+            copy.experimental_clipping_planes = planes
+
+    def _position(self, copy: Layer, axis: int, position_mm: float) -> tuple[float, ...]:
+        """In the layer's own indices, and in the order of the axes on the screen."""
+        point = self.middle.copy()
+        point[axis] += position_mm
+        index = np.asarray(copy.world_to_data(point), dtype=float)
+        return tuple(index[list(VOLUME_ORDER)].tolist())
+
+
+def is_difference(layer: Layer) -> bool:
+    """Whether a layer shows a difference."""
+    provenance = layer.metadata.get(KEY)
+    return isinstance(provenance, Provenance) and provenance.kind == "difference"
