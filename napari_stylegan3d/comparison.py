@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,11 @@ class Comparison(QObject):
     def is_preview(self) -> bool:
         """Whether the newest picture is a preview."""
         return self.picture is not None and self.picture.quality == "preview"
+
+    @property
+    def scan_path(self) -> Path | None:
+        """The file or folder of the scan that is open."""
+        return None if self._opened is None else self._opened.choice.path
 
     def share_above(self, brightness: float) -> float:
         """Share of the newest picture's voxels that are at least so bright; 1 is usual white."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browsing import Browsing
@@ -20,10 +20,12 @@ from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.docked import Docked
 from napari_stylegan3d.exporting import Exporting
 from napari_stylegan3d.header import Header
+from napari_stylegan3d.history_strip import HistoryStrip
 from napari_stylegan3d.jobs import Loaded, place, placed
 from napari_stylegan3d.mixing import Mixing
-from napari_stylegan3d.models import Models, dropped_model
+from napari_stylegan3d.models import Models
 from napari_stylegan3d.notify import tell_error
+from napari_stylegan3d.opening import Opening
 from napari_stylegan3d.panels.browse import BrowsePanel
 from napari_stylegan3d.panels.directions import DirectionsPanel
 from napari_stylegan3d.panels.export import ExportPanel
@@ -33,6 +35,7 @@ from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.rendering import Rendering
 from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
+from napari_stylegan3d.sessions import Sessions
 from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.thumbnails import Thumbnails
 from napari_stylegan3d.viewing import Viewing
@@ -95,6 +98,8 @@ class Explorer(Docked):
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self.rendering, self.export, self)
         self._lay_out()
+        self.history = HistoryStrip(self.session, self.thumbnails)
+        self.sessions, self.opening = Sessions(self), Opening(self)
         self._connect()
 
     def panel(self, title: str) -> QWidget:
@@ -123,6 +128,8 @@ class Explorer(Docked):
         if self._closed:
             return
         self._closed = True
+        self.sessions.shutdown()
+        self.history.shutdown()
         self.rendering.shutdown()
         self.browsing.shutdown()
         self.mixing.shutdown()
@@ -133,25 +140,15 @@ class Explorer(Docked):
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
         self.let_go()
         self.stage.clear()
-        self.views = None
+        if self.views is not None:
+            self.opening.let_go(self.views)
+            self.views = None
         if self.viewing is not None:
             self.viewing.close()
             self.viewing = None
         if self._calm is not None:
             self._calm.restore()
         self.session.close()
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Welcome a model."""
-        if dropped_model(event):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Open the model that was dropped."""
-        path = dropped_model(event)
-        if path is not None:
-            event.acceptProposedAction()
-            self.open_model(path)
 
     def _make_panels(self) -> None:
         self.browse = BrowsePanel(self.session)
@@ -163,7 +160,6 @@ class Explorer(Docked):
 
     def _lay_out(self) -> None:
         self.setMinimumWidth(MIN_WIDTH)
-        self.setAcceptDrops(True)
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
         self.tabs = QTabWidget()
@@ -209,6 +205,8 @@ class Explorer(Docked):
         models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.browse.frame.frameChanged.connect(self._place)
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
+        for part in (self.sessions, self.opening):
+            part.failed.connect(lambda error, doing: self._fail(doing, error))
         self.exporting.pictureWanted.connect(self._save_picture)
         self.viewer.layers.events.inserted.connect(self._on_layer)
 
@@ -218,6 +216,8 @@ class Explorer(Docked):
         self.viewing = Viewing(window, self.comparison, self)
         self.views = self.viewing.views
         self.views.set_message("Loading the model…")
+        self.views.layout().addWidget(self.history)
+        self.opening.begin(self.views)
         for parent in (self, self.views):
             self._add_shortcuts(parent)
         self.views.hold()

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QSettings, Signal
-from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.jobs import Loaded, load_model, warm_up
-from napari_stylegan3d.reader import is_model
 from napari_stylegan3d.worker import LongJob, Progress
 
 if TYPE_CHECKING:
@@ -158,9 +156,3 @@ def remember(path: Path) -> None:
     path = path.absolute()
     others = [other for other in recent_models() if other != path]
     _settings().setValue(RECENT_KEY, [str(p) for p in (path, *others)][:MOST_RECENT])
-
-
-def dropped_model(event: QDropEvent) -> Path | None:
-    """The model that is being dropped, if it is one."""
-    files = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-    return files[0] if len(files) == 1 and is_model(files[0]) else None

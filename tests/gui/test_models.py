@@ -167,7 +167,7 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
         Qt.MouseButton.LeftButton,
         Qt.KeyboardModifier.NoModifier,
     )
-    window.explorer.dropEvent(event)
+    QApplication.sendEvent(window.explorer, event)
     window.wait_for_model()
     assert window.recipe == Recipe(Source("seed", 5)), "the number stays, what belonged to w goes"
     assert not window.session.can_undo
