@@ -22,10 +22,12 @@ from stylegan3d.projection.regions import NAMES, region_masks
 from stylegan3d.projection.signs import Usual, first_guess
 from stylegan3d.projection.trust import (
     CLOSE,
+    FAR_PERCENT,
     NOT_CALIBRATED,
     OUTSIDE,
     TYPICAL,
     measure_trust,
+    place_in_words,
     residuals_by_region,
 )
 from stylegan3d.space import Space
@@ -137,8 +139,18 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
     assert quantiles == sorted(quantiles)
     for size, expected in ((0.3, 100), (1.0, 50)):  # a small head leaves most of the volume dark
         person = head(seen.space, size)
-        percentile = trust_of(seen, person, person)["latent_percentile"]
+        trust = trust_of(seen, person, person)
+        percentile = trust["latent_percentile"]
         assert percentile == pytest.approx(expected, abs=45 if expected == 50 else 0)
+        told = [remark for remark in trust["remarks"] if "may look unnatural" in remark]
+        assert bool(told) == (percentile >= FAR_PERCENT)
+        assert all("anybody the model was calibrated with" in remark for remark in told)
+
+
+def test_a_place_among_people_is_said_in_words():
+    assert place_in_words(0.4).endswith("than that of less than 1 % of people")
+    assert place_in_words(96.8).endswith("than that of 97 % of people")
+    assert "anybody" in place_in_words(100)
 
 
 def test_projecting_tells_the_verdict(calibrated):

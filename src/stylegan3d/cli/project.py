@@ -278,12 +278,16 @@ def _tell(told: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """Print where the results lie and how alike the reconstruction is; warnings on stderr."""
     for warning in told["warnings"]:
         typer.echo(f"stylegan3d: {warning}", err=True)
+    from stylegan3d.projection.trust import place_in_words
+
     files = {what: str(out / name) for what, name in told["files"].items()}
-    alike = told["similarity"]
+    alike, percentile = told["similarity"], told["trust"]["latent_percentile"]
+    place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
     lines = [
         *files.values(),
         f"inside the brain: SSIM {alike['ssim']:.3f}, PSNR {alike['psnr']:.1f} dB, "
         f"correlation {alike['ncc']:.3f}",
+        *place,
         f"verdict: {told['trust']['verdict']}. {told['trust']['sentence']}",
     ]
     emit({**told, "files": files}, lines, as_json=as_json)

@@ -25,7 +25,8 @@ from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.regions import region_masks
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 
-FAR = 1.5
+# From this percentile of people on it is said that a brain lies far out.
+FAR_PERCENT = 95.0
 CLOSE = "close"
 TYPICAL = "typical features only"
 OUTSIDE = "outside what this model knows"
@@ -115,18 +116,19 @@ def measure_trust(
             of_people = Usual.read(known["regions"][name])
             row |= {"usual": of_people.middle, "unusual": of_people.unusual(row["rms"])}
     verdict, sentence = judge(alike, told, strangeness, known)
+    percentile = _percentile(signs, known)
     return {
         "similarity": alike,
         "mean_brain": usual,
         "latent_distance": distance,
-        "latent_percentile": _percentile(signs, known),
+        "latent_percentile": percentile,
         "regions": regions,
         "signs": told,
         "strangeness": strangeness,
         "discriminator": _scores(generator, volume, made),
         "verdict": verdict,
         "sentence": sentence,
-        "remarks": _remarks(alike, usual, distance, regions, verdict, sentence),
+        "remarks": _remarks(alike, usual, percentile, regions, verdict, sentence),
     }
 
 
@@ -193,6 +195,14 @@ def _percentile(signs: Mapping[str, float], known: Mapping[str, Any]) -> float |
     return float(np.interp(signs["latent_distance"], quantiles, ranks))
 
 
+def place_in_words(percentile: float) -> str:
+    """How far out a brain lies, from a `Trust`'s "latent_percentile"."""
+    if percentile >= 100:
+        return "farther from the average brain than that of anybody the model was calibrated with"
+    share = "less than 1 %" if percentile < 1 else f"{percentile:.0f} %"
+    return f"farther from the average brain than that of {share} of people"
+
+
 @torch.no_grad()
 def _scores(generator: Generator, volume: np.ndarray, made: np.ndarray) -> dict[str, float] | None:
     """Each by itself: in company the minibatch's spread would tell them apart."""
@@ -208,7 +218,7 @@ def _scores(generator: Generator, volume: np.ndarray, made: np.ndarray) -> dict[
 def _remarks(
     alike: Mapping[str, float],
     usual: Mapping[str, float],
-    distance: float,
+    percentile: float | None,
     regions: Mapping[str, Mapping[str, float]],
     verdict: str,
     sentence: str,
@@ -221,10 +231,10 @@ def _remarks(
             "The reconstruction is no more like the scan than the mean brain is: do not read "
             "anything from it."
         )
-    if distance > FAR:
+    if percentile is not None and percentile >= FAR_PERCENT:
         remarks.append(
-            f"The latent lies {distance:.1f} times as far from the average as random brains do: "
-            "edits of it may look unnatural."
+            f"The model's first guess at this brain lies {place_in_words(percentile)}: edits of it "
+            "may look unnatural."
         )
     odd = {n: r for n, r in regions.items() if r.get("unusual", 0) > UNUSUAL}
     if odd and verdict != OUTSIDE:
