@@ -92,15 +92,21 @@ def print_edits(generator: Generator, result: Projection) -> None:
     for name, volume in EDITS.items():
         if name not in generator.directions.names:
             continue
-        changes = []
+        changes, pictures = [], []
         for delta in (None, result.delta):
-            ml = []
-            for strength in (-STRENGTH, STRENGTH):
-                w = generator.directions.edit(result.w, name, strength)
-                made = renderer.render(w, delta=delta).volume
-                ml.append(measure_volume(made, generator.space)[volume])
+            less, more = (
+                renderer.render(generator.directions.edit(result.w, name, s), delta=delta).volume
+                for s in (-STRENGTH, STRENGTH)
+            )
+            ml = [measure_volume(made, generator.space)[volume] for made in (less, more)]
             changes.append(ml[1] - ml[0])
-        print(f"  {name} by {2 * STRENGTH:g}: {changes[0]:+.1f} ml, tuned {changes[1]:+.1f} ml")
+            pictures.append(more - less)
+        # Of the same change of intensities, the share that is left of it.
+        left = np.sum(pictures[0] * pictures[1]) / np.sum(pictures[0] ** 2)
+        print(
+            f"  {name} by {2 * STRENGTH:g}: {changes[0]:+.1f} ml, tuned {changes[1]:+.1f} ml; "
+            f"the tuned picture changes {left:.0%} as much"
+        )
 
 
 def curves(generator: Generator, args: argparse.Namespace) -> None:
