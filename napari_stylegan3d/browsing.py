@@ -1,4 +1,4 @@
-"""What the Browse panel opens and needs computed: the wall of thumbnails, the latent map."""
+"""What the Browse panel opens and needs computed: the wall, the latent map, a walk."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class Browsing(QObject):
         self.panel = panel
         self.wall = Wall(panel.session, thumbnails, explorer)
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
+        panel.walk.use(thumbnails)
         explorer.models.directed.connect(self._survey)
 
     def shutdown(self) -> None:
         """Close what was opened, stop what is computed."""
         self.wall.hide()
+        self.panel.walk.stop()
         self.panel.map.places.shutdown()
 
     def _survey(self) -> None:

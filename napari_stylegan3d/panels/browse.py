@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.browse_map import MapBox
+from napari_stylegan3d.panels.browse_walk import WalkBox
 from napari_stylegan3d.panels.condition import LabelBox
 from napari_stylegan3d.panels.fold import Fold
 from napari_stylegan3d.panels.frame import FrameBox
@@ -79,7 +80,7 @@ class BrowsePanel(Panel):
         self.channel.setObjectName("browse.channel")
         self.channel.setToolTip("Which channel of the model's image is shown and saved.")
         self.channels = self._make_channels()
-        self.map = MapBox(session)
+        self.map, self.walk = MapBox(session), WalkBox(session)
         self.about = controls.hint("", "browse.about")
         self.frame = FrameBox()
         self._lay_out()
@@ -113,13 +114,19 @@ class BrowsePanel(Panel):
             unfolded=True,
         )
         where.column.addWidget(self.map)
+        way = Fold(
+            "Walk between brains",
+            "browse.walk_fold",
+            "From this brain to others, or from favourite to favourite.",
+        )
+        way.column.addWidget(self.walk)
         texture = Fold("Fine texture", "browse.texture_fold", "Random detail of the image.")
         texture.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
         texture.column.addWidget(self.noise_note)
         self.about_fold = Fold("About this model", "browse.about_fold", "Size, data and licence.")
         for part in (self.about, self.frame):
             self.about_fold.column.addWidget(part)
-        return where, texture, self.about_fold
+        return where, way, texture, self.about_fold
 
     def _make_channels(self) -> QWidget:
         """The image channels, with their heading; hidden for models with one."""

@@ -33,6 +33,7 @@ class Cell:
 
     recipe: Recipe
     label: str
+    tip: str
     favourite: bool = False
 
 
@@ -47,6 +48,12 @@ class ThumbnailGrid(QWidget):
         How many cells there are.
     image
         The picture of a recipe if it is at hand.
+    cell
+        Width and height of a cell.
+    signs
+        What stands in the corner of a cell that the mouse is over: of favourites, of others.
+    sign_key
+        The key that does what a click on the sign does.
     """
 
     picked = Signal(int)
@@ -56,13 +63,21 @@ class ThumbnailGrid(QWidget):
     accepted = Signal()
     """A double click, or Enter."""
     starred = Signal(int)
-    """Index of the cell whose star was clicked, or of the current one on S."""
+    """Index of the cell whose sign was clicked, or of the current one on the sign's key."""
 
     def __init__(
-        self, name: str, columns: int, rows: int, image: Callable[[Recipe], QImage | None]
+        self,
+        name: str,
+        columns: int,
+        rows: int,
+        image: Callable[[Recipe], QImage | None],
+        cell: int = CELL,
+        signs: tuple[str, str] = ("★", "☆"),
+        sign_key: Qt.Key = Qt.Key.Key_S,
     ) -> None:
         super().__init__()
-        self.columns, self.rows = columns, rows
+        self.columns, self.rows, self.side = columns, rows, cell
+        self.signs, self.sign_key = signs, sign_key
         self.cells: tuple[Cell, ...] = ()
         self.current: int | None = None
         self._image = image
@@ -75,14 +90,19 @@ class ThumbnailGrid(QWidget):
     def sizeHint(self) -> QSize:
         """All cells."""
         return QSize(
-            self.columns * (CELL + GAP) - GAP,
-            self.rows * (CELL + GAP) - GAP,
+            self.columns * (self.side + GAP) - GAP,
+            self.rows * (self.side + GAP) - GAP,
         )
 
     def show_cells(self, cells: Sequence[Cell], current: int | None) -> None:
         """Show these cells, row by row, one of them as the current one."""
         self.cells, self.current = tuple(cells), current
         self.update()
+
+    def set_rows(self, rows: int) -> None:
+        """Make room for so many rows."""
+        self.rows = rows
+        self.setFixedSize(self.sizeHint())
 
     def show_ready(self, recipe: Recipe) -> None:
         """A picture has come: draw its cells."""
@@ -93,7 +113,8 @@ class ThumbnailGrid(QWidget):
     def place(self, index: int) -> QRect:
         """Where a cell is."""
         row, column = divmod(index, self.columns)
-        return QRect(column * (CELL + GAP), row * (CELL + GAP), CELL, CELL)
+        pitch = self.side + GAP
+        return QRect(column * pitch, row * pitch, self.side, self.side)
 
     def star_place(self, index: int) -> QRect:
         """Where the star of a cell is."""
@@ -121,24 +142,32 @@ class ThumbnailGrid(QWidget):
         if image is None:
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
         else:
-            painter.drawPixmap(place.topLeft(), scaled(image, CELL, self.devicePixelRatioF()))
+            painter.drawPixmap(place.topLeft(), scaled(image, self.side, self.devicePixelRatioF()))
         current, under = index == self.current, index == self._under
         font = QFont(self.font())
         font.setBold(current)
         painter.setFont(font)
-        painter.setPen(ON_BLACK if current or under else FAINT)
-        inside = place.adjusted(6, 4, -4, -4)
-        painter.drawText(inside, Qt.AlignmentFlag.AlignBottom, cell.label)
+        self._write(painter, place, cell.label, ON_BLACK if current or under else FAINT)
         if cell.favourite or under:
             painter.setPen(FAVOURITE if cell.favourite else ON_BLACK)
             font.setPixelSize(STAR_SIZE)
             painter.setFont(font)
-            star = "★" if cell.favourite else "☆"
-            painter.drawText(self.star_place(index), Qt.AlignmentFlag.AlignCenter, star)
+            sign = self.signs[0 if cell.favourite else 1]
+            painter.drawText(self.star_place(index), Qt.AlignmentFlag.AlignCenter, sign)
         if current or under:
             width = 3 if current else 1
             painter.setPen(QPen(CURRENT if current else FAINT, width))
             painter.drawRect(place.adjusted(width // 2, width // 2, -(width + 1) // 2, -1))
+
+    def _write(self, painter: QPainter, place: QRect, text: str, color: QColor) -> None:
+        """A label at the lower left of a cell, legible on any picture."""
+        metrics = painter.fontMetrics()
+        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width() - 8)
+        width, height = metrics.horizontalAdvance(text) + 8, metrics.height() + 2
+        ground = QRect(place.left(), place.bottom() - height + 1, width, height)
+        painter.fillRect(ground, QColor(0, 0, 0, 170))
+        painter.setPen(color)
+        painter.drawText(ground, Qt.AlignmentFlag.AlignCenter, text)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Mark the cell under the mouse."""
@@ -165,12 +194,12 @@ class ThumbnailGrid(QWidget):
         self.accepted.emit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Arrows go through the cells, S keeps one, Enter closes."""
+        """Arrows go through the cells, Enter closes, the sign's key does what the sign does."""
         key: Any = event.key()
         if key in STEPS:
             across, down = STEPS[key]
             self.moved.emit(across + down * self.columns)
-        elif key == Qt.Key.Key_S and self.current is not None:
+        elif key == self.sign_key and self.current is not None:
             self.starred.emit(self.current)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.accepted.emit()
@@ -181,7 +210,7 @@ class ThumbnailGrid(QWidget):
         """Say which brain the mouse is over."""
         if event.type() == QEvent.Type.ToolTip:
             index = self._under
-            text = "" if index is None else f"Brain {self.cells[index].label}"
+            text = "" if index is None else self.cells[index].tip
             QToolTip.showText(self.mapToGlobal(self.place(index or 0).bottomLeft()), text, self)
             return True
         return super().event(event)

@@ -126,7 +126,10 @@ class Wall(QDialog):
 
     def _show_cells(self) -> None:
         kept = {favourite.recipe for favourite in self.session.favourites.items}
-        cells = [Cell(r, str(r.source.seed), r in kept) for r in self.recipes()]
+        cells = [
+            Cell(recipe, str(recipe.source.seed), f"Brain {recipe.source.seed}", recipe in kept)
+            for recipe in self.recipes()
+        ]
         seed = self.session.recipe.source.seed
         shown = seed is not None and self.first <= seed < self.first + len(cells)
         self.grid.show_cells(cells, seed - self.first if shown and seed is not None else None)
