@@ -117,7 +117,9 @@ def project_file(
     clock.append(time.perf_counter())
     seconds = [after - before for before, after in pairwise(clock)]
     about = {"seconds": dict(zip(("open", "align", "project"), seconds, strict=True))}
-    extra = {} if operator is None else restored_files(out, generator, aligned, operator, result)
+    extra = (
+        {} if operator is None else restored_files(out, generator, aligned, operator, result.volume)
+    )
     if choices.uncertainty:
         left_open = uncertainty(
             generator,

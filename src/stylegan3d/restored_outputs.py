@@ -17,7 +17,6 @@ from stylegan3d.space import Space
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
-    from stylegan3d.projection import Projection
     from stylegan3d.scans import AlignedScan
 
 _SUFFIX = volumes.VOLUME_SUFFIX
@@ -46,20 +45,21 @@ def restored_files(
     generator: Generator,
     aligned: AlignedScan,
     operator: Operator,
-    result: Projection,
+    made: np.ndarray,
 ) -> dict[Path, bytes]:
     """The files of `restored_names` with their sidecars, not yet written: name to content.
 
     Parameters
     ----------
-    aligned, result : the scan that was projected with this operator, and what came of it.
-    operator : as it was given to `project`; a mask as a file in the scan's space.
+    aligned, made : the scan that was projected with this operator, and the volume (X, Y, Z) that
+        came of it.
+    operator : as it was given to `project`.
     """
     names = restored_names(aligned.scan.path, out, operator)
     if not names:
         return {}
     bound = operator.on(generator.space, aligned)
-    brain = _restored(generator, aligned, bound, result.volume)
+    brain = restored_brain(aligned, bound, made)
     about = {
         **provenance(generator),
         "Sources": [aligned.scan.path.name],
@@ -67,7 +67,7 @@ def restored_files(
         "Units": "arbitrary",
     }
     if isinstance(operator, Mask):
-        own = _filled(generator, aligned, operator, result.volume)
+        own = _filled(generator, aligned, operator, made)
         what = "A scan whose masked part was made up by a generator; the rest is as measured."
     else:
         own = native_image(brain, generator.space, _finer(aligned, bound))
@@ -89,10 +89,11 @@ def restored_files(
     }
 
 
-def _restored(
-    generator: Generator, aligned: AlignedScan, bound: Operator, made: np.ndarray
-) -> np.ndarray:
-    """(X, Y, Z) in [0, 1]: the generator's brain with the scan's data put into it."""
+def restored_brain(aligned: AlignedScan, bound: Operator, made: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) in [0, 1]: the generator's brain `made` with the scan's data put into it.
+
+    `bound` is the operator on the model's grid (`Operator.on`).
+    """
     scan, brain = (torch.from_numpy(v)[None, None].float() * 2 - 1 for v in (aligned.volume, made))
     restored = restore(bound, brain, bound.observe(scan))[0, 0].numpy()
     return np.clip((restored + 1) / 2, 0, None).astype(np.float32)
@@ -107,7 +108,7 @@ def _filled(generator: Generator, aligned: AlignedScan, operator: Mask, made: np
     scan = aligned.scan
     brain = native_image(made, generator.space, aligned.describe())
     values = np.asarray(brain.dataobj, dtype=np.float32)
-    mask = operator.native(scan.data.shape, scan.affine)
+    mask = operator.native(aligned)
     rest = harmonic_fill(scan.data - values, mask)
     data = np.where(mask, np.maximum(values + rest, min(0.0, float(scan.data.min()))), scan.data)
     return type(brain)(data.astype(np.float32), None, brain.header)

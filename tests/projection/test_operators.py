@@ -200,8 +200,15 @@ def test_a_mask_of_a_file_is_carried_along_with_the_scan(tmp_path):
     found = np.argwhere(operator.mask).mean(axis=0)
     np.testing.assert_allclose(found, expected, atol=0.4)
     assert operator.describe()["File"] == "lesion.nii.gz"
-    native = operator.native(scan.data.shape, scan_affine)
-    np.testing.assert_array_equal(native, data > 0)
+    np.testing.assert_array_equal(operator.native(aligned), data > 0)
+    drawn = Mask(data, scan_affine).on(SPACE, aligned)
+    np.testing.assert_array_equal(drawn.mask, operator.mask)
+    np.testing.assert_array_equal(drawn.native(aligned), data > 0)
+    assert "File" not in drawn.describe()
+    back = np.argwhere(Mask(operator.mask).native(aligned)).mean(axis=0)
+    np.testing.assert_allclose(back, center, atol=0.6, err_msg="from the model's grid")
+    with pytest.raises(StyleGAN3DError, match="lies in a scan's own space"):
+        Mask(data, scan_affine).on(SPACE)
     with pytest.raises(StyleGAN3DError, match="align the scan first"):
         Mask(tmp_path / "lesion.nii.gz").on(SPACE)
 

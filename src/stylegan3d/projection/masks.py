@@ -33,24 +33,33 @@ class Mask(Operator):
         True (not 0) where the brain is to be made up. An array lies on the generator's grid; a
         NIfTI file lies in the scan's own space, on the scan's grid or another one of the same
         world coordinates, and is carried along with the scan.
+    affine : (4, 4), optional
+        Of an array (I, J, K) that lies in the scan's own space, as a file does: voxel indices to
+        RAS millimetres.
     """
 
-    def __init__(self, mask: np.ndarray | str | Path) -> None:
+    def __init__(self, mask: np.ndarray | str | Path, affine: np.ndarray | None = None) -> None:
         self.path = None if isinstance(mask, np.ndarray) else Path(mask)
         self.mask: np.ndarray | None = None
+        self._own: tuple[np.ndarray, Space] | None = None
         if isinstance(mask, np.ndarray):
-            self.mask = _checked_mask(mask, "The mask")
+            checked = _checked_mask(mask, "The mask")
+            if affine is None:
+                self.mask = checked
+            else:
+                self._own = checked, Space(checked.shape, np.asarray(affine, np.float64))
         self.weights = torch.ones(())
         self._sha256 = sha256_of(self._file()) if self.path is not None else None
 
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
-        """Bind; a mask that is a file needs the aligned scan it belongs to."""
+        """Bind; a mask in a scan's own space needs the aligned scan it belongs to."""
         mask = self.mask
         if mask is None:
             if aligned is None:
+                name = "" if self.path is None else f" {self.path.name}"
                 raise StyleGAN3DError(
-                    f"The mask {self._file().name} lies in a scan's own space: align the scan "
-                    "first, or give a mask array on the generator's grid."
+                    f"The mask{name} lies in a scan's own space: align the scan first, or give a "
+                    "mask array on the generator's grid."
                 )
             mask = self._carried(aligned)
         if mask.shape != tuple(space.shape):
@@ -60,26 +69,37 @@ class Mask(Operator):
                 "scan's space, or on the generator's grid."
             )
         bound = type(self).__new__(type(self))
-        bound.path, bound._sha256, bound.mask = self.path, self._sha256, mask
+        bound.path, bound._sha256, bound._own = self.path, self._sha256, self._own
+        bound.mask = mask
         bound.weights = torch.from_numpy(~mask).float()
         return bound
 
-    def native(self, scan_shape: tuple[int, ...], scan_affine: np.ndarray) -> np.ndarray:
-        """The mask of a file on the scan's own grid, bool (I, J, K)."""
-        data, space = _read_mask(self._file())
-        own = Space((scan_shape[0], scan_shape[1], scan_shape[2]), np.asarray(scan_affine))
-        if space.same_as(own):
+    def native(self, aligned: AlignedScan) -> np.ndarray:
+        """The mask on the scan's own grid, bool (I, J, K)."""
+        scan = aligned.scan.space
+        if self.mask is not None and not self._in_scan:
+            marked = resample(self.mask.astype(np.float32), aligned.space, scan, aligned.rigid)
+            return marked > 0.5
+        data, space = self._of_scan()
+        if space.same_as(scan):
             return data
-        return resample(data.astype(np.float32), space, own) > 0.5
+        return resample(data.astype(np.float32), space, scan) > 0.5
+
+    @property
+    def _in_scan(self) -> bool:
+        """Whether it was drawn in the scan's own space."""
+        return self.path is not None or self._own is not None
+
+    def _of_scan(self) -> tuple[np.ndarray, Space]:
+        return self._own if self._own is not None else _read_mask(self._file())
 
     def _carried(self, aligned: AlignedScan) -> np.ndarray:
-        data, space = _read_mask(self._file())
-        back = np.linalg.inv(aligned.rigid)
-        mask = resample(data.astype(np.float32), space, aligned.space, back) > MASKED_SHARE
+        data, space = self._of_scan()
+        mask = mask_on(aligned.space, data, space, np.linalg.inv(aligned.rigid))
         if not mask.any():
             raise ScanError(
-                f"{self.path} marks nothing inside the model's field of view; was it drawn on "
-                "this scan?"
+                f"{self.path or 'The mask'} marks nothing inside the model's field of view; was it "
+                "drawn on this scan?"
             )
         return mask
 
@@ -112,7 +132,8 @@ class Mask(Operator):
     def coarse(self, factor: int) -> Operator:
         """Averages of the known voxels are compared, of the image as of the data."""
         bound = type(self).__new__(type(self))
-        bound.path, bound._sha256, bound.mask = self.path, self._sha256, self.mask
+        bound.path, bound._sha256, bound._own = self.path, self._sha256, self._own
+        bound.mask = self.mask
         bound.weights = F.avg_pool3d(self.weights[None, None], factor)[0, 0]
         return bound
 
@@ -191,6 +212,16 @@ class Masked(Operator):
 
     def describe(self) -> dict[str, Any]:  # noqa: D102
         return {**self.operator.describe(), "Mask": self.mask.describe()}
+
+
+def mask_on(
+    target: Space, mask: np.ndarray, space: Space, to_source: np.ndarray | None = None
+) -> np.ndarray:
+    """A mask (I, J, K) on another grid, bool: a voxel is masked if `MASKED_SHARE` of it is.
+
+    `to_source` (4, 4) takes the target's millimetres to the mask's; by default they are the same.
+    """
+    return resample(mask.astype(np.float32), space, target, to_source) > MASKED_SHARE
 
 
 def _read_mask(path: Path) -> tuple[np.ndarray, Space]:
