@@ -42,6 +42,14 @@ def test_too_alike_and_too_unlike_both_miss() -> None:
         assert by_name({"diversity": part})["MS-SSIM of pairs"].reached is reached
 
 
+def test_shares_stand_beside_those_of_people() -> None:
+    share = {"synthetic": 0.4, "real": 0.8, "real_q05": 0.7, "ratio": 0.5, "n": 9}
+    part = fidelity(0.1, 0, 100) | {"precision": share, "density": share}
+    row = by_name({"fidelity": part})["precision (n = 9)"]
+    assert (row.synthetic, row.real) == ("0.40", "0.80 (0.05 quantile 0.70)")
+    assert row.compared == "0.50 x"
+
+
 def test_one_implausible_brain_misses() -> None:
     people = {"passed": 27, "n": 27, "reasons": {}}
     made = {"passed": 199, "n": 200, "reasons": {"the brain is not in one piece": 1}}

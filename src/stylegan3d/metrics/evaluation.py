@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,10 +17,12 @@ from stylegan3d.metrics.distances import (
     expected_bmmd2,
     frechet_distance,
     kernel_distance,
+    rbf_distance,
     real_bmmd2,
 )
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, scales_of
 from stylegan3d.metrics.features import FEATURE_MM
+from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.material import (
     PARTS,
     EvaluationSettings,
@@ -39,6 +42,7 @@ from stylegan3d.metrics.reconstruction import reconstruct
 from stylegan3d.metrics.speed import measure_speed
 from stylegan3d.training.pack import Pack
 
+Measure = Callable[[np.ndarray, np.ndarray], float]
 # Of the privacy part, whose brains are not kept.
 BRAINS_AT_A_TIME = 32
 
@@ -92,18 +96,22 @@ def evaluate(
 
 
 def fidelity(material: Material) -> dict[str, Any]:
-    """FID and KID over random halves and against validation people; bMMD2."""
+    """FID, KID and a Gaussian kernel's distance over random halves and against validation people;
+    precision and density; bMMD2.
+    """
     settings, known = material.settings, len(material.training)
     synthetic, real = material.synthetic_features, material.real_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
     result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
-    for name, measure in (("fid", frechet_distance), ("kid", kernel_distance)):
+    measures = {"fid": frechet_distance, "kid": kernel_distance, "rbf": rbf_distance}
+    for name, measure in measures.items():
         halves = compare_with_halves(measure, synthetic, real, **drawn)
         held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
         result[name] = halves.to_dict()
         result[f"{name}_validation"] = held_out.to_dict()
     made = Moments.of(material.synthetic)
     people = Moments.of(material.volumes(material.people))
+    result |= _shares(material, {"precision": precision, "density": density})
     distance, baseline = expected_bmmd2(made, people), real_bmmd2(people)
     result["bmmd2"] = {
         "synthetic": distance,
@@ -116,7 +124,7 @@ def fidelity(material: Material) -> dict[str, Any]:
 
 
 def diversity(material: Material) -> dict[str, Any]:
-    """MS-SSIM of random pairs and mean correlation of all pairs."""
+    """MS-SSIM of random pairs, mean correlation of all pairs; recall and coverage."""
     settings = material.settings
     sets: dict[str, Volumes] = {
         "synthetic": material.synthetic,
@@ -137,6 +145,20 @@ def diversity(material: Material) -> dict[str, Any]:
         "pair_correlation": {
             name: pair_correlation(volumes, material.mask) for name, volumes in sets.items()
         },
+        **_shares(material, {"recall": recall, "coverage": coverage}),
+    }
+
+
+def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
+    """Figures of nearest neighbours; left out where half of the people have too few of them."""
+    synthetic, real = material.synthetic_features, material.real_features
+    if min(len(synthetic), len(real) // 2) <= NEIGHBOURS:
+        return {}
+    settings = material.settings
+    drawn = {"repeats": settings.repeats, "seed": settings.seed}
+    return {
+        name: compare_with_halves(measure, synthetic, real, **drawn).to_dict()
+        for name, measure in measures.items()
     }
 
 

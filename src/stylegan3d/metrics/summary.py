@@ -74,6 +74,7 @@ def _fidelity(part: dict[str, Any]) -> Iterator[Figure]:
             f"<= {FID_RATIO} x the quantile",
             kid["synthetic"] <= limit,
         )
+    yield from _kernel_and_shares(part)
     bmmd2 = part["bmmd2"]
     yield Figure(
         f"bMMD2 (batch {bmmd2['batch']})",
@@ -87,6 +88,26 @@ def _fidelity(part: dict[str, Any]) -> Iterator[Figure]:
     yield Figure("  variance over voxels", "", "", _times(bmmd2["variance_ratio"]))
 
 
+def _kernel_and_shares(part: dict[str, Any]) -> Iterator[Figure]:
+    """Figures that reports of earlier versions lack."""
+    if "rbf" in part:
+        rbf = part["rbf"]
+        yield Figure(
+            f"MMD2 x 1000, Gaussian kernel (n = {rbf['n']})",
+            f"{1000 * rbf['synthetic']:.2f}",
+            f"{1000 * rbf['real']:.2f} (0.95 quantile {1000 * rbf['real_q95']:.2f})",
+        )
+    for name in ("precision", "density", "recall", "coverage"):
+        if name in part:
+            share = part[name]
+            yield Figure(
+                f"{name} (n = {share['n']})",
+                f"{share['synthetic']:.2f}",
+                f"{share['real']:.2f} (0.05 quantile {share['real_q05']:.2f})",
+                _times(share["ratio"]),
+            )
+
+
 def _diversity(part: dict[str, Any]) -> Iterator[Figure]:
     scores = part["ms_ssim"]
     yield Figure(
@@ -97,6 +118,7 @@ def _diversity(part: dict[str, Any]) -> Iterator[Figure]:
         f"within {MS_SSIM_DIFFERENCE}",
         abs(scores["difference"]) <= MS_SSIM_DIFFERENCE,
     )
+    yield from _kernel_and_shares(part)
     pair = part["pair_correlation"]
     difference = pair["synthetic"] - pair["real"]
     yield Figure(
