@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 from napari_stylegan3d.browsing import Browsing
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparison import Comparison
+from napari_stylegan3d.directing import Directing
 from napari_stylegan3d.docked import Docked
 from napari_stylegan3d.exporting import Exporting
 from napari_stylegan3d.header import Header
@@ -95,6 +96,9 @@ class Explorer(Docked):
         self._make_panels()
         self.browsing = Browsing(self.browse, self.thumbnails, self)
         self.mixing = Mixing(self.mix, self.thumbnails, self)
+        self.directing = Directing(
+            self.directions, self.rendering, self.comparison, self.thumbnails, self
+        )
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self.rendering, self.export, self)
         self._lay_out()
@@ -133,6 +137,7 @@ class Explorer(Docked):
         self.rendering.shutdown()
         self.browsing.shutdown()
         self.mixing.shutdown()
+        self.directing.shutdown()
         self.thumbnails.shutdown()
         self.models.shutdown()
         self.exporting.job.shutdown()

@@ -3,181 +3,265 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_stylegan3d import controls
-from napari_stylegan3d.panels.panel import Panel, select_data
+from napari_stylegan3d.panels.directions_effect import EffectBox
+from napari_stylegan3d.panels.directions_list import DirectionList
+from napari_stylegan3d.panels.directions_menu import DirectionMenus
+from napari_stylegan3d.panels.directions_row import LIMITS_SD, DirectionRow
+from napari_stylegan3d.panels.panel import Panel
+from stylegan3d.direction_catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.recipe import Edit, Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
-    from stylegan3d.directions import Directions
     from stylegan3d.generator import Generator
 
-#: Further out there are hardly any brains to have learned from.
-LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
-WIDE_LABEL = 108
-ATTRIBUTES, COMPONENTS = "Attributes", "Principal components"
-ABOUT_ATTRIBUTES = (
-    "Fitted to real people and checked on others. 1 sd is the usual difference between people."
-)
-ABOUT_COMPONENTS = (
-    "The ways in which brains of this model differ most, largest first, with their share of all "
-    "variation. 1 sd is the usual distance from the average brain."
-)
-
-
-def tip_of(name: str, directions: Directions) -> str:
-    """All that is known of a direction, for its tooltip."""
-    share = float(directions.explained_variance[directions.names.index(name)])
-    lines = [f"{name} explains {share:.1%} of how brains of this model differ."]
-    if name in directions.descriptions:
-        lines.insert(0, f"{name}: {directions.descriptions[name]}.")
-    for told in directions.checks:
-        if told["name"] == name and "mae" in told:
-            lines.append(
-                f"Mean error on people not used to fit it: {told['mae']:.3g} {told['unit']} "
-                f"(always saying the mean: {told['baseline']:.3g} {told['unit']})."
-            )
-    lines.append("In standard deviations of random brains; 0 changes nothing.")
-    return "\n".join(lines)
+Span = tuple[int, int] | None
+EVERYWHERE = "All sizes of structures"
 
 
 class DirectionsPanel(Panel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
     title = "Directions"
+    seen = Signal(bool)
+    """Whether the panel is in front."""
+    noted = Signal(object)
+    """DirectionNotes: a person pinned or renamed a direction."""
+    entriesChanged = Signal()
+    looked = Signal(object, bool)
+    """(DirectionRow, whether the mouse is on its button for previews)"""
+    previewed = Signal(object)
+    """DirectionRow whose button for previews was pressed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.notes = DirectionNotes()
+        self.entries: dict[str, Entry] = {}
+        self._own: list[Entry] = []
+        self._of_files: list[Entry] = []
+        #: Layers a person chose for one direction; the others follow the list above.
+        self._own_layers: dict[str, Span] = {}
+        self.find_field = QLineEdit()
         self.layers = QComboBox()
-        self.layers.setObjectName("directions.layers")
-        self.layers.setToolTip("Which sizes of structures the directions change.")
+        self.used = controls.push_button(
+            "In use", "directions.used", "Show only the directions that are not at 0 sd."
+        )
+        self.new = controls.push_button(
+            "New…", "directions.new", "Make a direction from favourites or from a table of values."
+        )
         self.reset = controls.push_button(
             "Reset all", "directions.reset", "Set every direction to 0 sd."
         )
+        self.more = controls.tool_button(
+            "⋯", "directions.more", "Open a directions file, or save those in use."
+        )
         self.waiting = controls.hint("Finding the directions of this model…", "directions.waiting")
-        self.rows: dict[str, controls.SliderRow] = {}
-        self._rows_box = QVBoxLayout()
-        self._rows_box.setSpacing(7)
+        self.list = DirectionList()
+        self.effect = EffectBox()
+        self.menus = DirectionMenus(self)
         self._lay_out()
-        self.layers.currentIndexChanged.connect(self._on_layers)
+        self._connect()
+
+    @property
+    def rows(self) -> dict[str, DirectionRow]:
+        """The rows by the reference of their direction."""
+        return self.list.rows
+
+    def scrolled(self) -> QWidget:
+        """The panel itself: its list scrolls, so that what changed stays in sight."""
+        return self
+
+    def _lay_out(self) -> None:
+        self.find_field.setObjectName("directions.filter")
+        self.find_field.setPlaceholderText("Find a direction")
+        self.find_field.setClearButtonEnabled(True)
+        self.find_field.setToolTip("Words of a name or of what a direction changes.")
+        self.used.setCheckable(True)
+        self.layers.setObjectName("directions.layers")
+        self.layers.setToolTip(
+            "Which sizes of structures the directions change; the menu of each can say otherwise."
+        )
+        self.column.setContentsMargins(0, 12, 0, 0)
+        self.column.setSpacing(7)
+        top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
+        self.layers.setMinimumContentsLength(10)
+        change = controls.row(QLabel("Change"), self.layers, self.reset, stretch=1)
+        self.waiting.setContentsMargins(14, 4, 14, 0)
+        for layout in (top, change):
+            layout.setContentsMargins(14, 0, 14, 0)
+            self.column.addLayout(layout)
+        self.column.addWidget(self.waiting)
+        self.column.addWidget(self.list, stretch=1)
+        self.column.addWidget(self.effect)
+
+    def _connect(self) -> None:
+        session = self.session
+        self.layers.activated.connect(self._on_layers)
+        self.find_field.textChanged.connect(self._filter)
+        self.used.toggled.connect(self._filter)
+        self.list.changed.connect(self._set)
         self.reset.clicked.connect(
             lambda: session.change(session.recipe.replace(edits=self._others(session.recipe)))
         )
 
-    def _lay_out(self) -> None:
-        add = self.column.addWidget
-        self.column.addLayout(controls.form(("Change", self.layers)))
-        add(controls.line())
-        add(self.waiting)
-        self.column.addLayout(self._rows_box)
-        self.column.addLayout(controls.row(self.reset, stretch=0))
-        self.column.addStretch(1)
-
     def show_model(self, generator: Generator) -> None:
         """Take away the old model's directions; the new one's are still to be found."""
-        while (item := self._rows_box.takeAt(0)) is not None:
-            widget = item.widget()
-            widget.setParent(None)
-            widget.deleteLater()
-        self.rows = {}
+        self.list.clear()
+        self.entries, self._of_files, self._own_layers = {}, [], {}
+        self.entriesChanged.emit()
+        self.find_field.clear()
+        self.used.setChecked(False)
         self.waiting.show()
 
     def show_directions(self, generator: Generator) -> None:
         """One row for each direction of the model, once they are computed."""
         self.waiting.hide()
-        directions = generator.directions
-        attributes = set(directions.attributes)
-        if attributes:
-            self._add_heading(ATTRIBUTES, ABOUT_ATTRIBUTES)
-        for index, name in enumerate(directions.names):
-            if name not in attributes and attributes.issuperset(directions.names[:index]):
-                self._add_heading(COMPONENTS, ABOUT_COMPONENTS)
-            self._add_row(index, name, directions)
         with QSignalBlocker(self.layers):
             self.layers.clear()
-            self.layers.addItem("All sizes of structures", None)
-            for group in self.session.layer_groups():
-                span = (group.layers[0], group.layers[-1] + 1)
-                self.layers.addItem(f"{group.name} structures ({group.size_in_words})", span)
+            for text, span in self.spans():
+                self.layers.addItem(text, span)
+        self._own = own_entries(generator.directions)
+        self._show_entries()
+
+    def show_files(self, entries: Sequence[Entry], notes: DirectionNotes) -> None:
+        """Show directions of files beside the model's own, with what a person noted."""
+        self._of_files, self.notes = list(entries), notes
+        if self.entries:
+            self._show_entries()
+
+    def show_notes(self, notes: DirectionNotes) -> None:
+        """Show other labels and pins."""
+        self.notes = notes
+        self.list.arrange(notes)
+        self._filter()
         self.show_recipe(self.session.recipe)
-
-    def _add_heading(self, title: str, about: str) -> None:
-        if self._rows_box.count():
-            self._rows_box.addWidget(controls.line())
-        for label in (controls.heading(title), controls.hint(about)):
-            self._rows_box.addWidget(label)
-
-    def _add_row(self, index: int, name: str, directions: Directions) -> None:
-        """The slider of one direction, and under it what it changes."""
-        of_attribute = name in directions.attributes
-        share = float(directions.explained_variance[index])
-        label = name
-        if not of_attribute:
-            label += f" · {share:.1%}" if share < 0.0995 else f" · {share:.0%}"
-        row = controls.SliderRow(
-            f"directions.strength.{index}",
-            label,
-            LIMITS_SD,
-            " sd",
-            tip_of(name, directions),
-            label_width=WIDE_LABEL if of_attribute else 88,
-        )
-        row.valueChanged.connect(lambda value, live: self._set(name, value, live))
-        self.rows[name] = row
-        # A meaning stands close under its slider, and further from the next one.
-        together = QWidget()
-        column = QVBoxLayout(together)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(row)
-        summary = directions.summary(name)
-        if summary:
-            told = controls.hint(summary, f"directions.meaning.{index}")
-            told.setToolTip(tip_of(name, directions))
-            column.addWidget(told)
-        self._rows_box.addWidget(together)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the strength of every direction; those not in the recipe are at 0."""
-        strengths = {edit.direction: edit.strength for edit in recipe.edits}
-        for name, row in self.rows.items():
-            row.set_value(strengths.get(name, 0.0))
-        ours = [edit for edit in recipe.edits if edit.direction in self.rows]
-        if ours:
-            select_data(self.layers, ours[-1].layers)
-        self.reset.setEnabled(bool(ours))
+        used = {edit.direction: edit for edit in recipe.edits if edit.direction in self.entries}
+        for reference, edit in used.items():
+            if edit.layers != self.layers.currentData():
+                self._own_layers[reference] = edit.layers
+        self.list.show_strengths({r: edit.strength for r, edit in used.items()})
+        for reference, row in self.rows.items():
+            label = self.notes.label_of(row.entry)
+            row.show_name(label, self._layers_in_words(reference), active=reference in used)
+        self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
+        self.reset.setEnabled(bool(used))
+        if self.used.isChecked():
+            self._filter()
 
-    def _others(self, recipe: Recipe) -> tuple[Edit, ...]:
-        """Edits along directions that are not listed here, such as those from a file."""
-        return tuple(edit for edit in recipe.edits if edit.direction not in self.rows)
+    def spans(self) -> list[tuple[str, Span]]:
+        """What an edit can be limited to: (in words, half-open range of layers)."""
+        groups = self.session.layer_groups()
+        return [(EVERYWHERE, None)] + [
+            (f"{g.name} structures ({g.size_in_words})", (g.layers[0], g.layers[-1] + 1))
+            for g in groups
+        ]
 
-    def _set(self, name: str, strength: float, live: bool) -> None:
-        recipe = self.session.recipe
-        edits = {edit.direction: edit for edit in recipe.edits}
-        edits[name] = Edit(name, strength, self.layers.currentData())
-        if abs(strength) < LIMITS_SD[2] / 2:
-            del edits[name]
-        order = list(self.rows)
-        kept = sorted(
-            (edit for edit in edits.values() if edit.direction in self.rows),
-            key=lambda edit: order.index(edit.direction),
-        )
-        self.session.change(
-            recipe.replace(edits=self._others(recipe) + tuple(kept)),
-            live=live,
-            gesture=f"directions.{name}",
-        )
+    def layers_of(self, reference: str) -> Span:
+        """The layers that an edit along a direction changes."""
+        return self._own_layers.get(reference, self.layers.currentData())
 
-    def _on_layers(self, _: int) -> None:
+    def has_own_layers(self, reference: str) -> bool:
+        """Whether a direction has a range of layers of its own."""
+        return reference in self._own_layers
+
+    def set_layers(self, reference: str, span: Span, *, own: bool = True) -> None:
+        """Limit one direction to some layers, or let it follow the list above."""
+        self._own_layers.pop(reference, None)
+        if own:
+            self._own_layers[reference] = span
         recipe = self.session.recipe
         edits = tuple(
-            dataclasses.replace(edit, layers=self.layers.currentData())
-            if edit.direction in self.rows
+            dataclasses.replace(edit, layers=self.layers_of(reference))
+            if edit.direction == reference
+            else edit
+            for edit in recipe.edits
+        )
+        if edits != recipe.edits:
+            self.session.change(recipe.replace(edits=edits))
+        else:
+            self.show_recipe(recipe)
+
+    def set_strength(self, reference: str, strength: float) -> None:
+        """Push the brain along one direction, in one gesture."""
+        self._set(reference, strength, live=False)
+
+    def with_strength(self, recipe: Recipe, reference: str, strength: float) -> Recipe:
+        """The recipe with another strength along one direction."""
+        edits = {edit.direction: edit for edit in recipe.edits}
+        edits[reference] = self.entries[reference].edit(strength, self.layers_of(reference))
+        if abs(strength) < LIMITS_SD[2] / 2:
+            del edits[reference]
+        order = list(self.entries)
+        kept = sorted(
+            (edit for edit in edits.values() if edit.direction in self.entries),
+            key=lambda edit: order.index(edit.direction),
+        )
+        return recipe.replace(edits=self._others(recipe) + tuple(kept))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Tell that the panel is looked at."""
+        super().showEvent(event)
+        self.seen.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Tell that it is not any more."""
+        self.seen.emit(False)
+        super().hideEvent(event)
+
+    def _show_entries(self) -> None:
+        entries = [*self._own, *self._of_files]
+        self.entries = {entry.reference: entry for entry in entries}
+        for row in self.list.show_entries(entries):
+            row.looked.connect(lambda on, r=row: self.looked.emit(r, on))
+            row.previewed.connect(lambda r=row: self.previewed.emit(r))
+            row.menuWanted.connect(lambda r=row: self.menus.open(r))
+            row.pinToggled.connect(
+                lambda on, r=row.entry.reference: self.noted.emit(self.notes.pin(r, on))
+            )
+        self.list.arrange(self.notes)
+        self._filter()
+        self.show_recipe(self.session.recipe)
+        self.entriesChanged.emit()
+
+    def _layers_in_words(self, reference: str) -> str:
+        """Such as "coarse"; empty for a direction that follows the list above."""
+        if reference not in self._own_layers:
+            return ""
+        span = self._own_layers[reference]
+        for group in self.session.layer_groups():
+            if span == (group.layers[0], group.layers[-1] + 1):
+                return group.name
+        return "all sizes" if span is None else f"layers {span[0]}-{span[1] - 1}"
+
+    def _filter(self, *_: object) -> None:
+        used = frozenset(edit.direction for edit in self.session.recipe.edits)
+        only = used if self.used.isChecked() else None
+        self.list.filter(self.find_field.text(), dict(self.notes.labels), only)
+
+    def _others(self, recipe: Recipe) -> tuple[Edit, ...]:
+        """Edits along directions that are not listed here, such as those of a file elsewhere."""
+        return tuple(edit for edit in recipe.edits if edit.direction not in self.entries)
+
+    def _set(self, reference: str, strength: float, live: bool) -> None:
+        recipe = self.with_strength(self.session.recipe, reference, strength)
+        self.session.change(recipe, live=live, gesture=f"directions.{reference}")
+
+    def _on_layers(self, _: int) -> None:
+        recipe, span = self.session.recipe, self.layers.currentData()
+        edits = tuple(
+            dataclasses.replace(edit, layers=span)
+            if edit.direction in self.entries and edit.direction not in self._own_layers
             else edit
             for edit in recipe.edits
         )

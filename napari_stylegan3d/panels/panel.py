@@ -36,7 +36,7 @@ class Panel(QWidget):
     def show_model(self, generator: Generator) -> None:
         """Fit the controls to a model that was loaded."""
 
-    def scrolled(self) -> QScrollArea:
+    def scrolled(self) -> QWidget:
         """The panel in a scroll area, for windows that are not high enough for it."""
         area = QScrollArea()
         area.setWidgetResizable(True)

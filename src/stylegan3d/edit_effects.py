@@ -204,7 +204,7 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
         )
     if effect.where:
         parts = ", ".join(f"{name} {change:.1%}" for name, change in effect.where)
-        lines.append(f"Strongest on average: {parts}.")
+        lines.append(f"Changed most, on average: {parts}.")
     if back is not None:
         lines.append(_way_in_words(back))
     return lines
@@ -212,13 +212,13 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
 
 def _way_in_words(back: WayBack) -> str:
     exact = back.in_w < 1e-6
-    text = "Back at 0 sd it is the start again" if exact else "Going back misses the start"
-    text += ", exactly" if exact else f" by {back.in_w:.1%} of the way"
+    text = "Back at 0 sd is exactly the start" if exact else "Back at 0 sd misses the start"
+    text += " (in w)" if exact else f" by {back.in_w:.1%} of the way (in w)"
     if back.found is None or back.astray is None:
-        return text + " (in w; this model has no encoder to read pictures with)."
+        return text + "; this model has no encoder to find the way back from the picture."
     return (
-        f"{text}. Read from the picture alone, {back.found:.0%} of the way is seen, and going back "
-        f"ends {back.astray:.0%} of it from the start."
+        f"{text}. From the picture alone the encoder sees {back.found:.0%} of the way, and back "
+        f"ends {back.astray:.0%} of it off the start."
     )
 
 

@@ -129,7 +129,11 @@ def _auc_of_pairs(inner: np.ndarray, more: np.ndarray) -> float:
 
 
 def direction_of_values(
-    generator: Generator, latents: Any, values: Sequence[float], name: str, unit: str = ""
+    generator: Generator,
+    latents: Any,
+    values: Sequence[float] | np.ndarray,
+    name: str,
+    unit: str = "",
 ) -> Directions:
     """The direction along which a value grows, fitted to brains whose value is known.
 

@@ -142,7 +142,10 @@ def latents_of(
 
 def latents_of_recipes(generator: Generator, recipes: Sequence[Recipe]) -> np.ndarray:
     """float64 `(n, num_layers, w_dim)` of recipes, with their mixes and edits."""
-    return np.stack([recipe.latent(generator).double().cpu().numpy() for recipe in recipes])
+    latents = np.empty((len(recipes), generator.num_layers, generator.w_dim))
+    for row, recipe in zip(latents, recipes, strict=True):
+        row[:] = recipe.latent(generator).double().cpu().numpy()
+    return latents
 
 
 def _dialect(text: str) -> Any:

@@ -1,0 +1,166 @@
+"""What the edits did to this brain: volumes before and after, where, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QLabel,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d import controls
+
+if TYPE_CHECKING:
+    from stylegan3d.edit_effects import EditEffect, WayBack
+
+COLUMNS = ("", "before", "after", "change")
+ROWS = 4
+TIP = (
+    "Measured in the two volumes, with and without the edits, in full resolution;\n"
+    "volumes in ml as in the card of the model, good to a few per cent."
+)
+
+
+class EffectBox(QWidget):
+    """A small table with two or three sentences under it; shown while there are edits."""
+
+    chosen = Signal()
+    """Another edit is to be measured."""
+    shownInViews = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("directions.effect")
+        self.setToolTip(TIP)
+        self.what = QComboBox()
+        self.what.setObjectName("directions.effect_of")
+        self.what.setToolTip("Which edit is taken away to compare with.")
+        self.what.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.show_in_views = QCheckBox("Show")
+        self.show_in_views.setObjectName("directions.show_change")
+        self.show_in_views.setToolTip(
+            "Lay the difference over the views: blue is darker, orange brighter than before."
+        )
+        self.fold = QToolButton()
+        self.fold.setObjectName("directions.effect_fold")
+        self.fold.setToolTip("Fold the table away, or open it.")
+        self.fold.setCheckable(True)
+        self.fold.setChecked(True)
+        self.fold.setArrowType(Qt.ArrowType.DownArrow)
+        self.cells = [[QLabel() for _ in COLUMNS] for _ in range(ROWS)]
+        self.told = controls.hint(name="directions.effect_told")
+        self._lay_out()
+        self.fold.toggled.connect(self._open)
+        self.what.activated.connect(lambda _: self.chosen.emit())
+        self.show_in_views.toggled.connect(self.shownInViews)
+        self.hide()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 6, 14, 10)
+        column.setSpacing(5)
+        column.addWidget(controls.line())
+        title = controls.heading("What changed")
+        head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
+        column.addLayout(head)
+        self.details = QWidget()
+        inner = QVBoxLayout(self.details)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(5)
+        column.addWidget(self.details)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(10)
+        grid.setVerticalSpacing(1)
+        grid.setColumnStretch(0, 1)
+        for k, text in enumerate(COLUMNS):
+            title = controls.hint(text)
+            title.setAlignment(Qt.AlignmentFlag.AlignRight)
+            grid.addWidget(title, 0, k)
+        for i, cells in enumerate(self.cells, 1):
+            for k, cell in enumerate(cells):
+                if k:
+                    cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                    cell.setObjectName(f"directions.effect.{COLUMNS[k]}.{i - 1}")
+                grid.addWidget(cell, i, k)
+        inner.addLayout(grid)
+        inner.addWidget(self.told)
+
+    def _open(self, opened: bool) -> None:
+        self.fold.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.details.setVisible(opened)
+
+    @property
+    def direction(self) -> str | None:
+        """Reference of the edit to measure; None for all together."""
+        return self.what.currentData()
+
+    def list_edits(self, edits: Sequence[tuple[str, str]]) -> None:
+        """Offer these (reference, label), and all together; the choice stays where it can."""
+        entries = [("of all edits together", None), *((f"of {b}", a) for a, b in edits)]
+        if len(edits) == 1:
+            entries = entries[1:]
+        before = self.direction
+        if [data for _, data in entries] != [
+            self.what.itemData(k) for k in range(self.what.count())
+        ]:
+            with QSignalBlocker(self.what):
+                self.what.clear()
+                for text, data in entries:
+                    self.what.addItem(text, data)
+                known = [data for _, data in entries]
+                self.what.setCurrentIndex(known.index(before) if before in known else 0)
+        self.setVisible(bool(edits))
+
+    def show_waiting(self) -> None:
+        """What is written is of an earlier brain."""
+        for cells in self.cells:
+            for cell in cells:
+                cell.setEnabled(False)
+        self.told.setEnabled(False)
+        if not self.told.text():
+            self.told.setText("Measuring once the slider rests…")
+
+    def show_effect(self, effect: EditEffect, back: WayBack) -> None:
+        """Write what was found."""
+        from stylegan3d.edit_effects import effect_lines, rows_of
+
+        for cells, (name, before, after) in zip(self.cells, rows_of(effect), strict=True):
+            texts = (name, _ml(before), _ml(after), _change(before, after))
+            for cell, text in zip(cells, texts, strict=True):
+                cell.setText(text)
+                cell.setEnabled(True)
+        self.told.setText("\n".join(effect_lines(effect, back)))
+        self.told.setEnabled(True)
+
+    def show_failure(self, sentence: str) -> None:
+        """Say why nothing could be measured."""
+        for cells in self.cells:
+            for cell in cells:
+                cell.clear()
+        self.told.setText(sentence)
+        self.told.setEnabled(True)
+
+
+def _ml(value: float) -> str:
+    """Three figures, or a dash for what is no brain."""
+    if value != value:
+        return "–"
+    return f"{value:.1f} ml" if abs(value) < 100 else f"{value:.0f} ml"
+
+
+def _change(before: float, after: float) -> str:
+    if before != before or after != after:
+        return "–"
+    change = after - before
+    share = f" ({change / before:+.0%})" if before > 0 else ""
+    return (f"{change:+.1f}" if abs(change) < 100 else f"{change:+.0f}") + share
