@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,21 @@ class Comparison(QObject):
         #: The opened scan on the model's grid, once it was aligned.
         self._placed: AlignedScan | None = None
         self._outlined = True
+        #: Changes what is said on the current brain's picture, such as that it is B.
+        self.mark: Callable[[Provenance], Provenance] = lambda provenance: provenance
         self.outline = Outline(stage.viewer)
 
     @property
     def is_preview(self) -> bool:
         """Whether the newest picture is a preview."""
         return self.picture is not None and self.picture.quality == "preview"
+
+    @property
+    def placed(self) -> tuple[str, AlignedScan] | None:
+        """Name of the scan that is open, and how it lies on the model's grid, once aligned."""
+        if self._placed is None or self._opened is None:
+            return None
+        return self._opened.name, self._placed
 
     @property
     def scan_path(self) -> Path | None:
@@ -122,7 +132,7 @@ class Comparison(QObject):
             self.show_volume("difference", self.picture.rendered.volume - aligned.volume)
         elif self.picture is not None and self.recipe is not None:
             provenance = self._provenance(self.recipe)
-            self.stage.show(self.picture.shown, provenance)
+            self.stage.show(self.picture.shown, self.mark(provenance))
             self._set_view("reconstruction" if provenance.kind == "reconstruction" else "")
 
     def _show_placed(self, aligned: AlignedScan) -> None:

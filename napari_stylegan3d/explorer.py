@@ -1,4 +1,4 @@
-"""The explorer: one dock with five tabs, and the four views in the middle of the window.
+"""The explorer: one dock with six tabs, and the four views in the middle of the window.
 
 It composes; the current recipe is the session's, the panels read and replace it, and what follows
 from a new recipe (render, show, caption) happens here.
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browsing import Browsing
 from napari_stylegan3d.calm import CalmWindow
+from napari_stylegan3d.comparing import Comparing
 from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.directing import Directing
 from napari_stylegan3d.docked import Docked
@@ -28,6 +29,7 @@ from napari_stylegan3d.models import Models
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.opening import Opening
 from napari_stylegan3d.panels.browse import BrowsePanel
+from napari_stylegan3d.panels.compare import ComparePanel
 from napari_stylegan3d.panels.directions import DirectionsPanel
 from napari_stylegan3d.panels.export import ExportPanel
 from napari_stylegan3d.panels.mix import MixPanel
@@ -104,6 +106,7 @@ class Explorer(Docked):
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
         self.sessions, self.opening = Sessions(self), Opening(self)
+        self.comparing = Comparing(self)
         self._connect()
 
     def panel(self, title: str) -> QWidget:
@@ -134,6 +137,7 @@ class Explorer(Docked):
         self._closed = True
         self.sessions.shutdown()
         self.history.shutdown()
+        self.comparing.shutdown()
         self.rendering.shutdown()
         self.browsing.shutdown()
         self.mixing.shutdown()
@@ -160,8 +164,16 @@ class Explorer(Docked):
         self.project = ProjectPanel(self.session)
         self.mix = MixPanel(self.session)
         self.directions = DirectionsPanel(self.session)
+        self.compare = ComparePanel(self.session)
         self.export = ExportPanel(self.session)
-        self.panels = (self.browse, self.project, self.mix, self.directions, self.export)
+        self.panels = (
+            self.browse,
+            self.project,
+            self.mix,
+            self.directions,
+            self.compare,
+            self.export,
+        )
 
     def _lay_out(self) -> None:
         self.setMinimumWidth(MIN_WIDTH)
@@ -210,7 +222,7 @@ class Explorer(Docked):
         models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.browse.frame.frameChanged.connect(self._place)
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
-        for part in (self.sessions, self.opening):
+        for part in (self.sessions, self.opening, self.comparing):
             part.failed.connect(lambda error, doing: self._fail(doing, error))
         self.exporting.pictureWanted.connect(self._save_picture)
         self.viewer.layers.events.inserted.connect(self._on_layer)
@@ -223,6 +235,7 @@ class Explorer(Docked):
         self.views.set_message("Loading the model…")
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
+        self.comparing.begin(self.views)
         for parent in (self, self.views):
             self._add_shortcuts(parent)
         self.views.hold()

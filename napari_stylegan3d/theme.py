@@ -127,7 +127,7 @@ QDoubleSpinBox {{ min-width: 0; padding: 1px 5px; }}
 QTabBar {{ background: transparent; border: none; }}
 QTabBar::tab {{
     background: transparent; border: none; border-bottom: 2px solid transparent;
-    padding: 7px 10px 6px 10px; margin: 0; color: {c.hint};
+    padding: 7px 7px 6px 7px; margin: 0; color: {c.hint};
 }}
 QTabBar::tab:hover {{ color: {c.strong}; background: transparent; }}
 QTabBar::tab:selected {{

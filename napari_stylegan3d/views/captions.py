@@ -63,9 +63,11 @@ class Provenance:
         }[self.kind]
 
 
-def shown(model: ViewerModel) -> Provenance | None:
-    """Provenance of the topmost visible layer that has one."""
+def shown(model: ViewerModel, *, overlays: bool = True) -> Provenance | None:
+    """Provenance of the topmost visible layer that has one; the 3D view leaves overlays out."""
     for layer in reversed(model.layers):
+        if OVERLAY in layer.metadata and not overlays:
+            continue
         provenance = layer.metadata.get(KEY)
         if layer.visible and isinstance(provenance, Provenance):
             return provenance

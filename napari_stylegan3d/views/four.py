@@ -123,10 +123,10 @@ class FourViews(QWidget):
 
     def refresh(self, _: Any = None) -> None:
         """Write captions and readout anew from what the layers and the crosshair say."""
-        provenance = shown(self.viewer)
+        provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
         for view in self.views:
-            view.labels.set_provenance(provenance)
+            view.labels.set_provenance(provenance if view.plane else below)
             if view.plane and len(point) == 3 and self.viewer.layers:
                 view.labels.set_slice(position_in_words(point, view.plane.order[0]))
             view.crosshair.update()

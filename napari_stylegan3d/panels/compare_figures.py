@@ -1,0 +1,90 @@
+"""How different two brains are, in numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+if TYPE_CHECKING:
+    from stylegan3d.pair import PairFigures
+
+ALIKE = (
+    (
+        "Mean difference",
+        "mean_difference",
+        "Mean of |B − A| where either is brain, in % of the brightest tissue.",
+    ),
+    ("SSIM", "ssim", "Likeness of local structure inside the brain; 1 is identical."),
+    ("PSNR", "psnr_db", "Peak signal-to-noise ratio inside the brain, in dB; higher is closer."),
+)
+VOLUMES = (
+    ("Brain", "brain_ml"),
+    ("Ventricles", "ventricle_ml"),
+    ("Grey matter", "grey_ml"),
+    ("White matter", "white_ml"),
+)
+NONE, MINUS = "–", "\N{MINUS SIGN}"
+
+
+class FiguresBox(QWidget):
+    """Likeness, and the volumes of A and B beside each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: dict[str, QLabel] = {}
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        for row, (text, key, tip) in enumerate(ALIKE):
+            self._put(grid, row, text, tip, key, 3)
+        for column, text in enumerate(("ml", "A", "B", "B − A")):
+            head = QLabel(text)
+            head.setProperty("role", "hint")
+            side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
+            grid.addWidget(head, len(ALIKE), column, side)
+        for row, (text, key) in enumerate(VOLUMES, len(ALIKE) + 1):
+            tip = f"{text} in millilitres, measured in the picture by its intensities."
+            for column, which in enumerate(("a", "b", "change"), 1):
+                self._put(grid, row, text if column == 1 else "", tip, f"{key}.{which}", column)
+        self.show_figures(None)
+
+    def _put(self, grid: QGridLayout, row: int, text: str, tip: str, key: str, column: int) -> None:
+        if text:
+            name = QLabel(text)
+            name.setToolTip(tip)
+            grid.addWidget(name, row, 0)
+        label = QLabel()
+        label.setObjectName(f"compare.{key}")
+        label.setProperty("role", "figure")
+        label.setToolTip(tip)
+        grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignRight)
+        self.labels[key] = label
+
+    def show_figures(self, figures: PairFigures | None) -> None:
+        """Write them; None while there are none."""
+        for key, text in in_words(figures).items():
+            self.labels[key].setText(text)
+
+
+def in_words(figures: PairFigures | None) -> dict[str, str]:
+    """Each figure as it is written, by its key."""
+    keys = [key for _, key, _ in ALIKE]
+    keys += [f"{key}.{which}" for _, key in VOLUMES for which in ("a", "b", "change")]
+    words = dict.fromkeys(keys, NONE)
+    if figures is None:
+        return words
+    words["mean_difference"] = f"{figures.mean_difference:.1%}"
+    words["ssim"] = f"{figures.ssim:.3f}"
+    words["psnr_db"] = "identical" if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
+    for _, key in VOLUMES:
+        a, b = figures.a[key], figures.b[key]
+        decimals = 1 if key == "ventricle_ml" else 0
+        for which, value, sign in (("a", a, ""), ("b", b, ""), ("change", b - a, "+")):
+            if math.isfinite(value):
+                words[f"{key}.{which}"] = f"{value:{sign}.{decimals}f}".replace("-", MINUS)
+    return words

@@ -1,0 +1,110 @@
+"""The line of a swipe curtain on one view, to be dragged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, Signal
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QWidget
+
+WIDTH, LETTER_Y, GRIP = 44, 58, 9
+#: The line can be taken within so many pixels.
+NEAR = 12
+LINE, TEXT, BEHIND = QColor("#ffb74d"), QColor("#ffffff"), QColor(0, 0, 0, 165)
+
+
+class CurtainLine(QWidget):
+    """A strip of the canvas about the line; only the line itself takes the mouse's drag."""
+
+    moved = Signal(int, float)
+    """(world axis, millimetre)"""
+
+    def __init__(self, canvas: QWidget, model: ViewerModel, axis: int) -> None:
+        super().__init__(canvas)
+        self.setObjectName(f"compare.curtain_line.{axis}")
+        self.setToolTip("Drag: A is on the left of the line, B on the right.")
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self.setCursor(Qt.CursorShape.SplitHCursor)
+        self.model, self.axis = model, axis
+        self.position_mm = 0.0
+        camera = model.scene.camera.events
+        self._signals = (camera.center, camera.zoom, camera.orientation)
+        for signal in self._signals:
+            signal.connect(self._place)
+        canvas.installEventFilter(self)
+        self._place()
+        self.show()
+
+    def set_position(self, position_mm: float) -> None:
+        """Stand elsewhere."""
+        self.position_mm = position_mm
+        self._place()
+
+    def x_px(self) -> float:
+        """Where the line is, in pixels from the left of the canvas."""
+        camera = self.model.scene.camera
+        across = (self.position_mm - camera.center[-1]) * self._sign()
+        return self.parentWidget().width() / 2 + across * camera.zoom
+
+    def close_links(self) -> None:
+        """Let go of the model and the canvas."""
+        for signal in self._signals:
+            signal.disconnect(self._place)
+        self.parent().removeEventFilter(self)
+        self.setParent(None)
+        self.deleteLater()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep to the millimetre when the canvas is resized."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Take the line; beside it the press is the canvas'."""
+        near = abs(event.position().x() - self.width() / 2) <= NEAR
+        event.setAccepted(near)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Drag it."""
+        x = self.mapTo(self.parentWidget(), event.position().toPoint()).x()
+        x = min(max(x, 0), self.parentWidget().width())
+        camera = self.model.scene.camera
+        across = (x - self.parentWidget().width() / 2) / camera.zoom
+        self.moved.emit(self.axis, float(camera.center[-1] + across * self._sign()))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the line, a grip, and which side is which."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        middle, height = self.width() / 2, self.height()
+        painter.setPen(QPen(LINE, 1.5))
+        painter.drawLine(QPointF(middle, 0), QPointF(middle, height))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(BEHIND)
+        painter.drawRoundedRect(2, LETTER_Y - 15, self.width() - 4, 20, 4, 4)
+        painter.setPen(TEXT)
+        font = painter.font()
+        font.setPixelSize(13)
+        font.setBold(True)
+        painter.setFont(font)
+        painter.drawText(QPoint(7, LETTER_Y), "A")
+        painter.drawText(QPoint(self.width() - 16, LETTER_Y), "B")
+        painter.setBrush(LINE)
+        painter.setPen(Qt.PenStyle.NoPen)
+        y = height / 2
+        for side in (-1, 1):
+            tip = QPointF(middle + side * (GRIP + 4), y)
+            top, foot = (QPointF(middle + side * 4, y + dy) for dy in (-GRIP, GRIP))
+            painter.drawPolygon(QPolygonF([tip, top, foot]))
+        painter.end()
+
+    def _sign(self) -> int:
+        return 1 if self.model.scene.camera.orientation[-1] == "right" else -1
+
+    def _place(self, _: Any = None) -> None:
+        canvas = self.parentWidget()
+        self.setGeometry(round(self.x_px() - WIDTH / 2), 0, WIDTH, canvas.height())
+        self.update()

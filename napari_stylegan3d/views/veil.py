@@ -1,0 +1,130 @@
+"""A second picture over the stage's: all of it, or what is left of a curtain.
+
+It is one layer over the picture, so that the 3D view leaves it out. Behind a curtain each view gets
+its own part of the voxels, a strided view of the array; nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_stylegan3d.display import Upright
+from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.framing import View
+from napari_stylegan3d.views.overlays import place
+
+NAME = "A (compared)"
+
+
+class Veil:
+    """Shows A over B in the planes.
+
+    Parameters
+    ----------
+    viewer
+        The main one.
+    views
+        All of them; those with a plane have a copy of the layer.
+    """
+
+    def __init__(self, viewer: ViewerModel, views: Sequence[View]) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self._views = [view for view in views if view.plane]
+        self._volume: Upright | None = None
+        #: World axis to the millimetre where the curtain hangs; empty for all of A.
+        self._curtain: dict[int, float] = {}
+
+    def show(
+        self, volume: Upright, provenance: Provenance, limits: tuple[float, float], visible: bool
+    ) -> None:
+        """Lay A over the picture."""
+        new = self.layer is None or self.layer not in self.viewer.layers
+        moved = self._volume is None or self._volume.data is not volume.data
+        self._volume = volume
+        if self.layer is None or new:
+            self.layer = Image(
+                volume.data,
+                name=NAME,
+                contrast_limits=limits,
+                interpolation2d="linear",
+                blending="translucent_no_depth",
+                visible=visible,
+                metadata={OVERLAY: True, KEY: provenance},
+                **volume.layer_kwargs(),
+            )
+            self.viewer.layers.append(self.layer)
+        self.layer.metadata = {OVERLAY: True, KEY: provenance}
+        self.set_limits(limits)
+        if new or moved:
+            self._cut()
+        self.set_visible(visible)
+
+    def set_limits(self, limits: tuple[float, float]) -> None:
+        """Show the same intensities black and white as the picture below."""
+        if self.layer is not None and tuple(self.layer.contrast_limits) != tuple(limits):
+            low, high = self.layer.contrast_limits_range
+            self.layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
+            self.layer.contrast_limits = limits
+
+    def set_visible(self, visible: bool) -> None:
+        """Draw it or not."""
+        if self.layer is not None and self.layer.visible != visible:
+            self.layer.visible = visible
+
+    def hang(self, curtain: dict[int, float]) -> None:
+        """Hang the curtain elsewhere: A is what lies to the left of it on the screen."""
+        self._curtain = dict(curtain)
+        self._cut()
+
+    def hide(self) -> None:
+        """Take it away."""
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self.layer = self._volume = None
+        self._curtain = {}
+
+    def _cut(self) -> None:
+        if self.layer is None or self._volume is None:
+            return
+        for view in self._views:
+            shown = next((one for one in view.model.layers if one.name == NAME), None)
+            if isinstance(shown, Image):
+                place(shown, self._part(view, self._volume))
+
+    def _part(self, view: View, volume: Upright) -> Upright:
+        assert view.plane is not None
+        axis = view.plane.order[2]
+        if axis not in self._curtain:
+            return volume
+        mirrored = view.model.scene.camera.orientation[-1] == "left"
+        return left_part(volume, axis, self._curtain[axis], mirrored)
+
+
+def left_part(volume: Upright, axis: int, position_mm: float, mirrored: bool) -> Upright:
+    """The part of a volume that a view shows to the left of a line, at least one voxel of it.
+
+    Parameters
+    ----------
+    volume
+        All of it.
+    axis
+        World axis that runs across the view.
+    position_mm
+        Where the line is.
+    mirrored
+        Whether the axis runs to the left on the screen.
+    """
+    count = volume.data.shape[axis]
+    first, size = volume.translate[axis], volume.scale[axis]
+    # Voxels whose centre lies before the line.
+    before = int(np.clip(np.ceil((position_mm - first) / size), 1, count - 1))
+    part: list[slice] = [slice(None)] * 3
+    part[axis] = slice(before, None) if mirrored else slice(None, before)
+    start = list(volume.translate)
+    start[axis] = first + size * (before if mirrored else 0)
+    return Upright(volume.data[tuple(part)], volume.scale, (start[0], start[1], start[2]))
