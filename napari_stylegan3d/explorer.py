@@ -102,7 +102,7 @@ class Explorer(Docked):
             self.directions, self.rendering, self.comparison, self.thumbnails, self
         )
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
-        self.exporting = Exporting(self.rendering, self.export, self)
+        self.exporting = Exporting(self, self.export)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
         self.sessions, self.opening = Sessions(self), Opening(self)
@@ -144,7 +144,7 @@ class Explorer(Docked):
         self.directing.shutdown()
         self.thumbnails.shutdown()
         self.models.shutdown()
-        self.exporting.job.shutdown()
+        self.exporting.shutdown()
         self.projecting.shutdown()
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
         self.let_go()
@@ -224,7 +224,6 @@ class Explorer(Docked):
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
         for part in (self.sessions, self.opening, self.comparing):
             part.failed.connect(lambda error, doing: self._fail(doing, error))
-        self.exporting.pictureWanted.connect(self._save_picture)
         self.viewer.layers.events.inserted.connect(self._on_layer)
 
     def begin(self, window: QMainWindow) -> None:
@@ -316,10 +315,6 @@ class Explorer(Docked):
     def _show_history(self) -> None:
         self.header.undo.setEnabled(self.session.can_undo)
         self.header.redo.setEnabled(self.session.can_redo)
-
-    def _save_picture(self, path: Path) -> None:
-        if self.views is not None:
-            self.exporting.save_picture(self.views.picture(), path)
 
     def _on_layer(self, event: Any) -> None:
         """A scan opened through napari (File > Open, samples, a drop on a view) is ours to project.

@@ -1,4 +1,4 @@
-"""Export: save the volume, the latent, the recipe and a picture."""
+"""Export: the volume, the latent, pictures, a report, a film, the recipe."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QCheckBox, QLineEdit
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QLineEdit,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stylegan3d import controls, dialogs
 from napari_stylegan3d.notify import tell_error
+from napari_stylegan3d.panels.export_film import FilmPart
+from napari_stylegan3d.panels.export_picture import PicturePart
+from napari_stylegan3d.panels.export_recipe import RecipePart
 from napari_stylegan3d.panels.panel import Panel
 from napari_stylegan3d.saving import Saved, SaveRequest
+from napari_stylegan3d.worker import Progress, duration_in_words
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe, Source
 
@@ -29,11 +39,17 @@ class ExportPanel(Panel):
 
     saveRequested = Signal(object)
     """SaveRequest"""
-    screenshotRequested = Signal(object)
+    pictureRequested = Signal(object, object)
+    """(PictureSettings, Path)"""
+    filmRequested = Signal(object, object)
+    """(FilmSettings, Path)"""
+    reportRequested = Signal(object)
     """Path"""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.running = False
+        self._generator: Generator | None = None
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setObjectName("export.folder")
         self.folder.setToolTip("Folder that everything on this page is saved in.")
@@ -62,18 +78,19 @@ class ExportPanel(Panel):
             "export.save_latent",
             "Save the point in the model's latent space, to load it again or mix it.",
         )
-        self.screenshot = button(
-            "Save picture", "export.screenshot", "Save the four views as they are, as PNG."
+        self.picture, self.film = PicturePart(), FilmPart(session)
+        self.report = button(
+            "Save report",
+            "export.report",
+            "One page (A4, PDF) about this case: views beside the scan, tissue volumes, verdict, "
+            "recipe.",
         )
-        self.copy_command = button(
-            "Copy command",
-            "export.copy_command",
-            "Copy a shell command that writes this very volume.",
-        )
-        self.copy_json = button("Copy JSON", "export.copy_json", "Copy the recipe as JSON.")
-        self.open_recipe = button(
-            "Open recipe…", "export.open_recipe", "Open a recipe, or a saved volume's .json."
-        )
+        self.recipe = RecipePart(session)
+        self.progress = QProgressBar()
+        self.progress.setObjectName("export.progress")
+        self.progress.setToolTip("How far the saving is.")
+        self.cancel = button("Cancel", "export.cancel", "Stop; nothing is written then.")
+        self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
         self._lay_out()
         self._connect()
@@ -88,28 +105,49 @@ class ExportPanel(Panel):
         add(controls.heading("Volume"))
         self.column.addLayout(controls.form(("Name", self.name)))
         add(self.native)
-        add(self.save)
+        self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
         add(controls.line())
-        add(controls.heading("Latent and picture"))
-        self.column.addLayout(controls.row(self.save_latent, self.screenshot))
+        add(self.picture)
         add(controls.line())
-        add(controls.heading("Recipe"))
-        add(controls.hint("All that is needed to make this volume again, bit for bit."))
-        self.column.addLayout(controls.row(self.copy_command, self.copy_json))
-        add(self.open_recipe)
+        add(controls.heading("Report"))
+        add(self.report)
+        add(controls.line())
+        add(self.film)
+        add(controls.line())
+        add(self.recipe)
         self.column.addStretch(1)
-        add(self.done)
+
+    def footer(self) -> QWidget:
+        """Progress and what was done last; stays in sight below the part that scrolls."""
+        footer = QWidget()
+        column = QVBoxLayout(footer)
+        column.setContentsMargins(14, 6, 14, 8)
+        column.addLayout(controls.row(self.progress, self.cancel, stretch=0))
+        column.addWidget(self.progress_text)
+        column.addWidget(self.done)
+        for widget in (self.progress, self.cancel, self.progress_text):
+            widget.hide()
+        return footer
+
+    def scrolled(self) -> QWidget:
+        """The panel in a scroll area, above its footer."""
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(super().scrolled(), stretch=1)
+        column.addWidget(self.footer())
+        return whole
 
     def _connect(self) -> None:
         self.browse.clicked.connect(self._choose_folder)
         self.save.clicked.connect(self._save)
         self.save_latent.clicked.connect(self._save_latent)
-        self.screenshot.clicked.connect(self._save_picture)
-        self.copy_command.clicked.connect(
-            lambda: self._copy(self.session.recipe.command(*self._model()), "Command")
-        )
-        self.copy_json.clicked.connect(lambda: self._copy(self.session.recipe.to_json(), "Recipe"))
-        self.open_recipe.clicked.connect(self._open_recipe)
+        self.picture.save.clicked.connect(self._save_picture)
+        self.report.clicked.connect(self._save_report)
+        self.film.save.clicked.connect(self._save_film)
+        self.film.changed.connect(self._enable)
+        self.recipe.said.connect(self.done.setText)
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Suggest a name, and offer the scan's own space where there is one."""
@@ -122,12 +160,41 @@ class ExportPanel(Panel):
             self.native.setChecked(False)
 
     def show_model(self, generator: Generator) -> None:
-        """Saving needs a model."""
-        self.save.setEnabled(True)
+        """Saving needs a model, and key frames are of one."""
+        if generator is not self._generator:
+            self._generator = generator
+            self.film.clear()
+        self._enable()
+
+    def show_running(self, running: bool) -> None:
+        """One thing is saved at a time."""
+        self.running = running
+        for widget in (self.progress, self.cancel, self.progress_text):
+            widget.setVisible(running)
+        if running:
+            self.done.clear()
+            self.progress.setRange(0, 0)
+            self.progress_text.setText("Starting…")
+        self._enable()
+
+    def show_progress(self, progress: Progress) -> None:
+        """How far it is, and how long it will take."""
+        self.progress.setRange(0, progress.total)
+        self.progress.setValue(progress.done)
+        text = progress.text + (f", {progress.detail}" if progress.detail else "")
+        if progress.remaining_s is not None:
+            text += f", about {duration_in_words(progress.remaining_s)} left"
+        self.progress_text.setText(text)
 
     def show_done(self, paths: list[Path]) -> None:
         """Say what was written."""
         self.done.setText("Saved\n" + "\n".join(path.name for path in paths))
+
+    def _enable(self) -> None:
+        ready = self.session.generator is not None and not self.running
+        for widget in (self.save, self.picture.save, self.report):
+            widget.setEnabled(ready)
+        self.film.save.setEnabled(ready and self.film.can_save)
 
     def show_saved(self, saved: Saved) -> None:
         """A volume was saved: from now on the recipe refers to the latents saved with it."""
@@ -138,15 +205,6 @@ class ExportPanel(Panel):
     def path_of(self, name: str) -> Path:
         """A name in the chosen folder."""
         return Path(self.folder.text()).expanduser() / name
-
-    def _model(self) -> tuple[str | None, str | None]:
-        """Path and frame of the model for commands; None where they need no naming."""
-        from stylegan3d.generator import bundled_model_path
-
-        generator = self.session.generator
-        if generator is None or generator.path in (None, bundled_model_path()):
-            return None, None
-        return str(generator.path), str(generator.frame) if generator.frame else None
 
     def _save(self) -> None:
         from stylegan3d.outputs import volume_name
@@ -161,7 +219,7 @@ class ExportPanel(Panel):
             native_name = name.replace(SUFFIX, f"_native{SUFFIX}") if typed else ""
             native = self.path_of(native_name or volume_name(recipe, native=True))
         overwrite, folder = self.overwrite.isChecked(), self.session.folder
-        self.saveRequested.emit(SaveRequest(recipe, self.path_of(name), native, overwrite, folder))
+        self.saveRequested.emit(SaveRequest(self.path_of(name), overwrite, folder, recipe, native))
 
     def _save_latent(self) -> None:
         from stylegan3d.latents import Latent, read_latent, save_latent
@@ -194,40 +252,25 @@ class ExportPanel(Panel):
         self.show_done([path])
 
     def _save_picture(self) -> None:
+        from stylegan3d.picture_outputs import picture_name
+
+        settings = self.picture.settings
+        name = picture_name(self.session.recipe, settings.what)
+        self.pictureRequested.emit(settings, self.path_of(name))
+
+    def _save_film(self) -> None:
         from stylegan3d.outputs import volume_name
 
-        name = volume_name(self.session.recipe).removesuffix(SUFFIX) + ".png"
-        self.screenshotRequested.emit(self.path_of(name))
+        settings = self.film.settings
+        stem = volume_name(settings.recipes[0]).removesuffix(SUFFIX)
+        self.filmRequested.emit(settings, self.path_of(f"{stem}_film{settings.suffix}"))
 
-    def _copy(self, text: str, what: str) -> None:
-        QApplication.clipboard().setText(text)
-        note = ""
-        sources = [self.session.recipe.source]
-        if self.session.recipe.mix:
-            sources.append(self.session.recipe.mix.source)
-        folder = str(self.session.folder)
-        if any(source.path and source.path.startswith(folder) for source in sources):
-            note = " It needs the latent of the projected scan: save that too."
-        self.done.setText(f"{what} copied.{note}")
+    def _save_report(self) -> None:
+        from stylegan3d.report import report_name
+
+        self.reportRequested.emit(self.path_of(report_name(self.session.recipe)))
 
     def _choose_folder(self) -> None:
         folder = dialogs.choose_folder(self, "Save to", self.path_of(""))
         if folder is not None:
             self.folder.setText(str(folder))
-
-    def _open_recipe(self) -> None:
-        from stylegan3d.recipe import read_recipe
-
-        path = dialogs.open_file(self, "Open a recipe", dialogs.RECIPES)
-        if path is None:
-            return
-        try:
-            recipe = read_recipe(path)
-            if self.session.generator is not None:
-                recipe.check(self.session.generator)
-                recipe.latent(self.session.generator)
-        except StyleGAN3DError as error:
-            self.done.setText(tell_error(error, "opening a recipe"))
-            return
-        self.session.change(recipe)
-        self.done.setText(f"Opened {path.name}")

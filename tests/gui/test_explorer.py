@@ -259,13 +259,6 @@ def test_copied_recipe_and_command_are_the_current_ones(window):
     assert json.dumps(12) in command
 
 
-def test_picture_of_the_views_is_saved(window, tmp_path):
-    window.find("export.folder").setText(str(tmp_path))
-    window.click("export.screenshot")
-    (picture,) = tmp_path.glob("*.png")
-    assert picture.stat().st_size > 10_000
-
-
 def test_an_unexpected_error_is_a_sentence(window, notifications, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("inner detail")

@@ -1,0 +1,105 @@
+"""Pictures of the views at any size, sharp: letters, lines and slices are drawn anew, not enlarged.
+
+A canvas is drawn as it would be on a screen of so many times the pixels, into a buffer of its own;
+what Qt paints over it (crosshair, colour bar, cube) is painted on top at the same scale.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QImage, QPainter, QRegion
+from qtpy.QtWidgets import QWidget
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.views.four import FourViews
+    from napari_stylegan3d.views.framing import View
+
+#: Width of a printed picture and its resolution: 2126 pixels.
+PRINT_MM, PRINT_DPI = 180.0, 300.0
+MM_PER_INCH = 25.4
+#: Graphics cards draw no larger pictures.
+MOST_PIXELS = 8192
+
+
+def print_scale(width: int) -> float:
+    """How many times as large a picture `width` pixels wide is drawn to be printed."""
+    return PRINT_MM / MM_PER_INCH * PRINT_DPI / max(width, 1)
+
+
+def view_picture(view: View, scale: float = 1.0) -> QImage:
+    """One view as it is seen, `scale` times as large."""
+    canvas = view.canvas.canvas.native
+    scale = _possible(canvas.width(), canvas.height(), scale)
+    image = _drawn(canvas, scale, rounds=1 if view.plane is None else 2)
+    painter = QPainter(image)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.scale(scale, scale)
+    for sheet in canvas.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
+        if sheet.isVisible():
+            # Flags without the window's background: the canvas shines through.
+            flags = QWidget.RenderFlag.DrawChildren
+            sheet.render(painter, sheet.pos(), QRegion(), flags)
+    painter.end()
+    return image
+
+
+def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
+    """The views that are shown, as they stand beside each other, `scale` times as large."""
+    shown = [view for view in views.views if view.canvas.isVisible()]
+    if not shown:
+        picture = views.picture().toImage()
+        return picture.scaledToWidth(
+            round(picture.width() * scale), Qt.TransformationMode.SmoothTransformation
+        )
+    places = {view.name: _place(view, views) for view in shown}
+    left = min(place.x() for place in places.values())
+    top = min(place.y() for place in places.values())
+    sizes = {view.name: view.canvas.canvas.native.size() for view in shown}
+    width = max(places[name].x() + size.width() for name, size in sizes.items()) - left
+    height = max(places[name].y() + size.height() for name, size in sizes.items()) - top
+    scale = _possible(width, height, scale)
+    whole = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
+    whole.fill(Qt.GlobalColor.darkGray)
+    painter = QPainter(whole)
+    for view in shown:
+        place = places[view.name] - QPoint(left, top)
+        target = QPoint(round(place.x() * scale), round(place.y() * scale))
+        painter.drawImage(target, view_picture(view, scale))
+    painter.end()
+    return whole
+
+
+def _place(view: View, views: FourViews) -> QPoint:
+    return view.canvas.canvas.native.mapTo(views, QPoint(0, 0))
+
+
+def _possible(width: int, height: int, scale: float) -> float:
+    return min(scale, MOST_PIXELS / max(width, height, 1))
+
+
+def _drawn(canvas: Any, scale: float, rounds: int) -> QImage:
+    """What OpenGL draws on a canvas, on so many times the pixels.
+
+    vispy sets the width of a line (the scale bar's) one drawing late: with lines there are two
+    rounds, and the canvas is drawn once more before it is seen again.
+    """
+    scene = canvas._vispy_canvas
+    width, height = scene.size
+    size = round(width * scale), round(height * scale)
+    backend = scene._backend
+    # vispy asks the window how many pixels it has, and draws for them: fonts, lines and all.
+    backend._vispy_get_physical_size = lambda: size
+    try:
+        for _ in range(rounds):
+            pixels = np.ascontiguousarray(scene.render(size=size, alpha=False))
+    finally:
+        del backend._vispy_get_physical_size
+        if rounds > 1:
+            scene.render()
+        scene.update()
+    rows, columns, _ = pixels.shape
+    image = QImage(pixels.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888)
+    return image.convertToFormat(QImage.Format.Format_RGB32)
