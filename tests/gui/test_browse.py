@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -10,6 +12,7 @@ from qtpy.QtTest import QTest
 from stylegan3d.generator import tiny_generator
 from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation
 
+OFFICIAL = Path(__file__).parents[1] / "checkpoints" / "data"
 LEFT = Qt.MouseButton.LeftButton
 
 
@@ -202,6 +205,22 @@ def test_another_model_gets_a_map_of_its_own(window, map_box, model):
     window.wait(lambda: map_box.plane is not None and map_box.plot.here is not None)
     window.open(model)
     window.wait(lambda: map_box.plane is not None)
+
+
+@pytest.mark.parametrize("name", ["official_tiny", "official_tiny_skip"])
+def test_official_checkpoints_have_a_wall_and_a_map(window, model, notifications, name):
+    window.open(OFFICIAL / f"{name}.pkl")
+    assert window.session.generator.name == name
+    box = window.explorer.browse.map
+    window.wait(lambda: box.plot.isVisible() and box.plot.here is not None)
+    window.click("browse.wall")
+    wall = window.explorer.browsing.wall
+    window.wait(lambda: all(window.explorer.thumbnails.image(r) for r in wall.recipes()[:6]))
+    wall.hide()
+    assert window.find("browse.frame_axes").isVisible(), "the assumed frame is folded away"
+    assert notifications == []
+    window.click("browse.about_fold")
+    window.open(model)
 
 
 def test_a_walk_goes_from_stop_to_stop(window, walk_box):
