@@ -14,10 +14,12 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.views.captions import LETTER_COLOR
 from napari_stylegan3d.views.glass import Glass
 
-SIZE_PX = 84
+#: The sheet, and its share of a view that is small.
+SIZE_PX, SMALLEST_PX, SHARE = 84, 52, 0.25
 MARGIN_PX = 6
-#: Half an edge; the diagonal of a cube must fit into the sheet.
-EDGE_PX = SIZE_PX / 2 / np.sqrt(3)
+#: Half an edge as a share of the sheet, which must hold the diagonal of the cube.
+EDGE = 0.5 / np.sqrt(3)
+LETTER = 0.18
 #: A letter on a face that is seen more from the side than this is left out.
 SIDEWAYS = 0.22
 LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
@@ -33,7 +35,9 @@ class OrientationCube(Glass):
 
     def place(self, canvas: QWidget) -> None:
         """Keep to the corner."""
-        self.setGeometry(canvas.width() - SIZE_PX - MARGIN_PX, MARGIN_PX, SIZE_PX, SIZE_PX)
+        share = round(SHARE * min(canvas.width(), canvas.height()))
+        size = min(max(share, SMALLEST_PX), SIZE_PX)
+        self.setGeometry(canvas.width() - size - MARGIN_PX, MARGIN_PX, size, size)
 
     def faces(self) -> list[tuple[str, np.ndarray]]:
         """Letters of the faces that are seen, and where their middles point.
@@ -59,7 +63,7 @@ class OrientationCube(Glass):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         axes = axes_on_screen(self.model)
         font = QFont(self.font())
-        font.setPixelSize(15)
+        font.setPixelSize(max(round(LETTER * self.width()), 9))
         font.setBold(True)
         painter.setFont(font)
         for letter, middle in self.faces():
@@ -67,28 +71,26 @@ class OrientationCube(Glass):
             self._paint_face(painter, letter, middle, across)
         painter.end()
 
-    @staticmethod
     def _paint_face(
-        painter: QPainter, letter: str, middle: np.ndarray, across: list[np.ndarray]
+        self, painter: QPainter, letter: str, middle: np.ndarray, across: list[np.ndarray]
     ) -> None:
         first, second = across
         corners = [middle + a * first + b * second for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
         facing = float(middle[2])
         painter.setBrush(FACE.lighter(round(70 + 60 * facing)))
         painter.setPen(QPen(OUTLINE, 1))
-        painter.drawPolygon(QPolygonF([_point(corner) for corner in corners]))
+        painter.drawPolygon(QPolygonF([self._point(corner) for corner in corners]))
         if facing > SIDEWAYS:
             color = QColor(LETTER_COLOR)
             color.setAlphaF(min(1.0, 0.35 + facing))
             painter.setPen(color)
-            box = QRectF(0, 0, 2 * EDGE_PX, 2 * EDGE_PX)
-            box.moveCenter(_point(middle))
+            box = QRectF(0, 0, self.width(), self.height())
+            box.moveCenter(self._point(middle))
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, letter)
 
-
-def _point(direction: np.ndarray) -> QPointF:
-    half = SIZE_PX / 2
-    return QPointF(half + EDGE_PX * float(direction[0]), half - EDGE_PX * float(direction[1]))
+    def _point(self, direction: np.ndarray) -> QPointF:
+        half, edge = self.width() / 2, EDGE * self.width()
+        return QPointF(half + edge * float(direction[0]), half - edge * float(direction[1]))
 
 
 def axes_on_screen(model: ViewerModel) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
-from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
@@ -28,6 +28,8 @@ CROSS = QColor(79, 195, 247)
 #: mm of air left around the head.
 AIR_MM = 4.0
 CAPTION_PX = 20
+#: Room for the colour bar at the right edge.
+BAR_PX = 100
 FOLLOWED = (
     "data",
     "contrast_limits",
@@ -109,19 +111,22 @@ class Films(QWidget):
         """(position in mm, place in pixels) of every slice."""
         look, axis = self.looks.look, self.plane.order[0]
         low, high = self._box[:, axis].tolist()
-        places = positions(low, high, look.spacing_mm)
+        places = positions(low + AIR_MM, high - AIR_MM, look.spacing_mm)
         width_mm, height_mm = self._cell().size_mm
-        room = self.height() - CAPTION_PX
-        rows, columns = best_grid(len(places), width_mm / height_mm, self.width(), room)
-        scale = min(self.width() / columns / width_mm, room / rows / height_mm)
+        room = QSizeF(self.width(), self.height() - CAPTION_PX)
+        if self.legend is not None:
+            room.setWidth(room.width() - BAR_PX)
+        rows, columns = best_grid(len(places), width_mm / height_mm, room.width(), room.height())
+        scale = min(room.width() / columns / width_mm, room.height() / rows / height_mm)
         width, height = width_mm * scale, height_mm * scale
-        left = (self.width() - columns * width) / 2
+        left = (room.width() - columns * width) / 2
+        top = (room.height() - rows * height) / 2
         return [
             (
                 place,
                 QRectF(
                     left + (i % columns) * width,
-                    (i // columns) * height,
+                    top + (i // columns) * height,
                     width - GAP_PX,
                     height - GAP_PX,
                 ),
@@ -211,7 +216,7 @@ class Films(QWidget):
         inner = on.adjusted(3, 2, -3, -2)
         painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
         painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
-        if on.height() > LETTERED_PX:
+        if min(on.width(), on.height()) > LETTERED_PX:
             painter.drawText(inner, center | Qt.AlignmentFlag.AlignTop, top)
             painter.drawText(inner, center | Qt.AlignmentFlag.AlignBottom, bottom)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.views.framing import View, frame, frame_volume
+from napari_stylegan3d.views.navigation import nearest_voxel
 
 #: How long after the last change the labels are put straight.
 TIDY_MS = 60
@@ -24,18 +25,20 @@ class Fitting(QObject):
         What a new grid asks for.
     """
 
+    done = Signal()
+    """The views have been fitted."""
+
     def __init__(self, viewer: ViewerModel, reset: Callable[[], None], parent: QObject) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.views: Sequence[View] = ()
         self._fitted_zoom = 0.0
         self._tidy_rounds = 0
-        self._reset_soon, self._fit_soon, self._tidy_soon = (QTimer(self) for _ in range(3))
-        for timer, slot in (
-            (self._reset_soon, reset),
-            (self._fit_soon, self.fit),
-            (self._tidy_soon, self._tidy),
-        ):
+        self._reset_soon, self._snap_soon, self._fit_soon, self._tidy_soon = self._timers = tuple(
+            QTimer(self) for _ in range(4)
+        )
+        slots = (reset, self._snap, self.fit, self._tidy)
+        for timer, slot in zip(self._timers, slots, strict=True):
             timer.setSingleShot(True)
             timer.timeout.connect(slot)
         self._tidy_soon.setInterval(TIDY_MS)
@@ -49,6 +52,10 @@ class Fitting(QObject):
     def reset_soon(self) -> None:
         """A new grid: wait until every layer is in, then fit once."""
         self._reset_soon.start(0)
+
+    def snap_soon(self) -> None:
+        """A layer on another grid came or went: napari's sliders move the point to its voxels."""
+        self._snap_soon.start(0)
 
     def fit_soon(self) -> None:
         """The canvases get their new sizes after the present event."""
@@ -67,14 +74,19 @@ class Fitting(QObject):
         for view in self.views:
             if view.plane is None:
                 frame_volume(view, self.viewer)
+        self.done.emit()
         self._tidy_rounds = 2
         self._tidy_soon.start()
 
     def stop(self) -> None:
         """Nothing more."""
-        for timer in (self._reset_soon, self._fit_soon, self._tidy_soon):
+        for timer in self._timers:
             timer.stop()
         self.views = ()
+
+    def _snap(self) -> None:
+        if self.viewer.layers and self.viewer.dims.ndim == 3:
+            self.viewer.dims.point = nearest_voxel(self.viewer, self.viewer.dims.point)
 
     def _tidy(self) -> None:
         for view in self.views:

@@ -132,7 +132,7 @@ class Follower:
 
     def _add(self, source: Layer, index: int) -> None:
         data, meta, kind = source.as_layer_data_tuple()
-        meta = {**meta, "metadata": {}}
+        meta = {**meta, "metadata": {OVERLAY: True} if OVERLAY in source.metadata else {}}
         # A line around the brain would be a shell that hides it.
         hidden = self.plane is None and OVERLAY in source.metadata
         meta["visible"] = meta["visible"] and not hidden
@@ -140,6 +140,9 @@ class Follower:
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
         self._copies[source] = copy
+        if self.plane is None and isinstance(source, Labels):
+            # What lies within the brain is to be seen through it.
+            copy.blending = "translucent_no_depth"
         self._links[source] = self._make_links(source, copy, hidden)
         self.model.layers.insert(index, copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
@@ -161,8 +164,11 @@ class Follower:
                 self._link(
                     links, getattr(source.events, name), lambda _=None: self._on_data(source)
                 )
+        left_out = {"visible"} if hidden else set()
+        if self.plane is None and isinstance(source, Labels):
+            left_out.add("blending")
         for name in (*MIRRORED, *own):
-            if name == "visible" and hidden:
+            if name in left_out:
                 continue
             if hasattr(copy, name) and hasattr(source.events, name):
                 self._link(links, getattr(source.events, name), self._mirror(source, copy, name))

@@ -14,13 +14,15 @@ from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.arrangement import Grid, Place
 from napari_stylegan3d.views.cameras import LinkedCameras
-from napari_stylegan3d.views.captions import Labels, shown
-from napari_stylegan3d.views.crosshair import Crosshair
-from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
+from napari_stylegan3d.views.captions import shown
 from napari_stylegan3d.views.fitting import Fitting
 from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.framing import View
-from napari_stylegan3d.views.legend import ColorBar
+from napari_stylegan3d.views.framing import (
+    View,
+    draw_all,
+    is_elsewhere,
+    make_view,
+)
 from napari_stylegan3d.views.lightbox import Lightbox
 from napari_stylegan3d.views.look import Look, LookModel
 from napari_stylegan3d.views.orientation import (
@@ -28,10 +30,8 @@ from napari_stylegan3d.views.orientation import (
     CORONAL,
     SAGITTAL,
     Convention,
-    Plane,
     orient,
     orient_volume,
-    position_in_words,
 )
 from napari_stylegan3d.views.readout import Readout
 from napari_stylegan3d.views.staged import StagedViews
@@ -39,11 +39,6 @@ from napari_stylegan3d.views.volume import VolumeLook
 
 if TYPE_CHECKING:
     from napari_stylegan3d.stage import Stage
-
-#: Pictures of the body are looked at on black, whatever the colours of the window.
-BACKGROUND = "black"
-#: The colour bar begins below the title, or below the cube.
-BAR_TOP_PX, BAR_TOP_3D_PX = 30, SIZE_PX + 16
 
 
 class FourViews(QWidget):
@@ -57,6 +52,7 @@ class FourViews(QWidget):
         self.setObjectName("views")
         self.looks = LookModel(self)
         self._staged: StagedViews | None = None
+        self._ranges: np.ndarray | None = None
         self._place = Place(window)
         self.viewer: ViewerModel = self._place.canvas.viewer
         self._before = (
@@ -104,12 +100,7 @@ class FourViews(QWidget):
         over one that another thread has imported half. For types of numbers it has met before it
         remembers that there was nothing to look for, so the camera is turned and drawn now.
         """
-        for view in self.views:
-            if view.plane is None:
-                view.model.scene.camera.angles = (0.0, 0.0, 0.0)
-                view.canvas.canvas.native.repaint()
-                orient_volume(view.model)
-            view.canvas.canvas.native.repaint()
+        draw_all(self.views)
         self._grid.setEnabled(False)
 
     def release(self) -> None:
@@ -128,7 +119,7 @@ class FourViews(QWidget):
         for view in self.views:
             view.labels.set_provenance(provenance if view.plane else below)
             if view.plane and len(point) == 3 and self.viewer.layers:
-                view.labels.set_slice(position_in_words(point, view.plane.order[0]))
+                view.labels.set_slice(view.position_in_words(point))
             view.crosshair.update()
         self.readout.show_point(self.viewer)
         self._show_legend()
@@ -137,7 +128,6 @@ class FourViews(QWidget):
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
         self._fitting.fit()
-        self.lightbox.refit()
 
     def reset(self) -> None:
         """Centre the crosshair and fit every view."""
@@ -164,6 +154,8 @@ class FourViews(QWidget):
         super().resizeEvent(event)
         if self._fitting.fitted:
             self._fitting.fit_soon()
+        else:
+            self._fitting.tidy_soon()
 
     def close_views(self) -> None:
         """Give the canvas back to napari and free the followers."""
@@ -207,33 +199,19 @@ class FourViews(QWidget):
 
     def _make_views(self) -> list[View]:
         self._place.take(self, self._grid, AXIAL.name)
-        views = [self._make_view(AXIAL, self.viewer, self._place.canvas)]
+        views = [make_view(AXIAL, self.viewer, self._place.canvas)]
         for plane in (SAGITTAL, CORONAL, None):
             follower = Follower(self.viewer, plane, self._volume)
             canvas = QtViewer(follower.model)
             canvas.dims.setVisible(False)
             canvas.setAcceptDrops(False)
             self._grid.put(plane.name if plane else "3D", canvas)
-            view = self._make_view(plane, follower.model, canvas)
+            view = make_view(plane, follower.model, canvas)
             view.follower = follower
             views.append(view)
         self._grid.even()
         self._place.canvas.show()
         return views
-
-    @staticmethod
-    def _make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View:
-        native = canvas.canvas.native
-        model.canvas.background_color_override = BACKGROUND
-        return View(
-            plane=plane,
-            model=model,
-            canvas=canvas,
-            labels=Labels(model, plane),
-            crosshair=Crosshair(native, model),
-            bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
-            cube=None if plane else OrientationCube(native, model),
-        )
 
     def _connect(self) -> None:
         layers = self.viewer.layers.events
@@ -248,6 +226,7 @@ class FourViews(QWidget):
         for view in self.views:
             view.model.mouse_double_click_callbacks[:] = [self._on_double_click]
         self.looks.changed.connect(self._follow_look)
+        self._fitting.done.connect(self._on_fitted)
         self.readout.resetRequested.connect(self.reset)
 
     def _on_layers(self, event: Any) -> None:
@@ -260,7 +239,16 @@ class FourViews(QWidget):
         self.refresh()
 
     def _on_range(self, _: Any) -> None:
-        self._fitting.reset_soon()
+        ranges = np.array([tuple(axis) for axis in self.viewer.dims.range]).T
+        if self._ranges is None or is_elsewhere(self._ranges, ranges):
+            self._fitting.reset_soon()
+        else:
+            self._fitting.snap_soon()
+        self._ranges = ranges
+
+    def _on_fitted(self) -> None:
+        self.lightbox.refit()
+        self.refresh()
 
     def _show_legend(self) -> None:
         if self._staged is not None:

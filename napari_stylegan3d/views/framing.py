@@ -12,11 +12,22 @@ from napari.qt import QtViewer
 
 from napari_stylegan3d.views.captions import OVERLAY, Labels
 from napari_stylegan3d.views.crosshair import Crosshair
-from napari_stylegan3d.views.cube import OrientationCube
+from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.legend import ColorBar
-from napari_stylegan3d.views.orientation import Plane
+from napari_stylegan3d.views.orientation import (
+    Plane,
+    orient_volume,
+    position_in_letters,
+    position_in_words,
+)
 
+#: Pictures of the body are looked at on black, whatever the colours of the window.
+BACKGROUND = "black"
+#: The colour bar begins below the title, or below the cube.
+BAR_TOP_PX, BAR_TOP_3D_PX = 30, SIZE_PX + 16
+#: Narrower views have no room for words.
+ROOMY_PX = 400
 #: Room left at each edge of a view for letters and captions.
 LETTER_PX = 34
 #: What is dimmer than this share of white does not count as part of the head.
@@ -48,12 +59,44 @@ class View:
         """Axial, Sagittal, Coronal or 3D."""
         return self.plane.name if self.plane else "3D"
 
+    def position_in_words(self, point_mm: tuple[float, ...]) -> str:
+        """Where the slice lies, as fully as there is room beside the letter at the top."""
+        axis = self.plane.order[0] if self.plane else 0
+        if self.canvas.width() < ROOMY_PX:
+            return f"{position_in_letters(point_mm, axis)} mm"
+        return position_in_words(point_mm, axis)
+
     def close(self) -> None:
         """Take off what was put on the canvas."""
         self.labels.close()
         for glass in (self.crosshair, self.bar, self.cube):
             if glass is not None:
                 glass.close_links()
+
+
+def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View:
+    """Put on a canvas what belongs to a view."""
+    native = canvas.canvas.native
+    model.canvas.background_color_override = BACKGROUND
+    return View(
+        plane=plane,
+        model=model,
+        canvas=canvas,
+        labels=Labels(model, plane),
+        crosshair=Crosshair(native, model),
+        bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
+        cube=None if plane else OrientationCube(native, model),
+    )
+
+
+def draw_all(views: Sequence[View]) -> None:
+    """Draw every view now, the 3D view turned and turned back."""
+    for view in views:
+        if view.plane is None:
+            view.model.scene.camera.angles = (0.0, 0.0, 0.0)
+            view.canvas.canvas.native.repaint()
+            orient_volume(view.model)
+        view.canvas.canvas.native.repaint()
 
 
 def frame(views: Sequence[View], viewer: ViewerModel) -> float:
@@ -108,3 +151,17 @@ def head_box(viewer: ViewerModel) -> np.ndarray:
         found = np.flatnonzero(bright.any(axis=tuple({0, 1, 2} - {axis}))) * DARK_STEP
         box[:, axis] = found[0] - DARK_STEP, found[-1] + DARK_STEP
     return np.array([layer.data_to_world(corner) for corner in box])
+
+
+def is_elsewhere(known: np.ndarray, ranges: np.ndarray) -> bool:
+    """Whether a field of view is another one, and not only on a finer or coarser grid.
+
+    Parameters
+    ----------
+    known, ranges
+        (3, n) lowest, highest and step in mm.
+    """
+    if known.shape != ranges.shape:
+        return True
+    voxel = np.maximum(known[2], ranges[2])
+    return bool((np.abs(known - ranges)[:2] > voxel).any())

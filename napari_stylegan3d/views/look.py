@@ -76,7 +76,8 @@ class Look:
     outline: bool = False
     rendering: Rendering = "attenuated_mip"
     surface: float = 0.35
-    cuts: tuple[Cut, Cut, Cut] = (Cut(), Cut(), Cut())
+    #: The sides that are towards the viewer at first: left, front and top.
+    cuts: tuple[Cut, Cut, Cut] = (Cut(upper=False), Cut(), Cut())
     lightbox_plane: str = AXIAL.name
     spacing_mm: float = 8.0
 

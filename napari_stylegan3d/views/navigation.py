@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
     from napari_stylegan3d.stage import Stage
@@ -26,10 +29,23 @@ def _may_navigate(model: ViewerModel) -> bool:
     return model.dims.ndisplay == 2 and (active is None or str(active.mode) == "pan_zoom")
 
 
+def grid_mm(model: ViewerModel) -> np.ndarray:
+    """(3, n) first and last voxel centre and voxel size in mm, of the picture that is looked at.
+
+    What is drawn over a picture may lie on a finer grid, which is no matter for going from slice to
+    slice.
+    """
+    for layer in reversed(model.layers):
+        picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
+        if picture and layer.visible and layer.ndim == model.dims.ndim == 3:
+            low, step = np.asarray(layer.translate), np.asarray(layer.scale)
+            return np.stack((low, low + step * (np.array(layer.data.shape[:3]) - 1), step))
+    return np.array([tuple(axis) for axis in model.dims.range]).T
+
+
 def nearest_voxel(model: ViewerModel, position: Sequence[float]) -> tuple[float, ...]:
     """Centre in mm of the voxel nearest to a position, inside the field of view."""
-    ranges = np.array([tuple(axis) for axis in model.dims.range])
-    low, high, step = ranges.T
+    low, high, step = grid_mm(model)
     inside = np.clip(np.asarray(position, dtype=float), low, high)
     return tuple((low + np.round((inside - low) / step) * step).tolist())
 
@@ -96,7 +112,7 @@ def scroll_slices(model: ViewerModel, event: Any) -> None:
         return
     axis = model.dims.order[0]
     point = list(nearest_voxel(model, model.dims.point))
-    point[axis] += notches * model.dims.range[axis].step
+    point[axis] += notches * grid_mm(model)[2, axis]
     model.dims.point = nearest_voxel(model, point)
 
 

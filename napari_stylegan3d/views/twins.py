@@ -18,7 +18,7 @@ from napari_stylegan3d.views.arrangement import SMALLEST
 from napari_stylegan3d.views.captions import KEY, Labels, Provenance
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.four import BACKGROUND
+from napari_stylegan3d.views.framing import BACKGROUND
 from napari_stylegan3d.views.orientation import orient, orient_volume, position_in_words
 from napari_stylegan3d.views.overlays import place
 from napari_stylegan3d.views.volume import VolumeLook

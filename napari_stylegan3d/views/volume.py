@@ -16,8 +16,14 @@ from napari_stylegan3d.views.orientation import VOLUME_ORDER
 MAGNITUDE_COLORS = "inferno"
 #: Light that passes: background is clear, tissue a mist that thickens with its brightness.
 MIST = Colormap(
-    [[0, 0, 0, 0], [0.25, 0.25, 0.28, 0.0], [0.62, 0.60, 0.58, 0.10], [1, 0.98, 0.95, 0.55]],
-    controls=[0, 0.12, 0.5, 1],
+    [
+        [0, 0, 0, 0],
+        [0.10, 0.05, 0.04, 0.02],
+        [0.42, 0.28, 0.24, 0.10],
+        [0.85, 0.76, 0.68, 0.45],
+        [1, 0.97, 0.92, 0.90],
+    ],
+    controls=[0, 0.12, 0.4, 0.75, 1],
     name="mist",
 )
 MODES = {
