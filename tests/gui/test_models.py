@@ -9,8 +9,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.display import upright
@@ -160,13 +160,10 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
     window.set("directions.strength.0", 1.0)
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(SKIP))])
-    event = QDropEvent(
-        QPoint(5, 5).toPointF() if hasattr(QPoint, "toPointF") else QPoint(5, 5),
-        Qt.DropAction.CopyAction,
-        data,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
+    held = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton
+    enter = QDragEnterEvent(QPoint(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(window.explorer, enter)
+    event = QDropEvent(QPointF(5, 5), *held, Qt.KeyboardModifier.NoModifier)
     QApplication.sendEvent(window.explorer, event)
     window.wait_for_model()
     assert window.recipe == Recipe(Source("seed", 5)), "the number stays, what belonged to w goes"
