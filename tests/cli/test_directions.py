@@ -85,6 +85,38 @@ def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch)
     assert "no column shoe size" in " ".join(wrong.err.split())
 
 
+def test_a_direction_between_groups_is_checked_kept_and_followed(run, model, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    words = ["--between", "1,2,3,4:5,6,7,8", "--name", "My way", "--model", model]
+    result = run("directions", *words, "--save", file, "--json")
+    assert (result.status, result.err) == (0, "")
+    (row,) = result.json["directions"]
+    assert row["name"] == "My way"
+    assert result.json["checks"][0]["n_check"] == 16
+    assert "AUC" in run("directions", *words).out
+    free = run("directions", *words, "--free-of", "PC 1,PC 2", "--json").json["directions"]
+    assert free[0]["name"] == "My way without PC 1 and PC 2"
+    edits = ["--seed", "4", "--edit", f"{file}#My way=1"]
+    assert run("directions", *edits, "--out", tmp_path, "--model", model).status == 0
+
+
+def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
+    generator = load(model)
+    line = generator.directions.vectors[0]
+    rows = ["brain,height,other"]
+    for seed in range(30):
+        score = Recipe(Source("seed", seed), Truncation(0.7)).latent(generator)[0].numpy() @ line
+        rows.append(f"{seed},{score:.5f},1")
+    table = tmp_path / "values.csv"
+    table.write_text("\n".join(rows))
+    words = ["--values", table, "--model", model]
+    assert "several columns" in run("directions", *words).err
+    told = run("directions", *words, "--column", "height", "--json").json["checks"][0]
+    assert (told["folds"], told["n_fit"]) == (10, 30)
+    assert told["r"] > 0.8
+    assert "all the same" in run("directions", *words, "--column", "other").err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -97,7 +129,13 @@ def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch)
         (["--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
         (["--fit", "nowhere"], "is not a prepared data set"),
         (["--attributes", "age"], "need --fit"),
-        (["--seed", "1", "--edit", "PC 1=1", "--fit", "nowhere"], "go without --edit"),
+        (["--seed", "1", "--edit", "PC 1=1", "--fit", "nowhere"], "without --edit"),
+        (["--seed", "1", "--edit", "PC 1=1", "--between", "1:2"], "without --edit"),
+        (["--between", "1,2,3"], "two groups"),
+        (["--between", "1,2:3,4,5"], "2 brains"),
+        (["--values", "nowhere.csv"], "does not exist"),
+        (["--values", "x.csv", "--between", "1:2"], "Give one of"),
+        (["--name", "Mine"], "--between or --values"),
     ],
 )
 def test_bad_input_is_refused(run, model, tmp_path, listing, words, says):

@@ -24,6 +24,14 @@ from stylegan3d.cli.common import (
     open_model,
     progress,
 )
+from stylegan3d.cli.own_directions import (
+    BetweenOption,
+    ColumnOption,
+    FreeOfOption,
+    NameOption,
+    ValuesOption,
+    find_own,
+)
 from stylegan3d.cli.parsing import parse_edits, parse_label, parse_noise
 from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
 from stylegan3d.errors import RecipeError
@@ -83,6 +91,11 @@ def directions(
             "none. By default head size.",
         ),
     ] = None,
+    between: BetweenOption = None,
+    values: ValuesOption = None,
+    column: ColumnOption = None,
+    free_of: FreeOfOption = None,
+    name: NameOption = None,
     save: Annotated[
         Path | None,
         typer.Option("--save", help="Keep the listed directions in this .safetensors file."),
@@ -105,11 +118,19 @@ def directions(
     """
     if fit is None and (attributes is not None or conditional is not None):
         raise typer.BadParameter("--attributes and --conditional need --fit with a data set.")
+    own = between is not None or values is not None
+    if own + (fit is not None) + (between is not None and values is not None) > 1:
+        raise typer.BadParameter("Give one of --fit, --between and --values.")
+    if not own and any(option is not None for option in (column, free_of, name)):
+        raise typer.BadParameter("--column, --free-of and --name need --between or --values.")
     if not edit:
         if seed is not None or latent is not None or onto_scan is not None:
             raise typer.BadParameter('Say how to edit the brain, such as --edit "PC 1=2.0".')
         generator = open_model(model, frame)
-        if fit is not None:
+        if own:
+            with progress("Finding the direction"):
+                listed = find_own(generator, between, values, column, free_of, name, truncation)
+        elif fit is not None:
             listed = _fit(generator, fit, attributes, conditional, components, samples)
         else:
             listed = _find(generator, components, samples)
@@ -121,8 +142,8 @@ def directions(
         return
     if (seed is None) == (latent is None):
         raise typer.BadParameter("Give the brain to edit: either --seed or --latent.")
-    if components is not None or save is not None or fit is not None:
-        raise typer.BadParameter("--components, --fit and --save go without --edit.")
+    if components is not None or save is not None or fit is not None or own:
+        raise typer.BadParameter("Find or keep directions in a run of its own, without --edit.")
     recipe = Recipe(
         Source("seed", seed) if latent is None else Source.from_file(latent),
         Truncation(0.7 if truncation is None else truncation),
