@@ -6,6 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_stylegan3d.memory import last_folder, note_folder
+
 SCANS = "Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)"
 LATENTS = "Latent files (*.safetensors)"
 CHECKPOINTS = "Official checkpoints (*.pkl);;All files (*)"
@@ -18,8 +20,8 @@ TABLES = "Tables of values (*.csv *.tsv *.txt);;All files (*)"
 
 def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
     """A file to open, or None if the person thought better of it."""
-    path, _ = QFileDialog.getOpenFileName(parent, title, "", kinds)
-    return Path(path) if path else None
+    path, _ = QFileDialog.getOpenFileName(parent, title, last_folder(), kinds)
+    return _noted(path)
 
 
 def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
@@ -30,5 +32,13 @@ def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
 
 def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
     """A name to save under, or None; asks before one that exists."""
-    path, _ = QFileDialog.getSaveFileName(parent, title, "", kinds)
-    return Path(path) if path else None
+    path, _ = QFileDialog.getSaveFileName(parent, title, last_folder(), kinds)
+    return _noted(path)
+
+
+def _noted(path: str) -> Path | None:
+    """The next question begins in the folder of this answer."""
+    if not path:
+        return None
+    note_folder(Path(path))
+    return Path(path)

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browsing import Browsing
@@ -21,9 +20,11 @@ from napari_stylegan3d.comparison import Comparison
 from napari_stylegan3d.directing import Directing
 from napari_stylegan3d.docked import Docked
 from napari_stylegan3d.exporting import Exporting
+from napari_stylegan3d.guidance import Guidance
 from napari_stylegan3d.header import Header
 from napari_stylegan3d.history_strip import HistoryStrip
 from napari_stylegan3d.jobs import Loaded, place, placed
+from napari_stylegan3d.memory import Memory
 from napari_stylegan3d.mixing import Mixing
 from napari_stylegan3d.models import Models
 from napari_stylegan3d.notify import tell_error
@@ -106,6 +107,7 @@ class Explorer(Docked):
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
         self.sessions, self.opening = Sessions(self), Opening(self)
+        self.guidance, self.memory = Guidance(self), Memory(self)
         self.comparing = Comparing(self)
         self._connect()
 
@@ -135,6 +137,8 @@ class Explorer(Docked):
         if self._closed:
             return
         self._closed = True
+        self.memory.close()
+        self.guidance.close()
         self.sessions.shutdown()
         self.history.shutdown()
         self.comparing.shutdown()
@@ -235,16 +239,10 @@ class Explorer(Docked):
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
         self.comparing.begin(self.views)
-        for parent in (self, self.views):
-            self._add_shortcuts(parent)
+        self.guidance.begin(window)
+        self.memory.begin(window)
         self.views.hold()
         self.models.open(self._model, self._frame)
-
-    def _add_shortcuts(self, parent: QWidget) -> None:
-        for keys, slot in (("Ctrl+Z", self.session.undo), ("Ctrl+Shift+Z", self.session.redo)):
-            shortcut = QShortcut(QKeySequence(keys), parent)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(slot)
 
     def _on_imported(self) -> None:
         if self.views is not None:

@@ -32,11 +32,12 @@ class Header(QWidget):
         for button in (self.undo, self.redo):
             button.setEnabled(False)
             button.setProperty("role", "step")
+        self.help = controls.tool_button("?", "explorer.help", "Keys and mouse gestures (F1).")
         self.busy = QProgressBar()
         self.busy.setObjectName("explorer.busy")
         self.busy.setTextVisible(False)
         self.busy.setToolTip("Moves while a brain is being rendered.")
-        top = controls.row(self.model, self.open, self.undo, self.redo, stretch=0)
+        top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QSettings, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.jobs import Loaded, load_model, warm_up
+from napari_stylegan3d.memory import settings
 from napari_stylegan3d.worker import LongJob, Progress
 
 if TYPE_CHECKING:
@@ -139,15 +140,9 @@ def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
     return "the bundled model" if model is None else model.name
 
 
-def _settings() -> QSettings:
-    return QSettings(
-        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-stylegan3d", "explorer"
-    )
-
-
 def recent_models() -> list[Path]:
     """Paths of models opened lately, the last one first."""
-    kept = _settings().value(RECENT_KEY) or []
+    kept = settings().value(RECENT_KEY) or []
     return [Path(path) for path in ([kept] if isinstance(kept, str) else kept)]
 
 
@@ -155,4 +150,4 @@ def remember(path: Path) -> None:
     """Put a model first among those opened lately."""
     path = path.absolute()
     others = [other for other in recent_models() if other != path]
-    _settings().setValue(RECENT_KEY, [str(p) for p in (path, *others)][:MOST_RECENT])
+    settings().setValue(RECENT_KEY, [str(p) for p in (path, *others)][:MOST_RECENT])

@@ -151,6 +151,25 @@ def open_window(viewer: Any, model: Any) -> Window:
     return Window(viewer, explorer)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _greeted() -> None:
+    """The first steps would lie over the views in every test."""
+    from napari_stylegan3d.guidance import SEEN
+    from napari_stylegan3d.memory import settings
+
+    settings().setValue(SEEN, True)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    """How one test leaves its window is not how the next finds it."""
+    yield
+    from napari_stylegan3d.memory import FOLDER, LOOK, SAVE_FOLDER, WIDTH, settings
+
+    for key in (FOLDER, LOOK, SAVE_FOLDER, WIDTH):
+        settings().remove(key)
+
+
 @pytest.fixture(scope="module")
 def shared_window(qapp: Any, model: Any) -> Iterator[Window]:
     """One explorer for all tests of a file: opening one takes seconds.

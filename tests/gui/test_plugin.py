@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ import pytest
 from npe2 import PluginManifest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
 
 import napari_stylegan3d
 from napari_stylegan3d.explorer import Explorer
@@ -21,7 +23,16 @@ from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.writer import write_image
 from stylegan3d.errors import OutputError, ScanError
 
+PATIENCE_S = 60.0
 MANIFEST = Path(napari_stylegan3d.__file__).parent / "napari.yaml"
+
+
+def wait_until(condition) -> None:
+    """Let Qt work until something is so."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        QTest.qWait(10)
 
 
 def test_the_manifest_is_valid_and_its_commands_exist():
@@ -131,4 +142,67 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     assert [layer.name for layer in viewer.layers] == ["someone's work"]
     assert viewer.dims.order == (0, 1, 2)
     assert viewer.scene.camera.orientation == orientation
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@pytest.mark.parametrize("kind", ["labels", "points", "shapes"])
+def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model, kind):
+    """A layer of each kind is added and drawn on; the views go on, and closing leaves it."""
+    viewer = make_napari_viewer(show=True)
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
+    ours = explorer.stage.layer
+    where = {"scale": ours.scale, "translate": ours.translate, "units": ours.units}
+    if kind == "labels":
+        added = viewer.add_labels(np.zeros(ours.data.shape, np.uint8), name="mine", **where)
+        added.mode = "paint"
+        added.paint((10, 14, 12), 1)
+    elif kind == "points":
+        added = viewer.add_points(np.array([[10, 14, 12]]), name="mine", **where)
+        added.mode = "add"
+    else:
+        square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
+        added = viewer.add_shapes(square, name="mine", **where)
+        added.mode = "select"
+    before = [view.labels.caption for view in explorer.views.views]
+    explorer.findChild(QWidget, "browse.next").click()
+    wait_until(lambda: explorer.comparison.recipe == explorer.session.recipe)
+    wait_until(lambda: not explorer.rendering.busy)
+    explorer.views.reset()
+    QTest.qWait(50)
+    assert [view.labels.caption for view in explorer.views.views] == before
+    assert explorer.message.text() == ""
+    assert added in viewer.layers
+    viewer.window.remove_dock_widget(explorer)
+    assert [layer.name for layer in viewer.layers] == ["mine"]
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):
+    from napari_stylegan3d import commands
+
+    viewer = make_napari_viewer(show=True)
+    commands.undo(viewer)
+    assert "Open the explorer first" in notifications[0]
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
+    session = explorer.session
+    commands.next_brain(viewer)
+    assert session.recipe.source.seed == 1
+    commands.undo(viewer)
+    assert session.recipe.source.seed == 0
+    commands.redo(viewer)
+    commands.previous_brain(viewer)
+    assert session.recipe.source.seed == 0
+    commands.keep_favourite(viewer)
+    assert session.favourites.items[0].recipe == session.recipe
+    commands.compare(viewer)
+    assert explorer.tabs.tabText(explorer.tabs.currentIndex()) == "Compare"
+    commands.show_help(viewer)
+    assert explorer.guidance.help.isVisible()
+    viewer.window.remove_dock_widget(explorer)
+    commands.undo(viewer)
+    assert "Open the explorer first" in notifications[-1]
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

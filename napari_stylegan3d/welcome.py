@@ -1,0 +1,134 @@
+"""The first steps, in a box on the picture; gone with the first thing that is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
+
+from napari_stylegan3d import controls
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.explorer import Explorer
+    from napari_stylegan3d.views.four import FourViews
+
+#: (tab that is brought to the front, heading, text)
+STEPS = (
+    (
+        "Browse",
+        "Browse by number",
+        "Every number is another brain that nobody has. Use ◀ ▶ and Random at the right, or open "
+        "the wall of brains.",
+    ),
+    (
+        "Project",
+        "Drop a scan",
+        "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or take one of the "
+        "samples, and press Project: the program looks for the brain most like it.",
+    ),
+    (
+        "Directions",
+        "Move a slider",
+        "Make the brain older, its ventricles larger, its folds other. Nothing is lost: Ctrl+Z "
+        "undoes every change, and F1 lists all keys.",
+    ),
+)
+WIDTH = 360
+MARGIN = 24
+STYLE = """
+QFrame#welcome { background: rgba(30, 33, 42, 240); border: 1px solid #6480e6;
+    border-radius: 8px; }
+QFrame#welcome QLabel { color: #f0f1f2; background: transparent; }
+QFrame#welcome QLabel#welcome\\.step { color: #ffb74d; font-weight: 600; }
+QFrame#welcome QLabel#welcome\\.heading { font-size: 17px; font-weight: 600; }
+"""
+
+
+class Welcome(QFrame):
+    """Three steps, one at a time; the window can be used all the while.
+
+    Parameters
+    ----------
+    views
+        On which it lies.
+    explorer
+        Whose tabs the steps are about.
+    """
+
+    finished = Signal()
+    """Read to the end, skipped, or something was done."""
+
+    def __init__(self, views: FourViews, explorer: Explorer) -> None:
+        super().__init__(views)
+        self.explorer, self._views = explorer, views
+        self.setObjectName("welcome")
+        self.setStyleSheet(STYLE)
+        self.setFixedWidth(WIDTH)
+        self.step = QLabel()
+        self.step.setObjectName("welcome.step")
+        self.heading = QLabel()
+        self.heading.setObjectName("welcome.heading")
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.skip = controls.push_button("Skip", "welcome.skip", "Close this; Help shows it again.")
+        self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(20, 16, 20, 16)
+        column.setSpacing(8)
+        for widget in (self.step, self.heading, self.text):
+            column.addWidget(widget)
+        column.addLayout(controls.row(QLabel(), self.skip, self.next, stretch=0))
+        self.skip.clicked.connect(self.finished)
+        self.next.clicked.connect(self._on_next)
+        self._number = -1
+        self._on_next()
+        # Whatever is done to the brain or opened closes it.
+        explorer.session.recipeChanged.connect(self._on_done)
+        explorer.projecting.job.runningChanged.connect(self._on_done)
+        views.installEventFilter(self)
+        self.show()
+        self.raise_()
+
+    @property
+    def number(self) -> int:
+        """Which step is shown, from 0."""
+        return self._number
+
+    def dismiss(self) -> None:
+        """Take it off the picture."""
+        self.explorer.session.recipeChanged.disconnect(self._on_done)
+        self.explorer.projecting.job.runningChanged.disconnect(self._on_done)
+        self._views.removeEventFilter(self)
+        self.hide()
+        self.setParent(None)
+        self.deleteLater()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep its place when the views are resized."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _on_next(self) -> None:
+        self._number += 1
+        if self._number == len(STEPS):
+            self.finished.emit()
+            return
+        tab, heading, text = STEPS[self._number]
+        self.explorer.panel(tab)
+        self.step.setText(f"First steps, {self._number + 1} of {len(STEPS)}")
+        self.heading.setText(heading)
+        self.text.setText(text)
+        self.next.setText("Next" if self._number + 1 < len(STEPS) else "Done")
+        self.next.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._place()
+
+    def _on_done(self, *_: object) -> None:
+        self.finished.emit()
+
+    def _place(self) -> None:
+        """Beside the tabs it tells of."""
+        self.adjustSize()
+        self.setFixedHeight(self.layout().heightForWidth(WIDTH))
+        self.move(self._views.width() - WIDTH - MARGIN, MARGIN + 24)
