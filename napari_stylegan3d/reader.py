@@ -86,7 +86,7 @@ def scan_name(path: str | Path) -> str:
 
 
 def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
-    """Render latent files with the bundled generator.
+    """Show a latent file in the explorer, if one is open; else render it with the bundled model.
 
     Raises
     ------
@@ -100,6 +100,10 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     from stylegan3d.renderer import Renderer
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)
+    explorer = open_explorer()
+    if explorer is not None and explorer.session.generator is not None:
+        explorer.opening.open_latent(Path(paths[-1]))
+        return NO_LAYER
     generator = stylegan3d.load()
     layers: list[LayerTuple] = []
     for p in paths:
@@ -138,10 +142,18 @@ def docked_explorer() -> Explorer:
     """The explorer of the current viewer."""
     import napari
 
-    from napari_stylegan3d.explorer import Explorer
-
-    window = napari.current_viewer().window
-    found = window._qt_window.findChild(Explorer)
+    found = open_explorer()
     if found is not None:
         return found
+    window = napari.current_viewer().window
     return window.add_plugin_dock_widget("napari-stylegan3d", "Explorer")[1]
+
+
+def open_explorer() -> Explorer | None:
+    """The explorer of the current viewer, if it has one."""
+    import napari
+
+    from napari_stylegan3d.explorer import Explorer
+
+    viewer = napari.current_viewer()
+    return None if viewer is None else viewer.window._qt_window.findChild(Explorer)

@@ -14,6 +14,7 @@ from stylegan3d.recipe_text import to_link
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
+    from stylegan3d.recipe import Recipe
 
 
 class RecipePart(QWidget):
@@ -50,11 +51,16 @@ class RecipePart(QWidget):
         column.addLayout(controls.row(self.copy_command, self.copy_json, self.copy_link))
         column.addWidget(self.open_recipe)
         self.copy_command.clicked.connect(
-            lambda: self._copy(session.recipe.command(*self._model()), "Command")
+            lambda: self._copy(self._recipe().command(*self._model()), "Command")
         )
-        self.copy_json.clicked.connect(lambda: self._copy(session.recipe.to_json(), "Recipe"))
-        self.copy_link.clicked.connect(lambda: self._copy(to_link(session.recipe), "Link"))
+        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), "Recipe"))
+        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), "Link"))
         self.open_recipe.clicked.connect(self._open_recipe)
+
+    def _recipe(self) -> Recipe:
+        """The recipe with the name of its model: in another one it would be another brain."""
+        generator = self.session.generator
+        return self.session.recipe if generator is None else self.session.recipe.signed(generator)
 
     def _model(self) -> tuple[str | None, str | None]:
         """Path and frame of the model for commands; None where they need no naming."""

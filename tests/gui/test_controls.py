@@ -17,7 +17,9 @@ from qtpy.QtWidgets import (
 from stylegan3d.generator import tiny_generator
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "controls.md"
-NAME = re.compile(r"(explorer|views|browse|project|mix|directions|export)\.[a-z_.0-9N]+")
+NAME = re.compile(
+    r"(explorer|views|history|browse|project|mix|directions|compare|export)\.[a-z_.0-9N]+"
+)
 INTERACTIVE = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
 
 

@@ -36,7 +36,8 @@ def generate(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", help="A recipe: JSON text, a JSON file, or a saved volume's sidecar."
+            "--recipe",
+            help="A recipe: JSON text, a link, a JSON file, or a volume's sidecar.",
         ),
     ] = None,
     truncation: TruncationOption = None,
