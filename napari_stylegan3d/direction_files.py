@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from napari_stylegan3d.panels.directions import DirectionsPanel
     from napari_stylegan3d.thumbnails import Thumbnails
     from stylegan3d.direction_set import Directions
+
+#: Heading of the directions that were made here.
+OWN = "Your own"
 
 
 def notes_path() -> Path:
@@ -102,9 +106,13 @@ class DirectionFiles(QObject):
         entries: list[Entry] = []
         for file in notes.files:
             try:
-                entries += file_entries(file, generator)
+                found = file_entries(file, generator)
             except StyleGAN3DError as error:
                 tell_error(error, "opening a directions file")
+                continue
+            if Path(file).parent == own_folder(generator.hash):
+                found = [dataclasses.replace(entry, section=OWN) for entry in found]
+            entries += found
         self.panel.show_files(entries, notes)
 
     def _note(self, notes: DirectionNotes) -> None:
@@ -152,7 +160,7 @@ class DirectionFiles(QObject):
 
     def _keep(self, directions: Directions) -> None:
         """Write a new direction among the person's own, and list it."""
-        self._start(self._on_kept, keep, own_folder(self._model), directions)
+        self._start(self._on_kept, keep, own_folder(directions.model_hash), directions)
 
     def _on_kept(self, path: Path) -> None:
         try:

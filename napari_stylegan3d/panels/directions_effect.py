@@ -106,7 +106,7 @@ class EffectBox(QWidget):
 
     def list_edits(self, edits: Sequence[tuple[str, str]]) -> None:
         """Offer these (reference, label), and all together; the choice stays where it can."""
-        entries = [("of all edits together", None), *((f"of {b}", a) for a, b in edits)]
+        entries = [("All edits", None), *((label, reference) for reference, label in edits)]
         if len(edits) == 1:
             entries = entries[1:]
         before = self.direction
@@ -162,5 +162,8 @@ def _change(before: float, after: float) -> str:
     if before != before or after != after:
         return "–"
     change = after - before
-    share = f" ({change / before:+.0%})" if before > 0 else ""
+    share = ""
+    if before > 0:
+        percent = 100 * change / before
+        share = f" ({percent:+.0f}%)" if abs(percent) >= 10 else f" ({percent:+.1f}%)"
     return (f"{change:+.1f}" if abs(change) < 100 else f"{change:+.0f}") + share

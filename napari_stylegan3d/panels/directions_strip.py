@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QPoint, Qt, QTimer, Signal
-from qtpy.QtGui import QEnterEvent, QHideEvent, QKeyEvent
+from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
@@ -129,13 +129,6 @@ class Strip(QFrame):
         super().leaveEvent(event)
         if not self.kept:
             self._close.start()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Escape closes it."""
-        if event.key() == Qt.Key.Key_Escape:
-            self.hide()
-        else:
-            super().keyPressEvent(event)
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Nobody needs the pictures any more."""

@@ -291,6 +291,7 @@ def test_favourites_in_two_groups_make_a_direction(window, panel):
     keep.click()
     window.wait(lambda: any(entry.name == "My way" for entry in panel.entries.values()))
     entry = next(entry for entry in panel.entries.values() if entry.name == "My way")
+    assert headings(window)[-1] == "Your own"
     panel.set_strength(entry.reference, 1.0)
     window.settle()
     for _ in range(8):
