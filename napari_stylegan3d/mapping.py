@@ -110,9 +110,13 @@ class Places(QObject):
 
 def survey_of(_report: Report, generator: Generator) -> tuple[Survey, Generator]:
     """The survey of a generator, for a `LongJob`."""
-    from stylegan3d.latent_map import Survey
+    from stylegan3d.latent_map import Survey, contours
 
-    return Survey.of(generator), generator
+    survey = Survey.of(generator)
+    # The libraries behind the lines of density take a while to import: not on the GUI thread.
+    if len(survey.names) >= 2:
+        contours(survey.points[:, :2])
+    return survey, generator
 
 
 def locate(request: _Request) -> list[np.ndarray | None]:

@@ -61,19 +61,7 @@ class BrowsePanel(Panel):
         self.cutoff = QComboBox()
         self.cutoff.setObjectName("browse.cutoff")
         self.cutoff.setToolTip("Which sizes of structures are pulled towards the average brain.")
-        self.noise = QComboBox()
-        self.noise.setObjectName("browse.noise")
-        self.noise.setToolTip(
-            "Random fine texture that no latent describes: the same every time, none, or drawn\n"
-            "anew from a number."
-        )
-        for text, data in (("Fixed", "fixed"), ("None", "none"), ("Numbered", SEEDED)):
-            self.noise.addItem(text, data)
-        self.noise_seed = QSpinBox()
-        self.noise_seed.setObjectName("browse.noise_seed")
-        self.noise_seed.setRange(0, 2**31 - 1)
-        self.noise_seed.setKeyboardTracking(False)
-        self.noise_seed.setToolTip("Number of the texture (no unit).")
+        self.noise, self.noise_seed = _make_noise(), _make_noise_seed()
         self.noise_note = controls.hint("", "browse.noise_note")
         self.label = LabelBox()
         self.channel = QComboBox()
@@ -229,6 +217,27 @@ class BrowsePanel(Panel):
     def _on_channel(self, _: int) -> None:
         recipe = self.session.recipe.replace(channel=self.channel.currentData())
         self.session.change(recipe, gesture="browse.channel")
+
+
+def _make_noise() -> QComboBox:
+    noise = QComboBox()
+    noise.setObjectName("browse.noise")
+    noise.setToolTip(
+        "Random fine texture that no latent describes: the same every time, none, or drawn\n"
+        "anew from a number."
+    )
+    for text, data in (("Fixed", "fixed"), ("None", "none"), ("Numbered", SEEDED)):
+        noise.addItem(text, data)
+    return noise
+
+
+def _make_noise_seed() -> QSpinBox:
+    spin = QSpinBox()
+    spin.setObjectName("browse.noise_seed")
+    spin.setRange(0, 2**31 - 1)
+    spin.setKeyboardTracking(False)
+    spin.setToolTip("Number of the texture (no unit).")
+    return spin
 
 
 def describe_model(generator: Generator) -> str:

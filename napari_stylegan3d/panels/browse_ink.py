@@ -114,15 +114,20 @@ def draw_density(painter: QPainter, plot: LatentPlot, colors: Inks) -> None:
 
 
 def draw_mark(painter: QPainter, plot: LatentPlot, mark: Mark, colors: Inks) -> None:
-    """A star for a favourite, a triangle with its name for a scan."""
+    """A star for a favourite, a triangle for a scan."""
     at = plot.to_pixels(mark.at)
     favourite = mark.kind == "favourite"
     corners = _star(at, 7) if favourite else _regular(at, 7, 3)
     painter.setPen(QPen(QColor(colors.ground), 1.5))
     painter.setBrush(QColor(colors.favourite if favourite else colors.scan))
     painter.drawPolygon(corners)
-    if not favourite:
-        _write(painter, at + QPointF(0, -10), mark.label, colors.text, colors.ground)
+
+
+def draw_name(painter: QPainter, plot: LatentPlot, mark: Mark, colors: Inks) -> None:
+    """The name of a scan, above its sign; favourites, which may be many, say theirs on hover."""
+    if mark.kind == "scan":
+        above = plot.to_pixels(mark.at) - QPointF(0, 10)
+        _write(painter, above, mark.label, colors.text, colors.ground)
 
 
 def draw_here(painter: QPainter, at: QPointF, colors: Inks) -> None:
@@ -153,7 +158,7 @@ def draw_legend_sign(painter: QPainter, kind: str, at: QPointF, colors: Inks) ->
 def _path(plot: LatentPlot, lines: list[np.ndarray], scale: float) -> QPainterPath:
     path = QPainterPath()
     for line in lines:
-        path.addPolygon(QPolygonF([plot.to_pixels(point * scale) for point in line]))
+        path.addPolygon(plot.polygon(line * scale))
     return path
 
 

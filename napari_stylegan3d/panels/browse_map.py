@@ -63,7 +63,7 @@ class MapBox(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         self.axes = QWidget()
-        axes = controls.row(QLabel("Across"), self.x, QLabel("Up"), self.y, self.reset)
+        axes = controls.row(QLabel("→"), self.x, QLabel("↑"), self.y, self.reset)
         axes.setStretch(1, 1)
         axes.setStretch(3, 1)
         self.axes.setLayout(axes)

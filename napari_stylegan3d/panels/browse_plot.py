@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtGui import (
+    QColor,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPolygonF,
+)
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.panels import browse_ink as ink
@@ -117,6 +125,13 @@ class LatentPlot(QWidget):
             self.plot.left() + x * self.plot.width(), self.plot.bottom() - y * self.plot.height()
         )
 
+    def polygon(self, places: np.ndarray) -> QPolygonF:
+        """Where places (n, 2) in sd are drawn."""
+        area = self.plot
+        x, y = ((places / self.reach + 1) / 2).T
+        across, down = area.left() + x * area.width(), area.bottom() - y * area.height()
+        return QPolygonF([QPointF(*pair) for pair in zip(across, down, strict=True)])
+
     def to_place(self, point: QPointF) -> np.ndarray:
         """The place in sd under a point, no further than the plane reaches."""
         x = (point.x() - self.plot.left()) / self.plot.width()
@@ -136,6 +151,8 @@ class LatentPlot(QWidget):
             ink.draw_mark(painter, self, mark, colors)
         if self.here is not None:
             ink.draw_here(painter, self.to_pixels(self.here), colors)
+        for mark in self.marks:
+            ink.draw_name(painter, self, mark, colors)
         painter.restore()
         if self.hasFocus():
             painter.setPen(QColor(colors.accent))

@@ -66,13 +66,7 @@ class WalkBox(QWidget):
             "▶ Play", "browse.walk_play", "Walk there and back until you stop it."
         )
         self.play.setCheckable(True)
-        self.seconds = QDoubleSpinBox()
-        self.seconds.setObjectName("browse.walk_seconds")
-        self.seconds.setRange(1.0, 60.0)
-        self.seconds.setDecimals(0)
-        self.seconds.setValue(4.0)
-        self.seconds.setSuffix(" s from stop to stop")
-        self.seconds.setToolTip("How long it takes from one stop to the next, 1 to 60 s.")
+        self.seconds = _make_seconds()
         self.note = controls.hint(EMPTY, "browse.walk_note")
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
@@ -238,3 +232,14 @@ class WalkBox(QWidget):
         if generator.hash != self._model:
             self._model = generator.hash
             self._set_stops(())
+
+
+def _make_seconds() -> QDoubleSpinBox:
+    spin = QDoubleSpinBox()
+    spin.setObjectName("browse.walk_seconds")
+    spin.setRange(1.0, 60.0)
+    spin.setDecimals(0)
+    spin.setValue(4.0)
+    spin.setSuffix(" s from stop to stop")
+    spin.setToolTip("How long it takes from one stop to the next, 1 to 60 s.")
+    return spin
