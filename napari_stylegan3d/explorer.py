@@ -277,8 +277,10 @@ class Explorer(Docked):
         if first:
             QTimer.singleShot(0, self._on_first_brain)
 
-    def _on_recipe(self, recipe: Recipe, _live: bool) -> None:
+    def _on_recipe(self, recipe: Recipe, live: bool) -> None:
         self.say("")
+        if self.views is not None:
+            self.views.set_dragged(live)
         self.comparison.follow(recipe)
 
     def _come_back(self) -> None:

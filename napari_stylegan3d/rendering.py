@@ -54,7 +54,7 @@ class Rendering(QObject):
         if self.renders is not None:
             self.renders.shutdown()
         self.loaded = loaded
-        self.renders = LatestWins(self._render, self)
+        self.renders = LatestWins(self._render, self, urgent=True)
         self.renders.ready.connect(self._on_ready)
         self.renders.failed.connect(self._on_failed)
         self.renders.busyChanged.connect(self.busyChanged)

@@ -29,7 +29,9 @@ def _step_back() -> None:
 class LatestWins(QObject):
     """Runs `function(request)` for the newest request; those overtaken while waiting never run.
 
-    One request is in flight and at most one waits. Signals arrive on the GUI thread.
+    One request is in flight and at most one waits. Signals arrive on the GUI thread. Where a hand
+    waits for the result it is `urgent`: while the window is busy drawing without a graphics card, a
+    thread that lets it go first would hardly get on, and what is drawn would be old.
     """
 
     ready = Signal(object, object)
@@ -39,10 +41,17 @@ class LatestWins(QObject):
     busyChanged = Signal(bool)
     _done = Signal(object, object, object)
 
-    def __init__(self, function: Callable[[Any], Any], parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        parent: QObject | None = None,
+        *,
+        urgent: bool = False,
+    ) -> None:
         super().__init__(parent)
         self._function = function
-        self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=_step_back)
+        before = None if urgent else _step_back
+        self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=before)
         self._busy = False
         self._waiting: tuple[Any] | None = None
         self._closed = False

@@ -110,6 +110,12 @@ class Labels:
         return tuple(overlays[f"sg3d_{position}"].text for position in LETTER_POSITIONS)
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that is written on the view."""
+        overlays = self.model.canvas.overlays
+        return tuple(overlays[name].text for name in overlays if name.startswith("sg3d_"))
+
+    @property
     def caption(self) -> str:
         """The caption now shown."""
         return self.model.canvas.overlays["sg3d_caption"].text.replace(BREAK, DASH)

@@ -39,6 +39,8 @@ PLACE = ("scale", "translate")
 
 #: Ray-casting a volume anew is slow without a graphics card: the 3D view waits for a lull.
 SETTLE_MS = 150
+#: While a hand drags, the next change is on its way.
+DRAG_MS = 500
 
 
 class Follower:
@@ -187,6 +189,10 @@ class Follower:
     @staticmethod
     def _mirror(source: Layer, copy: Layer, name: str) -> Callable:
         return lambda _=None: setattr(copy, name, getattr(source, name))
+
+    def set_dragged(self, dragged: bool) -> None:
+        """Whether a hand drags: what is drawn late is then left for when it rests."""
+        self._settle.setInterval(DRAG_MS if dragged else SETTLE_MS)
 
     def _on_data(self, source: Layer) -> None:
         if self.plane is None and source.visible:

@@ -107,6 +107,12 @@ class FourViews(QWidget):
         """React again."""
         self._grid.setEnabled(True)
 
+    def set_dragged(self, dragged: bool) -> None:
+        """Whether a hand drags a control: the 3D view then waits longer for it to rest."""
+        for view in self.views:
+            if view.follower:
+                view.follower.set_dragged(dragged)
+
     def set_convention(self, convention: str) -> None:
         """Radiological (patient's left on the right) or neurological."""
         radiological = convention != "neurological"
@@ -116,6 +122,7 @@ class FourViews(QWidget):
         """Write captions and readout anew from what the layers and the crosshair say."""
         provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
+        before = [view.labels.texts for view in self.views]
         for view in self.views:
             view.labels.set_provenance(provenance if view.plane else below)
             if view.plane and len(point) == 3 and self.viewer.layers:
@@ -123,7 +130,8 @@ class FourViews(QWidget):
             view.crosshair.update()
         self.readout.show_point(self.viewer)
         self._show_legend()
-        self._fitting.tidy_soon()
+        if [view.labels.texts for view in self.views] != before:
+            self._fitting.tidy_soon()
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
