@@ -9,7 +9,7 @@ import pytest
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.generator import tiny_generator as make_tiny
-from stylegan3d.latent_map import Survey, axis_names, contours
+from stylegan3d.latent_map import Survey, axis_names, contours, spread
 from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation
 
 
@@ -48,6 +48,15 @@ def test_truncation_draws_places_towards_the_middle(generator, survey):
         for psi in (1.0, 0.5)
     )
     assert half == pytest.approx(0.5 * full, abs=1e-4)
+
+
+@pytest.mark.parametrize("truncation", [Truncation(0.4), Truncation(0.5, 2), Truncation(1.3, 1)])
+def test_places_spread_as_far_as_truncation_lets_them(generator, survey, truncation):
+    full, less = (
+        survey.locate(Recipe(Source("seed", 3), t).latent(generator))
+        for t in (Truncation(1.0), truncation)
+    )
+    assert less == pytest.approx(spread(truncation, generator.num_layers) * full, abs=1e-4)
 
 
 @pytest.mark.parametrize(

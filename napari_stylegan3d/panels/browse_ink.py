@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Opacity of the areas that enclose 50, 80 and 95 % of random brains, the inner on the outer.
 DEPTHS = (70, 48, 36)
+#: A spread this close to 1 would draw the line of 95% once more.
+SAME = 0.005
 LABEL_SHARES = {0: "50%", 2: "95%"}
 
 
@@ -103,9 +105,9 @@ def draw_density(painter: QPainter, plot: LatentPlot, colors: Inks) -> None:
         painter.setBrush(tint)
         painter.drawPath(_path(plot, plot.lines[index], 1.0))
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    if plot.lines and plot.psi is not None and 0 < plot.psi < 0.999:
+    if plot.lines and plot.spread is not None and abs(plot.spread - 1) > SAME:
         painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
-        painter.drawPath(_path(plot, plot.lines[-1], plot.psi))
+        painter.drawPath(_path(plot, plot.lines[-1], plot.spread))
     for index, text in LABEL_SHARES.items():
         if index < len(plot.lines) and plot.lines[index]:
             outer = max(plot.lines[index], key=len)

@@ -103,7 +103,7 @@ class MapBox(QWidget):
         marks = [
             Mark(kind, at, label, r) for kind, label, r in marked if (at := self._at(r)) is not None
         ]
-        self.plot.show_brains(here, marks, recipe.truncation.psi if recipe.has_seed else None)
+        self.plot.show_brains(here, marks, self._spread(recipe))
         self.reset.setEnabled(any(e.direction in self.plane.names for e in recipe.edits))
         if here is not None:
             self.note.setText(place_in_words(self.plane, here, recipe.label is not None))
@@ -124,6 +124,14 @@ class MapBox(QWidget):
         assert self.plane is not None
         place = self.places.of(recipe)
         return None if place is None else place[list(self.plane.axes)]
+
+    def _spread(self, recipe: Recipe) -> float | None:
+        """How far truncation leaves random brains; None where it does not apply."""
+        if self.session.generator is None or not recipe.has_seed:
+            return None
+        from stylegan3d.latent_map import spread
+
+        return spread(recipe.truncation, self.session.generator.num_layers)
 
     def _on_model(self, generator: Generator) -> None:
         self.places.forget(generator)

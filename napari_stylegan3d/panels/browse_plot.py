@@ -75,7 +75,7 @@ class LatentPlot(QWidget):
         self.marks: Sequence[Mark] = ()
         self.lines: list[list[np.ndarray]] = []
         self.names = ("", "")
-        self.psi: float | None = None
+        self.spread: float | None = None
         self.reach = 3.5
         self._dragging = False
         self.setObjectName("browse.map")
@@ -103,10 +103,10 @@ class LatentPlot(QWidget):
         self.update()
 
     def show_brains(
-        self, here: np.ndarray | None, marks: Sequence[Mark], psi: float | None
+        self, here: np.ndarray | None, marks: Sequence[Mark], spread: float | None
     ) -> None:
-        """Show the current brain and others; `psi` draws how far truncation leaves brains."""
-        self.here, self.marks, self.psi = here, marks, psi
+        """Show the current brain and others; `spread` is how far truncation leaves them."""
+        self.here, self.marks, self.spread = here, marks, spread
         if not self._dragging:  # the ground must not move under the hand
             points = [mark.at for mark in marks] + ([here] if here is not None else [])
             furthest = max((float(np.abs(p).max()) for p in points), default=0.0)

@@ -17,7 +17,7 @@ import numpy as np
 
 from stylegan3d.directions import find_step, random_w
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Edit, Recipe
+from stylegan3d.recipe import Edit, Recipe, Truncation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,6 +163,15 @@ class Plane:
             if abs(rounded) >= FINEST_SD:
                 edits.append(Edit(name, rounded))
         return recipe.replace(edits=tuple(edits))
+
+
+def spread(truncation: Truncation, num_layers: int) -> float:
+    """How far truncation leaves random brains from the average one, as a share of the whole way.
+
+    A place is the mean of the layers, of which a cutoff leaves some as they are.
+    """
+    cutoff = num_layers if truncation.cutoff is None else truncation.cutoff
+    return 1 + (truncation.psi - 1) * min(cutoff, num_layers) / num_layers
 
 
 def contours(
