@@ -73,7 +73,12 @@ class Outline:
 
     def _remove(self) -> None:
         if self.layer is not None and self.layer in self.viewer.layers:
+            dims, point = self.viewer.dims, self.viewer.dims.point
             self.viewer.layers.remove(self.layer)
+            # Without the finer grid there are fewer steps, and napari's sliders, which count in
+            # steps, would take the crosshair to the edge of the field of view.
+            if len(point) == dims.ndim:
+                dims.point = point
         self.layer = None
 
 

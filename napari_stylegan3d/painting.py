@@ -8,9 +8,10 @@ import nibabel as nib
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.display import upright
+from napari_stylegan3d.regions import Region
 
 if TYPE_CHECKING:
     from stylegan3d.space import Space
@@ -30,6 +31,8 @@ class Painting(QObject):
         self.layer: Labels | None = None
         self._space: Space | None = None
         self._brush_mm = 10.0
+        #: As it was before the last stroke.
+        self._before: np.ndarray | None = None
 
     def begin(self, space: Space) -> None:
         """Take up the brush; what was painted before on the same grid is still there."""
@@ -58,6 +61,7 @@ class Painting(QObject):
         """Erase all of it."""
         if self.layer is not None:
             self.layer.data = np.zeros_like(self.layer.data)
+            self._before = self.layer.data.copy()
 
     def set_erasing(self, erasing: bool) -> None:
         """Whether the brush erases."""
@@ -75,14 +79,15 @@ class Painting(QObject):
         if self.layer is not None:
             self.layer.visible = visible
 
-    def mask(self) -> np.ndarray | None:
-        """What is painted, bool (X, Y, Z) on the model's grid; None if nothing is."""
+    def region(self) -> Region | None:
+        """What is painted, on the model's grid; None if nothing is."""
         if self.layer is None or self._space is None or not np.any(self.layer.data):
             return None
         to_ras = nib.io_orientation(self._space.affine)
         ras = nib.orientations.axcodes2ornt("RAS")
         back = nib.orientations.ornt_transform(ras, to_ras)
-        return np.ascontiguousarray(nib.apply_orientation(np.asarray(self.layer.data) > 0, back))
+        marked = nib.apply_orientation(np.asarray(self.layer.data) > 0, back)
+        return Region(np.ascontiguousarray(marked))
 
     def _add(self, space: Space) -> None:
         shown = upright(np.zeros(space.shape, np.uint8), space.affine)
@@ -91,12 +96,28 @@ class Painting(QObject):
             np.ascontiguousarray(shown.data), name=NAME, opacity=0.5, **shown.layer_kwargs()
         )
         self.layer.selected_label = 1
+        self._before = np.zeros(self.layer.data.shape, self.layer.data.dtype)
         self.viewer.layers.append(self.layer)
         self.set_brush(self._brush_mm)
         for event in (self.layer.events.labels_update, self.layer.events.data):
-            event.connect(self._tell)
+            event.connect(self.tell)
+        # napari tells of a stroke before it has drawn it.
+        self.layer.events.paint.connect(lambda _: QTimer.singleShot(0, self._follow))
 
-    def _tell(self, _: object = None) -> None:
+    def _follow(self) -> None:
+        """After a stroke in the axial view the other views cut through it: it is seen in all."""
+        if self.layer is None or self._before is None:
+            return
+        now = np.asarray(self.layer.data)
+        places = np.argwhere(now != self._before)
+        self._before = now.copy()
+        if len(places):
+            away = np.linalg.norm(places - places.mean(axis=0), axis=1)
+            x, y, _z = self.layer.data_to_world(tuple(places[away.argmin()].tolist()))
+            self.viewer.dims.point = (x, y, self.viewer.dims.point[2])
+
+    def tell(self, _: object = None) -> None:
+        """Say how much is painted."""
         if self.layer is not None:
             voxel_ml = float(np.prod(self.layer.scale)) / 1000
             self.changed.emit(float(np.count_nonzero(self.layer.data)) * voxel_ml)

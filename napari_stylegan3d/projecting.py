@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_stylegan3d.filling import Filling
 from napari_stylegan3d.painting import Painting
+from napari_stylegan3d.regions import LayerChoice, LayerRegions, Region
 from napari_stylegan3d.scan_jobs import (
     Choice,
     OpenedScan,
-    Pose,
     ProjectionRequest,
     Several,
     align_scan,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.panels.project import ProjectPanel
     from napari_stylegan3d.rendering import Rendering
     from napari_stylegan3d.views.captions import Kind
+    from stylegan3d.pose import Pose
     from stylegan3d.scans import AlignedScan
 
 
@@ -71,7 +73,15 @@ class Projecting(QObject):
         panel.paint.brushChanged.connect(self.painting.set_brush)
         panel.paint.eraseChanged.connect(self.painting.set_erasing)
         panel.paint.clearRequested.connect(self.painting.clear)
-        self.painting.changed.connect(panel.paint.show_painted)
+        self.painting.changed.connect(self._on_painted)
+        viewer = comparison.stage.viewer
+        self.regions = LayerRegions(viewer, lambda: self.painting.layer, self)
+        self.regions.changed.connect(lambda: panel.paint.offer(self.regions.entries()))
+        panel.paint.offer(self.regions.entries())
+        panel.paint.regionChanged.connect(self._on_region)
+        self.filling = Filling(rendering, panel.result, self)
+        self.filling.failed.connect(self.failed)
+        panel.filledRequested.connect(self._show_filled)
         comparison.viewChanged.connect(lambda view: self.painting.set_visible(view == "scan"))
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.show_estimates)
@@ -94,7 +104,7 @@ class Projecting(QObject):
             return
         self.opening.start(open_scan, choice)
 
-    def start(self, space: Literal["w", "w+"], budget: str) -> None:
+    def start(self, space: Literal["w", "w+", "w+noise"], budget: str) -> None:
         """Project the scan that is open."""
         loaded = self.rendering.loaded
         if self._opened is None or loaded is None:
@@ -106,7 +116,7 @@ class Projecting(QObject):
             opened.name,
             self._aligned,
             self.panel.pose.pose,
-            self.painting.mask() if self.panel.paint.fill.isChecked() else None,
+            self._region() if self.panel.paint.fill.isChecked() else None,
             space,
             budget,
             recipe.noise,
@@ -123,10 +133,14 @@ class Projecting(QObject):
             return
         self.wentWell.emit()
         self._at_work = self._opened
-        self.job.start(align_scan, self.rendering.loaded, self._opened.scan)
+        loaded, scan = self.rendering.loaded, self._opened.scan
+        self.job.start(align_scan, loaded, scan, self.session.folder)
 
     def shutdown(self) -> None:
         """Stop all jobs."""
+        self.regions.shutdown()
+        self.painting.forget()
+        self.filling.shutdown()
         self.moving.shutdown()
         self.estimating.shutdown()
         self.opening.shutdown()
@@ -150,11 +164,39 @@ class Projecting(QObject):
 
     def _paint(self, on: bool) -> None:
         """Take up the brush on the aligned scan, or put it down."""
-        if not on:
+        if on:
+            self._on_region()
+        else:
             self.painting.end()
-        elif self._aligned is not None:
-            self.comparison.show_placed()
-            self.painting.begin(self._aligned.space)
+
+    def _on_region(self) -> None:
+        """Paint, or say how much the chosen layer marks."""
+        paint = self.panel.paint
+        if not paint.fill.isChecked() or self._aligned is None:
+            return
+        if isinstance(paint.choice, LayerChoice):
+            self.painting.end()
+            self.painting.set_visible(False)
+            region = paint.choice.region()
+            paint.show_painted(region.millilitres if region else 0.0)
+            return
+        self.comparison.show_placed()
+        self.painting.begin(self._aligned.space)
+        self.painting.tell()
+
+    def _on_painted(self, millilitres: float) -> None:
+        if self.panel.paint.choice is None:
+            self.panel.paint.show_painted(millilitres)
+
+    def _region(self) -> Region | None:
+        choice = self.panel.paint.choice
+        return choice.region() if isinstance(choice, LayerChoice) else self.painting.region()
+
+    def _show_filled(self) -> None:
+        projected = self.session.find_projected(self.session.recipe.source)
+        if projected is not None and projected.filled is not None:
+            self.comparison.show_volume("reconstruction", projected.filled.volume)
+            self.panel.show_view("filled")
 
     def _move(self, pose: Pose) -> None:
         if self._aligned is not None:

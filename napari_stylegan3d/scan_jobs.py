@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_stylegan3d.filling import Filled
 from napari_stylegan3d.jobs import Loaded, enlarge
 from napari_stylegan3d.reader import scan_layer, scan_name
 from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.regions import Region
     from stylegan3d.networks.synthesis import Noise
+    from stylegan3d.pose import Pose
+    from stylegan3d.projection.operators import Mask
     from stylegan3d.scans import AlignedScan, Scan
 
 #: How notes and the alignment mark what a person should look at.
@@ -27,11 +31,10 @@ SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
 #: Phases that can be paused.
 SEARCHING, TUNING = "Projecting", "Tuning the model to the scan"
-BUDGETS = {
-    "draft": "Draft: a quick look",
-    "standard": "Standard",
-    "thorough": "Thorough: closest match",
-}
+#: In words; what they mean is said in the control's tooltip, for the time is written beside them.
+BUDGETS = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
+#: Under the session's folder: the steps of the preparation, so that a scan opened again is ready.
+STEPS_FOLDER = "steps"
 
 
 @dataclass(frozen=True)
@@ -139,46 +142,30 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
-@dataclass(frozen=True)
-class Pose:
-    """By how much a person moved a scan in the model's space, as for `AlignedScan.nudged`."""
-
-    shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    turn_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    def of(self, aligned: AlignedScan) -> AlignedScan:
-        """The scan moved; itself if it is to stay."""
-        return aligned if self == NO_POSE else aligned.nudged(self.shift_mm, self.turn_deg)
-
-
-NO_POSE = Pose()
-
-
-def align_scan(report: Report, loaded: Loaded, scan: Scan) -> AlignedScan:
-    """Bring a scan onto the model's grid."""
+def align_scan(report: Report, loaded: Loaded, scan: Scan, folder: Path) -> AlignedScan:
+    """Bring a scan onto the model's grid; `folder` is the session's, for what can be used again."""
 
     def progress(fraction: float, text: str) -> None:
         report(round(100 * fraction), 100, text)
 
-    return scan.align(loaded.generator, progress=progress)
+    return scan.align(loaded.generator, progress=progress, cache=folder / STEPS_FOLDER)
 
 
 @dataclass(frozen=True, eq=False)
 class ProjectionRequest:
-    """What to project, and how: space "w" or "w+", a budget's name.
+    """What to project, and how: space "w", "w+" or "w+noise", a budget's name.
 
     `aligned` is the scan as the alignment put it, None if it is still to be aligned; `pose` is how
-    a person moved it from there. Nothing is compared inside `mask`, bool (X, Y, Z) on the
-    generator's grid; None for nowhere. The result has the noise and shows the image channel given
-    here; its latent goes into `folder`.
+    a person moved it from there. Nothing is compared inside `region`, if there is one. The result
+    has the noise and shows the image channel given here; its latent goes into `folder`.
     """
 
     scan: Any
     name: str
     aligned: AlignedScan | None
     pose: Pose
-    mask: np.ndarray | None
-    space: Literal["w", "w+"]
+    region: Region | None
+    space: Literal["w", "w+", "w+noise"]
     budget: str
     noise: Noise
     channel: int
@@ -204,14 +191,15 @@ def project_scan(
     reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.latents import save_latent
+    from stylegan3d.projecting import with_hole
     from stylegan3d.projection import project
-    from stylegan3d.projection.operators import Mask
     from stylegan3d.projection_outputs import output_names, projected_latent
     from stylegan3d.recipe import Source
 
     generator = loaded.generator
-    found = request.aligned or align_scan(report, loaded, request.scan)
-    aligned = request.pose.of(found)
+    found = request.aligned or align_scan(report, loaded, request.scan, request.folder)
+    mask = None if request.region is None else request.region.mask(generator.space)
+    aligned = with_hole(request.pose.of(found), mask)
     show("scan", aligned.volume)
     result = project(
         generator,
@@ -220,7 +208,7 @@ def project_scan(
         budget=request.budget,
         noise=request.noise,
         channel=request.channel,
-        operator=None if request.mask is None else Mask(request.mask),
+        operator=mask,
         progress=_Watcher(report, loaded, show),
         should_stop=report.should_stop,
         should_pause=report.should_pause,
@@ -230,24 +218,38 @@ def project_scan(
     path = output_names(request.scan.path, request.folder)["latent"]
     sha256 = save_latent(path, latent, overwrite=True)
     source = Source("projected", path=str(path), sha256=sha256)
-    checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
-    remarks = [check[:1].upper() + check[1:] for check in checks]
-    if request.mask is not None:
-        size = float(np.prod(generator.voxel_size)) * int(request.mask.sum()) / 1000
-        remarks.append(
-            f"The painted region ({size:.1f} ml) was not compared with the scan: the model made it "
-            "up."
-        )
+    filled = None if mask is None else _filled(mask, aligned, result.volume)
     return Projected(
         request.name,
         source,
         aligned,
         dict(result.trust["similarity"]),
         dict(result.trust["mean_brain"]),
-        (*remarks, *result.trust["remarks"]),
+        (*_remarks(aligned, mask), *result.trust["remarks"]),
         result.trust,
         found,
+        filled,
     )
+
+
+def _filled(mask: Mask, aligned: AlignedScan, made: np.ndarray) -> Filled:
+    from stylegan3d.restored_outputs import restored_brain
+
+    return Filled(mask, made, restored_brain(aligned, mask.on(aligned.space, aligned), made))
+
+
+def _remarks(aligned: AlignedScan, mask: Mask | None) -> list[str]:
+    """What the alignment found, and what was not compared."""
+    checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
+    remarks = [check[:1].upper() + check[1:] for check in checks]
+    if mask is not None:
+        marked = mask.on(aligned.space, aligned).weights == 0
+        size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
+        remarks.append(
+            f"The region that was left out ({size:.1f} ml) was not compared with the scan: the "
+            "model made it up."
+        )
+    return remarks
 
 
 class _Watcher:

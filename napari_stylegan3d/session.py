@@ -52,6 +52,8 @@ class Projected:
         How far to believe it, as `stylegan3d.projection.trust.Trust`.
     found
         The `AlignedScan` before a person moved it.
+    filled
+        What a region that was left out was filled in with, as `filling.Filled`; None without one.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Projected:
     remarks: tuple[str, ...] = ()
     trust: Mapping[str, Any] = field(default_factory=dict)
     found: Any = None
+    filled: Any = None
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,29 @@ if TYPE_CHECKING:
 SEGMENTS = (
     ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
     ("scan", "Scan", "The real scan, as the model sees it once it is aligned."),
-    ("difference", "Difference", "Reconstruction minus scan: red is brighter, blue is darker."),
+    ("filled", "Filled", "The scan with the region made up, the rest as measured; no edits."),
+    ("difference", "Difference", "Reconstruction minus scan."),
 )
+#: What is searched for: name, words, meaning.
+SPACES = (
+    (
+        "w+",
+        "Closest to the scan (W+)",
+        "every layer of the model is free, so the search follows the scan further.",
+    ),
+    (
+        "w+noise",
+        "Closest, texture too (W+ and noise)",
+        "the layers' noise is fitted as well: fine texture of this scan, which edits and mixes\n"
+        "leave where it is; it is kept in the latent's file.",
+    ),
+    (
+        "w",
+        "Most typical brain (W)",
+        "one style for all layers, so the result stays a brain the model would make.",
+    ),
+)
+NO_NOISE = "Not with this model: it has no layer noise that could be fitted."
 
 
 class ProjectPanel(Panel):
@@ -45,6 +66,7 @@ class ProjectPanel(Panel):
     pauseRequested = Signal(bool)
     viewRequested = Signal(str)
     """"reconstruction", "scan" or "difference"."""
+    filledRequested = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -79,7 +101,12 @@ class ProjectPanel(Panel):
     def _make_budget(self) -> QComboBox:
         box = QComboBox()
         box.setObjectName("project.budget")
-        box.setToolTip("How long to search: more steps, closer match.")
+        box.setToolTip(
+            "How long to search; the time is this machine's, once it is measured.\n"
+            "Draft: a quick look. Standard: until more steps hardly pay.\n"
+            "Thorough: longer, then the model itself is changed a little to show this very scan."
+        )
+        _narrow(box)
         for key, text in BUDGETS.items():
             box.addItem(text, key)
         box.setCurrentIndex(list(BUDGETS).index("standard"))
@@ -88,12 +115,11 @@ class ProjectPanel(Panel):
     def _make_space(self) -> QComboBox:
         box = QComboBox()
         box.setObjectName("project.space")
-        box.setToolTip(
-            "Closest: every layer is free (W+), so it follows the scan further.\n"
-            "Typical: one style for all layers (W), so it stays a brain the model would make."
-        )
-        box.addItem("Closest to the scan (W+)", "w+")
-        box.addItem("Most typical brain (W)", "w")
+        _narrow(box)
+        tips = [f"{text}: {meaning}" for _, text, meaning in SPACES]
+        box.setToolTip("\n".join(tips))
+        for key, text, _ in SPACES:
+            box.addItem(text, key)
         return box
 
     def _lay_out(self) -> None:
@@ -123,11 +149,17 @@ class ProjectPanel(Panel):
         for key, text, tip in SEGMENTS:
             button = controls.push_button(text, f"project.show.{key}", tip, "segment")
             button.setCheckable(True)
-            button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
+            button.clicked.connect(lambda _=False, k=key: self._look_at(k))
             group.addButton(button)
             row.addWidget(button)
             self.segments[key] = button
         return row
+
+    def _look_at(self, key: str) -> None:
+        if key == "filled":
+            self.filledRequested.emit()
+        else:
+            self.viewRequested.emit(key)
 
     def _connect(self) -> None:
         self.scan.openRequested.connect(self.openRequested)
@@ -139,6 +171,12 @@ class ProjectPanel(Panel):
 
     def show_model(self, generator: Generator) -> None:
         """Enable what a model makes possible."""
+        index = self.space.findData("w+noise")
+        entry = self.space.model().item(index)
+        entry.setEnabled(generator.has_noise)
+        entry.setToolTip("" if generator.has_noise else NO_NOISE)
+        if not generator.has_noise and self.space.currentIndex() == index:
+            self.space.setCurrentIndex(self.space.findData("w+"))
         self._refresh()
 
     def show_scan(self, opened: OpenedScan) -> None:
@@ -198,7 +236,7 @@ class ProjectPanel(Panel):
         self._refresh()
 
     def show_view(self, view: str | None) -> None:
-        """Mark which of the three is shown; None if it is something else."""
+        """Mark which of them is shown; None if it is something else."""
         group = self.segments["scan"].group()
         group.setExclusive(view is not None)
         for key, button in self.segments.items():
@@ -218,8 +256,15 @@ class ProjectPanel(Panel):
         projected = self.session.find_projected(self.session.recipe.source)
         self.segments["reconstruction"].setEnabled(projected is not None)
         self.segments["difference"].setEnabled(projected is not None)
+        filled = projected is not None and projected.filled is not None
+        self.segments["filled"].setVisible(filled)
         self.segments["scan"].setEnabled(self._opened is not None or projected is not None)
 
     def show_recipe(self, recipe: Any) -> None:
         """Offer the comparison whenever the recipe starts from a projected scan."""
         self.show_result(self.session.find_projected(recipe.source))
+
+
+def _narrow(box: QComboBox) -> None:
+    """Let a list be as narrow as the panel: its longest entry does not widen the dock."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -1,9 +1,11 @@
-"""Painting a region of the scan that the model is to fill in."""
+"""A region of the scan that the search leaves out and the model fills in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 
@@ -11,23 +13,38 @@ from napari_stylegan3d import controls
 BRUSH_MM = (2.0, 60.0, 10.0)
 
 
+PAINTED = "Painted here"
+
+
 class PaintBox(QWidget):
-    """A switch that takes up the brush, its size, an eraser, and how much is painted."""
+    """A switch, where the region comes from, the brush with its eraser, and how much it is."""
 
     fillChanged = Signal(bool)
     brushChanged = Signal(float)
     eraseChanged = Signal(bool)
     clearRequested = Signal()
+    regionChanged = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.fill = QCheckBox("Fill in the painted region")
+        self.fill = QCheckBox("Leave out a region and fill it in")
         self.fill.setObjectName("project.fill")
         self.fill.setToolTip(
-            "Paint a lesion, a resection or an artefact in the axial view of the aligned scan.\n"
-            "The search then compares only what is outside of it, and the model makes up what\n"
-            "is inside. Move the scan first, if it has to be moved: the region stays where it is."
+            "For a lesion, a resection or an artefact. The search compares only what is outside\n"
+            "of the region, and the model makes up what is inside: what such a brain usually\n"
+            "looks like there, not what this one looked like."
         )
+        self.source = QComboBox()
+        self.source.setObjectName("project.region")
+        self.source.setToolTip(
+            "Paint the region in the axial view of the aligned scan (move the scan first, if it\n"
+            "has to be moved), or take it from a Labels layer: all of its labels count. Say on\n"
+            "what it was drawn, the aligned scan or the scan as it was opened."
+        )
+        self.source.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.source.addItem(PAINTED, None)
         self.brush = QDoubleSpinBox()
         self.brush.setObjectName("project.brush")
         self.brush.setToolTip("Diameter of the brush, a ball, in mm.")
@@ -41,12 +58,14 @@ class PaintBox(QWidget):
             "Clear", "project.paint_clear", "Erase the whole painted region."
         )
         self.painted = controls.hint(name="project.painted")
+        self.brushes = QWidget()
+        self.brushes.setLayout(controls.row(self.brush, self.erase, self.clear, stretch=0))
         self.tools = QWidget()
         inside = QVBoxLayout(self.tools)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(6)
-        inside.addLayout(controls.row(self.brush, self.erase, self.clear, stretch=0))
-        inside.addWidget(self.painted)
+        for widget in (self.source, self.brushes, self.painted):
+            inside.addWidget(widget)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
@@ -56,16 +75,36 @@ class PaintBox(QWidget):
         self.brush.valueChanged.connect(self.brushChanged)
         self.erase.toggled.connect(self.eraseChanged)
         self.clear.clicked.connect(self.clearRequested)
+        self.source.currentIndexChanged.connect(lambda _: self.regionChanged.emit())
         self.tools.hide()
         self.show_painted(0.0)
 
+    @property
+    def choice(self) -> object:
+        """The layer the region is taken from, as `offer` was told it; None for what is painted."""
+        return self.source.currentData()
+
+    def offer(self, entries: Sequence[tuple[str, object]]) -> None:
+        """The layers that a region can be taken from: words, and what they stand for."""
+        with QSignalBlocker(self.source):
+            before = self.source.currentText()
+            self.source.clear()
+            self.source.addItem(PAINTED, None)
+            for text, choice in entries:
+                self.source.addItem(text, choice)
+            self.source.setCurrentIndex(max(self.source.findText(before), 0))
+        if self.source.currentText() != before:
+            self.regionChanged.emit()
+
     def show_painted(self, millilitres: float) -> None:
-        """Say how much is painted."""
-        self.painted.setText(
-            f"{millilitres:.1f} ml are painted."
-            if millilitres
-            else "Nothing is painted yet: draw in the axial view."
-        )
+        """Say how much is marked, and offer the brush for what is painted."""
+        painted = self.choice is None
+        nothing = "Nothing is painted yet: draw in the axial view."
+        self.brushes.setVisible(painted)
+        if millilitres:
+            self.painted.setText(f"{millilitres:.1f} ml are {'painted' if painted else 'marked'}.")
+        else:
+            self.painted.setText(nothing if painted else "This layer marks nothing.")
         self.clear.setEnabled(millilitres > 0)
 
     def put_away(self) -> None:

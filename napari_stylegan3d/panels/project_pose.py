@@ -8,7 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
-from napari_stylegan3d.scan_jobs import NO_POSE, Pose
+from stylegan3d.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Step
@@ -20,8 +20,8 @@ TURNS = (
     "so that the head leans to its right",
     "so that the nose goes to its left",
 )
-#: Farther than any alignment fails without being refused.
-MOST_MM, MOST_DEG = 60.0, 45.0
+#: The same in a word or two, over the numbers.
+COLUMNS = (("right", "front", "up"), ("nose up", "lean right", "nose left"))
 STEP_NAMES = {
     "brain": "Brain",
     "bias": "Brightness",
@@ -95,11 +95,12 @@ class PoseBox(QWidget):
     def _lay_out(self) -> None:
         grid = QGridLayout()
         grid.setHorizontalSpacing(6)
-        grid.setVerticalSpacing(6)
+        grid.setVerticalSpacing(3)
         for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Turn", self.turns))):
-            grid.addWidget(QLabel(text), row, 0)
-            for column, spin in enumerate(spins, 1):
-                grid.addWidget(spin, row, column)
+            grid.addWidget(QLabel(text), 2 * row + 1, 0)
+            for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
+                grid.addWidget(controls.hint(word), 2 * row, column)
+                grid.addWidget(spin, 2 * row + 1, column)
                 grid.setColumnStretch(column, 1)
         inside = QVBoxLayout(self.hand)
         inside.setContentsMargins(0, 0, 0, 0)

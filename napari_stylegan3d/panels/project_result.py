@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -48,15 +49,28 @@ class ResultBox(QWidget):
             "Root mean square of scan minus reconstruction in a region, in % of the brightest "
             "tissue; beside it what is usual for people that the model was not trained on."
         )
+        self.place = controls.hint(name="project.place")
+        self.place.setToolTip(
+            "How unusual this brain is for the model: of 100 people that it was not trained on, so "
+            "many lie nearer to the average brain. Not how healthy it is."
+        )
         self.notes = controls.hint(name="project.notes")
+        self.save_filled = controls.push_button(
+            "Save filled scan…",
+            "project.save_filled",
+            "Save the scan with the region made up and the rest as measured, on its own grid and\n"
+            "on the model's. The files say that they are partly synthetic.",
+        )
+        self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
         for widget in (self.verdict, self.sentence):
             column.addWidget(widget)
-        column.addLayout(self._make_figures())
-        for widget in (self.regions, self.notes):
+        self.table = self._make_figures()
+        column.addWidget(self.table)
+        for widget in (self.place, self.regions, self.notes, self.save_filled, self.saved):
             column.addWidget(widget)
         self.show_result(None)
 
@@ -72,15 +86,28 @@ class ResultBox(QWidget):
         verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
         self._show_verdict(verdict)
         remarks = projected.remarks if projected else ()
+        self.table.setVisible(projected is not None)
+        self.save_filled.setVisible(projected is not None and projected.filled is not None)
+        self.saved.hide()
         # The verdict's sentence is said above already.
         told = [remark for remark in remarks if not sentence or sentence not in remark]
         for label, text in (
             (self.sentence, sentence),
+            (self.place, _place_of(trust)),
             (self.regions, worst_regions(trust.get("regions", {}))),
             (self.notes, "\n".join(told)),
         ):
             label.setText(text)
             label.setVisible(bool(text))
+
+    def show_saved(self, paths: Sequence[Path]) -> None:
+        """Say what was written, and where."""
+        text = "\n".join([f"Saved in {paths[0].parent}:", *(path.name for path in paths)])
+        # Names are long: they may be broken after any of these, and do not widen the dock.
+        for sign in "_/\\-":
+            text = text.replace(sign, f"{sign}\u200b")
+        self.saved.setText(text)
+        self.saved.show()
 
     def _show_verdict(self, verdict: str) -> None:
         self.verdict.setText(verdict[:1].upper() + verdict[1:])
@@ -89,8 +116,10 @@ class ResultBox(QWidget):
         self.verdict.style().unpolish(self.verdict)
         self.verdict.style().polish(self.verdict)
 
-    def _make_figures(self) -> QGridLayout:
-        grid = QGridLayout()
+    def _make_figures(self) -> QWidget:
+        table = QWidget()
+        grid = QGridLayout(table)
+        grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(12)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
@@ -106,7 +135,17 @@ class ResultBox(QWidget):
                     self.figures[name] = label
                 grid.addWidget(label, row, column)
             self.figures[f"project.{key}"].setProperty("role", "figure")
-        return grid
+        return table
+
+
+def _place_of(trust: Mapping[str, Any]) -> str:
+    """How far out the brain lies among people, if that is known."""
+    percentile = trust.get("latent_percentile")
+    if percentile is None:
+        return ""
+    from stylegan3d.projection.trust import place_in_words
+
+    return f"This brain lies {place_in_words(percentile)}."
 
 
 def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QMimeData, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls, dialogs
+from napari_stylegan3d.dropped import in_event
 from napari_stylegan3d.panels.panel import select_data
 from napari_stylegan3d.samples import SAMPLES, sample_path
 from napari_stylegan3d.scan_jobs import Choice, OpenedScan
@@ -41,8 +42,8 @@ class DropArea(QFrame):
         )
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Welcome a file."""
-        if self._file(event.mimeData()):
+        """Welcome a scan; what is something else is left to the explorer."""
+        if self._scan(event):
             event.acceptProposedAction()
             self._highlight(True)
 
@@ -51,17 +52,17 @@ class DropArea(QFrame):
         self._highlight(False)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Take the file."""
+        """Take the scan: a file, a folder, or the slices of a DICOM folder."""
         self._highlight(False)
-        path = self._file(event.mimeData())
+        path = self._scan(event)
         if path:
             event.acceptProposedAction()
             self.dropped.emit(path)
 
     @staticmethod
-    def _file(data: QMimeData) -> Path | None:
-        files = [url.toLocalFile() for url in data.urls() if url.isLocalFile()]
-        return Path(files[0]) if files else None
+    def _scan(event: QDropEvent) -> Path | None:
+        dropped = in_event(event)
+        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
 
     def _highlight(self, over: bool) -> None:
         self.setProperty("over", over)

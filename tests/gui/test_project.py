@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 
+from napari_stylegan3d import dialogs
 from napari_stylegan3d.outline import NAME
 from napari_stylegan3d.painting import Painting
+from napari_stylegan3d.scan_jobs import STEPS_FOLDER
 from napari_stylegan3d.session import Projected
 from stylegan3d.frame import Frame
-from stylegan3d.projection import operators
-from stylegan3d.projection.operators import Mask
 from stylegan3d.recipe import Source, read_recipe
 
 
@@ -48,7 +51,7 @@ def test_budgets_tell_how_long_they_take(window, scan_file):
     window.open_scan(scan_file)
     box = window.find("project.budget")
     window.wait(lambda: all(", about " in box.itemText(index) for index in range(box.count())))
-    assert box.itemText(0).startswith("Draft: a quick look, about ")
+    assert box.itemText(0).startswith("Draft, about ")
 
 
 def test_projection_shows_and_compares(projected):
@@ -106,6 +109,7 @@ def test_regions_are_named_by_how_unusual_they_are(window):
 
 
 def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
+    shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
     window.open_scan(scan_file)
     assert window.find("project.shift.0").parentWidget().isHidden()
     window.click("project.align")
@@ -117,6 +121,11 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     told = window.find("project.steps").text()
     assert told.startswith("Brain: The brain was extracted already; kept as it is. (as it was)")
     assert " s)" in told, "how long it took is said"
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: not window.find("project.quality").text())
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    assert "(from an earlier time)" in window.find("project.steps").text(), "ready at once"
     outline = window.viewer.layers[-1]
     assert outline.name == NAME
     drawn = [outline.data_to_world(index) for index in np.argwhere(outline.data)]
@@ -166,49 +175,78 @@ def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
     painting, told = Painting(ViewerModel()), []
     painting.changed.connect(told.append)
     painting.begin(space)
-    assert painting.mask() is None
+    assert painting.region() is None
     painting.layer.data_setitem((np.array([1, 2]), np.array([3, 3]), np.array([7, 8])), 1)
     assert told[-1] == pytest.approx(2 * 24 / 1000)
     painted = [painting.layer.data_to_world(at) for at in np.argwhere(painting.layer.data)]
-    mask = painting.mask()
+    mask = painting.region().mask(space).mask
     assert mask.shape == (10, 12, 14)
     meant = [space.affine[:3, :3] @ at + space.affine[:3, 3] for at in np.argwhere(mask)]
     np.testing.assert_allclose(sorted(map(tuple, meant)), sorted(map(tuple, painted)))
     painting.set_brush(10)
     assert painting.layer.brush_size == 5, "in voxels of 2 mm"
     painting.clear()
-    assert painting.mask() is None
+    assert painting.region() is None
     assert told[-1] == 0
 
 
-def test_a_painted_region_is_left_to_the_model(window, scan_file, monkeypatch):
-    masks = []
-    monkeypatch.setattr(operators, "Mask", lambda mask: masks.append(mask) or Mask(mask))
-    window.open_scan(scan_file)
-    assert window.find("project.fill").parentWidget().isHidden(), "not before it is aligned"
-    window.choose("project.budget", "draft")
+def paint(window, millimetres=24):
+    """Align the scan that is open and paint a ball in its middle; the layer."""
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     window.click("project.fill")
     layer = window.viewer.layers.selection.active
+    window.find("project.brush").setValue(millimetres)
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    return layer
+
+
+def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
+    window, scan_file, monkeypatch, tmp_path, notifications
+):
+    nib = pytest.importorskip("nibabel")
+    window.open_scan(scan_file)
+    assert window.find("project.fill").parentWidget().isHidden(), "not before it is aligned"
+    window.choose("project.budget", "draft")
+    layer = paint(window)
     assert str(layer.mode) == "paint"
     window.click("project.erase")
     assert str(layer.mode) == "erase"
     window.click("project.erase")
-    window.find("project.brush").setValue(24)
-    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
     ml = np.count_nonzero(layer.data) * np.prod(layer.scale) / 1000
     assert ml > 1
     assert all(extent > 1 for extent in np.ptp(np.argwhere(layer.data), axis=0)), "a ball"
     assert window.find("project.painted").text() == f"{ml:.1f} ml are painted."
     copy = window.views.view("Coronal").model.layers[-1]
     np.testing.assert_array_equal(copy.data, layer.data)
+    assert window.find("project.save_filled").isHidden()
     window.click("project.start")
     window.wait(lambda: window.session.projected)
-    (mask,) = masks
+    (result,) = window.session.projected
+    mask = result.filled.mask.mask
     assert mask.sum() == np.count_nonzero(layer.data)
-    assert f"painted region ({ml:.1f} ml)" in window.find("project.notes").text()
+    assert f"left out ({ml:.1f} ml)" in window.find("project.notes").text()
     window.wait(lambda: not layer.visible)  # it belongs to the scan
+    window.click("project.show.filled")
+    np.testing.assert_allclose(window.volume, np.clip(result.filled.volume, 0, None), atol=1e-6)
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    outside = ~mask & result.aligned.brain_mask
+    np.testing.assert_allclose(
+        result.filled.volume[outside], result.aligned.volume[outside], atol=1e-5
+    )
+    monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
+    window.click("project.save_filled")
+    window.wait(lambda: not window.find("project.saved").isHidden())
+    original = nib.load(scan_file)
+    (native,) = (tmp_path / "out").glob("*desc-filled_T1w.nii.gz")
+    filled = nib.load(native)
+    np.testing.assert_allclose(filled.affine, original.affine, atol=1e-4)
+    changed = filled.get_fdata() != original.get_fdata()
+    assert 0.3 < changed.sum() * np.prod(original.header.get_zooms()) / 1000 / ml < 2
+    assert native.with_name(native.name.replace(".nii.gz", ".json")).is_file()
+    window.click("project.save_filled")
+    window.wait(lambda: notifications)
+    assert "exists already" in notifications[0]
     window.click("project.show.scan")
     assert layer.visible
     assert str(layer.mode) == "pan_zoom"
@@ -217,6 +255,103 @@ def test_a_painted_region_is_left_to_the_model(window, scan_file, monkeypatch):
     window.explorer.open_scan(scan_file)
     window.wait(lambda: layer not in window.viewer.layers)
     assert not window.find("project.fill").isChecked()
+
+
+def test_a_stroke_is_seen_in_all_views(window, scan_file):
+    window.open_scan(scan_file)
+    layer = paint(window, 2)
+    window.find("project.outline").setChecked(False)
+    window.views.reset()
+    window.wait(lambda: np.allclose(window.views.view("Coronal").model.dims.point,
+                                    window.viewer.dims.point))  # fmt: skip
+    before = {name: window.pixels(name) for name in ("Axial", "Sagittal", "Coronal")}
+    z = int(layer.world_to_data(window.viewer.dims.point)[2])
+    window.find("project.brush").setValue(30)
+    place = (layer.data.shape[0] // 3, layer.data.shape[1] // 3, z)
+    layer.paint(place, 1)
+    meant = layer.data_to_world(place)
+    step = max(layer.scale)
+    window.wait(lambda: np.allclose(window.viewer.dims.point[:2], meant[:2], atol=step))
+    for name, picture in before.items():
+        model = window.views.view(name).model
+        assert layer.name in [other.name for other in model.layers if other.visible]
+        window.wait(lambda n=name, p=picture: is_orange(window.pixels(n)) > is_orange(p) + 20)
+
+
+def is_orange(pixels):
+    """How many pixels are redder than blue: the region's colour, over a grey picture."""
+    return int(np.count_nonzero(pixels[..., 0] > pixels[..., 2] + 40))
+
+
+def test_the_outline_leaves_the_crosshair_where_it_is(window, scan_file):
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.views.reset()
+    low, high = (np.array([r[i] for r in window.viewer.dims.range]) for i in (0, 1))
+    window.viewer.dims.point = tuple(low + 0.8 * (high - low))
+    before = np.array(window.viewer.dims.point)
+    window.find("project.outline").setChecked(False)
+    np.testing.assert_allclose(window.viewer.dims.point, before, atol=10)
+
+
+def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    aligned = window.explorer.projecting._aligned
+    window.click("project.fill")
+    box = window.find("project.region")
+    assert [box.itemText(i) for i in range(box.count())] == ["Painted here"]
+    # A ball of 20 mm around the brain's middle, drawn elsewhere: another grid, turned, and in the
+    # scan's own space.
+    middle = aligned.space.affine[:3, :3] @ np.argwhere(aligned.brain_mask).mean(axis=0)
+    middle = middle + aligned.space.affine[:3, 3]
+    turn = nib_eulers(0.2, -0.1, 0.3)
+    for of_scan, center in ((False, middle), (True, to_scan(aligned, middle))):
+        affine = np.eye(4)
+        affine[:3, :3] = turn * 3
+        affine[:3, 3] = center - affine[:3, :3] @ [15, 15, 15]
+        index = np.moveaxis(np.indices((31, 31, 31)), 0, -1)
+        ball = np.linalg.norm(3 * (index - 15), axis=-1) < 20
+        drawn = ball.astype(np.uint8) * 7
+        layer = Labels(drawn, name="Lesion", affine=affine, visible=False, units=("mm",) * 3)
+        window.viewer.layers.append(layer)
+        where = "the scan as opened" if of_scan else "the aligned scan"
+        box.setCurrentIndex(box.findText(f"Lesion, on {where}"))
+        ml = np.count_nonzero(ball) * 27 / 1000
+        assert window.find("project.painted").text() == f"{ml:.1f} ml are marked."
+        assert window.find("project.brush").parentWidget().isHidden()
+        mask = window.explorer.projecting._region().mask(aligned.space).on(aligned.space, aligned)
+        places = aligned.space.affine[:3, :3] @ np.argwhere(mask.mask).mean(axis=0)
+        np.testing.assert_allclose(places + aligned.space.affine[:3, 3], middle, atol=4)
+        window.viewer.layers.remove(layer)
+        assert window.find("project.region").currentText() == "Painted here"
+
+
+def nib_eulers(*angles):
+    nib = pytest.importorskip("nibabel")
+    return nib.eulerangles.euler2mat(*angles)
+
+
+def to_scan(aligned, point):
+    back = np.linalg.inv(aligned.rigid)
+    return back[:3, :3] @ point + back[:3, 3]
+
+
+def test_noise_is_offered_where_a_model_has_some(window):
+    box = window.find("project.space")
+    entry = box.model().item(box.findData("w+noise"))
+    generator = window.session.generator
+    assert entry.isEnabled() == generator.has_noise
+    assert "layers' noise is fitted" in box.toolTip()
+    quiet = SimpleNamespace(has_noise=False)
+    box.setCurrentIndex(box.findData("w+noise"))
+    window.explorer.project.show_model(quiet)
+    assert not entry.isEnabled()
+    assert "no layer noise" in entry.toolTip()
+    assert box.currentData() == "w+"
+    window.explorer.project.show_model(generator)
 
 
 def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
@@ -258,7 +393,7 @@ def test_mix_offers_the_projected_scan(projected):
     window = projected
     box = window.find("mix.source")
     assert "Reconstruction of sub-07" in [box.itemText(i) for i in range(box.count())]
-    assert window.find("mix.first").text() == "Reconstruction of sub-07"
+    assert window.find("mix.first").text().endswith("Reconstruction of sub-07")
 
 
 def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.samples import SAMPLES, sample_path
 
@@ -129,6 +130,32 @@ def test_a_dropped_file_is_opened(window, scan_file):
     )
     area.dropEvent(drop)
     window.wait(lambda: window.find("project.name").text() == "sub-07")
+
+
+@pytest.mark.parametrize("where", ["area", "view"])
+def test_a_dropped_dicom_folder_or_its_slices_are_opened(window, tmp_path, where):
+    data = np.round(100 * np.random.RandomState(0).rand(26, 24, 22)).astype(np.int16)
+    about = {"uid": "1.2.840.99.3", "description": "t1_mprage", "number": 3}
+    dicoms.write_series(tmp_path, data, np.diag([5.0, 5.0, 5.0, 1.0]), **about)
+    window.explorer.panel("Project")
+    urls = QMimeData()
+    if where == "area":  # the slices
+        urls.setUrls([QUrl.fromLocalFile(str(path)) for path in sorted(tmp_path.iterdir())])
+    else:
+        urls.setUrls([QUrl.fromLocalFile(str(tmp_path))])
+    drop = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        urls,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    if where == "area":
+        window.find("project.drop").dropEvent(drop)
+    else:
+        QApplication.sendEvent(window.views.view("Coronal").canvas, drop)
+    window.wait(lambda: window.find("project.name").text().startswith("series-0003"))
+    assert "26 x 24 x 22" in window.find("project.details").text()
 
 
 def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
