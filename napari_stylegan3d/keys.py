@@ -47,7 +47,7 @@ TABLE = (
     Row(EDITING, "Ctrl+Z", "undo the last change", "undo"),
     Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
     Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command"),
-    Row(EDITING, "B, held", "show what was before; on Compare, the other brain"),
+    Row(EDITING, "B, held (Space in a view)", "see the brain that was pinned as A"),
     Row(BRAINS, "Alt+Right", "next number", "next"),
     Row(BRAINS, "Alt+Left", "previous number", "previous"),
     Row(BRAINS, "Alt+R", "a brain drawn at random", "dice"),
