@@ -11,7 +11,7 @@ import numpy as np
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
 from napari_stylegan3d.views.sides import Side
-from stylegan3d.describe import describe_recipe
+from stylegan3d.describe import PROJECTED, describe_recipe
 
 if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
@@ -69,7 +69,12 @@ def side_of(recipe: Recipe, letter: str) -> Side:
     plain = recipe.source.kind == "projected" and not mixed and not recipe.edits
     words = describe_recipe(recipe)
     if plain:
-        return Side("reconstruction", "", letter, f"Reconstruction of {words[5:]}")
+        return Side(
+            "reconstruction",
+            "",
+            letter,
+            f"Reconstruction of {words.removeprefix(PROJECTED).strip()}",
+        )
     return Side("generated", "", letter, words)
 
 

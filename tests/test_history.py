@@ -69,7 +69,7 @@ START = Recipe(Source("seed", 3), Truncation(0.7), Mix(Source("seed", 7), (0.0, 
         ({"source": Source("seed", 12)}, "Seed 12"),
         (
             {"source": Source("projected", path="/data/sub-04_desc-projected_latent.safetensors")},
-            "Scan sub-04",
+            "Projected sub-04",
         ),
         ({"source": Source("latent", path="mine.safetensors")}, "Latent mine"),
         ({"truncation": Truncation(0.85)}, "Truncation 0.85"),

@@ -40,7 +40,9 @@ class Side(Provenance):
     @property
     def caption(self) -> str:
         """Which it is, and what it must not be used for."""
-        return self.line if self.kind == "scan" else f"{self.line}\n{SYNTHETIC}"
+        if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
+            return f"{self.letter}: Real scan\n{shortened(self.name, NAME_LENGTH)}"
+        return f"{self.line}\n{SYNTHETIC}"
 
 
 @dataclass(frozen=True)

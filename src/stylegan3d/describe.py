@@ -9,6 +9,7 @@ from stylegan3d.recipe_parts import split_direction
 #: More changes at once than this are counted instead of told.
 MOST_TOLD = 3
 NO_CHANGE = "No change"
+PROJECTED = "Projected"
 
 
 def describe_recipe(recipe: Recipe) -> str:
@@ -56,7 +57,8 @@ def describe_change(before: Recipe | None, after: Recipe) -> str:
 def _source(source: Source) -> str:
     if source.seed is not None:
         return f"Seed {source.seed}"
-    what = "Scan" if source.kind == "projected" else "Latent"
+    # A synthetic brain that resembles a scan must not be called one.
+    what = PROJECTED if source.kind == "projected" else "Latent"
     return f"{what} {scan_stem(str(source.path)).partition('_desc-')[0]}"
 
 

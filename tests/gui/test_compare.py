@@ -272,7 +272,7 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file):
     pair.click("compare.mode.side")
     assert pair.find("compare.a").text() == "Real scan: sub-07"
     twin = pair.explorer.comparing.shows.twins.twins[0]
-    assert twin.labels.caption == "A: Real scan: sub-07"
+    assert twin.labels.caption == "A: Real scan\nsub-07"
     assert caption(pair, "Axial").startswith("B: Seed 8")
     assert "not for diagnosis" in caption(pair, "Axial")
     pair.click("compare.mode.curtain")
@@ -332,7 +332,7 @@ def test_captions_tell_which_is_which():
     assert len(b.line) <= 3 + 24
     assert b.line.endswith("…")
     scan = Side("scan", "sub-07", "A", "sub-07")
-    assert scan.caption == "A: Real scan: sub-07"
+    assert scan.caption == "A: Real scan\nsub-07"
     assert Pair.of(scan, scan, ("", "")).kind == "scan"
     both = Pair.of(scan, b, ("left", "right")).caption.splitlines()
     assert both[0] == "A: Real scan: sub-07 (left)"

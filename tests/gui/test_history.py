@@ -356,9 +356,25 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
     window.wait(lambda: read_session(mine.path).states[-1] == seed(54))
 
 
+def test_the_scan_of_a_session_is_opened_behind_what_is_shown(window, sessions_folder, scan_file):
+    kept = SessionFolder(sessions_folder)
+    model = MadeWith.of(window.session.generator)
+    kept.write(SessionState((seed(1), seed(2)), 1, model, scan=str(scan_file)).stamped())
+    (kept.path / OWNER).unlink()
+    [session] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
+    window.explorer.sessions.restore(session)
+    comparison = window.explorer.comparison
+    window.wait(lambda: comparison.scan_path == scan_file)
+    window.wait(lambda: comparison.view != "scan")
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.recipe == seed(2)
+    assert window.find("project.name").text() == "sub-07"
+
+
 def test_starting_anew_keeps_the_session_in_the_menu(window, sessions_folder):
     sessions = window.explorer.sessions
-    folder = crashed_session(sessions_folder, window.session.generator, 61, 62)
+    folder = crashed_session(sessions_folder, window.session.generator, *range(61, 72))
     sessions._look()
     window.wait(lambda: window.find("explorer.restore_bar").isVisible())
     window.click("explorer.start_anew")
@@ -368,7 +384,7 @@ def test_starting_anew_keeps_the_session_in_the_menu(window, sessions_folder):
     menu = window.find("explorer.open_model").menu()
     menu.aboutToShow.emit()
     [earlier] = [action.menu() for action in menu.actions() if action.text() == "Earlier sessions"]
-    [entry] = [a for a in earlier.actions() if "2 states" in a.text()][:1]
+    [entry] = [a for a in earlier.actions() if "11 states" in a.text()]
     entry.trigger()
     assert window.recipe == seed(62)
 
