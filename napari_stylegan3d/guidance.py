@@ -115,6 +115,7 @@ def help_dialog(parent: Explorer) -> QDialog:
         column.addWidget(controls.heading(name))
         grid = QGridLayout()
         grid.setHorizontalSpacing(18)
+        grid.setVerticalSpacing(2)
         grid.setContentsMargins(0, 0, 0, 12)
         for number, row in enumerate(rows):
             key = QLabel(row.keys)

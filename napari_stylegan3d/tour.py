@@ -7,7 +7,9 @@ the pictures show what a person would see.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,20 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stylegan3d.__main__ import add_model_options, has_display, open_window
 from napari_stylegan3d.tour_page import write_page
+from napari_stylegan3d.tour_stops import STOPS
 from napari_stylegan3d.virtual_screen import NoScreenError, start_virtual_screen
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtWidgets import QWidget
 
     from napari_stylegan3d.explorer import Explorer
 
 OUT = "tour-output"
-SAMPLE = "ucla-sub-04"
-SECOND_SEED = 7
 #: Longer than anything in the tour takes on two cores.
 PATIENCE_S = 1800.0
 #: The 3D view follows once changes have settled.
 SETTLE_S = 1.0
+#: Small pictures are all there when none came for so long; the longest wait for them.
+QUIET_S, THUMBNAILS_S = 2.5, 30.0
 
 
 class TourError(Exception):
@@ -49,77 +53,13 @@ class Tour:
     def __init__(self, viewer: napari.Viewer, explorer: Explorer, out: Path) -> None:
         self.viewer, self.explorer, self.out = viewer, explorer, out
         self.pictures: list[tuple[str, str]] = []
-        self._errors: list[str] = []
+        self._drawn_at = 0.0
 
     def run(self) -> None:
-        """All steps, in order."""
-        self.first_brain()
-        self.browse()
-        self.project()
-        self.mix()
-        self.push()
-        self.save()
-
-    def first_brain(self) -> None:
-        """The window with its first brain."""
-        self.wait_for(lambda: self.explorer.comparison.picture is not None, "the first brain")
-        self.shoot("first-brain", "The explorer opens with a synthetic brain.")
-        self.shoot("explorer", "", numbered=False)
-
-    def browse(self) -> None:
-        """Another brain, more variety, another convention."""
-        self.click("browse.next")
-        self.shoot("another-brain", "The next number is another brain.")
-        self.set("browse.truncation", 1.0)
-        self.shoot("more-variety", "Truncation 1: the full variety the model has learned.")
-        self.set("browse.truncation", 0.0)
-        self.shoot("average-brain", "Truncation 0: the average brain.")
-        self.set("browse.truncation", 0.7)
-
-    def project(self) -> None:
-        """A real scan, its projection, and the comparison of the two."""
-        from napari_stylegan3d.samples import sample_path
-
-        self.explorer.open_scan(sample_path(SAMPLE))
-        self.wait_for(lambda: self.find("project.start").isEnabled(), "the scan")
-        self.shoot("real-scan", "A real scan, as it was recorded; its caption says so.")
-        self.choose("project.budget", "draft")
-        self.click("project.start")
-        self.wait_for(lambda: self.explorer.session.projected, "the projection")
-        self.shoot("reconstruction", "Its projection: the synthetic brain most like it.")
-        self.click("project.show.scan")
-        self.shoot("aligned-scan", "The real scan, as the model sees it.")
-        self.click("project.show.difference")
-        self.shoot("difference", "Reconstruction minus scan.")
-        self.click("project.show.reconstruction")
-
-    def mix(self) -> None:
-        """Coarse structures of the projected scan, fine ones of another brain."""
-        self.explorer.panel("Mix")
-        self.set("mix.seed", SECOND_SEED)
-        self.set("mix.group.fine", 100)
-        self.set("mix.group.middle", 50)
-        self.shoot("mix", "Coarse structures of the scan's brain, fine ones of another.")
-
-    def push(self) -> None:
-        """Along the first direction, both ways."""
-        self.explorer.panel("Directions")
-        self.wait_for(lambda: self.explorer.directions.rows, "the directions")
-        name = next(iter(self.explorer.directions.rows))
-        for strength, word in ((-2.0, "back"), (2.0, "forth")):
-            self.set("directions.strength.0", strength)
-            self.shoot(f"direction-{word}", f"{name} at {strength:+.0f} standard deviations.")
-
-    def save(self) -> None:
-        """The volume in both spaces, the latent, the recipe."""
-        self.explorer.panel("Export")
-        self.find("export.folder").setText(str(self.out))
-        self.find("export.overwrite").setChecked(True)
-        self.find("export.native").setChecked(True)
-        self.click("export.save")
-        self.wait_for(lambda: not self.explorer.exporting.job.running, "saving")
-        self.click("export.save_latent")
-        self.shoot("saved", "Saved as NIfTI in both spaces, with the recipe beside it.")
+        """All stops, in order."""
+        self.explorer.thumbnails.ready.connect(self._on_thumbnail)
+        for stop in STOPS:
+            stop(self)
 
     def find(self, name: str) -> Any:
         """The control of that object name."""
@@ -145,26 +85,53 @@ class Tour:
         box = self.find(name)
         box.setCurrentIndex(box.findData(data))
 
-    def shoot(self, name: str, text: str, numbered: bool = True) -> None:
+    def shoot(self, name: str, text: str, *, errors: bool = True) -> None:
         """Save a picture of the whole window once it rests."""
-        self.wait_for(lambda: not self.explorer.rendering.busy, name)
-        self.rest(SETTLE_S)
-        self.wait_for(lambda: not self.explorer.rendering.busy, name)
-        file = f"{len(self.pictures) + 1:02d}-{name}.png" if numbered else f"{name}.png"
-        self.viewer.window.screenshot(str(self.out / file), canvas_only=False, flash=False)
-        if numbered:
-            self.pictures.append((file, text))
-            print(f"{file}: {text}", flush=True)
+        for _ in range(2):
+            self.wait_for(lambda: not self.explorer.rendering.busy, name, errors=errors)
+            self.rest(SETTLE_S / 2)
+        path = self._file(name, text)
+        self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
 
-    def wait_for(self, condition: Callable[[], Any], what: str) -> None:
-        """Let the window work until something is so; TourError if the explorer reports an error."""
+    def shoot_window(self, window: QWidget, name: str, text: str) -> None:
+        """Save a picture of a window beside the main one, and close it."""
+        self.wait_for(window.isVisible, name)
+        self.rest(SETTLE_S / 2)
+        window.grab().save(str(self._file(name, text)))
+        window.close()
+
+    def wait_for_thumbnails(self) -> None:
+        """Let small pictures appear until there come no more."""
+        self._drawn_at = time.monotonic()
+        end = self._drawn_at + THUMBNAILS_S
+        self.wait_for(
+            lambda: time.monotonic() > min(self._drawn_at + QUIET_S, end), "the small pictures"
+        )
+
+    def wait_for(self, condition: Callable[[], Any], what: str, *, errors: bool = True) -> None:
+        """Let the window work until something is so.
+
+        Raises
+        ------
+        TourError
+            If the explorer reports an error (unless one is expected), or it takes too long.
+        """
         end = time.monotonic() + PATIENCE_S
         while not condition():
             self.rest(0.02)
-            if self.explorer.message.text():
+            if errors and self.explorer.message.text():
                 raise TourError(self.explorer.message.text())
             if time.monotonic() > end:
                 raise TourError(f"Waiting for {what} took too long: run the tour again.")
+
+    def _on_thumbnail(self, *_: object) -> None:
+        self._drawn_at = time.monotonic()
+
+    def _file(self, name: str, text: str) -> Path:
+        file = f"{len(self.pictures) + 1:02d}-{name}.png"
+        self.pictures.append((file, text))
+        print(f"{file}: {text}", flush=True)
+        return self.out / file
 
     @staticmethod
     def rest(seconds: float) -> None:
@@ -206,6 +173,20 @@ def parser() -> argparse.ArgumentParser:
 def walk(out: Path, model: Path | None, frame: str | None = None) -> None:
     """Open the window, take the tour, write the page, close."""
     started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="stylegan3d-tour-") as home:
+        as_on_the_first_day(Path(home))
+        _walk(out, model, frame)
+    print(f"It took {(time.monotonic() - started) / 60:.1f} min.")
+
+
+def as_on_the_first_day(home: Path) -> None:
+    """Settings and sessions of this process go to a folder of its own."""
+    os.environ["XDG_CONFIG_HOME"] = str(home)
+    os.environ["NAPARI_CONFIG"] = str(home / "napari.yaml")
+    os.environ["STYLEGAN3D_SESSIONS"] = str(home / "sessions")
+
+
+def _walk(out: Path, model: Path | None, frame: str | None) -> None:
     viewer, explorer = open_window(model, frame=frame)
     try:
         tour = Tour(viewer, explorer, out.absolute())
@@ -213,8 +194,7 @@ def walk(out: Path, model: Path | None, frame: str | None = None) -> None:
         write_page(out, tour.pictures)
     finally:
         viewer.close()
-    minutes = (time.monotonic() - started) / 60
-    print(f"{len(tour.pictures)} pictures and the saved files are in {out} ({minutes:.1f} min);")
+    print(f"{len(tour.pictures)} pictures and the saved files are in {out};")
     print(f"open {out / 'index.html'} to look through them.")
 
 
