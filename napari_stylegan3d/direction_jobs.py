@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Renderer
 
+#: Of the thread that measures; pictures are drawn at 10.
+NICENESS = 19
 #: Brains without edits that are kept; people go back and forth between few of them.
 KEPT = 3
 #: Bytes of layers the renderer of these keeps.
@@ -75,12 +79,14 @@ class EffectMeasurer:
         from stylegan3d.renderer import Cancelled
 
         generator = request.loaded.generator
+
+        def check() -> None:
+            if request.stop.is_set():
+                raise Cancelled
+
         before = self._rendered(request)
-        if request.stop.is_set():
-            raise Cancelled
-        effect = measure_effect(before, request.after, generator.space, request.attribute)
-        if request.stop.is_set():
-            raise Cancelled
+        effect = measure_effect(before, request.after, generator.space, request.attribute, check)
+        check()
         back = way_back(request.recipe, generator, before, request.after, request.direction)
         return Measured(effect, back, request.after - before)
 
@@ -88,9 +94,10 @@ class EffectMeasurer:
         from stylegan3d.edit_effects import without_edits
 
         if self._renderer is None or self._renderer[0].renderer is not request.loaded.renderer:
-            from napari_stylegan3d.thumbnails import use_one_core
+            from napari_stylegan3d.cores import on_cores
 
-            use_one_core()
+            on_cores(1)
+            step_far_back()
             self._renderer = request.loaded, request.loaded.renderer.companion(LAYERS_KEPT)
             self._before.clear()
         start = without_edits(request.recipe, request.direction)
@@ -112,6 +119,12 @@ class EffectMeasurer:
                 self._before.popitem(last=False)
         self._before.move_to_end(start)
         return self._before[start]
+
+
+def step_far_back() -> None:
+    """Let the window and its pictures go first: on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def make_between(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_stylegan3d.cores import beside_the_window
 from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
 from napari_stylegan3d.worker import LatestWins
 
@@ -104,7 +105,10 @@ class Rendering(QObject):
         def should_stop() -> bool:
             return renders.overtaken if gives_way else renders.closed
 
-        return render(loaded, request, should_stop)
+        if request.quality == "full":
+            return render(loaded, request, should_stop)
+        with beside_the_window():
+            return render(loaded, request, should_stop)
 
     def _submit(self, recipe: Recipe, quality: Quality) -> None:
         if self._last != (recipe, quality) and self.renders is not None:

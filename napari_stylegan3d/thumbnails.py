@@ -17,6 +17,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPainter, QPixmap
 
+from napari_stylegan3d.cores import on_cores
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.worker import LatestWins
 
@@ -155,7 +156,7 @@ class Thumbnails(QObject):
         """In the service's thread: the picture, and how many seconds it took."""
         known = self._renderer
         if known is None or known[0] is not order.loaded:
-            use_one_core()
+            on_cores(1)
             known = order.loaded, order.loaded.renderer.companion(LAYERS_KEPT)
             self._renderer = known
         generator, recipe = order.loaded.generator, order.recipe
@@ -196,16 +197,6 @@ class Thumbnails(QObject):
         while len(self._images) > KEPT:
             self._images.popitem(last=False)
         self.ready.emit(order.recipe, image)
-
-
-def use_one_core() -> None:
-    """Let the calling thread, and no other, compute on one core."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    # torch chooses a thread's number of cores at its first use there, over any choice before it.
-    torch.get_num_threads()
-    threadpool_limits(1, user_api="openmp")
 
 
 def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
