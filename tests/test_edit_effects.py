@@ -57,6 +57,20 @@ def test_what_changes_elsewhere_counts_as_outside():
     assert measure_effect(start, other, SPACE, "age").outside is None
 
 
+def test_measuring_can_be_given_up_before_each_step():
+    start = brain(14)
+    calls = []
+
+    def count() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_effect(start, start, SPACE, "ventricle_ml", count)
+    assert len(calls) == 3
+
+
 def test_small_differences_are_no_change_and_nothing_has_no_share():
     start = brain(14)
     effect = measure_effect(start, start + 0.9 * THRESHOLD * (start > 0), SPACE)

@@ -7,6 +7,7 @@ does to this very brain, not what its direction does on average.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,11 @@ class EditEffect:
 
 
 def measure_effect(
-    before: np.ndarray, after: np.ndarray, space: Space, attribute: str = ""
+    before: np.ndarray,
+    after: np.ndarray,
+    space: Space,
+    attribute: str = "",
+    check: Callable[[], None] | None = None,
 ) -> EditEffect:
     """Compare a brain before and after an edit.
 
@@ -78,22 +83,35 @@ def measure_effect(
         Where their voxels lie.
     attribute : str
         What the edit is about, a key of `ABOUT`; anything else is about the whole brain.
+    check : callable, optional
+        Called before each step of a quarter of a second or so; it raises to give up.
     """
+    check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
     total = float(change.sum(dtype=np.float64))
     voxel_mm3 = abs(float(np.linalg.det(space.affine[:3, :3])))
     region, margin_mm = ABOUT.get(attribute, ("", 0.0))
+    check()
     near = _region(region, margin_mm, before, after, space) if region else None
     inside = float(change[near].sum(dtype=np.float64)) if near is not None else 0.0
+    check()
+    volumes_before = _volumes(before, space)
+    check()
+    volumes_after = _volumes(after, space)
+    check()
     return EditEffect(
-        _volumes(before, space),
-        _volumes(after, space),
+        volumes_before,
+        volumes_after,
         float(np.count_nonzero(change > THRESHOLD)) * voxel_mm3,
         THRESHOLD,
         region if near is not None else "",
         1 - inside / total if near is not None and total else None,
         _where(change, (before > BRAIN) | (after > BRAIN), space),
     )
+
+
+def _nothing() -> None:
+    """Nobody wants to give up."""
 
 
 def _volumes(volume: np.ndarray, space: Space) -> dict[str, float]:
