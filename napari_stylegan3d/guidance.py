@@ -110,13 +110,15 @@ def help_dialog(parent: Explorer) -> QDialog:
     dialog.setObjectName("explorer.keys")
     dialog.setWindowTitle(HELP_TITLE)
     columns = (QVBoxLayout(), QVBoxLayout())
+    for column in columns:
+        column.setSpacing(6)
     for name, rows in keys.groups():
         column = columns[0 if name in LEFT else 1]
         column.addWidget(controls.heading(name))
         grid = QGridLayout()
         grid.setHorizontalSpacing(18)
-        grid.setVerticalSpacing(2)
-        grid.setContentsMargins(0, 0, 0, 12)
+        grid.setVerticalSpacing(5)
+        grid.setContentsMargins(0, 0, 0, 14)
         for number, row in enumerate(rows):
             key = QLabel(row.keys)
             key.setProperty("role", "figure")
