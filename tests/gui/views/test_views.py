@@ -2,67 +2,16 @@
 
 from __future__ import annotations
 
-import napari
 import nibabel as nib
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow
+from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, phantom, wheel
 
 from napari_stylegan3d.display import upright
-from napari_stylegan3d.stage import Stage
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.four import FourViews
-from napari_stylegan3d.views.look import Look
-
-AFFINE = np.diag([3.0, 2.0, 4.0, 1.0])
-AFFINE[:3, 3] = (-40, -50, -60)
-FLAT = ("Axial", "Coronal", "Sagittal")
-
-
-def phantom() -> np.ndarray:
-    """Dim box; a bright block to the patient's right, a second one in front, a third on top."""
-    data = np.full((28, 50, 30), 0.2, dtype=np.float32)
-    data[22:26, 20:30, 12:18] = 1.0
-    data[10:18, 44:48, 12:18] = 0.8
-    data[10:18, 20:30, 26:29] = 0.6
-    return data
-
-
-@pytest.fixture(scope="module")
-def opened(qapp):
-    """One window for all tests of this file: opening one takes seconds."""
-    viewer = napari.Viewer(show_welcome_screen=False)
-    viewer.window.resize(1200, 900)
-    window = next(
-        w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
-    )
-    views = FourViews(window)
-    stage = Stage(viewer)
-    views.watch(stage)
-    yield views, stage
-    views.close_views()
-    viewer.close()
-    QTest.qWait(20)
-
-
-@pytest.fixture
-def four(opened):
-    """The four views as they come, with the phantom."""
-    views, stage = opened
-    views.stage = stage
-    for view in views.views:
-        for key, overlay in view.model.canvas.overlays.items():
-            overlay.visible = key.startswith("sg3d_")
-    stage.show(upright(phantom(), AFFINE), Provenance("generated"))
-    views.looks.set(Look())
-    stage.reset_levels()
-    views.reset()
-    views.view("3D").follower.settle()
-    QTest.qWait(50)
-    return views
 
 
 def grey(views: FourViews, name: str) -> np.ndarray:
@@ -78,14 +27,6 @@ def bright_center(views: FourViews, name: str, at_mm: tuple[float, float, float]
     image = grey(views, name)
     columns = np.nonzero(image > 0.95 * image.max())[1]
     return 2 * columns.mean() / image.shape[1] - 1
-
-
-def center_of(box: tuple[slice, slice, slice]) -> tuple[float, ...]:
-    index = [(s.start + s.stop - 1) / 2 for s in box]
-    return tuple(nib.affines.apply_affine(AFFINE, index))
-
-
-RIGHT_BLOCK = (slice(22, 26), slice(20, 30), slice(12, 18))
 
 
 def test_all_views_share_the_volume_without_copies(four):
@@ -152,19 +93,8 @@ def test_the_click_goes_where_the_affine_says(four, qtbot):
 def test_the_wheel_goes_through_slices_one_at_a_time(four, qtbot):
     canvas = four.view("Coronal").canvas.canvas.native
     before = four.viewer.dims.point
-    middle = QPointF(canvas.rect().center())
-    wheel = QWheelEvent(
-        middle,
-        canvas.mapToGlobal(middle),
-        QPoint(),
-        QPoint(0, 120),
-        Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
     zoom = four.view("Coronal").model.scene.camera.zoom
-    QApplication.sendEvent(canvas, wheel)
+    wheel(canvas)
     qtbot.wait(20)
     assert four.viewer.dims.point[1] - before[1] == pytest.approx(2.0)
     assert four.view("Coronal").model.scene.camera.zoom == zoom

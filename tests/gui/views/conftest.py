@@ -1,0 +1,62 @@
+"""The four views in a real window, with the phantom and without the explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import napari
+import pytest
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QMainWindow
+from view_helpers import AFFINE, phantom
+
+from napari_stylegan3d.display import upright
+from napari_stylegan3d.stage import Stage
+from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.four import FourViews
+from napari_stylegan3d.views.look import Look
+
+
+@pytest.fixture(scope="module")
+def opened(qapp: Any) -> Iterator[tuple[FourViews, Stage]]:
+    """One window for all tests of a file: opening one takes seconds."""
+    viewer = napari.Viewer(show_welcome_screen=False)
+    viewer.window.resize(1400, 900)
+    window = next(
+        w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
+    )
+    views = FourViews(window)
+    stage = Stage(viewer)
+    views.watch(stage)
+    yield views, stage
+    stage.clear()
+    views.close_views()
+    viewer.close()
+    QTest.qWait(20)
+
+
+@pytest.fixture
+def stage(opened: tuple[FourViews, Stage]) -> Stage:
+    """What the views show."""
+    return opened[1]
+
+
+@pytest.fixture
+def four(opened: tuple[FourViews, Stage]) -> FourViews:
+    """The four views as they come, with the phantom alone."""
+    views, stage = opened
+    views.stage = stage
+    stage.overlay.hide()
+    for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:
+        views.viewer.layers.remove(layer)
+    for view in views.views:
+        for key, overlay in view.model.canvas.overlays.items():
+            overlay.visible = key.startswith("sg3d_")
+    stage.show(upright(phantom(), AFFINE), Provenance("generated"))
+    views.looks.set(Look())
+    stage.reset_levels()
+    views.reset()
+    views.view("3D").follower.settle()
+    QTest.qWait(50)
+    return views

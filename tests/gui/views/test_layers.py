@@ -1,0 +1,123 @@
+"""What lies over the picture: overlays and a person's own segmentations, in all views."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+from qtpy.QtCore import Qt
+from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
+
+from napari_stylegan3d.display import upright
+from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.navigation import nearest_voxel
+
+KWARGS = upright(phantom(), AFFINE).layer_kwargs()
+
+
+@pytest.fixture
+def labels(four) -> Labels:
+    data = np.zeros(phantom().shape, np.uint8)
+    data[RIGHT_BLOCK] = 3
+    layer = Labels(data, **KWARGS)
+    four.viewer.layers.append(layer)
+    four.viewer.dims.point = center_of(RIGHT_BLOCK)
+    four.view("3D").follower.settle()
+    return layer
+
+
+def copies(four) -> list[Labels]:
+    return [view.model.layers[-1] for view in four.views[1:]]
+
+
+def shown(view) -> np.ndarray:
+    """Numbers of the labels that are seen in a follower's slice."""
+    layer = view.model.layers[-1]
+    axis = view.plane.order[0]
+    index = round(layer.world_to_data(view.model.dims.point)[axis])
+    return np.unique(np.take(layer.data, index, axis))
+
+
+def test_labels_are_in_all_views_in_their_colours(four, labels):
+    for copy in copies(four):
+        assert isinstance(copy, Labels)
+        assert copy.visible
+        np.testing.assert_allclose(copy.get_color(3), labels.get_color(3))
+        assert np.shares_memory(copy.data, labels.data)
+    labels.colormap = {0: "transparent", 3: "red", None: "blue"}
+    for copy in copies(four):
+        np.testing.assert_allclose(copy.get_color(3), (1, 0, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["Coronal", "3D"])
+def test_labels_are_drawn(four, labels, qtbot, name):
+    labels.colormap = {0: "transparent", 3: "red", None: "blue"}
+    four.view("3D").follower.settle()
+    qtbot.wait(100)
+    image = four.view(name).canvas.screenshot(flash=False)[..., :3].astype(int)
+    reddish = image[..., 0] - image[..., 1:].max(axis=-1)
+    assert (reddish > 60).sum() > 50
+
+
+def test_a_stroke_and_its_undoing_reach_the_other_views(four, labels, qtbot):
+    labels.mode, labels.brush_size, labels.selected_label = "paint", 6, 7
+    labels.n_edit_dimensions = 3
+    four.viewer.layers.selection.active = labels
+    four.viewer.dims.point = center_of((slice(4, 5), slice(10, 11), slice(5, 6)))
+    drawn = []
+    for view in four.views[1:]:
+        view.model.layers[-1].events.set_data.connect(lambda _, name=view.name: drawn.append(name))
+    canvas = native(four, "Axial")
+    drag(canvas, Qt.MouseButton.LeftButton, 20, 0)
+    assert (labels.data == 7).sum() > 5, "nothing was painted"
+    assert {"Sagittal", "Coronal"} <= set(drawn)
+    qtbot.waitUntil(lambda: "3D" in drawn, timeout=5000)
+    drawn.clear()
+    labels.undo()
+    assert not (labels.data == 7).any()
+    assert {"Sagittal", "Coronal"} <= set(drawn)
+    qtbot.waitUntil(lambda: "3D" in drawn, timeout=5000)
+
+
+def test_the_readout_names_the_label_and_the_difference(four, stage, labels):
+    assert four.readout.intensity.text() == "Intensity 1 · label 3"
+    stage.overlay.show(upright(0.3 * phantom(), AFFINE), "Change", "of white", 0.5)
+    four.refresh()
+    assert four.readout.intensity.text() == "Intensity 1 · label 3 · +0.3"
+
+
+def test_an_overlay_is_in_the_planes_with_its_colour_bar(four, stage, qtbot):
+    before = {name: four.view(name).canvas.screenshot(flash=False)[..., :3] for name in FLAT}
+    stage.overlay.show(upright(0.4 * phantom(), AFFINE), "Change", "of white", 0.5)
+    qtbot.wait(50)
+    for name in FLAT:
+        after = four.view(name).canvas.screenshot(flash=False)[..., :3].astype(int)
+        orange = after[..., 0] - after[..., 2]
+        assert (orange > 60).sum() > 500, name
+        assert np.abs(after - before[name]).max() > 60
+    assert not four.view("3D").model.layers[-1].visible, "it would hide the brain"
+    bars = {view.name: view.bar.legend for view in four.views}
+    assert bars["3D"].label == "Change"
+    assert bars["Axial"] is None
+    four.looks.change(layout="one", alone="Axial")
+    assert four.view("Axial").bar.legend == stage.overlay.legend
+    stage.overlay.hide()
+    assert all(view.bar.legend is None for view in four.views)
+
+
+def test_what_is_drawn_on_a_finer_grid_leaves_the_crosshair_in_its_voxel(four, stage, qtbot):
+    four.viewer.dims.point = point = nearest_voxel(four.viewer, center_of(RIGHT_BLOCK))
+    fine = Image(
+        np.zeros([2 * n for n in phantom().shape], np.float32),
+        scale=np.divide(stage.layer.scale, 2),
+        translate=np.subtract(stage.layer.translate, np.divide(stage.layer.scale, 4)),
+        units=("mm",) * 3,
+        axis_labels=("x", "y", "z"),
+        metadata={OVERLAY: True},
+    )
+    stage_point = np.round(stage.layer.world_to_data(point))
+    four.viewer.layers.append(fine)
+    qtbot.wait(50)
+    np.testing.assert_array_equal(
+        np.round(stage.layer.world_to_data(four.viewer.dims.point)), stage_point
+    )

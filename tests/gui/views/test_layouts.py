@@ -1,0 +1,149 @@
+"""One view, the lightbox, and the ways the 3D view is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from view_helpers import AFFINE, phantom
+
+from napari_stylegan3d.display import upright
+from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.look import Look
+from napari_stylegan3d.views.orientation import VOLUME_ORDER
+
+
+def visible(four) -> list[str]:
+    return [view.name for view in four.views if view.canvas.isVisible()]
+
+
+def test_layouts_show_what_they_say(four, qtbot):
+    four.looks.change(layout="one", alone="Sagittal")
+    assert visible(four) == ["Sagittal"]
+    four.looks.change(layout="lightbox")
+    assert visible(four) == []
+    assert four.lightbox.isVisible()
+    four.lightbox.back.click()
+    assert visible(four) == ["Axial", "Sagittal", "Coronal", "3D"]
+    assert not four.lightbox.isVisible()
+
+
+def test_signs_can_be_left_out(four):
+    four.looks.change(letters=False, scale_bar=False, crosshair=False)
+    overlays = four.view("Coronal").model.canvas.overlays
+    assert not overlays["sg3d_top_center"].visible
+    assert not overlays["scale_bar"].visible
+    assert overlays["sg3d_caption"].visible, "what is synthetic always says so"
+    assert not four.view("Coronal").crosshair.shown
+    four.looks.set(Look())
+    assert overlays["sg3d_top_center"].visible
+    assert overlays["scale_bar"].visible
+
+
+@pytest.fixture
+def films(four, qtbot):
+    four.looks.change(layout="lightbox", lightbox_plane="Axial", spacing_mm=8.0, crosshair=False)
+    qtbot.wait(50)
+    return four.lightbox.films
+
+
+def brightness(films) -> list[float]:
+    """Of each slice, as it is drawn."""
+    image = films.grab().toImage().convertToFormat(image_format())
+    bits = image.constBits()
+    bits.setsize(image.sizeInBytes())
+    grey = np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine())
+    return [
+        float(grey[int(on.top()) + 12 : int(on.bottom()), int(on.left()) : int(on.right())].mean())
+        for _, on in films.cells()
+    ]
+
+
+def image_format():
+    from qtpy.QtGui import QImage
+
+    return QImage.Format.Format_Grayscale8
+
+
+def test_the_lightbox_follows_the_volume_and_the_window(four, stage, films):
+    before = brightness(films)
+    stage.show(upright(0.3 * phantom(), AFFINE), Provenance("generated"))
+    darker = brightness(films)
+    assert sum(before) > 1.5 * sum(darker)
+    four.readout.white.setValue(0.5)
+    assert sum(brightness(films)) > 1.3 * sum(darker)
+
+
+def test_slices_are_as_far_apart_as_is_asked(four, films):
+    places = [place for place, _ in films.cells()]
+    assert np.diff(places) == pytest.approx(8.0)
+    four.lightbox.spacing.setValue(16)
+    assert np.diff([place for place, _ in films.cells()]) == pytest.approx(16.0)
+    four.lightbox.plane.setCurrentIndex(four.lightbox.plane.findData("Sagittal"))
+    four.lightbox.plane.activated.emit(four.lightbox.plane.currentIndex())
+    assert films.plane.name == "Sagittal"
+
+
+def test_a_click_on_a_slice_goes_there_the_right_way_round(four, films):
+    place, on = films.cells()[3]
+    quarter = on.left() + on.width() / 4, on.top() + on.height() / 4
+    at = films.rect().topLeft()
+    at.setX(round(quarter[0]))
+    at.setY(round(quarter[1]))
+    QTest.mouseClick(films, Qt.MouseButton.LeftButton, pos=at)
+    right, front, up = four.viewer.dims.point
+    middle = np.mean([(low, high) for low, high, _ in four.viewer.dims.range], axis=1)
+    assert up == pytest.approx(place, abs=2.1)
+    assert right > middle[0], "left in the picture is the patient's right"
+    assert front > middle[1], "the front is at the top"
+    QTest.mouseDClick(films, Qt.MouseButton.LeftButton, pos=at)
+    assert four.looks.look.layout == "four"
+
+
+@pytest.mark.parametrize("upper", [True, False])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four, axis, upper):
+    look = Look().with_cut(axis, on=True, position_mm=8.0, upper=upper)
+    four.looks.set(look)
+    four.view("3D").follower.settle()
+    copy = four.view("3D").model.layers[0]
+    (plane,) = copy.experimental_clipping_planes
+    row = VOLUME_ORDER.index(axis)
+    expected = np.zeros(3)
+    expected[row] = -1 if upper else 1
+    np.testing.assert_allclose(plane.normal, expected, err_msg="what is kept is on this side")
+    middle = np.mean([(low, high) for low, high, _ in four.viewer.dims.range], axis=1)
+    middle[axis] += 8.0
+    index = (middle - AFFINE[:3, 3]) / np.diag(AFFINE)[:3]
+    assert plane.position[row] == pytest.approx(index[axis], abs=1.0)
+    four.looks.set(Look())
+    four.view("3D").follower.settle()
+    assert not len(copy.experimental_clipping_planes)
+
+
+@pytest.mark.parametrize("rendering", ["mip", "iso", "volume"])
+def test_renderings_draw_something_else(four, qtbot, rendering):
+    def image() -> np.ndarray:
+        four.view("3D").follower.settle()
+        qtbot.wait(50)
+        return four.view("3D").canvas.screenshot(flash=False)[..., :3].astype(int)
+
+    usual = image()
+    four.looks.change(rendering=rendering)
+    now = image()
+    assert four.view("3D").model.layers[0].rendering != "attenuated_mip"
+    assert now.std() > 3
+    assert np.abs(now - usual).mean() > 1
+    four.looks.set(Look())
+    np.testing.assert_allclose(image(), usual, atol=3)
+
+
+def test_the_surface_lies_where_it_is_asked(four, stage):
+    four.looks.change(rendering="iso", surface=0.5)
+    four.view("3D").follower.settle()
+    copy = four.view("3D").model.layers[0]
+    assert copy.iso_threshold == pytest.approx(0.5)
+    stage.set_white(0.5)
+    four.view("3D").follower.settle()
+    assert copy.iso_threshold == pytest.approx(0.25), "a share of white"
