@@ -6,7 +6,7 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.deformation import Basis, exponential, resize, warp
-from stylegan3d.networks.resampling import inverse_haar
+from stylegan3d.networks.resampling import fine_bands, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 
 GRID = (12, 10, 8)
@@ -136,8 +136,9 @@ def test_a_preview_is_moved_like_the_whole():
     assert (preview - full).abs().mean() < 0.7 * (unmoved - full).abs().mean()
 
 
-def test_patches_are_parts_of_the_whole():
-    made = network(base=(5, 4, 6), refine_layers=2)
+@pytest.mark.parametrize("taps", [(), (0.2, -0.05)])
+def test_patches_are_parts_of_the_whole(taps):
+    made = network(base=(5, 4, 6), refine_layers=2, fine_taps=taps)
     w = torch.randn(1, 6, 9)
     maps = made.noise_maps(3)
     whole = made.canonical(w, maps)[-1]
@@ -148,6 +149,18 @@ def test_patches_are_parts_of_the_whole():
         part = whole[0, :, x : x + 8, y : y + 8, z : z + 8]
         inner = (slice(None), *[slice(1, -1)] * 3)
         torch.testing.assert_close(patch[inner], part[inner], atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_below_the_last_level_goes_on_into_the_fine_bands():
+    """All of the low band but what the last level's own layers add; the low band stays."""
+    plain, made = network(), network(fine_taps=(0.2, -0.05))
+    for each in (plain, made):
+        torch.nn.init.zeros_(each.to_rgb["2"].conv.weight)
+    w = torch.randn(1, 6, 9)
+    before, after = plain.canonical(w)[-1], made.canonical(w)[-1]
+    assert torch.equal(before[:, :1], after[:, :1])
+    low = before[:, :1] - made.image_const[None, :1]
+    torch.testing.assert_close(after[:, 1:] - before[:, 1:], fine_bands(low, (0.2, -0.05)))
 
 
 def test_refining_layers_see_the_image_of_the_basis():

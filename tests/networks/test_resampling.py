@@ -8,6 +8,7 @@ from naive import naive_upfirdn
 
 from stylegan3d.networks.resampling import (
     downsample_image,
+    fine_bands,
     fir3d,
     haar,
     inverse_haar,
@@ -89,3 +90,23 @@ def test_haar_round_trip_and_low_band(channels):
     torch.testing.assert_close(inverse_haar(haar(x)), x)
     low = torch.nn.functional.avg_pool3d(x, 2)
     torch.testing.assert_close(haar(x)[:, :channels], low)
+
+
+def test_fine_bands_of_a_ramp_make_it_a_ramp_again():
+    """With half the slope between neighbours, products of straight lines come back exactly."""
+    places = torch.meshgrid(
+        *[torch.arange(n, dtype=torch.float64) for n in (8, 10, 12)], indexing="ij"
+    )
+    first = 0.3 + places[0] - 2 * places[1] + 0.5 * places[2]
+    second = places[0] * places[1] * places[2]
+    whole = torch.stack([first, second])[None]
+    low = haar(whole)[:, :2]
+    bands = torch.cat([low, fine_bands(low, (0.125,))], dim=1)
+    inner = (..., *[slice(2, -2)] * 3)
+    torch.testing.assert_close(inverse_haar(bands)[inner], whole[inner])
+
+
+def test_fine_bands_repeat_the_border_and_are_linear():
+    low = torch.randn(2, 1, 4, 5, 6)
+    assert not fine_bands(torch.ones(1, 1, 4, 5, 6), (0.2, -0.1)).any()
+    torch.testing.assert_close(fine_bands(3 * low, (0.2,)), 3 * fine_bands(low, (0.2,)))

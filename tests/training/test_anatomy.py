@@ -13,7 +13,7 @@ from stylegan3d.generator import load
 from stylegan3d.metrics import similarity
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.fitting import FittingEncoder
-from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training.anatomy import find_anatomy, mirrored
 from stylegan3d.training.anatomy_start import codes_of
 from stylegan3d.training.config import DiscriminatorConfig, EncoderConfig, tiny
@@ -172,6 +172,39 @@ def test_details_give_random_brains_the_variance_that_the_basis_leaves_out(pack,
     torch.testing.assert_close(details, real, rtol=0.5, atol=0)
     alone = images / real[0]
     assert alone < 0.97, "the basis images lack something"
+
+
+def test_details_lack_the_fine_bands_that_go_with_the_basis_images(pack, run, tmp_path):
+    """What the filter makes of a person's basis images is not made a second time."""
+    made = []
+    for name, taps in (("plain", ()), ("told", (0.2, -0.05))):
+        shutil.copytree(run[1] / "anatomy", tmp_path / name / "anatomy")
+        config = settings()
+        config = config.with_(generator=replace(config.generator, fine_taps=taps))
+        state = train(pack.path, tmp_path / name, config, should_stop=lambda: True, device="cpu")
+        made.append(state.synthesis)
+    plain, told = (network.detail_basis.fields.detach() for network in made)
+    torch.testing.assert_close(plain[:, 0], told[:, 0])
+    inside = made[0].detail_basis.inside
+    fine = (plain - told)[:, 1:][..., inside].flatten(1)
+    continued = fine_bands(made[0].image_basis.fields.detach(), (0.2, -0.05))[..., inside]
+    weights = torch.linalg.lstsq(continued.flatten(1).T, fine.T).solution
+    assert fine.norm() > 0.01
+    assert (continued.flatten(1).T @ weights - fine.T).norm() < 1e-3 * fine.norm()
+
+
+def test_a_run_of_no_volumes_leaves_the_linear_model(pack, tmp_path):
+    """Its random brains are like people: w has their covariance, and the layers are silent."""
+    config = settings(total_images=0, warm_start_images=0)
+    state = train(pack.path, tmp_path / "run", config, device="cpu")
+    assert state.images == 0
+    assert state.warm_started
+    codes = codes_of(state, find_anatomy(pack, tmp_path / "run" / "anatomy"))[:, :10]
+    with torch.no_grad():
+        w = state.averages["mapping"](torch.randn(4000, 16))[:, :10]
+    torch.testing.assert_close(torch.cov(w.T), torch.cov(codes.T), atol=0.15, rtol=0)
+    assert torch.cov(codes.T)[:5, 5:].abs().max() > 0.3, "shape and look go together in people"
+    assert not any(rgb.conv.weight.any() for rgb in state.synthesis.image_layers)
 
 
 def test_the_texture_phase_resumes_bit_for_bit(pack, run, tmp_path):

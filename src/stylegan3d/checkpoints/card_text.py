@@ -113,10 +113,15 @@ def _training(training: dict[str, Any], deformation: int) -> str:
     seen, warm = training["images_seen"], training["warm_start_images"]
     people = f"{training['people']} people; {seen} volumes seen, "
     if deformation:
-        return (
+        steps = (
             f"{people}{warm} of them as cubes in the common anatomy (reconstruction of known "
             f"people, a discriminator for random ones), {seen - warm} as whole volumes with the "
-            "adversarial objective. The linear parts are the principal components of the velocity "
+            "adversarial objective."
+        )
+        if not seen:
+            steps = f"{training['people']} people. The layers are silent: nothing has trained them."
+        return (
+            f"{steps} The linear parts are the principal components of the velocity "
             "fields that take the common anatomy to each person, and of the people moved into it."
         )
     return (

@@ -41,6 +41,9 @@ class GeneratorConfig:
     detail_basis : number of images that further components of w add at the last level, all its
         bands, weighed by that level's rows. They carry the texture that the few smooth basis images
         leave out. 0 for none.
+    fine_taps : with a Haar head, the later half of the odd filter that continues the basis images
+        and the coarser levels into the seven fine bands, see `resampling.fine_bands`. Without it
+        each of their samples is a block of eight equal voxels; () for that.
     detail_slope : steepness of the sigmoid that the details pass, see `finish.py`; 0 for none.
     toe : whether the image's dark end is pulled to nothing, see `finish.py`.
     deformation : number of learned velocity fields that the first components of w weigh; the image
@@ -76,6 +79,7 @@ class GeneratorConfig:
     image_const: bool = False
     image_basis: int = 0
     detail_basis: int = 0
+    fine_taps: tuple[float, ...] = ()
     detail_slope: float = 0.0
     toe: bool = False
     deformation: int = 0
@@ -115,6 +119,10 @@ class GeneratorConfig:
         if self.detail_slope < 0 or (self.detail_slope and not self.detail_basis):
             raise ModelError(
                 "The architecture's detail_slope must be 0, or positive beside a detail_basis."
+            )
+        if self.fine_taps and self.head != "haar":
+            raise ModelError(
+                "The architecture's fine_taps need a `haar` head, which has fine bands."
             )
         if self.toe and not self.deformation:
             raise ModelError("The architecture's toe needs a deformation, after which it comes.")

@@ -214,3 +214,40 @@ def inverse_haar(bands: Tensor) -> Tensor:
     blocks = _hadamard(bands.dtype, bands.device) @ bands.reshape(n, 8, -1)
     blocks = blocks.reshape(n, 2, 2, 2, c, a, b, d).permute(0, 4, 5, 1, 6, 2, 7, 3)
     return blocks.reshape(n, c, 2 * a, 2 * b, 2 * d)
+
+
+def fine_bands(low: Tensor, taps: Sequence[float]) -> Tensor:
+    """The seven fine Haar bands that go with a low band, as far as a linear filter can tell.
+
+    A band that is fine along an axis is the difference of two halves of a block, and neighbouring
+    blocks say much of it: an odd filter along that axis. Of bands fine along several axes it is the
+    filters' product.
+
+    Parameters
+    ----------
+    low : [N, C, X, Y, Z]
+    taps : the filter's later half: a block's second half is darker than its first by twice
+        `sum(taps[i] * (low[-1 - i] - low[1 + i]))` of the blocks beside it.
+
+    Returns
+    -------
+    [N, 7 C, X, Y, Z] in the order of `haar`.
+    """
+    n, c, x, y, z = low.shape
+    a, b, d = (odd_matrix(m, tuple(taps), low.device).to(low) for m in (x, y, z))
+    along_z = low @ d.T
+    plane = torch.stack([low, along_z, b @ low, b @ along_z], dim=1)
+    along_x = (a @ plane.reshape(n, 4 * c, x, -1)).reshape(plane.shape)
+    return torch.cat([plane[:, 1:], along_x], dim=1).reshape(n, 7 * c, x, y, z)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def odd_matrix(length: int, taps: tuple[float, ...], device: torch.device) -> Tensor:
+    """[length, length] one axis of `fine_bands`; the border is repeated."""
+    matrix = torch.zeros(length, length)
+    for row in range(length):
+        for i, tap in enumerate(taps, 1):
+            matrix[row, max(row - i, 0)] += tap
+            matrix[row, min(row + i, length - 1)] -= tap
+    return matrix.to(device)

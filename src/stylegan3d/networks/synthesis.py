@@ -27,6 +27,7 @@ from stylegan3d.networks.layers import (
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
+    fine_bands,
     inverse_haar,
     upsample_image,
 )
@@ -410,6 +411,8 @@ class SynthesisNetwork(CommonAnatomy):
         image = self._add(before, self.to_rgb[str(level)](x, w[:, 2 * level + 1]))
         if basis is not None:
             image = _sum_low(image, basis[level])
+        beyond = self.continued(self._so_far(before, basis, None, level), level)
+        image = image if beyond is None else image + beyond
         return image if detail is None else image + detail
 
     def canonical_patch(
@@ -445,6 +448,7 @@ class SynthesisNetwork(CommonAnatomy):
         detail = self._details(w, last)
         known = self._with_constant(self._so_far(image, basis, detail, last), last)
         so_far = self._so_far(image, basis, None, last)
+        beyond = self.continued(so_far, last)
         cubes = []
         for corner in corners:
             coarse = [
@@ -461,6 +465,8 @@ class SynthesisNetwork(CommonAnatomy):
             ]
             inside = [slice(c, c + size) for c in corner]
             y = _sum_low(_cut(y, within), _cut(so_far, inside))
+            if beyond is not None:
+                y = y + _cut(beyond, inside)
             if detail is not None:
                 y = y + _cut(detail, inside)
             if self.config.image_const:
@@ -511,6 +517,13 @@ class SynthesisNetwork(CommonAnatomy):
         if image is None:
             return rgb
         return _sum_low(rgb, self._doubled(image))
+
+    def continued(self, low: Tensor, level: int) -> Tensor | None:
+        """Bands that continue the low one of the last level [N, C, ...]; its own place is zero."""
+        taps = self.config.fine_taps
+        if not taps or level < self.config.num_levels - 1:
+            return None
+        return torch.cat([torch.zeros_like(low), fine_bands(low, taps)], dim=1)
 
     def _doubled(self, image: Tensor) -> Tensor:
         """An image at the next finer resolution."""

@@ -2,8 +2,10 @@
 
 Velocity fields and canonical brains (`anatomy.py`) are each reduced to their principal components;
 w holds the whitened scores, first those of the velocities, then those of the images. The mapping
-network starts at their joint Gaussian, its covariance shrunk as the number of people asks for
-(Ledoit, Wolf 2004), and the encoder at the regressions of `networks/fitting.py`.
+network starts at their joint Gaussian, and the encoder at the regressions of `networks/fitting.py`.
+The covariance is that of the people, not shrunk: Ledoit and Wolf's estimate (2004) shrinks hundreds
+of whitened components all the way to the identity, and then brains get the folding and the contrast
+of one kind of people and the shape of another.
 """
 
 from __future__ import annotations
@@ -39,8 +41,10 @@ FOLDS = 4
 def start_from_anatomy(state: TrainState, pack: Pack, anatomy: Anatomy) -> None:
     """Set the networks of a new run, and their averages, to the principal anatomy."""
     synthesis, config = state.synthesis, state.config.generator
+    # Layers that nobody trains would only add noise.
+    share = LAYERS_SHARE if state.config.total_images else 0.0
     for rgb in synthesis.image_layers:
-        rgb.conv.weight.mul_(LAYERS_SHARE)
+        rgb.conv.weight.mul_(share)
     mean = torch.from_numpy(anatomy.template)[None, None] * 2 - 1
     synthesis.image_const.copy_((haar(mean) if config.head == "haar" else mean)[0])
     _set_velocities(state, anatomy)
@@ -104,8 +108,12 @@ def _set_details(state: TrainState, anatomy: Anatomy) -> None:
             bands = haar(x) if config.head == "haar" else x
             rest = bands[0] - synthesis.image_const.cpu()
             inside = rest[0].flatten()[places]
-            known = basis.weights_of(inside[None].to(basis.weight.device))[0].cpu() @ weight
-            rest[0] = rest[0].flatten().index_add(0, places.nonzero()[:, 0], -known).reshape(grid)
+            known = torch.zeros(math.prod(grid))
+            known[places] = basis.weights_of(inside[None].to(basis.weight.device))[0].cpu() @ weight
+            low = known.reshape(1, 1, *grid)
+            rest[0] -= low[0, 0]
+            fine = synthesis.continued(low, config.num_levels - 1)
+            rest = rest if fine is None else rest - fine[0]
             total += draws[:, i + k * n, None, None, None, None] * rest
     synthesis.detail_basis.set_fields(total, basis.inside.cpu())
 
@@ -161,12 +169,9 @@ def _nearness(template: np.ndarray, grid: Grid) -> Tensor:
 
 
 def _covariance(codes: Tensor, found: int) -> Tensor:
-    """Shrunk covariance of the first `found` columns [w_dim, w_dim]; details are independent."""
-    from sklearn.covariance import ledoit_wolf
-
+    """Covariance of the first `found` columns [w_dim, w_dim]; details are independent."""
     covariance = torch.eye(codes.shape[1])
-    shrunk, _ = ledoit_wolf(codes[:, :found].double().numpy())
-    covariance[:found, :found] = torch.from_numpy(shrunk).float()
+    covariance[:found, :found] = torch.cov(codes[:, :found].double().T, correction=0).float()
     return covariance
 
 

@@ -3,10 +3,10 @@
 Three things of the training brains are measured and put into the finished generator, see
 `networks/finish.py`:
 
-- *Edges*: the detail images are smoothed a little and scaled to unit variance at each voxel. A
-  steep sigmoid makes edges of them; their old variance is given back at each voxel. As in texture
-  synthesis by matched histograms and spectra (Heeger, Bergen 1995), what is fine in the spectrum
-  comes back with the edges.
+- *Saturation*: the detail images are scaled to unit variance at each voxel and pass a sigmoid, for
+  tissue is never as dark or as bright as rare sums of many textures are; their old variance is
+  given back at each voxel. So marginals and spectra are kept as in texture synthesis by matched
+  histograms and spectra (Heeger, Bergen 1995).
 - *Contrast*: people differ in how strong their fine structure is (scanner, age), and w knows it. A
   ridge regression over people tells from the basis images' weights; the details follow.
 - *Outline*: brains cut out of a head end sharply. The toe's place is chosen such that random brains
@@ -32,10 +32,9 @@ from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.training.pack import Pack
 
-# Steepness of the sigmoid for details of unit variance, and the Gaussian before it, in voxels. The
-# steeper, the more of the finest structure are edges; the smoother, the less of it is grain.
-SLOPE = 4.0
-SMOOTHING = 0.8
+# Steepness of the sigmoid for details of unit variance. A steep one (4) makes edges between two
+# greys, but not where the basis images have theirs.
+SLOPE = 1.0
 # The deviations that the details are scaled by are smoothed too: they come from few images.
 DEVIATION_SMOOTHING = 1.0
 SAMPLES = 32
@@ -109,9 +108,7 @@ def set_edges(synthesis: SynthesisNetwork, deviations: Tensor) -> None:
         fields = inverse_haar(fields)
     weighed = fields * deviations.cpu()[:, None, None, None, None]
     old = _deviation(weighed)
-    smoothed = np.stack([ndimage.gaussian_filter(f[0], SMOOTHING) for f in fields.numpy()])
-    fields = torch.from_numpy(smoothed)[:, None]
-    fields = fields / _deviation(fields * deviations.cpu()[:, None, None, None, None])
+    fields = fields / old
     whole = fields * deviations.cpu()[:, None, None, None, None]
     if texture.haar_head:
         fields, old = haar(fields), torch.nn.functional.avg_pool3d(old[None], 2)[0]

@@ -15,6 +15,10 @@ from stylegan3d.networks.config import (
 )
 from stylegan3d.training.judge_augment import PARTS
 
+# Least squares over the canonical brains of the bundled model's 222 people, all axes together: so
+# the low band explains 0.42 to 0.48 of the variance of the bands fine along one axis.
+FINE_TAPS = (0.2254, -0.0784, 0.0246)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -107,8 +111,8 @@ class TrainConfig:
                 f"A batch of {self.batch} cannot be trained on: it must be 2 to {group}, or a "
                 f"multiple of {group}."
             )
-        if self.total_images < 1 or self.warm_start_images < 0:
-            raise ModelError("The numbers of volumes to train on must be positive.")
+        if self.total_images < 0 or self.warm_start_images < 0:
+            raise ModelError("The numbers of volumes to train on must not be negative.")
         if not 1 <= self.accumulate <= self.batch // self.group:
             raise ModelError(
                 f"A batch of {self.batch} in groups of {self.group} (discriminator.mbstd_group) "
@@ -218,22 +222,26 @@ class TrainConfig:
 
 
 def brain_2mm() -> TrainConfig:
-    """80 x 112 x 96 voxels of 2 mm: four levels, deformation and Haar head; trains on a CPU."""
+    """80 x 112 x 96 voxels of 2 mm: four levels, deformation and Haar head; made on a CPU.
+
+    It is the linear model of the anatomy alone. Its layers are narrow and silent, for on a CPU they
+    learn next to nothing; `warm_start_images` and wider channels are for whoever has a GPU.
+    """
     base, velocities, images, details = (5, 7, 6), 128, 128, 32
     latent = velocities + images + details
     return TrainConfig(
         generator=GeneratorConfig(
             base=base,
-            channels=(96, 96, 48, 32),
+            channels=(32, 32, 16, 16),
             z_dim=latent,
             w_dim=latent,
             head="haar",
             image_const=True,
             image_basis=images,
             detail_basis=details,
+            fine_taps=FINE_TAPS,
             deformation=velocities,
             deformation_level=2,
-            refine_layers=2,
             mapping_linear_output=True,
         ),
         # It sees cubes of 96 mm.
@@ -241,15 +249,15 @@ def brain_2mm() -> TrainConfig:
             base=(3, 3, 3), channels=(96, 96, 48, 24), head="haar", detail_gain=12.0
         ),
         encoder=EncoderConfig(kind="fitting", w_dim=latent, num_layers=8, corrections=0),
-        warm_start_images=3_600,
-        total_images=3_600,
+        warm_start_images=0,
+        total_images=0,
         batch=8,
         generator_lr=2e-3,
         discriminator_lr=1e-3,
         final_lr_fraction=0.2,
         adversarial_weight=0.3,
         ema_images=500.0,
-        detail_gain=1.4,
+        detail_gain=1.3,
     )
 
 
@@ -272,7 +280,8 @@ def brain_1mm() -> TrainConfig:
     coarse, basis = brain_2mm(), 64
     generator = replace(
         coarse.generator,
-        channels=(*coarse.generator.channels, 16),
+        channels=(96, 96, 48, 32, 16),
+        refine_layers=2,
         image_basis=basis,
         detail_basis=16,
     )
