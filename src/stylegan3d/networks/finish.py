@@ -1,10 +1,10 @@
 """What makes the image of a linear model look like tissue: saturated details, a dark toe.
 
-Sums of many people's textures are Gaussian: as much grey as black and white, and no edges. A cortex
-is nearly two greys with edges between. So the details, scaled to unit variance at each voxel,
-pass a steep sigmoid, and are as strong as the contrast of a person with such a w asks for. And an
-average brain's outline is soft where that of a brain cut out of a head is not: a toe, as the dark
-end of a tone curve is called, takes what is next to nothing to nothing.
+Sums of many people's textures are Gaussian: now and then darker or brighter than any tissue is. So
+the details, scaled to unit variance at each voxel, pass a sigmoid; a steep one makes nearly two
+greys of them with edges between. They are as strong as the contrast of a person with such a w asks
+for. And an average brain's outline is soft where that of a brain cut out of a head is not: a toe,
+as the dark end of a tone curve is called, takes what is next to nothing to nothing.
 
 `training/calibration.py` finds the numbers; both parts are no part of training.
 """
