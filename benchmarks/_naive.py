@@ -101,6 +101,8 @@ def synthesize(network: SynthesisNetwork, w: Tensor) -> Tensor:
             image = modulated(rgb, x, w[:, 2 * i + 1]) + rgb.bias[:, None, None, None]
             if low is not None:
                 image[:, : low.shape[1]] += low
+                beyond = network.continued(low, i)
+                image = image if beyond is None else image + beyond
             image = image if detail is None else image + detail
     if config.image_const:
         image = image + network._constant(last)
