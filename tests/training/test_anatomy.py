@@ -15,7 +15,7 @@ from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.fitting import FittingEncoder
 from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training.anatomy import find_anatomy, mirrored
-from stylegan3d.training.anatomy_start import codes_of
+from stylegan3d.training.anatomy_start import VELOCITY_SPREAD, codes_of
 from stylegan3d.training.config import DiscriminatorConfig, EncoderConfig, tiny
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.export import export_generator
@@ -194,7 +194,7 @@ def test_details_lack_the_fine_bands_that_go_with_the_basis_images(pack, run, tm
 
 
 def test_a_run_of_no_volumes_leaves_the_linear_model(pack, tmp_path):
-    """Its random brains are like people: w has their covariance, and the layers are silent."""
+    """Its random brains are like people: w has their correlations, and the layers are silent."""
     config = settings(total_images=0, warm_start_images=0)
     state = train(pack.path, tmp_path / "run", config, device="cpu")
     assert state.images == 0
@@ -202,8 +202,11 @@ def test_a_run_of_no_volumes_leaves_the_linear_model(pack, tmp_path):
     codes = codes_of(state, find_anatomy(pack, tmp_path / "run" / "anatomy"))[:, :10]
     with torch.no_grad():
         w = state.averages["mapping"](torch.randn(4000, 16))[:, :10]
-    torch.testing.assert_close(torch.cov(w.T), torch.cov(codes.T), atol=0.15, rtol=0)
-    assert torch.cov(codes.T)[:5, 5:].abs().max() > 0.3, "shape and look go together in people"
+    expected = torch.corrcoef(codes.T)
+    torch.testing.assert_close(torch.corrcoef(w.T), expected, atol=0.1, rtol=0)
+    assert expected[:5, 5:].abs().max() > 0.3, "shape and look go together in people"
+    wider = w[:, :5].std(dim=0) / codes[:, :5].std(dim=0)
+    torch.testing.assert_close(wider, torch.full((5,), VELOCITY_SPREAD), atol=0.08, rtol=0)
     assert not any(rgb.conv.weight.any() for rgb in state.synthesis.image_layers)
 
 

@@ -33,6 +33,9 @@ TAPER = 1.0
 BRAIN = 0.05
 # Errors that the encoder learns to correct: those of its first estimate, and what is left of them.
 ERROR_SIZES = (1.0, 0.6, 0.3)
+# Deviation of random brains' velocities over that of the components kept: what is left out of the
+# bundled model's took a tenth of the deviation with it.
+VELOCITY_SPREAD = 1.1
 PENALTIES = tuple(10.0**k for k in range(-4, 5))
 FOLDS = 4
 
@@ -54,7 +57,9 @@ def start_from_anatomy(state: TrainState, pack: Pack, anatomy: Anatomy) -> None:
     codes = codes_of(state, anatomy)
     found = config.deformation + config.image_basis
     pairs = codes.unflatten(0, (-1, len(anatomy.rows))).transpose(0, 1).flatten(0, 1)
-    set_mapping(state, pairs, lambda rest: _covariance(rest, found))
+    spread = torch.ones(config.w_dim)
+    spread[: config.deformation] = VELOCITY_SPREAD
+    set_mapping(state, pairs, lambda rest: _covariance(rest, found) * spread[:, None] * spread)
     _fit_encoder(state, pack, anatomy, codes)
     state.start_averages()
 
