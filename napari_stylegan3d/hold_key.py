@@ -45,13 +45,18 @@ class HoldKey(QObject):
         self, window: QWindow, views: QWidget, wanted: Callable[[], bool], parent: QObject
     ) -> None:
         super().__init__(parent)
-        self._window, self._views, self._wanted = window, views, wanted
+        self._window: QWindow | None = window
+        self._views: QWidget | None = views
+        self._wanted = wanted
         self._key: int | None = None
         window.installEventFilter(self)
 
     def close(self) -> None:
         """Watch no longer."""
-        self._window.removeEventFilter(self)
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+        # The window is closed later than this, and would keep what it refers to until then.
+        self._window = self._views = None
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
         """Take the key while it counts."""
@@ -84,7 +89,8 @@ class HoldKey(QObject):
         )
         if typing or not self._wanted():
             return False
-        in_views = focus is not None and self._views.isAncestorOf(focus)
+        views = self._views
+        in_views = focus is not None and views is not None and views.isAncestorOf(focus)
         return key == KEY or (key == KEY_IN_VIEWS and in_views)
 
     def _let_go(self) -> None:
