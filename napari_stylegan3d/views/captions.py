@@ -80,6 +80,7 @@ class Labels:
     def __init__(self, model: ViewerModel, plane: Plane | None) -> None:
         self.model = model
         self.plane = plane
+        self._provenance: Provenance | None = None
         overlays = model.canvas.overlays
         overlays["sg3d_title"] = self._text("top_left", TITLE_COLOR, 10)
         overlays["sg3d_title"].text = plane.name if plane else "3D"
@@ -145,6 +146,9 @@ class Labels:
 
     def set_provenance(self, provenance: Provenance | None) -> None:
         """Say what is shown; nothing for layers of unknown origin."""
+        if provenance == self._provenance:
+            return  # napari draws the view anew for a colour that it has already
+        self._provenance = provenance
         overlay = self.model.canvas.overlays["sg3d_caption"]
         overlay.text = provenance.caption.replace(DASH, BREAK) if provenance else ""
         if provenance:

@@ -127,7 +127,8 @@ class FourViews(QWidget):
             view.labels.set_provenance(provenance if view.plane else below)
             if view.plane and len(point) == 3 and self.viewer.layers:
                 view.labels.set_slice(view.position_in_words(point))
-            view.crosshair.update()
+            if view.plane:  # what lies over a canvas has it drawn anew, which takes long in 3D
+                view.crosshair.update()
         self.readout.show_point(self.viewer)
         self._show_legend()
         if [view.labels.texts for view in self.views] != before:
