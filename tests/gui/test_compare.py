@@ -255,7 +255,7 @@ def test_swapping_shows_a_and_pins_b(pair):
     assert pair.find("compare.b").text() == "Seed 3"
 
 
-def test_a_scan_can_be_a_and_is_called_real(pair, scan_file):
+def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
     from napari_stylegan3d.scan_jobs import Choice
 
     class Quiet:
@@ -267,7 +267,7 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file):
             return False
 
     opened = open_scan(Quiet(), Choice(scan_file))
-    aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan)
+    aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan, tmp_path)
     pair.explorer.comparing.pin_scan("sub-07", aligned)
     pair.click("compare.mode.side")
     assert pair.find("compare.a").text() == "Real scan: sub-07"
