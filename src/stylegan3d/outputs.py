@@ -159,7 +159,8 @@ def sidecar(
         "IntendedUse": INTENDED_USE,
         **provenance(generator),
         "Sources": sources(recipe),
-        "Recipe": recipe.to_dict(),
+        # The model stands below, wherever the recipe came from.
+        "Recipe": recipe.replace(model=None).to_dict(),
         "Model": {"Name": generator.name, "SHA256": generator.hash, **_frame(generator)},
         "SpatialReference": "the scan's own grid" if native else "the model's grid",
         "Units": "arbitrary",

@@ -41,7 +41,7 @@ def picture_sidecar(
         "SyntheticImage": True,
         **provenance(generator),
         "Sources": sources(told),
-        "Recipe": told.to_dict(),
+        "Recipe": told.replace(model=None).to_dict(),
         "Model": {"Name": generator.name, "SHA256": generator.hash},
     }
 

@@ -57,7 +57,12 @@ def test_a_recipe_and_a_saved_volume(run, model, tmp_path):
     assert told["command"] == recipe.command()
     run("generate", "--seeds", "1", "--model", model, "--out", tmp_path)
     saved = tmp_path / "seed-0001_desc-synthetic_T1w.nii.gz"
-    assert run("info", saved, "--json").json == told
+    found = run("info", saved, "--json").json
+    named = found.pop("model")
+    assert named["sha256"] == load(model).hash
+    assert named["sha256"] in found.pop("command"), "who pastes it elsewhere is told"
+    told.pop("command")
+    assert found == told
 
 
 def test_what_it_does_not_know_is_refused(run, tmp_path):
