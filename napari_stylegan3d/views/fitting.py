@@ -53,6 +53,11 @@ class Fitting(QObject):
         """A new grid: wait until every layer is in, then fit once."""
         self._reset_soon.start(0)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the views are still to be reset, snapped, fitted or drawn."""
+        return any(timer.isActive() for timer in self._timers)
+
     def snap_soon(self) -> None:
         """A layer on another grid came or went: napari's sliders move the point to its voxels."""
         self._snap_soon.start(0)

@@ -134,6 +134,11 @@ class FourViews(QWidget):
         if [view.labels.texts for view in self.views] != before:
             self._fitting.tidy_soon()
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether the views are yet to be fitted to what they show."""
+        return self._fitting.waits
+
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
         self._fitting.fit()

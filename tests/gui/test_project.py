@@ -262,8 +262,7 @@ def test_a_stroke_is_seen_in_all_views(window, scan_file):
     layer = paint(window, 2)
     window.find("project.outline").setChecked(False)
     window.views.reset()
-    window.wait(lambda: np.allclose(window.views.view("Coronal").model.dims.point,
-                                    window.viewer.dims.point))  # fmt: skip
+    window.wait(lambda: not window.views.is_moving)
     before = {name: window.pixels(name) for name in ("Axial", "Sagittal", "Coronal")}
     z = int(layer.world_to_data(window.viewer.dims.point)[2])
     window.find("project.brush").setValue(30)
