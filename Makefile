@@ -54,11 +54,12 @@ format: $(READY)  ## Bring the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The curves of the projectors take minutes: `benchmarks/projection.py curves SCANS` draws them.
 docs: $(READY)  ## Take the pictures of the documents anew, check their links and examples
 	rm -rf $(TOUR)
 	$(BIN)/stylegan3d-tour --virtual --out $(TOUR) $(ARGS)
 	$(BIN)/python benchmarks/operator_pictures.py --out $(TOUR)
-	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | sort -u); do \
+	@for picture in $$(grep -oh 'images/[a-z0-9-]*\.png' README.md docs/*.md | grep -v projection-curves | sort -u); do \
 		name=$${picture##*/}; \
 		cp $$(ls $(TOUR)/$$name $(TOUR)/[0-9][0-9]-$$name 2>/dev/null) docs/images/$$name || exit 1; \
 	done

@@ -116,6 +116,7 @@ def curves(generator: Generator, args: argparse.Namespace) -> None:
     target = torch.from_numpy(scan.volume)[None, None] * 2 - 1
     found: dict[str, Curve] = {}
     for method in METHODS:
+        project(generator, scan, method=method, steps=2)  # what is slow the first time only
         curve, follow = follower(target, args.cpu)
         steps = args.steps if method == "original" else None
         project(generator, scan, method=method, steps=steps, progress=follow)
