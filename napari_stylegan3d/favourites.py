@@ -67,12 +67,6 @@ class Favourites(QObject):
         self._of = {model: tuple(items) for model, items in by_model.items()}
         self.changed.emit()
 
-    def replace_recipes(self, change: Mapping[Recipe, Recipe]) -> None:
-        """Point favourites to other recipes, such as after a latent was saved elsewhere."""
-        items = [replace(item, recipe=change.get(item.recipe, item.recipe)) for item in self.items]
-        if tuple(items) != self.items:
-            self._set(items)
-
     def _set(self, items: Sequence[Favourite]) -> None:
         self._of[self._model] = tuple(items)
         self.changed.emit()
