@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stylegan3d.worker import Report
+from napari_stylegan3d.worker import Report, step_back
 
 if TYPE_CHECKING:
     from napari_stylegan3d.jobs import Loaded
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from stylegan3d.direction_set import Directions
     from stylegan3d.edit_effects import EditEffect, WayBack
     from stylegan3d.generator import Generator
-    from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Renderer
 
@@ -92,39 +89,23 @@ class EffectMeasurer:
 
     def _rendered(self, request: EffectRequest) -> np.ndarray:
         from stylegan3d.edit_effects import without_edits
+        from stylegan3d.recipe_rendering import render_recipe
 
         if self._renderer is None or self._renderer[0].renderer is not request.loaded.renderer:
             from napari_stylegan3d.cores import on_cores
 
             on_cores(1)
-            step_far_back()
+            step_back(NICENESS)
             self._renderer = request.loaded, request.loaded.renderer.companion(LAYERS_KEPT)
             self._before.clear()
         start = without_edits(request.recipe, request.direction)
         if start not in self._before:
-            generator = request.loaded.generator
-            self._before[start] = (
-                self._renderer[1]
-                .render(
-                    start.latent(generator),
-                    "full",
-                    cast("Noise", start.noise),
-                    channel=start.channel,
-                    should_stop=request.stop.is_set,
-                    delta=start.delta(generator),
-                )
-                .volume
-            )
+            rendered = render_recipe(self._renderer[1], start, should_stop=request.stop.is_set)
+            self._before[start] = rendered.volume
             while len(self._before) > KEPT:
                 self._before.popitem(last=False)
         self._before.move_to_end(start)
         return self._before[start]
-
-
-def step_far_back() -> None:
-    """Let the window and its pictures go first: on Linux a thread has a priority of its own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def make_between(

@@ -15,6 +15,8 @@ import numpy as np
 from nibabel.spaces import vox2out_vox
 from scipy.ndimage import affine_transform
 
+from stylegan3d.space import to_ras
+
 #: Axes that lean less than this are shown as upright: half a voxel across a head at 1 mm.
 UPRIGHT_TOLERANCE_DEG = 0.2
 
@@ -60,9 +62,7 @@ def upright(data: np.ndarray, affine: np.ndarray) -> Upright:
     affine
         (4, 4) voxel indices to RAS+ millimetres.
     """
-    orientation = nib.io_orientation(affine)
-    canonical = nib.apply_orientation(data, orientation)
-    affine = affine @ nib.orientations.inv_ornt_aff(orientation, data.shape)
+    canonical, affine = to_ras(data, affine)
     resampled = _tilt_degrees(affine) > UPRIGHT_TOLERANCE_DEG
     if resampled:
         canonical, affine = _straighten(canonical, affine)

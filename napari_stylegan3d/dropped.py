@@ -16,9 +16,9 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QDropEvent
 
 from napari_stylegan3d.reader import CARD, is_model
+from stylegan3d.session_archive import SUFFIX
 
 Kind = Literal["model", "session", "recipe", "latent", "scan", "dicom"]
-SESSION_SUFFIX = ".sg3d"
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SCAN_SUFFIXES = (*NIFTI_SUFFIXES, ".mgz", ".mgh", ".hdr", ".img")
 DICOM_SUFFIXES = (".dcm", ".ima")
@@ -54,7 +54,7 @@ def what_is(path: str | Path) -> Dropped | None:
         return Dropped("recipe", sidecar) if made else Dropped("scan", path)
     if name.endswith(SCAN_SUFFIXES):
         return Dropped("scan", path)
-    if name.endswith(SESSION_SUFFIX):
+    if name.endswith(SUFFIX):
         return Dropped("session", path)
     if name.endswith(".json"):
         return Dropped("recipe", path) if _json_kind(path) == "recipe" else None

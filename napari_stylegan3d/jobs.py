@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from napari_stylegan3d.worker import Report
 if TYPE_CHECKING:
     from stylegan3d.frame import Frame
     from stylegan3d.generator import Generator
-    from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Quality, Rendered, Renderer
 
@@ -56,9 +55,10 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
 
     def load() -> Loaded:
         from stylegan3d.recipe import Recipe
+        from stylegan3d.recipe_rendering import render_recipe
 
         loaded = load_model(Report(lambda _: None), model, frame)
-        loaded.renderer.render(Recipe().latent(loaded.generator))
+        render_recipe(loaded.renderer, Recipe())
         return loaded
 
     executor = ThreadPoolExecutor(1, "stylegan3d-ahead")
@@ -143,17 +143,10 @@ def render(
     loaded: Loaded, request: RenderRequest, should_stop: Callable[[], bool] | None = None
 ) -> Picture:
     """Render a recipe for display; the renderer's `Cancelled` if `should_stop` says yes."""
-    recipe, generator = request.recipe, loaded.generator
-    noise = cast("Noise", recipe.noise)
-    rendered = loaded.renderer.render(
-        recipe.latent(generator),
-        request.quality,
-        noise,
-        channel=recipe.channel,
-        should_stop=should_stop,
-        delta=recipe.delta(generator),
-    )
-    return Picture(as_shown(rendered, generator), rendered, request.quality)
+    from stylegan3d.recipe_rendering import render_recipe
+
+    rendered = render_recipe(loaded.renderer, request.recipe, request.quality, should_stop)
+    return Picture(as_shown(rendered, loaded.generator), rendered, request.quality)
 
 
 def placed(picture: Picture, generator: Generator) -> Picture:

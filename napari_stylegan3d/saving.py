@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
@@ -17,7 +17,6 @@ from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
     from stylegan3d.films import Film
-    from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe, Source
 
 DOTS_PER_METRE = 300 / 0.0254
@@ -88,6 +87,7 @@ class Saved:
 def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     """Render in full quality and write all files, or none of them."""
     from stylegan3d.outputs import rendered_files
+    from stylegan3d.recipe_rendering import render_recipe
     from stylegan3d.volumes import check_output
 
     moved, files = _latents(request, [request.recipe])
@@ -95,11 +95,7 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     check_output([*targets, *files], request.overwrite)
     report(0, 2, "Rendering")
     recipe, generator = request.recipe, loaded.generator
-    noise = cast("Noise", recipe.noise)
-    w, stop = recipe.latent(generator), report.should_stop
-    rendered = loaded.renderer.render(
-        w, "full", noise, recipe.channel, should_stop=stop, delta=recipe.delta(generator)
-    )
+    rendered = render_recipe(loaded.renderer, recipe, should_stop=report.should_stop)
     report(1, 2, "Writing")
     lasting = _lasting(recipe, moved)
     for path in targets:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_stylegan3d.rendering import Rendering
     from napari_stylegan3d.session import Session
     from stylegan3d.generator import Generator
-    from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Renderer
 
@@ -154,21 +153,19 @@ class Thumbnails(QObject):
 
     def _make(self, order: _Order) -> tuple[QImage, float]:
         """In the service's thread: the picture, and how many seconds it took."""
+        from stylegan3d.recipe_rendering import render_recipe
+
         known = self._renderer
         if known is None or known[0] is not order.loaded:
             on_cores(1)
             known = order.loaded, order.loaded.renderer.companion(LAYERS_KEPT)
             self._renderer = known
-        generator, recipe = order.loaded.generator, order.recipe
-        rendered = known[1].render(
-            recipe.latent(generator),
-            "preview",
-            cast("Noise", recipe.noise),
-            channel=recipe.channel,
-            should_stop=lambda: order.stop.is_set() or self._work.closed,
-            delta=recipe.delta(generator),
-        )
-        return picture_of(rendered.volume, generator), rendered.seconds
+
+        def should_stop() -> bool:
+            return order.stop.is_set() or self._work.closed
+
+        rendered = render_recipe(known[1], order.recipe, "preview", should_stop)
+        return picture_of(rendered.volume, order.loaded.generator), rendered.seconds
 
     def _on_ready(self, order: _Order, made: tuple[QImage, float]) -> None:
         image, seconds = made

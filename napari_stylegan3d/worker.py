@@ -20,10 +20,10 @@ from qtpy.QtCore import QObject, Qt, Signal
 NICENESS = 10
 
 
-def _step_back() -> None:
-    """Let the window go first: on Linux a thread has a priority of its own."""
+def step_back(niceness: int = NICENESS) -> None:
+    """Let the window go before the calling thread: on Linux a thread has a priority of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class LatestWins(QObject):
@@ -50,7 +50,7 @@ class LatestWins(QObject):
     ) -> None:
         super().__init__(parent)
         self._function = function
-        before = None if urgent else _step_back
+        before = None if urgent else step_back
         self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=before)
         self._busy = False
         self._waiting: tuple[Any] | None = None
@@ -205,7 +205,7 @@ class LongJob(QObject):
 
     def __init__(self, parent: QObject | None = None, *, urgent: bool = False) -> None:
         super().__init__(parent)
-        before = None if urgent else _step_back
+        before = None if urgent else step_back
         self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
         self._report: Report | None = None
         self._progress.connect(self._on_progress, Qt.ConnectionType.QueuedConnection)

@@ -17,6 +17,7 @@ from stylegan3d import volumes
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs import PROGRAM, native_scan, sidecar, volume_name
 from stylegan3d.recipe import Recipe
+from stylegan3d.recipe_rendering import render_recipe
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
 from stylegan3d.scans.native import edited_scan, native_image
 
@@ -104,10 +105,7 @@ def edit_files(
     """
     described = native_scan(recipe)
     names = edit_names(recipe, out)
-    plain = recipe.replace(mix=None, edits=())
-    before = renderer.render(
-        plain.latent(generator), "full", plain.noise, plain.channel, delta=plain.delta(generator)
-    ).volume
+    before = render_recipe(renderer, recipe.replace(mix=None, edits=())).volume
     after, space = edited.volume, edited.space
     images = {
         "Change": native_image(np.subtract(after, before), space, described, signed=True),

@@ -18,6 +18,7 @@ from stylegan3d.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.jsontext import to_json
 from stylegan3d.picture_outputs import json_path, picture_sidecar
 from stylegan3d.recipe import Recipe
+from stylegan3d.recipe_rendering import render_recipe
 from stylegan3d.recipe_text import to_link
 from stylegan3d.slicing import Upright
 from stylegan3d.volumes import VOLUME_SUFFIX
@@ -126,9 +127,9 @@ def build_case(
     if scan is not None:
         volumes[SCAN] = scan
     whole = "Reconstruction" if recipe.source.kind == "projected" else "Synthetic brain"
-    volumes[whole] = _rendered(plain, generator, renderer)
+    volumes[whole] = render_recipe(renderer, plain).volume
     if plain != recipe:
-        volumes["Edited" if recipe.edits else "Mixed"] = _rendered(recipe, generator, renderer)
+        volumes["Edited" if recipe.edits else "Mixed"] = render_recipe(renderer, recipe).volume
     told = trust or {}
     return Case(
         name or describe_recipe(recipe),
@@ -189,11 +190,6 @@ def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, byt
     }
     page = draw_page(case, path.parent)
     return {path: page, json_path(path): to_json(told).encode()}
-
-
-def _rendered(recipe: Recipe, generator: Generator, renderer: Renderer) -> np.ndarray:
-    w, delta = recipe.latent(generator), recipe.delta(generator)
-    return renderer.render(w, "full", recipe.noise, recipe.channel, delta=delta).volume
 
 
 def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> list[list[Picture]]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import OutputError
-from stylegan3d.space import Space
+from stylegan3d.space import Space, to_ras
 
 Plane = Literal["axial", "coronal", "sagittal"]
 Convention = Literal["radiological", "neurological"]
@@ -81,9 +80,7 @@ class Upright:
     @classmethod
     def of(cls, volume: np.ndarray, space: Space) -> Upright:
         """Turn a volume of any of the 48 orientations."""
-        turn = nib.io_orientation(space.affine)
-        affine = space.affine @ nib.orientations.inv_ornt_aff(turn, volume.shape)
-        data = nib.apply_orientation(volume, turn)
+        data, affine = to_ras(volume, space.affine)
         x, y, z = data.shape
         return cls(data, Space((x, y, z), affine))
 

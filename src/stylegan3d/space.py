@@ -53,3 +53,20 @@ class Space:
         zoom[:3, 3] = (scale - 1) / 2
         x, y, z = (int(n) for n in shape)
         return Space((x, y, z), self.affine @ zoom)
+
+
+def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reorder a volume so that its axes run right, anterior, superior; oblique ones stay oblique.
+
+    Parameters
+    ----------
+    data : (I, J, K) in any of the 48 orientations.
+    affine : (4, 4) voxel indices to RAS+ millimetres.
+
+    Returns
+    -------
+    data (X, Y, Z), a view; affine (4, 4) of it
+    """
+    turn = nib.io_orientation(affine)
+    turned = nib.apply_orientation(data, turn)
+    return turned, affine @ nib.orientations.inv_ornt_aff(turn, data.shape)

@@ -93,6 +93,7 @@ def picture(
 
     from stylegan3d.figures import draw_planes, lightbox
     from stylegan3d.picture_outputs import json_path, picture_files, picture_name
+    from stylegan3d.recipe_rendering import render_recipe
     from stylegan3d.slicing import Upright
     from stylegan3d.volumes import check_output, write_together
 
@@ -109,13 +110,7 @@ def picture(
     with progress("Drawing", total=len(chosen)) as report:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             report(number, note=path.name)
-            rendered = renderer.render(
-                recipe.latent(generator),
-                "full",
-                recipe.noise,
-                recipe.channel,
-                delta=recipe.delta(generator),
-            )
+            rendered = render_recipe(renderer, recipe)
             volume = Upright.of(rendered.volume, rendered.space)
             if slices:
                 image = lightbox(volume, shown[0], drawn_as, slices=slices, columns=columns)

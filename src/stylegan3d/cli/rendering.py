@@ -48,6 +48,7 @@ def render_to_files(
         volume_name,
         write_dataset_description,
     )
+    from stylegan3d.recipe_rendering import render_recipe
     from stylegan3d.renderer import Renderer
     from stylegan3d.volumes import check_output, sidecar_path, write_together
 
@@ -65,10 +66,7 @@ def render_to_files(
     with progress("Rendering", total=len(recipes)) as report:
         for path, recipe, scan, names in zip(paths, recipes, scans, more, strict=True):
             report(len(volumes), note=path.name)
-            w = recipe.latent(generator)
-            rendered = renderer.render(
-                w, "full", recipe.noise, recipe.channel, delta=recipe.delta(generator)
-            )
+            rendered = render_recipe(renderer, recipe)
             files = rendered_files(path, rendered, recipe, generator, scan=scan)
             if original is not None:
                 files |= edit_files(recipe, rendered, renderer, generator, original, out)

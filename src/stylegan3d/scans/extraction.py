@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import ScanError
-from ..space import Space
+from ..space import Space, to_ras
 from .resampling import isotropic_space, resample
 
 # Intracranial volumes of adults lie between 1.0 and 2.0 litres; children and atrophy below.
@@ -83,9 +83,8 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
         If no brain is found, or something that cannot be one.
     """
     # deepbet learned on arrays that run right, anterior, superior.
-    orientation = nib.io_orientation(space.affine)
-    canonical = np.ascontiguousarray(nib.apply_orientation(data, orientation))
-    affine = space.affine @ nib.orientations.inv_ornt_aff(orientation, data.shape)
+    turned, affine = to_ras(data, space.affine)
+    canonical = np.ascontiguousarray(turned)
     try:
         with _one_at_a_time:
             _, mask, _ = _deepbet().run(nib.Nifti1Image(canonical, affine))
@@ -94,7 +93,9 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
             "No brain was found in the scan; give a T1-weighted scan of a whole head, or extract "
             "the brain with another program first."
         ) from error
-    back = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), orientation)
+    back = nib.orientations.ornt_transform(
+        nib.io_orientation(np.eye(4)), nib.io_orientation(space.affine)
+    )
     found = nib.apply_orientation(np.asarray(mask.dataobj) > 0, back)
     check_brain_size(found, space)
     return np.ascontiguousarray(found)
