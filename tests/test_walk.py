@@ -10,7 +10,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.generator import tiny_generator as make_tiny
 from stylegan3d.latents import Latent, save_latent
 from stylegan3d.recipe import Edit, Label, Mix, Recipe, Source, Truncation
-from stylegan3d.walk import between_recipes, check_walk, leg_at, walk
+from stylegan3d.walk import between_recipes, check_walk, joined, leg_at, walk
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,27 @@ def test_legs_share_the_way_evenly():
 def test_what_cannot_be_joined_is_refused_with_the_reason(generator, a, b, reason):
     with pytest.raises(RecipeError, match=reason):
         check_walk([a, b], generator)
+
+
+def test_unlike_brains_are_joined_as_latents(generator, tmp_path):
+    both = Mix(Source("seed", 3), half(generator))
+    stops = [
+        seed(1, edits=(Edit("PC 1", 1.0),), noise="none"),
+        seed(2, truncation=Truncation(1.0)),
+        seed(4, mix=both),
+        Recipe(Source("seed", 5)),
+    ]
+    kept = joined(stops, generator, tmp_path)
+    for before, after in zip(stops, kept, strict=True):
+        assert torch.equal(after.latent(generator), before.latent(generator))
+        assert after.noise == before.noise
+    assert [stop.source.kind for stop in kept] == ["latent", "latent", "latent", "seed"]
+    middle = walk(kept, 1 / 6, generator.num_layers).latent(generator)
+    expected = (stops[0].latent(generator) + stops[1].latent(generator)) / 2
+    assert torch.allclose(middle, expected, atol=1e-5)
+    assert joined(kept, generator, tmp_path) == kept
+    with pytest.raises(RecipeError, match="channel 1"):
+        joined([seed(1, channel=1), seed(2)], generator, tmp_path)
 
 
 def test_noise_is_that_of_the_nearer_brain(generator):

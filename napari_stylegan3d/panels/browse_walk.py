@@ -14,7 +14,7 @@ from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
 from stylegan3d.describe import describe_recipe
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe
-from stylegan3d.walk import check_walk, leg_at, walk
+from stylegan3d.walk import joined, leg_at, walk
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
@@ -27,6 +27,10 @@ OWNER = "browse.walk"
 #: How often the walk goes on while it plays; a preview takes about as long.
 TICK_MS = 66
 EMPTY = "Add two brains or more, then drag from one to the next, or let it play."
+AS_LATENTS = (
+    "These brains have unlike truncations, labels or mixes, so the walk leads between latents: "
+    "what they were made with is part of them now."
+)
 ONE_MORE = "Add another brain: choose one above, then add it."
 
 
@@ -135,19 +139,21 @@ class WalkBox(QWidget):
         self._set_stops(self.stops[:index] + self.stops[index + 1 :])
 
     def _set_stops(self, stops: tuple[Recipe, ...]) -> None:
-        """Take other stops, if one can walk between them."""
+        """Take other stops, if one can walk between them; as latents where recipes do not do."""
         self.stop()
-        refusal = ""
-        if self.session.generator is not None:
+        session, said = self.session, ""
+        if session.generator is not None:
             try:
-                check_walk(stops, self.session.generator)
+                kept = joined(stops[:MOST_STOPS], session.generator, session.folder)
             except StyleGAN3DError as error:
-                refusal = str(error)
-        if not refusal:
-            self.stops = stops[:MOST_STOPS]
-            self._show_stops()
-            self._want()
-        self.note.setText(refusal or self._words())
+                self.note.setText(str(error))
+                return
+            said = "" if kept == stops[:MOST_STOPS] else AS_LATENTS
+            stops = kept
+        self.stops = stops
+        self._show_stops()
+        self._want()
+        self.note.setText(said or self._words())
 
     def _show_stops(self) -> None:
         cells = []

@@ -4,18 +4,22 @@ On the straight line in W between two brains each point can be written down with
 has anyway: an equal mix of both sources in all layers, and edits whose strengths go over into each
 other. So a step can be kept, edited further, saved and repeated like any other brain. Where two
 brains cannot be joined so (a mix of two on one side, two truncations), `between_recipes` says why;
-`animation.stills` leads between any two, but its moments are latents.
+`joined` puts latent files in their place, between which there is always a way.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Edit, Mix, Recipe, Truncation
+from stylegan3d.latents import Latent, save_latent
+from stylegan3d.outputs import scan_stem
+from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -77,6 +81,48 @@ def check_walk(stops: Sequence[Recipe], generator: Generator) -> None:
     """RecipeError if two neighbours cannot be joined."""
     for first, second in pairwise(stops):
         between_recipes(first, second, 0.5, generator.num_layers)
+
+
+def joined(stops: Sequence[Recipe], generator: Generator, folder: Path) -> tuple[Recipe, ...]:
+    """The stops such that one can walk between all neighbours.
+
+    Two that no recipe joins (unlike truncations, labels or mixes) become latent files in `folder`:
+    the same brains, whose truncation, mix and edits are part of the latent from then on.
+
+    Raises
+    ------
+    RecipeError
+        If two neighbours show different image channels: nothing lies between.
+    OutputError
+        If a latent cannot be written.
+    """
+    kept = list(stops)
+    for index in range(len(kept) - 1):
+        try:
+            check_walk(kept[index : index + 2], generator)
+        except RecipeError:
+            for at in (index, index + 1):
+                kept[at] = as_latent(kept[at], generator, folder)
+    check_walk(kept, generator)
+    return tuple(kept)
+
+
+def as_latent(recipe: Recipe, generator: Generator, folder: Path) -> Recipe:
+    """The same brain from a latent file, which is written to `folder`."""
+    if recipe.source.seed is None and _plain(recipe) and not recipe.edits:
+        return recipe
+    source = recipe.source
+    stem = f"seed-{source.seed:04d}" if source.seed is not None else scan_stem(str(source.path))
+    mark = sha256(recipe.to_json().encode()).hexdigest()[:8]
+    latent = Latent.of(
+        generator,
+        recipe.latent(generator),
+        noise=recipe.noise,
+        delta=recipe.delta(generator),
+    )
+    path = folder / f"{stem.partition('_desc-')[0]}_desc-walk{mark}_latent.safetensors"
+    found = Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))
+    return Recipe(found, noise=recipe.noise, channel=recipe.channel)
 
 
 def _needs_seed(recipe: Recipe) -> bool:

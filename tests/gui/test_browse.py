@@ -272,13 +272,21 @@ def test_another_brain_stops_the_walk(window, walk_box):
     assert window.recipe == chosen
 
 
-def test_a_walk_that_cannot_be_says_why(window, walk_box):
+def test_brains_of_unlike_truncations_are_joined_as_latents(window, walk_box):
+    generator = window.session.generator
     window.click("browse.walk_add")
+    first = window.recipe
     window.set("browse.truncation", 1.2)
     window.set("browse.seed", 6)
+    last = window.recipe
     window.click("browse.walk_add")
-    assert "different truncations" in window.find("browse.walk_note").text()
-    assert len(walk_box.stops) == 1
+    assert "unlike truncations" in window.find("browse.walk_note").text()
+    window.set("browse.walk_position", 50)
+    window.settle()
+    between = (first.latent(generator) + last.latent(generator)) / 2
+    np.testing.assert_allclose(window.recipe.latent(generator), between, atol=1e-5)
+    window.set("browse.walk_position", 100)
+    np.testing.assert_array_equal(window.recipe.latent(generator), last.latent(generator))
 
 
 def test_favourites_become_stops(window, walk_box):
