@@ -17,6 +17,7 @@ from napari_stylegan3d.panels.directions_new import NewDirection
 from napari_stylegan3d.worker import LongJob
 from stylegan3d.direction_catalogue import DirectionNotes, Entry
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe import Edit
 
 if TYPE_CHECKING:
     from napari_stylegan3d.panels.directions import DirectionsPanel
@@ -57,6 +58,8 @@ class DirectionFiles(QObject):
         menus.saved.connect(self._save)
         menus.freed.connect(self._free)
         menus.dropped.connect(self._drop)
+        panel.missing.findRequested.connect(self._find)
+        panel.missing.forgetRequested.connect(self._forget)
         panel.noted.connect(self._note)
         panel.new.clicked.connect(lambda: self.dialog.open_beside(panel))
         self.dialog.found.connect(self._keep)
@@ -104,15 +107,17 @@ class DirectionFiles(QObject):
         if generator is None:
             return
         entries: list[Entry] = []
+        problems: dict[str, str] = {}
         for file in notes.files:
             try:
                 found = file_entries(file, generator)
             except StyleGAN3DError as error:
-                tell_error(error, "opening a directions file")
+                problems[file] = str(error)
                 continue
             if Path(file).parent == own_folder(generator.hash):
                 found = [dataclasses.replace(entry, section=OWN) for entry in found]
             entries += found
+        self.panel.missing.show_files(problems)
         self.panel.show_files(entries, notes)
 
     def _note(self, notes: DirectionNotes) -> None:
@@ -141,7 +146,34 @@ class DirectionFiles(QObject):
     def _drop(self, entry: Entry) -> None:
         """Take a file off the list; edits along its directions stay in the recipe."""
         if entry.file is not None:
-            self._note(self.panel.notes.without_file(entry.file))
+            self._forget(entry.file)
+
+    def _forget(self, file: str) -> None:
+        self._note(self.panel.notes.without_file(file))
+
+    def _find(self, file: str) -> None:
+        """Use a file from where it is now; recipes that name the very same one follow."""
+        from stylegan3d.direction_catalogue import file_entries
+
+        generator, name = self.session.generator, Path(file).name
+        path = dialogs.open_file(self.panel, f"Where is {name} now?", dialogs.DIRECTIONS)
+        if path is None or generator is None:
+            return
+        try:
+            sha256 = file_entries(path, generator)[0].sha256
+        except StyleGAN3DError as error:
+            tell_error(error, "opening a directions file")
+            return
+        place = str(path.absolute())
+        self._note(self.panel.notes.moved(file, place))
+
+        def follow(part: Any) -> Any:
+            same = isinstance(part, Edit) and (part.file, part.sha256) == (file, sha256)
+            return part.with_file(place, sha256) if same else part
+
+        recipe = self.session.recipe
+        if recipe.with_paths(follow) != recipe:
+            self.session.change(recipe.with_paths(follow))
 
     def _save(self, entries: list[Entry]) -> None:
         path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)

@@ -14,6 +14,7 @@ from napari_stylegan3d import controls
 from napari_stylegan3d.panels.directions_effect import EffectBox
 from napari_stylegan3d.panels.directions_list import DirectionList
 from napari_stylegan3d.panels.directions_menu import DirectionMenus
+from napari_stylegan3d.panels.directions_missing import MissingFiles
 from napari_stylegan3d.panels.directions_row import LIMITS_SD, DirectionRow
 from napari_stylegan3d.panels.panel import Panel
 from stylegan3d.direction_catalogue import DirectionNotes, Entry, own_entries
@@ -64,6 +65,7 @@ class DirectionsPanel(Panel):
             "⋯", "directions.more", "Open a directions file, or save those in use."
         )
         self.waiting = controls.hint("Finding the directions of this model…", "directions.waiting")
+        self.missing = MissingFiles()
         self.list = DirectionList()
         self.effect = EffectBox()
         self.menus = DirectionMenus(self)
@@ -99,6 +101,7 @@ class DirectionsPanel(Panel):
             layout.setContentsMargins(14, 0, 14, 0)
             self.column.addLayout(layout)
         self.column.addWidget(self.waiting)
+        self.column.addWidget(self.missing)
         self.column.addWidget(self.list, stretch=1)
         self.column.addWidget(self.effect)
 

@@ -159,6 +159,19 @@ class DirectionNotes:
         """With one file more, the last."""
         return dataclasses.replace(self, files=(*(f for f in self.files if f != path), path))
 
+    def moved(self, path: str, to: str) -> DirectionNotes:
+        """With a file in the place of another one: what was noted of the old holds for the new."""
+
+        def there(reference: str) -> str:
+            edit = Edit(reference, 0.0)
+            return edit.with_file(to, None).direction if edit.file == path else reference
+
+        return DirectionNotes(
+            {there(key): label for key, label in self.labels.items()},
+            tuple(dict.fromkeys(map(there, self.pinned))),
+            tuple(dict.fromkeys(to if file == path else file for file in self.files)),
+        )
+
     def without_file(self, path: str) -> DirectionNotes:
         """Without a file, and without notes on what it holds."""
 

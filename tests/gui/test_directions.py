@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QLabel
 
 from napari_stylegan3d import dialogs, direction_files
 from napari_stylegan3d.panels import directions_menu
-from stylegan3d.directions import load_directions
+from stylegan3d.directions import load_directions, save_directions
+from stylegan3d.hashing import sha256_of
 from stylegan3d.recipe import Edit, Recipe, Source
 
 AGE = {"name": "Age", "attribute": "age", "unit": "years", "mae": 7.58, "baseline": 15.3}
@@ -252,6 +253,47 @@ def test_directions_are_saved_opened_and_used_by_file(window, panel, tmp_path, m
     panel.menus.dropped.emit(panel.entries[reference])
     assert headings(window) == ["Principal components"]
     assert window.recipe.edits == (edit,)
+
+
+def test_a_file_that_moved_is_told_of_once_and_found_again(
+    window, panel, tmp_path, monkeypatch, notifications
+):
+    generator = window.session.generator
+    path, there = tmp_path / "shared.safetensors", tmp_path / "there" / "renamed.safetensors"
+    there.parent.mkdir()
+    save_directions(path, generator.directions)
+    monkeypatch.setattr(dialogs, "open_file", lambda *_: path)
+    panel.menus.opened.emit()
+    panel.noted.emit(panel.notes.pin(f"{path}#PC 2").labelled(f"{path}#PC 2", "Mine"))
+    panel.set_strength(f"{path}#PC 2", 1.0)
+    window.settle()
+    latent = window.recipe.latent(generator)
+    path.rename(there)
+    window.session.set_generator(generator)
+    assert window.find("directions.missing.0").text() == "shared.safetensors cannot be used now."
+    assert "shared.safetensors" in window.find("directions.missing.0").toolTip()
+    assert notifications == []
+    monkeypatch.setattr(dialogs, "open_file", lambda *_: there)
+    window.session.change(Recipe(edits=(panel_edit(there, f"{path}#PC 2"),)))
+    window.click("directions.find.0")
+    assert panel.missing.isHidden()
+    panel.show_directions(generator)
+    assert headings(window)[0] == "Pinned"
+    assert panel.notes.labels == {f"{there}#PC 2": "Mine"}
+    assert [edit.direction for edit in window.recipe.edits] == [f"{there}#PC 2"]
+    np.testing.assert_array_equal(window.recipe.latent(generator), latent)
+    there.unlink()
+    window.session.set_generator(generator)
+    window.click("directions.forget.0")
+    assert panel.missing.isHidden()
+    window.session.set_generator(generator)
+    assert panel.missing.isHidden()
+    assert panel.notes.files == ()
+
+
+def panel_edit(file, reference: str) -> Edit:
+    """A step along a direction of a file that has gone to another place since."""
+    return Edit(reference, 1.0, None, sha256_of(file))
 
 
 def test_what_cannot_be_opened_is_told(window, panel, tmp_path, monkeypatch, notifications):
