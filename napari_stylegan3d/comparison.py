@@ -29,6 +29,8 @@ class Comparison(QObject):
     """
 
     viewChanged = Signal(str)
+    placedChanged = Signal()
+    """The opened scan lies elsewhere in the model's space, or is to be aligned anew."""
 
     def __init__(self, session: Session, stage: Stage) -> None:
         super().__init__()
@@ -96,12 +98,14 @@ class Comparison(QObject):
         """A scan was opened: show it as it is, before it has been aligned."""
         self._opened, self._placed = opened, None
         self._show_opened(opened)
+        self.placedChanged.emit()
 
     def set_placed(self, aligned: AlignedScan, *, show: bool = True) -> None:
         """The opened scan was aligned, or moved by hand: show it where it lies now."""
         self._placed = aligned
         if show:
             self._show_placed(aligned)
+        self.placedChanged.emit()
 
     def show_placed(self) -> None:
         """Show the opened scan where it lies in the model's space, if it was aligned."""
@@ -110,8 +114,10 @@ class Comparison(QObject):
 
     def forget_place(self) -> None:
         """What was aligned has to be aligned anew."""
-        self._placed = None
+        was, self._placed = self._placed, None
         self.outline.hide()
+        if was is not None:
+            self.placedChanged.emit()
 
     def set_outlined(self, outlined: bool) -> None:
         """Whether the mean brain's outline is drawn on the aligned scan."""

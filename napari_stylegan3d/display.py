@@ -52,7 +52,7 @@ class Upright:
         }
 
 
-def upright(data: np.ndarray, affine: np.ndarray) -> Upright:
+def upright(data: np.ndarray, affine: np.ndarray, *, nearest: bool = False) -> Upright:
     """Reorder a volume to RAS, and resample it if its axes are oblique.
 
     Parameters
@@ -61,11 +61,13 @@ def upright(data: np.ndarray, affine: np.ndarray) -> Upright:
         (I, J, K) in any order.
     affine
         (4, 4) voxel indices to RAS+ millimetres.
+    nearest
+        Resample without interpolation, as labels need it.
     """
     canonical, affine = to_ras(data, affine)
     resampled = _tilt_degrees(affine) > UPRIGHT_TOLERANCE_DEG
     if resampled:
-        canonical, affine = _straighten(canonical, affine)
+        canonical, affine = _straighten(canonical, affine, nearest)
     x, y, z = nib.affines.voxel_sizes(affine).tolist()
     right, anterior, superior = affine[:3, 3].tolist()
     return Upright(canonical, (x, y, z), (right, anterior, superior), resampled)
@@ -77,11 +79,17 @@ def _tilt_degrees(affine: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).max())
 
 
-def _straighten(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resample linearly onto the upright grid that holds the whole volume."""
+def _straighten(
+    data: np.ndarray, affine: np.ndarray, nearest: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Onto the upright grid that holds the whole volume, linearly or to the nearest voxel."""
     shape, straight = vox2out_vox((data.shape, affine), voxel_sizes=nib.affines.voxel_sizes(affine))
     matrix = np.linalg.inv(affine) @ straight
     resampled = affine_transform(
-        np.asarray(data, dtype=np.float32), matrix[:3, :3], matrix[:3, 3], tuple(shape), order=1
+        np.asarray(data) if nearest else np.asarray(data, dtype=np.float32),
+        matrix[:3, :3],
+        matrix[:3, 3],
+        tuple(shape),
+        order=0 if nearest else 1,
     )
     return resampled, straight

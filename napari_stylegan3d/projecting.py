@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_stylegan3d.filling import Filling
+from napari_stylegan3d.label_maps import LabelMap, LabelMaps
 from napari_stylegan3d.painting import Painting
 from napari_stylegan3d.regions import LayerChoice, LayerRegions, Region
 from napari_stylegan3d.scan_jobs import (
@@ -75,6 +76,8 @@ class Projecting(QObject):
         panel.paint.clearRequested.connect(self.painting.clear)
         self.painting.changed.connect(self._on_painted)
         viewer = comparison.stage.viewer
+        self.labels = LabelMaps(comparison, self)
+        self.labels.failed.connect(self.failed)
         self.regions = LayerRegions(viewer, lambda: self.painting.layer, self)
         self.regions.changed.connect(lambda: panel.paint.offer(self.regions.entries()))
         panel.paint.offer(self.regions.entries())
@@ -139,6 +142,7 @@ class Projecting(QObject):
     def shutdown(self) -> None:
         """Stop all jobs."""
         self.regions.shutdown()
+        self.labels.shutdown()
         self.painting.forget()
         self.filling.shutdown()
         self.moving.shutdown()
@@ -212,8 +216,11 @@ class Projecting(QObject):
         self.panel.show_cancelling()
         self.job.cancel()
 
-    def _on_opened(self, opened: OpenedScan | Several) -> None:
+    def _on_opened(self, opened: OpenedScan | Several | LabelMap) -> None:
         self.wentWell.emit()
+        if isinstance(opened, LabelMap):
+            self.labels.add(opened)
+            return
         if isinstance(opened, Several):
             self.panel.scan.chooser.ask(opened.question, opened.entries)
             return

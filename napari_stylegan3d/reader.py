@@ -34,24 +34,34 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
 
 
 def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
-    """Read scans as image layers in RAS+ millimetres.
+    """Read scans as image layers, and label maps as labels layers, in RAS+ millimetres.
 
-    Of a file with several volumes no layer is made: the explorer asks which one is meant.
+    Of a file with several volumes no layer is made: the explorer asks which one is meant. An open
+    explorer makes the layer of a label map itself, and moves it with its scan.
 
     Raises
     ------
     ScanError
         One sentence, if a file is not a usable 3D scan.
     """
-    from stylegan3d.scans import SeveralVolumes, read_scan
+    from napari_stylegan3d.label_maps import LabelMap
+    from stylegan3d.scans import SeveralVolumes, looks_like_labels, read_scan
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     layers: list[Any] = []
     for p in paths:
         try:
-            layers.append(scan_layer(read_scan(p)))
+            scan = read_scan(p)
         except SeveralVolumes:
             docked_explorer().open_scan(p)
+            continue
+        explorer = open_explorer()
+        if not looks_like_labels(scan.data):
+            layers.append(scan_layer(scan))
+        elif explorer is not None:
+            explorer.projecting.labels.add(LabelMap.of(scan, scan_name(p)))
+        else:
+            layers.append(LabelMap.of(scan, scan_name(p)).layer().as_layer_data_tuple())
     return layers or NO_LAYER
 
 

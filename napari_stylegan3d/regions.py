@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.label_maps import KEY
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class LayerChoice:
 
     def region(self) -> Region | None:
         """What it marks; None if nothing."""
+        labels = self.layer.metadata.get(KEY)
+        if labels is not None:  # as it was opened, whatever grid it is shown on
+            return Region(labels.data != 0, labels.affine, of_scan=True)
         data = np.asarray(self.layer.data) != 0
         return Region(data, affine_of(self.layer), self.of_scan) if data.any() else None
 
@@ -101,7 +105,9 @@ class LayerRegions(QObject):
         """Words and what they stand for."""
         found = []
         for layer in self._viewer.layers:
-            if isinstance(layer, Labels) and self._is_offered(layer):
+            if isinstance(layer, Labels) and KEY in layer.metadata:
+                found.append((layer.name, LayerChoice(layer, True)))
+            elif isinstance(layer, Labels) and self._is_offered(layer):
                 found.append((f"{layer.name}, on the aligned scan", LayerChoice(layer, False)))
                 found.append((f"{layer.name}, on the scan as opened", LayerChoice(layer, True)))
         return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_stylegan3d.filling import Filled
 from napari_stylegan3d.jobs import Loaded, enlarge
+from napari_stylegan3d.label_maps import LabelMap
 from napari_stylegan3d.reader import scan_layer, scan_name
 from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import Report
@@ -104,9 +105,9 @@ class Several:
     entries: list[tuple[str, object, str]]
 
 
-def open_scan(report: Report, choice: Choice) -> OpenedScan | Several:
-    """Read and check a scan, or find that it must be said which one."""
-    from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
+def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap:
+    """Read and check a scan, or find that it must be said which one, or that it is a label map."""
+    from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
 
     report(0, 1, "Reading the scan")
     try:
@@ -124,6 +125,8 @@ def open_scan(report: Report, choice: Choice) -> OpenedScan | Several:
             for index in range(error.count)
         ]
         return Several(f"{choice.path.name} is a series of {error.count} volumes:", entries)
+    if looks_like_labels(scan.data):
+        return LabelMap.of(scan, scan_name(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
     return OpenedScan(scan, scan_layer(scan), scan_name(scan.path), choice)
 

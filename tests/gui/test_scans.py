@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dicoms
+import nibabel as nib
 import numpy as np
 import pytest
+from napari.layers import Labels
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
@@ -77,7 +79,6 @@ def test_of_several_series_one_is_chosen(window, tmp_path):
 
 
 def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
-    nib = pytest.importorskip("nibabel")
     image = nib.load(scan_file)
     data = np.asarray(image.dataobj)
     path = tmp_path / "bold.nii.gz"
@@ -91,7 +92,6 @@ def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
 
 
 def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path):
-    nib = pytest.importorskip("nibabel")
     image = nib.load(scan_file)
     image = nib.Nifti1Image(np.asarray(image.dataobj), None)
     image.header.set_zooms((3, 3, 3))
@@ -163,6 +163,69 @@ def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
     window.wait(lambda: window.captions == {"Real scan: sub-07"})
     assert window.find("project.name").text() == "sub-07"
     assert not layer.visible
+    window.viewer.layers.remove(layer)
+
+
+@pytest.fixture
+def label_file(scan_file, tmp_path):
+    """Two balls in the small scan's space, and their middles there: label 1, label 5."""
+    image = nib.load(scan_file)
+    data, middles = np.zeros(image.shape, np.uint8), []
+    for value, at in ((1, (15, 40, 30)), (5, (34, 24, 25))):
+        away = np.linalg.norm(np.indices(data.shape) - np.reshape(at, (3, 1, 1, 1)), axis=0)
+        data[away < 6] = value
+        middles.append(nib.affines.apply_affine(image.affine, at))
+    path = tmp_path / "sub-07_dseg.nii.gz"
+    nib.save(nib.Nifti1Image(data, image.affine), path)
+    return path, middles
+
+
+def middles_of(layer) -> list[np.ndarray]:
+    return [
+        np.mean([layer.data_to_world(tuple(at)) for at in np.argwhere(layer.data == value)], axis=0)
+        for value in (1, 5)
+    ]
+
+
+def test_a_label_map_lies_where_its_scan_lies(window, scan_file, label_file, notifications):
+    path, middles = label_file
+    window.open_scan(scan_file)
+    shown = window.volume
+    window.explorer.open_scan(path)
+    window.wait(lambda: any(isinstance(layer, Labels) for layer in window.viewer.layers))
+    (layer,) = (layer for layer in window.viewer.layers if isinstance(layer, Labels))
+    assert layer.name == "sub-07_dseg"
+    assert "2 labels, 48.3 ml" in notifications[-1]
+    assert window.find("project.name").text() == "sub-07"
+    np.testing.assert_array_equal(window.volume, shown, "the scan is still shown")
+    np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    _, aligned = window.explorer.comparison.placed
+    there = nib.affines.apply_affine(aligned.rigid, middles)
+    window.wait(lambda: np.allclose(middles_of(layer), there, atol=0.5))
+    assert len(np.unique(layer.data)) == 3, "labels are not blended"
+    window.click("project.fill")
+    window.find("project.region").setCurrentText("sub-07_dseg")
+    region = window.find("project.region").currentData().region()
+    mask = region.mask(aligned.space).on(aligned.space, aligned).mask
+    marked = nib.affines.apply_affine(aligned.space.affine, np.argwhere(mask))
+    np.testing.assert_allclose(marked.mean(axis=0), np.mean(there, axis=0), atol=1.5)
+    layer.data_setitem((np.array([4]), np.array([4]), np.array([4])), 1)
+    drawn = np.array(layer.data)
+    window.set("project.shift.1", 12.0)
+    window.wait(lambda: not window.explorer.projecting.moving.busy)
+    np.testing.assert_array_equal(layer.data, drawn, "what a person draws stays")
+    window.viewer.layers.remove(layer)
+
+
+def test_a_label_map_opened_through_napari_is_one_too(window, label_file):
+    path, middles = label_file
+    window.viewer.open(str(path), plugin="napari-stylegan3d")
+    layer = window.viewer.layers["sub-07_dseg"]
+    assert isinstance(layer, Labels)
+    np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
+    assert window.captions == {"Synthetic – not for diagnosis"}
     window.viewer.layers.remove(layer)
 
 

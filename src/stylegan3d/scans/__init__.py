@@ -2,6 +2,7 @@
 
 from .aligned import AlignedScan, Step
 from .dicom import list_series
+from .label_maps import looks_like_labels
 from .native import native_image
 from .reading import SeveralVolumes, is_scan, read_scan
 from .scan import Scan
@@ -20,6 +21,7 @@ __all__ = [
     "is_scan",
     "list_series",
     "load_template",
+    "looks_like_labels",
     "native_image",
     "read_scan",
 ]
