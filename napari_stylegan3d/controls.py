@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QFontInfo, QWheelEvent
 from qtpy.QtWidgets import (
+    QApplication,
     QDoubleSpinBox,
     QFrame,
     QGridLayout,
@@ -18,6 +19,14 @@ from qtpy.QtWidgets import (
 )
 
 RESET_GLYPH = "↺"
+#: Pixels of the letters that sizes in pixels are meant for.
+USUAL_LETTERS_PX = 12
+
+
+def scaled(pixels: int) -> int:
+    """A length that was meant for the usual letters, for the size of the application's font."""
+    letters = QFontInfo(QApplication.font()).pixelSize()
+    return round(pixels * max(letters / USUAL_LETTERS_PX, 1.0))
 
 
 class CalmSlider(QSlider):
@@ -78,7 +87,7 @@ class SliderRow(QWidget):
         self.spin.setKeyboardTracking(False)
         self.spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.spin.setFixedWidth(58)
+        self.spin.setFixedWidth(scaled(58))
         self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
         for part, widget in (("slider", self.slider), ("value", self.spin)):
             widget.setObjectName(f"{name}.{part}")
@@ -88,7 +97,7 @@ class SliderRow(QWidget):
         row.setSpacing(6)
         if label:
             if label_width:
-                self.label.setFixedWidth(label_width)
+                self.label.setFixedWidth(scaled(label_width))
             row.addWidget(self.label)
         row.addWidget(self.slider, stretch=1)
         row.addWidget(self.spin)

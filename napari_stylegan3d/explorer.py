@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
 
+from napari_stylegan3d import controls
 from napari_stylegan3d.browsing import Browsing
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparing import Comparing
@@ -180,7 +181,7 @@ class Explorer(Docked):
         )
 
     def _lay_out(self) -> None:
-        self.setMinimumWidth(MIN_WIDTH)
+        self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
         self.tabs = QTabWidget()

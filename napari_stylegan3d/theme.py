@@ -10,6 +10,8 @@ from napari.components import ViewerModel
 from napari.utils.theme import get_system_theme, get_theme
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.controls import scaled
+
 
 @dataclass(frozen=True)
 class Palette:
@@ -100,12 +102,12 @@ def style(colors: Palette) -> str:
     c = colors
     return f"""
 QLabel {{ padding: 0; margin: 0; }}
-QLabel[role="heading"] {{ font-weight: 600; font-size: 13px; color: {c.strong}; }}
+QLabel[role="heading"] {{ font-weight: 600; font-size: {scaled(13)}px; color: {c.strong}; }}
 QLabel[role="hint"] {{ color: {c.hint}; }}
 QLabel[role="error"] {{ color: {c.error}; }}
 QLabel[role="good"] {{ color: {c.good}; font-weight: 600; }}
 QLabel[role="caution"] {{ color: {c.caution}; font-weight: 600; }}
-QLabel[role="model"] {{ font-weight: 600; font-size: 14px; }}
+QLabel[role="model"] {{ font-weight: 600; font-size: {scaled(14)}px; }}
 QLabel[role="figure"] {{ font-weight: 600; }}
 QFrame[role="line"] {{ background: {c.line}; border: none; }}
 QFrame[role="drop"] {{
@@ -127,7 +129,7 @@ QDoubleSpinBox {{ min-width: 0; padding: 1px 5px; }}
 QTabBar {{ background: transparent; border: none; }}
 QTabBar::tab {{
     background: transparent; border: none; border-bottom: 2px solid transparent;
-    padding: 7px 7px 6px 7px; margin: 0; color: {c.hint};
+    padding: 7px 5px 6px 5px; margin: 0; color: {c.hint};
 }}
 QTabBar::tab:hover {{ color: {c.strong}; background: transparent; }}
 QTabBar::tab:selected {{
@@ -137,7 +139,7 @@ QTabWidget::pane {{ border: none; border-top: 1px solid {c.line}; }}
 QToolButton[role="menu"] {{ padding: 2px 6px; color: {c.hint}; }}
 QToolButton[role="menu"]:hover {{ color: {c.strong}; }}
 QToolButton[role="menu"]::menu-indicator {{ image: none; width: 0; }}
-QToolButton[role="step"] {{ font-size: 18px; padding: 0 4px; }}
+QToolButton[role="step"] {{ font-size: {scaled(18)}px; padding: 0 4px; }}
 QScrollArea {{ border: none; background: transparent; }}
 QProgressBar {{ border-radius: 3px; text-align: center; min-height: 14px; max-height: 14px; }}
 QProgressBar::chunk {{ background-color: {c.accent}; border-radius: 3px; }}

@@ -41,7 +41,7 @@ QFrame#welcome { background: rgba(30, 33, 42, 240); border: 1px solid #6480e6;
     border-radius: 8px; }
 QFrame#welcome QLabel { color: #f0f1f2; background: transparent; }
 QFrame#welcome QLabel#welcome\\.step { color: #ffb74d; font-weight: 600; }
-QFrame#welcome QLabel#welcome\\.heading { font-size: 17px; font-weight: 600; }
+QFrame#welcome QLabel#welcome\\.heading { font-size: %dpx; font-weight: 600; }
 """
 
 
@@ -63,8 +63,8 @@ class Welcome(QFrame):
         super().__init__(views)
         self.explorer, self._views = explorer, views
         self.setObjectName("welcome")
-        self.setStyleSheet(STYLE)
-        self.setFixedWidth(WIDTH)
+        self.setStyleSheet(STYLE % controls.scaled(17))
+        self.setFixedWidth(controls.scaled(WIDTH))
         self.step = QLabel()
         self.step.setObjectName("welcome.step")
         self.heading = QLabel()
@@ -130,5 +130,5 @@ class Welcome(QFrame):
     def _place(self) -> None:
         """Beside the tabs it tells of."""
         self.adjustSize()
-        self.setFixedHeight(self.layout().heightForWidth(WIDTH))
-        self.move(self._views.width() - WIDTH - MARGIN, MARGIN + 24)
+        self.setFixedHeight(self.layout().heightForWidth(self.width()))
+        self.move(self._views.width() - self.width() - MARGIN, MARGIN + 24)

@@ -60,7 +60,7 @@ class Wall(QDialog):
             "Random", "browse.wall_dice", f"{PAGE} brains from somewhere else."
         )
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
-            button.setFixedWidth(36)
+            button.setFixedWidth(controls.scaled(36))
             button.setShortcut(key)
         for button in (self.previous, self.following, self.dice):
             button.setAutoDefault(False)  # Enter is the grid's

@@ -54,7 +54,7 @@ class ExportPanel(Panel):
         self.folder.setObjectName("export.folder")
         self.folder.setToolTip("Folder that everything on this page is saved in.")
         self.browse = controls.push_button("…", "export.browse", "Choose the folder.")
-        self.browse.setFixedWidth(34)
+        self.browse.setFixedWidth(controls.scaled(34))
         self.name = QLineEdit()
         self.name.setObjectName("export.name")
         self.name.setToolTip("Name of the volume's file; empty for the suggestion.")

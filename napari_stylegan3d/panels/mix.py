@@ -131,7 +131,7 @@ class MixPanel(Panel):
             return f"Random brain {source.seed}"
         projected = self.session.find_projected(source)
         if projected:
-            return f"Reconstruction of {projected.name}"
+            return f"Projected {projected.name}"
         return f"Latent {str(source.path).replace(chr(92), '/').rsplit('/', 1)[-1]}"
 
     def _list_sources(self, current: Source) -> None:

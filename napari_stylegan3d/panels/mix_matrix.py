@@ -74,7 +74,7 @@ class Matrix(QDialog):
         spin.setRange(1, MOST)
         spin.setValue(value)
         spin.setKeyboardTracking(False)
-        spin.setFixedWidth(76)
+        spin.setFixedWidth(controls.scaled(76))
         spin.setToolTip(f"How many {what} (1 to {MOST}).")
         return spin
 

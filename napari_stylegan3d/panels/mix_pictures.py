@@ -29,7 +29,7 @@ class MixPictures(QWidget):
             grid.addWidget(button, 0, 2 * column)
             name = self.names[column]
             name.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
-            name.setFixedWidth(SIDE + 4)
+            name.setFixedWidth(controls.scaled(SIDE + 4))
             grid.addWidget(name, 1, 2 * column, Qt.AlignmentFlag.AlignTop)
         for column, sign in ((1, "+"), (3, "→")):
             label = QLabel(sign)

@@ -35,7 +35,7 @@ class SeedPicker(QWidget):
         following = controls.push_button("▶", f"{panel}.next", "The brain after this one.")
         dice = controls.push_button("Random", f"{panel}.dice", "A brain drawn at random.")
         for button in (previous, following):
-            button.setFixedWidth(36)
+            button.setFixedWidth(controls.scaled(36))
         previous.clicked.connect(lambda: self._go(self.spin.value() - 1))
         following.clicked.connect(lambda: self._go(self.spin.value() + 1))
         dice.clicked.connect(lambda: self._go(random.randrange(DICE_BELOW)))

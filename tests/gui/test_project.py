@@ -391,8 +391,8 @@ def test_saving_the_latent_keeps_the_recipe_valid(projected, tmp_path):
 def test_mix_offers_the_projected_scan(projected):
     window = projected
     box = window.find("mix.source")
-    assert "Reconstruction of sub-07" in [box.itemText(i) for i in range(box.count())]
-    assert window.find("mix.first").text().endswith("Reconstruction of sub-07")
+    assert "Projected sub-07" in [box.itemText(i) for i in range(box.count())]
+    assert window.find("mix.first").text().endswith("Projected sub-07")
 
 
 def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
