@@ -23,7 +23,9 @@ from stylegan3d.cli import (
     prepare,
     project,
     report,
+    segment,
     train,
+    train_segmentation,
 )
 from stylegan3d.errors import StyleGAN3DError
 
@@ -65,8 +67,10 @@ for _verb in (
     picture,
     animate,
     report,
+    segment,
     prepare,
     train,
+    train_segmentation,
     evaluate,
     calibrate_trust,
     convert,

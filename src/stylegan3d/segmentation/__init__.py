@@ -1,0 +1,1 @@
+"""Tissues of a brain: a small network that labels them, and their volumes."""

@@ -1,0 +1,77 @@
+"""What a voxel can be, and how large each tissue is.
+
+The names of the tissues are those of a data set's `labels.tsv` (see `training.tissues`); "other" is
+the brain stem, with the optic chiasm, in the labels the bundled network learned from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stylegan3d.space import Space
+
+#: Name of each label, from 0.
+CLASSES = ("background", "csf", "grey", "white", "ventricle", "other")
+TITLES = {
+    "csf": "Cerebrospinal fluid outside the ventricles",
+    "grey": "Grey matter",
+    "white": "White matter",
+    "ventricle": "Ventricles",
+    "other": "Brain stem",
+    "brain": "Brain tissue (grey, white, brain stem)",
+}
+#: The tissues that are brain, not fluid.
+BRAIN = ("grey", "white", "other")
+
+
+def voxel_ml(space: Space) -> float:
+    """Millilitres of one voxel."""
+    return abs(float(np.linalg.det(space.affine[:3, :3]))) / 1000
+
+
+def count_classes(labels: np.ndarray) -> np.ndarray:
+    """Voxels of each of `CLASSES`, int64 [6], in a label map of any shape.
+
+    Raises
+    ------
+    ValueError
+        If a label is none of them.
+    """
+    counts = np.bincount(np.ravel(labels), minlength=len(CLASSES))
+    if len(counts) > len(CLASSES):
+        raise ValueError(f"label {len(counts) - 1} is none of {len(CLASSES)} classes")
+    return counts
+
+
+def volumes_ml(labels: np.ndarray, space: Space) -> dict[str, float]:
+    """Millilitres of each tissue and of "brain", which is grey, white and brain stem together."""
+    per_voxel = voxel_ml(space)
+    counts = count_classes(labels)
+    volumes = {n: float(counts[i]) * per_voxel for i, n in enumerate(CLASSES) if i > 0}
+    volumes["brain"] = sum(volumes[name] for name in BRAIN)
+    return volumes
+
+
+def side_volumes(labels: np.ndarray, space: Space) -> tuple[dict[str, float], dict[str, float]]:
+    """`volumes_ml` of the left and of the right half, divided at x = 0 mm of the RAS+ world.
+
+    For grids whose axes lie along the world's, as those of prepared data sets do. A voxel whose
+    centre lies on the plane counts half to each side.
+    """
+    axis = [code in "LR" for code in space.axcodes].index(True)
+    x = space.affine[0, 3] + space.affine[0, axis] * np.arange(space.shape[axis])
+    left, right = (
+        volumes_ml(np.compress(side, labels, axis=axis), space) for side in (x < 0, x > 0)
+    )
+    middle = volumes_ml(np.compress(x == 0, labels, axis=axis), space)
+    halves = [{n: side[n] + middle[n] / 2 for n in side} for side in (left, right)]
+    return halves[0], halves[1]
+
+
+def asymmetry_percent(left: float, right: float) -> float:
+    """Left minus right in per cent of their mean, positive where the left is larger; 0 of nothing.
+
+    The usual asymmetry index, 200 (L - R) / (L + R).
+    """
+    total = left + right
+    return 200 * (left - right) / total if total > 0 else 0.0

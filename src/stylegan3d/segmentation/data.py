@@ -1,0 +1,123 @@
+"""Labelled brains of a packed data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.space import Space
+from stylegan3d.training.pack import Pack
+from stylegan3d.training.sources import stem
+from stylegan3d.training.tissues import LABEL_MAPS, TABLE, read_tissues
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledBrains:
+    """People of a pack with label maps on its grid.
+
+    Attributes
+    ----------
+    pack : Pack
+    rows : int64 [n], rows of the pack, those of training people first.
+    labels : uint8 [n, X, Y, Z], of `CLASSES`.
+    training : how many of them are training people.
+    """
+
+    pack: Pack
+    rows: np.ndarray
+    labels: np.ndarray
+    training: int
+
+    def volume(self, index: int) -> np.ndarray:
+        """Intensities of one of them, float32 (X, Y, Z) in [0, 1]."""
+        return self.pack.volumes[self.rows[index]].astype(np.float32) / 255
+
+    @property
+    def validation(self) -> range:
+        """Indices of the people set aside."""
+        return range(self.training, len(self.rows))
+
+
+def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
+    """The people of a pack whose label map lies in `folder`.
+
+    Parameters
+    ----------
+    pack : the data set.
+    folder : holds `labels.tsv` and, for each person, a label map named after the scan
+        (`sub-01_dseg.nii.gz` for `sub-01_T1w.nii.gz`) on the grid of the pack.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there is no usable table, a label or tissue is unknown, a map is on another grid, or
+        there are no labelled people of both splits.
+    """
+    table = _class_of_label(folder)
+    rows, maps = [], []
+    training = 0
+    for split in ("train", "validation"):
+        for row in pack.indices(split):
+            path = _label_map(folder, pack.table[row]["file"])
+            if path is not None:
+                rows.append(int(row))
+                maps.append(_read_map(path, pack.space, table))
+        training = training or len(rows)
+    if not training or training == len(rows):
+        raise StyleGAN3DError(
+            f"{folder} has label maps of {training} training and {len(rows) - training} validation "
+            f"people of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and "
+            "give some of both."
+        )
+    return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training)
+
+
+def _class_of_label(folder: Path) -> dict[int, int]:
+    """Index in `CLASSES` of each label of the folder's table; 0 is background."""
+    tissues = read_tissues(folder)
+    if not tissues:
+        raise StyleGAN3DError(
+            f"{folder} has no {TABLE} that says which tissue each label is; add one with the "
+            "columns index, name and tissue."
+        )
+    unknown = sorted(set(tissues.values()) - set(CLASSES))
+    if unknown:
+        raise StyleGAN3DError(
+            f"{folder / TABLE} names the tissue '{unknown[0]}', which the segmentation does not "
+            f"have; it has {', '.join(CLASSES)}."
+        )
+    return {0: 0} | {label: CLASSES.index(tissue) for label, tissue in tissues.items()}
+
+
+def _label_map(folder: Path, scan: str) -> Path | None:
+    name = stem(Path(scan).name).removesuffix("_T1w")
+    candidates = (folder / (name + ending) for ending in LABEL_MAPS)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
+    """Classes of one label map, uint8 (X, Y, Z)."""
+    try:
+        image = nib.load(path)
+        data = np.asanyarray(image.dataobj)
+    except READ_ERRORS as error:
+        raise StyleGAN3DError(f"{path} cannot be read; export the labels again.") from error
+    if not Space(image.shape, image.affine).same_as(space):
+        raise StyleGAN3DError(
+            f"{path} is not on the grid of the data set; resample it (nearest neighbour)."
+        )
+    values, place = np.unique(data, return_inverse=True)
+    unnamed = [value for value in values if value not in table]
+    if unnamed:
+        raise StyleGAN3DError(
+            f"{path} holds the value {unnamed[0]:g}, which {path.parent / TABLE} does not name; "
+            "add it to the table."
+        )
+    classes = np.array([table[int(value)] for value in values], np.uint8)
+    return classes[place].reshape(data.shape)

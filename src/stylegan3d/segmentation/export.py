@@ -1,0 +1,121 @@
+"""From a training run to a tissue network that can be used and judged: weights, figures, card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.anatomy_volumes import MEASURES, measure
+from stylegan3d.segmentation.card import write_model
+from stylegan3d.segmentation.classes import CLASSES, volumes_ml
+from stylegan3d.segmentation.data import LabelledBrains
+from stylegan3d.segmentation.inference import Progress, Segmenter
+from stylegan3d.segmentation.training import SegmentationRun, dice_scores
+from stylegan3d.training.export import NOT_STATED
+
+INTENDED_USE = (
+    "Research, teaching and software development: tissue volumes of brains a generator makes, and "
+    "of scans prepared in the same way. Not a medical device; not for diagnosis."
+)
+PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
+
+
+def export_segmentation(
+    run: SegmentationRun,
+    brains: LabelledBrains,
+    folder: Path,
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    notes: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Segmenter:
+    """Write the averaged network and its card, and measure what the card says.
+
+    Parameters
+    ----------
+    run : the run; the weights are rounded to float16 before anything is measured.
+    brains : what it learned from and is validated on.
+    licence : of the weights; those of the labelled data by default.
+    notes : further entries of the card, such as "labels" (where they come from) and "limits".
+
+    Raises
+    ------
+    StyleGAN3DError
+        If an entry of `notes` is one the program writes itself.
+    OutputError
+        If the folder holds such files and `overwrite` is false, or cannot be written.
+    """
+    network = run.average
+    state = {k: v.half().float() for k, v in network.state_dict().items()}
+    network.load_state_dict(state)
+    card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
+    card["space"] = {"voxel_mm": list(brains.pack.space.voxel_size), "axes": "RAS"}
+    segmenter = Segmenter(network, card, "", run.device)
+    card |= _about(run, brains, licence)
+    card["validation"] = _validation(segmenter, brains)
+    card["people"] = _people(segmenter, brains, progress)
+    taken = sorted(set(card) & set(notes or {}))
+    if taken:
+        raise StyleGAN3DError(f"'{taken[0]}' is an entry of the card that the program writes.")
+    write_model(folder, network, card | (notes or {}), overwrite=overwrite)
+    return segmenter
+
+
+def _about(run: SegmentationRun, brains: LabelledBrains, licence: str | None) -> dict[str, Any]:
+    rows = [brains.pack.table[row] for row in brains.rows[: brains.training]]
+    sources = Counter((str(r.get("source")), str(r.get("licence") or NOT_STATED)) for r in rows)
+    return {
+        "modality": "T1-weighted MR, brain extracted",
+        "intensity": {"outside": 0, "one": "99.5th percentile inside the brain"},
+        "training_data": [
+            {"source": source, "people": count, "licence": terms}
+            for (source, terms), count in sorted(sources.items())
+        ],
+        "training": {"people": brains.training, "steps": run.steps, "seed": run.config.seed},
+        "licence": licence or "; ".join(sorted({terms for _, terms in sources})),
+        "intended_use": INTENDED_USE,
+    }
+
+
+def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
+    """Dice and volume errors on the people set aside."""
+    space = brains.pack.space
+    scores, found, truth = [], [], []
+    for index in brains.validation:
+        labels = segmenter.segment(brains.volume(index), space).labels
+        scores.append(dice_scores(labels, brains.labels[index]))
+        found.append(volumes_ml(labels, space))
+        truth.append(volumes_ml(brains.labels[index], space))
+    tissues: dict[str, Any] = {}
+    for name in CLASSES[1:]:
+        dice = np.array([row[name] for row in scores])
+        a, b = (np.array([row[name] for row in rows]) for rows in (found, truth))
+        tissues[name] = {
+            "dice": round(float(dice.mean()), 4),
+            "dice_sd": round(float(dice.std(ddof=1)), 4) if len(dice) > 1 else None,
+            "dice_least": round(float(dice.min()), 4),
+            "volume_bias_ml": round(float((a - b).mean()), 2),
+            "volume_error_ml": round(float(np.abs(a - b).mean()), 2),
+            "volume_ml": round(float(b.mean()), 2),
+        }
+    return {"people": len(scores), "tissues": tissues}
+
+
+def _people(
+    segmenter: Segmenter, brains: LabelledBrains, progress: Progress | None
+) -> dict[str, Any]:
+    """Quantiles of what the network finds in all training people, labelled or not."""
+    pack = brains.pack
+    rows = pack.indices("train")
+    measured = measure(segmenter, [pack.volumes[row] for row in rows], pack.space, progress)
+    quantiles = {
+        name: [round(float(q), 4) for q in np.percentile([row[name] for row in measured], PERCENTS)]
+        for name in (*MEASURES, "confidence")
+    }
+    return {"n": len(rows), "percents": list(PERCENTS), "quantiles": quantiles}

@@ -1,0 +1,171 @@
+"""Label the tissues of a brain with a trained network."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from stylegan3d.devices import choose_device
+from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.generator import bundled_model_path
+from stylegan3d.metrics.sampling import unit
+from stylegan3d.segmentation.card import MODEL, read_model
+from stylegan3d.segmentation.classes import volumes_ml
+from stylegan3d.segmentation.network import TissueNetwork, to_voxels
+from stylegan3d.space import Space
+
+BUNDLED = "tissue-t1-2mm"
+# A voxel may be so much larger or smaller than those the network learned from.
+SIZE_TOLERANCE = 0.05
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Labels of one brain.
+
+    Attributes
+    ----------
+    labels : uint8 (X, Y, Z), of `classes.CLASSES`.
+    space : Space
+    confidence : float or None
+        Mean probability of the label given, over the voxels that are not background; 0 where all
+        are. None if it was not asked for.
+    """
+
+    labels: np.ndarray
+    space: Space
+    confidence: float | None = None
+
+    @property
+    def volumes(self) -> dict[str, float]:
+        """Millilitres of each tissue and of "brain"; see `classes.volumes_ml`."""
+        return volumes_ml(self.labels, self.space)
+
+
+class Segmenter:
+    """A tissue network with its card, ready to label.
+
+    Parameters
+    ----------
+    network, card : as `card.read_model` gives them.
+    hash : SHA-256 of the weights.
+    device : where it runs.
+    """
+
+    def __init__(
+        self, network: TissueNetwork, card: dict[str, Any], hash: str, device: torch.device
+    ) -> None:
+        self.card, self.hash, self.device = card, hash, device
+        self.name: str = card["name"]
+        network.eval().requires_grad_(False)
+        self._networks = {torch.float32: network.to(device)}
+        self._lock = threading.Lock()
+
+    def fits(self, space: Space) -> bool:
+        """Whether volumes on this grid can be labelled: its axes run RAS, its voxels fit."""
+        expected = np.array(self.card["space"]["voxel_mm"])
+        ratio = np.array(space.voxel_size) / expected
+        return space.axcodes == ("R", "A", "S") and bool((abs(ratio - 1) < SIZE_TOLERANCE).all())
+
+    @torch.inference_mode()
+    def segment(
+        self,
+        volume: np.ndarray,
+        space: Space,
+        *,
+        dtype: torch.dtype = torch.float32,
+        confidence: bool = False,
+    ) -> Segmentation:
+        """Label one brain.
+
+        Parameters
+        ----------
+        volume : (X, Y, Z), uint8 of a pack, or float where 1 is the 99.5th percentile of the brain
+            and 0 is outside it.
+        space : its grid.
+        dtype : precision of the feature maps; lower ones are for the screen.
+        confidence : tell how sure the network is, for about as much time again.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If the grid is one that the network does not know.
+        """
+        if not self.fits(space):
+            expected = " x ".join(f"{mm:g}" for mm in self.card["space"]["voxel_mm"])
+            raise StyleGAN3DError(
+                f"{self.name} labels volumes of {expected} mm whose axes run right, anterior, "
+                f"superior, but this one has {' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} "
+                f"mm and axes {''.join(space.axcodes)}; bring it onto the grid of such a model."
+            )
+        network = self._network(dtype)
+        x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
+        short = [-n % network.multiple for n in space.shape]
+        logits = network(F.pad(x, [p for n in reversed(short) for p in (0, n)]))
+        keep = tuple(slice(n) for n in space.shape)
+        found = to_voxels(logits.argmax(dim=4).to(torch.uint8))[0][keep]
+        labels = found.cpu().numpy()
+        sure = None
+        if confidence:
+            chance = logits.float().softmax(dim=4).amax(dim=4)
+            brain = found > 0
+            sure = float(to_voxels(chance)[0][keep][brain].mean()) if brain.any() else 0.0
+        return Segmentation(labels, space, sure)
+
+    def _network(self, dtype: torch.dtype) -> TissueNetwork:
+        with self._lock:
+            if dtype not in self._networks:
+                copy = TissueNetwork(self._networks[torch.float32].widths)
+                copy.load_state_dict(self._networks[torch.float32].state_dict())
+                copy.eval().requires_grad_(False)
+                self._networks[dtype] = copy.to(self.device, dtype)
+            return self._networks[dtype]
+
+    def percentile(self, name: str, value: float) -> float:
+        """Where a volume lies among the people the card tells of, 0 to 100.
+
+        Parameters
+        ----------
+        name : a measure of `metrics.anatomy_volumes`, such as "ventricle_ml".
+        value : in its unit.
+        """
+        table = self.card["people"]
+        return float(np.interp(value, table["quantiles"][name], table["percents"]))
+
+
+def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segmenter:
+    """Open a tissue network.
+
+    Parameters
+    ----------
+    path : its folder; None opens the one that ships with the package.
+    device : "auto", "cpu", "cuda", "mps".
+
+    Raises
+    ------
+    ModelError
+        If there is no such network, or it is damaged.
+    """
+    folder = bundled_model_path(BUNDLED) if path is None else Path(path).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"There is no tissue network at '{folder}'; check the path.")
+    network, card = read_model(folder)
+    digest = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+    return Segmenter(network, card, digest, choose_device(device))
+
+
+@lru_cache(maxsize=1)
+def bundled_segmenter() -> Segmenter:
+    """The tissue network that ships with the package, opened once in a process, on the CPU."""
+    return load_segmenter(device="cpu")

@@ -1,0 +1,99 @@
+"""A small 3D U-Net (Çiçek et al. 2016, arXiv:1606.06650) that labels a whole brain at once.
+
+The widest maps are on the half grid: the volume enters as its eight Haar bands and leaves as eight
+voxels per block, which saves seven eighths of the work of convolutions on the full grid. Skips are
+added instead of joined, and groups are normalised (Wu and He 2018, arXiv:1803.08494), so that it
+depends on nothing outside the volume.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.networks.resampling import CHANNELS_LAST, haar
+from stylegan3d.segmentation.classes import CLASSES
+
+WIDTHS = (32, 48, 64, 64)
+GROUP = 8  # channels normalised together
+SLOPE = 0.1  # of the leaky rectifier
+
+
+class ConvNorm(nn.Module):
+    """3x3x3 convolution, group normalisation, leaky rectifier."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm = nn.GroupNorm(max(1, outputs // GROUP), outputs)
+        nn.init.kaiming_normal_(self.conv.weight, SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, ...]"""
+        x = self.norm(self.conv(x.contiguous(memory_format=CHANNELS_LAST)))
+        return F.leaky_relu(x.contiguous(memory_format=CHANNELS_LAST), SLOPE)
+
+
+class TissueNetwork(nn.Module):
+    """Logits of `CLASSES` for every voxel.
+
+    Parameters
+    ----------
+    widths : channels on the half grid, the quarter grid and so on; multiples of 8.
+
+    Attributes
+    ----------
+    multiple : every axis of a volume has to be a multiple of it.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.multiple = 2 ** len(widths)
+        pairs = list(pairwise(widths))
+        self.stem = nn.Sequential(ConvNorm(8, widths[0]), ConvNorm(widths[0], widths[0]))
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in pairs
+        )
+        self.lift = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairs)
+        self.up = nn.ModuleList(ConvNorm(a, a) for a, _ in pairs)
+        self.head = nn.Conv3d(widths[0], 8 * len(CLASSES), 1)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Logits, block by block.
+
+        Parameters
+        ----------
+        volume : [N, 1, X, Y, Z], intensities in [0, 1], every axis a multiple of `multiple`.
+
+        Returns
+        -------
+        [N, 2, 2, 2, 6, X/2, Y/2, Z/2]: the place in a block, the class, the block. The labels of
+        the blocks (`argmax` over axis 4) become those of voxels by `to_voxels`.
+        """
+        # About zero mean and unit deviation, as weights expect.
+        x = self.stem(haar(volume * 4 - 1))
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(x)
+        steps = zip(reversed(self.lift), reversed(self.up), reversed(skips), strict=True)
+        for lift, up, skip in steps:
+            x = up(skip + F.interpolate(lift(x), scale_factor=2, mode="nearest"))
+        logits = self.head(x)
+        return logits.reshape(len(x), 2, 2, 2, len(CLASSES), *x.shape[2:])
+
+
+def to_voxels(blocks: Tensor) -> Tensor:
+    """[N, 2, 2, 2, X/2, Y/2, Z/2] -> [N, X, Y, Z]."""
+    n, _, _, _, x, y, z = blocks.shape
+    return blocks.permute(0, 4, 1, 5, 2, 6, 3).reshape(n, 2 * x, 2 * y, 2 * z)
+
+
+def to_blocks(voxels: Tensor) -> Tensor:
+    """Inverse of `to_voxels`."""
+    n, x, y, z = voxels.shape
+    blocks = voxels.reshape(n, x // 2, 2, y // 2, 2, z // 2, 2)
+    return blocks.permute(0, 2, 4, 6, 1, 3, 5)

@@ -1,0 +1,266 @@
+"""Training of the tissue network, resumable at any moment.
+
+Whole volumes, one per step, cross-entropy plus soft Dice (Milletari et al. 2016, arXiv:1606.04797)
+over the tissues, AdamW with a cosine schedule, and an exponential average of the weights, which is
+what is validated and shipped. Every step draws from its own seed, so that a resumed run goes on
+as if it had not been interrupted.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan3d.devices import fast_dtype
+from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.segmentation.augmentation import augment_labelled
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.data import LabelledBrains
+from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, to_blocks, to_voxels
+from stylegan3d.volumes import output_errors
+
+CHECKPOINT = "checkpoint.pt"
+# Called with steps done, steps in all, and figures such as {"loss": 0.2}.
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """Settings of one run.
+
+    Attributes
+    ----------
+    widths : channels of the network, see `TissueNetwork`.
+    steps : volumes to see, one per step.
+    learning_rate : highest; reached after `warm_up` steps, then falls to 0 along a cosine.
+    average_steps : half-life, in steps, of the averaged weights.
+    validate_every : steps between measurements on the people set aside.
+    save_seconds : seconds between checkpoints, at most.
+    seed : of weights, order and augmentation.
+    """
+
+    widths: tuple[int, ...] = WIDTHS
+    steps: int = 4000
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+    warm_up: int = 100
+    average_steps: float = 100.0
+    validate_every: int = 500
+    save_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.validate_every < 1:
+            raise StyleGAN3DError("A run needs at least one step; ask for more.")
+
+
+class SegmentationRun:
+    """Network, average, optimiser and counters between two steps."""
+
+    def __init__(self, config: SegmentationConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        torch.manual_seed(config.seed)
+        self.network = TissueNetwork(config.widths).to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.steps, self.seconds = 0, 0.0
+        self.dice: dict[str, float] = {}
+
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        config = self.config
+        done = min(self.steps / config.steps, 1.0)
+        warm = min((self.steps + 1) / config.warm_up, 1.0) if config.warm_up else 1.0
+        return config.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
+
+    def step(self, volume: Tensor, labels: Tensor) -> float:
+        """Learn from one volume (X, Y, Z) and its labels; the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        fast = fast_dtype(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fast == torch.bfloat16):
+            logits = self.network(volume.to(self.device)[None, None])
+        loss = segmentation_loss(logits.float(), to_blocks(labels.to(self.device)[None]))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self._update_average()
+        self.steps += 1
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # Shorter at the start, so that the first weights are soon forgotten.
+        half_life = min(self.config.average_steps, 0.1 * self.steps + 1)
+        decay = 0.5 ** (1 / half_life)
+        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
+        for average, current in pairs:
+            average.lerp_(current, 1 - decay)
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint in one step: a kill at any moment leaves the old or the new one."""
+        data = {
+            "config": asdict(self.config),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "counters": {"steps": self.steps, "seconds": self.seconds},
+            "dice": self.dice,
+        }
+        temporary = folder / f".{CHECKPOINT}.tmp"
+        with temporary.open("wb") as file:
+            torch.save(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / CHECKPOINT)
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> SegmentationRun:
+        """Resume from a run's folder.
+
+        Raises
+        ------
+        ModelError
+            If there is no run, or its checkpoint is damaged.
+        """
+        path = folder / CHECKPOINT
+        try:
+            data = torch.load(path, map_location=device, weights_only=True)
+            known = {field.name for field in fields(SegmentationConfig)}
+            settings = {k: v for k, v in data["config"].items() if k in known}
+            settings["widths"] = tuple(settings["widths"])
+            run = cls(SegmentationConfig(**settings), device)
+            run.network.load_state_dict(data["network"])
+            run.average.load_state_dict(data["average"])
+            run.optimiser.load_state_dict(data["optimiser"])
+            run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
+            run.dice = data["dice"]
+        except FileNotFoundError:
+            raise ModelError(f"There is no training run to resume in '{folder}'.") from None
+        except Exception as error:
+            raise ModelError(
+                f"The checkpoint '{path}' is damaged ({type(error).__name__}); start the run anew."
+            ) from error
+        return run
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy plus one minus the mean soft Dice of the tissues.
+
+    Parameters
+    ----------
+    logits : float32 [N, 2, 2, 2, 6, X, Y, Z], as the network gives them.
+    labels : uint8 [N, 2, 2, 2, X, Y, Z]
+    """
+    logits = logits.movedim(4, -1).reshape(-1, len(CLASSES))
+    target = labels.reshape(-1).long()
+    entropy = F.cross_entropy(logits, target)
+    chances = logits.softmax(dim=1)
+    truth = F.one_hot(target, len(CLASSES)).float()
+    both = (chances * truth).sum(dim=0)[1:]
+    total = (chances + truth).sum(dim=0)[1:]
+    dice = (2 * both + 1) / (total + 1)
+    return entropy + 1 - dice.mean()
+
+
+def dice_scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice of each tissue, 1 where both have none of it."""
+    scores = {}
+    for index, name in enumerate(CLASSES[1:], start=1):
+        a, b = found == index, truth == index
+        total = int(a.sum()) + int(b.sum())
+        scores[name] = 2 * int((a & b).sum()) / total if total else 1.0
+    return scores
+
+
+@torch.inference_mode()
+def validate(network: TissueNetwork, brains: LabelledBrains) -> list[dict[str, float]]:
+    """`dice_scores` of each person set aside, in the order of `brains.validation`."""
+    parameter = next(network.parameters())
+    scores = []
+    for index in brains.validation:
+        volume = torch.from_numpy(brains.volume(index)).to(parameter)[None, None]
+        found = to_voxels(network(volume).argmax(dim=4))[0].cpu().numpy()
+        scores.append(dice_scores(found, brains.labels[index]))
+    return scores
+
+
+def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Mean over people."""
+    return {name: float(np.mean([s[name] for s in scores])) for name in CLASSES[1:]}
+
+
+def train_segmentation(
+    brains: LabelledBrains,
+    folder: Path,
+    config: SegmentationConfig | None = None,
+    *,
+    resume: bool = False,
+    device: torch.device | None = None,
+    progress: Progress | None = None,
+) -> SegmentationRun:
+    """Train the tissue network.
+
+    Parameters
+    ----------
+    brains : labelled people; those set aside are only measured on.
+    folder : of the run; its checkpoint is written there.
+    config : settings of a new run.
+    resume : go on with the run in `folder`.
+    progress : called after each step.
+
+    Raises
+    ------
+    ModelError
+        If there is nothing to resume, or a new run would replace another.
+    OutputError
+        If the folder cannot be written to.
+    """
+    device = device or torch.device("cpu")
+    if resume:
+        run = SegmentationRun.load(folder, device)
+    elif (folder / CHECKPOINT).exists():
+        raise ModelError(f"'{folder}' holds a run; go on with --resume, or choose another folder.")
+    else:
+        run = SegmentationRun(config or SegmentationConfig(), device)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    started, saved, before = time.monotonic(), time.monotonic(), run.seconds
+    while run.steps < run.config.steps:
+        volume, labels = _draw(brains, run.config.seed, run.steps)
+        figures = {"loss": run.step(volume, labels)}
+        run.seconds = before + time.monotonic() - started
+        last = run.steps == run.config.steps
+        if last or run.steps % run.config.validate_every == 0:
+            run.dice = mean_scores(validate(run.average, brains))
+            figures |= run.dice
+        if last or time.monotonic() - saved > run.config.save_seconds:
+            with output_errors(folder):
+                run.save(folder)
+            saved = time.monotonic()
+        if progress:
+            progress(run.steps, run.config.steps, figures)
+    return run
+
+
+def _draw(brains: LabelledBrains, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """The volume of one step and its labels; every person once before anybody again."""
+    epoch, place = divmod(step, brains.training)
+    order = np.random.default_rng([seed, epoch]).permutation(brains.training)
+    index = int(order[place])
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    volume, labels = torch.from_numpy(brains.volume(index)), torch.from_numpy(brains.labels[index])
+    return augment_labelled(volume, labels, generator)
