@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.intervals import Interval, jackknife_error, normal
 from stylegan3d.metrics.sampling import unit
 
 BATCH = 8
@@ -113,94 +113,6 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
 
 
 @dataclass
-class Comparison:
-    """A distance of synthetic to real brains beside that of real to other real ones.
-
-    Attributes
-    ----------
-    synthetic, real : [repeats] the distance of each repeat.
-    n : volumes on either side.
-    """
-
-    synthetic: np.ndarray
-    real: np.ndarray
-    n: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Means, standard deviations, the ratio, and 0.05 and 0.95 quantiles of real to real."""
-        synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
-        return {
-            "synthetic": synthetic,
-            "synthetic_sd": float(self.synthetic.std()),
-            "real": real,
-            "real_sd": float(self.real.std()),
-            "real_q05": float(np.quantile(self.real, 0.05)),
-            "real_q95": float(np.quantile(self.real, 0.95)),
-            "ratio": synthetic / real if real > 0 else None,
-            "n": self.n,
-            "repeats": len(self.real),
-        }
-
-
-def compare_with_halves(
-    measure: Callable[[np.ndarray, np.ndarray], float],
-    synthetic: np.ndarray,
-    real: np.ndarray,
-    *,
-    repeats: int = 20,
-    seed: int = 0,
-) -> Comparison:
-    """Measure synthetic to real and real to real at equal n, over random halves of the people.
-
-    Each repeat splits the real people in two; one half is compared to the other, and to as many
-    synthetic brains drawn anew.
-
-    Parameters
-    ----------
-    synthetic, real : [n, features], one row a volume, one volume a person.
-    """
-    n = min(len(real) // 2, len(synthetic))
-    figures = []
-    for repeat in range(repeats):
-        rng = np.random.default_rng((seed, repeat))
-        order = rng.permutation(len(real))
-        half, other = real[order[:n]], real[order[n : 2 * n]]
-        drawn = synthetic[rng.permutation(len(synthetic))[:n]]
-        figures.append((measure(drawn, half), measure(other, half)))
-    values = np.array(figures)
-    return Comparison(values[:, 0], values[:, 1], n)
-
-
-def compare_with_validation(
-    measure: Callable[[np.ndarray, np.ndarray], float],
-    synthetic: np.ndarray,
-    training: np.ndarray,
-    validation: np.ndarray,
-    *,
-    repeats: int = 20,
-    seed: int = 0,
-) -> Comparison:
-    """Measure synthetic and training people to validation people, as many as those are.
-
-    The generator has not seen the validation people, so what it learned by heart does not help.
-
-    Parameters
-    ----------
-    synthetic, training, validation : [n, features]
-    """
-    n = min(len(synthetic), len(training), len(validation))
-    figures = []
-    for repeat in range(repeats):
-        rng = np.random.default_rng((seed, repeat))
-        target = validation[rng.permutation(len(validation))[:n]]
-        drawn = synthetic[rng.permutation(len(synthetic))[:n]]
-        people = training[rng.permutation(len(training))[:n]]
-        figures.append((measure(drawn, target), measure(people, target)))
-    values = np.array(figures)
-    return Comparison(values[:, 0], values[:, 1], n)
-
-
-@dataclass
 class Moments:
     """Sums over a set of volumes, all that `expected_bmmd2` needs: one volume in memory.
 
@@ -263,6 +175,64 @@ def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
 def real_bmmd2(real: Moments, batch: int = BATCH) -> float:
     """`expected_bmmd2` of two disjoint batches of one population: 2 V / B."""
     return 2 * real.variance / batch
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Moments of a set with each member left out, all [n]; of another set on the same grid.
+
+    Attributes
+    ----------
+    mean_square, variance : as of `Moments`.
+    cross : product of the mean without the member and the mean of the other set.
+    """
+
+    mean_square: np.ndarray
+    variance: np.ndarray
+    cross: np.ndarray
+
+    @classmethod
+    def of(cls, volumes: Iterable[np.ndarray], own: Moments, other: Moments) -> LeftOut:
+        """Volumes are read once more; `own` are their moments. At least three."""
+        rows = []
+        for volume in volumes:
+            x = unit(volume)
+            rows.append((np.vdot(x, x), np.vdot(x, own.total), np.vdot(x, other.total)))
+        energy, with_own, with_other = np.array(rows, np.float64).T
+        n = own.n
+        if n < 3:
+            raise StyleGAN3DError("An interval of bMMD2 needs three volumes a side; give more.")
+        total = np.asarray(own.total)
+        rest = own.energy - energy
+        square = np.vdot(total, total) - 2 * with_own + energy
+        mean_square = (square - rest) / ((n - 1) * (n - 2))
+        cross = (np.vdot(total, np.asarray(other.total)) - with_other) / ((n - 1) * other.n)
+        return cls(mean_square, rest / (n - 1) - mean_square, cross)
+
+
+def bmmd2_intervals(
+    a_volumes: Iterable[np.ndarray],
+    b_volumes: Iterable[np.ndarray],
+    a: Moments,
+    b: Moments,
+    batch: int = BATCH,
+) -> dict[str, Interval]:
+    """Jackknife intervals of `expected_bmmd2` of a to b, `real_bmmd2` of b, ratio of variances."""
+    left_a, left_b = LeftOut.of(a_volumes, a, b), LeftOut.of(b_volumes, b, a)
+    synthetic = np.hypot(
+        jackknife_error(left_a.mean_square - 2 * left_a.cross + left_a.variance / batch),
+        jackknife_error(left_b.mean_square - 2 * left_b.cross + left_b.variance / batch),
+    )
+    ratio = a.variance / b.variance
+    variances = ratio * np.hypot(
+        jackknife_error(left_a.variance) / a.variance, jackknife_error(left_b.variance) / b.variance
+    )
+    real = 2 * jackknife_error(left_b.variance) / batch
+    return {
+        "synthetic_interval": normal(expected_bmmd2(a, b, batch), float(synthetic)),
+        "real_interval": normal(real_bmmd2(b, batch), real),
+        "variance_ratio_interval": normal(ratio, float(variances)),
+    }
 
 
 def _mean_distance(a: Moments, b: Moments) -> float:

@@ -7,6 +7,7 @@ one less.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,8 +21,12 @@ from stylegan3d.metrics.sampling import unit
 SIGMA, WINDOW = 1.5, 11
 K1, K2 = 0.01, 0.03
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# Voxels along an axis that can be halved for five scales.
+SMALLEST = 2 ** (len(EXPONENTS) - 1)
 
 Progress = Callable[[int, int], None]
+# Of each scale: mean SSIM, mean contrast times structure.
+Terms = Sequence[tuple[float, float]]
 
 
 def scales_of(shape: Sequence[int]) -> int:
@@ -35,7 +40,6 @@ def scales_of(shape: Sequence[int]) -> int:
     return scales
 
 
-@torch.no_grad()
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Multi-scale structural similarity of two volumes.
 
@@ -55,19 +59,69 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     float
         1 for equal volumes.
     """
+    scales = scales_of(a.shape)
+    return standard_product(_scale_terms(a, b, scales), scales)
+
+
+def ms_ssim_3dstylegan(a: np.ndarray, b: np.ndarray) -> float:
+    """MS-SSIM as the program of 3D-StyleGAN (Hong et al. 2021) multiplies it; see `both_ms_ssim`.
+
+    Not the standard product: over five scales, the last one's term goes into each of the other
+    four factors, prod_k (c_k s_k)^(e_k) ssim_5^(e_5) for k = 1 ... 4, so that it counts four times.
+    Where the grid of a scale is smaller than the window, the window is as large as fits.
+    """
+    if min(a.shape) < SMALLEST:
+        raise StyleGAN3DError(
+            f"This MS-SSIM needs at least {SMALLEST} voxels along each axis, not {a.shape}."
+        )
+    return original_product(_scale_terms(a, b, len(EXPONENTS)))
+
+
+def both_ms_ssim(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """`ms_ssim` and `ms_ssim_3dstylegan` of two volumes; what they share is computed once.
+
+    The second is NaN on a grid too small to be halved four times.
+    """
+    scales = scales_of(a.shape)
+    if min(a.shape) < SMALLEST:
+        return ms_ssim(a, b), float("nan")
+    terms = _scale_terms(a, b, len(EXPONENTS))
+    return standard_product(terms, scales), original_product(terms)
+
+
+def standard_product(terms: Terms, scales: int) -> float:
+    """Of the first `scales` pairs of terms: luminance of the last one alone."""
+    exponents = np.array(EXPONENTS[:scales]) / sum(EXPONENTS[:scales])
+    factors = [structure for _, structure in terms[: scales - 1]] + [terms[scales - 1][0]]
+    return float(np.prod(np.maximum(factors, 0.0) ** exponents))
+
+
+def original_product(terms: Terms) -> float:
+    """Of five pairs of terms."""
+    last = max(terms[-1][0], 0.0) ** EXPONENTS[-1]
+    factors = [
+        max(structure, 0.0) ** exponent * last
+        for (_, structure), exponent in zip(terms[:-1], EXPONENTS, strict=False)
+    ]
+    return float(np.prod(factors))
+
+
+@torch.no_grad()
+def _scale_terms(a: np.ndarray, b: np.ndarray, scales: int) -> Terms:
+    """Of each scale the mean SSIM, and the mean of contrast times structure."""
     if a.shape != b.shape:
         raise StyleGAN3DError(f"MS-SSIM compares volumes of one grid, not {a.shape} to {b.shape}.")
-    scales = scales_of(a.shape)
-    exponents = np.array(EXPONENTS[:scales]) / sum(EXPONENTS[:scales])
+    scales_of(a.shape)
     x, y = (torch.from_numpy(unit(v)) for v in (a, b))
-    product = 1.0
-    for scale, exponent in enumerate(exponents):
+    terms = []
+    for scale in range(scales):
         luminance, structure = _ssim_terms(x, y)
-        term = structure * luminance if scale == scales - 1 else structure
-        product *= max(float(term.double().mean()), 0.0) ** exponent
+        terms.append(
+            (float((luminance * structure).double().mean()), float(structure.double().mean()))
+        )
         if scale < scales - 1:
             x, y = (F.avg_pool3d(v[None], 2)[0] for v in (x, y))
-    return float(product)
+    return terms
 
 
 def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,14 +137,19 @@ def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * (xy - mean_x * mean_y) + c2) / (variances + c2)
 
 
+@lru_cache
 def _window(n: int) -> Tensor:
-    """The Gaussian window along an axis as a banded matrix [n - 10, n]: a product is fastest."""
-    offsets = torch.arange(WINDOW) - WINDOW // 2
+    """The Gaussian window along an axis as a banded matrix [n - 10, n]: a product is fastest.
+
+    Where the axis is shorter than the window, the window has the largest odd size that fits.
+    """
+    size = min(WINDOW, n - 1 + n % 2)
+    offsets = torch.arange(size) - size // 2
     weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    rows = n - WINDOW + 1
+    rows = n - size + 1
     matrix = torch.zeros(rows, n)
     for row in range(rows):
-        matrix[row, row : row + WINDOW] = weights / weights.sum()
+        matrix[row, row : row + size] = weights / weights.sum()
     return matrix
 
 
@@ -110,7 +169,7 @@ def pair_ms_ssim(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """MS-SSIM of random pairs of a set, [pairs].
+    """`ms_ssim` of random pairs of a set, [pairs].
 
     Parameters
     ----------
@@ -118,11 +177,29 @@ def pair_ms_ssim(
     pairs : how many different pairs, at most all.
     """
     chosen = random_pairs(len(volumes), pairs, seed)
+    return _of_pairs(lambda a, b: (ms_ssim(a, b),), volumes, chosen, progress)[:, 0]
+
+
+def pair_ms_ssim_both(
+    volumes: Sequence[np.ndarray] | np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """`both_ms_ssim` of these pairs of a set, [pairs, 2]."""
+    return _of_pairs(both_ms_ssim, volumes, pairs, progress)
+
+
+def _of_pairs(
+    measure: Callable[[np.ndarray, np.ndarray], tuple[float, ...]],
+    volumes: Sequence[np.ndarray] | np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    progress: Progress | None,
+) -> np.ndarray:
     values = []
-    for done, (i, j) in enumerate(chosen, 1):
-        values.append(ms_ssim(volumes[i], volumes[j]))
+    for done, (i, j) in enumerate(pairs, 1):
+        values.append(measure(volumes[i], volumes[j]))
         if progress is not None:
-            progress(done, len(chosen))
+            progress(done, len(pairs))
     return np.array(values)
 
 
@@ -137,12 +214,32 @@ def pair_correlation(volumes: Iterable[np.ndarray], mask: np.ndarray) -> float:
     volumes : each (X, Y, Z).
     mask : (X, Y, Z) bool, usually where the mean brain is.
     """
+    total, n = _sum_standardised(volumes, mask)
+    return float((total @ total - n) / (n * (n - 1)))
+
+
+def member_correlations(volumes: Iterable[np.ndarray], mask: np.ndarray) -> np.ndarray:
+    """Mean correlation of each volume with all others, [n]; their mean is `pair_correlation`.
+
+    Reads the volumes twice, one at a time.
+    """
+    total, n = _sum_standardised(volumes, mask)
+    found = [float(_standardised(volume, mask) @ total) for volume in volumes]
+    return (np.array(found) - 1) / (n - 1)
+
+
+def _sum_standardised(volumes: Iterable[np.ndarray], mask: np.ndarray) -> tuple[np.ndarray, int]:
     total, n = np.zeros(int(mask.sum())), 0
     for volume in volumes:
-        x = unit(volume)[mask].astype(np.float64)
-        x -= x.mean()
-        total += x / max(float(np.linalg.norm(x)), 1e-12)
+        total += _standardised(volume, mask)
         n += 1
     if n < 2:
         raise StyleGAN3DError("Diversity is measured on pairs; give at least two volumes.")
-    return float((total @ total - n) / (n * (n - 1)))
+    return total, n
+
+
+def _standardised(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[voxels] of mean 0 and norm 1."""
+    x = unit(volume)[mask].astype(np.float64)
+    x -= x.mean()
+    return np.asarray(x / max(float(np.linalg.norm(x)), 1e-12))

@@ -1,231 +1,150 @@
-"""The evaluation of a generator against a packed data set, part by part, into one report."""
+"""The evaluation of a generator or a set of volumes against real ones, part by part."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from stylegan3d import __version__
 from stylegan3d.generator import Generator
-from stylegan3d.metrics.distances import (
-    BATCH,
-    Moments,
-    compare_with_halves,
-    compare_with_validation,
-    expected_bmmd2,
-    frechet_distance,
-    kernel_distance,
-    rbf_distance,
-    real_bmmd2,
-)
-from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, scales_of
-from stylegan3d.metrics.features import FEATURE_MM
-from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
+from stylegan3d.hashing import sha256_of
+from stylegan3d.metrics import parts
 from stylegan3d.metrics.material import (
+    NEED_GENERATOR,
     PARTS,
     EvaluationSettings,
     Material,
     Report,
-    Volumes,
     volumes_id,
 )
-from stylegan3d.metrics.plausibility import PlausibilityLimits, measure_brains, pass_rate
-from stylegan3d.metrics.privacy import (
-    Nearest,
-    TrainingBrains,
-    compare_nearest,
-    feature_distances,
-)
-from stylegan3d.metrics.reconstruction import reconstruct
-from stylegan3d.metrics.speed import measure_speed
+from stylegan3d.metrics.store import Store, measures_id
+from stylegan3d.metrics.subject import Subject
 from stylegan3d.training.pack import Pack
 
-Measure = Callable[[np.ndarray, np.ndarray], float]
-# Of the privacy part, whose brains are not kept.
-BRAINS_AT_A_TIME = 32
+# Of a folder that is evaluated into: what a later run takes up again.
+WORK = "work"
+
+MEASURES: dict[str, Callable[[Material], dict[str, Any]]] = {
+    "fidelity": parts.fidelity,
+    "two_sample": parts.two_sample_part,
+    "slices": parts.slices,
+    "diversity": parts.diversity,
+    "plausibility": parts.plausibility,
+    "privacy": parts.privacy,
+    "reconstruction": parts.reconstruction,
+    "speed": parts.speed,
+}
 
 
 def evaluate(
-    generator: Generator,
+    subject: Subject | Generator,
     pack: Pack,
     settings: EvaluationSettings | None = None,
     report: Report | None = None,
+    out: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure a generator on the data it was trained on and on the people set aside.
+    """Measure synthetic brains beside real ones.
 
     Parameters
     ----------
-    generator : the model.
-    pack : a data set on the model's grid, with training and validation people.
-    settings : what to measure; everything but speed by default.
+    subject : a generator, or a folder of volumes (`subject.VolumesSubject`).
+    pack : real brains on the same grid, with training and validation people.
+    settings : what to measure.
     report : called with what is being done, how much of it is done and how much there is.
+    out : folder where finished parts and brains are kept (in `work`), and taken up again if the
+        evaluation was stopped; nothing is kept without it.
 
     Returns
     -------
     dict
-        "model", "data", "settings" and one entry per part; plain enough for JSON.
+        "model", "data", "settings", "program", "left_out" (part to sentence), "notes" and one
+        entry per part; plain enough for JSON.
 
     Raises
     ------
     StyleGAN3DError
         If a part is unknown, the grids differ, or there are too few people or samples.
     """
-    chosen = settings or EvaluationSettings()
-    material = Material(generator, pack, chosen, report or _say_nothing)
-    result: dict[str, Any] = {
-        "model": {"name": generator.name, "hash": generator.hash},
+    material = open_material(subject, pack, settings, report, out)
+    chosen = material.settings
+    key = (material.subject.hash, volumes_id(pack), _kept_settings(chosen), measures_id())
+    result = _head(material)
+    for part in PARTS:
+        if part not in chosen.parts:
+            continue
+        if part in NEED_GENERATOR and not material.has_generator:
+            result["left_out"][part] = (
+                f"{material.subject.name} is a folder of volumes, no generator."
+            )
+            continue
+        found = material.store.result(part, key, partial(MEASURES[part], material))
+        if "left_out" in found:
+            result["left_out"][part] = found["left_out"]
+        else:
+            result[part] = found
+    return result
+
+
+def open_material(
+    subject: Subject | Generator,
+    pack: Pack,
+    settings: EvaluationSettings | None = None,
+    report: Report | None = None,
+    out: Path | None = None,
+) -> Material:
+    """The brains an evaluation measures on; see `evaluate`."""
+    store = Store(None if out is None else out / WORK)
+    return Material(subject, pack, settings or EvaluationSettings(), report or _say_nothing, store)
+
+
+def _head(material: Material) -> dict[str, Any]:
+    """What was measured on what, by what."""
+    subject, pack, settings = material.subject, material.pack, material.settings
+    shown = _kept_settings(settings) | {"parts": settings.parts}
+    return {
+        "model": {
+            "name": subject.name,
+            "hash": subject.hash,
+            "kind": "generator" if material.has_generator else "folder of volumes",
+        },
         "data": {
             "name": pack.path.name,
             "volumes": volumes_id(pack),
             "training_people": len(material.training),
             "validation_people": len(material.validation),
+            "shape": list(pack.space.shape),
+            "voxel_mm": [round(size, 4) for size in pack.space.voxel_size],
+            "axes": "".join(pack.space.axcodes),
         },
-        "settings": {k: v for k, v in asdict(chosen).items() if k != "cache"},
-    }
-    parts = {
-        "fidelity": fidelity,
-        "diversity": diversity,
-        "plausibility": plausibility,
-        "privacy": privacy,
-        "reconstruction": reconstruction,
-        "speed": speed,
-    }
-    return result | {name: parts[name](material) for name in PARTS if name in chosen.parts}
-
-
-def fidelity(material: Material) -> dict[str, Any]:
-    """FID, KID and a Gaussian kernel's distance over random halves and against validation people;
-    precision and density; bMMD2.
-    """
-    settings, known = material.settings, len(material.training)
-    synthetic, real = material.synthetic_features, material.real_features
-    drawn = {"repeats": settings.repeats, "seed": settings.seed}
-    result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
-    measures = {"fid": frechet_distance, "kid": kernel_distance, "rbf": rbf_distance}
-    for name, measure in measures.items():
-        halves = compare_with_halves(measure, synthetic, real, **drawn)
-        held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
-        result[name] = halves.to_dict()
-        result[f"{name}_validation"] = held_out.to_dict()
-    made = Moments.of(material.synthetic)
-    people = Moments.of(material.volumes(material.people))
-    result |= _shares(material, {"precision": precision, "density": density})
-    distance, baseline = expected_bmmd2(made, people), real_bmmd2(people)
-    result["bmmd2"] = {
-        "synthetic": distance,
-        "real": baseline,
-        "ratio": distance / baseline,
-        "batch": BATCH,
-        "variance_ratio": made.variance / people.variance,
-    }
-    return result
-
-
-def diversity(material: Material) -> dict[str, Any]:
-    """MS-SSIM of random pairs, mean correlation of all pairs; recall and coverage."""
-    settings = material.settings
-    sets: dict[str, Volumes] = {
-        "synthetic": material.synthetic,
-        "real": material.volumes(material.people),
-    }
-    scores = {}
-    for name, volumes in sets.items():
-        progress = material.progress(f"MS-SSIM, {name}")
-        scores[name] = pair_ms_ssim(volumes, settings.pairs, seed=settings.seed, progress=progress)
-    return {
-        "ms_ssim": {
-            **{name: float(values.mean()) for name, values in scores.items()},
-            **{f"{name}_sd": float(values.std()) for name, values in scores.items()},
-            "difference": float(scores["synthetic"].mean() - scores["real"].mean()),
-            "pairs": {name: len(values) for name, values in scores.items()},
-            "scales": scales_of(material.pack.space.shape),
+        "settings": shown,
+        "random_brains": len(material.seeds(settings.samples)),
+        "program": {
+            "version": __version__,
+            "measures": measures_id(),
+            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "device": material.device,
         },
-        "pair_correlation": {
-            name: pair_correlation(volumes, material.mask) for name, volumes in sets.items()
-        },
-        **_shares(material, {"recall": recall, "coverage": coverage}),
+        "notes": [*subject.notes, *pack.info.get("notes", [])],
+        "left_out": {},
     }
 
 
-def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
-    """Figures of nearest neighbours; left out where half of the people have too few of them."""
-    synthetic, real = material.synthetic_features, material.real_features
-    if min(len(synthetic), len(real) // 2) <= NEIGHBOURS:
-        return {}
-    settings = material.settings
-    drawn = {"repeats": settings.repeats, "seed": settings.seed}
-    return {
-        name: compare_with_halves(measure, synthetic, real, **drawn).to_dict()
-        for name, measure in measures.items()
-    }
-
-
-def plausibility(material: Material) -> dict[str, Any]:
-    """Pass rates of random brains and of validation people, by the training people's range."""
-    space = material.pack.space
-
-    def measured(volumes: Volumes, who: str) -> Any:
-        return measure_brains(volumes, space, material.progress(f"Plausibility, {who}"))
-
-    limits = PlausibilityLimits.of(measured(material.volumes(material.training), "training people"))
-    people = measured(material.volumes(material.validation), "validation people")
-    made = pass_rate(measured(material.synthetic, "random brains"), limits)
-    for row in made["failed"]:
-        row["seed"] = material.settings.seed + row.pop("index")
-    return {"limits": limits.bounds, "validation": pass_rate(people, limits), "synthetic": made}
-
-
-def privacy(material: Material) -> dict[str, Any]:
-    """Nearest training people of many random brains and of validation people.
-
-    The brains are made, compared and dropped a few at a time.
-    """
-    known, count = len(material.training), material.settings.privacy_samples
-    brains = TrainingBrains(material.volumes(material.training), material.mask, material.sideways)
-    reference = (material.real_features[:known], material.mirrored_features)
-    by_value, by_feature = [], []
-    for start in range(0, count, BRAINS_AT_A_TIME):
-        seeds = material.seeds(count)[start : start + BRAINS_AT_A_TIME]
-        chosen = material.random_brains(seeds).stack()
-        by_value.append(brains.nearest(chosen))
-        by_feature.append(feature_distances(material.describe(chosen), *reference))
-        material.report("Nearest training brains", start + len(seeds), count)
-    people = brains.nearest(material.volumes(material.validation))
-    described = feature_distances(material.real_features[known:], *reference)
-    found = {
-        "correlation": compare_nearest(Nearest.join(by_value), people),
-        "features": compare_nearest(Nearest.join(by_feature), described),
-    }
-    for measure in found.values():
-        for pair in measure["nearest"]:
-            pair["seed"] = material.settings.seed + pair.pop("brain")
-            pair["person"] = material.pack.table[material.training[pair["person"]]]["name"]
-    return found
-
-
-def reconstruction(material: Material) -> dict[str, Any]:
-    """Validation people through the encoder and by projection, beside yardsticks."""
-    rows, limit = material.validation, material.settings.limit_validation
-    if limit is not None and limit < len(rows):  # evenly over the table, hence its sources
-        rows = rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
-    result = reconstruct(
-        material.generator,
-        material.volumes(rows),
-        material.pack.template,
-        budget=material.settings.budget,
-        progress=material.progress("Reconstruction"),
-    )
-    for row, person in zip(rows, result["people"], strict=True):
-        person["name"] = material.pack.table[row]["name"]
-    return result
-
-
-def speed(material: Material) -> dict[str, Any]:
-    """Milliseconds per volume."""
-    material.report("Speed", 0, 1)
-    return measure_speed(material.generator)
+def _kept_settings(settings: EvaluationSettings) -> dict[str, Any]:
+    """Settings that figures depend on; of a file its hash, for paths say nothing."""
+    kept = {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts", "inception")}
+    path = settings.inception
+    return kept | {"inception": sha256_of(path) if path is not None and path.is_file() else None}
 
 
 def _say_nothing(what: str, done: int, total: int) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +13,27 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import Generator
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.metrics.store import Store
+from stylegan3d.metrics.subject import Brains, GeneratorSubject, StoredBrains, Subject
 from stylegan3d.projection.budgets import BUDGETS
 from stylegan3d.training.pack import Pack
-from stylegan3d.volumes import atomic_write_bytes
 
-PARTS = ("fidelity", "diversity", "plausibility", "privacy", "reconstruction", "speed")
+PARTS = (
+    "fidelity",
+    "two_sample",
+    "slices",
+    "diversity",
+    "plausibility",
+    "privacy",
+    "reconstruction",
+    "speed",
+)
+# Of a folder of volumes these cannot be measured.
+NEED_GENERATOR = ("edits", "reconstruction", "speed")
+# Measured where they are asked for: speed says nothing of the brains, slices need weights.
+ON_REQUEST = ("slices", "speed")
+# So many brains make a piece of what is kept for a stopped evaluation.
+PIECE, REAL_PIECE = 16, 64
 
 Report = Callable[[str, int, int], None]
 Volumes = Sequence[np.ndarray] | np.ndarray
@@ -33,26 +46,28 @@ class EvaluationSettings:
     Attributes
     ----------
     parts : which of `PARTS`.
-    samples : random brains for fidelity, diversity and plausibility.
+    samples : random brains for all parts but privacy.
     privacy_samples : random brains for privacy.
     seed : the random brains are those numbered from here; pairs and splits are drawn from it too.
     truncation : psi of the random brains.
-    repeats : random halves of the real people.
+    repeats : random halves of both sets.
     pairs : of brains, for MS-SSIM.
     limit_validation : so many validation people at most, for reconstruction.
     budget : of the projection, or None to leave it out.
+    inception : file with weights of Inception v3, for "slices".
     cache : folder where the descriptors of the real brains are kept, or None.
     """
 
-    parts: tuple[str, ...] = PARTS[:-1]
+    parts: tuple[str, ...] = tuple(part for part in PARTS if part not in ON_REQUEST)
     samples: int = 200
-    privacy_samples: int = 1000
+    privacy_samples: int = 400
     seed: int = 0
     truncation: float = 1.0
-    repeats: int = 20
+    repeats: int = 50
     pairs: int = 200
     limit_validation: int | None = None
     budget: str | None = "standard"
+    inception: Path | None = None
     cache: Path | None = None
 
 
@@ -61,7 +76,9 @@ class Material:
 
     Attributes
     ----------
+    subject : what is evaluated, a generator or a folder of volumes.
     training, validation, people : rows of the data set; `people` are both, training people first.
+    store : what is kept for an evaluation that is stopped.
 
     Raises
     ------
@@ -71,12 +88,43 @@ class Material:
     """
 
     def __init__(
-        self, generator: Generator, pack: Pack, settings: EvaluationSettings, report: Report
+        self,
+        subject: Subject | Generator,
+        pack: Pack,
+        settings: EvaluationSettings,
+        report: Report,
+        store: Store | None = None,
     ) -> None:
-        self.generator, self.pack, self.settings, self.report = generator, pack, settings, report
+        self.subject: Subject = (
+            GeneratorSubject(subject) if isinstance(subject, Generator) else subject
+        )
+        self.pack, self.settings, self.report = pack, settings, report
+        self.store = store or Store(None)
+        self._real = Store(settings.cache) if settings.cache else self.store
         self.training, self.validation = pack.indices("train"), pack.indices("validation")
         self.people = np.concatenate([self.training, self.validation])
         self._check()
+
+    @property
+    def generator(self) -> Generator:
+        """The generator.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If there is none, only its volumes; see `has_generator`.
+        """
+        if self.subject.generator is None:
+            raise StyleGAN3DError(
+                f"{self.subject.name} is a folder of volumes: what needs a generator cannot be "
+                "measured on it."
+            )
+        return self.subject.generator
+
+    @property
+    def has_generator(self) -> bool:
+        """Whether there is a generator, not only its volumes."""
+        return self.subject.generator is not None
 
     def _check(self) -> None:
         unknown = [part for part in self.settings.parts if part not in PARTS]
@@ -90,10 +138,10 @@ class Material:
             raise StyleGAN3DError(
                 f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}, or none."
             )
-        if not self.pack.space.same_as(self.generator.space):
+        if not self.pack.space.same_as(self.subject.space):
             raise StyleGAN3DError(
-                f"{self.pack.path} and {self.generator.name} are not on the same grid "
-                f"({self.pack.space.shape} and {self.generator.space.shape}, or in another "
+                f"{self.pack.path} and {self.subject.name} are not on the same grid "
+                f"({self.pack.space.shape} and {self.subject.space.shape}, or in another "
                 "place); prepare the data with `stylegan3d prepare --model` and this model."
             )
         if len(self.training) < 2 or len(self.validation) < 2:
@@ -101,7 +149,7 @@ class Material:
                 f"{self.pack.path} has {len(self.training)} training and {len(self.validation)} "
                 "validation people; an evaluation needs at least two of each."
             )
-        if min(self.settings.samples, self.settings.privacy_samples) < 2:
+        if min(len(self.seeds(self.settings.samples)), self.settings.privacy_samples) < 2:
             raise StyleGAN3DError("An evaluation needs at least two random brains; ask for more.")
 
     def progress(self, what: str) -> Callable[[int, int], None]:
@@ -113,21 +161,36 @@ class Material:
         return [self.pack.volumes[row] for row in rows]
 
     def seeds(self, count: int) -> range:
-        """Numbers of random brains."""
-        return range(self.settings.seed, self.settings.seed + count)
+        """Numbers of random brains; of a folder of volumes, no more than it holds."""
+        return self.subject.numbers(self.settings.seed, count)
 
-    def random_brains(self, seeds: Sequence[int]) -> RandomBrains:
-        """Those of these numbers."""
-        return RandomBrains(self.generator, seeds, truncation=self.settings.truncation)
+    def label(self, seed: int) -> str:
+        """What a random brain is called in a report: "seed 7", or the name of its file."""
+        return self.subject.label(seed)
+
+    def random_brains(self, seeds: Sequence[int]) -> Brains:
+        """Those of these numbers, from what is kept if they were made before."""
+        if self.store.folder is None and "synthetic" not in vars(self):
+            return self.subject.brains(seeds, self.settings.truncation)
+        if set(seeds) <= set(known := self.seeds(self.settings.samples)):
+            return StoredBrains(self.synthetic[[known.index(seed) for seed in seeds]])
+        return StoredBrains(np.concatenate([self._piece(piece) for piece in _pieces(seeds, PIECE)]))
+
+    def _piece(self, seeds: Sequence[int]) -> np.ndarray:
+        """A few random brains, uint8 [n, X, Y, Z]."""
+        key = (self.subject.hash, self.settings.truncation, list(seeds))
+        return self.store.array(
+            "brains", key, lambda: self.subject.brains(seeds, self.settings.truncation).stack()
+        )
 
     @cached_property
     def synthetic(self) -> np.ndarray:
         """The random brains, uint8 [samples, X, Y, Z]."""
-        count = self.settings.samples
-        brains = np.empty((count, *self.generator.shape), np.uint8)
-        for index, brain in enumerate(self.random_brains(self.seeds(count))):
-            brains[index] = brain
-            self.report("Random brains", index + 1, count)
+        seeds = self.seeds(self.settings.samples)
+        brains = np.empty((len(seeds), *self.pack.space.shape), np.uint8)
+        for piece in _pieces(range(len(seeds)), PIECE):
+            brains[piece] = self._piece(seeds[piece[0] : piece[-1] + 1])
+            self.report("Random brains", piece[-1] + 1, len(seeds))
         return brains
 
     @cached_property
@@ -143,50 +206,67 @@ class Material:
     @cached_property
     def synthetic_features(self) -> np.ndarray:
         """[samples, 448]"""
-        return self.describe(self.synthetic, self.progress("Features of random brains"))
+        return self.features_of(self.seeds(self.settings.samples), "Features of random brains")
+
+    def features_of(self, seeds: Sequence[int], what: str = "Features") -> np.ndarray:
+        """Descriptors [n, 448] of random brains, from what is kept if they were made before."""
+        found = []
+        for done, piece in enumerate(_pieces(seeds, PIECE)):
+
+            def make(piece: Sequence[int] = piece, start: int = done * PIECE) -> np.ndarray:
+                return self.describe(
+                    self.random_brains(piece),
+                    lambda n, _: self.report(what, start + n, len(seeds)),
+                )
+
+            key = (self.subject.hash, self.settings.truncation, list(piece), features.FEATURE_MM)
+            found.append(self.store.array("features", key, make))
+        return np.concatenate(found)
 
     @cached_property
     def real_features(self) -> np.ndarray:
         """[people, 448], training people first."""
-        return self._cached("", lambda: self.volumes(self.people))
+        return self._described("", self.people)
 
     @cached_property
     def mirrored_features(self) -> np.ndarray:
         """[training people, 448], of their mirror images."""
-        return self._cached(
-            "mirrored ", lambda: [np.flip(v, self.sideways) for v in self.volumes(self.training)]
-        )
+        return self._described("mirrored ", self.training)
 
     def describe(
-        self, volumes: Volumes, progress: Callable[[int, int], None] | None = None
+        self, volumes: Brains | Volumes, progress: Callable[[int, int], None] | None = None
     ) -> np.ndarray:
         """Descriptors [n, 448] of volumes on the data set's grid."""
         return features.describe(
-            volumes, self.pack.space.voxel_size, device=self.generator.device, progress=progress
+            volumes, self.pack.space.voxel_size, device=self.device, progress=progress
         )
 
-    def _cached(self, kind: str, volumes: Callable[[], Volumes]) -> np.ndarray:
-        """Descriptors of real brains, from the cache if there is one and it has them."""
-        progress = self.progress(f"Features of {kind}real brains")
-        if self.settings.cache is None:
-            return self.describe(volumes(), progress)
-        rows = self.training if kind else self.people
-        key = [volumes_id(self.pack), kind, rows.tolist(), features.FEATURE_MM]
-        name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-        file = self.settings.cache / f"features-{name}.npy"
-        try:
-            found = np.load(file, allow_pickle=False)
-            if found.shape == (len(rows), features.DESCRIPTOR_SIZE):
-                return found
-        except (OSError, ValueError, EOFError):
-            pass  # not there, or damaged: made again
-        made = self.describe(volumes(), progress)
-        buffer = io.BytesIO()
-        np.save(buffer, made)
-        atomic_write_bytes(file, buffer.getvalue(), overwrite=True)
-        return made
+    @property
+    def device(self) -> str:
+        """Where networks run: with the generator, or on the CPU."""
+        return str(self.generator.device) if self.has_generator else "cpu"
+
+    def _described(self, kind: str, rows: np.ndarray) -> np.ndarray:
+        """Descriptors of real brains or their mirror images, from the cache if it has them."""
+        what, found = f"Features of {kind}real brains", []
+        for done, piece in enumerate(_pieces(list(rows), REAL_PIECE)):
+            key = (volumes_id(self.pack), kind, [int(row) for row in piece], features.FEATURE_MM)
+
+            def make(piece: Sequence[int] = piece, start: int = done * REAL_PIECE) -> np.ndarray:
+                volumes = self.volumes(np.array(piece))
+                if kind:
+                    volumes = [np.flip(volume, self.sideways) for volume in volumes]
+                return self.describe(volumes, lambda n, _: self.report(what, start + n, len(rows)))
+
+            found.append(self._real.array("features", key, make))
+        return np.concatenate(found)
 
 
 def volumes_id(pack: Pack) -> str:
     """What tells the volumes of a pack from others: the name of their file, after its content."""
-    return Path(str(getattr(pack.volumes, "filename", pack.path))).name
+    return str(pack.info.get("id") or Path(str(getattr(pack.volumes, "filename", pack.path))).name)
+
+
+def _pieces(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]

@@ -1,0 +1,327 @@
+"""The parts of an evaluation: each takes the brains of one and gives figures, plain for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.metrics import spread
+from stylegan3d.metrics.comparison import (
+    Measure,
+    compare_with_halves,
+    compare_with_validation,
+    group_size,
+)
+from stylegan3d.metrics.distances import (
+    BATCH,
+    Moments,
+    bmmd2_intervals,
+    expected_bmmd2,
+    frechet_distance,
+    kernel_distance,
+    rbf_distance,
+    real_bmmd2,
+)
+from stylegan3d.metrics.diversity import (
+    member_correlations,
+    pair_ms_ssim_both,
+    random_pairs,
+    scales_of,
+)
+from stylegan3d.metrics.features import FEATURE_MM
+from stylegan3d.metrics.intervals import (
+    bootstrap,
+    difference,
+    members_interval,
+    pairs_interval,
+    wilson,
+)
+from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
+from stylegan3d.metrics.material import Material, Volumes
+from stylegan3d.metrics.plausibility import PlausibilityLimits, measure_brains, pass_rate
+from stylegan3d.metrics.privacy import (
+    Nearest,
+    TrainingBrains,
+    compare_nearest,
+    feature_distances,
+)
+from stylegan3d.metrics.reconstruction import reconstruct
+from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
+from stylegan3d.metrics.speed import measure_speed
+from stylegan3d.metrics.two_sample import LEAST, halved, two_sample
+
+# People whose latents are compared to those of random brains.
+ENCODED = 100
+# Of the privacy part, whose brains are not kept.
+BRAINS_AT_A_TIME = 32
+
+
+def fidelity(material: Material) -> dict[str, Any]:
+    """FID, KID and a Gaussian kernel's distance over random halves and against validation people;
+    precision and density; bMMD2.
+    """
+    settings, known = material.settings, len(material.training)
+    synthetic, real = material.synthetic_features, material.real_features
+    drawn = {"repeats": settings.repeats, "seed": settings.seed}
+    result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
+    measures = {"fid": frechet_distance, "kid": kernel_distance, "rbf": rbf_distance}
+    for name, measure in measures.items():
+        halves = compare_with_halves(measure, synthetic, real, **drawn)
+        held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
+        result[name] = halves.to_dict()
+        result[f"{name}_validation"] = held_out.to_dict()
+    return (
+        result | _shares(material, {"precision": precision, "density": density}) | _bmmd2(material)
+    )
+
+
+def _bmmd2(material: Material) -> dict[str, Any]:
+    made = Moments.of(material.synthetic)
+    volumes = material.volumes(material.people)
+    people = Moments.of(volumes)
+    distance, baseline = expected_bmmd2(made, people), real_bmmd2(people)
+    intervals = bmmd2_intervals(material.synthetic, volumes, made, people)
+    return {
+        "bmmd2": {
+            "synthetic": distance,
+            "real": baseline,
+            "ratio": distance / baseline,
+            "batch": BATCH,
+            "variance_ratio": made.variance / people.variance,
+            "ratio_interval": [b / baseline for b in intervals["synthetic_interval"]],
+            **intervals,
+        }
+    }
+
+
+def two_sample_part(material: Material) -> dict[str, Any]:
+    """How well a small network tells synthetic brains from half of the people, beside the other
+    half of the people from that half.
+    """
+    rng = np.random.default_rng(material.settings.seed)
+    people = material.people[rng.permutation(len(material.people))]
+    n = min(len(material.synthetic), len(people) // 2)
+    if n < LEAST:
+        return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
+    half, other = (material.volumes(rows) for rows in (people[:n], people[n : 2 * n]))
+    names = [str(material.pack.table[row]["person"]) for row in people[: 2 * n]]
+    made = [f"synthetic {i}" for i in range(n)]
+    drawn = material.synthetic[rng.permutation(len(material.synthetic))[:n]]
+    real, seed = halved(half), material.settings.seed
+    found = {
+        "synthetic": two_sample(
+            halved(drawn),
+            real,
+            made + names[:n],
+            seed=seed,
+            progress=material.progress("Telling synthetic from real"),
+        ),
+        "real": two_sample(
+            halved(other),
+            real,
+            names[n:] + names[:n],
+            seed=seed,
+            progress=material.progress("Telling real from real"),
+        ),
+    }
+    result: dict[str, Any] = {"n": n}
+    for name in ("accuracy", "auc"):
+        result[name] = {"n": n}
+        for key, figures in found.items():
+            result[name] |= {key: figures[name], f"{key}_interval": figures[f"{name}_interval"]}
+    return result
+
+
+def slices(material: Material) -> dict[str, Any]:
+    """FID of the middle slice of each plane with the user's Inception weights."""
+    path = material.settings.inception
+    if path is None:
+        return {
+            "left_out": "FID of slices needs weights of Inception v3: give them by --inception."
+        }
+    network, space = SliceNetwork(path), material.pack.space
+    made = slice_features(
+        material.synthetic, space, network, material.progress("Slices of random brains")
+    )
+    people = slice_features(
+        material.volumes(material.people), space, network, material.progress("Slices of people")
+    )
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    return describe_network(network) | {
+        plane: compare_with_halves(frechet_distance, made[plane], people[plane], **drawn).to_dict()
+        for plane in made
+    }
+
+
+def diversity(material: Material) -> dict[str, Any]:
+    """MS-SSIM of random pairs, mean correlation of all pairs; recall and coverage; spread in
+    feature and latent space, and whether the generator has collapsed.
+    """
+    correlation = _correlations(material)
+    alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
+    upper = (1 - correlation["synthetic_interval"][0]) / max(1 - correlation["real"], 1e-12)
+    found = spread.collapse(material.synthetic_features, material.real_features, alike, upper)
+    return {
+        **_ms_ssim(material),
+        "pair_correlation": correlation,
+        **_shares(material, {"recall": recall, "coverage": coverage}),
+        **_spreads("feature", material, material.synthetic_features, material.real_features),
+        **_latent_spread(material),
+        "collapse": found,
+    }
+
+
+def _ms_ssim(material: Material) -> dict[str, Any]:
+    """The standard product, and that of 3D-StyleGAN's program."""
+    settings, scores, pairs = material.settings, {}, {}
+    for name, volumes in _both(material).items():
+        pairs[name] = random_pairs(len(volumes), settings.pairs, settings.seed)
+        progress = material.progress(f"MS-SSIM, {name}")
+        scores[name] = pair_ms_ssim_both(volumes, pairs[name], progress)
+    result = {}
+    for column, kind in enumerate(("ms_ssim", "ms_ssim_3dstylegan")):
+        part: dict[str, Any] = {"pairs": {name: len(values) for name, values in scores.items()}}
+        for name, values in scores.items():
+            part[name] = float(values[:, column].mean())
+            part[f"{name}_sd"] = float(values[:, column].std())
+            part[f"{name}_interval"] = pairs_interval(values[:, column], pairs[name])
+        if np.isfinite(part["synthetic"]):
+            result[kind] = part | _difference(part)
+    result["ms_ssim"]["scales"] = scales_of(material.pack.space.shape)
+    return result
+
+
+def _correlations(material: Material) -> dict[str, Any]:
+    part: dict[str, Any] = {}
+    for name, volumes in _both(material).items():
+        members = member_correlations(volumes, material.mask)
+        part |= {name: float(members.mean()), f"{name}_interval": members_interval(members)}
+    return part | _difference(part)
+
+
+def _difference(part: dict[str, Any]) -> dict[str, Any]:
+    made, real = part["synthetic"], part["real"]
+    interval = difference(part["synthetic_interval"], made, part["real_interval"], real)
+    return {"difference": made - real, "difference_interval": interval}
+
+
+def _both(material: Material) -> dict[str, Volumes]:
+    return {"synthetic": material.synthetic, "real": material.volumes(material.people)}
+
+
+def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    measures: dict[str, Measure] = {"spread": spread.spread, "dimensions": spread.dimensions}
+    return {
+        f"{kind}_{name}": compare_with_halves(measure, made, real, **drawn).to_dict()
+        for name, measure in measures.items()
+    }
+
+
+def _latent_spread(material: Material) -> dict[str, Any]:
+    """Of latents by the encoder; nothing without one."""
+    if not material.has_generator or material.generator.encoder is None:
+        return {}
+    rows = material.people[_evenly(len(material.people), ENCODED)]
+    brains = material.synthetic[_evenly(len(material.synthetic), ENCODED)]
+    generator = material.generator
+    made = spread.encoded(generator, brains, material.progress("Latents of random brains"))
+    real = spread.encoded(generator, material.volumes(rows), material.progress("Latents of people"))
+    return _spreads("latent", material, made, real)
+
+
+def _evenly(n: int, most: int) -> np.ndarray:
+    """At most so many of n, evenly over all."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
+
+
+def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
+    """Figures of nearest neighbours; left out where half of a set has too few of them."""
+    synthetic, real = material.synthetic_features, material.real_features
+    if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
+        return {}
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    return {
+        name: compare_with_halves(measure, synthetic, real, **drawn).to_dict()
+        for name, measure in measures.items()
+    }
+
+
+def plausibility(material: Material) -> dict[str, Any]:
+    """Pass rates of random brains and of validation people, by the training people's range."""
+    space = material.pack.space
+
+    def measured(volumes: Volumes, who: str) -> Any:
+        return measure_brains(volumes, space, material.progress(f"Plausibility, {who}"))
+
+    limits = PlausibilityLimits.of(measured(material.volumes(material.training), "training people"))
+    people = measured(material.volumes(material.validation), "validation people")
+    made = pass_rate(measured(material.synthetic, "random brains"), limits)
+    seeds = material.seeds(material.settings.samples)
+    for row in made["failed"]:
+        row["seed"] = seeds[row.pop("index")]
+        row["label"] = material.label(row["seed"])
+    real = pass_rate(people, limits)
+    for part in (made, real):
+        part["rate_interval"] = wilson(part["passed"], part["n"])
+    return {"limits": limits.bounds, "validation": real, "synthetic": made}
+
+
+def privacy(material: Material) -> dict[str, Any]:
+    """Nearest training people of many random brains and of validation people.
+
+    The brains are made, compared and dropped a few at a time.
+    """
+    known, seeds = len(material.training), material.seeds(material.settings.privacy_samples)
+    brains = TrainingBrains(material.volumes(material.training), material.mask, material.sideways)
+    reference = (material.real_features[:known], material.mirrored_features)
+    described = material.features_of(seeds, "Features of random brains")
+    by_value = []
+    for start in range(0, len(seeds), BRAINS_AT_A_TIME):
+        some = seeds[start : start + BRAINS_AT_A_TIME]
+        by_value.append(brains.nearest(material.random_brains(some)))
+        material.report("Nearest training brains", start + len(some), len(seeds))
+    people = brains.nearest(material.volumes(material.validation))
+    held_out = feature_distances(material.real_features[known:], *reference)
+    found = {
+        "correlation": compare_nearest(Nearest.join(by_value), people),
+        "features": compare_nearest(feature_distances(described, *reference), held_out),
+    }
+    for measure in found.values():
+        for pair in measure["nearest"]:
+            pair["seed"] = seeds[pair.pop("brain")]
+            pair["person"] = material.pack.table[material.training[pair["person"]]]["name"]
+    return found
+
+
+def reconstruction(material: Material) -> dict[str, Any]:
+    """Validation people through the encoder and by projection, beside yardsticks."""
+    rows, limit = material.validation, material.settings.limit_validation
+    if limit is not None and limit < len(rows):  # evenly over the table, hence its sources
+        rows = rows[_evenly(len(rows), limit)]
+    result = reconstruct(
+        material.generator,
+        material.volumes(rows),
+        material.pack.template,
+        budget=material.settings.budget,
+        progress=material.progress("Reconstruction"),
+    )
+    for row, person in zip(rows, result["people"], strict=True):
+        person["name"] = material.pack.table[row]["name"]
+    for name in result["people"][0]:
+        if isinstance(result.get(name), dict):
+            result[name] |= {
+                f"{key}_interval": bootstrap(
+                    lambda values: float(np.median(values)),
+                    np.array([person[name][key] for person in result["people"]]),
+                )
+                for key in ("ssim", "psnr")
+            }
+    return result
+
+
+def speed(material: Material) -> dict[str, Any]:
+    """Milliseconds per volume."""
+    material.report("Speed", 0, 1)
+    return measure_speed(material.generator)
