@@ -25,6 +25,7 @@ from napari_stylegan3d.guidance import Guidance
 from napari_stylegan3d.header import Header
 from napari_stylegan3d.history_strip import HistoryStrip
 from napari_stylegan3d.jobs import Loaded, place, placed
+from napari_stylegan3d.measuring import Measuring
 from napari_stylegan3d.memory import Memory
 from napari_stylegan3d.mixing import Mixing
 from napari_stylegan3d.models import Models
@@ -105,6 +106,7 @@ class Explorer(Docked):
         )
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self, self.export)
+        self.measuring = Measuring(self)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
         self.sessions, self.opening = Sessions(self), Opening(self)
@@ -143,6 +145,7 @@ class Explorer(Docked):
         self.sessions.shutdown()
         self.history.shutdown()
         self.comparing.shutdown()
+        self.measuring.shutdown()
         self.rendering.shutdown()
         self.browsing.shutdown()
         self.mixing.shutdown()
@@ -201,6 +204,7 @@ class Explorer(Docked):
         column.setSpacing(0)
         column.addWidget(self.header)
         column.addWidget(self.tabs, stretch=1)
+        column.addWidget(self.measuring.box)
         column.addWidget(self.message)
         self.tabs.setEnabled(False)
 
@@ -227,7 +231,7 @@ class Explorer(Docked):
         models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.browse.frame.frameChanged.connect(self._place)
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
-        for part in (self.sessions, self.opening, self.comparing):
+        for part in (self.sessions, self.opening, self.comparing, self.measuring):
             part.failed.connect(lambda error, doing: self._fail(doing, error))
         self.viewer.layers.events.inserted.connect(self._on_layer)
 

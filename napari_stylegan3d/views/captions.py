@@ -17,6 +17,8 @@ from napari_stylegan3d.views.orientation import Convention, Plane
 KEY = "stylegan3d"
 #: Marks layers that are drawn over a picture, and are none themselves.
 OVERLAY = "stylegan3d-overlay"
+#: What the values of a labels layer are called, by value.
+NAMES = "stylegan3d-names"
 Kind = Literal["generated", "reconstruction", "scan", "difference"]
 
 LETTER_COLOR = "#f2d479"

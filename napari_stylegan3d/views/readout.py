@@ -11,7 +11,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.levels import WHITE_LIMITS
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
 
@@ -186,7 +186,8 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
             continue
         there = voxel_at(layer, point_mm)
         if isinstance(layer, Labels) and there:
-            parts.append(f"label {there:.0f}")
+            names = layer.metadata.get(NAMES, {})
+            parts.append(names.get(int(there), f"label {there:.0f}"))
         elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
             parts.append(f"{there:+.2g}")
     return " · ".join(parts)
