@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.sampling import unit
+from stylegan3d.metrics.workers import workers
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.
 SIGMA, WINDOW = 1.5, 11
@@ -195,11 +196,12 @@ def _of_pairs(
     pairs: Sequence[tuple[int, int]],
     progress: Progress | None,
 ) -> np.ndarray:
-    values = []
-    for done, (i, j) in enumerate(pairs, 1):
-        values.append(measure(volumes[i], volumes[j]))
-        if progress is not None:
-            progress(done, len(pairs))
+    values: list[tuple[float, ...]] = []
+    with workers() as mapped:
+        for value in mapped(lambda pair: measure(volumes[pair[0]], volumes[pair[1]]), pairs):
+            values.append(value)
+            if progress is not None:
+                progress(len(values), len(pairs))
     return np.array(values)
 
 

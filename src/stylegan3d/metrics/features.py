@@ -13,9 +13,7 @@ weights, and tests/metrics compares it with the traced one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from itertools import islice
 from operator import length_hint
@@ -26,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.memory import keep_large_blocks
+from stylegan3d.metrics.workers import workers
 
 # deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0
@@ -193,32 +191,14 @@ def describe(
     total = length_hint(volumes)
     one = partial(_describe_one, feature_encoder().to(device), voxel_mm=voxel_mm, device=device)
     rows: list[np.ndarray] = []
-    with _workers(device) as workers:
+    with workers(device) as mapped:
         source = enumerate(volumes, 1)
         while block := list(islice(source, 2 * torch.get_num_threads())):
-            for row in workers(one, block):
+            for row in mapped(one, block):
                 rows.append(row)
                 if progress is not None:
                     progress(len(rows), total)
     return np.stack(rows) if rows else np.zeros((0, DESCRIPTOR_SIZE))
-
-
-@contextmanager
-def _workers(device: torch.device | str) -> Iterator[Callable[..., Iterable[np.ndarray]]]:
-    """A `map` over volumes. On the CPU each core has a volume of its own.
-
-    Sharing a volume among cores costs more than twice the time: most layers are too small for that.
-    """
-    keep_large_blocks()
-    threads = torch.get_num_threads()
-    if torch.device(device).type != "cpu" or threads == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            yield pool.map
-        finally:
-            torch.set_num_threads(threads)  # part of the setting is the whole process's
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from operator import length_hint
 from typing import Any
 
@@ -18,6 +19,7 @@ from scipy import ndimage
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.sampling import unit
+from stylegan3d.metrics.workers import workers
 from stylegan3d.scans.extraction import voxel_litres
 from stylegan3d.space import Space
 
@@ -181,11 +183,12 @@ def measure_brains(
 ) -> list[BrainMeasures]:
     """`measure_brain` of each volume."""
     total = length_hint(volumes)
-    rows = []
-    for done, volume in enumerate(volumes, 1):
-        rows.append(measure_brain(volume, space))
-        if progress is not None:
-            progress(done, total)
+    rows: list[BrainMeasures] = []
+    with workers() as mapped:
+        for row in mapped(partial(measure_brain, space=space), volumes):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), total)
     return rows
 
 

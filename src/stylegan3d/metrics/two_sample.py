@@ -19,9 +19,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.metrics.sampling import unit
+from stylegan3d.metrics.workers import workers
 
 FOLDS, EPOCHS, BATCH = 5, 24, 16
 RATE, DECAY = 3e-3, 1e-2
@@ -96,13 +96,22 @@ def two_sample(
         )
     x, y = torch.cat([first, second]), np.repeat([1, 0], n)
     groups = list(range(2 * n)) if people is None else list(people)
-    scores = np.zeros(2 * n)
+    scores, done = np.zeros(2 * n), 0
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    for fold, (known, held) in enumerate(folds.split(y, y, groups)):
-        judge = _trained(x[known], torch.from_numpy(y[known]).float(), seed * FOLDS + fold)
-        scores[held] = _scores(judge, x[held])
-        if progress is not None:
-            progress(fold + 1, FOLDS)
+
+    def judged(
+        numbered: tuple[int, tuple[np.ndarray, np.ndarray]],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        fold, (known, held) = numbered
+        labels = torch.from_numpy(y[known]).float()
+        return held, _scores(_trained(x[known], labels, seed * FOLDS + fold), x[held])
+
+    with workers() as mapped:
+        for held, found in mapped(judged, enumerate(folds.split(y, y, groups))):
+            scores[held] = found
+            done += 1
+            if progress is not None:
+                progress(done, FOLDS)
     right = int(((scores > 0) == (y == 1)).sum())
     return {
         "accuracy": right / (2 * n),
@@ -118,24 +127,24 @@ def _auc(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
-    """Mirror images and small changes of brightness are drawn at random, as people differ in both.
-
-    Along the last axes nothing is mirrored: brains are not symmetric that way.
-    """
-    keep_large_blocks()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        judge = Judge()
-        optimiser = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=DECAY)
-        steps = EPOCHS * -(-len(x) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
-        for _ in range(EPOCHS):
-            for rows in torch.randperm(len(x)).split(BATCH):
-                loss = F.binary_cross_entropy_with_logits(judge(x[rows]), y[rows])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
+    """Of volumes [n, 1, X, Y, Z] and labels [n]; the same each time."""
+    source = torch.Generator().manual_seed(seed)
+    judge = Judge()
+    for weight in judge.parameters():
+        if weight.ndim > 1:
+            nn.init.kaiming_normal_(weight, 0.2, generator=source)
+    nn.init.zeros_(judge.head.weight)
+    nn.init.zeros_(judge.head.bias)
+    optimiser = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=DECAY)
+    steps = EPOCHS * -(-len(x) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x), generator=source).split(BATCH):
+            loss = F.binary_cross_entropy_with_logits(judge(x[rows]), y[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
     return judge.eval()
 
 
