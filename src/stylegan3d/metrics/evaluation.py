@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ import torch
 from stylegan3d import __version__
 from stylegan3d.generator import Generator
 from stylegan3d.hashing import sha256_of
-from stylegan3d.metrics import parts
 from stylegan3d.metrics.material import (
     NEED_GENERATOR,
     PARTS,
@@ -32,15 +32,18 @@ from stylegan3d.training.pack import Pack
 # Of a folder that is evaluated into: what a later run takes up again.
 WORK = "work"
 
-MEASURES: dict[str, Callable[[Material], dict[str, Any]]] = {
-    "fidelity": parts.fidelity,
-    "two_sample": parts.two_sample_part,
-    "slices": parts.slices,
-    "diversity": parts.diversity,
-    "plausibility": parts.plausibility,
-    "privacy": parts.privacy,
-    "reconstruction": parts.reconstruction,
-    "speed": parts.speed,
+# Part to module and function, imported when it is measured.
+MEASURES = {
+    "fidelity": "parts:fidelity",
+    "two_sample": "parts:two_sample_part",
+    "slices": "parts:slices",
+    "diversity": "parts:diversity",
+    "plausibility": "parts:plausibility",
+    "anatomy": "anatomy_volumes:tissue_volumes",
+    "privacy": "privacy_part:privacy",
+    "membership": "membership:membership",
+    "reconstruction": "parts:reconstruction",
+    "speed": "parts:speed",
 }
 
 
@@ -85,12 +88,21 @@ def evaluate(
                 f"{material.subject.name} is a folder of volumes, no generator."
             )
             continue
-        found = material.store.result(part, key, partial(MEASURES[part], material))
+        found = material.store.result(part, key, partial(measure_of(part), material))
         if "left_out" in found:
             result["left_out"][part] = found["left_out"]
         else:
             result[part] = found
     return result
+
+
+def measure_of(part: str) -> Callable[[Material], dict[str, Any]]:
+    """The function that measures a part."""
+    module, name = MEASURES[part].split(":")
+    return cast(
+        Callable[[Material], dict[str, Any]],
+        getattr(import_module(f"stylegan3d.metrics.{module}"), name),
+    )
 
 
 def open_material(

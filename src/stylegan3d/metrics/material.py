@@ -24,7 +24,9 @@ PARTS = (
     "slices",
     "diversity",
     "plausibility",
+    "anatomy",
     "privacy",
+    "membership",
     "reconstruction",
     "speed",
 )

@@ -40,12 +40,6 @@ from stylegan3d.metrics.intervals import (
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.material import Material, Volumes
 from stylegan3d.metrics.plausibility import PlausibilityLimits, measure_brains, pass_rate
-from stylegan3d.metrics.privacy import (
-    Nearest,
-    TrainingBrains,
-    compare_nearest,
-    feature_distances,
-)
 from stylegan3d.metrics.reconstruction import reconstruct
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics.speed import measure_speed
@@ -53,8 +47,6 @@ from stylegan3d.metrics.two_sample import LEAST, halved, two_sample
 
 # People whose latents are compared to those of random brains.
 ENCODED = 100
-# Of the privacy part, whose brains are not kept.
-BRAINS_AT_A_TIME = 32
 
 
 def fidelity(material: Material) -> dict[str, Any]:
@@ -266,33 +258,6 @@ def plausibility(material: Material) -> dict[str, Any]:
     for part in (made, real):
         part["rate_interval"] = wilson(part["passed"], part["n"])
     return {"limits": limits.bounds, "validation": real, "synthetic": made}
-
-
-def privacy(material: Material) -> dict[str, Any]:
-    """Nearest training people of many random brains and of validation people.
-
-    The brains are made, compared and dropped a few at a time.
-    """
-    known, seeds = len(material.training), material.seeds(material.settings.privacy_samples)
-    brains = TrainingBrains(material.volumes(material.training), material.mask, material.sideways)
-    reference = (material.real_features[:known], material.mirrored_features)
-    described = material.features_of(seeds, "Features of random brains")
-    by_value = []
-    for start in range(0, len(seeds), BRAINS_AT_A_TIME):
-        some = seeds[start : start + BRAINS_AT_A_TIME]
-        by_value.append(brains.nearest(material.random_brains(some)))
-        material.report("Nearest training brains", start + len(some), len(seeds))
-    people = brains.nearest(material.volumes(material.validation))
-    held_out = feature_distances(material.real_features[known:], *reference)
-    found = {
-        "correlation": compare_nearest(Nearest.join(by_value), people),
-        "features": compare_nearest(feature_distances(described, *reference), held_out),
-    }
-    for measure in found.values():
-        for pair in measure["nearest"]:
-            pair["seed"] = seeds[pair.pop("brain")]
-            pair["person"] = material.pack.table[material.training[pair["person"]]]["name"]
-    return found
 
 
 def reconstruction(material: Material) -> dict[str, Any]:

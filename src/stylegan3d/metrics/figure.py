@@ -1,0 +1,89 @@
+"""One row of the table of an evaluation: a figure, its interval, and what it is compared to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : what was measured.
+    synthetic, real : the figure with its interval, and the same of real brains (or a yardstick),
+        as text.
+    compared : their ratio or difference, or empty.
+    aim : what it is to reach, or empty.
+    reached : whether it does; None where there is no aim.
+    value, low, high, real_value, real_low, real_high : the numbers in these texts, where there are
+        such, for plots.
+    """
+
+    name: str
+    synthetic: str
+    real: str
+    compared: str = ""
+    aim: str = ""
+    reached: bool | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    real_value: float | None = None
+    real_low: float | None = None
+    real_high: float | None = None
+
+
+def figure(
+    name: str,
+    part: Mapping[str, Any],
+    digits: int,
+    *,
+    scale: float = 1.0,
+    compared: str = "",
+    aim: str = "",
+    reached: bool | None = None,
+) -> Figure:
+    """The row of a part with "synthetic", "real" and, of either, "_interval".
+
+    Parameters
+    ----------
+    digits : decimals of the numbers.
+    scale : what they are multiplied by.
+    """
+    numbers: dict[str, float | None] = {}
+    texts = []
+    for key, prefix in (("synthetic", ""), ("real", "real_")):
+        value, interval = part.get(key), part.get(f"{key}_interval")
+        if value is None:
+            texts.append("")
+            continue
+        numbers[f"{prefix}value" if prefix else "value"] = value * scale
+        if interval is not None:
+            numbers[f"{prefix}low"], numbers[f"{prefix}high"] = (
+                bound * scale for bound in interval
+            )
+        texts.append(with_interval(value, interval, digits, scale))
+    return Figure(name, texts[0], texts[1], compared, aim, reached, **numbers)
+
+
+def with_interval(
+    value: float, interval: Sequence[float] | None, digits: int, scale: float = 1.0
+) -> str:
+    """Such as "0.63 (0.58 to 0.69)"."""
+    text = f"{value * scale:.{digits}f}"
+    if interval is None:
+        return text
+    low, high = (f"{bound * scale:.{digits}f}" for bound in interval)
+    return f"{text} ({low} to {high})"
+
+
+def times(ratio: float | None, interval: Sequence[float] | None = None) -> str:
+    """Such as "1.28 x (1.13 to 1.43)"; empty where there is no ratio."""
+    if ratio is None:
+        return ""
+    bounds = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
+    return f"{ratio:.2f} x{bounds}"

@@ -1,0 +1,106 @@
+"""Rows of the table that speak of anatomy, of people's privacy, and of use; see `summary`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stylegan3d.metrics.figure import Figure, figure, times, with_interval
+
+
+def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
+    """Tissue volumes, by `anatomy_volumes.tissue_volumes`."""
+    distance = part["mean_distance"]
+    yield figure(
+        f"tissue volumes, mean Wasserstein distance in SD (n = {distance['n']})",
+        distance,
+        3,
+        compared=times(distance["ratio"], distance["ratio_interval"]),
+    )
+    for name, found in part["measures"].items():
+        if not name.endswith("_ml"):
+            continue
+        shift = with_interval(found["shift"], found["shift_interval"], 2)
+        spread = times(found["spread"], found["spread_interval"])
+        yield Figure(
+            f"  {name.removesuffix('_ml').replace('_', ' ')}, ml: mean (SD)",
+            f"{found['synthetic_mean']:.0f} ({found['synthetic_sd']:.0f})",
+            f"{found['real_mean']:.0f} ({found['real_sd']:.0f})",
+            f"shift {shift} SD, SD {spread}",
+            value=found["shift"],
+            low=found["shift_interval"][0],
+            high=found["shift_interval"][1],
+        )
+    failed = part["unsegmentable"]
+    yield Figure("cannot be segmented", _count(failed["synthetic"]), _count(failed["validation"]))
+
+
+def _count(found: dict[str, Any]) -> str:
+    share = with_interval(found["share"], found["interval"], 1, 100)
+    return f"{found['count']} of {found['n']}, {share} %"
+
+
+def privacy(part: dict[str, Any]) -> Iterator[Figure]:
+    """Nearest training people, by `privacy_part.privacy`."""
+    if "copies" in part:
+        yield from _copies(part["copies"])
+    for key, measure in (("correlation", "1 - correlation"), ("features", "feature distance")):
+        found = part[key]
+        yield Figure(
+            f"nearest training brain, {measure}: least",
+            f"{found['synthetic'][0]:.4f} of {found['n']}",
+            f"{found['validation'][0]:.4f} of {found['n_validation']}",
+        )
+        yield Figure(
+            "  nearer than the nearest validation brain",
+            f"{found['closer_than_closest']} of {found['n']}",
+            f"{found['expected_by_chance']:.0f} by chance",
+        )
+        relative = found["relative"]
+        yield Figure(
+            "  nearest in the second nearest: least",
+            f"{relative['synthetic'][0]:.3f}",
+            f"{relative['validation'][0]:.3f}",
+            f"{relative['closer_than_closest']} below",
+        )
+
+
+def _copies(found: dict[str, Any]) -> Iterator[Figure]:
+    if found["alarm"] is None:
+        yield Figure("copies of training brains", "not known", "", found["why"])
+        return
+    share = with_interval(found["share"], found["interval"], 1, 100)
+    planted = found["planted"]
+    yield Figure(
+        "copies of training brains",
+        f"{found['copies']} of {found['n']}, {share} %",
+        "",
+        f"{planted['found']} of {planted['n']} planted ones found",
+        "none",
+        not found["alarm"],
+    )
+
+
+def membership(part: dict[str, Any]) -> Iterator[Figure]:
+    """Attacks, by `membership.membership`."""
+    for found in part["attacks"]:
+        yield Figure(
+            f"who was trained on, by {found['attack']}: AUC",
+            with_interval(found["auc"], found["interval"], 3),
+            "0.5 by chance",
+            f"{found['members']} trained on, {found['others']} not",
+            value=found["auc"],
+            low=found["interval"][0],
+            high=found["interval"][1],
+            real_value=0.5,
+        )
+
+
+def utility(part: dict[str, Any]) -> Iterator[Figure]:
+    """What training on synthetic brains is worth, by `utility.utility`."""
+    yield from ()
+
+
+def edits(part: dict[str, Any]) -> Iterator[Figure]:
+    """Directions, by `edits.edits`."""
+    yield from ()
