@@ -1,4 +1,4 @@
-"""`stylegan3d evaluate`: how good a generator is, each figure beside the same of real brains."""
+"""`stylegan3d evaluate`: how good synthetic brains are, each figure beside that of real ones."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ from stylegan3d.cli.common import (
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
     from stylegan3d.metrics.material import EvaluationSettings
+    from stylegan3d.metrics.subject import Subject
+    from stylegan3d.training.pack import Pack
+
+# Written out, so that `--help` need not import torch.
+PARTS = (
+    "fidelity, two_sample, slices, diversity, plausibility, anatomy, privacy, membership, "
+    "reconstruction, speed"
+)
+BESIDE = "Synthetic brains beside real ones"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,33 +37,42 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate_command(
-    data: Annotated[
-        Path,
-        typer.Option(
-            "--data", help="Data set made by `stylegan3d prepare`, with validation people."
+    subject: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A generator's folder, a network file (.pkl) of the original 3D-StyleGAN, or a "
+            "folder of NIfTI volumes that any other model made.",
+            show_default="the bundled generator",
         ),
-    ],
+    ] = None,
+    real: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="REAL",
+            help="Real brains: a data set made by `stylegan3d prepare`, or a folder of NIfTI "
+            "volumes on one grid.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The same as REAL.")] = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     only: Annotated[
         str | None,
         typer.Option(
             "--only",
-            help="Parts, joined by commas: fidelity, diversity, plausibility, privacy, "
-            "reconstruction, speed.",
-            show_default="all but speed",
+            help=f"Parts, joined by commas: {PARTS}.",
+            show_default="all but slices and speed",
         ),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure speed too.")] = False,
     samples: Annotated[
-        int,
-        typer.Option(
-            "--samples", min=2, help="Random brains for fidelity, diversity and plausibility."
-        ),
+        int, typer.Option("--samples", min=4, help="Random brains for all parts but privacy.")
     ] = 200,
     privacy_samples: Annotated[
         int, typer.Option("--privacy-samples", min=2, help="Random brains for privacy.")
-    ] = 1000,
+    ] = 400,
     truncation: Annotated[
         float, typer.Option("--truncation", min=0, help="Truncation psi of random brains.")
     ] = 1.0,
@@ -72,6 +90,13 @@ def evaluate_command(
             help="Of the projection: draft, standard, thorough, or none to leave it out.",
         ),
     ] = "standard",
+    inception: Annotated[
+        Path | None,
+        typer.Option(
+            "--inception",
+            help="Weights of Inception v3 (TorchScript or a state dict): measure FID of slices.",
+        ),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -83,7 +108,13 @@ def evaluate_command(
         typer.Option("--montage", help="Write a picture of synthetic beside real brains (.png)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the whole report here (.json).")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for report.html and report.json, where an evaluation that was stopped is "
+            "taken up again; or a name that ends in .json, for that alone.",
+        ),
     ] = None,
     card: Annotated[
         bool,
@@ -92,21 +123,22 @@ def evaluate_command(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a generator: fidelity, diversity, plausibility, privacy, reconstruction, speed.
+    """Measure a generator, or volumes of any other one: are they faithful, diverse, private?
 
-    Each figure stands beside the same figure between real people, at equal numbers.
+    Each figure has a confidence interval and stands beside the same figure between real people.
 
-    Example: stylegan3d evaluate --model my-model --data prepared --out report.json
+    Example: stylegan3d evaluate my-model prepared --out evaluated
     """
-    from stylegan3d.jsontext import to_json
-    from stylegan3d.metrics.evaluation import evaluate
-    from stylegan3d.training.pack import load_pack
-    from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
+    from stylegan3d.metrics.evaluation import evaluate_material, finish, open_material
+    from stylegan3d.metrics.outputs import pictures_of, report_files
+    from stylegan3d.volumes import atomic_write_bytes, write_together
 
-    _check_files(out, montage, overwrite)
+    subject, real = _places(subject, real, model, data)
+    folder, files = _check_files(out, montage, overwrite)
     settings = _settings(
         only,
         speed,
+        inception,
         samples=samples,
         privacy_samples=privacy_samples,
         truncation=truncation,
@@ -115,28 +147,72 @@ def evaluate_command(
         budget=None if budget == "none" else budget,
         cache=cache,
     )
-    pack = load_pack(data)
-    generator = open_model(model, frame)
+    opened, pack = _open(subject, real, frame)
     if card:
-        from stylegan3d.checkpoints.card_text import check_card
-
-        check_card(generator)
+        _check_card(opened)
     with progress("Evaluating") as bar:
-        report = evaluate(
-            generator, pack, settings, lambda what, done, total: bar(done, total, note=what)
-        )
-    # Written first: what may fail below must not cost the evaluation.
-    if out is not None:
-        atomic_write_text(out, to_json(report), overwrite=overwrite)
-    if montage is not None or card:
-        from stylegan3d.metrics.montage import montage_png
 
-        picture = montage_png(generator, pack, seed=seed, truncation=truncation)
-        if montage is not None:
-            atomic_write_bytes(montage, picture, overwrite=overwrite)
-        if card:
-            _add_to_card(generator, report, picture)
+        def tell(what: str, done: int, total: int) -> None:
+            bar(done, total, note=what)
+
+        material = open_material(opened, pack, settings, tell, folder)
+        report = evaluate_material(material)
+        wanted = folder is not None or montage is not None or card
+        pictures = pictures_of(material, report) if wanted else {}
+    # The report first: what may fail below must not cost the evaluation.
+    write_together(report_files(files, report, pictures), overwrite=overwrite)
+    if montage is not None:
+        atomic_write_bytes(montage, pictures[BESIDE], overwrite=overwrite)
+    if card:
+        _add_to_card(material.generator, report, pictures[BESIDE])
+    finish(material)
     _show(report, as_json)
+
+
+def _places(
+    subject: Path | None, real: Path | None, model: Path | None, data: Path | None
+) -> tuple[Path | None, Path]:
+    """What to evaluate (None for the bundled generator) and the real brains."""
+    from stylegan3d.errors import StyleGAN3DError
+
+    if (subject and model) or (real and data):
+        raise StyleGAN3DError(
+            "MODEL and REAL are given twice: leave out --model and --data, or the words."
+        )
+    if real is None and data is None:
+        raise StyleGAN3DError(
+            "There are no real brains to compare to: give MODEL and REAL, such as `stylegan3d "
+            "evaluate my-model prepared`, or --data alone for the bundled generator."
+        )
+    return subject or model, Path(real or data or "")
+
+
+def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject, Pack]:
+    """What is evaluated, and the real brains."""
+    from stylegan3d.checkpoints.folder import CARD
+    from stylegan3d.metrics.subject import GeneratorSubject, VolumesSubject
+    from stylegan3d.metrics.volume_sets import holds_volumes, open_real, read_set
+
+    with progress("Reading real brains") as bar:
+        pack = open_real(real, bar)
+    if subject is None or not subject.is_dir() or (subject / CARD).exists():
+        return GeneratorSubject(open_model(subject, frame)), pack
+    if not holds_volumes(subject):
+        return GeneratorSubject(open_model(subject, frame)), pack  # which says what it is not
+    with progress("Reading synthetic brains") as bar:
+        return VolumesSubject(read_set(subject, pack.space, pack.template, bar)), pack
+
+
+def _check_card(subject: Subject) -> None:
+    """Refuse a card that no page can be written from, before any work is done."""
+    from stylegan3d.checkpoints.card_text import check_card
+    from stylegan3d.errors import ModelError
+
+    if subject.generator is None:
+        raise ModelError(
+            f"'{subject.name}' is a folder of volumes without a card to write in: leave out --card."
+        )
+    check_card(subject.generator)
 
 
 def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -> None:
@@ -153,28 +229,49 @@ def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -
     found = dict(generator.card.get("evaluation", {}))
     for part in PARTS:
         if part in report:
-            found[part] = [asdict(row) for row in figures({part: report[part]})]
+            found[part] = [
+                {
+                    key: value
+                    for key, value in asdict(row).items()
+                    if value is not None or key == "reached"
+                }
+                for row in figures({part: report[part]})
+            ]
     add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE})
 
 
-def _check_files(out: Path | None, montage: Path | None, overwrite: bool) -> None:
-    """Refuse what could not be written, before the work."""
+def _check_files(
+    out: Path | None, montage: Path | None, overwrite: bool
+) -> tuple[Path | None, tuple[Path, ...]]:
+    """The folder to evaluate into, if any, and the files of the report; refuse what could not be
+    written, before the work.
+    """
     from stylegan3d.errors import OutputError
     from stylegan3d.volumes import check_output
 
-    for path, suffix in ((out, ".json"), (montage, ".png")):
-        if path is not None and path.suffix != suffix:
-            raise OutputError(f"{path} does not end in {suffix}; give it a name that does.")
-    check_output([path for path in (out, montage) if path is not None], overwrite)
+    if montage is not None and montage.suffix != ".png":
+        raise OutputError(f"{montage} does not end in .png; give it a name that does.")
+    folder: Path | None = None
+    files: tuple[Path, ...] = ()
+    if out is not None and out.suffix == ".json":
+        files = (out,)
+    elif out is not None:
+        folder, files = out, (out / "report.json", out / "report.html")
+    check_output([*files, *([] if montage is None else [montage])], overwrite)
+    return folder, files
 
 
-def _settings(only: str | None, speed: bool, **given: Any) -> EvaluationSettings:
-    from stylegan3d.metrics.material import PARTS, EvaluationSettings
+def _settings(
+    only: str | None, speed: bool, inception: Path | None, **given: Any
+) -> EvaluationSettings:
+    from stylegan3d.metrics.material import EvaluationSettings
 
-    parts = PARTS[:-1] if only is None else tuple(p.strip() for p in only.split(","))
+    parts = EvaluationSettings.parts if only is None else tuple(p.strip() for p in only.split(","))
+    if inception is not None and only is None:
+        parts = (*parts, "slices")
     if speed and "speed" not in parts:
         parts = (*parts, "speed")
-    return EvaluationSettings(parts=parts, **given)
+    return EvaluationSettings(parts=parts, inception=inception, **given)
 
 
 def _show(report: dict[str, Any], as_json: bool) -> None:
@@ -188,10 +285,16 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from stylegan3d.metrics.words import alarms
+
     table = Table(title=f"{report['model']['name']} ({report['model']['hash'][:8]})")
-    for column in ("figure", "synthetic", "real vs real", "ratio", "aim", ""):
+    for column in ("figure", "synthetic", "real vs real", "compared", "aim", ""):
         table.add_column(column)
     marks = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}
     for row in rows:
         table.add_row(row.name, row.synthetic, row.real, row.compared, row.aim, marks[row.reached])
     Console().print(table)
+    for part, why in report["left_out"].items():
+        typer.echo(f"Left out: {part}. {why}")
+    for text in [*report["notes"], *alarms(report)]:
+        typer.echo(text)

@@ -76,17 +76,20 @@ def evaluate(
     StyleGAN3DError
         If a part is unknown, the grids differ, or there are too few people or samples.
     """
-    material = open_material(subject, pack, settings, report, out)
+    return evaluate_material(open_material(subject, pack, settings, report, out))
+
+
+def evaluate_material(material: Material) -> dict[str, Any]:
+    """`evaluate` what `open_material` gave."""
     chosen = material.settings
-    key = (material.subject.hash, volumes_id(pack), _kept_settings(chosen), measures_id())
+    key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen), measures_id())
     result = _head(material)
     for part in PARTS:
         if part not in chosen.parts:
             continue
         if part in NEED_GENERATOR and not material.has_generator:
-            result["left_out"][part] = (
-                f"{material.subject.name} is a folder of volumes, no generator."
-            )
+            why = f"{material.subject.name} is a folder of volumes, not a generator."
+            result["left_out"][part] = why
             continue
         found = material.store.result(part, key, partial(measure_of(part), material))
         if "left_out" in found:
@@ -94,6 +97,11 @@ def evaluate(
         else:
             result[part] = found
     return result
+
+
+def finish(material: Material) -> None:
+    """Remove the random brains that were kept in case of a stop; figures and features stay."""
+    material.store.forget("brains")
 
 
 def measure_of(part: str) -> Callable[[Material], dict[str, Any]]:

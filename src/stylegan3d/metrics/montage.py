@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan3d.generator import Generator
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.metrics.material import Material
 from stylegan3d.slicing import Plane, Upright, cut
 from stylegan3d.space import Space
-from stylegan3d.training.pack import Pack
 
 CELL = 192
 BAR = 22
@@ -25,26 +23,24 @@ VIEWS: dict[Plane, tuple[str, str]] = {
 }
 
 
-def montage_png(
-    generator: Generator, pack: Pack, *, rows: int = 4, seed: int = 0, truncation: float = 1.0
-) -> bytes:
+def montage_png(material: Material, *, rows: int = 4) -> bytes:
     """Random brains at the left, validation people at the right, one of each per row; PNG.
 
     Parameters
     ----------
-    rows : how many of each, at most as many as there are validation people.
-    seed : the brains are numbered from here.
+    material : of an evaluation.
+    rows : how many of each, at most as many as there are.
     """
-    people = pack.indices("validation")
+    people = material.validation
     rows = min(rows, len(people))
-    people = people[np.linspace(0, len(people) - 1, rows).round().astype(int)]
-    made = list(RandomBrains(generator, range(seed, seed + rows), truncation=truncation))
+    seeds = material.seeds(rows)
+    people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
     return draw_montage(
         {
-            "synthetic - not for diagnosis": made,
-            "real (validation people)": [pack.volumes[row] for row in people],
+            "synthetic - not for diagnosis": list(material.random_brains(seeds)),
+            "real (validation people)": material.volumes(people),
         },
-        pack.space,
+        material.pack.space,
     )
 
 

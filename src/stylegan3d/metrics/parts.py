@@ -39,7 +39,7 @@ from stylegan3d.metrics.intervals import (
 )
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.material import Material, Volumes
-from stylegan3d.metrics.plausibility import PlausibilityLimits, measure_brains, pass_rate
+from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
 from stylegan3d.metrics.reconstruction import reconstruct
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics.speed import measure_speed
@@ -161,6 +161,17 @@ def diversity(material: Material) -> dict[str, Any]:
         **_spreads("feature", material, material.synthetic_features, material.real_features),
         **_latent_spread(material),
         "collapse": found,
+        "map": _map(material.synthetic_features, material.real_features),
+    }
+
+
+def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
+    """Descriptors along the two main axes of people's, to plot: [n, 2] and [m, 2]."""
+    mean = real.mean(axis=0)
+    axes = np.linalg.svd(real - mean, full_matrices=False)[2][:2]
+    return {
+        "synthetic": ((made - mean) @ axes.T).round(4),
+        "real": ((real - mean) @ axes.T).round(4),
     }
 
 
@@ -181,7 +192,8 @@ def _ms_ssim(material: Material) -> dict[str, Any]:
         if np.isfinite(part["synthetic"]):
             result[kind] = part | _difference(part)
     result["ms_ssim"]["scales"] = scales_of(material.pack.space.shape)
-    return result
+    shown = {name: found[:, 0].round(5) for name, found in scores.items()}
+    return result | {"values": {"ms_ssim": shown}}
 
 
 def _correlations(material: Material) -> dict[str, Any]:
@@ -247,17 +259,26 @@ def plausibility(material: Material) -> dict[str, Any]:
     def measured(volumes: Volumes, who: str) -> Any:
         return measure_brains(volumes, space, material.progress(f"Plausibility, {who}"))
 
-    limits = PlausibilityLimits.of(measured(material.volumes(material.training), "training people"))
-    people = measured(material.volumes(material.validation), "validation people")
-    made = pass_rate(measured(material.synthetic, "random brains"), limits)
+    training = measured(material.volumes(material.training), "training people")
+    limits = PlausibilityLimits.of(training)
+    held_out = measured(material.volumes(material.validation), "validation people")
+    random = measured(material.synthetic, "random brains")
+    made = pass_rate(random, limits)
     seeds = material.seeds(material.settings.samples)
     for row in made["failed"]:
         row["seed"] = seeds[row.pop("index")]
         row["label"] = material.label(row["seed"])
-    real = pass_rate(people, limits)
+    real = pass_rate(held_out, limits)
     for part in (made, real):
         part["rate_interval"] = wilson(part["passed"], part["n"])
-    return {"limits": limits.bounds, "validation": real, "synthetic": made}
+    values = {
+        name: {
+            key: [round(getattr(brain, name), 5) for brain in brains]
+            for key, brains in (("synthetic", random), ("real", [*training, *held_out]))
+        }
+        for name in CHECKS
+    }
+    return {"limits": limits.bounds, "validation": real, "synthetic": made, "values": values}
 
 
 def reconstruction(material: Material) -> dict[str, Any]:
