@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from stylegan3d.metrics.intervals import wilson
-from stylegan3d.metrics.material import Material, Volumes
+from stylegan3d.metrics.material import Material
 from stylegan3d.metrics.montage import draw_montage
 from stylegan3d.metrics.privacy import (
     QUANTILES,
@@ -160,8 +161,8 @@ def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) 
         volume = material.pack.volumes[by_name[pair["person"]]]
         people.append(np.flip(volume, material.sideways) if pair["mirrored"] else volume)
     made = material.random_brains([pair["seed"] for pair in pairs]).stack()
-    columns: dict[str, Volumes] = {
-        "synthetic - not for diagnosis": made,
+    columns: dict[str, Sequence[np.ndarray]] = {
+        "synthetic - not for diagnosis": list(made),
         "nearest training person": people,
     }
     return draw_montage(columns, material.pack.space)
@@ -177,17 +178,15 @@ def _name(material: Material, pair: dict[str, Any], seeds: range) -> None:
 def _alike(material: Material, people: Closeness) -> list[dict[str, Any]]:
     """People of the data set who are as close to a training person as no stranger is."""
     table, threshold = material.pack.table, alarm_threshold(people.ratio, len(people.ratio))
-    return [
-        {
-            "people": (
-                table[material.people[i]]["name"],
-                table[material.training[people.person[i]]]["name"],
-            ),
+    found = {}
+    for i in np.flatnonzero(people.ratio < threshold):
+        pair = (material.people[i], material.training[people.person[i]])
+        found[frozenset(pair)] = {
+            "people": [table[row]["name"] for row in sorted(pair)],
             "ratio": float(people.ratio[i]),
             "correlation": float(people.correlation[i]),
         }
-        for i in np.flatnonzero(people.ratio < threshold)
-    ]
+    return list(found.values())
 
 
 def _quantiles(values: np.ndarray) -> list[float]:
