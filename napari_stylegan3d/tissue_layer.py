@@ -59,15 +59,16 @@ def make_layer(data: np.ndarray, place: dict) -> Labels:
     from stylegan3d.segmentation.classes import CLASSES
 
     titles = {tissue: text for tissue, text, _ in ROWS}
-    colors = {CLASSES.index(tissue): color for tissue, color in COLORS.items()}
-    names = {index: titles[CLASSES[index]] for index in colors}
-    clear: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    names = {CLASSES.index(tissue): titles[tissue] for tissue in COLORS}
+    colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    for tissue, color in COLORS.items():
+        colors[CLASSES.index(tissue)] = color
     layer = Labels(
         data,
         name=NAME,
         opacity=OPACITY,
         blending="translucent_no_depth",
-        colormap=DirectLabelColormap(color_dict={**clear, **colors}),
+        colormap=DirectLabelColormap(color_dict=colors),
         features={
             "index": [0, *names],
             "name": ["Background", *names.values()],

@@ -66,6 +66,7 @@ def train_segmentation_command(
     """
     from stylegan3d.checkpoints.folder import CARD, MODEL
     from stylegan3d.devices import choose_device
+    from stylegan3d.segmentation.card import PAGE
     from stylegan3d.segmentation.data import load_labelled
     from stylegan3d.segmentation.export import export_segmentation
     from stylegan3d.segmentation.training import SegmentationConfig, train_segmentation
@@ -76,7 +77,7 @@ def train_segmentation_command(
         if resume and value is not None:
             raise typer.BadParameter(f"{name} is for new runs, not --resume")
     if export is not None:  # before the training, not after
-        check_output([export / CARD, export / MODEL], overwrite)
+        check_output([export / name for name in (CARD, MODEL, PAGE)], overwrite)
     notes = None if about is None else _read_object(about)
     brains = load_labelled(load_pack(data), labels)
     plain = SegmentationConfig()

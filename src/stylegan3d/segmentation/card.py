@@ -14,18 +14,19 @@ from stylegan3d import tensorfiles
 from stylegan3d.checkpoints.folder import CARD, MODEL
 from stylegan3d.errors import ModelError
 from stylegan3d.jsontext import to_json
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.volumes import write_together
 
 FORMAT, FORMAT_VERSION = "stylegan3d-tissues", 1
 KIND = "tissue network"
+PAGE = "README.md"
 
 
 def write_model(
     folder: Path, network: TissueNetwork, card: dict[str, Any], *, overwrite: bool = False
 ) -> None:
-    """Write both files, or neither.
+    """Write weights, card and a page for people, all or none.
 
     Raises
     ------
@@ -42,8 +43,56 @@ def write_model(
         "architecture": {"widths": list(network.widths)},
         "files": {MODEL: hashlib.sha256(weights).hexdigest()},
     }
-    files = {folder / MODEL: weights, folder / CARD: to_json(head | card).encode()}
+    card = head | card
+    files = {
+        folder / MODEL: weights,
+        folder / PAGE: page_of(card).encode(),
+        folder / CARD: to_json(card).encode(),
+    }
     write_together(files, overwrite=overwrite)
+
+
+def page_of(card: dict[str, Any]) -> str:
+    """The card for people, in Markdown; what it does not say is left out."""
+    lines = [f"# {card['name']}", "", "Labels the tissues of brains in T1-weighted MR."]
+    for key in ("intended_use", "limits", "labels", "licence", "attribution"):
+        if key in card:
+            lines += ["", f"## {key.replace('_', ' ').capitalize()}", "", *_paragraphs(card[key])]
+    if "training_data" in card:
+        lines += ["", "## Training data", "", "| source | people | licence |", "|---|---|---|"]
+        lines += [
+            f"| {row['source']} | {row['people']} | {row['licence']} |"
+            for row in card["training_data"]
+        ]
+    if "validation" in card:
+        lines += ["", "## Measured", "", *_figures(card["validation"])]
+    return "\n".join(lines) + "\n"
+
+
+def _paragraphs(entry: Any) -> list[str]:
+    if isinstance(entry, dict):
+        return [f"- {key}: {text}" for key, text in entry.items()]
+    return [f"- {text}" for text in entry] if isinstance(entry, list) else [str(entry)]
+
+
+def _figures(validation: dict[str, Any]) -> list[str]:
+    """Dice and volume errors as a table."""
+    lines = [
+        f"On {validation['people']} people kept out of training, against the labels it imitates:",
+        "",
+        "| tissue | Dice | least | volume, ml | mean error, ml | bias, ml |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in validation["tissues"].items():
+        cells = (
+            f"{row['dice']:.3f}",
+            f"{row['dice_least']:.3f}",
+            f"{row['volume_ml']:.0f}",
+            f"{row['volume_error_ml']:.1f}",
+            f"{row['volume_bias_ml']:+.1f}",
+        )
+        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+    return lines
 
 
 def read_model(folder: Path) -> tuple[TissueNetwork, dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
@@ -20,7 +19,7 @@ from stylegan3d.generator import bundled_model_path
 from stylegan3d.metrics.sampling import unit
 from stylegan3d.segmentation.card import MODEL, read_model
 from stylegan3d.segmentation.classes import volumes_ml
-from stylegan3d.segmentation.network import TissueNetwork, to_voxels
+from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_voxels
 from stylegan3d.space import Space
 
 BUNDLED = "tissue-t1-2mm"
@@ -111,10 +110,9 @@ class Segmenter:
             )
         network = self._network(dtype)
         x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
-        short = [-n % network.multiple for n in space.shape]
-        logits = network(F.pad(x, [p for n in reversed(short) for p in (0, n)]))
+        logits = network(padded(x, network.multiple))
         keep = tuple(slice(n) for n in space.shape)
-        found = to_voxels(logits.argmax(dim=4).to(torch.uint8))[0][keep]
+        found = likeliest(logits)[0][keep]
         labels = found.cpu().numpy()
         sure = None
         if confidence:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,8 +71,8 @@ class TissueNetwork(nn.Module):
 
         Returns
         -------
-        [N, 2, 2, 2, 6, X/2, Y/2, Z/2]: the place in a block, the class, the block. The labels of
-        the blocks (`argmax` over axis 4) become those of voxels by `to_voxels`.
+        [N, 2, 2, 2, 6, X/2, Y/2, Z/2]: the place in a block, the class, the block. `likeliest`
+        makes labels of it.
         """
         # About zero mean and unit deviation, as weights expect.
         x = self.stem(haar(volume * 4 - 1))
@@ -84,6 +85,18 @@ class TissueNetwork(nn.Module):
             x = up(skip + F.interpolate(lift(x), scale_factor=2, mode="nearest"))
         logits = self.head(x)
         return logits.reshape(len(x), 2, 2, 2, len(CLASSES), *x.shape[2:])
+
+
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """[..., X, Y, Z] with zeros after the end of each axis, up to the next multiple."""
+    short = [-n % multiple for n in x.shape[-3:]]
+    return F.pad(x, [p for n in reversed(short) for p in (0, n)])
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """Label of each voxel, uint8 [N, X, Y, Z], from what the network gives."""
+    # `max` where `argmax` would do: over a short axis it takes a twentieth of the time on a CPU.
+    return to_voxels(logits.max(dim=4).indices.to(torch.uint8))
 
 
 def to_voxels(blocks: Tensor) -> Tensor:

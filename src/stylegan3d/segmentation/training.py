@@ -26,7 +26,7 @@ from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.segmentation.augmentation import augment_labelled
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.data import LabelledBrains
-from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, to_blocks, to_voxels
+from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.volumes import output_errors
 
 CHECKPOINT = "checkpoint.pt"
@@ -90,6 +90,7 @@ class SegmentationRun:
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         fast = fast_dtype(self.device)
+        volume, labels = (padded(x, self.network.multiple) for x in (volume, labels))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=fast == torch.bfloat16):
             logits = self.network(volume.to(self.device)[None, None])
         loss = segmentation_loss(logits.float(), to_blocks(labels.to(self.device)[None]))
@@ -193,7 +194,8 @@ def validate(network: TissueNetwork, brains: LabelledBrains) -> list[dict[str, f
     scores = []
     for index in brains.validation:
         volume = torch.from_numpy(brains.volume(index)).to(parameter)[None, None]
-        found = to_voxels(network(volume).argmax(dim=4))[0].cpu().numpy()
+        found = likeliest(network(padded(volume, network.multiple)))[0].cpu().numpy()
+        found = found[tuple(slice(n) for n in brains.pack.space.shape)]
         scores.append(dice_scores(found, brains.labels[index]))
     return scores
 

@@ -1,0 +1,119 @@
+"""The network that ships: plausible volumes of random brains, and labels in a scan's own space."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.generator import bundled_model_path, load
+from stylegan3d.metrics.anatomy_volumes import MEASURES, measures_of
+from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.scan import Scan
+from stylegan3d.segmentation.classes import CLASSES, volumes_ml
+from stylegan3d.segmentation.inference import BUNDLED, bundled_segmenter
+from stylegan3d.segmentation.scans import native_labels
+from stylegan3d.segmentation.training import dice_scores
+from stylegan3d.space import Space
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def brain(generator):
+    """A random brain as a pack holds it."""
+    return next(iter(RandomBrains(generator, [3], truncation=0.7)))
+
+
+@pytest.fixture(scope="module")
+def found(generator, brain):
+    return bundled_segmenter().segment(brain, generator.space, confidence=True)
+
+
+def test_its_card_tells_what_it_is_good_for():
+    folder = bundled_model_path(BUNDLED)
+    card = json.loads((folder / "card.json").read_text())
+    dice = {name: row["dice"] for name, row in card["validation"]["tissues"].items()}
+    assert min(dice["grey"], dice["white"], dice["ventricle"]) > 0.8
+    assert "CC BY-SA" in card["licence"]
+    assert card["limits"]
+    assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 2e6
+
+
+def test_a_random_brain_has_the_volumes_of_people(found):
+    people = bundled_segmenter().card["people"]["quantiles"]
+    measures = measures_of(found)
+    outside = [n for n in MEASURES if not people[n][0] <= measures[n] <= people[n][-1]]
+    assert outside == []
+    assert measures["confidence"] > 0.8
+
+
+def test_ventricles_lie_inside_and_fluid_around(found):
+    """Distance from the middle of the brain, by tissue."""
+    index = np.argwhere(found.labels > 0)
+    middle = index.mean(axis=0)
+    labels = found.labels[tuple(index.T)]
+    away = np.linalg.norm(index - middle, axis=1)
+    median = {name: np.median(away[labels == i]) for i, name in enumerate(CLASSES) if i}
+    assert median["ventricle"] < median["white"] < median["grey"] < median["csf"]
+    stem = index[labels == CLASSES.index("other")].mean(axis=0)
+    assert stem[2] < middle[2] - 10  # 20 mm below
+
+
+def test_a_mirrored_brain_has_the_mirrored_labels(generator, brain, found):
+    mirrored = bundled_segmenter().segment(brain[::-1], generator.space).labels[::-1]
+    scores = dice_scores(mirrored, found.labels)
+    assert min(scores["grey"], scores["white"], scores["ventricle"]) > 0.93
+
+
+def test_the_faster_precision_finds_nearly_the_same(generator, brain, found):
+    fast = bundled_segmenter().segment(brain, generator.space, dtype=torch.bfloat16)
+    for name, value in found.volumes.items():
+        assert fast.volumes[name] == pytest.approx(value, rel=0.02, abs=0.5), name
+
+
+def test_a_grid_of_any_size_is_labelled_and_one_of_other_voxels_is_refused(generator, brain, found):
+    part = np.ascontiguousarray(brain[:, :, 5:])
+    affine = generator.affine.copy()
+    affine[2, 3] += 10
+    cut = bundled_segmenter().segment(part, Space(part.shape, affine))
+    agree = (cut.labels == found.labels[:, :, 5:]).mean()
+    assert agree > 0.97
+    with pytest.raises(StyleGAN3DError, match="labels volumes of 2 x 2 x 2 mm"):
+        bundled_segmenter().segment(brain, Space(brain.shape, np.diag([1.0, 1.0, 1.0, 1.0])))
+    turned = Space(brain.shape, np.diag([-2.0, -2.0, 2.0, 1.0]))
+    with pytest.raises(StyleGAN3DError, match="axes LPS"):
+        bundled_segmenter().segment(brain, turned)
+
+
+def test_labels_go_back_to_an_oblique_scan_with_their_volumes(generator, brain, found):
+    turn = nib.eulerangles.euler2mat(0.2, -0.1, 0.15)
+    rigid = nib.affines.from_matvec(turn, [4.0, -7.0, 3.0])
+    own = nib.affines.from_matvec(np.diag([-1.5, 1.5, 1.5]), [90.0, -135.0, -110.0])
+    space = Space((124, 180, 150), own)
+    data = resample(brain / np.float32(255), generator.space, space, rigid)
+    image = nib.Nifti1Image(data, own)
+    scan = Scan(data, own, geometry_of(image.header), Path("sub-1_T1w.nii.gz"), "0" * 64)
+    aligned = AlignedScan(
+        brain / np.float32(255), generator.space, rigid, 0.95, brain > 0, 300.0, [], scan
+    )
+    image = native_labels(found.labels, aligned)
+    labels = np.asarray(image.dataobj)
+    assert image.get_data_dtype() == np.uint8
+    assert np.allclose(image.affine, own)
+    for name, value in volumes_ml(labels, space).items():
+        assert value == pytest.approx(found.volumes[name], rel=0.08), name
+    # Each of its voxels has the label of the voxel of the model's grid that it lies in.
+    index = np.argwhere(labels > 0)[::50]
+    there = nib.affines.apply_affine(np.linalg.inv(generator.affine) @ rigid @ own, index)
+    nearest = found.labels[tuple(np.rint(there).astype(int).T)]
+    assert (nearest == labels[tuple(index.T)]).mean() > 0.85

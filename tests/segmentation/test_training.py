@@ -1,0 +1,161 @@
+"""The network learns tissues, goes on where it stopped, and becomes a folder that can be used."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from labelled_phantoms import SPACE, brain, tissues
+
+from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.segmentation.card import read_model
+from stylegan3d.segmentation.classes import CLASSES, volumes_ml
+from stylegan3d.segmentation.export import export_segmentation
+from stylegan3d.segmentation.inference import load_segmenter
+from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
+from stylegan3d.segmentation.training import (
+    CHECKPOINT,
+    SegmentationConfig,
+    SegmentationRun,
+    dice_scores,
+    segmentation_loss,
+    train_segmentation,
+)
+
+SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate": 1e-2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Volumes this small take longer on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(brains, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return train_segmentation(brains, folder, SegmentationConfig(steps=200, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def exported(trained, brains, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "tissue-tiny"
+    export_segmentation(trained, brains, folder, notes={"limits": ["phantoms only"]})
+    return folder
+
+
+def test_blocks_hold_each_voxel_in_its_place():
+    voxels = torch.arange(4 * 6 * 2).reshape(1, 4, 6, 2)
+    blocks = to_blocks(voxels)
+    assert blocks.shape == (1, 2, 2, 2, 2, 3, 1)
+    assert blocks[0, 1, 0, 1, 0, 2, 0] == voxels[0, 1, 4, 1]
+    assert torch.equal(to_voxels(blocks), voxels)
+
+
+def test_loss_is_least_for_the_truth_and_dice_counts_overlap():
+    labels = torch.from_numpy(tissues())[None]
+    sure = 20 * torch.nn.functional.one_hot(labels.long(), len(CLASSES)).float()
+    right = torch.stack([to_blocks(sure[..., k]) for k in range(len(CLASSES))], dim=4)
+    assert segmentation_loss(right, to_blocks(labels)) < 0.01
+    assert segmentation_loss(right.roll(1, dims=4), to_blocks(labels)) > 1.5
+    truth = tissues()
+    half = truth.copy()
+    half[:10][half[:10] == 3] = 0
+    share = (half == 3).sum() / (truth == 3).sum()
+    assert dice_scores(half, truth)["white"] == pytest.approx(2 * share / (1 + share))
+    assert dice_scores(half, truth)["csf"] == 1
+
+
+def test_it_learns_the_phantoms(trained):
+    assert min(trained.dice.values()) > 0.5
+    assert trained.dice["white"] > 0.8
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(brains, tmp_path):
+    whole = train_segmentation(brains, tmp_path / "whole", SegmentationConfig(steps=6, **SMALL))
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total, figures):
+        if done == 3:
+            raise Stop
+
+    config = SegmentationConfig(steps=6, save_seconds=0.0, **SMALL)
+    with pytest.raises(Stop):
+        train_segmentation(brains, tmp_path / "part", config, progress=stop)
+    assert SegmentationRun.load(tmp_path / "part", torch.device("cpu")).steps == 3
+    resumed = train_segmentation(brains, tmp_path / "part", resume=True)
+    assert resumed.steps == 6
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+
+
+def test_runs_that_cannot_be_taken_up_are_refused(brains, trained, tmp_path):
+    with pytest.raises(ModelError, match="no training run to resume"):
+        train_segmentation(brains, tmp_path, resume=True)
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="damaged"):
+        train_segmentation(brains, tmp_path, resume=True)
+    with pytest.raises(ModelError, match="holds a run"):
+        train_segmentation(brains, tmp_path)
+
+
+def test_an_exported_network_labels_what_it_learned(exported, trained):
+    segmenter = load_segmenter(exported, device="cpu")
+    truth = tissues(0.97)
+    found = segmenter.segment(brain(truth, 9), SPACE, confidence=True)
+    assert min(dice_scores(found.labels, truth).values()) > 0.5
+    assert 0.5 < found.confidence <= 1
+    assert found.volumes == volumes_ml(found.labels, SPACE)
+    # As the average of the run does, but for the rounding of its weights.
+    with torch.inference_mode():
+        volume = torch.from_numpy(brain(truth, 9) / np.float32(255))
+        same = to_voxels(trained.average(volume[None, None]).argmax(dim=4))[0].numpy()
+    assert (same != found.labels).mean() < 0.01
+
+
+def test_the_card_tells_what_was_measured(exported, brains):
+    network, card = read_model(exported)
+    assert network.widths == (16, 16)
+    assert card["validation"]["people"] == 2
+    assert set(card["validation"]["tissues"]) == set(CLASSES[1:])
+    assert card["training_data"] == [{"source": "phantom", "people": 3, "licence": "CC0"}]
+    assert card["people"]["n"] == 4  # training people, those without labels too
+    segmenter = load_segmenter(exported, device="cpu")
+    quantiles = card["people"]["quantiles"]["white_ml"]
+    assert segmenter.percentile("white_ml", quantiles[0] - 1) == 0
+    assert segmenter.percentile("white_ml", quantiles[-1] + 1) == 100
+    assert "phantoms only" in (exported / "README.md").read_text()
+
+
+def test_a_network_is_not_replaced_unasked_and_damage_is_noticed(exported, trained, brains):
+    with pytest.raises(OutputError, match="exists already"):
+        export_segmentation(trained, brains, exported)
+    weights = exported / "model.safetensors"
+    before = weights.read_bytes()
+    try:
+        weights.write_bytes(before[:-1] + b"x")
+        with pytest.raises(ModelError, match="not the file its card describes"):
+            load_segmenter(exported)
+    finally:
+        weights.write_bytes(before)
+    card = exported / "card.json"
+    text = card.read_text()
+    try:
+        card.write_text(json.dumps({**json.loads(text), "format": "other"}))
+        with pytest.raises(ModelError, match="does not describe a tissue network"):
+            load_segmenter(exported)
+    finally:
+        card.write_text(text)
+    with pytest.raises(ModelError, match="There is no tissue network"):
+        load_segmenter(exported / "nowhere")
+
+
+def test_every_width_gives_logits_of_every_voxel():
+    network = TissueNetwork((8, 16, 8))
+    logits = network(torch.zeros(2, 1, 8, 16, 24))
+    assert logits.shape == (2, 2, 2, 2, len(CLASSES), 4, 8, 12)
