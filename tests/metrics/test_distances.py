@@ -5,13 +5,14 @@ import pytest
 from scipy.linalg import sqrtm
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.comparison import compare_with_halves, compare_with_validation
 from stylegan3d.metrics.distances import (
     Moments,
-    compare_with_halves,
-    compare_with_validation,
+    bmmd2_intervals,
     expected_bmmd2,
     frechet_distance,
     kernel_distance,
+    rbf_distance,
     real_bmmd2,
 )
 
@@ -76,7 +77,17 @@ def test_comparison_is_at_equal_numbers_and_repeatable() -> None:
     assert same.to_dict() == again.to_dict()
     assert 0.5 < same.to_dict()["ratio"] < 2
     assert far.to_dict()["ratio"] > 3
-    assert compare_with_halves(frechet_distance, like_real[:7], real).n == 7
+    assert compare_with_halves(frechet_distance, like_real[:7], real).n == 3
+    with pytest.raises(StyleGAN3DError, match="at least four"):
+        compare_with_halves(frechet_distance, like_real[:3], real)
+
+
+def test_rbf_distance_has_the_closed_form_of_shifted_gaussians() -> None:
+    # E k(x, y) over N(0, 1) and N(m, 1) in one dimension, bandwidth s (Gretton et al. 2012):
+    # s / sqrt(s^2 + 2) exp(-m^2 / (2 (s^2 + 2))).
+    a, b, m, s = gaussian(0, 4000, features=1), gaussian(1, 4000, mean=1.5, features=1), 1.5, 0.8
+    expected = 2 * s / np.sqrt(s**2 + 2) * (1 - np.exp(-(m**2) / (2 * (s**2 + 2))))
+    assert rbf_distance(a, b, bandwidth=s) == pytest.approx(expected, rel=0.05)
 
 
 def test_learning_the_training_people_by_heart_shows_on_validation_people() -> None:
@@ -110,3 +121,25 @@ def test_expected_bmmd2_is_the_mean_over_random_batches() -> None:
     error = np.std(real) / np.sqrt(len(real))
     assert abs(np.mean(real) - real_bmmd2(first)) < 4 * error
     assert expected_bmmd2(first, second) > 1.5 * real_bmmd2(first)
+
+
+def test_bmmd2_intervals_are_the_jackknife_of_the_slow_way() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((7, 2, 3, 4)), rng.random((9, 2, 3, 4)) ** 2
+    first, second = Moments.of(a), Moments.of(b)
+
+    def error(figure, n: int) -> float:
+        left = np.array([figure(i) for i in range(n)])
+        return float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
+
+    def without(x: np.ndarray, i: int) -> Moments:
+        return Moments.of(np.delete(x, i, axis=0))
+
+    by_a = error(lambda i: expected_bmmd2(without(a, i), second), 7)
+    by_b = error(lambda i: expected_bmmd2(first, without(b, i)), 9)
+    low, high = bmmd2_intervals(a, b, first, second)["synthetic_interval"]
+    assert (high + low) / 2 == pytest.approx(expected_bmmd2(first, second))
+    assert (high - low) / 2 == pytest.approx(1.96 * np.hypot(by_a, by_b), rel=1e-3)
+    real = error(lambda i: real_bmmd2(without(b, i)), 9)
+    low, high = bmmd2_intervals(a, b, first, second)["real_interval"]
+    assert (high - low) / 2 == pytest.approx(1.96 * real, rel=1e-3)

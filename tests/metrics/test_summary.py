@@ -43,11 +43,21 @@ def test_too_alike_and_too_unlike_both_miss() -> None:
 
 
 def test_shares_stand_beside_those_of_people() -> None:
-    share = {"synthetic": 0.4, "real": 0.8, "real_q05": 0.7, "ratio": 0.5, "n": 9}
+    share = {
+        "synthetic": 0.4,
+        "synthetic_interval": (0.35, 0.45),
+        "real": 0.8,
+        "real_interval": (0.7, 0.9),
+        "ratio": 0.5,
+        "ratio_interval": (0.4375, 0.5625),
+        "n": 9,
+    }
     part = fidelity(0.1, 0, 100) | {"precision": share, "density": share}
     row = by_name({"fidelity": part})["precision (n = 9)"]
-    assert (row.synthetic, row.real) == ("0.40", "0.80 (0.05 quantile 0.70)")
-    assert row.compared == "0.50 x"
+    assert (row.synthetic, row.real) == ("0.40 (0.35 to 0.45)", "0.80 (0.70 to 0.90)")
+    assert row.compared == "0.50 x (0.44 to 0.56)"
+    assert (row.value, row.low, row.high) == (0.4, 0.35, 0.45)
+    assert (row.real_value, row.real_low, row.real_high) == (0.8, 0.7, 0.9)
 
 
 def test_one_implausible_brain_misses() -> None:

@@ -1,0 +1,84 @@
+"""Intervals hold the truth about as often as they say."""
+
+import numpy as np
+import pytest
+
+from stylegan3d.metrics import intervals
+from stylegan3d.metrics.comparison import compare_with_halves
+from stylegan3d.metrics.distances import frechet_distance, kernel_distance
+
+RUNS = 150
+
+
+def share_that_hold(found: list[tuple[float, float]], truth: float) -> float:
+    return float(np.mean([low <= truth <= high for low, high in found]))
+
+
+def test_wilson_is_scipys() -> None:
+    from scipy.stats import binomtest
+
+    for hits, n in ((0, 20), (7, 20), (20, 20)):
+        expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+        assert intervals.wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_bootstrap_of_a_median_holds_it() -> None:
+    drawn = [np.random.default_rng(i).normal(3, 1, 40) for i in range(RUNS)]
+    found = [intervals.bootstrap(lambda x: float(np.median(x)), x, draws=200) for x in drawn]
+    assert share_that_hold(found, 3) > 0.88
+
+
+@pytest.mark.parametrize("way", ["pairs", "members"])
+def test_means_over_pairs_hold_the_truth(way: str) -> None:
+    """|x - y| of two normal numbers is 2 / sqrt(pi) on average; pairs share members."""
+    found = []
+    for i in range(RUNS):
+        x = np.random.default_rng(i).normal(0, 1, 30)
+        first, second = np.triu_indices(30, 1)
+        values = np.abs(x[first] - x[second])
+        if way == "pairs":
+            pairs = list(zip(first, second, strict=True))
+            found.append(intervals.pairs_interval(values, pairs, draws=200))
+        else:
+            members = np.abs(x[:, None] - x).sum(axis=1) / 29
+            found.append(intervals.members_interval(members))
+            assert members.mean() == pytest.approx(values.mean())
+    # The values are skewed and 30 are few: a little less than 95 %.
+    assert share_that_hold(found, 2 / np.sqrt(np.pi)) > 0.84
+    # As if pairs were independent would be far too sure.
+    assert np.mean([high - low for low, high in found]) > 2 * 2 * 1.96 * 0.85 / np.sqrt(435)
+
+
+def test_random_halves_hold_the_distance_of_the_whole() -> None:
+    """KID of two shifted Gaussians with both sets drawn anew: an unbiased figure, so that its mean
+    over runs is the truth.
+    """
+    found, means = [], []
+    for i in range(60):
+        rng = np.random.default_rng(i)
+        made, real = rng.normal(0.4, 1, (60, 3)), rng.normal(0, 1, (44, 3))
+        part = compare_with_halves(kernel_distance, made, real, repeats=30).to_dict()
+        found.append(part["synthetic_interval"])
+        means.append(part["synthetic"])
+    assert share_that_hold(found, float(np.mean(means))) > 0.85
+
+
+def test_two_seeds_agree_within_their_intervals_and_damage_does_not() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.normal(0, 1, (80, 6))
+
+    def run(seed: int, mean: float) -> dict:
+        made = np.random.default_rng(seed).normal(mean, 1, (100, 6))
+        return compare_with_halves(frechet_distance, made, real, seed=seed).to_dict()
+
+    one, other, damaged = run(1, 0.3), run(2, 0.3), run(3, 1.2)
+    low, high = one["synthetic_interval"]
+    assert low < other["synthetic"] < high
+    assert damaged["synthetic_interval"][0] > high
+    low, high = one["real_interval"]
+    assert low < other["real"] < high
+
+
+def test_difference_adds_errors_in_squares() -> None:
+    low, high = intervals.difference((0.7, 0.9), 0.8, (0.45, 0.55), 0.5)
+    assert (low, high) == pytest.approx((0.3 - np.hypot(0.1, 0.05), 0.3 + np.hypot(0.1, 0.05)))
