@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # Written out, so that `--help` need not import torch.
 PARTS = (
-    "fidelity, two_sample, slices, diversity, plausibility, anatomy, privacy, membership, "
-    "reconstruction, speed"
+    "fidelity, two_sample, slices, diversity, plausibility, anatomy, utility, privacy, "
+    "membership, reconstruction, speed"
 )
 BESIDE = "Synthetic brains beside real ones"
 

@@ -40,6 +40,7 @@ MEASURES = {
     "diversity": "parts:diversity",
     "plausibility": "parts:plausibility",
     "anatomy": "anatomy_volumes:tissue_volumes",
+    "utility": "utility:utility",
     "privacy": "privacy_part:privacy",
     "membership": "membership:membership",
     "reconstruction": "parts:reconstruction",

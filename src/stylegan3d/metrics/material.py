@@ -25,6 +25,7 @@ PARTS = (
     "diversity",
     "plausibility",
     "anatomy",
+    "utility",
     "privacy",
     "membership",
     "reconstruction",

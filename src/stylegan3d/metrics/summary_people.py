@@ -98,7 +98,29 @@ def membership(part: dict[str, Any]) -> Iterator[Figure]:
 
 def utility(part: dict[str, Any]) -> Iterator[Figure]:
     """What training on synthetic brains is worth, by `utility.utility`."""
-    yield from ()
+    tasks = (
+        ("age", "brain age, error in years on people set aside", "mae", 1),
+        ("tissues", "tissues, Dice on people set aside", "dice", 3),
+    )
+    for task, name, key, digits in tasks:
+        if task not in part:
+            continue
+        found = part[task]
+        change = found["difference"]
+        told = with_interval(change["value"], change["interval"], digits)
+        yield figure(
+            f"{name}: trained on synthetic (n = {found['synthetic']['n']})",
+            {
+                "synthetic": found["synthetic"][key],
+                "synthetic_interval": found["synthetic"][f"{key}_interval"],
+                "real": found["real"][key],
+                "real_interval": found["real"][f"{key}_interval"],
+            },
+            digits,
+            compared=f"difference {told}",
+        )
+        both = with_interval(found["both"][key], found["both"][f"{key}_interval"], digits)
+        yield Figure("  trained on both", both, "")
 
 
 def edits(part: dict[str, Any]) -> Iterator[Figure]:

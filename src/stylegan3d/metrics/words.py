@@ -119,6 +119,24 @@ def _members(part: dict[str, Any]) -> str:
     )
 
 
+def _useful(part: dict[str, Any]) -> str:
+    texts = []
+    if "age" in part:
+        made, real = (part["age"][key]["mae"] for key in ("synthetic", "real"))
+        texts.append(
+            f"Brain age learned from synthetic brains is {made:.1f} years off in people kept "
+            f"aside, learned from real ones {real:.1f} years (always saying the mean age: "
+            f"{part['age']['mean_age']:.1f})."
+        )
+    if "tissues" in part:
+        made, real = (part["tissues"][key]["dice"] for key in ("synthetic", "real"))
+        texts.append(
+            f"Tissues learned from synthetic brains agree with Dice {made:.2f}, learned from real "
+            f"ones {real:.2f}."
+        )
+    return " ".join(texts) or " ".join(part["missing"].values())
+
+
 def _rebuilt(part: dict[str, Any]) -> str:
     way = "projected" if "projected" in part else "encoder" if "encoder" in part else "mean_brain"
     name = {"projected": "By projection", "encoder": "By the encoder alone"}.get(way, "Mean brain")
@@ -135,6 +153,7 @@ ANSWERS = {
     "diversity": ("Are they as diverse?", _diverse),
     "plausibility": ("Can they be brains?", _plausible),
     "anatomy": ("Is their anatomy that of people?", _anatomical),
+    "utility": ("Can one learn from them?", _useful),
     "privacy": ("Are they copies of people?", _private),
     "membership": ("Can it be told who was trained on?", _members),
     "reconstruction": ("Can it render people it has not seen?", _rebuilt),
