@@ -13,6 +13,8 @@ TOUR  := tour-output
 ARGS  ?=
 PYTHON   ?=
 PIP_ARGS ?=
+# A file of tests runs in one process, several files beside each other.
+WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench lint format docs pins clean
@@ -40,7 +42,7 @@ run: $(READY)  ## Open the explorer; without a screen, walk through it and leave
 	exec $(BIN)/stylegan3d-tour --out $(TOUR) $(ARGS)
 
 test: $(READY)  ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 bench: $(READY)  ## Measure speed on this machine
 	$(BIN)/python benchmarks/speed.py $(ARGS)

@@ -25,6 +25,8 @@ os.environ["NAPARI_CONFIG"] = str(_HOME / "config" / "napari-settings.yaml")
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
 # The same number of threads everywhere: sums in another order differ in their last bits.
 os.environ["OMP_NUM_THREADS"] = "2"
+# Idle threads sleep instead of waiting busily: other processes of the run want the cores.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def pytest_unconfigure() -> None:
