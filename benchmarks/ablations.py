@@ -1,10 +1,16 @@
-"""What each part of the training buys: short runs at 4 mm that differ in one thing.
+"""What each part of the training buys: short runs that differ in one thing.
 
-    python benchmarks/ablations.py DATA [--images N] [--out FOLDER]
+    python benchmarks/ablations.py DATA [--voxels 4|8] [--images N] [--seeds K] [--out FOLDER]
 
-DATA is a data set of `stylegan3d prepare` at 2 mm; it is averaged down to 4 mm. The figures are
-those of a run's log, after the same number of volumes each: reconstruction of nine validation
-people by the encoder, and variety and distance of eight random brains beside the same of people.
+DATA is a data set of `stylegan3d prepare` at 2 mm; it is averaged down to 4 or 8 mm. At 4 mm the
+networks are those of `brain-4mm`, which on a CPU ask what anatomy and details buy. At 8 mm they are
+a plain StyleGAN without a deformation, small enough to train adversarially for thousands of volumes
+on a CPU: they ask what its discriminator, regularisers and augmentation buy.
+
+Printed are medians of the seeds, after the same number of volumes each: reconstruction of nine
+validation people by the encoder; variety of random brains; their Fréchet distance to as many people
+on the first 32 principal components of people, as a multiple of that between halves of people; and
+the shares of them near people and of people near them (precision, recall).
 """
 
 from __future__ import annotations
@@ -12,20 +18,35 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 
+from stylegan3d.generator import to_display
+from stylegan3d.metrics.distances import frechet_distance
+from stylegan3d.metrics.manifold import precision, recall
 from stylegan3d.networks.config import EncoderConfig
-from stylegan3d.training.config import TrainConfig, brain_4mm
+from stylegan3d.training.config import TrainConfig, brain_4mm, tiny
 from stylegan3d.training.loop import train
 from stylegan3d.training.monitor import Monitor
 from stylegan3d.training.opening import ANATOMY
 from stylegan3d.training.pack import Pack, load_pack, write_pack
+from stylegan3d.training.state import TrainState
 
-COLUMNS = ("validation_psnr", "validation_ssim", "ms_ssim", "pair_correlation", "bmmd2")
+COLUMNS = {
+    "validation_psnr": "PSNR",
+    "validation_ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "pair_correlation": "correlation",
+    "frechet": "FID ratio",
+    "precision": "precision",
+    "recall": "recall",
+}
+COMPONENTS = 32
 
 
 def halved(pack: Pack, folder: Path) -> Pack:
@@ -41,8 +62,8 @@ def halved(pack: Pack, folder: Path) -> Pack:
     return load_pack(folder)
 
 
-def variants(images: int) -> dict[str, TrainConfig]:
-    """Settings by what is different about them."""
+def anatomical(images: int) -> dict[str, TrainConfig]:
+    """Settings at 4 mm by what is different about them."""
     whole = brain_4mm().with_(warm_start_images=images, total_images=images, log_images=images)
     network = whole.generator
     # Without a deformation the encoder is a convolutional one, trained by reconstruction.
@@ -63,44 +84,130 @@ def variants(images: int) -> dict[str, TrainConfig]:
         ),
         "no detail images": whole.with_(generator=replace(network, detail_basis=0)),
         "no mirror images": whole.with_(mirror=False),
+    }
+
+
+def adversarial(images: int) -> dict[str, TrainConfig]:
+    """Settings at 8 mm by what is different about them."""
+    small = tiny()
+    channels, latent = (48, 32), 64
+    whole = small.with_(
+        generator=replace(
+            small.generator, channels=channels, z_dim=latent, w_dim=latent, image_basis=32
+        ),
+        discriminator=replace(small.discriminator, channels=channels),
+        encoder=replace(small.encoder, channels=channels, w_dim=latent, linear=32),
+        batch=8,
+        warm_start_images=images // 4,
+        coarse_images=0,
+        total_images=images,
+        log_images=images,
+    )
+    return {
+        "all": whole,
         "no discriminator": whole.with_(adversarial_weight=0.0),
         "discriminator x 3": whole.with_(adversarial_weight=3 * whole.adversarial_weight),
+        "no reconstruction first": whole.with_(warm_start_images=0),
         "R1 / 10": whole.with_(r1_gamma=whole.r1_gamma / 10),
         "R1 x 10": whole.with_(r1_gamma=whole.r1_gamma * 10),
         "R1 every step": whole.with_(r1_interval=1),
+        "no path length": whole.with_(path_length_weight=0.0),
+        "no mirror images": whole.with_(mirror=False),
         "augmented (adaptive)": whole.with_(d_augment="adaptive", d_augment_images=2000),
         "augmented (p = 0.5)": whole.with_(d_augment="fixed", d_augment_p=0.5),
     }
+
+
+class People:
+    """What random brains are compared to: two halves of the training people, as components."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.mask = pack.template > 0.05
+        rows = pack.indices("train")
+        order = np.random.default_rng(0).permutation(rows)
+        values = self._values(np.array(pack.volumes[order]))
+        self.components = PCA(COMPONENTS, random_state=0).fit(values)
+        found = self.components.transform(values)
+        self.first, self.second = found[: len(rows) // 2], found[len(rows) // 2 :]
+        self.baseline = frechet_distance(self.first, self.second)
+
+    def _values(self, volumes: np.ndarray) -> np.ndarray:
+        return volumes[:, self.mask].astype(np.float32) / 255
+
+    def compare(self, state: TrainState) -> dict[str, float]:
+        """Figures of as many random brains as there are in a half."""
+        made = np.concatenate(list(_random_brains(state, len(self.first))))
+        found = self.components.transform(self._values(made))
+        return {
+            "frechet": frechet_distance(found, self.first) / self.baseline,
+            "precision": precision(found, self.first),
+            "recall": recall(found, self.first),
+        }
+
+
+@torch.no_grad()
+def _random_brains(state: TrainState, count: int) -> Iterator[np.ndarray]:
+    """uint8 [1, X, Y, Z] each, the same latents each time."""
+    network = state.config.generator
+    z = torch.randn(count, network.z_dim, generator=torch.Generator().manual_seed(1))
+    for row in state.averages["mapping"](z).split(1):
+        w = row[:, None].expand(-1, network.num_layers, -1)
+        volume = to_display(state.averages["synthesis"](w, "fixed"))
+        yield np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--images", type=int, default=1600)
-    parser.add_argument("--out", type=Path, help="keep the runs here")
+    parser.add_argument("--voxels", type=int, choices=(4, 8), default=8, help="millimetres")
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="keep the runs here, and take them up again")
     parser.add_argument("--only", help="names of variants, joined by commas")
     options = parser.parse_args()
     out = options.out or Path(tempfile.mkdtemp())
-    pack = halved(load_pack(options.data), out / "brains-4mm")
-    print(f"{'':22s}" + "".join(f"{name.removeprefix('validation_'):>18s}" for name in COLUMNS))
-    monitor = Monitor(pack, torch.float32)
+    pack = load_pack(options.data)
+    for voxels in (4, 8)[: 1 + (options.voxels == 8)]:
+        folder = out / f"brains-{voxels}mm"
+        pack = load_pack(folder) if folder.is_dir() else halved(pack, folder)
+    print(f"{'':26s}" + "".join(f"{name:>13s}" for name in COLUMNS.values()))
+    monitor, people = Monitor(pack, torch.float32), People(pack)
     real = monitor.of_people
-    people = [real["ms_ssim"], real["pair_correlation"]]
-    print(f"{'people':22s}" + " " * 36 + "".join(f"{x:18.3f}" for x in people))
-    # The registrations are the same for all but one; the first run finds them.
-    shared = out / "all" / ANATOMY
+    baseline = [real["ms_ssim"], real["pair_correlation"], 1.0]
+    baseline += [measure(people.second, people.first) for measure in (precision, recall)]
+    print(f"{'people':26s}" + " " * 26 + "".join(f"{x:13.3f}" for x in baseline), flush=True)
+    variants = anatomical if options.voxels == 4 else adversarial
     wanted = options.only.split(",") if options.only else None
     for name, config in variants(options.images).items():
         if wanted is not None and name not in wanted:
             continue
-        folder = out / name.replace(" ", "-").replace("/", "by")
-        own = folder / ANATOMY
-        if shared.is_dir() and config.generator.deformation and config.mirror and own != shared:
-            shutil.copytree(shared, own, dirs_exist_ok=True)
-        state = train(pack.path, folder, config, device="cpu")
-        values = monitor.measure(state)
-        print(f"{name:22s}" + "".join(f"{values[c]:18.3f}" for c in COLUMNS), flush=True)
+        rows = [
+            _run(pack, out, name, config.with_(seed=seed), monitor, people)
+            for seed in range(options.seeds)
+        ]
+        print(f"{name:26s}" + _text(np.median(rows, axis=0)), flush=True)
+        if len(rows) > 1:
+            print(f"{'  half the range of seeds':26s}" + _text(np.ptp(rows, axis=0) / 2), flush=True)
+
+
+def _run(
+    pack: Pack, out: Path, name: str, config: TrainConfig, monitor: Monitor, people: People
+) -> list[float]:
+    """The figures of one run, in the order of `COLUMNS`."""
+    folder = out / f"{name.replace(' ', '-').replace('/', 'by')}-{config.seed}"
+    # The registrations are the same for all but one; the first run finds them.
+    shared, own = out / "all-0" / ANATOMY, folder / ANATOMY
+    if shared.is_dir() and config.generator.deformation and config.mirror and own != shared:
+        shutil.copytree(shared, own, dirs_exist_ok=True)
+    resume = (folder / "checkpoint.pt").is_file()
+    state = train(pack.path, folder, config, device="cpu", resume=resume)
+    values = monitor.measure(state) | people.compare(state)
+    return [values[column] for column in COLUMNS]
+
+
+def _text(values: np.ndarray) -> str:
+    return "".join(f"{value:13.3f}" for value in values)
 
 
 if __name__ == "__main__":
