@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.outline import Outline
 from napari_stylegan3d.views.captions import KEY, Kind, Provenance
+from stylegan3d.describe import is_reconstruction
 
 if TYPE_CHECKING:
     from napari_stylegan3d.jobs import Picture
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 class Comparison(QObject):
     """Holds the newest picture and the scan, and puts one of them on the stage.
 
-    Views are "" (a brain that is no reconstruction), "reconstruction", "scan" and "difference".
+    Views are "" (a brain that is no reconstruction), "reconstruction", "scan", "difference" and
+    "filled", which another part draws whenever `pictured` is emitted.
     """
 
     viewChanged = Signal(str)
+    pictured = Signal()
+    """There is a newer picture to fill the scan in with."""
     placedChanged = Signal()
     """The opened scan lies elsewhere in the model's space, or is to be aligned anew."""
 
@@ -75,6 +79,9 @@ class Comparison(QObject):
         self.recipe, self.picture = recipe, picture
         if self.view == "scan":
             return
+        if self.view == "filled" and self._aligned() is not None:
+            self.pictured.emit()
+            return
         keeps = self.view == "difference" and self._aligned() is not None
         self.show("difference" if keeps else "reconstruction")
 
@@ -91,7 +98,7 @@ class Comparison(QObject):
     def follow(self, recipe: Recipe | None = None) -> None:
         """Go back to the current brain: a change of the recipe is meant to be seen."""
         same = recipe is not None and recipe.source == getattr(self.recipe, "source", None)
-        if not (self.view == "difference" and same):
+        if not (self.view in ("difference", "filled") and same):
             self.view = ""
 
     def set_scan(self, opened: OpenedScan) -> None:
@@ -146,8 +153,8 @@ class Comparison(QObject):
         self.stage.show(upright(aligned.volume, aligned.space.affine), Provenance("scan", name))
         self._set_view("scan", outlined=self._outlined)
 
-    def show_volume(self, kind: Kind, volume: np.ndarray) -> None:
-        """Show a volume on the generator's grid that no recipe made."""
+    def show_volume(self, kind: Kind, volume: np.ndarray, view: str = "") -> None:
+        """Show a volume on the generator's grid that no recipe made, as the view of its kind."""
         if self.session.generator is None:
             return
         name = self._scan_name()
@@ -156,7 +163,7 @@ class Comparison(QObject):
             self.stage.show(shown, Provenance("scan", name))
         else:
             self.stage.show(shown, Provenance(kind, name))
-        self._set_view(kind)
+        self._set_view(view or kind)
 
     def _show_opened(self, opened: OpenedScan) -> None:
         from napari_stylegan3d.display import Upright
@@ -185,7 +192,6 @@ class Comparison(QObject):
         return self._opened.name if self._opened else ""
 
     def _provenance(self, recipe: Recipe) -> Provenance:
-        mixed = recipe.mix is not None and any(recipe.mix.strength)
-        if recipe.source.kind == "projected" and not mixed and not recipe.edits:
+        if is_reconstruction(recipe):
             return Provenance("reconstruction", self._scan_name())
         return Provenance("generated")

@@ -1,4 +1,4 @@
-"""Saving a scan whose region was filled in: the work behind the Project tab's button."""
+"""The scan with what it lost made up by the current brain: shown, and saved."""
 
 from __future__ import annotations
 
@@ -10,79 +10,136 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d import dialogs
-from napari_stylegan3d.worker import LongJob, Report
+from napari_stylegan3d.worker import LatestWins, LongJob, Report
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.comparison import Comparison
     from napari_stylegan3d.jobs import Loaded
     from napari_stylegan3d.panels.project_result import ResultBox
     from napari_stylegan3d.rendering import Rendering
     from napari_stylegan3d.session import Projected
-    from stylegan3d.projection.operators import Mask
+    from stylegan3d.projection.operators import Operator
+    from stylegan3d.recipe import Recipe
+    from stylegan3d.scans import AlignedScan
+
+VIEW = "filled"
 
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """What a region was filled in with.
+    """What a projection allowed for.
 
     Attributes
     ----------
-    mask
-        As it was drawn, not bound to a grid.
-    made
-        (X, Y, Z) in [0, 1]: the reconstruction, without any later edit.
+    operator
+        As it was given, not bound to a grid.
     volume
-        (X, Y, Z) in [0, 1]: the aligned scan with the region made up.
+        (X, Y, Z) in [0, 1]: the aligned scan with the reconstruction where it tells nothing.
     """
 
-    mask: Mask
-    made: np.ndarray
+    operator: Operator
     volume: np.ndarray
 
+    @property
+    def masked(self) -> bool:
+        """Whether it is a region alone that is made up, and all else is as measured."""
+        from stylegan3d.projection.operators import Mask
 
-def save_filled(report: Report, loaded: Loaded, projected: Projected, folder: Path) -> list[Path]:
-    """Write the filled scan on its own grid and on the model's, with sidecars; all or none.
+        return isinstance(self.operator, Mask)
+
+
+def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) in [0, 1]: the aligned scan with a brain where it tells nothing."""
+    from stylegan3d.restored_outputs import restored_brain
+
+    return restored_brain(aligned, operator.on(aligned.space, aligned), made)
+
+
+def save_filled(
+    report: Report, loaded: Loaded, projected: Projected, recipe: Recipe, folder: Path
+) -> list[Path]:
+    """Write the scan, filled in with a recipe's brain, on its own grid and on the model's.
+
+    Returns all volumes that were written, with sidecars; all or none.
 
     Raises
     ------
     OutputError
         If one of the files exists already, or cannot be written.
     """
+    from stylegan3d.recipe_rendering import render_recipe
+    from stylegan3d.renderer import Renderer
     from stylegan3d.restored_outputs import restored_files, restored_names
     from stylegan3d.volumes import check_output, sidecar_path, write_together
 
-    filled, aligned = projected.filled, projected.aligned
-    names = restored_names(aligned.scan.path, folder, filled.mask).values()
+    operator, aligned = projected.filled.operator, projected.aligned
+    names = restored_names(aligned.scan.path, folder, operator).values()
     check_output([*names, *map(sidecar_path, names)])
     report(0, 1, "Saving the filled scan")
-    files = restored_files(folder, loaded.generator, aligned, filled.mask, filled.made)
+    made = render_recipe(Renderer(loaded.generator), recipe).volume
+    files = restored_files(folder, loaded.generator, aligned, operator, made, recipe)
     write_together(files)
     return list(names)
 
 
 class Filling(QObject):
-    """Asks where to, and saves as a long job."""
+    """Fills the scan in anew whenever the brain changes while that is looked at; saves it."""
 
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
-    def __init__(self, rendering: Rendering, box: ResultBox, parent: QObject) -> None:
+    def __init__(
+        self, rendering: Rendering, comparison: Comparison, box: ResultBox, parent: QObject
+    ) -> None:
         super().__init__(parent)
-        self.rendering, self.box = rendering, box
-        self.job = LongJob(self)
+        self.rendering, self.comparison, self.box = rendering, comparison, box
+        self.working, self.job = LatestWins(_fill, self), LongJob(self)
+        comparison.pictured.connect(self._again)
+        self.working.ready.connect(self._on_filled)
+        self.working.failed.connect(lambda _, error: self.failed.emit(error, "filling the scan in"))
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))
         self.job.finished.connect(box.show_saved)
         self.job.failed.connect(lambda error: self.failed.emit(error, "saving the filled scan"))
 
+    def look(self) -> None:
+        """Show the scan filled in with the current brain, until something else is looked at."""
+        if self._projected is not None:
+            self.comparison.view = VIEW
+            self._again()
+
     def shutdown(self) -> None:
-        """Stop the job."""
+        """Stop."""
+        self.working.shutdown()
         self.job.shutdown()
 
-    def _ask(self) -> None:
-        session, loaded = self.rendering.session, self.rendering.loaded
+    @property
+    def _projected(self) -> Projected | None:
+        """The projection that the current brain is made from, if there is something to fill in."""
+        session = self.rendering.session
         projected = session.find_projected(session.recipe.source)
-        if loaded is None or projected is None or projected.filled is None:
+        return None if projected is None or projected.filled is None else projected
+
+    def _again(self) -> None:
+        projected, picture = self._projected, self.comparison.picture
+        if projected is not None and picture is not None:
+            self.working.submit((projected, picture.rendered.volume))
+
+    def _on_filled(self, request: tuple[Projected, np.ndarray], volume: np.ndarray) -> None:
+        if request[0] is self._projected and self.comparison.view == VIEW:
+            self.comparison.show_volume("reconstruction", volume, VIEW)
+
+    def _ask(self) -> None:
+        loaded, projected = self.rendering.loaded, self._projected
+        if loaded is None or projected is None:
             return
         folder = dialogs.choose_folder(self.box, "Save the filled scan to", Path.home())
         if folder is not None:
-            self.job.start(save_filled, loaded, projected, folder)
+            recipe = self.rendering.session.recipe
+            self.job.start(save_filled, loaded, projected, recipe, folder)
+
+
+def _fill(request: tuple[Projected, np.ndarray]) -> np.ndarray:
+    """In a thread."""
+    projected, made = request
+    return fill(projected.aligned, projected.filled.operator, made)

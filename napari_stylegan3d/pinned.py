@@ -11,7 +11,7 @@ import numpy as np
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
 from napari_stylegan3d.views.sides import Side
-from stylegan3d.describe import PROJECTED, describe_recipe
+from stylegan3d.describe import PROJECTED, describe_recipe, is_reconstruction
 
 if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
@@ -65,10 +65,8 @@ class Pinned:
 
 def side_of(recipe: Recipe, letter: str) -> Side:
     """What is said on the picture of a recipe."""
-    mixed = recipe.mix is not None and any(recipe.mix.strength)
-    plain = recipe.source.kind == "projected" and not mixed and not recipe.edits
     words = describe_recipe(recipe)
-    if plain:
+    if is_reconstruction(recipe):
         return Side(
             "reconstruction",
             "",

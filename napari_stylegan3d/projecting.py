@@ -17,11 +17,14 @@ from napari_stylegan3d.scan_jobs import (
     Several,
     align_scan,
     estimate,
+    fit_scan,
     open_scan,
     project_scan,
 )
 from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import LatestWins, LongJob
+from stylegan3d.errors import ScanError
+from stylegan3d.pose import NO_POSE
 
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
@@ -65,6 +68,7 @@ class Projecting(QObject):
         panel.openRequested.connect(self.open)
         panel.startRequested.connect(self.start)
         panel.pose.alignRequested.connect(self.align)
+        panel.pose.fitRequested.connect(self.fit)
         panel.pose.poseChanged.connect(self._move)
         panel.pose.outlineChanged.connect(comparison.set_outlined)
         self.moving.ready.connect(self._on_moved)
@@ -82,12 +86,12 @@ class Projecting(QObject):
         self.regions.changed.connect(lambda: panel.paint.offer(self.regions.entries()))
         panel.paint.offer(self.regions.entries())
         panel.paint.regionChanged.connect(self._on_region)
-        self.filling = Filling(rendering, panel.result, self)
+        self.filling = Filling(rendering, comparison, panel.result, self)
         self.filling.failed.connect(self.failed)
-        panel.filledRequested.connect(self._show_filled)
+        panel.filledRequested.connect(self.filling.look)
         comparison.viewChanged.connect(lambda view: self.painting.set_visible(view == "scan"))
         panel.pauseRequested.connect(self.job.pause)
-        self.estimating.finished.connect(panel.show_estimates)
+        self.estimating.finished.connect(panel.search.show_estimates)
         self.estimating.cancelled.connect(self._estimate)
         self.estimating.failed.connect(lambda error: self.failed.emit(error, "timing the search"))
         self.session.modelChanged.connect(lambda _: self._estimate())
@@ -107,8 +111,8 @@ class Projecting(QObject):
             return
         self.opening.start(open_scan, choice)
 
-    def start(self, space: Literal["w", "w+", "w+noise"], budget: str) -> None:
-        """Project the scan that is open."""
+    def start(self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str) -> None:
+        """Project the scan that is open; as of `ProjectionRequest`."""
         loaded = self.rendering.loaded
         if self._opened is None or loaded is None:
             return
@@ -120,6 +124,7 @@ class Projecting(QObject):
             self._aligned,
             self.panel.pose.pose,
             self._region() if self.panel.paint.fill.isChecked() else None,
+            loss,
             space,
             budget,
             recipe.noise,
@@ -130,14 +135,37 @@ class Projecting(QObject):
         self.wentWell.emit()
         self.job.start(project_scan, loaded, request, self._onTheWay.emit)
 
-    def align(self) -> None:
-        """Bring the scan that is open onto the model's grid, and show it there."""
+    def align(self, pose: str = "auto") -> None:
+        """Bring the scan that is open onto the model's grid; `pose` as of `Scan.align`."""
         if self._opened is None or self.rendering.loaded is None:
             return
         self.wentWell.emit()
         self._at_work = self._opened
         loaded, scan = self.rendering.loaded, self._opened.scan
-        self.job.start(align_scan, loaded, scan, self.session.folder)
+        self.job.start(align_scan, loaded, scan, self.session.folder, pose)
+
+    def fit(self) -> None:
+        """Look for the best pose near the one a person moved the scan to."""
+        if self._aligned is not None and not self.job.running:
+            self._at_work = self._opened
+            self.job.start(fit_scan, self._aligned, self.panel.pose.pose)
+
+    @property
+    def opened(self) -> OpenedScan | None:
+        """The scan that is open."""
+        return self._opened
+
+    @property
+    def aligned(self) -> AlignedScan | None:
+        """The scan that is open as the alignment put it, before a person moved it."""
+        return self._aligned
+
+    def take_aligned(self, found: AlignedScan, moved: AlignedScan, pose: Pose) -> None:
+        """The scan that is open was aligned already, and moved by a pose; nothing is shown."""
+        self._aligned = found
+        self.panel.show_aligned(moved)
+        self.panel.pose.set_pose(pose)
+        self.comparison.set_placed(moved, show=False)
 
     def shutdown(self) -> None:
         """Stop all jobs."""
@@ -157,7 +185,7 @@ class Projecting(QObject):
         self._forget_aligned()
         self._estimated = None
         self.estimating.cancel()
-        self.panel.show_estimates({})
+        self.panel.search.show_estimates({})
 
     def _forget_aligned(self) -> None:
         self._aligned = None
@@ -195,12 +223,6 @@ class Projecting(QObject):
     def _region(self) -> Region | None:
         choice = self.panel.paint.choice
         return choice.region() if isinstance(choice, LayerChoice) else self.painting.region()
-
-    def _show_filled(self) -> None:
-        projected = self.session.find_projected(self.session.recipe.source)
-        if projected is not None and projected.filled is not None:
-            self.comparison.show_volume("reconstruction", projected.filled.volume)
-            self.panel.show_view("filled")
 
     def _move(self, pose: Pose) -> None:
         if self._aligned is not None:
@@ -243,6 +265,8 @@ class Projecting(QObject):
     def _on_done(self, result: AlignedScan | Projected) -> None:
         aligned = result.aligned if isinstance(result, Projected) else result
         if self._at_work is self._opened:
+            if not isinstance(result, Projected):  # what was moved is part of it
+                self.panel.pose.set_pose(NO_POSE)
             self._aligned = result.found if isinstance(result, Projected) else result
             self.panel.show_aligned(aligned)
         if isinstance(result, Projected):
@@ -254,6 +278,8 @@ class Projecting(QObject):
 
     def _on_failed(self, error: Exception) -> None:
         self.failed.emit(error, "projecting the scan")
+        if self._aligned is None and isinstance(error, ScanError):
+            self.panel.pose.show_refused()
         self.stopped.emit()
 
     def _show_on_the_way(self, kind: Kind, volume: Any) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_stylegan3d.filling import Filled
+from napari_stylegan3d.filling import Filled, fill
 from napari_stylegan3d.jobs import Loaded, enlarge
 from napari_stylegan3d.label_maps import LabelMap
+from napari_stylegan3d.losses import operator_of
 from napari_stylegan3d.reader import scan_layer, scan_name
 from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import Report
@@ -145,13 +146,22 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
-def align_scan(report: Report, loaded: Loaded, scan: Scan, folder: Path) -> AlignedScan:
+def align_scan(
+    report: Report, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
+) -> AlignedScan:
     """Bring a scan onto the model's grid; `folder` is the session's, for what can be used again."""
 
     def progress(fraction: float, text: str) -> None:
         report(round(100 * fraction), 100, text)
 
-    return scan.align(loaded.generator, progress=progress, cache=folder / STEPS_FOLDER)
+    cache = folder / STEPS_FOLDER
+    return scan.align(loaded.generator, pose=pose, progress=progress, cache=cache)
+
+
+def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
+    """Find the best pose near the one a person moved the scan to."""
+    report(0, 1, "Aligning to the model's brain")
+    return pose.of(aligned).refined()
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +169,9 @@ class ProjectionRequest:
     """What to project, and how: space "w", "w+" or "w+noise", a budget's name.
 
     `aligned` is the scan as the alignment put it, None if it is still to be aligned; `pose` is how
-    a person moved it from there. Nothing is compared inside `region`, if there is one. The result
-    has the noise and shows the image channel given here; its latent goes into `folder`.
+    a person moved it from there. Nothing is compared inside `region`, if there is one; `loss` is
+    what else the scan lost, as `operators.parse` takes it, or "". The result has the noise and
+    shows the image channel given here; its latent goes into `folder`.
     """
 
     scan: Any
@@ -168,6 +179,7 @@ class ProjectionRequest:
     aligned: AlignedScan | None
     pose: Pose
     region: Region | None
+    loss: str
     space: Literal["w", "w+", "w+noise"]
     budget: str
     noise: Noise
@@ -202,7 +214,8 @@ def project_scan(
     generator = loaded.generator
     found = request.aligned or align_scan(report, loaded, request.scan, request.folder)
     mask = None if request.region is None else request.region.mask(generator.space)
-    aligned = with_hole(request.pose.of(found), mask)
+    operator = operator_of(mask, request.loss)
+    aligned = with_hole(request.pose.of(found), operator)
     show("scan", aligned.volume)
     result = project(
         generator,
@@ -211,7 +224,7 @@ def project_scan(
         budget=request.budget,
         noise=request.noise,
         channel=request.channel,
-        operator=mask,
+        operator=operator,
         progress=_Watcher(report, loaded, show),
         should_stop=report.should_stop,
         should_pause=report.should_pause,
@@ -221,7 +234,9 @@ def project_scan(
     path = output_names(request.scan.path, request.folder)["latent"]
     sha256 = save_latent(path, latent, overwrite=True)
     source = Source("projected", path=str(path), sha256=sha256)
-    filled = None if mask is None else _filled(mask, aligned, result.volume)
+    filled = None
+    if operator is not None and operator.linear:
+        filled = Filled(operator, fill(aligned, operator, result.volume))
     return Projected(
         request.name,
         source,
@@ -233,12 +248,6 @@ def project_scan(
         found,
         filled,
     )
-
-
-def _filled(mask: Mask, aligned: AlignedScan, made: np.ndarray) -> Filled:
-    from stylegan3d.restored_outputs import restored_brain
-
-    return Filled(mask, made, restored_brain(aligned, mask.on(aligned.space, aligned), made))
 
 
 def _remarks(aligned: AlignedScan, mask: Mask | None) -> list[str]:

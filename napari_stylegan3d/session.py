@@ -53,7 +53,7 @@ class Projected:
     found
         The `AlignedScan` before a person moved it.
     filled
-        What a region that was left out was filled in with, as `filling.Filled`; None without one.
+        What was allowed for and filled in, as `filling.Filled`; None where nothing was.
     """
 
     name: str

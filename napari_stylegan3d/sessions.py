@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMenu
 
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.autosave import Autosave, sessions_folder
+from napari_stylegan3d.kept_scans import KeptScan, KeptScans
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.restore_bar import RestoreBar, summary
 from napari_stylegan3d.scan_jobs import Choice
@@ -42,10 +43,12 @@ class Sessions(QObject):
         self.autosave = Autosave(self.state, self)
         self.session.make_folder = lambda: self.autosave.folder.make()
         self.looking, self.files = LongJob(self), LongJob(self)
+        self.scans = KeptScans(explorer.projecting, self)
         self.kept: list[Kept] = []
         #: What is to be done once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
-        self._reopening = False
+        #: The scan that is being opened behind what is shown.
+        self._reopening: KeptScan | None = None
         self.bar = RestoreBar()
         explorer.layout().insertWidget(1, self.bar)
         self._connect()
@@ -95,6 +98,7 @@ class Sessions(QObject):
         """Save a last time and stop."""
         self.looking.shutdown()
         self.files.shutdown()
+        self.scans.shutdown()
         self.autosave.shutdown()
 
     def _connect(self) -> None:
@@ -104,6 +108,7 @@ class Sessions(QObject):
         session.favourites.changed.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
         self.explorer.comparison.viewChanged.connect(lambda _: self.autosave.soon())
+        self.explorer.comparison.placedChanged.connect(self.autosave.soon)
         self.autosave.failed.connect(lambda error: self.failed.emit(error, "saving the session"))
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
@@ -203,20 +208,21 @@ class Sessions(QObject):
         session.restore(History(state.states, state.position))
         self._show_view(state.view)
         if state.scan is not None and Path(state.scan).exists():
-            self._reopen(Path(state.scan))
+            self._reopen(KeptScan.from_plain(state.view.get("scan")) or _only(state.scan))
         self.autosave.soon()
         self.restored.emit()
 
-    def _reopen(self, scan: Path) -> None:
-        """Open a scan behind what is shown."""
-        self._reopening = True
-        self.explorer.projecting.open(Choice(scan))
+    def _reopen(self, kept: KeptScan) -> None:
+        """Open a scan behind what is shown, and align it as it was."""
+        self._reopening = kept
+        self.explorer.projecting.open(kept.choice)
 
     def _on_scan(self, _: Any) -> None:
-        if self._reopening:
-            self._reopening = False
+        kept, self._reopening = self._reopening, None
+        if kept is not None:
             self.explorer.comparison.follow()
             self.explorer.comparison.show("reconstruction")
+            self.scans.restore(kept)
 
     def _scan(self) -> str | None:
         path = self.explorer.comparison.scan_path
@@ -225,6 +231,9 @@ class Sessions(QObject):
     def _view(self) -> dict[str, Any]:
         explorer, views = self.explorer, self.explorer.views
         view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].title}
+        kept = KeptScan.of(explorer.projecting)
+        if kept is not None:
+            view["scan"] = kept.to_plain()
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention
@@ -264,6 +273,11 @@ class Sessions(QObject):
         path = dialogs.save_file(self.explorer, "Save the session as", dialogs.SESSIONS)
         if path is not None:
             self.save_as(path)
+
+
+def _only(scan: str) -> KeptScan:
+    """Of a session that says of its scan no more than where it is."""
+    return KeptScan(Choice(Path(scan)))
 
 
 def _look(report: Report, base: Path) -> list[Kept]:

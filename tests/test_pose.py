@@ -13,6 +13,7 @@ from stylegan3d.pose import NO_POSE, Pose, parse_pose
         ("keep", ("keep", NO_POSE)),
         ("0,-2.5,4", ("auto", Pose((0, -2.5, 4)))),
         ("0,0,4:10,0,-3", ("auto", Pose((0, 0, 4), (10, 0, -3)))),
+        ("centre:0,0,4", ("centre", Pose((0, 0, 4)))),
         (" Keep:1,2,3", ("keep", Pose((1, 2, 3)))),
     ],
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QProgressBar, QPushButton
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QProgressBar, QPushButton
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.panel import Panel
@@ -14,7 +13,8 @@ from napari_stylegan3d.panels.project_paint import PaintBox
 from napari_stylegan3d.panels.project_pose import PoseBox
 from napari_stylegan3d.panels.project_result import ResultBox
 from napari_stylegan3d.panels.project_scan import ScanBox
-from napari_stylegan3d.scan_jobs import BUDGETS, SEARCHING, TUNING, OpenedScan
+from napari_stylegan3d.panels.project_search import SearchBox
+from napari_stylegan3d.scan_jobs import SEARCHING, TUNING, OpenedScan
 from napari_stylegan3d.worker import Progress, duration_in_words
 
 if TYPE_CHECKING:
@@ -25,29 +25,14 @@ if TYPE_CHECKING:
 SEGMENTS = (
     ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
     ("scan", "Scan", "The real scan, as the model sees it once it is aligned."),
-    ("filled", "Filled", "The scan with the region made up, the rest as measured; no edits."),
+    (
+        "filled",
+        "Filled",
+        "The scan with what it lost made up, such as a region that was left out; edits of the\n"
+        "brain change what is made up, and nothing else.",
+    ),
     ("difference", "Difference", "Reconstruction minus scan."),
 )
-#: What is searched for: name, words, meaning.
-SPACES = (
-    (
-        "w+",
-        "Closest to the scan (W+)",
-        "every layer of the model is free, so the search follows the scan further.",
-    ),
-    (
-        "w+noise",
-        "Closest, texture too (W+ and noise)",
-        "the layers' noise is fitted as well: fine texture of this scan, which edits and mixes\n"
-        "leave where it is; it is kept in the latent's file.",
-    ),
-    (
-        "w",
-        "Most typical brain (W)",
-        "one style for all layers, so the result stays a brain the model would make.",
-    ),
-)
-NO_NOISE = "Not with this model: it has no layer noise that could be fitted."
 
 
 class ProjectPanel(Panel):
@@ -60,8 +45,8 @@ class ProjectPanel(Panel):
 
     openRequested = Signal(object)
     """Choice"""
-    startRequested = Signal(str, str)
-    """(space, budget)"""
+    startRequested = Signal(str, str, str)
+    """(space, budget, what the scan lost: as `operators.parse` takes it, or "")"""
     cancelRequested = Signal()
     pauseRequested = Signal(bool)
     viewRequested = Signal(str)
@@ -75,8 +60,7 @@ class ProjectPanel(Panel):
         self.scan = ScanBox()
         self.pose = PoseBox()
         self.paint = PaintBox()
-        self.budget = self._make_budget()
-        self.space = self._make_space()
+        self.search = SearchBox()
         self.start = controls.push_button(
             "Project", "project.start", "Find the synthetic brain most like this scan.", "primary"
         )
@@ -98,30 +82,6 @@ class ProjectPanel(Panel):
         self.show_aligned(None)
         self._refresh()
 
-    def _make_budget(self) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName("project.budget")
-        box.setToolTip(
-            "How long to search; the time is this machine's, once it is measured.\n"
-            "Draft: a quick look. Standard: until more steps hardly pay.\n"
-            "Thorough: longer, then the model itself is changed a little to show this very scan."
-        )
-        _narrow(box)
-        for key, text in BUDGETS.items():
-            box.addItem(text, key)
-        box.setCurrentIndex(list(BUDGETS).index("standard"))
-        return box
-
-    def _make_space(self) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName("project.space")
-        _narrow(box)
-        tips = [f"{text}: {meaning}" for _, text, meaning in SPACES]
-        box.setToolTip("\n".join(tips))
-        for key, text, _ in SPACES:
-            box.addItem(text, key)
-        return box
-
     def _lay_out(self) -> None:
         add = self.column.addWidget
         add(controls.heading("Scan"))
@@ -132,7 +92,7 @@ class ProjectPanel(Panel):
         add(self.paint)
         add(controls.line())
         add(controls.heading("Projection"))
-        self.column.addLayout(controls.form(("Search", self.budget), ("Find", self.space)))
+        add(self.search)
         self.column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
         add(self.bar)
         add(self.estimate)
@@ -163,26 +123,20 @@ class ProjectPanel(Panel):
 
     def _connect(self) -> None:
         self.scan.openRequested.connect(self.openRequested)
-        self.start.clicked.connect(
-            lambda: self.startRequested.emit(self.space.currentData(), self.budget.currentData())
-        )
+        self.start.clicked.connect(lambda: self.startRequested.emit(*self.search.wishes))
         self.cancel.clicked.connect(self.cancelRequested)
         self.pause.toggled.connect(self._on_pause)
 
     def show_model(self, generator: Generator) -> None:
         """Enable what a model makes possible."""
-        index = self.space.findData("w+noise")
-        entry = self.space.model().item(index)
-        entry.setEnabled(generator.has_noise)
-        entry.setToolTip("" if generator.has_noise else NO_NOISE)
-        if not generator.has_noise and self.space.currentIndex() == index:
-            self.space.setCurrentIndex(self.space.findData("w+"))
+        self.search.show_model(generator)
         self._refresh()
 
     def show_scan(self, opened: OpenedScan) -> None:
         """A scan was read."""
         self._opened = opened
         self.scan.show_scan(opened)
+        self.search.show_scan(opened)
         self.show_result(None)
         self.show_view("scan")
 
@@ -212,12 +166,6 @@ class ProjectPanel(Panel):
         self.pause.setEnabled(progress.text in (SEARCHING, TUNING))
         if not self.pause.isChecked():
             self.estimate.setText(text)
-
-    def show_estimates(self, seconds: Mapping[str, float]) -> None:
-        """Write beside each budget how long it takes; nothing where that is not known."""
-        for index, (key, text) in enumerate(BUDGETS.items()):
-            known = f", about {duration_in_words(seconds[key])}" if key in seconds else ""
-            self.budget.setItemText(index, text + known)
 
     def _on_pause(self, paused: bool) -> None:
         self.pause.setText("Go on" if paused else "Pause")
@@ -258,13 +206,10 @@ class ProjectPanel(Panel):
         self.segments["difference"].setEnabled(projected is not None)
         filled = projected is not None and projected.filled is not None
         self.segments["filled"].setVisible(filled)
+        if projected is not None and projected.filled is not None:
+            self.segments["filled"].setText("Filled" if projected.filled.masked else "Restored")
         self.segments["scan"].setEnabled(self._opened is not None or projected is not None)
 
     def show_recipe(self, recipe: Any) -> None:
         """Offer the comparison whenever the recipe starts from a projected scan."""
         self.show_result(self.session.find_projected(recipe.source))
-
-
-def _narrow(box: QComboBox) -> None:
-    """Let a list be as narrow as the panel: its longest entry does not widen the dock."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

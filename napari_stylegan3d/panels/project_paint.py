@@ -37,9 +37,10 @@ class PaintBox(QWidget):
         self.source = QComboBox()
         self.source.setObjectName("project.region")
         self.source.setToolTip(
-            "Paint the region in the axial view of the aligned scan (move the scan first, if it\n"
-            "has to be moved), or take it from a Labels layer: all of its labels count. Say on\n"
-            "what it was drawn, the aligned scan or the scan as it was opened."
+            "Paint the region in the axial view of the aligned scan (napari's brush works there\n"
+            "alone; the other views go along), and move the scan first, if it has to be moved. Or\n"
+            "take the region from a Labels layer: all of its labels count. Say on what it was\n"
+            "drawn, the aligned scan or the scan as it was opened."
         )
         self.source.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon

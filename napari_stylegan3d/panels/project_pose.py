@@ -30,13 +30,22 @@ STEP_NAMES = {
     "nudge": "By hand",
     "cache": "Cache",
 }
+#: Where a scan is aligned by hand from the start.
+FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
+BY_HAND = (
+    "Move and turn the scan until it fits the outline, then let it be fitted from there; Project "
+    "uses it as it lies."
+)
+REFUSED = "It was not aligned. If it is such a scan, align it by hand."
 HOW = {"kept": "as it was", "cached": "from an earlier time"}
 
 
 class PoseBox(QWidget):
     """Aligns on demand, tells how it went, and moves the scan by millimetres and degrees."""
 
-    alignRequested = Signal()
+    alignRequested = Signal(str)
+    """How: "auto", or "centre" to leave the rest to a person."""
+    fitRequested = Signal()
     poseChanged = Signal(object)
     """Pose"""
     outlineChanged = Signal(bool)
@@ -48,6 +57,17 @@ class PoseBox(QWidget):
             "project.align",
             "Bring the scan onto the model's grid, to look at it before the search. "
             "Project does this by itself.",
+        )
+        self.by_hand = controls.push_button(
+            "By hand",
+            "project.by_hand",
+            "Put the scan's middle on the mean brain's, and move and turn it yourself: for scans\n"
+            "whose alignment fails.",
+        )
+        self.fit = controls.push_button(
+            "Fit from here",
+            "project.fit",
+            "Look for the best pose near the one the scan is in now.",
         )
         self.quality = QLabel()
         self.quality.setObjectName("project.quality")
@@ -74,7 +94,9 @@ class PoseBox(QWidget):
         )
         self.hand = QWidget()
         self._lay_out()
-        self.align.clicked.connect(self.alignRequested)
+        self.align.clicked.connect(lambda: self.alignRequested.emit("auto"))
+        self.by_hand.clicked.connect(lambda: self.alignRequested.emit("centre"))
+        self.fit.clicked.connect(self.fitRequested)
         self.outline.toggled.connect(self.outlineChanged)
         self.reset.clicked.connect(self._reset)
         for spin in (*self.shifts, *self.turns):
@@ -106,11 +128,12 @@ class PoseBox(QWidget):
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(6)
         inside.addLayout(grid)
-        inside.addLayout(controls.row(self.outline, self.reset, stretch=0))
+        inside.addLayout(controls.row(self.outline, self.fit, self.reset, stretch=0))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
-        for widget in (self.align, self.quality, self.hand, self.steps):
+        column.addLayout(controls.row(self.align, self.by_hand, stretch=0))
+        for widget in (self.quality, self.hand, self.steps):
             column.addWidget(widget)
 
     @property
@@ -137,11 +160,27 @@ class PoseBox(QWidget):
             self.steps.clear()
         else:
             words = aligned.quality_in_words
-            self.quality.setText(f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})")
+            self._let_far(aligned.by_hand)
+            told = f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})"
+            self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
         for widget in (self.quality, self.steps, self.hand):
             widget.setVisible(aligned is not None)
-        self.align.setVisible(aligned is None)
+        for widget in (self.align, self.by_hand):
+            widget.setVisible(aligned is None)
+
+    def show_refused(self) -> None:
+        """The scan could not be aligned: a person may."""
+        self.quality.setText(REFUSED)
+        self.quality.show()
+
+    def _let_far(self, far: bool) -> None:
+        """Where nothing was found yet a scan may have to be turned round."""
+        shift, turn = (FARTHEST_MM, FARTHEST_DEG) if far else (MOST_MM, MOST_DEG)
+        for spins, most in ((self.shifts, shift), (self.turns, turn)):
+            for spin in spins:
+                with QSignalBlocker(spin):
+                    spin.setRange(-most, most)
 
     def _on_changed(self) -> None:
         self.reset.setEnabled(self.pose != NO_POSE)

@@ -58,8 +58,8 @@ class ResultBox(QWidget):
         self.save_filled = controls.push_button(
             "Save filled scan…",
             "project.save_filled",
-            "Save the scan with the region made up and the rest as measured, on its own grid and\n"
-            "on the model's. The files say that they are partly synthetic.",
+            "Save the scan with what it lost made up by the brain that is shown, on its own grid\n"
+            "and on the model's. The files say that they are partly synthetic.",
         )
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}

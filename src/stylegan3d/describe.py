@@ -21,6 +21,12 @@ def describe_recipe(recipe: Recipe) -> str:
     return ", ".join(words)
 
 
+def is_reconstruction(recipe: Recipe) -> bool:
+    """Whether a recipe shows a projected scan as it was found, neither mixed nor edited."""
+    mixed = recipe.mix is not None and any(recipe.mix.strength)
+    return recipe.source.kind == "projected" and not mixed and not recipe.edits
+
+
 def describe_change(before: Recipe | None, after: Recipe) -> str:
     """What is different in `after`, such as "Ventricle volume +1.5 sd" or "Seed 12".
 

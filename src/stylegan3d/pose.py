@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 Three = tuple[float, float, float]
 NOWHERE: Three = (0.0, 0.0, 0.0)
-KEEP = "keep"
+#: Where a move by hand begins, other than where the alignment puts the scan.
+STARTS = ("keep", "centre")
 # Farther than any alignment fails without being refused.
 MOST_MM, MOST_DEG = 60.0, 45.0
 
@@ -44,11 +45,11 @@ def parse_pose(text: str | None) -> tuple[str, Pose]:
 
     "0,0,4" moves 4 mm upwards from where the alignment put the scan, "0,0,4:10,0,0" turns the nose
     up by 10 degrees, too; "keep" leaves the scan where its header says, "keep:0,0,4" moves it from
-    there.
+    there; "centre" puts the brain's middle on the mean brain's, for scans that are not aligned.
 
     Returns
     -------
-    "auto" or "keep", as `Scan.align` takes it, and the move.
+    "auto", "keep" or "centre", as `Scan.align` takes it, and the move.
 
     Raises
     ------
@@ -57,8 +58,8 @@ def parse_pose(text: str | None) -> tuple[str, Pose]:
     """
     words = [] if text is None else text.strip().split(":")
     how = "auto"
-    if words and words[0].strip().lower() == KEEP:
-        how, words = KEEP, words[1:]
+    if words and words[0].strip().lower() in STARTS:
+        how, words = words[0].strip().lower(), words[1:]
     try:
         numbers = [tuple(float(word) for word in part.split(",")) for part in words]
         shift, turn = [*numbers, NOWHERE, NOWHERE][:2]
@@ -68,7 +69,7 @@ def parse_pose(text: str | None) -> tuple[str, Pose]:
     if not sound or (text is not None and not text.strip()):
         raise StyleGAN3DError(
             f"'{text}' is no pose; write millimetres to the right, front and top, then degrees, "
-            "such as 0,0,4 or 0,0,4:10,0,0, or keep."
+            "such as 0,0,4 or 0,0,4:10,0,0, or keep, or centre."
         )
     if not (max(map(abs, shift)) <= MOST_MM and max(map(abs, turn)) <= MOST_DEG):
         raise StyleGAN3DError(

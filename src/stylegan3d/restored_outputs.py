@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from stylegan3d import volumes
+from stylegan3d.describe import describe_recipe
 from stylegan3d.outputs import PROGRAM, provenance, scan_stem, scan_suffix
 from stylegan3d.projection.operators import Identity, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
@@ -17,6 +18,7 @@ from stylegan3d.space import Space
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
+    from stylegan3d.recipe import Recipe
     from stylegan3d.scans import AlignedScan
 
 _SUFFIX = volumes.VOLUME_SUFFIX
@@ -46,6 +48,7 @@ def restored_files(
     aligned: AlignedScan,
     operator: Operator,
     made: np.ndarray,
+    recipe: Recipe | None = None,
 ) -> dict[Path, bytes]:
     """The files of `restored_names` with their sidecars, not yet written: name to content.
 
@@ -54,6 +57,7 @@ def restored_files(
     aligned, made : the scan that was projected with this operator, and the volume (X, Y, Z) that
         came of it.
     operator : as it was given to `project`.
+    recipe : of `made`, where it was edited since; the sidecars tell of it.
     """
     names = restored_names(aligned.scan.path, out, operator)
     if not names:
@@ -65,6 +69,7 @@ def restored_files(
         "Sources": [aligned.scan.path.name],
         "Operator": bound.describe(),
         "Units": "arbitrary",
+        **({} if recipe is None else {"MadeUpFrom": describe_recipe(recipe)}),
     }
     if isinstance(operator, Mask):
         own = _filled(generator, aligned, operator, made)

@@ -17,6 +17,8 @@ from napari_stylegan3d.autosave import FOLDER_VARIABLE, Autosave
 from napari_stylegan3d.dropped import Dropped, what_are, what_is
 from napari_stylegan3d.favourites import Favourite
 from napari_stylegan3d.history_models import AHEAD, CURRENT, STARRED
+from napari_stylegan3d.kept_scans import KeptScan
+from napari_stylegan3d.scan_jobs import Choice
 from stylegan3d.latents import Latent, save_latent
 from stylegan3d.outputs import save_rendered
 from stylegan3d.recipe import Edit, MadeWith, Recipe, Source, Truncation
@@ -370,6 +372,58 @@ def test_the_scan_of_a_session_is_opened_behind_what_is_shown(window, sessions_f
     assert window.captions == {"Synthetic – not for diagnosis"}
     assert window.recipe == seed(2)
     assert window.find("project.name").text() == "sub-07"
+
+
+def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file):
+    explorer, session = window.explorer, window.session
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.set("project.shift.1", 4.0)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: session.projected)
+    window.settle()
+    (before,) = session.projected
+    window.click("project.show.difference")
+    difference, told = window.volume, window.find("project.ssim").text()
+    kept = SessionFolder(sessions_folder)
+    kept.write(explorer.sessions.state().stamped())
+    (kept.path / OWNER).unlink()
+    explorer.projecting.forget_model()
+    session.set_generator(session.generator)
+    window.settle()
+    assert not session.projected
+    assert not window.find("project.show.difference").isEnabled()
+    [ended] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
+    explorer.sessions.restore(ended)
+    window.wait(lambda: session.projected)
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    (after,) = session.projected
+    np.testing.assert_array_equal(after.aligned.rigid, before.aligned.rigid)
+    np.testing.assert_array_equal(after.aligned.volume, before.aligned.volume)
+    assert after.trust["verdict"] == before.trust["verdict"]
+    assert window.find("project.shift.1").value() == 4.0
+    assert window.find("project.ssim").text() == told
+    window.click("project.show.difference")
+    np.testing.assert_array_equal(window.volume, difference)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"rigid": [[1, 2], [3, 4]]},
+        {"choice": {"path": 3}},
+        {"pose": {"shift_mm": ["far", 0, 0], "turn_deg": [0, 0, 0]}},
+        {"results": 5},
+    ],
+)
+def test_a_damaged_alignment_is_left_aside(damage):
+    whole = KeptScan(Choice(Path("a.nii.gz")), "auto", np.eye(4)).to_plain()
+    assert KeptScan.from_plain(whole).how == "auto"
+    found = KeptScan.from_plain({**whole, **damage})
+    assert found is None or (found.how, found.rigid) == ("", None)
 
 
 def test_starting_anew_keeps_the_session_in_the_menu(window, sessions_folder):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -18,7 +20,7 @@ from napari_stylegan3d.painting import Painting
 from napari_stylegan3d.scan_jobs import STEPS_FOLDER
 from napari_stylegan3d.session import Projected
 from stylegan3d.frame import Frame
-from stylegan3d.recipe import Source, read_recipe
+from stylegan3d.recipe import Edit, Source, read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +206,6 @@ def paint(window, millimetres=24):
 def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window, scan_file, monkeypatch, tmp_path, notifications
 ):
-    nib = pytest.importorskip("nibabel")
     window.open_scan(scan_file)
     assert window.find("project.fill").parentWidget().isHidden(), "not before it is aligned"
     window.choose("project.budget", "draft")
@@ -223,17 +224,23 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.click("project.start")
     window.wait(lambda: window.session.projected)
     (result,) = window.session.projected
-    mask = result.filled.mask.mask
+    mask = result.filled.operator.mask
     assert mask.sum() == np.count_nonzero(layer.data)
     assert f"left out ({ml:.1f} ml)" in window.find("project.notes").text()
     window.wait(lambda: not layer.visible)  # it belongs to the scan
     window.click("project.show.filled")
-    np.testing.assert_allclose(window.volume, np.clip(result.filled.volume, 0, None), atol=1e-6)
+    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-5))
+    assert window.find("project.show.filled").isChecked()
     assert window.captions == {"Synthetic – not for diagnosis"}
     outside = ~mask & result.aligned.brain_mask
     np.testing.assert_allclose(
         result.filled.volume[outside], result.aligned.volume[outside], atol=1e-5
     )
+    window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
+    window.wait(lambda: np.abs(window.volume - result.filled.volume)[mask].max() > 0.01)
+    window.settle()
+    assert window.find("project.show.filled").isChecked(), "edits are seen in the filled scan"
+    np.testing.assert_allclose(window.volume[outside], result.aligned.volume[outside], atol=1e-5)
     monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
     window.click("project.save_filled")
     window.wait(lambda: not window.find("project.saved").isHidden())
@@ -243,7 +250,8 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     np.testing.assert_allclose(filled.affine, original.affine, atol=1e-4)
     changed = filled.get_fdata() != original.get_fdata()
     assert 0.3 < changed.sum() * np.prod(original.header.get_zooms()) / 1000 / ml < 2
-    assert native.with_name(native.name.replace(".nii.gz", ".json")).is_file()
+    told = json.loads(native.with_name(native.name.replace(".nii.gz", ".json")).read_text())
+    assert told["MadeUpFrom"] == "Projected sub-07, PC 1 +3 sd"
     window.click("project.save_filled")
     window.wait(lambda: notifications)
     assert "exists already" in notifications[0]
@@ -255,6 +263,30 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.explorer.open_scan(scan_file)
     window.wait(lambda: layer not in window.viewer.layers)
     assert not window.find("project.fill").isChecked()
+
+
+def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
+    thin, path = nib.load(scan_file), tmp_path / "sub-07_T1w.nii.gz"
+    data = np.asarray(thin.dataobj).reshape(50, 64, 28, 2).mean(axis=3)
+    affine = thin.affine @ nib.affines.from_matvec(np.diag([1, 1, 2]), [0, 0, 0.5])
+    nib.save(nib.Nifti1Image(data.astype(np.int16), affine), path)
+    window.open_scan(scan_file)
+    box = window.find("project.loss")
+    assert box.findData("thick:6mm:S") < 0
+    window.explorer.open_scan(path)
+    window.wait(lambda: box.findData("thick:6mm:S") > 0)
+    assert "axial slices are 6 mm thick" in box.itemText(box.findData("thick:6mm:S"))
+    assert box.currentData() == ""
+    window.choose("project.loss", "thick:6mm:S")
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (result,) = window.session.projected
+    assert result.filled.operator.thickness_mm == 6
+    assert window.find("project.show.filled").text() == "Restored"
+    window.click("project.show.filled")
+    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-4))
+    window.choose("project.loss", "")
 
 
 def test_a_stroke_is_seen_in_all_views(window, scan_file):
@@ -329,7 +361,6 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
 
 
 def nib_eulers(*angles):
-    nib = pytest.importorskip("nibabel")
     return nib.eulerangles.euler2mat(*angles)
 
 
@@ -354,7 +385,6 @@ def test_noise_is_offered_where_a_model_has_some(window):
 
 
 def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
-    nib = pytest.importorskip("nibabel")
     window = projected
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.native").setChecked(True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import dicoms
 import nibabel as nib
 import numpy as np
@@ -11,7 +13,11 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_stylegan3d.outline import NAME
 from napari_stylegan3d.samples import SAMPLES, sample_path
+from napari_stylegan3d.scan_jobs import STEPS_FOLDER
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import preparation
 
 
 def test_an_opened_scan_is_shown_as_real(window, scan_file):
@@ -219,14 +225,45 @@ def test_a_label_map_lies_where_its_scan_lies(window, scan_file, label_file, not
     window.viewer.layers.remove(layer)
 
 
-def test_a_label_map_opened_through_napari_is_one_too(window, label_file):
+def test_a_label_map_opened_through_napari_is_one_too(window, scan_file, label_file):
     path, middles = label_file
+    window.open_scan(scan_file)
     window.viewer.open(str(path), plugin="napari-stylegan3d")
     layer = window.viewer.layers["sub-07_dseg"]
     assert isinstance(layer, Labels)
     np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Real scan: sub-07"}
     window.viewer.layers.remove(layer)
+
+
+def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatch, notifications):
+    def refuse(*_):
+        raise ScanError("No orientation of the brain resembles the model's mean brain.")
+
+    monkeypatch.setattr(preparation, "align_rigid", refuse)
+    shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
+    window.open_scan(scan_file)
+    window.click("project.start")
+    window.wait(lambda: notifications)
+    assert "No orientation" in window.find("explorer.message").text()
+    assert "align it by hand" in window.find("project.quality").text()
+    window.click("project.by_hand")
+    window.wait(lambda: not window.find("project.fit").parentWidget().isHidden())
+    assert "until it fits the outline" in window.find("project.quality").text()
+    assert window.viewer.layers[-1].name == NAME
+    window.set("project.turn.2", 120.0)
+    window.set("project.turn.2", 8.0)
+    window.wait(lambda: not window.explorer.projecting.moving.busy)
+    quality = window.explorer.comparison.placed[1].quality
+    window.click("project.fit")
+    window.wait(lambda: "Fitted from there" in window.find("project.steps").text())
+    assert window.explorer.comparison.placed[1].quality > quality + 0.003
+    assert window.find("project.turn.2").value() == 0
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (result,) = window.session.projected
+    np.testing.assert_array_equal(result.aligned.rigid, window.explorer.comparison.placed[1].rigid)
 
 
 def test_both_samples_are_there():

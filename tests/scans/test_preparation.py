@@ -130,6 +130,22 @@ def test_steps_can_be_left_out(scan, target, aligned):
         scan.align(target, pose="perhaps")
 
 
+def test_a_pose_found_by_hand_is_refined(scan, target, aligned):
+    turned = pose_of((0, 0, 80), (40, -30, 20), np.zeros(3))
+    odd = replace(scan, affine=turned @ scan.affine)
+    start = odd.align(target, bias_correction=False, pose="centre")
+    middles = [np.argwhere(a.brain_mask).mean(axis=0) for a in (start, aligned)]
+    np.testing.assert_allclose(*middles, atol=3)
+    assert start.quality < aligned.quality - 0.1
+    assert np.allclose(start.rigid[:3, :3], np.eye(3))
+    by_hand = start.nudged((0, 0, 0), (0, 0, -65))
+    found = by_hand.refined()
+    np.testing.assert_allclose(found.rigid @ turned, aligned.rigid, atol=0.5)
+    assert found.quality == pytest.approx(aligned.quality, abs=0.005)
+    assert [step.name for step in found.record] == ["brain", "pose", "nudge", "nudge", "grid"]
+    assert "turned by 15." in found.record[-2].texts[0]
+
+
 def test_a_nudge_moves_the_brain_as_told(aligned):
     def middle(result):
         return nib.affines.apply_affine(

@@ -94,7 +94,7 @@ def project(
             "--pose",
             help="Move the scan from where the alignment puts it: mm to the right, front and top, "
             "then degrees round these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: it lies in the "
-            "model's space already.",
+            "model's space already. Or centre: its middle lies there.",
         ),
     ] = None,
     volume: Annotated[

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import ScanError
 from ..space import Space
-from .alignment import centroid
+from .alignment import centroid, refined_rigid
 from .intensity import contrast_agreement, contrast_in_brain, correlation, normalise
 from .native import edited_scan, native_image, pack_mask
 from .resampling import resample
@@ -118,6 +118,11 @@ class AlignedScan:
         """What `quality` means for a person."""
         return next(words for least, words in QUALITY_WORDS if self.quality >= least)
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether nobody but a person looked for the pose."""
+        return not any(step.name == "pose" and step.how != "kept" for step in self.record)
+
     def nudged(
         self,
         translation_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -148,6 +153,41 @@ class AlignedScan:
         kept = tuple(step for step in self.record if step.name != "grid")
         record = (*kept, Step("nudge", (text,), 0.0))
         return on_grid(self.scan, self.prepared, move @ self.rigid, record)
+
+    def refined(self) -> AlignedScan:
+        """The same brain in the best pose near the one it is in, such as after `nudged`.
+
+        Raises
+        ------
+        ValueError
+            If the scan was not prepared by `Scan.align`.
+        """
+        if self.prepared is None:
+            raise ValueError("Only what Scan.align made can be moved.")
+        start, prepared = perf_counter(), self.prepared
+        rigid = refined_rigid(prepared.brain, prepared.space, prepared.target, self.rigid)
+        move = rigid @ np.linalg.inv(self.rigid)
+        middle = centroid(self.brain_mask, self.space)
+        far = np.linalg.norm(nib.affines.apply_affine(move, middle) - middle)
+        angle = np.degrees(Rotation.from_matrix(move[:3, :3]).magnitude())
+        text = f"Fitted from there: moved by {far:.1f} mm and turned by {angle:.1f} degrees."
+        kept = tuple(step for step in self.record if step.name != "grid")
+        record = (*kept, Step("nudge", (text,), perf_counter() - start))
+        return on_grid(self.scan, prepared, rigid, record)
+
+    def posed(self, rigid: np.ndarray) -> AlignedScan:
+        """The same brain in a given pose (4, 4), scan RAS mm to model RAS mm.
+
+        Raises
+        ------
+        ValueError
+            If the scan was not prepared by `Scan.align`.
+        """
+        if self.prepared is None:
+            raise ValueError("Only what Scan.align made can be moved.")
+        kept = tuple(step for step in self.record if step.name != "grid")
+        record = (*kept, Step("nudge", ("The pose of an earlier time was taken.",), 0.0))
+        return on_grid(self.scan, self.prepared, rigid, record)
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
         """A model-space volume (X, Y, Z) on the scan's own grid, in its units.

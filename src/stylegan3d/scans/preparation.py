@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from ..errors import ScanError
 from ..space import Space
 from .aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
-from .alignment import align_rigid
+from .alignment import align_rigid, centred_rigid
 from .bias import field_on, log_bias_field, working_grid
 from .cache import StepCache, key_of
 from .finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .scan import Scan
 
 SKULL_CHOICES = ("auto", "extract", "keep")
-POSE_CHOICES = ("auto", "keep")
+POSE_CHOICES = ("auto", "keep", "centre")
 # Correlation with a standard brain in place: brains that lie wrongly reach 0.75, noise 0.
 LIKE_A_HEAD = 0.4
 # Heads lie in scanners up to 20 degrees off the mean brain: the chin is lifted or lowered.
@@ -193,6 +193,10 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
     if work.wishes.pose == "keep":
         text = "The pose was kept: the scan lies in the model's space already, as you said."
         return Step("pose", (text,), perf_counter() - start, "kept"), np.eye(4)
+    if work.wishes.pose == "centre":
+        text = "The brain's middle was put on the mean brain's; it was not turned, as you said."
+        rigid = centred_rigid(brain, space, target)
+        return Step("pose", (text,), perf_counter() - start, "kept"), rigid
     key = ""
     if cache.folder is not None:
         foreign = getattr(target, "frame", None) is not None

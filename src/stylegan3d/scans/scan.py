@@ -74,8 +74,9 @@ class Scan:
             Extract the brain unless that was done already; always; never.
         bias_correction : bool
             Even out the receive coil's brightness (N4); leave it out where that was done.
-        pose : {"auto", "keep"}
-            Find the brain's pose; or keep it, for a scan that lies in the model's space already.
+        pose : {"auto", "keep", "centre"}
+            Find the brain's pose; keep it, for a scan that lies in the model's space already; or
+            put its middle on the mean brain's, to be turned by hand (`AlignedScan.nudged`).
         progress : callable, optional
             Called with the done fraction (0 to 1) and what is being done.
         cache : path, optional

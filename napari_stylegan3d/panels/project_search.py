@@ -1,0 +1,122 @@
+"""How a scan is searched for: how long, among what, and what it may have lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d import controls
+from napari_stylegan3d.losses import losses
+from napari_stylegan3d.scan_jobs import BUDGETS, OpenedScan
+from napari_stylegan3d.worker import duration_in_words
+
+if TYPE_CHECKING:
+    from stylegan3d.generator import Generator
+
+#: What is searched for: name, words, meaning.
+SPACES = (
+    (
+        "w+",
+        "Closest to the scan (W+)",
+        "every layer of the model is free, so the search follows the scan further.",
+    ),
+    (
+        "w+noise",
+        "Closest, texture too (W+ and noise)",
+        "the layers' noise is fitted as well: fine texture of this scan, which edits and mixes\n"
+        "leave where it is; it is kept in the latent's file.",
+    ),
+    (
+        "w",
+        "Most typical brain (W)",
+        "one style for all layers, so the result stays a brain the model would make.",
+    ),
+)
+NO_NOISE = "Not with this model: it has no layer noise that could be fitted."
+
+
+class SearchBox(QWidget):
+    """Three lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = self._make_budget()
+        self.space = self._make_space()
+        self.loss = self._make_loss()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(
+            controls.form(("Search", self.budget), ("Find", self.space), ("Allow for", self.loss))
+        )
+
+    @property
+    def wishes(self) -> tuple[str, str, str]:
+        """Space, budget, and what the scan lost, as `ProjectionRequest` has them."""
+        return self.space.currentData(), self.budget.currentData(), self.loss.currentData()
+
+    def show_model(self, generator: Generator) -> None:
+        """Enable what a model makes possible."""
+        index = self.space.findData("w+noise")
+        entry = self.space.model().item(index)
+        entry.setEnabled(generator.has_noise)
+        entry.setToolTip("" if generator.has_noise else NO_NOISE)
+        if not generator.has_noise and self.space.currentIndex() == index:
+            self.space.setCurrentIndex(self.space.findData("w+"))
+
+    def show_scan(self, opened: OpenedScan) -> None:
+        """Offer what a scan may have lost."""
+        before = self.loss.currentData()
+        self.loss.clear()
+        for text, data in losses(opened.scan):
+            self.loss.addItem(text, data)
+        self.loss.setCurrentIndex(max(self.loss.findData(before), 0))
+
+    def show_estimates(self, seconds: Mapping[str, float]) -> None:
+        """Write beside each budget how long it takes; nothing where that is not known."""
+        for index, (key, text) in enumerate(BUDGETS.items()):
+            known = f", about {duration_in_words(seconds[key])}" if key in seconds else ""
+            self.budget.setItemText(index, text + known)
+
+    def _make_budget(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("project.budget")
+        box.setToolTip(
+            "How long to search; the time is this machine's, once it is measured.\n"
+            "Draft: a quick look. Standard: until more steps hardly pay.\n"
+            "Thorough: longer, then the model itself is changed a little to show this very scan."
+        )
+        _narrow(box)
+        for key, text in BUDGETS.items():
+            box.addItem(text, key)
+        box.setCurrentIndex(list(BUDGETS).index("standard"))
+        return box
+
+    def _make_space(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("project.space")
+        _narrow(box)
+        tips = [f"{text}: {meaning}" for _, text, meaning in SPACES]
+        box.setToolTip("\n".join(tips))
+        for key, text, _ in SPACES:
+            box.addItem(text, key)
+        return box
+
+    def _make_loss(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("project.loss")
+        _narrow(box)
+        box.setToolTip(
+            "What the scan lost. The search then compares what the brain would show in such a\n"
+            "scan, and puts the detail back as far as the model knows it. More ways, such as\n"
+            "undersampled k-space: stylegan3d project --operator."
+        )
+        for text, data in losses(None):
+            box.addItem(text, data)
+        return box
+
+
+def _narrow(box: QComboBox) -> None:
+    """Let a list be as narrow as the panel: its longest entry does not widen the dock."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
