@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QFontInfo, QWheelEvent
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QApplication,
     QDoubleSpinBox,
     QFrame,
@@ -99,6 +100,11 @@ class SliderRow(QWidget):
             if label_width:
                 self.label.setFixedWidth(scaled(label_width))
             row.addWidget(self.label)
+        self.label.setBuddy(self.slider)
+        name = label or tip.partition("\n")[0].rstrip(".")
+        self.slider.setAccessibleName(name)
+        self.spin.setAccessibleName(f"{name}{unit and ','}{unit}")
+        self.reset.setAccessibleName(f"{name}: reset")
         row.addWidget(self.slider, stretch=1)
         row.addWidget(self.spin)
         row.addWidget(self.reset)
@@ -133,6 +139,17 @@ class SliderRow(QWidget):
 
     def _on_spin(self, value: float) -> None:
         self.change_to(value)
+
+
+def name_for_readers(root: QWidget) -> None:
+    """Give controls that show no words a name for screen readers: how their tooltip begins."""
+    for widget in (root, *root.findChildren(QWidget)):
+        parent = widget.parentWidget()
+        told = widget.toolTip() or (parent.toolTip() if parent is not None else "")
+        words = widget.text() if isinstance(widget, QAbstractButton) else ""
+        named = widget.accessibleName() or any(sign.isalpha() for sign in words)
+        if told and not named and widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
+            widget.setAccessibleName(told.partition("\n")[0].rstrip("."))
 
 
 def tool_button(text: str, name: str, tip: str) -> QToolButton:
@@ -198,6 +215,8 @@ def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
     for index, (text, widget) in enumerate(pairs):
         label = QLabel(text)
         label.setToolTip(widget.toolTip())
+        label.setBuddy(widget)
+        widget.setAccessibleName(text)
         grid.addWidget(label, index, 0)
         grid.addWidget(widget, index, 1)
     return grid

@@ -246,6 +246,8 @@ class Explorer(Docked):
         self.comparing.begin(self.views)
         self.guidance.begin(window)
         self.memory.begin(window)
+        for part in (self, self.views):
+            controls.name_for_readers(part)
         self.views.hold()
         self.models.open(self._model, self._frame)
 

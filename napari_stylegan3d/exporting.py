@@ -27,8 +27,8 @@ from stylegan3d.errors import OutputError, StyleGAN3DError
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
     from napari_stylegan3d.panels.export import ExportPanel
-    from napari_stylegan3d.panels.export_film import FilmSettings
     from napari_stylegan3d.panels.export_picture import PictureSettings
+    from napari_stylegan3d.panels.film_settings import FilmSettings
     from stylegan3d.slicing import Plane, Upright
 
 #: Pixels per mm of a film and of a lightbox as large as on the screen.

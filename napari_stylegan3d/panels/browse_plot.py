@@ -19,6 +19,7 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
+from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.panels import browse_ink as ink
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class LatentPlot(QWidget):
     @property
     def plot(self) -> QRectF:
         """The part of the widget that is the plane."""
-        return QRectF(self.rect()).adjusted(LEFT, TOP, -RIGHT, -BOTTOM)
+        return QRectF(self.rect()).adjusted(scaled(LEFT), TOP, -RIGHT, -scaled(BOTTOM))
 
     def to_pixels(self, at: np.ndarray) -> QPointF:
         """Where a place (x, y) in sd is drawn."""

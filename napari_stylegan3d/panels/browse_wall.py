@@ -92,6 +92,7 @@ class Wall(QDialog):
         corner = widget.mapToGlobal(QPoint(0, 0))
         left = max(corner.x() - self.frameGeometry().width() - 12, 0)
         self.move(left, corner.y() + 40)
+        controls.name_for_readers(self)
         self.show()
         self.raise_()
         self.grid.setFocus(Qt.FocusReason.OtherFocusReason)

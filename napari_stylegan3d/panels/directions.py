@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_stylegan3d import controls
@@ -32,8 +31,6 @@ class DirectionsPanel(Panel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
     title = "Directions"
-    seen = Signal(bool)
-    """Whether the panel is in front."""
     noted = Signal(object)
     """DirectionNotes: a person pinned or renamed a direction."""
     entriesChanged = Signal()
@@ -212,16 +209,6 @@ class DirectionsPanel(Panel):
         )
         return recipe.replace(edits=self._others(recipe) + tuple(kept))
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Tell that the panel is looked at."""
-        super().showEvent(event)
-        self.seen.emit(True)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        """Tell that it is not any more."""
-        self.seen.emit(False)
-        super().hideEvent(event)
-
     def _show_entries(self) -> None:
         entries = [*self._own, *self._of_files]
         self.entries = {entry.reference: entry for entry in entries}
@@ -232,6 +219,7 @@ class DirectionsPanel(Panel):
             row.pinToggled.connect(
                 lambda on, r=row.entry.reference: self.noted.emit(self.notes.pin(r, on))
             )
+        controls.name_for_readers(self.list)
         self.list.arrange(self.notes)
         self._filter()
         self.show_recipe(self.session.recipe)

@@ -100,6 +100,7 @@ class NewDirection(QDialog):
         corner = widget.mapToGlobal(QPoint(0, 0))
         self.resize(480, 520)
         self.move(max(corner.x() - 492, 0), max(corner.y(), 0))
+        controls.name_for_readers(self)
         self.show()
         self.raise_()
 

@@ -58,6 +58,7 @@ class Strip(QFrame):
         column.setSpacing(5)
         column.addWidget(self.title)
         column.addLayout(pictures)
+        controls.name_for_readers(self)
         self._anchor: QWidget | None = None
         self._open, self._close = QTimer(self), QTimer(self)
         for timer, interval, slot in (

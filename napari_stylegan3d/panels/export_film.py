@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,51 +20,19 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.panels.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
 from napari_stylegan3d.worker import duration_in_words
-from stylegan3d.animation import Easing, How, count_stills
 from stylegan3d.describe import describe_recipe
 from stylegan3d.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
     from napari_stylegan3d.thumbnails import Thumbnails
-    from stylegan3d.slicing import Plane
 
 OWNER = "export.frames"
 KEY = Qt.ItemDataRole.UserRole
 THUMBNAIL = QSize(40, 40)
 LIST_HEIGHT = 148
-PLANES: tuple[tuple[str, tuple[Plane, ...]], ...] = (
-    ("three planes", ("axial", "coronal", "sagittal")),
-    ("axial", ("axial",)),
-    ("coronal", ("coronal",)),
-    ("sagittal", ("sagittal",)),
-)
-KINDS = (("MP4", ".mp4"), ("GIF", ".gif"), ("PNG, moving", ".png"), ("WebP", ".webp"))
-PACES: tuple[tuple[str, Easing], ...] = (("resting at each", "in-out"), ("even", "linear"))
-WAYS: tuple[tuple[str, How], ...] = (
-    ("straight", "linear"),
-    ("round, keeping variety", "spherical"),
-)
-
-
-@dataclass(frozen=True)
-class FilmSettings:
-    """What the controls say; see `stylegan3d.films.Film`."""
-
-    recipes: tuple[Recipe, ...]
-    seconds: float
-    fps: int
-    easing: Easing
-    how: How
-    loop: bool
-    planes: tuple[Plane, ...]
-    suffix: str
-
-    @property
-    def frames(self) -> int:
-        """Pictures in all."""
-        return count_stills(len(self.recipes), max(round(self.seconds * self.fps), 1), self.loop)
 
 
 class FilmPart(QWidget):

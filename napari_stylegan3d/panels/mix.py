@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QVBoxLayout
 
 from napari_stylegan3d import controls, dialogs
@@ -30,8 +29,6 @@ class MixPanel(Panel):
 
     title = "Mix"
     matrixRequested = Signal()
-    seen = Signal(bool)
-    """Whether the panel is in front."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -96,6 +93,7 @@ class MixPanel(Panel):
         self.groups = [GroupRow(g, self._set_layers) for g in self.session.layer_groups()]
         for index, group_row in enumerate(self.groups):
             self._group_box.addWidget(group_row)
+            controls.name_for_readers(group_row)
             group_row.soloed.connect(
                 lambda k=index: self._take(solo(k, [row.group.layers for row in self.groups]))
             )
@@ -114,16 +112,6 @@ class MixPanel(Panel):
                 group_row.show_strengths(mix.strength)
         self._show_preset(mix.strength)
         self.reset.setEnabled(any(mix.strength))
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Tell that pictures are looked at."""
-        super().showEvent(event)
-        self.seen.emit(True)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        """Tell that they are not any more."""
-        self.seen.emit(False)
-        super().hideEvent(event)
 
     def name_of(self, source: Source) -> str:
         """What a source is called."""

@@ -101,6 +101,7 @@ class Matrix(QDialog):
         corner = widget.mapToGlobal(QPoint(0, 0))
         left = max(corner.x() - self.frameGeometry().width() - 12, 0)
         self.move(left, max(corner.y() - 20, 0))
+        controls.name_for_readers(self)
         self.show()
         self.raise_()
 

@@ -26,7 +26,7 @@ class MixPictures(QWidget):
         grid.setHorizontalSpacing(4)
         grid.setVerticalSpacing(3)
         for column, button in enumerate((self.first, self.second, self.result)):
-            grid.addWidget(button, 0, 2 * column)
+            grid.addWidget(button, 0, 2 * column, Qt.AlignmentFlag.AlignHCenter)
             name = self.names[column]
             name.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
             name.setFixedWidth(controls.scaled(SIDE + 4))

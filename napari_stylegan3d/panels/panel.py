@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
@@ -22,6 +23,8 @@ class Panel(QWidget):
     """
 
     title = ""
+    seen = Signal(bool)
+    """Whether the panel is in front."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -35,6 +38,17 @@ class Panel(QWidget):
 
     def show_model(self, generator: Generator) -> None:
         """Fit the controls to a model that was loaded."""
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Tell that the panel is looked at."""
+        super().showEvent(event)
+        controls.name_for_readers(self)
+        self.seen.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Tell that it is not any more."""
+        self.seen.emit(False)
+        super().hideEvent(event)
 
     def scrolled(self) -> QWidget:
         """The panel in a scroll area, for windows that are not high enough for it."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from qtpy.QtTest import QTest
 
-from napari_stylegan3d.panels.export_film import KINDS
+from napari_stylegan3d.panels.film_settings import KINDS
 from stylegan3d.recipe import Recipe, Source, read_recipe
 
 

@@ -1,0 +1,44 @@
+"""What can be chosen for a film."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stylegan3d.animation import Easing, How, count_stills
+from stylegan3d.recipe import Recipe
+
+if TYPE_CHECKING:
+    from stylegan3d.slicing import Plane
+
+PLANES: tuple[tuple[str, tuple[Plane, ...]], ...] = (
+    ("three planes", ("axial", "coronal", "sagittal")),
+    ("axial", ("axial",)),
+    ("coronal", ("coronal",)),
+    ("sagittal", ("sagittal",)),
+)
+KINDS = (("MP4", ".mp4"), ("GIF", ".gif"), ("PNG, moving", ".png"), ("WebP", ".webp"))
+PACES: tuple[tuple[str, Easing], ...] = (("resting at each", "in-out"), ("even", "linear"))
+WAYS: tuple[tuple[str, How], ...] = (
+    ("straight", "linear"),
+    ("round, keeping variety", "spherical"),
+)
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """What the controls say; see `stylegan3d.films.Film`."""
+
+    recipes: tuple[Recipe, ...]
+    seconds: float
+    fps: int
+    easing: Easing
+    how: How
+    loop: bool
+    planes: tuple[Plane, ...]
+    suffix: str
+
+    @property
+    def frames(self) -> int:
+        """Pictures in all."""
+        return count_stills(len(self.recipes), max(round(self.seconds * self.fps), 1), self.loop)
