@@ -1,0 +1,160 @@
+"""Does each measure see the damage it should? Real brains, damaged more and more.
+
+    python benchmarks/damage_ladder.py PACK [--brains 100] [--only features,pairs,copies,two_sample]
+
+PACK is a prepared data set. Half of its training people stand for what a generator made, the other
+half, and the people set aside, for real ones. Prints a table (Markdown) with one row for each step
+of four ladders, blur, noise, collapse to few brains, copies of training people, and which figures
+were monotone. A figure belongs to a ladder if theory says it must move; see LADDERS.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from stylegan3d.metrics.comparison import compare_with_halves
+from stylegan3d.metrics.distances import (
+    Moments,
+    expected_bmmd2,
+    frechet_distance,
+    kernel_distance,
+    rbf_distance,
+    real_bmmd2,
+)
+from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim_both, random_pairs
+from stylegan3d.metrics.features import describe
+from stylegan3d.metrics.manifold import coverage, density, precision, recall
+from stylegan3d.metrics.privacy import TrainingBrains, compare_nearest
+from stylegan3d.metrics.sampling import as_packed, unit
+from stylegan3d.metrics.spread import collapse, spread
+from stylegan3d.metrics.two_sample import halved, two_sample
+from stylegan3d.training.pack import load_pack
+
+Damage = Callable[[np.ndarray, float], np.ndarray]
+# Ladder: steps of damage, and the figures that must rise (+) or fall (-) with each step.
+LADDERS: dict[str, tuple[tuple[float, ...], str]] = {
+    "blur": ((0, 0.5, 1.0, 1.5), "+fid +kid +rbf -precision -density +ms_ssim +accuracy"),
+    "noise": ((0, 0.03, 0.1, 0.3), "+fid +kid +rbf -precision -density -ms_ssim +accuracy"),
+    "collapse": ((0, 20, 10, 5), "+fid -recall -coverage -spread +ms_ssim +correlation +twins"),
+    "copies": ((0, 0.05, 0.25, 0.5), "+copies"),
+}
+
+
+def damaged(brains: np.ndarray, training: np.ndarray, ladder: str, step: float) -> np.ndarray:
+    """uint8 [n, X, Y, Z]; step 0 leaves them as they are."""
+    rng = np.random.default_rng(0)
+    if not step:
+        return brains
+    if ladder == "blur":
+        return np.stack([as_packed(gaussian_filter(unit(brain), step)) for brain in brains])
+    if ladder == "noise":
+        return np.stack(
+            [
+                as_packed(np.where(brain > 0, unit(brain) + rng.normal(0, step, brain.shape), 0))
+                for brain in brains
+            ]
+        )
+    if ladder == "collapse":
+        return brains[np.arange(len(brains)) % int(step)]
+    count = round(step * len(brains))
+    return np.concatenate([training[:count], brains[count:]])
+
+
+class Ladder:
+    """Figures of damaged brains beside real ones."""
+
+    def __init__(self, pack_path: Path, count: int, kinds: list[str]) -> None:
+        pack = load_pack(pack_path)
+        self.kinds, self.space = kinds, pack.space
+        order = np.random.default_rng(0).permutation(pack.indices("train"))
+        half = min(count, len(order) // 2)
+        self.made = np.stack([pack.volumes[row] for row in order[:half]])
+        self.training = np.stack([pack.volumes[row] for row in order[half : 2 * half]])
+        validation = pack.indices("validation")
+        self.validation = [pack.volumes[row] for row in validation]
+        self.mask = pack.template > 0.05
+        self.sideways = [code in "LR" for code in pack.space.axcodes].index(True)
+        self.known = TrainingBrains(self.training, self.mask, self.sideways)
+        self.nearest_people = self.known.nearest(self.validation)
+        if "features" in kinds:
+            self.features = describe(self.training, pack.space.voxel_size)
+
+    def figures(self, brains: np.ndarray) -> dict[str, float]:
+        """Figure to value, of the kinds that were asked for."""
+        found: dict[str, float] = {}
+        if "features" in self.kinds:
+            found |= self._features(brains)
+        if "pairs" in self.kinds:
+            pairs = random_pairs(len(brains), 60)
+            both = pair_ms_ssim_both(brains, pairs).mean(axis=0)
+            found |= {"ms_ssim": both[0], "ms_ssim_3dstylegan": both[1]}
+            found["correlation"] = pair_correlation(brains, self.mask)
+            made, real = Moments.of(brains), Moments.of(self.training)
+            found["bmmd2 ratio"] = expected_bmmd2(made, real) / real_bmmd2(real)
+        if "copies" in self.kinds:
+            near = compare_nearest(self.known.nearest(brains), self.nearest_people)
+            found["copies"] = near["relative"]["closer_than_closest"]
+        if "two_sample" in self.kinds:
+            found["accuracy"] = two_sample(halved(brains), halved(self.training))["accuracy"]
+        return found
+
+    def _features(self, brains: np.ndarray) -> dict[str, float]:
+        made = describe(brains, self.space.voxel_size)
+        measures = {
+            "fid": frechet_distance,
+            "kid": kernel_distance,
+            "rbf": rbf_distance,
+            "precision": precision,
+            "density": density,
+            "recall": recall,
+            "coverage": coverage,
+            "spread": spread,
+        }
+        found = {
+            name: float(
+                compare_with_halves(measure, made, self.features, repeats=20).synthetic.mean()
+            )
+            for name, measure in measures.items()
+        }
+        return found | {"twins": collapse(made, self.features, 1.0, 1.0)["twins_share"]}
+
+
+def monotone(values: list[float], sign: str) -> bool:
+    """Whether values rise (+) or fall (-) with each step; equal ones count only at a bound."""
+    steps = np.diff(values) * (1 if sign == "+" else -1)
+    return bool((steps >= 0).all() and values[0] != values[-1])
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("--brains", type=int, default=100)
+    parser.add_argument("--only", default="features,pairs,copies,two_sample")
+    args = parser.parse_args()
+    ladder = Ladder(args.pack, args.brains, args.only.split(","))
+    undamaged: dict[str, float] = {}
+    for name, (steps, expected) in LADDERS.items():
+        rows = []
+        for step in steps:
+            if not undamaged:
+                undamaged = ladder.figures(ladder.made)
+            brains = damaged(ladder.made, ladder.training, name, step)
+            rows.append(ladder.figures(brains) if step else undamaged)
+        print(f"\n| {name} | " + " | ".join(undamaged) + " |")
+        print("|---" * (len(undamaged) + 1) + "|")
+        for step, row in zip(steps, rows, strict=True):
+            print(f"| {step:g} | " + " | ".join(f"{row[key]:.4g}" for key in undamaged) + " |")
+        for word in expected.split():
+            if word[1:] in undamaged:
+                right = monotone([row[word[1:]] for row in rows], word[0])
+                print(f"{word[1:]}: {'monotone' if right else 'NOT monotone'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
