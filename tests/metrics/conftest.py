@@ -35,6 +35,12 @@ def blobs() -> np.ndarray:
     return np.stack([blob(seed) for seed in range(12)])
 
 
+@pytest.fixture(scope="session")
+def many_blobs() -> np.ndarray:
+    """Fifty-four of them, [54, 20, 28, 24]."""
+    return np.stack([blob(seed) for seed in range(54)])
+
+
 @pytest.fixture
 def coarse_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features at 5 mm: small enough for a test."""
