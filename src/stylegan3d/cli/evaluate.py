@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Written out, so that `--help` need not import torch.
 PARTS = (
     "fidelity, two_sample, slices, diversity, plausibility, anatomy, utility, privacy, "
-    "membership, reconstruction, speed"
+    "membership, edits, reconstruction, speed"
 )
 BESIDE = "Synthetic brains beside real ones"
 

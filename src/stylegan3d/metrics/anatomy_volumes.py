@@ -54,6 +54,7 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
         brains); "distance", the Wasserstein distance over the people's standard deviation, as
         `Comparison.to_dict` has it: beside the same between halves of the people.
         "mean_distance" : the mean of these distances over the volumes, in the same form.
+        "values" : for each of `MEASURES` those of every "synthetic" and "real" brain.
         "unsegmentable" : of "synthetic" brains and "validation" people, see `unsegmentable`.
     """
     segmenter, space = bundled_segmenter(), material.pack.space
@@ -75,6 +76,10 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
             name: _compare(_column(made, name), _column(people, name), drawn) for name in MEASURES
         },
         "mean_distance": _mean_distance(made, people, drawn),
+        "values": {
+            name: {"synthetic": _column(made, name), "real": _column(people, name)}
+            for name in MEASURES
+        },
         "unsegmentable": {
             "limits": limits.bounds,
             "synthetic": failed,

@@ -43,6 +43,7 @@ MEASURES = {
     "utility": "utility:utility",
     "privacy": "privacy_part:privacy",
     "membership": "membership:membership",
+    "edits": "edits:edits",
     "reconstruction": "parts:reconstruction",
     "speed": "parts:speed",
 }

@@ -28,6 +28,7 @@ PARTS = (
     "utility",
     "privacy",
     "membership",
+    "edits",
     "reconstruction",
     "speed",
 )

@@ -125,4 +125,22 @@ def utility(part: dict[str, Any]) -> Iterator[Figure]:
 
 def edits(part: dict[str, Any]) -> Iterator[Figure]:
     """Directions, by `edits.edits`."""
-    yield from ()
+    for found in part["directions"]:
+        low, high = found["effect_interval"]
+        yield Figure(
+            f"direction {found['name']}: change of what was promised",
+            with_interval(found["effect"], found["effect_interval"], 2),
+            f"{found['effect_people']:.2f} of a true difference between people",
+            value=found["effect"],
+            low=low,
+            high=high,
+            real_value=found["effect_people"],
+        )
+        right = with_interval(found["right_way"], found["right_way_interval"], 0, 100)
+        yield Figure("  the right way, %", right, "")
+        if found["drift"]:
+            name, drift = max(found["drift"].items(), key=lambda item: abs(item[1]))
+            yield Figure("  other attributes: most", f"{drift:+.2f} SD", "", name)
+        if found["left"] is not None:
+            left = with_interval(found["left"], found["left_interval"], 2)
+            yield Figure("  left after taking it back", left, "0 all the way back, 1 nothing")

@@ -137,6 +137,18 @@ def _useful(part: dict[str, Any]) -> str:
     return " ".join(texts) or " ".join(part["missing"].values())
 
 
+def _edited(part: dict[str, Any]) -> str:
+    found = part["directions"]
+    if not found:
+        return "No direction of an attribute could be checked."
+    right = [row for row in found if row["effect_interval"][0] > 0]
+    best = max(found, key=lambda row: row["effect"])
+    return (
+        f"{len(right)} of {len(found)} directions change what they name the right way beyond "
+        f"doubt; the strongest, {best['name']}, by {best['effect']:.2f} of what it promises."
+    )
+
+
 def _rebuilt(part: dict[str, Any]) -> str:
     way = "projected" if "projected" in part else "encoder" if "encoder" in part else "mean_brain"
     name = {"projected": "By projection", "encoder": "By the encoder alone"}.get(way, "Mean brain")
@@ -156,5 +168,6 @@ ANSWERS = {
     "utility": ("Can one learn from them?", _useful),
     "privacy": ("Are they copies of people?", _private),
     "membership": ("Can it be told who was trained on?", _members),
+    "edits": ("Do edits do what they say?", _edited),
     "reconstruction": ("Can it render people it has not seen?", _rebuilt),
 }
