@@ -32,7 +32,7 @@ from stylegan3d.metrics.manifold import coverage, density, precision, recall
 from stylegan3d.metrics.privacy import TrainingBrains, compare_nearest
 from stylegan3d.metrics.sampling import as_packed, unit
 from stylegan3d.metrics.spread import collapse, spread
-from stylegan3d.metrics.two_sample import halved, two_sample
+from stylegan3d.metrics.two_sample import two_sample
 from stylegan3d.training.pack import load_pack
 
 Damage = Callable[[np.ndarray, float], np.ndarray]
@@ -100,7 +100,7 @@ class Ladder:
             near = compare_nearest(self.known.nearest(brains), self.nearest_people)
             found["copies"] = near["relative"]["closer_than_closest"]
         if "two_sample" in self.kinds:
-            found["accuracy"] = two_sample(halved(brains), halved(self.training))["accuracy"]
+            found["accuracy"] = two_sample(brains, self.training)["accuracy"]
         return found
 
     def _features(self, brains: np.ndarray) -> dict[str, float]:

@@ -43,7 +43,7 @@ from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_
 from stylegan3d.metrics.reconstruction import reconstruct
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics.speed import measure_speed
-from stylegan3d.metrics.two_sample import LEAST, halved, two_sample
+from stylegan3d.metrics.two_sample import LEAST, two_sample
 
 # People whose latents are compared to those of random brains.
 ENCODED = 100
@@ -96,22 +96,22 @@ def two_sample_part(material: Material) -> dict[str, Any]:
     n = min(len(material.synthetic), len(people) // 2)
     if n < LEAST:
         return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
-    half, other = (material.volumes(rows) for rows in (people[:n], people[n : 2 * n]))
+    half, other = (np.stack(material.volumes(rows)) for rows in (people[:n], people[n : 2 * n]))
     names = [str(material.pack.table[row]["person"]) for row in people[: 2 * n]]
     made = [f"synthetic {i}" for i in range(n)]
     drawn = material.synthetic[rng.permutation(len(material.synthetic))[:n]]
-    real, seed = halved(half), material.settings.seed
+    seed = material.settings.seed
     found = {
         "synthetic": two_sample(
-            halved(drawn),
-            real,
+            drawn,
+            half,
             made + names[:n],
             seed=seed,
             progress=material.progress("Telling synthetic from real"),
         ),
         "real": two_sample(
-            halved(other),
-            real,
+            other,
+            half,
             names[n:] + names[:n],
             seed=seed,
             progress=material.progress("Telling real from real"),
@@ -246,10 +246,13 @@ def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
     if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
         return {}
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
-    return {
-        name: compare_with_halves(measure, synthetic, real, **drawn).to_dict()
-        for name, measure in measures.items()
-    }
+    found = {}
+    for name, measure in measures.items():
+        found[name] = compare_with_halves(measure, synthetic, real, **drawn).to_dict()
+        low, high = found[name]["synthetic_interval"]
+        if name != "density":  # which has no upper bound
+            found[name]["synthetic_interval"] = (max(low, 0.0), min(high, 1.0))
+    return found
 
 
 def plausibility(material: Material) -> dict[str, Any]:

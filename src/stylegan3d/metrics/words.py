@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-# Below this share of chance a small network does not tell brains apart.
+# What a network that sees no difference is right about.
 GUESSING = 0.5
 
 
@@ -50,15 +50,13 @@ def _faithful(part: dict[str, Any]) -> str:
 def _told_apart(part: dict[str, Any]) -> str:
     found = part["accuracy"]
     low, high = (100 * bound for bound in found["synthetic_interval"])
-    verdict = (
-        "it is guessing"
-        if low <= 100 * GUESSING
-        else "it sees a difference (50 % would be guessing)"
-    )
+    sees = low > 100 * GUESSING
+    verdict = "it sees a difference" if sees else "it does not tell them apart"
     return (
         f"A small network that was trained to is right about {100 * found['synthetic']:.0f} % of "
-        f"brains it has not seen ({low:.0f} to {high:.0f} %): {verdict}. Between real people and "
-        f"other real people it is right about {100 * found['real']:.0f} %."
+        f"brains it has not seen ({low:.0f} to {high:.0f} %; 50 % is guessing): "
+        f"{verdict}. Between real people and other real people it is right about "
+        f"{100 * found['real']:.0f} %."
     )
 
 
