@@ -14,7 +14,8 @@ from stylegan3d.metrics.two_sample import cube, two_sample
 @pytest.fixture
 def sets(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
     """Twenty small volumes of noise each, of one population."""
-    monkeypatch.setattr(module, "STEPS", 40)
+    monkeypatch.setattr(module, "STEPS", 30)
+    monkeypatch.setattr(module, "REPEATS", 2)
     x = np.random.default_rng(0).integers(0, 256, (40, 20, 20, 20), dtype=np.uint8)
     return x[:20], x[20:]
 
