@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from stylegan3d.projection.operators import Mask, Operator
     from stylegan3d.scans import Scan
 
-NOTHING = ("nothing: as it stands", "")
+NOTHING = ("nothing lost", "")
 OTHERS = (
-    ("that it is blurred, by 3 mm", "blur:3mm"),
-    ("that its contrast is another one", "contrast"),
+    ("blur of 3 mm", "blur:3mm"),
+    ("another contrast", "contrast"),
 )
 #: Slices are thick from here on, and so many times as thick as the voxels within them are wide.
 THICK_MM, THICK_RATIO = 3.0, 2.0
@@ -33,7 +33,7 @@ def thick_slices(scan: Scan) -> list[tuple[str, str]]:
     if thick < THICK_MM or thick < round(THICK_RATIO * within, 2):
         return []
     direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)
-    words = f"that its {DIRECTIONS[direction]} slices are {thick:g} mm thick"
+    words = f"{DIRECTIONS[direction]} slices, {thick:g} mm thick"
     return [(words, f"thick:{thick:g}mm:{direction}")]
 
 

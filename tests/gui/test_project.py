@@ -275,7 +275,7 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     assert box.findData("thick:6mm:S") < 0
     window.explorer.open_scan(path)
     window.wait(lambda: box.findData("thick:6mm:S") > 0)
-    assert "axial slices are 6 mm thick" in box.itemText(box.findData("thick:6mm:S"))
+    assert "axial slices, 6 mm thick" in box.itemText(box.findData("thick:6mm:S"))
     assert box.currentData() == ""
     window.choose("project.loss", "thick:6mm:S")
     window.choose("project.budget", "draft")
