@@ -106,6 +106,13 @@ def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monk
     assert found.status == 0, found.err
     for part in ("fidelity", "diversity"):
         assert found.json[part] == whole[part]
+    # A finished one, asked for again, makes the brains of its pictures alone.
+    made = []
+    with monkeypatch.context() as counted:
+        stack = RandomBrains.stack
+        counted.setattr(RandomBrains, "stack", lambda self: made.append(len(self)) or stack(self))
+        assert run("evaluate", model, data, *words, "--overwrite").status == 0
+    assert sum(made) == SET_ASIDE
     other = run("evaluate", model, data, *words, "--overwrite", "--seed", 9).json
     assert other["fidelity"] != whole["fidelity"]
 

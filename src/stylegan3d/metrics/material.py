@@ -173,15 +173,18 @@ class Material:
         return self.subject.label(seed)
 
     def random_brains(self, seeds: Sequence[int]) -> Brains:
-        """Those of these numbers, from what is kept if they were made before."""
-        if self.store.folder is None and "synthetic" not in vars(self):
-            return self.subject.brains(seeds, self.settings.truncation)
-        if set(seeds) <= set(known := self.seeds(self.settings.samples)):
+        """Those of these numbers, from memory or from what is kept if they were made before."""
+        known = self.seeds(self.settings.samples)
+        if "synthetic" in vars(self) and all(seed in known for seed in seeds):
             return StoredBrains(self.synthetic[[known.index(seed) for seed in seeds]])
+        if self.store.folder is None:
+            return self.subject.brains(seeds, self.settings.truncation)
         return StoredBrains(np.concatenate([self._piece(piece) for piece in _pieces(seeds, PIECE)]))
 
     def _piece(self, seeds: Sequence[int]) -> np.ndarray:
         """A few random brains, uint8 [n, X, Y, Z]."""
+        if not self.has_generator:  # they are in memory as they are
+            return self.subject.brains(seeds, self.settings.truncation).stack()
         key = (self.subject.hash, self.settings.truncation, list(seeds))
         return self.store.array(
             "brains", key, lambda: self.subject.brains(seeds, self.settings.truncation).stack()
