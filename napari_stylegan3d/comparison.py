@@ -145,7 +145,8 @@ class Comparison(QObject):
             self.show_volume("difference", self.picture.rendered.volume - aligned.volume)
         elif self.picture is not None and self.recipe is not None:
             provenance = self._provenance(self.recipe)
-            self.stage.show(self.picture.shown, self.mark(provenance))
+            shown, mark = self.picture.shown, self.mark(provenance)
+            self.stage.show(shown, mark, passing=self.is_preview)
             self._set_view("reconstruction" if provenance.kind == "reconstruction" else "")
 
     def _show_placed(self, aligned: AlignedScan) -> None:

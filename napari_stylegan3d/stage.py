@@ -33,6 +33,8 @@ class Stage(QObject):
 
     levelsChanged = Signal()
     """Other intensities are shown black and white."""
+    repainted = Signal(object)
+    """The voxels of a layer are others, in the same array; napari tells nobody."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -45,12 +47,16 @@ class Stage(QObject):
         #: Of pictures, and of differences.
         self._levels = {False: Levels(), True: Levels()}
         self._setting = False
+        #: Passing pictures are written here.
+        self._canvas: np.ndarray | None = None
 
     def show(
         self,
         volume: Upright,
         provenance: Provenance,
         limits: tuple[float, float] | None = None,
+        *,
+        passing: bool = False,
     ) -> None:
         """Show a volume, on whatever grid.
 
@@ -64,6 +70,9 @@ class Stage(QObject):
             What it is; stands on every view.
         limits
             Intensities shown black and white; by default what suits the kind.
+        passing
+            Whether another one will take its place at once. It is then written over the passing
+            picture before: new data have napari work out anew what is the same for all of them.
         """
         difference = provenance.kind == "difference"
         self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
@@ -77,7 +86,7 @@ class Stage(QObject):
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
         self._set_limits()
-        layer.data = volume.data
+        self._set_voxels(layer, volume.data, passing)
         for name in ("scale", "translate"):
             if not np.allclose(getattr(layer, name), getattr(volume, name)):
                 setattr(layer, name, getattr(volume, name))
@@ -143,6 +152,19 @@ class Stage(QObject):
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
+
+    def _set_voxels(self, layer: Image, data: np.ndarray, passing: bool) -> None:
+        canvas = self._canvas
+        if not passing:
+            self._canvas = None
+            layer.data = data
+        elif canvas is None or canvas is not layer.data or canvas.shape != data.shape:
+            self._canvas = data.copy(order="K")
+            layer.data = self._canvas
+        else:
+            np.copyto(canvas, data)
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+            self.repainted.emit(layer)
 
     def _let_go(self) -> None:
         if self.layer is not None:

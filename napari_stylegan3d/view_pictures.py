@@ -1,12 +1,12 @@
 """Pictures of the views at any size, sharp: letters, lines and slices are drawn anew, not enlarged.
 
-A canvas is drawn as it would be on a screen of so many times the pixels, into a buffer of its own;
-what Qt paints over it (crosshair, colour bar, cube) is painted on top at the same scale.
+A canvas is drawn into a buffer of its own, of so many times the pixels; what Qt paints over it
+(labels, crosshair, colour bar, cube) is painted on top at the same scale.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QPoint, Qt
@@ -14,6 +14,8 @@ from qtpy.QtGui import QImage, QPainter, QRegion
 from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
+    from napari.qt import QtViewer
+
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.framing import View
 
@@ -33,16 +35,9 @@ def view_picture(view: View, scale: float = 1.0) -> QImage:
     """One view as it is seen, `scale` times as large."""
     canvas = view.canvas.canvas.native
     scale = _possible(canvas.width(), canvas.height(), scale)
-    image = _drawn(canvas, scale, rounds=1 if view.plane is None else 2)
-    painter = QPainter(image)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.scale(scale, scale)
-    for sheet in canvas.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
-        if sheet.isVisible():
-            # Flags without the window's background: the canvas shines through.
-            flags = QWidget.RenderFlag.DrawChildren
-            sheet.render(painter, sheet.pos(), QRegion(), flags)
-    painter.end()
+    with view.labels.whole():
+        image = _drawn(view.canvas, round(canvas.width() * scale), round(canvas.height() * scale))
+        _paint_sheets(canvas, image, scale)
     return image
 
 
@@ -72,6 +67,18 @@ def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
     return whole
 
 
+def _paint_sheets(canvas: QWidget, image: QImage, scale: float) -> None:
+    """What Qt paints over a canvas."""
+    painter = QPainter(image)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.scale(scale, scale)
+    for sheet in canvas.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
+        if sheet.isVisible():
+            # Flags without the window's background: the canvas shines through.
+            sheet.render(painter, sheet.pos(), QRegion(), QWidget.RenderFlag.DrawChildren)
+    painter.end()
+
+
 def _place(view: View, views: FourViews) -> QPoint:
     return view.canvas.canvas.native.mapTo(views, QPoint(0, 0))
 
@@ -80,26 +87,16 @@ def _possible(width: int, height: int, scale: float) -> float:
     return min(scale, MOST_PIXELS / max(width, height, 1))
 
 
-def _drawn(canvas: Any, scale: float, rounds: int) -> QImage:
-    """What OpenGL draws on a canvas, on so many times the pixels.
-
-    vispy sets the width of a line (the scale bar's) one drawing late: with lines there are two
-    rounds, and the canvas is drawn once more before it is seen again.
-    """
-    scene = canvas._vispy_canvas
-    width, height = scene.size
-    size = round(width * scale), round(height * scale)
+def _drawn(canvas: QtViewer, width: int, height: int) -> QImage:
+    """What OpenGL draws on a canvas, on so many pixels."""
+    scene = canvas.canvas.events.source
     backend = scene._backend
-    # vispy asks the window how many pixels it has, and draws for them: fonts, lines and all.
-    backend._vispy_get_physical_size = lambda: size
+    # vispy asks the window how many pixels it has, and draws for them.
+    backend._vispy_get_physical_size = lambda: (width, height)
     try:
-        for _ in range(rounds):
-            pixels = np.ascontiguousarray(scene.render(size=size, alpha=False))
+        pixels = np.ascontiguousarray(scene.render(size=(width, height), alpha=False))
     finally:
         del backend._vispy_get_physical_size
-        if rounds > 1:
-            scene.render()
         scene.update()
-    rows, columns, _ = pixels.shape
-    image = QImage(pixels.data, columns, rows, 3 * columns, QImage.Format.Format_RGB888)
+    image = QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
     return image.convertToFormat(QImage.Format.Format_RGB32)

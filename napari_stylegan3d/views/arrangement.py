@@ -54,12 +54,17 @@ class Grid(QSplitter):
 
 
 class Place:
-    """napari's own canvas and where it was, to be given back."""
+    """napari's own canvas, where it was and how it looked, to be given back."""
 
     def __init__(self, window: QMainWindow) -> None:
         self.canvas = window.findChild(QtViewer)
         self._layout = window.centralWidget().layout()
         self._index = self._layout.indexOf(self.canvas)
+        viewer = self.canvas.viewer
+        self._order = tuple(viewer.dims.order)
+        self._orientation = viewer.scene.camera.orientation
+        self._background = viewer.canvas.background_color_override
+        self._double_click = list(viewer.mouse_double_click_callbacks)
 
     def take(self, views: QWidget, grid: Grid, name: str) -> None:
         """Put the views where the canvas was, and the canvas into them.
@@ -73,7 +78,13 @@ class Place:
         self.canvas.show_welcome_screen = False
 
     def give_back(self) -> None:
-        """Put the canvas where it was."""
+        """Put the canvas where it was, and its viewer's settings back."""
+        viewer = self.canvas.viewer
+        viewer.mouse_double_click_callbacks[:] = self._double_click
+        if len(self._order) == viewer.dims.ndim:
+            viewer.dims.order = self._order
+        viewer.scene.camera.orientation = self._orientation
+        viewer.canvas.background_color_override = self._background
         self.canvas.dims.setVisible(True)
         self.canvas.show_welcome_screen = True
         self._layout.insertWidget(self._index, self.canvas)

@@ -1,4 +1,4 @@
-"""When the views are fitted to the head, and drawn once more afterwards."""
+"""When the views are fitted to the head."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.views.framing import View, frame, frame_volume
 from napari_stylegan3d.views.navigation import nearest_voxel
-
-#: How long after the last change the labels are put straight.
-TIDY_MS = 60
 
 
 class Fitting(QObject):
@@ -33,15 +30,13 @@ class Fitting(QObject):
         self.viewer = viewer
         self.views: Sequence[View] = ()
         self._fitted_zoom = 0.0
-        self._tidy_rounds = 0
-        self._reset_soon, self._snap_soon, self._fit_soon, self._tidy_soon = self._timers = tuple(
-            QTimer(self) for _ in range(4)
+        self._reset_soon, self._snap_soon, self._fit_soon = self._timers = tuple(
+            QTimer(self) for _ in range(3)
         )
-        slots = (reset, self._snap, self.fit, self._tidy)
+        slots = (reset, self._snap, self.fit)
         for timer, slot in zip(self._timers, slots, strict=True):
             timer.setSingleShot(True)
             timer.timeout.connect(slot)
-        self._tidy_soon.setInterval(TIDY_MS)
 
     @property
     def fitted(self) -> bool:
@@ -55,7 +50,7 @@ class Fitting(QObject):
 
     @property
     def waits(self) -> bool:
-        """Whether the views are still to be reset, snapped, fitted or drawn."""
+        """Whether the views are still to be reset, snapped or fitted."""
         return any(timer.isActive() for timer in self._timers)
 
     def snap_soon(self) -> None:
@@ -65,10 +60,6 @@ class Fitting(QObject):
     def fit_soon(self) -> None:
         """The canvases get their new sizes after the present event."""
         self._fit_soon.start(0)
-
-    def tidy_soon(self) -> None:
-        """Draw once more: napari places texts of a new length one frame late."""
-        self._tidy_soon.start()
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
@@ -80,8 +71,6 @@ class Fitting(QObject):
             if view.plane is None:
                 frame_volume(view, self.viewer)
         self.done.emit()
-        self._tidy_rounds = 2
-        self._tidy_soon.start()
 
     def stop(self) -> None:
         """Nothing more."""
@@ -92,12 +81,3 @@ class Fitting(QObject):
     def _snap(self) -> None:
         if self.viewer.layers and self.viewer.dims.ndim == 3:
             self.viewer.dims.point = nearest_voxel(self.viewer, self.viewer.dims.point)
-
-    def _tidy(self) -> None:
-        for view in self.views:
-            if view.plane:
-                view.canvas.canvas.native.update()
-        if self._tidy_rounds:
-            # A draw that was under way already when the labels changed does not count.
-            self._tidy_rounds -= 1
-            self._tidy_soon.start()

@@ -100,6 +100,13 @@ class Follower:
         self._stale.clear()
         self._follow_point()
 
+    def redraw(self, source: Layer) -> None:
+        """The voxels of a layer are others, in the same array."""
+        if self.plane is None:
+            self._on_stroke(source)
+        elif source in self._copies:
+            self._copies[source].refresh(thumbnail=False, highlight=False, extent=False)
+
     def restyle(self) -> None:
         """The 3D view is to be drawn another way."""
         self._stale.update(self._copies)
@@ -220,7 +227,7 @@ class Follower:
             copy.data = source.data
         if source in self._strokes:
             self._strokes.discard(source)
-            copy.refresh()
+            copy.refresh(thumbnail=False, highlight=False, extent=False)
         for name in PLACE:
             if not np.array_equal(getattr(copy, name), getattr(source, name)):
                 setattr(copy, name, getattr(source, name))

@@ -55,11 +55,6 @@ class FourViews(QWidget):
         self._ranges: np.ndarray | None = None
         self._place = Place(window)
         self.viewer: ViewerModel = self._place.canvas.viewer
-        self._before = (
-            tuple(self.viewer.dims.order),
-            self.viewer.scene.camera.orientation,
-            self.viewer.canvas.background_color_override,
-        )
         self._volume = VolumeLook()
         self._grid, self.readout = Grid(), Readout()
         self.lightbox = Lightbox(self.viewer, self.looks)
@@ -68,7 +63,6 @@ class FourViews(QWidget):
         flat = [(view.plane, view.model) for view in self.views if view.plane]
         self._cameras = LinkedCameras(flat)
         self._mouse_before = [(model, navigation.install(model)) for _, model in flat]
-        self._double_click_before = list(self.viewer.mouse_double_click_callbacks)
         self._fitting = Fitting(self.viewer, self.reset, self)
         self._fitting.views = self.views
         self._connect()
@@ -122,17 +116,13 @@ class FourViews(QWidget):
         """Write captions and readout anew from what the layers and the crosshair say."""
         provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
-        before = [view.labels.texts for view in self.views]
         for view in self.views:
             view.labels.set_provenance(provenance if view.plane else below)
-            if view.plane and len(point) == 3 and self.viewer.layers:
-                view.labels.set_slice(view.position_in_words(point))
+            view.labels.set_point(point if self.viewer.layers else ())
             if view.plane:  # what lies over a canvas has it drawn anew, which takes long in 3D
                 view.crosshair.update()
         self.readout.show_point(self.viewer)
         self._show_legend()
-        if [view.labels.texts for view in self.views] != before:
-            self._fitting.tidy_soon()
 
     @property
     def is_moving(self) -> bool:
@@ -168,8 +158,6 @@ class FourViews(QWidget):
         super().resizeEvent(event)
         if self._fitting.fitted:
             self._fitting.fit_soon()
-        else:
-            self._fitting.tidy_soon()
 
     def close_views(self) -> None:
         """Give the canvas back to napari and free the followers."""
@@ -183,12 +171,6 @@ class FourViews(QWidget):
             self._staged = None
         for model, wheel in self._mouse_before:
             navigation.uninstall(model, wheel)
-        self.viewer.mouse_double_click_callbacks[:] = self._double_click_before
-        order, orientation, background = self._before
-        if len(order) == self.viewer.dims.ndim:
-            self.viewer.dims.order = order
-        self.viewer.scene.camera.orientation = orientation
-        self.viewer.canvas.background_color_override = background
         for view in self.views:
             view.close()
         self._place.give_back()

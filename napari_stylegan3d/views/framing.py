@@ -10,24 +10,18 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import QtViewer
 
-from napari_stylegan3d.views.captions import OVERLAY, Labels
+from napari_stylegan3d.views.captions import OVERLAY
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.cube import SIZE_PX, OrientationCube
 from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.legend import ColorBar
-from napari_stylegan3d.views.orientation import (
-    Plane,
-    orient_volume,
-    position_in_letters,
-    position_in_words,
-)
+from napari_stylegan3d.views.orientation import Plane, orient_volume
 
 #: Pictures of the body are looked at on black, whatever the colours of the window.
 BACKGROUND = "black"
 #: The colour bar begins below the title, or below the cube.
 BAR_TOP_PX, BAR_TOP_3D_PX = 30, SIZE_PX + 16
-#: Narrower views have no room for words.
-ROOMY_PX = 400
 #: Room left at each edge of a view for letters and captions.
 LETTER_PX = 34
 #: What is dimmer than this share of white does not count as part of the head.
@@ -48,8 +42,8 @@ class View:
     plane: Plane | None
     model: ViewerModel
     canvas: QtViewer
-    labels: Labels
     crosshair: Crosshair
+    labels: Labels
     bar: ColorBar
     cube: OrientationCube | None = None
     follower: Follower | None = None
@@ -59,17 +53,9 @@ class View:
         """Axial, Sagittal, Coronal or 3D."""
         return self.plane.name if self.plane else "3D"
 
-    def position_in_words(self, point_mm: tuple[float, ...]) -> str:
-        """Where the slice lies, as fully as there is room beside the letter at the top."""
-        axis = self.plane.order[0] if self.plane else 0
-        if self.canvas.width() < ROOMY_PX:
-            return f"{position_in_letters(point_mm, axis)} mm"
-        return position_in_words(point_mm, axis)
-
     def close(self) -> None:
         """Take off what was put on the canvas."""
-        self.labels.close()
-        for glass in (self.crosshair, self.bar, self.cube):
+        for glass in (self.crosshair, self.labels, self.bar, self.cube):
             if glass is not None:
                 glass.close_links()
 
@@ -78,12 +64,13 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View
     """Put on a canvas what belongs to a view."""
     native = canvas.canvas.native
     model.canvas.background_color_override = BACKGROUND
+    crosshair, labels = Crosshair(native, model), Labels(native, model, plane)
     return View(
         plane=plane,
         model=model,
         canvas=canvas,
-        labels=Labels(model, plane),
-        crosshair=Crosshair(native, model),
+        crosshair=crosshair,
+        labels=labels,
         bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
         cube=None if plane else OrientationCube(native, model),
     )

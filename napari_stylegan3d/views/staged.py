@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from napari_stylegan3d.views.navigation import LevelsByMouse
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from napari_stylegan3d.stage import Stage
     from napari_stylegan3d.views.four import FourViews
 
@@ -21,6 +23,7 @@ class StagedViews:
         for model in self._flat:
             model.mouse_drag_callbacks.append(self._mouse.drag)
         stage.levelsChanged.connect(self.show_levels)
+        stage.repainted.connect(self.redraw)
         stage.overlay.changed.connect(self.show_legend)
         views.readout.whiteChanged.connect(stage.set_white)
         self.show_levels()
@@ -29,6 +32,13 @@ class StagedViews:
         """Write which intensities are black and white, and what colours mean."""
         self.views.readout.show_levels(self.stage)
         self.show_legend()
+
+    def redraw(self, layer: Image) -> None:
+        """The voxels of a layer are others, in the same array."""
+        for view in self.views.views:
+            if view.follower is not None:
+                view.follower.redraw(layer)
+        self.views.lightbox.films.mark()
 
     def show_legend(self) -> None:
         """In one view alone, best in the 3D view: it has the most room at its edge."""
@@ -42,6 +52,7 @@ class StagedViews:
     def close(self) -> None:
         """Let go of both."""
         self.stage.levelsChanged.disconnect(self.show_levels)
+        self.stage.repainted.disconnect(self.redraw)
         self.stage.overlay.changed.disconnect(self.show_legend)
         self.views.readout.whiteChanged.disconnect(self.stage.set_white)
         for model in self._flat:

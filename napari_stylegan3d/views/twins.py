@@ -15,11 +15,12 @@ from qtpy.QtWidgets import QSplitter
 from napari_stylegan3d.display import Upright
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.arrangement import SMALLEST
-from napari_stylegan3d.views.captions import KEY, Labels, Provenance
+from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.crosshair import Crosshair
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.framing import BACKGROUND
-from napari_stylegan3d.views.orientation import orient, orient_volume, position_in_words
+from napari_stylegan3d.views.labels import Labels
+from napari_stylegan3d.views.orientation import orient, orient_volume
 from napari_stylegan3d.views.overlays import place
 from napari_stylegan3d.views.volume import VolumeLook
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.framing import View
     from napari_stylegan3d.views.look import Look
 
-#: Titles, letters and captions of panes narrower than this would lie over each other.
-NARROW_PX = 330
-SLICE = "sg3d_slice"
-DISPENSABLE = (SLICE, "sg3d_bottom_center")
 CAMERA = ("center", "zoom", "orientation", "angles")
 
 
@@ -52,8 +49,9 @@ class Twin(QObject):
         assert isinstance(splitter, QSplitter)
         self.splitter = splitter
         splitter.insertWidget(splitter.indexOf(view.canvas), self.canvas)
-        self.labels = Labels(self.model, view.plane)
-        self.crosshair = Crosshair(self.canvas.canvas.native, self.model)
+        native = self.canvas.canvas.native
+        self.crosshair = Crosshair(native, self.model)
+        self.labels = Labels(native, self.model, view.plane)
         self._wheel = navigation.install(self.model) if view.plane else None
         self._busy = False
         self._links = [
@@ -76,22 +74,6 @@ class Twin(QObject):
             orient_volume(self.model)
             self.follower.restyle()
         self.copy_camera()
-        self.make_room()
-
-    def make_room(self) -> None:
-        """In a narrow pane leave out what the readout or the letter opposite says too."""
-        narrow = self.canvas.width() < NARROW_PX
-        for model in (self.model, self.view.model):
-            for name in DISPENSABLE:
-                if name in model.canvas.overlays:
-                    model.canvas.overlays[name].visible = not narrow and self.view.plane is not None
-
-    def give_room_back(self, letters: bool) -> None:
-        """Let the view say all again."""
-        overlays = self.view.model.canvas.overlays
-        for name in DISPENSABLE:
-            if name in overlays:
-                overlays[name].visible = letters or name == SLICE
 
     def copy_camera(self) -> None:
         """See it from where its view sees it."""
@@ -100,8 +82,7 @@ class Twin(QObject):
 
     def show_point(self, point: tuple[float, ...]) -> None:
         """Write where the slice lies."""
-        if self.view.plane and len(point) == 3:
-            self.labels.set_slice(position_in_words(point, self.view.plane.order[0]))
+        self.labels.set_point(point)
         self.crosshair.update()
 
     def close(self) -> None:
@@ -110,7 +91,7 @@ class Twin(QObject):
             signal.disconnect(slot)
         if self._wheel is not None:
             navigation.uninstall(self.model, self._wheel)
-        self.labels.close()
+        self.labels.close_links()
         self.crosshair.close_links()
         self.follower.close()
         self.canvas.close()
@@ -196,7 +177,6 @@ class Twins(QObject):
         self.viewer.dims.events.point.disconnect(self._lead_point)
         for twin in self._twins:
             twin.canvas.hide()
-            twin.give_room_back(self.views.looks.look.letters)
         for splitter, sizes in self._sizes:
             splitter.setSizes(sizes)
         self._then = self._restore_cameras
@@ -247,7 +227,6 @@ class Twins(QObject):
         self.views.fit()
         for twin in self._twins:
             twin.copy_camera()
-            twin.make_room()
 
     def _restore_cameras(self) -> None:
         for view, center, zoom in self._cameras:

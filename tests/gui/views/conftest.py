@@ -51,8 +51,7 @@ def four(opened: tuple[FourViews, Stage]) -> FourViews:
     for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:
         views.viewer.layers.remove(layer)
     for view in views.views:
-        for key, overlay in view.model.canvas.overlays.items():
-            overlay.visible = key.startswith("sg3d_")
+        view.model.canvas.overlays["sg3d_caption"].visible = True
     stage.show(upright(phantom(), AFFINE), Provenance("generated"))
     views.looks.set(Look())
     stage.reset_levels()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPainter
 from qtpy.QtTest import QTest
 from view_helpers import AFFINE, phantom
 
@@ -31,14 +32,53 @@ def test_layouts_show_what_they_say(four, qtbot):
 
 def test_signs_can_be_left_out(four):
     four.looks.change(letters=False, scale_bar=False, crosshair=False)
-    overlays = four.view("Coronal").model.canvas.overlays
-    assert not overlays["sg3d_top_center"].visible
-    assert not overlays["scale_bar"].visible
-    assert overlays["sg3d_caption"].visible, "what is synthetic always says so"
-    assert not four.view("Coronal").crosshair.shown
+    view = four.view("Coronal")
+    few = ink(view.labels)
+    assert few["caption"] > 100, "what is synthetic always says so"
+    assert few["letter"] == few["scale bar"] == 0
+    assert not view.crosshair.shown
     four.looks.set(Look())
-    assert overlays["sg3d_top_center"].visible
-    assert overlays["scale_bar"].visible
+    usual = ink(view.labels)
+    assert min(usual.values()) > 20
+    four.looks.change(letters=False)
+    assert ink(view.labels)["scale bar"] == usual["scale bar"]
+
+
+def opacity(labels) -> np.ndarray:
+    """(rows, columns) of what is written on a view, as in saved pictures."""
+    image = QImage(labels.size(), QImage.Format.Format_Alpha8)
+    image.fill(0)
+    painter = QPainter(image)
+    with labels.whole():
+        labels.paint(painter)
+    painter.end()
+    bits = image.constBits()
+    if hasattr(bits, "setsize"):
+        bits.setsize(image.sizeInBytes())
+    rows = np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : image.width()].copy()
+
+
+def ink(labels) -> dict[str, int]:
+    """Pixels that are written on, by what stands there."""
+    alpha = opacity(labels)
+    height, width = alpha.shape
+    parts = {
+        "caption": alpha[height - 50 :, : width // 4],
+        "letter": alpha[: height // 4, width // 2 - 20 : width // 2 + 20],
+        "scale bar": alpha[height - 50 :, width * 3 // 4 :],
+    }
+    return {name: int(np.count_nonzero(part)) for name, part in parts.items()}
+
+
+@pytest.mark.parametrize(("zoom", "length_mm"), [(2.0, 50), (20.0, 10)])
+def test_the_scale_bar_is_as_long_as_it_says(four, qtbot, zoom, length_mm):
+    labels = four.view("Axial").labels
+    labels.model.scene.camera.zoom = zoom
+    alpha = opacity(labels)
+    line = np.flatnonzero(alpha[-15, alpha.shape[1] // 2 :] > 220)
+    assert labels.scale_mm == length_mm
+    assert line[-1] - line[0] == pytest.approx(length_mm * zoom, abs=5)
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ def grey(views: FourViews, name: str) -> np.ndarray:
 def bright_center(views: FourViews, name: str, at_mm: tuple[float, float, float]) -> float:
     """Column of the brightest grey pixels, from -1 (left edge) to 1, with the labels hidden."""
     view = views.view(name)
-    for overlay in view.model.canvas.overlays.values():
-        overlay.visible = False
+    view.model.canvas.overlays["sg3d_caption"].visible = False
     views.viewer.dims.point = at_mm
     image = grey(views, name)
     columns = np.nonzero(image > 0.95 * image.max())[1]
@@ -124,6 +123,7 @@ def test_the_caption_is_part_of_the_canvas(four):
     with_caption = four.view("Axial").canvas.screenshot(flash=False)
     four.view("Axial").model.canvas.overlays["sg3d_caption"].visible = False
     without = four.view("Axial").canvas.screenshot(flash=False)
+    four.view("Axial").model.canvas.overlays["sg3d_caption"].visible = True
     height, width = with_caption.shape[:2]
     changed = np.abs(with_caption.astype(int) - without)[height * 3 // 4 :, : width // 2]
     assert (changed > 60).sum() > 200
@@ -188,6 +188,19 @@ def test_a_new_volume_reaches_the_3d_view_after_a_lull(four, qtbot):
     assert volume.model.layers[0].data.max() == pytest.approx(1.0)
     assert four.view("Coronal").model.layers[0].data.max() == pytest.approx(0.5)
     qtbot.waitUntil(lambda: volume.model.layers[0].data.max() < 0.6, timeout=2000)
+
+
+def test_passing_pictures_share_an_array_that_the_next_lasting_one_leaves(four, qtbot):
+    four.stage.show(upright(phantom() * 0.5, AFFINE), Provenance("generated"), passing=True)
+    passing, dim = four.stage.layer.data, grey(four, "Coronal").sum()
+    four.stage.show(upright(phantom() * 0.9, AFFINE), Provenance("generated"), passing=True)
+    assert four.stage.layer.data is passing
+    assert passing.max() == pytest.approx(0.9)
+    assert grey(four, "Coronal").sum() > 1.2 * dim, "a follower draws it too"
+    lasting = upright(phantom(), AFFINE)
+    four.stage.show(lasting, Provenance("generated"))
+    assert four.stage.layer.data is lasting.data
+    assert passing.max() == pytest.approx(0.9)
 
 
 def test_double_click_shows_one_view_alone_and_back(four, qtbot):

@@ -1,0 +1,224 @@
+"""What is written on a view: title, orientation letters, place of the slice, caption, scale bar.
+
+Qt paints it over the canvas. Written by napari it would be drawn anew with every picture, which
+without a graphics card takes longer than the three slices do. The caption alone is napari's, so
+that its own screenshots have it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from napari.components import ViewerModel
+from napari.components.overlays import TextOverlay
+from qtpy.QtCore import QPointF, QRectF, Qt, QTimer
+from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.controls import scaled
+from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, Provenance
+from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.orientation import (
+    Convention,
+    Plane,
+    position_in_letters,
+    position_in_words,
+)
+
+TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0, 165)
+TITLE_PX, LETTER_PX, SLICE_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 14, 14
+MARGIN_PX = 10
+#: Captions are broken into two lines at the dash: one would reach the letter in a narrow view.
+DASH, BREAK = " – ", " –\n"
+#: Narrower views say in letters where the slice lies; in still narrower ones titles, letters and
+#: captions would lie over each other: they leave out what the letter opposite or the strip below
+#: says too.
+ROOMY_PX, NARROW_PX = 400, 330
+#: Lengths of a scale bar; the first that is no more than this share of the view is drawn.
+SCALES_MM, SCALE_SHARE = (50, 20, 10, 5, 2, 1), 0.4
+TICK_PX, LINE_PX = 4, 2.0
+CAPTION, CAPTION_PT, CAPTION_BOX = "sg3d_caption", 8, (0.0, 0.0, 0.0, 0.65)
+#: napari places texts one drawing late.
+TIDY_MS = 60
+
+LEFT, RIGHT, CENTER = (
+    Qt.AlignmentFlag.AlignLeft,
+    Qt.AlignmentFlag.AlignRight,
+    Qt.AlignmentFlag.AlignHCenter,
+)
+TOP, BOTTOM, MIDDLE = (
+    Qt.AlignmentFlag.AlignTop,
+    Qt.AlignmentFlag.AlignBottom,
+    Qt.AlignmentFlag.AlignVCenter,
+)
+
+
+class Labels(Glass):
+    """The words on one view, from the state of its model and what it is told."""
+
+    def __init__(self, canvas: QWidget, model: ViewerModel, plane: Plane | None) -> None:
+        self.plane = plane
+        self.title = plane.name if plane else "3D"
+        #: At the top, bottom, left and right.
+        self.letters: tuple[str, str, str, str] = ("", "", "", "")
+        self.lettered = self.scale_bar = plane is not None
+        self._point: tuple[float, ...] = ()
+        self._provenance: Provenance | None = None
+        self._whole = False
+        self._overlay = TextOverlay(
+            text="",
+            position="bottom_left",
+            visible=True,
+            font_size=CAPTION_PT,
+            color=CAPTION_COLORS["generated"],
+            box=True,  # legible on bright tissue too
+            box_color=CAPTION_BOX,
+        )
+        model.canvas.overlays[CAPTION] = self._overlay
+        self._tidy = QTimer()
+        super().__init__(canvas, model, (model.scene.camera.events.zoom,))
+        self._tidy.setSingleShot(True)
+        self._tidy.setInterval(TIDY_MS)
+        self._tidy.timeout.connect(canvas.update)
+
+    @property
+    def caption(self) -> str:
+        """What the picture is, in words; empty for layers of unknown origin."""
+        return self._provenance.caption if self._provenance else ""
+
+    @property
+    def slice(self) -> str:
+        """Where the slice lies, as fully as there is room beside the letter at the top."""
+        if self.plane is None or len(self._point) != 3:
+            return ""
+        if self.width() < ROOMY_PX:
+            return f"{position_in_letters(self._point, self.plane.order[0])} mm"
+        return position_in_words(self._point, self.plane.order[0])
+
+    @property
+    def scale_mm(self) -> int:
+        """How long the scale bar is."""
+        room = SCALE_SHARE * self.width() / self.model.scene.camera.zoom
+        return next((mm for mm in SCALES_MM if mm <= room), SCALES_MM[-1])
+
+    def set_convention(self, convention: Convention) -> None:
+        """Write the letters for the side of the patient each edge shows."""
+        if self.plane is not None:
+            self.letters = self.plane.letters_in(convention)
+            self.update()
+
+    def show_letters(self, shown: bool) -> None:
+        """Whether the letters are written."""
+        self.lettered = shown and self.plane is not None
+        self.update()
+
+    def show_scale_bar(self, shown: bool) -> None:
+        """Whether a length is drawn beside the picture."""
+        self.scale_bar = shown and self.plane is not None
+        self.update()
+
+    def set_point(self, point_mm: Sequence[float]) -> None:
+        """Write where the slice through a point lies; nothing for an empty one."""
+        if tuple(point_mm) != self._point:
+            self._point = tuple(point_mm)
+            self.update()
+
+    def set_provenance(self, provenance: Provenance | None) -> None:
+        """Say what is shown; nothing for layers of unknown origin."""
+        if provenance == self._provenance:
+            return  # napari draws the view anew for a colour that it has already
+        self._provenance = provenance
+        self._overlay.text = self.caption.replace(DASH, BREAK)
+        if provenance is not None:
+            self._overlay.color = CAPTION_COLORS[provenance.kind]
+        self._tidy.start()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Paint the caption as well, which napari leaves out meanwhile."""
+        self._whole, self._overlay.visible = True, False
+        try:
+            yield
+        finally:
+            self._whole, self._overlay.visible = False, True
+
+    def place(self, canvas: QWidget) -> None:
+        """Cover the canvas, of another size now."""
+        super().place(canvas)
+        self._tidy.start()
+
+    def close_links(self) -> None:
+        """Take them off a canvas that outlives the linked views."""
+        self._tidy.stop()
+        self.model.canvas.overlays.pop(CAPTION, None)
+        super().close_links()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint them."""
+        painter = QPainter(self)
+        self.paint(painter)
+        painter.end()
+
+    def paint(self, painter: QPainter) -> None:
+        """Paint all of it into a view's rectangle."""
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        narrow = self.width() < NARROW_PX
+        room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
+        _write(painter, room, TOP | LEFT, self.title, TITLE_PX, TITLE_COLOR)
+        if not narrow:
+            _write(painter, room, TOP | RIGHT, self.slice, SLICE_PX, TITLE_COLOR)
+        if self.lettered:
+            places = (TOP | CENTER, BOTTOM | CENTER, MIDDLE | LEFT, MIDDLE | RIGHT)
+            for place, letter in zip(places, self.letters, strict=True):
+                if not (narrow and place == BOTTOM | CENTER):
+                    _write(painter, room, place, letter, LETTER_PX, QColor(LETTER_COLOR))
+        if self.scale_bar and any(layer.visible for layer in self.model.layers):
+            self._paint_scale_bar(painter, room)
+        if self._whole:
+            self._paint_caption(painter, room)
+
+    def _paint_caption(self, painter: QPainter, room: QRectF) -> None:
+        if self._provenance is None:
+            return
+        text = self.caption.replace(DASH, BREAK)
+        painter.setFont(_font(painter, CAPTION_PX))
+        box = painter.boundingRect(room, BOTTOM | LEFT, text)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(BEHIND)
+        painter.drawRect(box.adjusted(-3, -1, 3, 1))
+        painter.setPen(QColor(CAPTION_COLORS[self._provenance.kind]))
+        painter.drawText(room, BOTTOM | LEFT, text)
+
+    def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:
+        right, y = room.right(), room.bottom() - TICK_PX
+        left = right - self.scale_mm * self.model.scene.camera.zoom
+        for pen in (QPen(SHADOW, LINE_PX + 2), QPen(TITLE_COLOR, LINE_PX)):
+            painter.setPen(pen)
+            painter.drawLine(QPointF(left, y), QPointF(right, y))
+            for x in (left, right):
+                painter.drawLine(QPointF(x, y - TICK_PX), QPointF(x, y + TICK_PX))
+        above = QRectF(left - 100, room.top(), right - left + 200, y - TICK_PX - 3 - room.top())
+        _write(painter, above, BOTTOM | CENTER, f"{self.scale_mm} mm", SCALE_PX, TITLE_COLOR)
+
+
+def _font(painter: QPainter, size: int) -> QFont:
+    font = QFont(painter.font())
+    font.setPixelSize(scaled(size))
+    return font
+
+
+def _write(
+    painter: QPainter,
+    room: QRectF,
+    place: Qt.AlignmentFlag,
+    text: str,
+    size: int,
+    color: QColor,
+) -> None:
+    """A word at an edge, with a shadow that keeps it legible on bright tissue."""
+    painter.setFont(_font(painter, size))
+    painter.setPen(SHADOW)
+    painter.drawText(room.translated(1, 1), place, text)
+    painter.setPen(color)
+    painter.drawText(room, place, text)
