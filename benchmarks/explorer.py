@@ -1,14 +1,16 @@
 """How fluent the window is, and whether it keeps its memory: the real window, driven.
 
     python benchmarks/explorer.py [drag] [rest] [start] [memory] [--seconds 60] [--model FOLDER]
+                                  [--share 1]
 
 `drag` moves a slider twelve times a second and measures from the move until all three 2D views have
 drawn a picture that is at least as new (previews count), how late the event loop is meanwhile, and
-after the hand lets go how long until the full volume stands in all four views.
+after the hand lets go how long until the full volume stands in all four views. The processor time
+of a move, of all threads, says on a busy machine too which of two versions does less.
 `rest` measures the event loop while volumes are rendered and nothing is painted.
 `start` measures from the start of a process to its window and to its first brain.
 `memory` moves sliders, changes seeds, and starts and cancels projections, and compares the memory
-at the end with that after the first tenth.
+at the end with that after the first tenth; with `--share` so much of it.
 
 A virtual screen is used where there is no display. Stop other work before: every figure is one of
 the machine as a whole.
@@ -21,19 +23,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from _window import Driver, Heartbeat
 
-from napari_stylegan3d.__main__ import has_display, open_window
+from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.virtual_screen import start_virtual_screen
 
 PARTS = ("drag", "rest", "start", "memory")
 PER_SECOND = 12.0
-BEAT_MS = 10
 # A slider of each kind, and its tab.
 SLIDERS = {
     "browse.truncation": "Browse",
@@ -43,107 +45,7 @@ SLIDERS = {
 # Sliders are swept to and fro over this part of their way, so often a second.
 SWEEP, SWEEPS_PER_SECOND = (0.25, 0.75), 0.2
 MOVES, SEEDS, PROJECTIONS = 2000, 200, 50
-PATIENCE_S = 120.0
 MIB = 2**20
-
-
-class Driver:
-    """The window, its controls by name, and when its views were drawn.
-
-    Attributes
-    ----------
-    drawn : when each of the four views last finished drawing, in seconds, by the view's name.
-    waiting : moves that the 2D views do not show yet: when, and the recipe.
-    latencies : how long each of the others took, in seconds.
-    """
-
-    def __init__(self, model: Path | None) -> None:
-        self.viewer, self.explorer = open_window(model)
-        explorer = self.explorer
-        self.wait(lambda: explorer.comparison.picture is not None)
-        self.wait(lambda: explorer.directions.rows and not explorer.models.warming.running)
-        self.names = [view.name for view in explorer.views.views]
-        self.drawn: dict[str, float] = {}
-        self.waiting: list[tuple[float, Any]] = []
-        self.latencies: list[float] = []
-        self._shown: list[tuple[float, Any]] = []
-        for view in explorer.views.views:
-            swapped = view.canvas.canvas.native.frameSwapped
-            swapped.connect(lambda name=view.name: self._on_drawn(name))
-        explorer.rendering.shown.connect(self._on_shown)
-
-    def find(self, name: str) -> Any:
-        """The control of that object name."""
-        from qtpy.QtWidgets import QWidget
-
-        return self.explorer.findChild(QWidget, name)
-
-    def wait(self, condition: Callable[[], Any]) -> None:
-        """Let the window work until something is so."""
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            if time.monotonic() > end:
-                raise SystemExit("The window did not come to rest: try again on a quiet machine.")
-            self.rest(0.005)
-
-    @staticmethod
-    def rest(seconds: float) -> None:
-        """Let the window work for a while."""
-        from qtpy.QtTest import QTest
-
-        QTest.qWait(max(round(1000 * seconds), 1))
-
-    def settle(self) -> None:
-        """Wait for the full volume of the current recipe, and for the 3D view."""
-        explorer = self.explorer
-        self.wait(
-            lambda: (
-                not explorer.rendering.busy
-                and explorer.comparison.recipe == explorer.session.recipe
-                and not explorer.comparison.is_preview
-            )
-        )
-        explorer.views.view("3D").follower.settle()
-        self.rest(0.3)
-
-    def _on_drawn(self, name: str) -> None:
-        """Moves whose picture, or a newer one, all 2D views have drawn wait no longer."""
-        self.drawn[name] = time.perf_counter()
-        flat = min(self.drawn.get(name, 0.0) for name in self.names if name != "3D")
-        seen = [recipe for when, recipe in self._shown if when < flat]
-        self._shown = [entry for entry in self._shown if entry[0] >= flat]
-        places = [i for i, (_, recipe) in enumerate(self.waiting) if recipe in seen]
-        if places:
-            done, self.waiting = self.waiting[: places[-1] + 1], self.waiting[places[-1] + 1 :]
-            self.latencies += [flat - when for when, _ in done]
-
-    def _on_shown(self, recipe: Any, _: Any) -> None:
-        self._shown.append((time.perf_counter(), recipe))
-
-
-class Heartbeat:
-    """How late the event loop is: a timer that should fire every 10 ms."""
-
-    def __init__(self) -> None:
-        from qtpy.QtCore import Qt, QTimer
-
-        self.delays: list[float] = []
-        self._timer = QTimer()
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(self._beat)
-
-    def __enter__(self) -> Heartbeat:
-        self._due = time.perf_counter() + BEAT_MS / 1000
-        self._timer.start(BEAT_MS)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.stop()
-
-    def _beat(self) -> None:
-        now = time.perf_counter()
-        self.delays.append(max(now - self._due, 0.0))
-        self._due = now + BEAT_MS / 1000
 
 
 def drag(driver: Driver, seconds: float) -> None:
@@ -158,13 +60,14 @@ def drag_one(driver: Driver, name: str, seconds: float) -> None:
     """Latency of one slider, the loop's delay meanwhile, and the full volume afterwards."""
     slider, comparison = driver.find(f"{name}.slider"), driver.explorer.comparison
     driver.waiting, driver.latencies = [], []
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     slider.setSliderDown(True)
     with Heartbeat() as heart:
         for due, part in wave(seconds):
             driver.rest(max(began + due - time.perf_counter(), 0.0))
             slider.setValue(round(part * slider.maximum()))
             driver.waiting.append((time.perf_counter(), driver.explorer.session.recipe))
+    worked = (time.process_time() - worked) / max(round(seconds * PER_SECOND), 1)
     newest, released = driver.explorer.session.recipe, time.perf_counter()
     slider.setSliderDown(False)
     driver.wait(lambda: comparison.recipe == newest and not comparison.is_preview)
@@ -176,7 +79,8 @@ def drag_one(driver: Driver, name: str, seconds: float) -> None:
         f"{name}: {len(took)} moves; until the 2D views show it, median "
         f"{1000 * np.median(took):.0f} ms, p95 {1000 * np.quantile(took, 0.95):.0f} ms; "
         f"event loop late, p95 {np.quantile(late, 0.95):.0f} ms, p99 "
-        f"{np.quantile(late, 0.99):.0f} ms; full volume in all views {1000 * full:.0f} ms after "
+        f"{np.quantile(late, 0.99):.0f} ms; {1000 * worked:.0f} ms of processor time a move; "
+        f"full volume in all views {1000 * full:.0f} ms after "
         f"letting go; the last move {'IS NOT' if driver.waiting else 'is'} on the screen",
         flush=True,
     )
@@ -234,8 +138,8 @@ def start(model: Path | None) -> None:
         print("start:", ", ".join(run.stdout.splitlines()[:2]), flush=True)
 
 
-def memory(driver: Driver) -> None:
-    """Moves, seeds, projections with cancel; the memory after each tenth of all."""
+def memory(driver: Driver, share: float) -> None:
+    """Moves, seeds, projections with cancel; the memory after each tenth of this share of all."""
     from napari_stylegan3d.samples import sample_path
 
     explorer = driver.explorer
@@ -243,14 +147,17 @@ def memory(driver: Driver) -> None:
     explorer.open_scan(sample_path("ucla-sub-04"))
     driver.wait(lambda: driver.find("project.start").isEnabled())
     process, held = psutil.Process(), []
+    moves, seeds, projections = (
+        max(round(share * count / 10), 1) for count in (MOVES, SEEDS, PROJECTIONS)
+    )
     for tenth in range(10):
-        for _, part in wave(MOVES / 10 / PER_SECOND):
+        for _, part in wave((moves + 0.5) / PER_SECOND):
             slider.setValue(round(part * slider.maximum()))
             driver.rest(0.01)
-        for seed in range(SEEDS // 10):
-            driver.find("browse.seed").setValue(tenth * SEEDS + seed)
+        for seed in range(seeds):
+            driver.find("browse.seed").setValue(tenth * seeds + seed)
             driver.settle()
-        for _ in range(PROJECTIONS // 10):
+        for _ in range(projections):
             project_and_cancel(driver)
         driver.settle()
         held.append(process.memory_info().rss / MIB)
@@ -274,6 +181,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--seconds", type=float, default=60.0, help="of dragging, in all")
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--share", type=float, default=1.0, help="of what `memory` does")
     args = parser.parse_args()
     parts = args.parts or PARTS
     if set(parts) - set(PARTS):
@@ -294,7 +202,7 @@ def main() -> None:
     if "rest" in parts:
         rest(driver, args.seconds / 3)
     if "memory" in parts:
-        memory(driver)
+        memory(driver, args.share)
     driver.viewer.close()
 
 
