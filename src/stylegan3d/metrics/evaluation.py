@@ -98,6 +98,8 @@ def evaluate_material(material: Material) -> dict[str, Any]:
             result["left_out"][part] = found["left_out"]
         else:
             result[part] = found
+        for what, why in found.get("missing", {}).items():
+            result["left_out"][f"{part}, {what}"] = why
     return result
 
 
