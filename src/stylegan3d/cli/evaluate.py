@@ -195,10 +195,9 @@ def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject,
 
     with progress("Reading real brains") as bar:
         pack = open_real(real, bar)
-    if subject is None or not subject.is_dir() or (subject / CARD).exists():
+    made = subject is not None and subject.is_dir() and not (subject / CARD).exists()
+    if subject is None or not made or not holds_volumes(subject):
         return GeneratorSubject(open_model(subject, frame)), pack
-    if not holds_volumes(subject):
-        return GeneratorSubject(open_model(subject, frame)), pack  # which says what it is not
     with progress("Reading synthetic brains") as bar:
         return VolumesSubject(read_set(subject, pack.space, pack.template, bar)), pack
 

@@ -44,8 +44,8 @@ MEASURES = {
     "privacy": "privacy_part:privacy",
     "membership": "membership:membership",
     "edits": "edits:edits",
-    "reconstruction": "parts:reconstruction",
-    "speed": "parts:speed",
+    "reconstruction": "generator_parts:reconstruction",
+    "speed": "generator_parts:speed",
 }
 
 

@@ -31,7 +31,6 @@ from stylegan3d.metrics.diversity import (
 )
 from stylegan3d.metrics.features import FEATURE_MM
 from stylegan3d.metrics.intervals import (
-    bootstrap,
     difference,
     members_interval,
     pairs_interval,
@@ -40,9 +39,7 @@ from stylegan3d.metrics.intervals import (
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.material import Material, Volumes
 from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
-from stylegan3d.metrics.reconstruction import reconstruct
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
-from stylegan3d.metrics.speed import measure_speed
 from stylegan3d.metrics.two_sample import LEAST, two_sample
 
 # People whose latents are compared to those of random brains.
@@ -227,15 +224,15 @@ def _latent_spread(material: Material) -> dict[str, Any]:
     """Of latents by the encoder; nothing without one."""
     if not material.has_generator or material.generator.encoder is None:
         return {}
-    rows = material.people[_evenly(len(material.people), ENCODED)]
-    brains = material.synthetic[_evenly(len(material.synthetic), ENCODED)]
+    rows = material.people[evenly(len(material.people), ENCODED)]
+    brains = material.synthetic[evenly(len(material.synthetic), ENCODED)]
     generator = material.generator
     made = spread.encoded(generator, brains, material.progress("Latents of random brains"))
     real = spread.encoded(generator, material.volumes(rows), material.progress("Latents of people"))
     return _spreads("latent", material, made, real)
 
 
-def _evenly(n: int, most: int) -> np.ndarray:
+def evenly(n: int, most: int) -> np.ndarray:
     """At most so many of n, evenly over all."""
     return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
@@ -282,35 +279,3 @@ def plausibility(material: Material) -> dict[str, Any]:
         for name in CHECKS
     }
     return {"limits": limits.bounds, "validation": real, "synthetic": made, "values": values}
-
-
-def reconstruction(material: Material) -> dict[str, Any]:
-    """Validation people through the encoder and by projection, beside yardsticks."""
-    rows, limit = material.validation, material.settings.limit_validation
-    if limit is not None and limit < len(rows):  # evenly over the table, hence its sources
-        rows = rows[_evenly(len(rows), limit)]
-    result = reconstruct(
-        material.generator,
-        material.volumes(rows),
-        material.pack.template,
-        budget=material.settings.budget,
-        progress=material.progress("Reconstruction"),
-    )
-    for row, person in zip(rows, result["people"], strict=True):
-        person["name"] = material.pack.table[row]["name"]
-    for name in result["people"][0]:
-        if isinstance(result.get(name), dict):
-            result[name] |= {
-                f"{key}_interval": bootstrap(
-                    lambda values: float(np.median(values)),
-                    np.array([person[name][key] for person in result["people"]]),
-                )
-                for key in ("ssim", "psnr")
-            }
-    return result
-
-
-def speed(material: Material) -> dict[str, Any]:
-    """Milliseconds per volume."""
-    material.report("Speed", 0, 1)
-    return measure_speed(material.generator)
