@@ -27,6 +27,7 @@ def commands_of(explorer: Explorer) -> dict[str, Callable[[], object]]:
     named: dict[str, Callable[[], object]] = {
         "undo": session.undo,
         "redo": session.redo,
+        "paste": explorer.opening.paste,
         "next": partial(_press, explorer, "browse.next"),
         "previous": partial(_press, explorer, "browse.previous"),
         "dice": partial(_press, explorer, "browse.dice"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QWindow
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtGui import QKeyEvent, QKeySequence, QWindow
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QAbstractSpinBox,
@@ -17,7 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-KEY, KEY_IN_VIEWS = Qt.Key.Key_B, Qt.Key.Key_Space
+from napari_stylegan3d import keys
+
+KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (keys.HELD, keys.HELD_IN_VIEWS))
 TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit, QAbstractItemView)
 
 

@@ -40,14 +40,16 @@ class Row:
     everywhere: bool = False
 
 
+#: Do something while they are held; `hold_key` listens to them.
+HELD, HELD_IN_VIEWS = "B", "Space"
 EDITING, BRAINS, WINDOW = "Changes", "Brains", "Window"
 FLAT, SOLID = "In a 2D view", "In the 3D view"
 
 TABLE = (
     Row(EDITING, "Ctrl+Z", "undo the last change", "undo"),
     Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
-    Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command"),
-    Row(EDITING, "B, held (Space in a view)", "see the brain that was pinned as A"),
+    Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command", "paste"),
+    Row(EDITING, f"{HELD}, held ({HELD_IN_VIEWS} in a view)", "see the brain that was pinned as A"),
     Row(BRAINS, "Alt+Right", "next number", "next"),
     Row(BRAINS, "Alt+Left", "previous number", "previous"),
     Row(BRAINS, "Alt+R", "a brain drawn at random", "dice"),
@@ -94,7 +96,9 @@ def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> li
         if row.command not in commands:
             continue
         for keys in row.keys.split(" or "):
-            made.append(_shortcut(parent, keys, commands[row.command], row.everywhere))
+            shortcut = _shortcut(parent, keys, commands[row.command], row.everywhere)
+            shortcut.setObjectName(f"key.{row.command}")
+            made.append(shortcut)
     for number, keys in enumerate(TAB_KEYS):
         tab = commands.get(f"tab_{number}")
         if tab is not None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
-from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QShortcut
+from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.dropped import Dropped, DropTarget
 from napari_stylegan3d.notify import tell_done
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
     from napari_stylegan3d.views.four import FourViews
 
+#: Name of the shortcuts of that command.
+PASTE = "key.paste"
+
 
 class Opening(QObject):
     """Takes what is dropped on the explorer or its views, and recipes that are pasted."""
@@ -32,19 +35,16 @@ class Opening(QObject):
         super().__init__(explorer)
         self.explorer, self.session = explorer, explorer.session
         self._target = DropTarget(self.open, self)
-        self._shortcuts: list[QShortcut] = []
         explorer.setAcceptDrops(True)
         explorer.installEventFilter(self._target)
-        self._take_pastes(explorer)
         explorer.history.copyRequested.connect(self.copy_link)
         explorer.history.pasteRequested.connect(self.paste)
 
     def begin(self, views: FourViews) -> None:
-        """Take drops and pastes on the views too; what is none of ours is left to napari."""
+        """Take drops on the views too; what is none of ours is left to napari."""
         views.setAcceptDrops(True)
         for widget in (views, *(view.canvas for view in views.views)):
             widget.installEventFilter(self._target)
-        self._take_pastes(views)
         self.explorer.viewer.layers.selection.events.active.connect(self._on_active)
 
     def let_go(self, views: FourViews) -> None:
@@ -115,15 +115,9 @@ class Opening(QObject):
         self.session.change(recipe)
         tell_done(f"{doing}: {describe_recipe(recipe)}.")
 
-    def _take_pastes(self, parent: QWidget) -> None:
-        # Text fields answer the key themselves before a shortcut hears of it.
-        shortcut = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), parent)
-        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(self.paste)
-        self._shortcuts.append(shortcut)
-
     def _on_active(self, _: Any = None) -> None:
         """napari's Shapes layers paste shapes with the same key."""
         active = self.explorer.viewer.layers.selection.active
-        for shortcut in self._shortcuts:
+        roots = [root for root in (self.explorer, self.explorer.views) if root is not None]
+        for shortcut in (one for root in roots for one in root.findChildren(QShortcut, PASTE)):
             shortcut.setEnabled(not isinstance(active, Shapes))

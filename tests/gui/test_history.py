@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 
@@ -188,7 +188,7 @@ def test_what_was_copied_is_pasted_with_the_keyboard(window, form):
     QApplication.clipboard().setText(text)
     window.explorer.activateWindow()
     window.find("explorer.tabs").setFocus()
-    [shortcut, *_] = window.explorer.opening._shortcuts
+    shortcut = window.explorer.findChild(QShortcut, "key.paste")
     shortcut.activated.emit()
     assert window.recipe == seed(11)
 
