@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 
 from napari_stylegan3d.panels.browse_wall import Wall
+from napari_stylegan3d.privacy_check import PrivacyCheck
 
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
@@ -21,6 +22,7 @@ class Browsing(QObject):
         super().__init__(explorer)
         self.panel = panel
         self.wall = Wall(panel.session, thumbnails, explorer)
+        self.privacy = PrivacyCheck(panel.privacy, explorer)
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
         panel.walk.use(thumbnails)
         explorer.models.directed.connect(self._survey)
@@ -28,6 +30,7 @@ class Browsing(QObject):
     def shutdown(self) -> None:
         """Close what was opened, stop what is computed."""
         self.wall.hide()
+        self.privacy.shutdown()
         self.panel.walk.stop()
         self.panel.map.places.shutdown()
 

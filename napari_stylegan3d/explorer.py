@@ -231,7 +231,8 @@ class Explorer(Docked):
         models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.browse.frame.frameChanged.connect(self._place)
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
-        for part in (self.sessions, self.opening, self.comparing, self.measuring):
+        parts = (self.sessions, self.opening, self.comparing, self.measuring)
+        for part in (*parts, self.browsing.privacy):
             part.failed.connect(lambda error, doing: self._fail(doing, error))
         self.viewer.layers.events.inserted.connect(self._on_layer)
 

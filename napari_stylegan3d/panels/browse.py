@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.browse_map import MapBox
+from napari_stylegan3d.panels.browse_privacy import ABOUT, PrivacyBox
 from napari_stylegan3d.panels.browse_walk import WalkBox
 from napari_stylegan3d.panels.condition import LabelBox
 from napari_stylegan3d.panels.fold import Fold
@@ -69,6 +70,7 @@ class BrowsePanel(Panel):
         self.channel.setToolTip("Which channel of the model's image is shown and saved.")
         self.channels = self._make_channels()
         self.map, self.walk = MapBox(session), WalkBox(session)
+        self.privacy = PrivacyBox()
         self.about = controls.hint("", "browse.about")
         self.frame = FrameBox()
         self._lay_out()
@@ -111,10 +113,12 @@ class BrowsePanel(Panel):
         texture = Fold("Fine texture", "browse.texture_fold", "Random detail of the image.")
         texture.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
         texture.column.addWidget(self.noise_note)
+        near = Fold("Privacy", "browse.privacy_fold", ABOUT)
+        near.column.addWidget(self.privacy)
         self.about_fold = Fold("About this model", "browse.about_fold", "Size, data and licence.")
         for part in (self.about, self.frame):
             self.about_fold.column.addWidget(part)
-        return where, way, texture, self.about_fold
+        return where, way, texture, near, self.about_fold
 
     def _make_channels(self) -> QWidget:
         """The image channels, with their heading; hidden for models with one."""

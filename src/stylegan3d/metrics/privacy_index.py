@@ -22,6 +22,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
 from stylegan3d.metrics.privacy import feature_distances, nearest_of
+from stylegan3d.metrics.sampling import as_packed, unit
 from stylegan3d.space import Space
 from stylegan3d.tensorfiles import pack as pack_tensors
 from stylegan3d.tensorfiles import read_bytes, unpack
@@ -79,7 +80,7 @@ class PrivacyIndex:
 
         Parameters
         ----------
-        volume : (X, Y, Z) on the grid of the data set, uint8 of a pack or float in [0, 1].
+        volume : (X, Y, Z) on the grid of the data set, uint8 of a pack or float, 1 is white.
         space : its grid.
 
         Raises
@@ -92,7 +93,8 @@ class PrivacyIndex:
                 "This brain is not on the grid of the training people, so it cannot be compared "
                 "to them: use the model's own grid."
             )
-        rows = describe([volume], space.voxel_size)
+        # As the training brains were stored: 8 bits, nothing brighter than white.
+        rows = describe([as_packed(unit(volume))], space.voxel_size)
         found = feature_distances(
             rows, self.straight.astype(np.float64), self.mirrored.astype(np.float64)
         )
