@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.panels.directions_missing import MissingFiles
 from stylegan3d.generator import tiny_generator
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "controls.md"
@@ -38,6 +39,7 @@ def test_the_document_lists_exactly_the_windows_controls(window, model):
     listed = {re.search(r"`([^`]+)`", row)[1] for row in rows}
     names = set(controls(window))
     window.open(tiny_generator(label_dim=2))
+    window.explorer.findChild(MissingFiles).show_files({"gone.safetensors": "It is not there."})
     names |= set(controls(window))
     silent = silent_controls(window)
     window.open(model)
