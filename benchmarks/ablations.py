@@ -188,7 +188,9 @@ def main() -> None:
         ]
         print(f"{name:26s}" + _text(np.median(rows, axis=0)), flush=True)
         if len(rows) > 1:
-            print(f"{'  half the range of seeds':26s}" + _text(np.ptp(rows, axis=0) / 2), flush=True)
+            print(
+                f"{'  half the range of seeds':26s}" + _text(np.ptp(rows, axis=0) / 2), flush=True
+            )
 
 
 def _run(
