@@ -14,7 +14,7 @@ ARGS  ?=
 PYTHON   ?=
 PIP_ARGS ?=
 # A file of tests runs in one process, several files beside each other.
-WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile
+WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test bench lint format docs pins clean

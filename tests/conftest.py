@@ -39,6 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if window_fixtures.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("gui")
+    # Last, for napari forgets in `make_napari_viewer` what other windows have registered.
+    own = {item.path for item in items if "make_napari_viewer" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in own)
     has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     needs_screen = sys.platform == "linux" and not has_screen and shutil.which("Xvfb") is None
     if needs_screen and any(item.get_closest_marker("gui") for item in items):

@@ -160,17 +160,6 @@ def _greeted() -> None:
     settings().setValue(SEEN, True)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _plugins(qapp: Any) -> None:
-    """napari learns of its plugins once, whichever file comes first.
-
-    It could not after `make_napari_viewer`, which lets it forget that it did.
-    """
-    from napari.plugins import _initialize_plugins
-
-    _initialize_plugins()
-
-
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
     """How one test leaves its window is not how the next finds it."""
