@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stylegan3d import controls
 from stylegan3d.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
@@ -112,6 +120,8 @@ class PoseBox(QWidget):
         spin.setDecimals(1)
         spin.setSuffix(unit)
         spin.setKeyboardTracking(False)
+        # Three share what is left of the row; their own wish has room for numbers that do not come.
+        spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return spin
 
     def _lay_out(self) -> None:
@@ -128,7 +138,8 @@ class PoseBox(QWidget):
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(6)
         inside.addLayout(grid)
-        inside.addLayout(controls.row(self.outline, self.fit, self.reset, stretch=0))
+        inside.addLayout(controls.row(self.fit, self.reset, stretch=0))
+        inside.addWidget(self.outline)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
