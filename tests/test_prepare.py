@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, write_splits
 
-from stylegan3d import volumes
+from stylegan3d import files
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.scans import load_template
 from stylegan3d.training import preparing
@@ -192,9 +192,9 @@ def test_a_full_disk_stops_the_work_and_keeps_what_is_done(folder, tmp_path, mon
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(path, data)
 
-    original = volumes._write_new
+    original = files._write_new
     with monkeypatch.context() as patch:
-        patch.setattr(volumes, "_write_new", full)
+        patch.setattr(files, "_write_new", full)
         with pytest.raises(OutputError, match="disk is full"):
             prepare(folder, tmp_path / "pack")
     worked = count_work(monkeypatch)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from stylegan3d import volumes
+from stylegan3d import files
 from stylegan3d.errors import OutputError
 from stylegan3d.volumes import (
     atomic_write_bytes,
@@ -145,13 +145,13 @@ def test_neither_file_is_replaced_without_being_told(tmp_path, taken):
 
 
 def test_a_file_that_appears_meanwhile_survives(tmp_path, monkeypatch):
-    write_new = volumes._write_new
+    write_new = files._write_new
 
     def other_program_is_quicker(path, data):
         (tmp_path / "a.json").write_text("precious")
         write_new(path, data)
 
-    monkeypatch.setattr(volumes, "_write_new", other_program_is_quicker)
+    monkeypatch.setattr(files, "_write_new", other_program_is_quicker)
     with pytest.raises(OutputError, match="exists already"):
         write_together({tmp_path / "a.nii.gz": b"1", tmp_path / "a.json": b"2"})
     assert listing(tmp_path) == ["a.json"]
@@ -191,7 +191,7 @@ def test_a_failure_leaves_everything_as_it_was(
     if overwrite:
         write(folder / "a.nii.gz", phantom() + 1)
         before = [(folder / name).read_bytes() for name in ("a.nii.gz", "a.json")]
-    fail_on_call(monkeypatch, volumes, function, call, error)
+    fail_on_call(monkeypatch, files, function, call, error)
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError
     with pytest.raises(expected, match=says):
         write(folder / "a.nii.gz", overwrite=overwrite)

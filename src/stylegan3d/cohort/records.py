@@ -10,19 +10,17 @@ import csv
 import hashlib
 import io
 import json
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from stylegan3d import locks
 from stylegan3d.cohort.scans import Item
-from stylegan3d.errors import OutputError
+from stylegan3d.files import atomic_write_text, output_errors
 from stylegan3d.hashing import sha256_of
 from stylegan3d.jsontext import to_json
-from stylegan3d.volumes import atomic_write_text, output_errors
 
 RECORDS = ".cohort"
 TABLE = "projections.tsv"
@@ -112,29 +110,9 @@ def _cell(value: Any) -> str:
     return " ".join(text.split())
 
 
-@contextmanager
-def only_run(out: Path) -> Iterator[None]:
+def only_run(out: Path) -> AbstractContextManager[None]:
     """Hold the output folder for this run; OutputError if another run has it."""
-    with output_errors(out):
-        (out / RECORDS).mkdir(parents=True, exist_ok=True)
-    path = out / RECORDS / "lock"
-    with output_errors(path), path.open("a+", encoding="utf-8") as file:
-        if not _try_lock(file):
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise OutputError(
-                f"Another run ({holder}) writes to {out}: wait until it has ended, or choose "
-                "another output folder."
-            )
-        try:
-            file.truncate(0)
-            started = time.strftime("%Y-%m-%d %H:%M")
-            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}")
-            file.flush()
-            yield
-        finally:
-            file.truncate(0)
-            _unlock(file)
+    return locks.only_run(out, out / RECORDS / "lock")
 
 
 @contextmanager
@@ -145,38 +123,10 @@ def only_worker(out: Path, item: Item) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
     with file:
-        while not _try_lock(file):
-            time.sleep(0.5)
+        with suppress(locks.NoLocks):  # then a scan that is given out twice is done twice
+            while not locks.try_lock(file):
+                time.sleep(0.5)
         try:
             yield
         finally:
-            _unlock(file)
-
-
-def _try_lock(file: IO[str]) -> bool:
-    """An advisory lock that the system takes back when the process ends, however it ends."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _unlock(file: IO[str]) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_UN)
+            locks.unlock(file)

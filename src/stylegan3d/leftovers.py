@@ -1,0 +1,118 @@
+"""Temporary files that say whose they are, so that a process that is killed leaves none for good.
+
+The name holds the machine and the process. Whoever works in the folder next removes those of
+processes that are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+#: Folders made by `temporary_folder` begin with this.
+PREFIX = "stylegan3d-"
+#: Whether a process of another machine still runs cannot be asked; after so long it does not.
+DAY_S = 86_400.0
+_OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}"
+_FILE = re.compile(rf"\..*\.{_OWNER}\.(part|old)")
+_FOLDER = re.compile(rf"{PREFIX}{_OWNER}")
+_swept: set[tuple[int, Path]] = set()
+
+
+def hidden_name(path: Path, role: str) -> Path:
+    """A name beside `path` for what will be it ("part") or was it ("old")."""
+    return path.with_name(f".{path.name[:100]}.{_mine()}.{role}")
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the length of the block; after a sudden end `sweep_temporary` removes it."""
+    folder = new_temporary_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_temporary_folder() -> Path:
+    """A folder that whoever asked for it removes; after a sudden end `sweep_temporary` does."""
+    folder = Path(tempfile.gettempdir()) / f"{PREFIX}{_mine()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def sweep(folder: Path) -> int:
+    """Remove the hidden files that processes which are gone left in a folder; how many."""
+    return _remove(folder, _FILE)
+
+
+def sweep_once(folder: Path) -> None:
+    """`sweep`, the first time this process writes to the folder."""
+    key = (os.getpid(), folder.absolute())
+    if key not in _swept:
+        _swept.add(key)
+        sweep(folder)
+
+
+def sweep_temporary() -> int:
+    """Remove the temporary folders that processes which are gone left; how many."""
+    return _remove(Path(tempfile.gettempdir()), _FOLDER)
+
+
+def _remove(folder: Path, pattern: re.Pattern[str]) -> int:
+    count = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = pattern.fullmatch(entry.name)
+            if match is None or not _is_left(entry, match["host"], int(match["pid"])):
+                continue
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+                count += 1
+    return count
+
+
+def _is_left(entry: os.DirEntry[str], host: str, pid: int) -> bool:
+    """Whether nobody is at work on it any more."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    # A second name for a file is as old as the file; when it was made, the system notes apart.
+    written = max(status.st_mtime, status.st_ctime)
+    if host != host_tag():
+        return time.time() - written > DAY_S
+    if pid == os.getpid():
+        return False
+    import psutil
+
+    try:
+        # Numbers of processes are used again: one that began later is another.
+        return psutil.Process(pid).create_time() > written + 1
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def _mine() -> str:
+    return f"{host_tag()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@cache
+def host_tag() -> str:
+    """Six digits that tell this machine from others."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
