@@ -128,7 +128,7 @@ def atomic_file(path: Path, *, previous: Path | None = None) -> Iterator[IO[byte
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            os.replace(path, previous)
+            os.replace(_keep_old(path), previous)
         os.replace(part, path)
     except BaseException as error:
         _remove([part], folders)

@@ -65,7 +65,8 @@ def only_run(folder: Path, lock: Path | None = None) -> Iterator[None]:
         if os.name == "nt":
             with suppress(OSError):
                 path.unlink()
-        for made in missing:  # nothing came of the run
+        # What was made for the run and is empty, or is ours alone, as its name says.
+        for made in missing or ([path.parent] if path.parent.name.startswith(".") else []):
             with suppress(OSError):
                 made.rmdir()
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from stylegan3d.checkpointing import PREVIOUS
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.generator import load, seed_latents
 from stylegan3d.networks.config import GeneratorConfig
@@ -242,9 +243,29 @@ def test_what_cannot_train_is_refused_in_words(pack, tmp_path):
     train(pack.path, tmp_path / "c", short(), changes={"total_images": 4})
     with pytest.raises(OutputError, match="--resume"):
         train(pack.path, tmp_path / "c", short())
-    (tmp_path / "c" / CHECKPOINT).write_bytes(b"torn")
+    for name in (CHECKPOINT, PREVIOUS):
+        (tmp_path / "c" / name).write_bytes(b"torn")
     with pytest.raises(ModelError, match="damaged"):
         train(pack.path, tmp_path / "c", resume=True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "one bit", "gone"])
+def test_of_a_damaged_checkpoint_the_one_before_is_taken(pack, tmp_path, damage):
+    train(pack.path, tmp_path / "run", short(), changes={"total_images": 4})
+    train(pack.path, tmp_path / "run", resume=True, changes={"total_images": 8})
+    path, said = tmp_path / "run" / CHECKPOINT, []
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # torch itself would read it without a word
+    path.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    if damage == "gone":
+        path.unlink()
+    changes = {"total_images": 12}
+    state = train(pack.path, tmp_path / "run", resume=True, changes=changes, tell=said.append)
+    assert state.images == 12
+    (sentence,) = said
+    assert f"is {'missing' if damage == 'gone' else 'damaged'}" in sentence
+    assert PREVIOUS in sentence
+    assert TrainState.load(tmp_path / "run", state.device).note == ""
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

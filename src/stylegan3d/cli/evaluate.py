@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,6 +130,7 @@ def evaluate_command(
 
     Example: stylegan3d evaluate my-model prepared --out evaluated
     """
+    from stylegan3d.locks import only_run
     from stylegan3d.metrics.evaluation import evaluate_material, finish, open_material
     from stylegan3d.metrics.outputs import pictures_of, report_files
     from stylegan3d.volumes import atomic_write_bytes, write_together
@@ -150,22 +152,23 @@ def evaluate_command(
     opened, pack = _open(subject, real, frame)
     if card:
         _check_card(opened)
-    with progress("Evaluating") as bar:
+    with nullcontext() if folder is None else only_run(folder):
+        with progress("Evaluating") as bar:
 
-        def tell(what: str, done: int, total: int) -> None:
-            bar(done, total, note=what)
+            def tell(what: str, done: int, total: int) -> None:
+                bar(done, total, note=what)
 
-        material = open_material(opened, pack, settings, tell, folder)
-        report = evaluate_material(material)
-        wanted = folder is not None or montage is not None or card
-        pictures = pictures_of(material, report) if wanted else {}
-    # The report first: what may fail below must not cost the evaluation.
-    write_together(report_files(files, report, pictures), overwrite=overwrite)
-    if montage is not None:
-        atomic_write_bytes(montage, pictures[BESIDE], overwrite=overwrite)
-    if card:
-        _add_to_card(material.generator, report, pictures[BESIDE])
-    finish(material)
+            material = open_material(opened, pack, settings, tell, folder)
+            report = evaluate_material(material)
+            wanted = folder is not None or montage is not None or card
+            pictures = pictures_of(material, report) if wanted else {}
+        # The report first: what may fail below must not cost the evaluation.
+        write_together(report_files(files, report, pictures), overwrite=overwrite)
+        if montage is not None:
+            atomic_write_bytes(montage, pictures[BESIDE], overwrite=overwrite)
+        if card:
+            _add_to_card(material.generator, report, pictures[BESIDE])
+        finish(material)
     _show(report, as_json)
 
 

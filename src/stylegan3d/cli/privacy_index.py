@@ -17,6 +17,9 @@ from stylegan3d.cli.common import (
     progress,
 )
 
+#: In the model's folder, while an index is made: what an interrupted one is taken up again from.
+WORK = ".privacy-index"
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the program."""
@@ -34,11 +37,12 @@ def privacy_index(
     """Let a model say how near a brain comes to the people it was trained on.
 
     Their features, not their images, are written into the model's folder; the window then checks
-    the brain it shows (Browse, Privacy).
+    the brain it shows (Browse, Privacy). Interrupted, it goes on where it stopped when run again.
 
     Example: stylegan3d privacy-index prepared --model my-model
     """
     from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.locks import only_run
     from stylegan3d.metrics.privacy_index import FILE, build_index, write_index
     from stylegan3d.training.pack import load_pack
     from stylegan3d.volumes import check_output
@@ -56,9 +60,13 @@ def privacy_index(
             "the model was trained on."
         )
     check_output([generator.folder / FILE], overwrite)
-    with progress("Describing people") as report:
-        index = build_index(pack, generator.hash, report)
-    path = write_index(generator.folder, index, overwrite)
+    work = generator.folder / WORK
+    with only_run(work):
+        with progress("Describing people") as report:
+            index = build_index(pack, generator.hash, report, work)
+        path = write_index(generator.folder, index, overwrite)
+        for file in work.glob("*.npz"):
+            file.unlink(missing_ok=True)
     result = {
         "file": str(path),
         "people": len(index.straight),

@@ -239,6 +239,7 @@ def _train(
             report=report,
             team=team,
             tensorboard=board,
+            tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         )
     result: dict[str, Any] = {"run": str(out), "images": state.images, "export": None}
     lines = [f"{out}: {state.images} of {state.config.total_images} volumes seen"]

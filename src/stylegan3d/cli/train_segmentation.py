@@ -97,6 +97,7 @@ def train_segmentation_command(
             resume=resume,
             device=choose_device(device),
             progress=show,
+            tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         )
     dice = {name: round(value, 4) for name, value in run.dice.items()}
     lines = [

@@ -14,16 +14,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.jsontext import from_json
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
 from stylegan3d.metrics.privacy import feature_distances, nearest_of
 from stylegan3d.metrics.sampling import as_packed, unit
-from stylegan3d.space import Space
+from stylegan3d.metrics.store import Store
+from stylegan3d.space import Space, checked_space
 from stylegan3d.tensorfiles import pack as pack_tensors
 from stylegan3d.tensorfiles import read_bytes, unpack
 from stylegan3d.training.pack import Pack
@@ -32,6 +35,8 @@ from stylegan3d.volumes import atomic_write_bytes
 FILE = "privacy.safetensors"
 KIND = "privacy index"
 NETWORK = "encoder of deepbet's LinkNet3d"
+#: So many brains are described between two moments at which an interrupted index is taken up again.
+BLOCK = 32
 
 Progress = Callable[[int, int], None]
 
@@ -125,25 +130,52 @@ class PrivacyIndex:
         return pack_tensors(tensors, metadata)
 
 
-def build_index(pack: Pack, model_hash: str = "", progress: Progress | None = None) -> PrivacyIndex:
+def build_index(
+    pack: Pack,
+    model_hash: str = "",
+    progress: Progress | None = None,
+    work: Path | None = None,
+) -> PrivacyIndex:
     """Describe the people of a data set.
+
+    Parameters
+    ----------
+    work : a folder where descriptors are kept meanwhile, and taken up again if this was stopped;
+        whoever gives it deletes it.
 
     Raises
     ------
     StyleGAN3DError
         If there are fewer than two training people.
     """
+    from stylegan3d.metrics.material import volumes_id
+
     training, validation = pack.indices("train"), pack.indices("validation")
     if len(training) < 2:
         raise StyleGAN3DError(
             f"{pack.path} has {len(training)} training people; an index needs at least two."
         )
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
-    volumes = [
-        *(pack.volumes[row] for row in (*training, *validation)),
-        *(np.flip(pack.volumes[row], sideways) for row in training),
+    people = [(row, False) for row in (*training, *validation)] + [(row, True) for row in training]
+    store = Store(work)
+    key = (volumes_id(pack), NETWORK, features.FEATURE_MM, training.tolist())
+
+    def described(first: int) -> np.ndarray:
+        block = people[first : first + BLOCK]
+        volumes = [
+            np.flip(pack.volumes[row], sideways) if mirrored else pack.volumes[row]
+            for row, mirrored in block
+        ]
+        told = None
+        if progress is not None:
+            told = partial(_shifted, progress, first, len(people))
+        return describe(volumes, pack.space.voxel_size, progress=told)
+
+    blocks = [
+        store.array("people", (*key, first, len(people)), partial(described, first))
+        for first in range(0, len(people), BLOCK)
     ]
-    rows = describe(volumes, pack.space.voxel_size, progress=progress)
+    rows = np.concatenate(blocks)
     known = len(training)
     return index_of(
         rows[:known],
@@ -152,6 +184,11 @@ def build_index(pack: Pack, model_hash: str = "", progress: Progress | None = No
         pack.space,
         model_hash,
     )
+
+
+def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    """Progress of a block, as that of all people."""
+    progress(before + done, total)
 
 
 def index_of(
@@ -202,13 +239,17 @@ def load_index(path: Path) -> PrivacyIndex:
     tensors, metadata = unpack(data, kind=KIND, path=path, error=StyleGAN3DError)
     try:
         described, strangers = tensors["features"], tensors["strangers"]
-        shape, affine = json.loads(metadata["shape"]), np.array(json.loads(metadata["affine"]))
-        space = Space(tuple(shape), affine)
+        space = checked_space(from_json(metadata["shape"]), from_json(metadata["affine"]))
         feature_mm = float(metadata["feature_mm"])
         network = metadata["network"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         raise _damaged(path) from None
-    if described.ndim != 3 or described.shape[::2] != (2, DESCRIPTOR_SIZE) or not len(strangers):
+    finite = np.isfinite(described).all() and np.isfinite(strangers).all()
+    if not finite or strangers.ndim != 1 or described.dtype.kind != "f":
+        raise _damaged(path)
+    if described.ndim != 3 or described.shape[::2] != (2, DESCRIPTOR_SIZE) or 0 in described.shape:
+        raise _damaged(path)
+    if not len(strangers):
         raise _damaged(path)
     if (network, feature_mm) != (NETWORK, features.FEATURE_MM):
         raise StyleGAN3DError(

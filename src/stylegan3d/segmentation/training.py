@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.checkpointing import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.locks import only_run
 from stylegan3d.segmentation.augmentation import augment_labelled
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.data import LabelledBrains
 from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
-from stylegan3d.volumes import output_errors
 
-CHECKPOINT = "checkpoint.pt"
 # Called with steps done, steps in all, and figures such as {"loss": 0.2}.
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -77,6 +77,8 @@ class SegmentationRun:
         )
         self.steps, self.seconds = 0, 0.0
         self.dice: dict[str, float] = {}
+        # What whoever resumed the run should know.
+        self.note = ""
 
     def rate(self) -> float:
         """Learning rate of the next step."""
@@ -112,7 +114,7 @@ class SegmentationRun:
             average.lerp_(current, 1 - decay)
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint in one step: a kill at any moment leaves the old or the new one."""
+        """Write the checkpoint; see `checkpointing.save_checkpoint`."""
         data = {
             "config": asdict(self.config),
             "network": self.network.state_dict(),
@@ -121,25 +123,21 @@ class SegmentationRun:
             "counters": {"steps": self.steps, "seconds": self.seconds},
             "dice": self.dice,
         }
-        temporary = folder / f".{CHECKPOINT}.tmp"
-        with temporary.open("wb") as file:
-            torch.save(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / CHECKPOINT)
+        save_checkpoint(folder, data)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> SegmentationRun:
         """Resume from a run's folder.
 
+        If the last checkpoint is damaged, the one before it is taken, and `note` says so.
+
         Raises
         ------
         ModelError
-            If there is no run, or its checkpoint is damaged.
+            If there is no run, or its checkpoints are damaged.
         """
-        path = folder / CHECKPOINT
-        try:
-            data = torch.load(path, map_location=device, weights_only=True)
+
+        def build(data: dict[str, Any]) -> SegmentationRun:
             known = {field.name for field in fields(SegmentationConfig)}
             settings = {k: v for k, v in data["config"].items() if k in known}
             settings["widths"] = tuple(settings["widths"])
@@ -149,12 +147,10 @@ class SegmentationRun:
             run.optimiser.load_state_dict(data["optimiser"])
             run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
             run.dice = data["dice"]
-        except FileNotFoundError:
-            raise ModelError(f"There is no training run to resume in '{folder}'.") from None
-        except Exception as error:
-            raise ModelError(
-                f"The checkpoint '{path}' is damaged ({type(error).__name__}); start the run anew."
-            ) from error
+            return run
+
+        run, note = load_checkpoint(folder, device, build)
+        run.note = note
         return run
 
 
@@ -213,6 +209,7 @@ def train_segmentation(
     resume: bool = False,
     device: torch.device | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> SegmentationRun:
     """Train the tissue network.
 
@@ -223,23 +220,35 @@ def train_segmentation(
     config : settings of a new run.
     resume : go on with the run in `folder`.
     progress : called after each step.
+    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
 
     Raises
     ------
     ModelError
         If there is nothing to resume, or a new run would replace another.
     OutputError
-        If the folder cannot be written to.
+        If the folder cannot be written to, or another run writes to it.
     """
     device = device or torch.device("cpu")
-    if resume:
-        run = SegmentationRun.load(folder, device)
-    elif (folder / CHECKPOINT).exists():
-        raise ModelError(f"'{folder}' holds a run; go on with --resume, or choose another folder.")
-    else:
-        run = SegmentationRun(config or SegmentationConfig(), device)
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with only_run(folder):
+        if resume:
+            run = SegmentationRun.load(folder, device)
+            if tell and run.note:
+                tell(run.note)
+        elif (folder / CHECKPOINT).exists():
+            raise ModelError(
+                f"'{folder}' holds a run; go on with --resume, or choose another folder."
+            )
+        else:
+            run = SegmentationRun(config or SegmentationConfig(), device)
+        _go_on(run, brains, folder, progress)
+    return run
+
+
+def _go_on(
+    run: SegmentationRun, brains: LabelledBrains, folder: Path, progress: Progress | None
+) -> None:
+    """Train until the last step."""
     started, saved, before = time.monotonic(), time.monotonic(), run.seconds
     while run.steps < run.config.steps:
         volume, labels = _draw(brains, run.config.seed, run.steps)
@@ -250,12 +259,10 @@ def train_segmentation(
             run.dice = mean_scores(validate(run.average, brains))
             figures |= run.dice
         if last or time.monotonic() - saved > run.config.save_seconds:
-            with output_errors(folder):
-                run.save(folder)
+            run.save(folder)
             saved = time.monotonic()
         if progress:
             progress(run.steps, run.config.steps, figures)
-    return run
 
 
 def _draw(brains: LabelledBrains, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
+from stylegan3d.files import output_errors
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.training.adversarial import adversarial_step
 from stylegan3d.training.anatomy import find_anatomy
@@ -73,6 +74,7 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     team: Team | None = None,
     tensorboard: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> TrainState:
     """Train a generator on a packed data set.
 
@@ -91,6 +93,7 @@ def train(
         a single process gets stops all.
     team : the processes that train together; without it those that were started together.
     tensorboard : also write what TensorBoard shows, to the folder `tensorboard` in `out`.
+    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
 
     Returns
     -------
@@ -102,8 +105,11 @@ def train(
     pack = load_pack(data)
     if tensorboard:
         check_tensorboard()
-    state = open_run(out, config, resume, team, changes or {}, pack)
-    with _stop_signals() as interrupted:
+    with ExitStack() as held:
+        state = open_run(out, config, resume, team, changes or {}, pack, held)
+        if tell and state.note:
+            tell(state.note)
+        interrupted = held.enter_context(_stop_signals())
         run = _Run(state, pack, out, team, report)
         if tensorboard and team.leads:
             run.board = Board(out, state.images)
@@ -236,7 +242,7 @@ class _Run:
         row |= {"phase": phase} | {k: round(v, 5) for k, v in self.values.items()}
         if self.alarm:
             row["alarm"] = self.alarm
-        with (self.out / LOG).open("a", encoding="utf-8") as file:
+        with output_errors(self.out / LOG), (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.board is not None:
             self.board.write(state, self.values, monitor)

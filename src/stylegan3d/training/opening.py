@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stylegan3d.checkpointing import CHECKPOINT, PREVIOUS
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.labels import encode_rows, label_dim, schema_of
+from stylegan3d.leftovers import sweep
+from stylegan3d.locks import LOCK, only_run
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.anatomy_start import start_from_anatomy
 from stylegan3d.training.config import TrainConfig, brain_2mm
 from stylegan3d.training.pack import Pack
 from stylegan3d.training.start import start_from_data
-from stylegan3d.training.state import CHECKPOINT, TrainState
+from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
 from stylegan3d.volumes import atomic_write_text
 
@@ -32,6 +36,7 @@ def open_run(
     team: Team,
     changes: dict[str, Any],
     pack: Pack,
+    held: ExitStack,
 ) -> TrainState:
     """A run to go on with, or a new one whose start is written at once.
 
@@ -40,6 +45,7 @@ def open_run(
     Parameters
     ----------
     config, resume, changes : as for `stylegan3d.training.loop.train`.
+    held : keeps other runs out of the folder until it is closed.
 
     Raises
     ------
@@ -50,6 +56,7 @@ def open_run(
     opened: list[TrainState] = []
 
     def work() -> bytes:
+        held.enter_context(only_run(out))
         opened.append(_open_here(out, config, resume, team, changes, pack))
         if team.size == 1:
             return b""
@@ -92,11 +99,11 @@ def _open_here(
                 "changed any more; leave out --warm-start."
             )
         return state
-    if out.is_dir() and any(entry.name != ANATOMY for entry in out.iterdir()):
+    sweep(out)
+    begun = (out / CHECKPOINT).exists() or (out / PREVIOUS).exists()
+    if begun or any(entry.name not in (ANATOMY, LOCK) for entry in out.iterdir()):
         # A folder with nothing but the anatomy is a run that was stopped before its first step.
-        hint = (
-            "add --resume to go on with it, or choose" if (out / CHECKPOINT).exists() else "choose"
-        )
+        hint = "add --resume to go on with it, or choose" if begun else "choose"
         raise OutputError(f"The folder '{out}' is not empty; {hint} another folder.")
     settings = (config or brain_2mm()).with_(**changes)
     _check_fit(settings, pack)
@@ -114,14 +121,9 @@ def _open_here(
         start_from_anatomy(state, pack, found)
     else:
         start_from_data(state, pack)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(out / SETTINGS, json.dumps(settings.to_dict(), indent=2))
-        state.save(out)
-    except OSError as error:
-        raise OutputError(
-            f"The run's folder '{out}' cannot be written ({error.strerror}); choose another one."
-        ) from error
+    # The checkpoint first: a run that is killed between the two can be gone on with.
+    state.save(out)
+    atomic_write_text(out / SETTINGS, json.dumps(settings.to_dict(), indent=2))
     return state
 
 

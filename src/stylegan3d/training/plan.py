@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import StyleGAN3DError
 from ..hashing import sha256_of
+from ..locks import LOCK
 from ..scans.target import Target, load_template
 from ..volumes import check_output, output_errors
 from .pack import TABLE, Pack, load_pack
@@ -230,7 +231,7 @@ def _existing(out: Path) -> Pack | None:
         if TABLE in content:
             return load_pack(out)
         # Parts without a table are an interrupted first run.
-        if content - {PARTS} and PARTS not in content:
+        if content - {PARTS, LOCK} and PARTS not in content:
             raise StyleGAN3DError(
                 f"{out} holds other files; give a new folder for the prepared data set."
             )

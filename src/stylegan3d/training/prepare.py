@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import StyleGAN3DError
+from ..files import check_output
+from ..locks import LOCK, only_run
 from ..scans.target import Target
 from .contact_sheet import write_contact_sheet
-from .pack import Pack, load_pack, write_pack
+from .pack import TABLE, Pack, load_pack, write_pack
 from .plan import PARTS, Plan, make_plan, same_file
 from .preparing import PASSING, Job, prepare_all
 from .quality import Inspector, refusal, warnings
@@ -75,22 +78,36 @@ def prepare(
     ------
     StyleGAN3DError
         If the folder holds no scan, none can be used, or `out` is not free; an OutputError if it
-        cannot be written to.
+        cannot be written to, or another run writes to it.
     """
     folder, out = Path(folder), Path(out)
-    plan = make_plan(
-        folder,
-        out,
-        target=target,
-        skull=skull,
-        bias_correction=bias_correction,
-        min_quality=min_quality,
-        validation=validation,
-    )
+    check_output([out / TABLE], overwrite=True)
+    with only_run(out):
+        plan = make_plan(
+            folder,
+            out,
+            target=target,
+            skull=skull,
+            bias_correction=bias_correction,
+            min_quality=min_quality,
+            validation=validation,
+        )
+        job = Job(plan.target, skull, bias_correction, min_quality, out / PARTS)
+        return _work_off(plan, job, folder, out, jobs, progress)
+
+
+def _work_off(
+    plan: Plan,
+    job: Job,
+    folder: Path,
+    out: Path,
+    jobs: int,
+    progress: Callable[[int, int, str], None] | None,
+) -> Pack:
+    """Prepare what waits, and pack all of it."""
     tissues = read_tissues(folder)
     results = dict(plan.known)
     waiting = plan.waiting
-    job = Job(plan.target, skull, bias_correction, min_quality, out / PARTS)
     report = progress or (lambda done, total, name: None)
     results |= prepare_all(job, waiting, jobs, report, done=len(plan.keys) - len(waiting))
     volume_of = _volumes_of(plan.old, out / PARTS)
@@ -184,5 +201,7 @@ def _volumes_of(old: Pack | None, parts: Path) -> VolumeOf:
 def _clear(out: Path) -> None:
     """Leave nothing behind where nothing came of it."""
     shutil.rmtree(out / PARTS, ignore_errors=True)
-    if not any(out.iterdir()):
-        out.rmdir()
+    if all(entry.name == LOCK for entry in out.iterdir()):
+        with suppress(OSError):  # a system that keeps files which are still open
+            (out / LOCK).unlink(missing_ok=True)
+            out.rmdir()

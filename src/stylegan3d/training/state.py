@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stylegan3d.errors import ModelError
+from stylegan3d.checkpointing import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
@@ -19,7 +18,8 @@ from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.judge_augment import JudgeAugment
 
-CHECKPOINT = "checkpoint.pt"
+__all__ = ["CHECKPOINT", "TrainState"]
+
 IMAGE_LR_SCALE, BASIS_LR_SCALE, ENCODER_LINEAR_LR_SCALE = 0.03, 0.003, 0.001
 
 
@@ -54,6 +54,8 @@ class TrainState:
         self.images = 0
         self.steps = 0
         self.seconds = 0.0
+        # What whoever resumed the run should know.
+        self.note = ""
 
     def _maker_groups(self) -> list[dict[str, Any]]:
         """Parameters with their learning rates.
@@ -127,27 +129,20 @@ class TrainState:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint in one step: a kill at any moment leaves the old or the new one."""
-        temporary = folder / f".{CHECKPOINT}.tmp"
-        with temporary.open("wb") as file:
-            torch.save(self.data(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / CHECKPOINT)
+        """Write the checkpoint; see `checkpointing.save_checkpoint`."""
+        save_checkpoint(folder, self.data())
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, **changes: Any) -> TrainState:
-        """Resume from a run's folder; `changes` override settings that may change midway."""
-        path = folder / CHECKPOINT
-        try:
-            data = torch.load(path, map_location=device, weights_only=True)
-        except FileNotFoundError:
-            raise ModelError(f"There is no training run to resume in '{folder}'.") from None
-        except Exception as error:
-            raise ModelError(
-                f"The checkpoint '{path}' is damaged ({type(error).__name__}); start the run anew."
-            ) from error
-        return cls.from_data(data, device, **changes)
+        """Resume from a run's folder; `changes` override settings that may change midway.
+
+        If the last checkpoint is damaged, the one before it is taken, and `note` says so.
+        """
+        state, note = load_checkpoint(
+            folder, device, lambda data: cls.from_data(data, device, **changes)
+        )
+        state.note = note
+        return state
 
     @classmethod
     def from_data(cls, data: dict[str, Any], device: torch.device, **changes: Any) -> TrainState:
