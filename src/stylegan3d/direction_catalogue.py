@@ -19,7 +19,9 @@ import numpy as np
 from stylegan3d.directions import Directions, load_directions
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.hashing import sha256_of
+from stylegan3d.jsontext import LARGEST, from_json
 from stylegan3d.recipe import Edit
+from stylegan3d.tensorfiles import read_bytes
 from stylegan3d.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -220,9 +222,7 @@ def write_notes(path: str | Path, model: str, notes: DirectionNotes) -> None:
 
 def _read_all(path: Path) -> dict[str, Any]:
     try:
-        every = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
+        every = from_json(read_bytes(path, RecipeError, LARGEST)) if path.exists() else {}
     except (OSError, ValueError):
         raise _damaged(path) from None
     if not isinstance(every, dict):

@@ -61,7 +61,10 @@ class Directions:
         shapes = (self.std.shape, self.explained_variance.shape, self.vectors.shape[:1])
         if self.vectors.ndim != 2 or any(shape != (count,) for shape in shapes):
             raise RecipeError("These directions are incomplete: each needs a vector and a std.")
-        if len(set(self.names)) != count or not np.isfinite(self.vectors * self.std[:, None]).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = self.vectors * self.std[:, None]
+        finite = np.isfinite(steps).all() and np.isfinite(self.explained_variance).all()
+        if len(set(self.names)) != count or not finite:
             raise RecipeError(
                 "These directions are unusable: names repeat or numbers are not finite."
             )

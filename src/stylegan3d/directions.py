@@ -18,6 +18,7 @@ import numpy as np
 
 from stylegan3d.direction_set import Directions, join, move
 from stylegan3d.errors import RecipeError
+from stylegan3d.jsontext import from_json
 from stylegan3d.recipe_parts import split_direction
 from stylegan3d.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.volumes import atomic_write_bytes
@@ -95,7 +96,7 @@ def load_directions(
             _decoded(metadata, "descriptions", "{}", dict),
             tuple(_decoded(metadata, "checks", "[]", list)),
         )
-    except KeyError:
+    except (KeyError, ValueError, TypeError):
         raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
     except RecipeError as reason:
         raise RecipeError(f"{path} cannot be used. {reason}") from None
@@ -111,7 +112,7 @@ def load_directions(
 def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) -> Any:
     """A JSON part of the metadata, which files of earlier versions lack."""
     try:
-        value = json.loads(metadata.get(key, default))
+        value = from_json(metadata.get(key, default))
     except ValueError:
         value = None
     # Of descriptions the values count, of checks the items themselves.

@@ -7,9 +7,27 @@ notification. Anything else that escapes is a defect of the program.
 
 from __future__ import annotations
 
+_LONGEST = 900  # characters; a path may have thousands
+
+
+def one_line(text: str) -> str:
+    """A message that can be shown anywhere: one line, no control characters, not endless.
+
+    Messages quote names that came out of files. A terminal would obey control characters in them,
+    and half of a surrogate pair cannot be written at all.
+    """
+    shown = "".join(" " if c.isspace() else c if c.isprintable() else "?" for c in text)
+    if len(shown) > _LONGEST:
+        # The end says what to do.
+        shown = f"{shown[: _LONGEST * 2 // 3]} … {shown[-_LONGEST // 3 :]}"
+    return shown
+
 
 class StyleGAN3DError(Exception):
     """Base of all errors meant for the user; the message is one clear sentence."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class ScanError(StyleGAN3DError):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.checkpoints.card_checks import check_card
 from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read_folder
 from stylegan3d.checkpoints.official import is_official, read_official
 from stylegan3d.checkpoints.official_card import frame_entry
@@ -30,7 +31,7 @@ from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
-from stylegan3d.space import Space
+from stylegan3d.space import Space, checked_space
 from stylegan3d.tuning import Delta
 
 BUNDLED = "brain-t1-2mm"
@@ -315,10 +316,9 @@ class Generator:
     def template(self) -> np.ndarray:
         """(X, Y, Z) float32 in [0, 1]: the mean training brain, or else the average synthesis."""
         if self.folder is not None and (self.folder / TEMPLATE).is_file():
-            import nibabel as nib
+            from stylegan3d.scans.target import read_template
 
-            image = nib.load(self.folder / TEMPLATE)
-            return np.asarray(image.dataobj, dtype=np.float32)
+            return read_template(self.folder / TEMPLATE, self.space)
         w = self.w_avg.expand(1, self.num_layers, -1)
         with torch.no_grad():
             return to_display(self.synthesize(w, noise="none"))[0]
@@ -331,13 +331,32 @@ class Generator:
         return pca_directions(self)
 
 
+class NotFinite(ModelError):
+    """A network made infinite or undefined numbers of its latent."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(
+            message
+            or "The network made numbers that are not finite of this latent, so there is nothing "
+            "to show: bring truncation and edits nearer to 0, or choose another model if every "
+            "brain fails."
+        )
+
+
 def to_display(volume: Tensor, channel: int = 0) -> np.ndarray:
     """[N, C, X, Y, Z] in [-1, 1] -> (N, X, Y, Z) float32 where 0 is outside and 1 is bright.
 
     Values are clipped to [0, 1.5]: a brain has no negative intensity, and one beyond one and a
     half times the 99.5th percentile is an artefact.
+
+    Raises
+    ------
+    NotFinite
+        If there are numbers that are not finite: shown, they would look like an empty volume.
     """
     data = (volume.detach().float().cpu()[:, channel] + 1) / 2
+    if not bool(torch.isfinite(data).all()):
+        raise NotFinite
     return data.clamp_(0, BRIGHTEST).numpy()
 
 
@@ -396,8 +415,9 @@ def load(
 def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dtype) -> Generator:
     card = files.card
     try:
+        check_card(card, files.tensors, files.encoder)
         config = GeneratorConfig.from_dict(card["architecture"]["generator"])
-        space = Space(tuple(card["space"]["shape"]), np.asarray(card["space"]["affine"], float))
+        space = checked_space(card["space"]["shape"], card["space"]["affine"])
         judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
         mapping, synthesis = MappingNetwork(config), SynthesisNetwork(config)
         discriminator = Discriminator(DiscriminatorConfig.from_dict(judge)) if judge else None
@@ -412,10 +432,11 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
         if encoder is not None and files.encoder is not None:
             _fill(encoder, {k: v.float() for k, v in files.encoder.items()}, "")
         w_avg = tensors["w_avg"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(
             f"The model '{path.name}' is incomplete or its card does not fit its weights "
-            f"({str(error).splitlines()[0][:120]}); copy the model folder again."
+            f"({reason}); copy the model folder again."
         ) from error
     return Generator(
         mapping,

@@ -1,4 +1,7 @@
-"""JSON as this package writes it: plain, valid (no NaN), and pleasant to read."""
+"""JSON as this package writes it: plain, valid (no NaN), and pleasant to read.
+
+And as it reads it: from strangers, with bounds on length and depth.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,68 @@ from typing import Any
 
 # An indented list of numbers alone. A JSON string holds no raw line break, so text cannot match.
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")
+
+#: Bytes of a text that is read. A card has some 30 kB, a recipe with many edits some thousand.
+LARGEST = 16_000_000
+#: How deep lists and objects may nest; nothing this package writes has more than ten levels.
+DEEPEST = 50
+#: Lists and objects of one text: an empty list takes two bytes there and thirty times that here.
+MOST_PARTS = 4_000_000
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
+
+def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = False) -> Any:
+    """What a JSON text says.
+
+    Parameters
+    ----------
+    text : as it was read; bytes are UTF-8, with a mark at the beginning or without.
+    largest : the longest text that is read, in bytes or characters.
+    nan_is_none : take NaN and Infinity, which JSON lacks but Python writes, for null.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, too long, nested too deeply, or holds text that cannot be written again
+        (halves of surrogate pairs).
+    """
+    if len(text) > largest:
+        raise ValueError(f"the text has {len(text):,} characters, more than {largest:,}")
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    if text.count("[") + text.count("{") > MOST_PARTS:
+        raise ValueError(f"the text has more than {MOST_PARTS:,} parts")
+    try:
+        value = json.loads(text, parse_constant=_none if nan_is_none else _no_number)
+    except RecursionError:
+        raise ValueError("the text is nested too deeply") from None
+    _check_depth(value)
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
+    return value
+
+
+def _none(_constant: str) -> None:
+    return None
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no finite number")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            part
+            for item in level
+            if isinstance(item, (dict, list))
+            for part in (item.values() if isinstance(item, dict) else item)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return
+    raise ValueError("the text is nested too deeply")
 
 
 def to_plain(value: Any) -> Any:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import LatentError
-from stylegan3d.jsontext import to_plain
-from stylegan3d.recipe_parts import Noise
+from stylegan3d.errors import LatentError, RecipeError
+from stylegan3d.jsontext import from_json, to_plain
+from stylegan3d.recipe_parts import Noise, Truncation, check_seed
 from stylegan3d.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.volumes import atomic_write_bytes
 
@@ -206,19 +206,30 @@ def read_latent(path: str | Path, generator: Generator | None = None) -> tuple[L
             metadata["space"],
             metadata["model_hash"],
             metadata["model_name"],
-            truncation=json.loads(metadata["truncation"]),
-            truncation_layers=json.loads(metadata["truncation_layers"]),
-            noise=json.loads(metadata["noise"]),
-            scan=json.loads(metadata["scan"]),
+            **_made(metadata),
             delta=_delta(tensors) if metadata["version"] == WITH_DELTA else None,
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         raise LatentError(f"{path} lacks a part of a latent file: make it again.") from None
     except LatentError as reason:
         raise LatentError(f"{path} cannot be used. {reason}") from None
     if generator is not None:
         latent.check(generator, called=path.name)
     return latent, hashlib.sha256(data).hexdigest()
+
+
+def _made(metadata: dict[str, str]) -> dict[str, Any]:
+    """How the latent came about, checked: what is wrong here would only show much later."""
+    made = {k: from_json(metadata[k]) for k in ("truncation", "truncation_layers", "noise", "scan")}
+    try:
+        Truncation(made["truncation"], made["truncation_layers"])
+        if made["noise"] not in ("fixed", "none"):
+            check_seed(made["noise"], "The layer noise")
+    except RecipeError as reason:
+        raise LatentError(str(reason)) from None
+    if made["scan"] is not None and not isinstance(made["scan"], dict):
+        raise LatentError("What it says of the scan is no description of one: project it again.")
+    return made
 
 
 def _delta(tensors: dict[str, np.ndarray]) -> Delta:

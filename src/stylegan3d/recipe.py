@@ -15,9 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.jsontext import LARGEST, from_json
 from stylegan3d.recipe_label import Label
 from stylegan3d.recipe_model import MadeWith
-from stylegan3d.recipe_parts import Edit, Mix, Noise, Source, Truncation, check_seed, is_int
+from stylegan3d.recipe_parts import (
+    Edit,
+    Mix,
+    Noise,
+    Source,
+    Truncation,
+    check_seed,
+    is_int,
+    leads_out,
+    told,
+)
 from stylegan3d.recipe_plain import build, check_fields, mapping, without_none
 
 if TYPE_CHECKING:
@@ -199,7 +210,8 @@ class Recipe:
         version = data.pop("version", VERSION)
         if not is_int(version) or not 1 <= version <= VERSION:
             raise RecipeError(
-                f"This recipe has version {version}, which this program does not know: update it."
+                f"This recipe has version {str(version)[:40]}, which this program does not know: "
+                "update it."
             )
         check_fields(data, cls, "recipe")
         if "source" not in data:
@@ -229,9 +241,11 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         """The recipe of a JSON text; RecipeError if it is not one."""
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as reason:
-            raise RecipeError(f"This recipe is not valid JSON ({reason}): copy it again.") from None
+            data = from_json(text)
+        except ValueError as reason:
+            raise RecipeError(
+                f"This recipe is not valid JSON ({str(reason)[:100]}): copy it again."
+            ) from None
         return cls.from_dict(data)
 
     def command(self, model: str | None = None, frame: str | None = None) -> str:
@@ -284,8 +298,8 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
         return from_link(str(text_or_path))
     path = Path(text_or_path)
     try:
-        data = json.loads(read_bytes(path, RecipeError))
-    except (ValueError, RecursionError):
+        data = from_json(read_bytes(path, RecipeError, LARGEST))
+    except ValueError:
         raise RecipeError(f"{path} is not a recipe: choose a JSON file of stylegan3d.") from None
     if isinstance(data, dict) and "SyntheticImage" in data:
         if "Recipe" not in data:
@@ -293,7 +307,22 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
         recipe = of_sidecar(data)
     else:
         recipe = Recipe.from_dict(data)
-    return recipe.with_paths(lambda part: part.within(path.parent))
+    return recipe.with_paths(lambda part: _beside(part, path))
+
+
+def _beside(part: Any, path: Path) -> Any:
+    """A part of the recipe at `path` with its file found there; RecipeError if it lies elsewhere.
+
+    Who hands on a recipe shall not choose which other files of a person are opened.
+    """
+    found = part.within(path.parent)
+    name = found.path if isinstance(found, Source) else found.file
+    if name is not None and leads_out(path.parent, name):
+        raise RecipeError(
+            f"{path} names the file {told(name)}, which lies outside the folder of the recipe: put "
+            "that file beside the recipe, or give the recipe as text."
+        )
+    return found
 
 
 def of_sidecar(data: dict[str, Any]) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.labels import encode_labels
+from stylegan3d.recipe_parts import finite_number, told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ class Label:
         if isinstance(data, (list, tuple)):
             return cls(numbers=tuple(data))
         raise RecipeError(
-            f"A recipe's label cannot be {data!r}: give named values or a list of numbers."
+            f"A recipe's label cannot be {told(data)}: give named values or a list of numbers."
         )
 
     def to_plain(self) -> dict[str, Any] | list[float]:
@@ -114,13 +114,13 @@ def _check_value(name: Any, value: Any) -> tuple[str, str | int | float]:
         raise RecipeError("The names in a label must be text, such as age.")
     if value is None:
         return name, UNKNOWN  # JSON's null would be lost among what a recipe does not set
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not isinstance(value, str) and not (number and math.isfinite(value)):
-        raise RecipeError(f"The label {name} must be text or a finite number, not {value!r}.")
+    if not isinstance(value, str) and finite_number(value) is None:
+        raise RecipeError(f"The label {name} must be text or a finite number, not {told(value)}.")
     return name, value
 
 
 def _check_number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RecipeError(f"A label's numbers must be finite numbers, not {value!r}.")
-    return float(value)
+    number = finite_number(value)
+    if number is None:
+        raise RecipeError(f"A label's numbers must be finite numbers, not {told(value)}.")
+    return number

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Noise = Literal["fixed", "none"] | int
 KINDS = ("seed", "latent", "projected")
 LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
+#: Digits of a whole number in a text; Python refuses to read thousands of them.
+LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Source:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise RecipeError(
-                f"A source cannot be of the kind {self.kind!r}: use {', '.join(KINDS)}."
+                f"A source cannot be of the kind {told(self.kind)}: use {', '.join(KINDS)}."
             )
         if self.kind == "seed":
             check_seed(self.seed, "The seed")
@@ -236,9 +238,21 @@ def split_direction(direction: str) -> tuple[str | None, str]:
 def _found_in(folder: Path, path: str) -> str:
     """The path taken from `folder`, or the file of that name there; as it was if neither is."""
     for candidate in (folder / path, folder / Path(path).name):
-        if candidate.exists():
-            return str(candidate)
+        try:
+            if candidate.exists():
+                return str(candidate)
+        except (OSError, ValueError):  # no name that a file can have
+            return path
     return path
+
+
+def leads_out(folder: Path, path: str) -> bool:
+    """Whether a path, if relative taken from `folder`, leads to a place outside of it.
+
+    By its name alone: where links inside the folder lead to is for who made them to know.
+    """
+    inner, outer = os.path.abspath(folder / path), os.path.abspath(folder)
+    return not Path(inner).is_relative_to(outer)
 
 
 def _seen_from(folder: Path, path: str) -> tuple[str, bool]:
@@ -264,6 +278,27 @@ def check_seed(value: Any, called: str) -> None:
 
 
 def _finite(value: Any, called: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RecipeError(f"{called} must be a finite number, not {value!r}.")
-    return float(value)
+    number = finite_number(value)
+    if number is None:
+        raise RecipeError(f"{called} must be a finite number, not {told(value)}.")
+    return number
+
+
+def finite_number(value: Any) -> float | None:
+    """A finite number as float; None for anything else, truth values and huge integers included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def told(value: Any) -> str:
+    """A value for a message: as Python writes it, but not long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe_parts import told
 
 
 def mapping(data: Any, called: str) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def check_fields(data: dict[str, Any], kind: type, called: str) -> None:
     known = [part.name for part in dataclasses.fields(kind)]
     for name in data:
         if name not in known:
-            raise RecipeError(f"A {called} has no field {name!r}: it has {', '.join(known)}.")
+            raise RecipeError(f"A {called} has no field {told(name)}: it has {', '.join(known)}.")
 
 
 def build(kind: Any, data: Any, called: str) -> Any:

@@ -5,13 +5,13 @@ A link is `stylegan3d:recipe?` and the JSON, percent-encoded, so that it survive
 
 from __future__ import annotations
 
-import json
 import shlex
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, unquote
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.jsontext import from_json
 from stylegan3d.recipe import Recipe, of_sidecar
 
 LINK = "stylegan3d:recipe?"
@@ -57,8 +57,8 @@ def from_text(text: str) -> Recipe:
 
 def _from_json(text: str, called: str) -> Recipe:
     try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        data: Any = from_json(text, LONGEST_TEXT)
+    except ValueError:
         raise RecipeError(f"The recipe in this {called} is cut off: copy all of it.") from None
     return (
         of_sidecar(data) if isinstance(data, dict) and "Recipe" in data else Recipe.from_dict(data)

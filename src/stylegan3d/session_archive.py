@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from stylegan3d.errors import SessionError
@@ -17,7 +20,22 @@ SUFFIX = ".sg3d"
 #: All latents of a session together; one with a tuned network takes some megabytes.
 LARGEST_FILE = 2_000_000_000
 MOST_FILES = 10_000
+#: Unpacked, an archive of latents grows by a tenth and one of text alone some thirtyfold; beyond
+#: `SMALL` bytes more than this is not made by packing a session.
+LARGEST_RATIO, SMALL = 100, 64_000_000
 _LATENT = ".safetensors"
+#: What zipfile raises for bytes that are no archive.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    OverflowError,
+)
 
 
 def pack(state: SessionState, folder: Path) -> bytes:
@@ -38,7 +56,8 @@ def pack(state: SessionState, folder: Path) -> bytes:
         if str(path) not in names:
             data = read_bytes(path, SessionError)
             # Files of one name from several folders are told apart by their content.
-            names[str(path)] = f"{hashlib.sha256(data).hexdigest()[:8]}-{path.name}"
+            plain = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
+            names[str(path)] = f"{hashlib.sha256(data).hexdigest()[:8]}-{plain}"
             files[names[str(path)]] = data
         return with_file(part, str(folder / names[str(path)]))
 
@@ -59,11 +78,12 @@ def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
     SessionError
         If the file is no session, is damaged, or would be unpacked to something huge.
     """
+    data = read_bytes(path, SessionError, LARGEST_FILE)
     try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path, SessionError))) as archive:
-            _check(archive, path)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check(archive, path, len(data))
             content = {info.filename: archive.read(info) for info in archive.infolist()}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OSError, EOFError):
+    except _BROKEN:
         raise SessionError(f"{path} is damaged or no session: choose another file.") from None
     if FILE not in content:
         raise SessionError(f"{path} is no session of stylegan3d: choose another file.")
@@ -71,20 +91,24 @@ def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
 
     def found(part: Source | Edit) -> Source | Edit:
         inner = file_of(part)
-        if inner is None or inner.name not in content or inner.parent not in (folder, Path()):
-            return part
-        return with_file(part, str(folder / inner.name))
+        # `pack` has put in all there is: a name that leads elsewhere is nobody's to follow.
+        return part if inner is None else with_file(part, str(folder / inner.name))
 
     return state.with_paths(found), {folder / name: data for name, data in content.items()}
 
 
-def _check(archive: zipfile.ZipFile, path: Path) -> None:
+def _check(archive: zipfile.ZipFile, path: Path, packed: int) -> None:
     infos = archive.infolist()
     size = sum(info.file_size for info in infos)
-    if len(infos) > MOST_FILES or size > LARGEST_FILE:
+    most = min(LARGEST_FILE, SMALL + LARGEST_RATIO * packed)
+    if len(infos) > MOST_FILES or size > most:
         raise SessionError(f"{path} is far too large for a session: choose another file.")
+    names = Counter(info.filename for info in infos)
     for info in infos:
         name = info.filename
-        plain = PurePosixPath(name).name == name and "\\" not in name and not name.startswith(".")
-        if not plain or not (name == FILE or name.endswith(_LATENT)):
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise SessionError(f"{path} is packed in a way no session is: choose another file.")
+        plain = PurePosixPath(name).name == name and not name.startswith(".")
+        plain = plain and name.isprintable() and not set(name) & set('\\/:*?"<>|')
+        if not plain or not (name == FILE or name.endswith(_LATENT)) or names[name] > 1:
             raise SessionError(f"{path} holds files that no session has: choose another file.")

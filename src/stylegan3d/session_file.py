@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.errors import RecipeError, SessionError
+from stylegan3d.jsontext import from_json
 from stylegan3d.recipe import Edit, Recipe, Source
 from stylegan3d.recipe_model import MadeWith
 from stylegan3d.recipe_parts import is_int
@@ -159,8 +160,8 @@ def decode(data: bytes, folder: Path, called: str) -> SessionState:
     if len(data) > LARGEST_JSON:
         raise SessionError(f"{called} is far too large for a session: choose another one.")
     try:
-        plain = json.loads(data)
-    except (ValueError, RecursionError):
+        plain = from_json(data, LARGEST_JSON)
+    except ValueError:
         raise SessionError(f"{called} is damaged or no session: choose another one.") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise SessionError(f"{called} is no session of stylegan3d: choose another one.")
@@ -202,7 +203,7 @@ def _state(plain: dict[str, Any], folder: Path) -> SessionState:
 
 def read_session(folder: Path) -> SessionState:
     """The session in a folder; SessionError if there is none or it is damaged."""
-    return decode(read_bytes(folder / FILE, SessionError), folder, str(folder))
+    return decode(read_bytes(folder / FILE, SessionError, LARGEST_JSON), folder, str(folder))
 
 
 def file_of(part: Source | Edit) -> Path | None:

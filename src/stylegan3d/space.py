@@ -7,6 +7,7 @@ in NIfTI and nibabel. A `Space` says how an array's indices lie in it; arrays ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -53,6 +54,39 @@ class Space:
         zoom[:3, 3] = (scale - 1) / 2
         x, y, z = (int(n) for n in shape)
         return Space((x, y, z), self.affine @ zoom)
+
+
+#: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: nothing real comes larger.
+MAX_VOXELS = 400_000_000
+
+
+def checked_space(shape: Any, affine: Any) -> Space:
+    """A grid from plain data out of a file.
+
+    Raises
+    ------
+    ValueError
+        If it has not three axes, more voxels than any head (`MAX_VOXELS`), or its affine does not
+        give every voxel a place of its own.
+    """
+    if not isinstance(shape, (list, tuple)) or len(shape) != 3:
+        raise ValueError("a grid has three axes")
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
+        raise ValueError("a grid's axes have whole numbers of voxels")
+    x, y, z = shape
+    if x * y * z > MAX_VOXELS:
+        raise ValueError(f"a grid of {x} x {y} x {z} voxels is larger than any head")
+    try:
+        matrix = np.array(affine, dtype=np.float64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError("the affine holds no numbers") from error
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise ValueError("the affine is no matrix of 4 x 4 finite numbers")
+    axes = matrix[:3, :3]
+    largest = np.abs(axes).max(axis=0)
+    if (largest == 0).any() or abs(np.linalg.det(axes / largest)) < 1e-6:
+        raise ValueError("the affine has an axis without length or parallel axes")
+    return Space((x, y, z), matrix)
 
 
 def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,16 +8,20 @@ so the header is put in order here.
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.jsontext import LARGEST, from_json
 
-_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+#: Bytes of a file that is read whole; the largest that this program writes has some 100 MB.
+LARGEST_FILE = 2 * 1024**3
 
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -49,9 +53,9 @@ def unpack(
         version of this program.
     """
     try:
+        metadata = _header(data).get("__metadata__", {})
         tensors = safetensors.numpy.load(data)
-        metadata = _split(data)[0].get("__metadata__", {})
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+    except _BROKEN:
         raise error(
             f"{path} is damaged or is not a safetensors file: choose a {kind} file written by "
             "stylegan3d."
@@ -70,18 +74,35 @@ def unpack(
 def kind_of(path: Path) -> str | None:
     """The kind that the metadata of a safetensors file names; None for any other file."""
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return None
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-        return header["__metadata__"]["kind"]
+            if length > LARGEST:
+                return None
+            kind = from_json(file.read(length))["__metadata__"]["kind"]
+        return kind if isinstance(kind, str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def read_bytes(path: Path, error: type[StyleGAN3DError]) -> bytes:
-    """Content of the file, or one sentence of class `error` that says why it cannot be read."""
+def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_FILE) -> bytes:
+    """Content of the file, or one sentence of class `error` that says why it cannot be read.
+
+    Pipes and devices, which may never end, are refused, as are files of more than `largest` bytes.
+    """
     try:
+        about = path.stat()
+        if not stat.S_ISDIR(about.st_mode) and not stat.S_ISREG(about.st_mode):
+            raise error(f"{path} is a pipe or a device, not a file: choose a file.")
+        if stat.S_ISREG(about.st_mode) and about.st_size > largest:
+            raise error(
+                f"{path} has {about.st_size / 1e6:,.0f} MB, far more than such a file can have: "
+                "choose another file."
+            )
         return path.read_bytes()
+    except ValueError:  # a NUL in the name
+        raise error(f"{path} is no name that a file can have: choose another file.") from None
     except FileNotFoundError:
         raise error(f"{path} does not exist: check its name and folder.") from None
     except IsADirectoryError:
@@ -96,3 +117,25 @@ def _split(data: bytes) -> tuple[dict, bytes]:
     """The JSON header and the tensor data of safetensors bytes."""
     length = int.from_bytes(data[:8], "little")
     return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+#: What safetensors, JSON and numpy raise for bytes that are not what they should be.
+_BROKEN = (
+    safetensors.SafetensorError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON header of safetensors bytes; ValueError if there is none of a sensible length."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not length or length > min(LARGEST, len(data) - 8):
+        raise ValueError("no header")
+    header = from_json(data[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("no header")
+    return header

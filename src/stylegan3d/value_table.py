@@ -18,11 +18,14 @@ import numpy as np
 from stylegan3d.errors import RecipeError
 from stylegan3d.people import as_numbers
 from stylegan3d.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe_parts import LONGEST_NUMBER, leads_out, told
 from stylegan3d.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
 
+#: Bytes of a table; one of a hundred thousand brains with twenty values has a fifth of this.
+LARGEST_TABLE = 64_000_000
 #: Written for a value that is not known.
 UNKNOWN = frozenset({"", "n/a", "na", "nan", "null", "none", "-"})
 
@@ -58,7 +61,13 @@ class ValueTable:
                 f"{self.path.name} has no column {column}: use one of {', '.join(self.columns)}."
             )
         cells = [None if cell is None else _number(cell) for cell in self.columns[column]]
-        return as_numbers(column, cells)
+        values = as_numbers(column, cells)
+        if np.isinf(values).any():
+            raise RecipeError(
+                f"The column {column} of {self.path.name} holds an infinite value: correct it, or "
+                "leave the cell empty where the value is not known."
+            )
+        return values
 
     def sources(self, projected: Mapping[str, Source] | None = None) -> list[Source]:
         """The brains as sources of recipes.
@@ -86,12 +95,18 @@ def read_value_table(path: str | Path) -> ValueTable:
     """
     path = Path(path)
     try:
-        text = read_bytes(path, RecipeError).decode("utf-8-sig")
+        text = read_bytes(path, RecipeError, LARGEST_TABLE).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RecipeError(
             f"{path.name} is not text in UTF-8: save it as CSV (UTF-8) and open that."
         ) from None
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), _dialect(text))]
+    try:
+        cells = list(csv.reader(io.StringIO(text), _dialect(text)))
+    except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older versions of Python
+        raise RecipeError(
+            f"{path.name} is not a table of values ({reason}): save it as CSV (UTF-8) anew."
+        ) from None
+    rows = [[cell.strip() for cell in row] for row in cells]
     rows = [row for row in rows if any(row)]
     if len(rows) < 2 or len(rows[0]) < 2:
         raise RecipeError(
@@ -121,15 +136,20 @@ def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> So
     A file's path may be relative to `folder`. RecipeError or LatentError if it is none of these.
     """
     if text.isdecimal():
-        return Source("seed", int(text))
+        return Source("seed", int(text[:LONGEST_NUMBER]))
     if text in projected:
         return projected[text]
     if text.endswith(".safetensors"):
+        if leads_out(folder, text):
+            raise RecipeError(
+                f"The table names the file {told(text)}, which lies outside its own folder: put "
+                "the table into the folder that holds the latents."
+            )
         return Source.from_file(folder / text)
     known = f" ({', '.join(projected)})" if projected else ""
     raise RecipeError(
-        f"{text!r} is no brain: write a number, the path of a latent file, or the name of a scan "
-        f"projected in this session{known}."
+        f"{told(text)} is no brain: write a number, the path of a latent file, or the name of a "
+        f"scan projected in this session{known}."
     )
 
 

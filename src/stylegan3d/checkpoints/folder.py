@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.hashing import sha256_of
+from stylegan3d.jsontext import from_json
+from stylegan3d.recipe_parts import is_int
 from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
 
 FORMAT = "stylegan3d"
@@ -55,7 +59,7 @@ def read_folder(path: Path) -> ModelFiles:
     if not (folder / MODEL).is_file():
         raise ModelError(f"The model '{folder}' has no {MODEL}; copy the whole folder again.")
     digest = ""
-    for name, expected in {MODEL: None, **card.get("files", {})}.items():
+    for name, expected in {MODEL: None, **_listed(card, folder)}.items():
         found = sha256_of(folder / name) if (folder / name).is_file() else None
         if expected is not None and found != expected:
             raise ModelError(
@@ -70,7 +74,11 @@ def read_folder(path: Path) -> ModelFiles:
 
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        # A pipe by that name would be waited for.
+        if (folder / CARD).exists() and not (folder / CARD).is_file():
+            raise OSError("no file")
+        # Python writes NaN where a figure of quality could not be measured.
+        card = from_json((folder / CARD).read_bytes(), nan_is_none=True)
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(
             f"'{folder}' is not a generator: it has no {CARD}; choose a model folder such as "
@@ -83,20 +91,42 @@ def _read_card(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ModelError(f"'{folder / CARD}' does not describe a generator of this program.")
-    if card.get("format_version", 0) > FORMAT_VERSION:
+    version = card.get("format_version", 0)
+    if not is_int(version):
+        raise ModelError(f"'{folder / CARD}' does not describe a generator of this program.")
+    if version > FORMAT_VERSION:
         raise ModelError(
             f"The model '{folder.name}' was written by a newer version; update this program."
         )
     return card
 
 
+def _listed(card: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The files that a card names; ModelError if one of them is not a name in the folder."""
+    files = card.get("files", {})
+    if not isinstance(files, dict) or not all(Path(name).name == name for name in files):
+        raise ModelError(
+            f"'{folder / CARD}' names files outside of its folder, which no model does; "
+            "get the model anew."
+        )
+    return files
+
+
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"'{path}' is damaged ({str(error).splitlines()[0]}); copy the model folder again."
+            f"'{path}' is damaged ({reason[:120]}); copy the model folder again."
         ) from error
+    for name, values in tensors.items():
+        if values.is_floating_point() and not bool(torch.isfinite(values.float()).all()):
+            raise ModelError(
+                f"'{path}' has infinite or undefined numbers in '{printable(name[:60])}': its "
+                "training had failed by then, so choose another version of the model."
+            )
+    return tensors
 
 
 def write_folder(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe import Edit, Label, Source
-from stylegan3d.recipe_parts import Noise
+from stylegan3d.recipe_parts import LONGEST_NUMBER, Noise
 from stylegan3d.slicing import PLANES, Plane
 
 _MOST_NUMBERS = 100_000
@@ -18,8 +19,8 @@ def parse_numbers(text: str, called: str) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        first = int(match[1]) if match else 1
-        last = int(match[2] or first) if match else 0
+        first = int(match[1][:LONGEST_NUMBER]) if match else 1
+        last = int(match[2][:LONGEST_NUMBER] if match[2] else first) if match else 0
         if last < first:
             raise RecipeError(f"{part!r} in {called} is no number or range: write such as 0-3,7.")
         if last - first + len(numbers) >= _MOST_NUMBERS:
@@ -38,7 +39,7 @@ def parse_noise(text: str | None) -> Noise:
         return "none"
     if not text.isdecimal():
         raise RecipeError(f"{text!r} is no layer noise: use fixed, none, or a seed.")
-    return int(text)
+    return int(text[:LONGEST_NUMBER])
 
 
 def parse_label(text: str | None) -> Label | None:
@@ -77,7 +78,7 @@ def _number_or_text(text: str) -> int | float | str:
 def parse_source(text: str) -> Source:
     """A seed if the text is a whole number, else the latent file of that name."""
     if text.isdecimal():
-        return Source("seed", int(text))
+        return Source("seed", int(text[:LONGEST_NUMBER]))
     return Source.from_file(text)
 
 
@@ -126,7 +127,8 @@ def _parse_edit(text: str) -> Edit:
         raise RecipeError(
             f'{text!r} is no edit: write a direction and a strength, such as "PC 1=2.0".'
         ) from None
-    layers = (int(match[3]), int(match[4]) + 1) if match[3] else None
+    numbers = [int(digits[:LONGEST_NUMBER]) for digits in match.group(3, 4) if digits]
+    layers = (numbers[0], numbers[1] + 1) if numbers else None
     return Edit(match[1].strip(), strength, layers)
 
 
@@ -136,6 +138,8 @@ def parse_point(text: str | None) -> tuple[float, float, float] | None:
         return None
     try:
         x, y, z = (float(part) for part in text.split(","))
+        if not all(map(math.isfinite, (x, y, z))):
+            raise ValueError
     except ValueError:
         raise RecipeError(
             f"{text!r} is no point: write three numbers of mm, such as 0,-20,10."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,8 @@ from torch import Tensor
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.hashing import sha256_of
 from stylegan3d.projection.forward import Operator
+from stylegan3d.scans import checks
+from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.resampling import resample
 from stylegan3d.space import Space
 
@@ -226,12 +227,19 @@ def mask_on(
 
 def _read_mask(path: Path) -> tuple[np.ndarray, Space]:
     """A mask file, bool (I, J, K), and its grid."""
+    image = open_image(path)
+    if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
+        raise ScanError(f"{path} claims more voxels than any head scan has; give a NIfTI mask.")
+    checks.check_type(path, image.get_data_dtype())
+    checks.check_compressed(path)
     try:
-        image = nib.load(path)
         data = np.asarray(image.dataobj)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise ScanError(f"{path} cannot be read as a mask ({error}); give a NIfTI file.") from error
-    data = data.reshape(data.shape[:3]) if data.ndim > 3 and data.size else data
+        data = data.reshape(data.shape[:3]) if data.ndim > 3 and data.size else data
+    except (*checks.READ_ERRORS, MemoryError) as error:
+        raise ScanError(
+            f"{path} cannot be read as a mask ({str(error)[:120]}); give a NIfTI file."
+        ) from error
+    checks.check_affine(path, np.asarray(image.affine))
     return _checked_mask(data, str(path)), Space(data.shape, image.affine)
 
 

@@ -7,6 +7,8 @@ header can claim any size.
 from __future__ import annotations
 
 import gzip
+import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -14,13 +16,23 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import ScanError
+from ..space import MAX_VOXELS
 
 EXTENSIONS = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img")
-# A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: nothing real comes larger.
-MAX_VOXELS = 400_000_000
 MIN_VOXELS_PER_AXIS = 16
 # A head is 150 to 260 mm across; slabs and generous fields of view must still pass.
 MIN_EXTENT_MM, MAX_EXTENT_MM = 60.0, 1000.0
+
+# Bytes before the image: header and extensions, which may hold a DICOM header.
+LARGEST_OFFSET = 64_000_000
+# Deflate packs no better than this.
+DEFLATE_MOST = 1032
+# Bytes of a compressed file behind its image: footers, and what programs leave there.
+SLACK = 16_000_000
+# From so many bytes on, a file that was packed better than this is no scan but zeros.
+SUSPICIOUS, LARGEST_RATIO = 2**30, 100
+# Bytes of a voxel in FreeSurfer's types: unsigned char, int, float, short.
+MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
 
 GZIP_MAGIC = b"\x1f\x8b"
 # What nibabel, gzip and zlib raise for files that are not what their name says.
@@ -28,9 +40,13 @@ READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
-    OverflowError,
+    ArithmeticError,
     TypeError,
     KeyError,
+    IndexError,
+    AttributeError,
+    AssertionError,
+    struct.error,
     zlib.error,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
@@ -40,8 +56,14 @@ READ_ERRORS = (
 
 def check_file(path: Path) -> None:
     """Refuse what is missing, unreadable, empty or of a format that is not read."""
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL in it
+        raise ScanError(f"{path} is no name that a file can have; check the path.") from error
+    if not there:
         raise ScanError(f"{path} does not exist; check the path.")
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise ScanError(f"{path} is not a file; give a file, or a DICOM folder.")
     if not path.name.lower().endswith(EXTENSIONS):
         raise ScanError(
             f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file, or a "
@@ -73,14 +95,7 @@ def check_nifti_header(path: Path) -> None:
     """
     if path.name.lower().endswith((".mgz", ".mgh")):
         return
-    source = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    try:
-        with opener(source, "rb") as stream:
-            block = stream.read(nib.Nifti2Header.sizeof_hdr)
-    except READ_ERRORS as error:
-        raise damaged(path, error) from error
-    header = _raw_header(path, block)
+    header = _raw_header(path, _first_bytes(path))
     dims = np.asarray(header["dim"], dtype=np.int64)
     if not 1 <= dims[0] <= 7 or (dims[1 : dims[0] + 1] < 1).any():
         raise ScanError(
@@ -94,6 +109,62 @@ def check_nifti_header(path: Path) -> None:
             f"{path} has a voxel size of {words} mm, which must be above zero on every axis; "
             "correct the header or export the scan again."
         )
+
+
+def _first_bytes(path: Path) -> bytes:
+    """As many bytes of the header's file as the longest header has."""
+    source = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
+    if source != path and not source.is_file():
+        raise ScanError(f"{path} has no header beside it ({source.name}); copy both files.")
+    opener = gzip.open if _is_compressed(path) else open
+    try:
+        with opener(source, "rb") as stream:
+            return stream.read(nib.Nifti2Header.sizeof_hdr)
+    except READ_ERRORS as error:
+        raise damaged(path, error) from error
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.name.lower().endswith((".gz", ".mgz"))
+
+
+def check_claim(path: Path) -> None:
+    """Refuse a header that claims more than its file can hold, or an image that begins anywhere.
+
+    Before nibabel opens it: what lies between header and image is read into memory.
+    """
+    offset, size = _claimed(path)
+    if not 0 <= offset <= LARGEST_OFFSET:
+        raise ScanError(
+            f"{path} says that its image begins at byte {offset:.4g}, which no scan's does; its "
+            "header is damaged: export the scan again."
+        )
+    pair = path.suffix.lower() in (".hdr", ".img")
+    image = path.with_suffix(".img") if pair else path
+    if not image.is_file():
+        raise ScanError(f"{path} has no image beside it ({image.name}); copy both files.")
+    held = image.stat().st_size * (DEFLATE_MOST if _is_compressed(path) else 1)
+    if offset + size > held + 1024:
+        raise ScanError(
+            f"{path} is damaged or cut short: its header claims {offset + size:,.0f} bytes, and "
+            f"the file can hold {held:,.0f}; copy or export it again."
+        )
+
+
+def _claimed(path: Path) -> tuple[float, float]:
+    """Where the image begins and how many bytes it has, according to the header."""
+    block = _first_bytes(path)
+    if path.name.lower().endswith((".mgz", ".mgh")):
+        if len(block) < 284:
+            raise damaged(path, ValueError("its header is incomplete"))
+        dims = np.frombuffer(block[4:20], ">i4").tolist()
+        return 284, math.prod(max(n, 0) for n in dims) * MGH_BYTES.get(block[23], 1)
+    header = _raw_header(path, block)
+    rank = int(header["dim"][0])
+    dims = [max(int(n), 0) for n in header["dim"][1 : rank + 1]]
+    offset = float(header["vox_offset"])
+    size = float(math.prod(dims)) * max(int(header["bitpix"]), 0) / 8
+    return (offset if math.isfinite(offset) else -1.0), size
 
 
 def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
@@ -130,12 +201,20 @@ def check_compressed(path: Path) -> None:
     Readers stop at the last voxel, just before the checksum: without this, a flipped byte in a
     download would pass as a scan.
     """
-    if not path.name.lower().endswith((".gz", ".mgz")):
+    if not _is_compressed(path):
         return
+    offset, size = _claimed(path)
+    most = offset + size + SLACK
+    packed, found = path.stat().st_size, 0
     try:
         with gzip.open(path, "rb") as stream:
-            while stream.read(2**22):
-                pass
+            while piece := stream.read(2**22):
+                found += len(piece)
+                if found > most or (found > SUSPICIOUS and found > LARGEST_RATIO * packed):
+                    raise ScanError(
+                        f"{path} unpacks to far more than a scan's file holds; it is damaged or "
+                        "was made to fill the memory: export the scan again."
+                    )
     except READ_ERRORS as error:
         raise damaged(path, error) from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ..errors import ScanError
-from ..space import Space
+from ..space import Space, checked_space
 from .resampling import resample
 
 DESCRIPTION = b"SYNTHETIC - not for diagnosis"
@@ -129,14 +129,16 @@ class _Way:
     @classmethod
     def of(cls, scan: dict[str, Any], space: Space) -> _Way:
         try:
-            x, y, z = (int(n) for n in scan["shape"])
-            own = Space((x, y, z), np.array(scan["affine"], np.float64).reshape(4, 4))
+            own = checked_space(scan["shape"], scan["affine"])
             rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
             scale = float(scan["intensity_scale"])
+            if not (np.isfinite(rigid).all() and np.isfinite(scale)):
+                raise ValueError("numbers that are not finite")
+            _check_geometry(scan.get("geometry", {}))
             mask = unpack_mask(scan["brain_mask"], space.shape)
             # Earlier descriptions lack this one: the models of their time lay where they lay.
             place = np.array(scan.get("model_affine", space.affine), np.float64).reshape(4, 4)
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
             raise ScanError(
                 "The description of the original scan is incomplete or damaged; project the scan "
                 "again."
@@ -173,6 +175,20 @@ def _with_geometry(
     return image
 
 
+def _check_geometry(geometry: Any) -> None:
+    """ValueError unless it is what `geometry_of` gives, after a way through JSON."""
+    if not isinstance(geometry, dict):
+        raise ValueError("the geometry is no table")
+    for form in ("sform", "qform"):
+        code, matrix = geometry.get(f"{form}_code", 1), geometry.get(form)
+        if not isinstance(code, int) or not 0 <= code <= 32767:
+            raise ValueError("a code that no header has")
+        if matrix is not None:
+            values = np.array(matrix, np.float64)
+            if values.shape != (4, 4) or not np.isfinite(values).all():
+                raise ValueError("a form that is no matrix")
+
+
 def geometry_of(header: Any) -> dict[str, Any]:
     """The sform and qform of a NIfTI header with their codes; empty for other formats.
 
@@ -199,8 +215,11 @@ def pack_mask(mask: np.ndarray) -> str:
 
 def unpack_mask(text: str, shape: tuple[int, int, int]) -> np.ndarray:
     """The mask `pack_mask` packed, bool of `shape`; ValueError if it is of another size."""
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
     count = int(np.prod(shape))
-    if bits.size != -(-count // 8):
+    # No more than the mask needs, whatever the text would unpack to.
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(base64.b64decode(text), max_length=-(-count // 8) + 1)
+    bits = np.frombuffer(data, dtype=np.uint8)
+    if bits.size != -(-count // 8) or not unpacker.eof:
         raise ValueError("mask of another grid")
     return np.unpackbits(bits, count=count).astype(bool).reshape(shape)

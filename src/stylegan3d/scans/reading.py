@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from ..errors import ScanError
@@ -14,6 +13,7 @@ from ..hashing import sha256_of
 from . import checks, dicom
 from .contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
 from .native import geometry_of
+from .opening import open_image
 from .orientation import header_notes, orientation_checks, scanner_geometry, trusted_affine
 from .scan import Scan
 from .series import Series, choose_series
@@ -76,9 +76,7 @@ def read_scan(
         return _read_dicom(path, volume, series, trust)
     if series is not None:
         raise ScanError(f"{path} is no DICOM folder and has no series; leave the series out.")
-    checks.check_file(path)
-    checks.check_nifti_header(path)
-    image = _open(path)
+    image = open_image(path)
     shape, count = _split_series(path, image.shape, volume)
     geometry = geometry_of(image.header)
     affine = trusted_affine(path, np.asarray(image.affine, dtype=np.float64), geometry, trust)
@@ -139,14 +137,6 @@ def _read_dicom(
 def _kinds(found: list[Series]) -> str:
     kinds = [series.kind for series in found[1:]]
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-
-
-def _open(path: Path) -> Any:
-    try:
-        image = nib.load(path)
-    except checks.READ_ERRORS as error:
-        raise checks.damaged(path, error) from error
-    return image
 
 
 def _split_series(

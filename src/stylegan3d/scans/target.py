@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import nibabel as nib
 import numpy as np
 
 from ..errors import ScanError
 from ..space import Space
+from . import checks
+from .opening import open_image
 
 
 class Target(Protocol):
@@ -58,14 +60,39 @@ def load_template(path: str | Path) -> Template:
 
     Intensities come out in [0, 1] whether the file holds [0, 1], uint8 or a scanner's units.
     """
-    try:
-        image = nib.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, nib.filebasedimages.ImageFileError) as error:
-        raise ScanError(f"{path} cannot be read as a template ({error}).") from error
+    image, data = _read(Path(path))
     if data.ndim != 3 or not np.isfinite(data).all() or data.max() <= 0:
         raise ScanError(f"{path} is not a template; give a 3D image of a mean brain.")
     return Template(Space(data.shape, image.affine), data / _full_scale(image, data))
+
+
+def read_template(path: Path, space: Space) -> np.ndarray:
+    """The mean brain in a model's folder, (X, Y, Z) float32 as it is stored.
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read, holds NaN or infinity, or has another grid than `space`.
+    """
+    _, data = _read(path)
+    if data.shape != tuple(space.shape) or not np.isfinite(data).all():
+        raise ScanError(f"{path} is no mean brain of this model; copy the model folder again.")
+    return data
+
+
+def _read(path: Path) -> tuple[Any, np.ndarray]:
+    """Image and its numbers, float32; ScanError before memory is set aside for absurd sizes."""
+    image = open_image(path)
+    checks.check_compressed(path)
+    try:
+        if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
+            raise ValueError("it claims more voxels than any head scan has")
+        with np.errstate(over="ignore"):
+            return image, np.asarray(image.dataobj, dtype=np.float32)
+    except (*checks.READ_ERRORS, MemoryError) as error:
+        raise ScanError(
+            f"{path} cannot be read as a template ({str(error)[:120]}); copy it again."
+        ) from error
 
 
 def _full_scale(image: nib.Nifti1Image, data: np.ndarray) -> float:
