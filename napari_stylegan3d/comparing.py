@@ -240,7 +240,10 @@ class Comparing(QObject):
 
 def _measure(request: tuple[Any, ...]) -> Any:
     """In a thread."""
+    from napari_stylegan3d.cores import beside_the_window
+    from napari_stylegan3d.measured import screen_dtype
     from stylegan3d.pair import compare_pair
 
     _, _, a, b, space = request
-    return compare_pair(a, b, space)
+    with beside_the_window():
+        return compare_pair(a, b, space, dtype=screen_dtype())

@@ -72,6 +72,7 @@ class EffectMeasurer:
 
     def __call__(self, request: EffectRequest) -> Measured:
         """Measure; the renderer's `Cancelled` if the request is not wanted any more."""
+        from napari_stylegan3d.measured import screen_dtype
         from stylegan3d.edit_effects import measure_effect, way_back
         from stylegan3d.renderer import Cancelled
 
@@ -82,7 +83,9 @@ class EffectMeasurer:
                 raise Cancelled
 
         before = self._rendered(request)
-        effect = measure_effect(before, request.after, generator.space, request.attribute, check)
+        effect = measure_effect(
+            before, request.after, generator.space, request.attribute, check, screen_dtype()
+        )
         check()
         back = way_back(request.recipe, generator, before, request.after, request.direction)
         return Measured(effect, back, request.after - before)

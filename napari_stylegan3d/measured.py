@@ -91,7 +91,7 @@ class Measurer:
 
         segmenter = bundled_segmenter()
         with beside_the_window():
-            found = segmenter.segment(subject.volume, subject.space, dtype=_dtype())
+            found = segmenter.segment(subject.volume, subject.space, dtype=screen_dtype())
             before = self._before(subject)
         volumes = found.volumes
         percentiles = {n: segmenter.percentile(f"{n}_ml", ml) for n, ml in volumes.items()}
@@ -114,12 +114,12 @@ class Measurer:
         if self._start is not None and self._start[0] is loaded and self._start[1] == start:
             return self._start[2]
         rendered = render_pinned((loaded, start)).rendered
-        found = bundled_segmenter().segment(rendered.volume, rendered.space, dtype=_dtype())
+        found = bundled_segmenter().segment(rendered.volume, rendered.space, dtype=screen_dtype())
         self._start = (loaded, start, found.volumes)
         return found.volumes
 
 
-def _dtype() -> torch.dtype:
+def screen_dtype() -> torch.dtype:
     """The precision this machine is fastest in: what is shown need not be exact to the last bit."""
     import torch
 

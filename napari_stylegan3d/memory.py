@@ -1,4 +1,4 @@
-"""What the window remembers from one time to the next: its place, how to look, folders.
+"""What the window remembers from one time to the next: its place, how to look, folders, Measure.
 
 Kept in an INI file among the user's settings, which `XDG_CONFIG_HOME` moves on Linux.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
 
 WIDTH, LOOK, FOLDER, SAVE_FOLDER = "dock_width", "look", "last_folder", "save_folder"
+MEASURE = "measure_unfolded"
 #: A dock wider than this leaves no room for the views.
 WIDEST = 900
 
@@ -57,6 +58,7 @@ class Memory(QObject):
         folder = str(kept.value(SAVE_FOLDER, ""))
         if folder and Path(folder).is_dir():
             explorer.export.folder.setText(folder)
+        explorer.measuring.box.unfold(bool(kept.value(MEASURE, False, type=bool)))
         if explorer.views is not None:
             self._bring_look_back(str(kept.value(LOOK, "")))
 
@@ -67,6 +69,7 @@ class Memory(QObject):
         kept = settings()
         kept.setValue(WIDTH, self.explorer.width())
         kept.setValue(SAVE_FOLDER, self.explorer.export.folder.text())
+        kept.setValue(MEASURE, self.explorer.measuring.box.open)
         kept.setValue(LOOK, json.dumps(self.explorer.views.looks.look.as_dict()))
         self._window = None
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
+from napari_stylegan3d import controls
+from stylegan3d.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
+
 if TYPE_CHECKING:
     from stylegan3d.pair import PairFigures
 
@@ -19,12 +22,6 @@ ALIKE = (
     ),
     ("SSIM", "ssim", "Likeness of local structure inside the brain; 1 is identical."),
     ("PSNR", "psnr_db", "Peak signal-to-noise ratio inside the brain, in dB; higher is closer."),
-)
-VOLUMES = (
-    ("Brain", "brain_ml"),
-    ("Ventricles", "ventricle_ml"),
-    ("Grey matter", "grey_ml"),
-    ("White matter", "white_ml"),
 )
 NONE, MINUS = "–", "\N{MINUS SIGN}"
 
@@ -47,10 +44,12 @@ class FiguresBox(QWidget):
             head.setProperty("role", "hint")
             side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
             grid.addWidget(head, len(ALIKE), column, side)
-        for row, (text, key) in enumerate(VOLUMES, len(ALIKE) + 1):
-            tip = f"{text} in millilitres, measured in the picture by its intensities."
+        for row, key in enumerate(TOLD, len(ALIKE) + 1):
+            text, tip = VOLUMES[key], f"In millilitres. {EXPLAINED[key]}"
             for column, which in enumerate(("a", "b", "change"), 1):
                 self._put(grid, row, text if column == 1 else "", tip, f"{key}.{which}", column)
+        self.how = controls.hint("", "compare.volumes_by")
+        grid.addWidget(self.how, len(ALIKE) + len(TOLD) + 1, 0, 1, 4)
         self.show_figures(None)
 
     def _put(self, grid: QGridLayout, row: int, text: str, tip: str, key: str, column: int) -> None:
@@ -69,21 +68,23 @@ class FiguresBox(QWidget):
         """Write them; None while there are none."""
         for key, text in in_words(figures).items():
             self.labels[key].setText(text)
+        self.how.setText("" if figures is None else f"Volumes {figures.how}.")
+        self.how.setVisible(figures is not None)
 
 
 def in_words(figures: PairFigures | None) -> dict[str, str]:
     """Each figure as it is written, by its key."""
     keys = [key for _, key, _ in ALIKE]
-    keys += [f"{key}.{which}" for _, key in VOLUMES for which in ("a", "b", "change")]
+    keys += [f"{key}.{which}" for key in TOLD for which in ("a", "b", "change")]
     words = dict.fromkeys(keys, NONE)
     if figures is None:
         return words
     words["mean_difference"] = f"{figures.mean_difference:.1%}"
     words["ssim"] = f"{figures.ssim:.3f}"
     words["psnr_db"] = "identical" if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
-    for _, key in VOLUMES:
+    for key in TOLD:
         a, b = figures.a[key], figures.b[key]
-        decimals = 1 if key == "ventricle_ml" else 0
+        decimals = 1 if key in SMALL else 0
         for which, value, sign in (("a", a, ""), ("b", b, ""), ("change", b - a, "+")):
             if math.isfinite(value):
                 words[f"{key}.{which}"] = f"{value:{sign}.{decimals}f}".replace("-", MINUS)

@@ -17,15 +17,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
+from stylegan3d.tissue_volumes import TOLD
 
 if TYPE_CHECKING:
     from stylegan3d.edit_effects import EditEffect, WayBack
 
 COLUMNS = ("", "before", "after", "change")
-ROWS = 4
 TIP = (
     "Measured in the two volumes, with and without the edits, in full resolution;\n"
-    "volumes in ml as in the card of the model, good to a few per cent."
+    "volumes in ml as under Measure."
 )
 
 
@@ -57,7 +57,7 @@ class EffectBox(QWidget):
         self.fold.setCheckable(True)
         self.fold.setChecked(True)
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
-        self.cells = [[QLabel() for _ in COLUMNS] for _ in range(ROWS)]
+        self.cells = [[QLabel() for _ in COLUMNS] for _ in TOLD]
         self.told = controls.hint(name="directions.effect_told")
         self._lay_out()
         self.fold.toggled.connect(self._open)

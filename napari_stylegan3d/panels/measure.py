@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.fold import Fold
+from stylegan3d.tissue_volumes import EXPLAINED, SMALL, VOLUMES
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measured import Measured
@@ -23,14 +24,7 @@ COLORS = {
     "ventricle": "#0072b2",
     "other": "#cc79a7",
 }
-ROWS = (
-    ("csf", "Outer fluid", "Cerebrospinal fluid outside the ventricles."),
-    ("ventricle", "Ventricles", "Cerebrospinal fluid inside the brain."),
-    ("grey", "Grey matter", "Cortex, basal ganglia, thalamus, cerebellar cortex."),
-    ("white", "White matter", "White matter of cerebrum and cerebellum."),
-    ("other", "Brain stem", "Midbrain, pons and medulla, with the optic chiasm."),
-    ("brain", "Brain tissue", "Grey matter, white matter and brain stem together."),
-)
+ROWS = tuple((key.removesuffix("_ml"), name, EXPLAINED[key]) for key, name in VOLUMES.items())
 COLUMNS = (
     ("ml", "Millilitres."),
     ("change", "Change in ml against the brain before it was edited or mixed."),
@@ -136,7 +130,7 @@ def in_words(measured: Measured | None) -> dict[str, str]:
         return words
     for tissue, _, _ in ROWS:
         value = measured.volumes[tissue]
-        small = tissue in ("ventricle", "other")
+        small = f"{tissue}_ml" in SMALL
         words[f"{tissue}.ml"] = f"{value:.{int(small)}f}"
         words[f"{tissue}.percentile"] = percentile_in_words(measured.percentiles[tissue])
         if measured.before is not None:

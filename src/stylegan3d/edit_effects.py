@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.attributes import BRAIN, MEASURES, measure_volume, tissue_masks
+from stylegan3d.attributes import BRAIN
 from stylegan3d.projection.regions import region_masks
+from stylegan3d.tissue_volumes import TOLD, VOLUMES, Tissues, read_tissues
 
 if TYPE_CHECKING:
+    import torch
+
     from stylegan3d.generator import Generator
     from stylegan3d.recipe import Recipe
     from stylegan3d.space import Space
 
 #: A voxel has changed if its intensity differs by more than this share of the bright end.
 THRESHOLD = 0.1
-#: The measures in millilitres, in the order in which they are told.
-VOLUMES = {m.key: m.name for m in MEASURES if m.unit == "ml"} | {"brain_ml": "Brain"}
-#: What an attribute is about, as in `tissue_masks`, and how far around it a change still belongs
+#: What an attribute is about, as in `Tissues.masks`, and how far around it a change still belongs
 #: to it, in mm. Age, sex and head size are about the whole brain.
 ABOUT = {
     "ventricle_ml": ("ventricles", 4.0),
@@ -43,7 +44,9 @@ class EditEffect:
     Attributes
     ----------
     before, after : dict of str to float
-        Millilitres by the keys of `VOLUMES`; NaN where nothing like a brain was found.
+        Millilitres by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
+    how : str
+        What they were told by, see `Tissues.how`.
     changed_mm3 : float
         Volume of the voxels that differ by more than `threshold`.
     threshold : float
@@ -59,6 +62,7 @@ class EditEffect:
 
     before: dict[str, float]
     after: dict[str, float]
+    how: str
     changed_mm3: float
     threshold: float
     region: str
@@ -72,6 +76,7 @@ def measure_effect(
     space: Space,
     attribute: str = "",
     check: Callable[[], None] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> EditEffect:
     """Compare a brain before and after an edit.
 
@@ -85,26 +90,28 @@ def measure_effect(
         What the edit is about, a key of `ABOUT`; anything else is about the whole brain.
     check : callable, optional
         Called before each step of a quarter of a second or so; it raises to give up.
+    dtype : torch.dtype, optional
+        As of `read_tissues`.
     """
     check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
     total = float(change.sum(dtype=np.float64))
     voxel_mm3 = abs(float(np.linalg.det(space.affine[:3, :3])))
-    region, margin_mm = ABOUT.get(attribute, ("", 0.0))
     check()
-    near = _region(region, margin_mm, before, after, space) if region else None
+    tissues_before = read_tissues(before, space, dtype=dtype)
+    check()
+    tissues_after = read_tissues(after, space, dtype=dtype)
+    check()
+    near = surroundings(attribute, tissues_before, tissues_after, space)
     inside = float(change[near].sum(dtype=np.float64)) if near is not None else 0.0
     check()
-    volumes_before = _volumes(before, space)
-    check()
-    volumes_after = _volumes(after, space)
-    check()
     return EditEffect(
-        volumes_before,
-        volumes_after,
+        tissues_before.volumes,
+        tissues_after.volumes,
+        tissues_after.how,
         float(np.count_nonzero(change > THRESHOLD)) * voxel_mm3,
         THRESHOLD,
-        region if near is not None else "",
+        ABOUT[attribute][0] if near is not None else "",
         1 - inside / total if near is not None and total else None,
         _where(change, (before > BRAIN) | (after > BRAIN), space),
     )
@@ -114,16 +121,16 @@ def _nothing() -> None:
     """Nobody wants to give up."""
 
 
-def _volumes(volume: np.ndarray, space: Space) -> dict[str, float]:
-    measured = measure_volume(volume, space)
-    return {key: float(measured[key]) for key in VOLUMES}
-
-
-def _region(
-    name: str, margin_mm: float, before: np.ndarray, after: np.ndarray, space: Space
+def surroundings(
+    attribute: str, before: Tissues, after: Tissues, space: Space
 ) -> np.ndarray | None:
-    """bool (X, Y, Z): the tissue in either brain and all within the margin; None if in neither."""
-    found = [masks[name] for v in (before, after) if (masks := tissue_masks(v, space))]
+    """bool (X, Y, Z): where an edit of an attribute belongs.
+
+    The tissue it is about in either brain, and all within the margin of `ABOUT`; None for what is
+    about the whole brain, and where there is none of that tissue.
+    """
+    name, margin_mm = ABOUT.get(attribute, ("", 0.0))
+    found = [tissues.masks[name] for tissues in (before, after) if name in tissues.masks]
     if not found or not np.any(found):
         return None
     distance = ndimage.distance_transform_edt(~np.any(found, axis=0), sampling=space.voxel_size)
@@ -223,6 +230,7 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     if effect.where:
         parts = ", ".join(f"{name} {change:.1%}" for name, change in effect.where)
         lines.append(f"Changed most, on average: {parts}.")
+    lines.append(f"Volumes {effect.how}.")
     if back is not None:
         lines.append(_way_in_words(back))
     return lines
@@ -241,5 +249,5 @@ def _way_in_words(back: WayBack) -> str:
 
 
 def rows_of(effect: EditEffect) -> list[tuple[str, float, float]]:
-    """(name, before, after) in ml of each volume, for a table."""
-    return [(name, effect.before[key], effect.after[key]) for key, name in VOLUMES.items()]
+    """(name, before, after) in ml of the volumes in `TOLD`, for a table."""
+    return [(VOLUMES[key], effect.before[key], effect.after[key]) for key in TOLD]

@@ -14,6 +14,7 @@ from stylegan3d import volumes
 from stylegan3d.errors import OutputError
 from stylegan3d.jsontext import to_json
 from stylegan3d.recipe import Recipe, Source
+from stylegan3d.tissue_volumes import Tissues, read_tissues
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -111,11 +112,14 @@ def rendered_files(
     *,
     native: bool = False,
     scan: Mapping[str, Any] | None = None,
+    tissues: Tissues | None = None,
 ) -> dict[Path, bytes]:
     """The files `save_rendered` writes, not yet written: name to content.
 
     `scan`, as `AlignedScan.describe()` gives it, stands in for the one in the recipe's latent
     file where that is not written yet; with it the volume goes into the scan's space too.
+    The sidecar states the volumes of the brain's tissues on the model's grid: `tissues`, or read
+    here.
     """
     if rendered.quality != "full":
         raise OutputError("Only the full volume can be saved, not a preview: render it again.")
@@ -128,6 +132,8 @@ def rendered_files(
 
         image = native_image(rendered.volume, rendered.space, dict(scan))
     text = sidecar(recipe, generator, folder=path.parent, native=scan is not None)
+    tissues = tissues or read_tissues(rendered.volume, rendered.space)
+    text["TissueVolumes"] = tissues.to_dict()
     description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
     return volumes.volume_files(path, image, description=description, sidecar=text)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.attributes import BACKGROUND, measure_volume
+from stylegan3d.attributes import BACKGROUND
 from stylegan3d.metrics.similarity import similarity
 from stylegan3d.space import Space
+from stylegan3d.tissue_volumes import read_tissues
 
-#: What is set side by side, in millilitres.
-VOLUMES = ("brain_ml", "ventricle_ml", "grey_ml", "white_ml")
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class PairFigures:
     ssim, psnr_db
         Structural similarity (1 is identical) and peak signal-to-noise ratio, there too.
     a, b
-        Measures of each by the keys of `attributes.MEASURES`; NaN where there is no brain.
+        Millilitres of each by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
+    how
+        What they were told by, see `tissue_volumes.Tissues`.
     """
 
     mean_difference: float
@@ -33,9 +37,12 @@ class PairFigures:
     psnr_db: float
     a: dict[str, float]
     b: dict[str, float]
+    how: str
 
 
-def compare_pair(a: np.ndarray, b: np.ndarray, space: Space) -> PairFigures:
+def compare_pair(
+    a: np.ndarray, b: np.ndarray, space: Space, *, dtype: torch.dtype | None = None
+) -> PairFigures:
     """Compare two brains.
 
     Parameters
@@ -44,6 +51,8 @@ def compare_pair(a: np.ndarray, b: np.ndarray, space: Space) -> PairFigures:
         (X, Y, Z) on the grid of `space`, 0 outside and 1 bright.
     space : Space
         Where the voxels lie.
+    dtype : torch.dtype, optional
+        As of `tissue_volumes.read_tissues`.
 
     Raises
     ------
@@ -56,5 +65,7 @@ def compare_pair(a: np.ndarray, b: np.ndarray, space: Space) -> PairFigures:
     if not inside.any():
         inside = np.ones(a.shape, bool)
     alike = similarity(np.clip(a, 0, 1), np.clip(b, 0, 1), inside)
-    measured = (measure_volume(volume, space) for volume in (a, b))
-    return PairFigures(alike["mae"], alike["ssim"], alike["psnr"], *measured)
+    of_a, of_b = (read_tissues(volume, space, dtype=dtype) for volume in (a, b))
+    return PairFigures(
+        alike["mae"], alike["ssim"], alike["psnr"], of_a.volumes, of_b.volumes, of_b.how
+    )

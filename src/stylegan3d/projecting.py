@@ -23,6 +23,7 @@ from stylegan3d.projection_outputs import (
 )
 from stylegan3d.restored_outputs import restored_files, restored_names
 from stylegan3d.scans import read_scan
+from stylegan3d.tissue_volumes import TOLD, read_tissues
 from stylegan3d.volumes import check_output, sidecar_path
 
 if TYPE_CHECKING:
@@ -116,7 +117,15 @@ def project_file(
     )
     clock.append(time.perf_counter())
     seconds = [after - before for before, after in pairwise(clock)]
-    about = {"seconds": dict(zip(("open", "align", "project"), seconds, strict=True))}
+    about: dict[str, Any] = {
+        "seconds": dict(zip(("open", "align", "project"), seconds, strict=True)),
+        "tissues": {
+            what: read_tissues(volume, generator.space).to_dict()
+            for what, volume in (("scan", aligned.volume), ("reconstruction", result.volume))
+            # Of a scan that is given in part, the part that is left has no volumes.
+            if what != "scan" or operator is None
+        },
+    }
     extra = (
         {} if operator is None else restored_files(out, generator, aligned, operator, result.volume)
     )
@@ -188,6 +197,12 @@ def row_of(told: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         **{measure: told["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
         "latent_distance": trust.get("latent_distance"),
         "verdict": trust.get("verdict"),
+        **{
+            f"{what}_{key}": told["tissues"].get(what, {}).get(key)
+            for what in ("scan", "reconstruction")
+            for key in TOLD
+        },
+        "volumes_measured": told["tissues"]["reconstruction"]["Measured"],
         "report": str(folder / told["files"]["report"]),
     }
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stylegan3d.attributes import MEASURES, measure_volume
 from stylegan3d.describe import describe_recipe
 from stylegan3d.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.jsontext import to_json
@@ -21,6 +20,7 @@ from stylegan3d.recipe import Recipe
 from stylegan3d.recipe_rendering import render_recipe
 from stylegan3d.recipe_text import to_link
 from stylegan3d.slicing import Upright
+from stylegan3d.tissue_volumes import read_tissues
 from stylegan3d.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from stylegan3d.space import Space
 
 SUFFIX = ".pdf"
-#: What is measured in millilitres; the others of `MEASURES` are for directions.
-TOLD_MEASURES = tuple(measure for measure in MEASURES if measure.unit == "ml")
 LIKENESS = {"ssim": "SSIM", "ncc": "Correlation", "psnr": "PSNR (dB)", "mae": "Mean absolute error"}
 #: 300 dpi where a picture of three planes is as wide as the page.
 PICTURE_LOOK = Look(pixels_per_mm=4.5, letter_mm=9.0)
@@ -60,7 +58,9 @@ class Case:
     name : of the scan or the brain.
     recipe : of the brain that is reported.
     pictures : rows from top to bottom, of pictures side by side.
-    measures : by what was measured ("Scan", "Reconstruction", …), then by the keys of `MEASURES`.
+    measures : by what was measured ("Scan", "Reconstruction", …), then by the keys of
+        `tissue_volumes.VOLUMES`, in millilitres.
+    measured : how the volumes were told, see `tissue_volumes.Tissues.how`; may be empty.
     similarity : of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
     verdict, sentence : how far to believe the reconstruction; may be empty.
     model : lines about the generator and the programs.
@@ -71,6 +71,7 @@ class Case:
     recipe: Recipe
     pictures: Sequence[Sequence[Picture]]
     measures: Mapping[str, Mapping[str, float]]
+    measured: str = ""
     similarity: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
     sentence: str = ""
@@ -131,11 +132,13 @@ def build_case(
     if plain != recipe:
         volumes["Edited" if recipe.edits else "Mixed"] = render_recipe(renderer, recipe).volume
     told = trust or {}
+    tissues = {title: read_tissues(volume, generator.space) for title, volume in volumes.items()}
     return Case(
         name or describe_recipe(recipe),
         recipe,
         _pictures(volumes, generator.space, look),
-        {title: measure_volume(volume, generator.space) for title, volume in volumes.items()},
+        {title: found.volumes for title, found in tissues.items()},
+        tissues[whole].how,
         dict(told.get("similarity", {})),
         str(told.get("verdict", "")),
         str(told.get("sentence", "")),
@@ -185,6 +188,7 @@ def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, byt
         "Case": case.name,
         "Date": case.date.isoformat(),
         "Measures": case.measures,
+        "MeasuredBy": case.measured,
         "Similarity": case.similarity,
         "Verdict": case.verdict,
     }

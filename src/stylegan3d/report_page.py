@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylegan3d.report import LIKENESS, TOLD_MEASURES, WARNING, Case, Picture
+from stylegan3d.report import LIKENESS, WARNING, Case, Picture
+from stylegan3d.tissue_volumes import SMALL, TOLD, VOLUMES
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
@@ -163,12 +164,15 @@ def _figures(page: _Page, case: Case) -> None:
     left, right = (0.58 * INNER, 0.36 * INNER) if case.similarity else (INNER, 0.0)
     titles = list(case.measures)
     rows = [["Volume (ml)", *titles]]
-    for measure in TOLD_MEASURES:
-        values = [case.measures[title].get(measure.key, math.nan) for title in titles]
-        told = ["not measured" if math.isnan(value) else f"{value:.0f}" for value in values]
-        rows.append([measure.name, *told])
+    for key in TOLD:
+        values = [case.measures[title].get(key, math.nan) for title in titles]
+        digits = int(key in SMALL)
+        told = ["not measured" if math.isnan(value) else f"{value:.{digits}f}" for value in values]
+        rows.append([VOLUMES[key], *told])
     page.y = top
     page.table(rows, MARGIN, left)
+    if case.measured:
+        page.text(f"Volumes {case.measured}.", 6.5, color=GREY, left=MARGIN, width=left)
     bottom = page.y
     if case.similarity:
         page.y = top

@@ -1,5 +1,6 @@
 """`generate`: files, names, repetition, refusals."""
 
+import csv
 import json
 import shlex
 
@@ -38,6 +39,25 @@ def test_seeds_become_volumes_with_sidecars(run, model, tmp_path, listing):
     assert sidecar["GeneratedBy"][0]["Name"] == "napari-stylegan3d"
     described = json.loads((out / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative"
+
+
+def test_tissue_volumes_stand_in_the_sidecar_and_in_one_table(run, model, tmp_path):
+    table = tmp_path / "volumes.csv"
+    words = ["--seeds", "0-1", "--model", model, "--out", tmp_path, "--table", table]
+    result = run("generate", *words, "--json")
+    assert result.status == 0, result.err
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["name"] for row in rows] == [f"{name}.nii.gz" for name in NAMES[:2]]
+    for row, told, name in zip(rows, result.json["volumes"], NAMES[:2], strict=True):
+        sidecar = json.loads((tmp_path / f"{name}.json").read_text())
+        assert told["tissues"] == sidecar["TissueVolumes"]
+        for key in ("grey_ml", "white_ml", "ventricle_ml"):
+            assert float(row[key]) == sidecar["TissueVolumes"][key] > 0
+        assert row["measured"].startswith("by intensity alone")
+    assert "exists already" in run("generate", *words).err
+    refused = run("generate", *words[:4], "--table", tmp_path / "volumes.txt")
+    assert refused.status == 2
+    assert "must end in .csv" in refused.err
 
 
 def test_a_recipe_repeats_a_file_byte_for_byte(run, model, tmp_path):

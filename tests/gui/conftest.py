@@ -164,9 +164,9 @@ def _greeted() -> None:
 def _nothing_remembered() -> Iterator[None]:
     """How one test leaves its window is not how the next finds it."""
     yield
-    from napari_stylegan3d.memory import FOLDER, LOOK, SAVE_FOLDER, WIDTH, settings
+    from napari_stylegan3d.memory import FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 
-    for key in (FOLDER, LOOK, SAVE_FOLDER, WIDTH):
+    for key in (FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH):
         settings().remove(key)
 
 

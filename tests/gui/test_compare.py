@@ -18,6 +18,7 @@ from napari_stylegan3d.scan_jobs import align_scan, open_scan
 from napari_stylegan3d.views.sides import Pair, Side
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.pair import PairFigures
+from stylegan3d.tissue_volumes import VOLUMES
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
 
 A, B = (Recipe(Source("seed", number), Truncation(0.7)) for number in (3, 8))
@@ -241,6 +242,9 @@ def test_figures_are_measured_in_the_background(pair):
     pair.wait(lambda: pair.find("compare.ssim").text() != "–")
     before = pair.find("compare.ssim").text()
     assert pair.find("compare.mean_difference").text().endswith("%")
+    # Voxels of 8 mm are none that the tissue network knows.
+    assert "by intensity alone" in pair.find("compare.volumes_by").text()
+    assert pair.find("compare.csf_ml.a").text() == "–"
     pair.session.change(A)
     pair.settle()
     pair.wait(lambda: pair.find("compare.psnr_db").text() == "identical")
@@ -343,9 +347,10 @@ def test_captions_tell_which_is_which():
 
 
 def test_figures_in_words():
-    a = {"brain_ml": 1500.4, "ventricle_ml": 20.0, "grey_ml": float("nan"), "white_ml": 500.0}
+    a = dict.fromkeys(VOLUMES, 500.0) | {"brain_ml": 1500.4, "ventricle_ml": 20.0}
+    a["grey_ml"] = float("nan")
     b = {**a, "ventricle_ml": 17.25}
-    words = in_words(PairFigures(0.0123, 0.9876, float("inf"), a, b))
+    words = in_words(PairFigures(0.0123, 0.9876, float("inf"), a, b, "by eye"))
     assert words["mean_difference"] == "1.2%"
     assert words["psnr_db"] == "identical"
     assert words["brain_ml.a"] == "1500"

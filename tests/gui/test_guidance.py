@@ -117,13 +117,17 @@ def test_the_window_is_found_as_it_was_left(window, tmp_path):
     explorer, views = window.explorer, window.views
     window.find("export.folder").setText(str(tmp_path))
     views.set_convention("neurological")
+    explorer.measuring.box.unfold()
     explorer.memory.close()
+    explorer.measuring.box.unfold(False)
     window.find("export.folder").setText(str(Path.home()))
     views.set_convention("radiological")
     again = Memory(explorer)
     again.begin(explorer.window())
     assert window.find("export.folder").text() == str(tmp_path)
     assert views.convention == "neurological"
+    assert explorer.measuring.box.open
+    explorer.measuring.box.unfold(False)
     views.set_convention("radiological")
     explorer.memory.begin(explorer.window())
 

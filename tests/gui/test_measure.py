@@ -30,7 +30,7 @@ def segmenter():
     tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "bundled_segmenter", lambda: tiny)
-        patch.setattr(measured, "_dtype", lambda: torch.float32)
+        patch.setattr(measured, "screen_dtype", lambda: torch.float32)
         yield tiny
 
 

@@ -49,6 +49,10 @@ def generate(
     label: LabelOption = None,
     channel: ChannelOption = 0,
     out: OutOption = Path(),
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="Write the tissue volumes of all brains here (.csv)."),
+    ] = None,
     native: NativeOption = False,
     onto_scan: OntoScanOption = None,
     model: ModelOption = None,
@@ -56,12 +60,14 @@ def generate(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write synthetic brains as NIfTI files with their recipes beside them.
+    """Write synthetic brains as NIfTI files with recipes and tissue volumes beside them.
 
     Example: stylegan3d generate --seeds 0-3 --truncation 0.7 --out brains
     """
     if (seeds is None) == (recipe is None):
         raise typer.BadParameter("Give either --seeds, such as --seeds 0-3, or --recipe.")
+    if table is not None and table.suffix != ".csv":
+        raise typer.BadParameter("The table's name must end in .csv.")
     if recipe is not None:
         if (truncation, cutoff, noise, label, channel) != (None, None, None, None, 0):
             raise typer.BadParameter(
@@ -81,5 +87,12 @@ def generate(
         ]
     generator = open_model(model, frame)
     render_to_files(
-        generator, recipes, out, native=native, onto=onto_scan, overwrite=overwrite, as_json=as_json
+        generator,
+        recipes,
+        out,
+        native=native,
+        onto=onto_scan,
+        table=table,
+        overwrite=overwrite,
+        as_json=as_json,
     )

@@ -13,6 +13,7 @@ from stylegan3d.recipe import Recipe
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
+    from stylegan3d.tissue_volumes import Tissues
 
 LabelOption = Annotated[
     str | None,
@@ -34,12 +35,14 @@ def render_to_files(
     *,
     native: bool,
     onto: Path | None = None,
+    table: Path | None = None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Render each recipe in full quality and save it; whatever can be refused is refused first.
 
-    `onto` is the scan that an edit's change is added to; the volumes are then native, too.
+    `onto` is the scan that an edit's change is added to; the volumes are then native, too. `table`
+    is a CSV to write the tissue volumes of all brains to.
     """
     from stylegan3d.edit_outputs import edit_files, edit_names, original_scan
     from stylegan3d.outputs import (
@@ -50,24 +53,28 @@ def render_to_files(
     )
     from stylegan3d.recipe_rendering import render_recipe
     from stylegan3d.renderer import Renderer
+    from stylegan3d.tissue_volumes import read_tissues, table_text
     from stylegan3d.volumes import check_output, sidecar_path, write_together
 
     native = native or onto is not None
     paths = [out / volume_name(recipe, native=native) for recipe in recipes]
     more = [edit_names(recipe, out) if onto is not None else {} for recipe in recipes]
     written = [*paths, *(path for names in more for path in names.values())]
-    check_output([*written, *map(sidecar_path, written)], overwrite)
+    tables = [] if table is None else [table]
+    check_output([*written, *map(sidecar_path, written), *tables], overwrite)
     for recipe in recipes:
         recipe.check(generator)
     scans = [native_scan(recipe) if native else None for recipe in recipes]
     original = None if onto is None else original_scan(onto, native_scan(recipes[0]))
     renderer = Renderer(generator)
     volumes: list[dict[str, Any]] = []
+    found: list[Tissues] = []
     with progress("Rendering", total=len(recipes)) as report:
         for path, recipe, scan, names in zip(paths, recipes, scans, more, strict=True):
             report(len(volumes), note=path.name)
             rendered = render_recipe(renderer, recipe)
-            files = rendered_files(path, rendered, recipe, generator, scan=scan)
+            found.append(read_tissues(rendered.volume, rendered.space))
+            files = rendered_files(path, rendered, recipe, generator, scan=scan, tissues=found[-1])
             if original is not None:
                 files |= edit_files(recipe, rendered, renderer, generator, original, out)
             write_together(files, overwrite=overwrite)
@@ -78,11 +85,15 @@ def render_to_files(
                     **{f"edit_{what.lower()}": str(file) for what, file in names.items()},
                     "sidecar": str(sidecar_path(path)),
                     "recipe": recipe.to_dict(),
+                    "tissues": found[-1].to_dict(),
                     "seconds": rendered.seconds,
                 }
             )
+    if table is not None:
+        text = table_text([path.name for path in paths], found)
+        write_together({table: text.encode()}, overwrite=overwrite)
     emit(
         {"volumes": volumes, "model": model_entry(generator)},
-        [str(path) for path in written],
+        [str(path) for path in [*written, *tables]],
         as_json=as_json,
     )

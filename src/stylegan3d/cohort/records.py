@@ -21,6 +21,7 @@ from stylegan3d.cohort.scans import Item
 from stylegan3d.files import atomic_write_text, output_errors
 from stylegan3d.hashing import sha256_of
 from stylegan3d.jsontext import to_json
+from stylegan3d.tissue_volumes import TOLD
 
 RECORDS = ".cohort"
 TABLE = "projections.tsv"
@@ -32,6 +33,8 @@ COLUMNS = (
     "ncc",
     "latent_distance",
     "verdict",
+    *(f"{what}_{key}" for what in ("scan", "reconstruction") for key in TOLD),
+    "volumes_measured",
     "seconds",
     "error",
     "scan",

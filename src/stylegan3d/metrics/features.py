@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.sampling import unit
 from stylegan3d.metrics.workers import workers
 
 # deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.
@@ -143,12 +144,11 @@ def network_input(volume: np.ndarray, voxel_mm: tuple[float, float, float]) -> T
 
     Parameters
     ----------
-    volume : (X, Y, Z), uint8 of a pack or float in [0, 1].
+    volume : (X, Y, Z), uint8 of a pack or float; what lies outside [0, 1] is clipped.
     voxel_mm : edge lengths of its voxels.
     """
-    x = torch.from_numpy(np.array(volume, order="C"))[None, None].float()
-    if volume.dtype == np.uint8:
-        x = x / 255
+    # A brain that was rendered may reach 1.5; one of a pack cannot.
+    x = torch.from_numpy(unit(np.ascontiguousarray(volume)))[None, None]
     grid = [
         max(round(n * mm / FEATURE_MM), LEAST_VOXELS)
         for n, mm in zip(volume.shape, voxel_mm, strict=True)
@@ -172,8 +172,8 @@ def describe(
 
     Parameters
     ----------
-    volumes : each (X, Y, Z), uint8 of a pack or float in [0, 1], x from left to right. Taken one
-        by one, so that they need not be in memory together.
+    volumes : each (X, Y, Z), uint8 of a pack or float, clipped to [0, 1], x from left to right.
+        Taken one by one, so that they need not be in memory together.
     voxel_mm : edge lengths of their voxels in millimetres.
     device : where the network runs; always in float32.
     progress : called with how many are done and how many there are (0 if unknown).
