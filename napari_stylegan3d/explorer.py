@@ -217,6 +217,7 @@ class Explorer(Docked):
         self.rendering.busyChanged.connect(self.header.set_busy)
         self.rendering.shown.connect(self._on_picture)
         self.rendering.failed.connect(partial(self._fail, "rendering"))
+        self.rendering.cramped.connect(self.say)
         self.project.viewRequested.connect(self.comparison.show)
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
@@ -240,6 +241,7 @@ class Explorer(Docked):
         """Put the views into the window and load the model."""
         self._calm = CalmWindow(window, self.viewer)
         self.viewing = Viewing(window, self.comparison, self)
+        self.viewing.pace(self.rendering)
         self.views = self.viewing.views
         self.views.set_message("Loading the model…")
         self.views.layout().addWidget(self.history)

@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.worker import Report
+from stylegan3d.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from stylegan3d.frame import Frame
@@ -58,7 +59,11 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
         from stylegan3d.recipe_rendering import render_recipe
 
         loaded = load_model(Report(lambda _: None), model, frame)
-        render_recipe(loaded.renderer, Recipe())
+        try:
+            render_recipe(loaded.renderer, Recipe())
+        except Exception as error:
+            if not is_out_of_memory(error):  # else the window makes do with a preview
+                raise
         return loaded
 
     executor = ThreadPoolExecutor(1, "stylegan3d-ahead")

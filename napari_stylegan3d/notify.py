@@ -7,16 +7,17 @@ import logging
 from napari.utils.notifications import show_error, show_info
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
 logger = logging.getLogger("napari_stylegan3d")
 
 
 def sentence(error: BaseException, doing: str) -> str:
     """What to say about an error that came up while `doing` something ('loading the model')."""
+    if is_out_of_memory(error):
+        return out_of_memory_sentence(doing)
     if isinstance(error, StyleGAN3DError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return f"There was not enough memory while {doing}: close other programs and try again."
     return (
         f"Something unexpected happened while {doing} ({type(error).__name__}): "
         "try again, and report it if it happens twice; the details are in the terminal."
@@ -26,7 +27,7 @@ def sentence(error: BaseException, doing: str) -> str:
 def tell_error(error: BaseException, doing: str) -> str:
     """Show a notification for an error, log an unexpected one, and return the sentence."""
     text = sentence(error, doing)
-    if not isinstance(error, StyleGAN3DError):
+    if not isinstance(error, StyleGAN3DError) and not is_out_of_memory(error):
         logger.error("Failed while %s", doing, exc_info=error)
     show_error(text)
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -9,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_stylegan3d.cores import beside_the_window
 from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
 from napari_stylegan3d.worker import LatestWins
+from stylegan3d.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 INSTANT_S = 0.12
 #: How long the hand must rest while it drags before the full volume is worth starting.
 REST_MS = 200
+#: After a full volume found no memory, previews stand for it so long; then it is tried again.
+CRAMPED_S = 20.0
+CRAMPED = (
+    "There is not enough memory for the full volume, so a preview is shown: close other programs, "
+    "then change anything to try again."
+)
 
 
 class Rendering(QObject):
@@ -27,6 +35,10 @@ class Rendering(QObject):
     shown = Signal(object, object)
     """(Recipe, Picture)"""
     failed = Signal(object)
+    cramped = Signal(str)
+    """There is no memory for the full volume: the sentence that says so beside the preview."""
+    awaited = Signal()
+    """A preview is on its way, and there in a moment."""
     busyChanged = Signal(bool)
     prepared = Signal()
     """The renderer knows how to make previews; from now on others may draw beside it."""
@@ -37,6 +49,7 @@ class Rendering(QObject):
         self.loaded: Loaded | None = None
         self.renders: LatestWins | None = None
         self._full_s = 1.0
+        self._cramped_until = 0.0
         self._warm = self.is_prepared = False
         self._last: tuple[Recipe, str] | None = None
         self._rest = QTimer(self)
@@ -61,6 +74,7 @@ class Rendering(QObject):
         self.renders.busyChanged.connect(self.busyChanged)
         self._last, self._warm, self._full_s = None, False, 1.0
         self.is_prepared = False
+        self._cramped_until = 0.0
 
     def place(self, loaded: Loaded) -> None:
         """The same model, with its voxels elsewhere: pictures that were made stay good."""
@@ -73,7 +87,7 @@ class Rendering(QObject):
 
     def request(self) -> None:
         """Render the current recipe again."""
-        self._last = None
+        self._last, self._cramped_until = None, 0.0
         self._on_recipe(self.session.recipe, False)
 
     def shutdown(self) -> None:
@@ -86,6 +100,9 @@ class Rendering(QObject):
         if self.renders is None or self._last == (recipe, "full"):
             return
         self._rest.stop()
+        if self._is_cramped:
+            self._submit(recipe, "preview")
+            return
         if not self._warm or (not live and self._full_s <= INSTANT_S):
             self._submit(recipe, "full")
             return
@@ -113,7 +130,14 @@ class Rendering(QObject):
     def _submit(self, recipe: Recipe, quality: Quality) -> None:
         if self._last != (recipe, quality) and self.renders is not None:
             self._last = (recipe, quality)
+            if quality == "preview":
+                self.awaited.emit()
             self.renders.submit(RenderRequest(recipe, quality))
+
+    @property
+    def _is_cramped(self) -> bool:
+        """Whether there was no memory for a full volume a moment ago."""
+        return time.monotonic() < self._cramped_until
 
     def _submit_full(self) -> None:
         self._submit(self.session.recipe, "full")
@@ -123,7 +147,11 @@ class Rendering(QObject):
             self._full_s = picture.rendered.seconds
         self.shown.emit(request.recipe, picture)
         settled = request.recipe == self.session.recipe and not self._rest.isActive()
-        if picture.quality == "preview" and settled:
+        if picture.quality != "preview":
+            return
+        if self._is_cramped:
+            self.cramped.emit(CRAMPED)
+        elif settled:
             self._submit_full()
 
     def _on_failed(self, request: RenderRequest, error: Exception) -> None:
@@ -132,4 +160,8 @@ class Rendering(QObject):
         if isinstance(error, Cancelled):
             return
         self._last = None
+        if request.quality == "full" and is_out_of_memory(error):
+            self._cramped_until = time.monotonic() + CRAMPED_S
+            self._submit(self.session.recipe, "preview")
+            return
         self.failed.emit(error)

@@ -1,11 +1,21 @@
-"""How the C library hands out large blocks of memory."""
+"""Memory: how the C library hands out large blocks, and how it is told that there is no more."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import sys
 from functools import cache
 
+#: What libraries say, in lower case, that have no exception of their own for it.
+_SIGNS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "bad alloc",
+)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -24,3 +34,23 @@ def keep_large_blocks() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, 2**30)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether something failed because there was not enough memory, of the machine or its GPU.
+
+    torch says so with a RuntimeError on a CPU, the system with ENOMEM, C++ with `bad_alloc`; an
+    error that was raised from one of these counts, whatever it says itself.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _SIGNS):
+            return True
+        error = error.__cause__
+    return False
+
+
+def out_of_memory_sentence(doing: str) -> str:
+    """What to say about it; `doing` is such as "rendering"."""
+    return f"There was not enough memory while {doing}: close other programs and try again."

@@ -20,7 +20,7 @@ from stylegan3d.devices import measured_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.graphs import RecordedSynthesis
-from stylegan3d.memory import keep_large_blocks
+from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.preview import WORTH_SHOWING, Readout
@@ -162,7 +162,7 @@ class Renderer:
             else:
                 # A reading was learned without the delta and would not show it.
                 way = self._way("fast" if read_out else quality, rows)
-                image = self._made(rows, noise, way, should_stop)
+                image = self._made_somehow(rows, noise, way, should_stop)
         volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
@@ -259,6 +259,19 @@ class Renderer:
                 return recorded(w)
             self._begin(w, noise, way.dtype, should_stop)
             return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
+
+    def _made_somehow(
+        self, w: Tensor, noise: Noise, way: Way, should_stop: Callable[[], bool] | None
+    ) -> Tensor:
+        """`_made`; where memory is short, once more without the layers that are remembered."""
+        try:
+            return self._made(w, noise, way, should_stop)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self.memo.clear()
+        self._recorded.clear()
+        return self._made(w, noise, way, should_stop)
 
     def _begin(
         self,

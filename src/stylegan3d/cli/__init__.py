@@ -29,7 +29,12 @@ from stylegan3d.cli import (
     train_segmentation,
 )
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.memory import is_out_of_memory
 
+NO_MEMORY = (
+    "there was not enough memory, and the result at work was not written: close other programs, "
+    "use fewer --jobs, or a machine with more."
+)
 app = typer.Typer(
     name="stylegan3d",
     help="Synthesise, project, mix and edit 3D brains with a StyleGAN. Not for diagnosis.",
@@ -91,12 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger().addHandler(logging.NullHandler())
     try:
         app(args=words, prog_name="stylegan3d")
-    except StyleGAN3DError as error:
-        typer.echo(f"stylegan3d: {error}", err=True)
-        sys.exit(2)
     except Exception as error:
-        if debug:
+        if debug and not isinstance(error, StyleGAN3DError):
             raise
+        if is_out_of_memory(error):
+            typer.echo(f"stylegan3d: {NO_MEMORY}", err=True)
+            sys.exit(2)
+        if isinstance(error, StyleGAN3DError):
+            typer.echo(f"stylegan3d: {error}", err=True)
+            sys.exit(2)
         reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         typer.echo(
             f"stylegan3d: unexpected error ({reason}); run it as "

@@ -22,6 +22,7 @@ from stylegan3d.cohort.records import (
 )
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.memory import is_out_of_memory
 from stylegan3d.volumes import atomic_write_text
 
 _log = logging.getLogger(__name__)
@@ -123,6 +124,9 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
     except StyleGAN3DError as error:
         return _failed(item, str(error), time.perf_counter() - started)
     except Exception as error:  # one bad scan must not cost the work on all others
+        if is_out_of_memory(error):
+            sentence = "There was not enough memory; run it again with fewer --jobs."
+            return _failed(item, sentence, time.perf_counter() - started)
         _log.exception("Projecting %s failed", item.path)
         reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         sentence = f"Unexpected error ({reason}); run it again with this scan alone and --debug."

@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import ScanError, StyleGAN3DError
+from ..memory import is_out_of_memory
 from ..scans.aligned import WARNING
 from ..scans.alignment import centroid
 from ..scans.checks import READ_ERRORS
@@ -134,6 +135,9 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
         # Without the folder: the pack tells the same wherever the scans lie.
         result = {"reason": str(error).replace(str(path), path.name)}
     except Exception as error:  # one bad file must not cost the work on all others
+        if is_out_of_memory(error):
+            reason = "There was not enough memory; prepare again with fewer --jobs to retry."
+            return {"reason": reason, PASSING: True}
         _log.exception("Preparing %s failed", path)
         reason = f"Unexpected {type(error).__name__}: {error}; prepare again to retry."
         return {"reason": reason, PASSING: True}
