@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import napari
+from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QAbstractButton
 
@@ -25,8 +26,8 @@ def commands_of(explorer: Explorer) -> dict[str, Callable[[], object]]:
     """Everything an explorer can be told to do, by the names in `keys.TABLE`."""
     session = explorer.session
     named: dict[str, Callable[[], object]] = {
-        "undo": session.undo,
-        "redo": session.redo,
+        "undo": partial(_step, explorer, Labels.undo, session.undo),
+        "redo": partial(_step, explorer, Labels.redo, session.redo),
         "paste": explorer.opening.paste,
         "next": partial(_press, explorer, "browse.next"),
         "previous": partial(_press, explorer, "browse.previous"),
@@ -40,6 +41,17 @@ def commands_of(explorer: Explorer) -> dict[str, Callable[[], object]]:
     for number in range(explorer.tabs.count()):
         named[f"tab_{number}"] = partial(explorer.tabs.setCurrentIndex, number)
     return named
+
+
+def _step(
+    explorer: Explorer, stroke: Callable[[Labels], object], change: Callable[[], object]
+) -> None:
+    """Go back or forth by a stroke while a layer is painted on, else by a change."""
+    active = explorer.viewer.layers.selection.active
+    if isinstance(active, Labels) and str(active.mode) != "pan_zoom":
+        stroke(active)
+    else:
+        change()
 
 
 def remember(explorer: Explorer) -> None:

@@ -46,7 +46,7 @@ EDITING, BRAINS, WINDOW = "Changes", "Brains", "Window"
 FLAT, SOLID = "In a 2D view", "In the 3D view"
 
 TABLE = (
-    Row(EDITING, "Ctrl+Z", "undo the last change", "undo"),
+    Row(EDITING, "Ctrl+Z", "undo the last change; while painting, the last stroke", "undo"),
     Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
     Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command", "paste"),
     Row(EDITING, f"{HELD}, held ({HELD_IN_VIEWS} in a view)", "see the brain that was pinned as A"),

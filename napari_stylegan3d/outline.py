@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +66,8 @@ class Outline:
             metadata={OVERLAY: True},
             **drawn.layer_kwargs(),
         )
-        self.viewer.layers.append(self.layer)
+        with keeping_active(self.viewer):
+            self.viewer.layers.append(self.layer)
 
     def hide(self) -> None:
         """Take it away, unless it is pinned."""
@@ -74,12 +77,22 @@ class Outline:
     def _remove(self) -> None:
         if self.layer is not None and self.layer in self.viewer.layers:
             dims, point = self.viewer.dims, self.viewer.dims.point
-            self.viewer.layers.remove(self.layer)
+            with keeping_active(self.viewer):
+                self.viewer.layers.remove(self.layer)
             # Without the finer grid there are fewer steps, and napari's sliders, which count in
             # steps, would take the crosshair to the edge of the field of view.
             if len(point) == dims.ndim:
                 dims.point = point
         self.layer = None
+
+
+@contextmanager
+def keeping_active(viewer: ViewerModel) -> Iterator[None]:
+    """A layer comes or goes, and the one that a person works on stays the one they work on."""
+    active = viewer.layers.selection.active
+    yield
+    if active in viewer.layers:
+        viewer.layers.selection.active = active
 
 
 def outline_of(generator: Generator) -> Upright:

@@ -20,7 +20,7 @@ NAME = "Region to fill in"
 
 
 class Painting(QObject):
-    """A labels layer on the model's grid, painted with napari's brush in the axial view."""
+    """A labels layer on the model's grid, painted with napari's brush in any of the planes."""
 
     changed = Signal(float)
     """Millilitres that are painted."""
@@ -76,7 +76,8 @@ class Painting(QObject):
 
     def set_visible(self, visible: bool) -> None:
         """Whether the region is drawn."""
-        if self.layer is not None:
+        # napari puts the brush down even where nothing changes.
+        if self.layer is not None and self.layer.visible != visible:
             self.layer.visible = visible
 
     def region(self) -> Region | None:
@@ -105,7 +106,7 @@ class Painting(QObject):
         self.layer.events.paint.connect(lambda _: QTimer.singleShot(0, self._follow))
 
     def _follow(self) -> None:
-        """After a stroke in the axial view the other views cut through it: it is seen in all."""
+        """After a stroke in one plane the others cut through it: it is seen in all."""
         if self.layer is None or self._before is None:
             return
         now = np.asarray(self.layer.data)
@@ -113,8 +114,12 @@ class Painting(QObject):
         self._before = now.copy()
         if len(places):
             away = np.linalg.norm(places - places.mean(axis=0), axis=1)
-            x, y, _z = self.layer.data_to_world(tuple(places[away.argmin()].tolist()))
-            self.viewer.dims.point = (x, y, self.viewer.dims.point[2])
+            place = np.asarray(self.layer.data_to_world(tuple(places[away.argmin()].tolist())))
+            point = np.asarray(self.viewer.dims.point)
+            # The ball lies in the plane it was painted in, which stays where it is.
+            in_plane = np.abs(place - point).argmin()
+            place[in_plane] = point[in_plane]
+            self.viewer.dims.point = tuple(place.tolist())
 
     def tell(self, _: object = None) -> None:
         """Say how much is painted."""

@@ -37,10 +37,10 @@ class PaintBox(QWidget):
         self.source = QComboBox()
         self.source.setObjectName("project.region")
         self.source.setToolTip(
-            "Paint the region in the axial view of the aligned scan (napari's brush works there\n"
-            "alone; the other views go along), and move the scan first, if it has to be moved. Or\n"
-            "take the region from a Labels layer: all of its labels count. Say on what it was\n"
-            "drawn, the aligned scan or the scan as it was opened."
+            "Paint the region in any plane of the aligned scan, the other views go along (Ctrl+Z\n"
+            "takes a stroke back); move the scan first, if it has to be moved. Or take the region\n"
+            "from a Labels layer: all of its labels count. Say on what it was drawn, the aligned\n"
+            "scan or the scan as it was opened."
         )
         self.source.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -100,7 +100,7 @@ class PaintBox(QWidget):
     def show_painted(self, millilitres: float) -> None:
         """Say how much is marked, and offer the brush for what is painted."""
         painted = self.choice is None
-        nothing = "Nothing is painted yet: draw in the axial view."
+        nothing = "Nothing is painted yet: draw in one of the planes."
         self.brushes.setVisible(painted)
         if millilitres:
             self.painted.setText(f"{millilitres:.1f} ml are {'painted' if painted else 'marked'}.")

@@ -19,6 +19,7 @@ from napari_stylegan3d.views.orientation import (
     VOLUME_ORDER,
     Plane,
 )
+from napari_stylegan3d.views.strokes import SharedTools, share_active
 from napari_stylegan3d.views.volume import VolumeLook
 
 #: Layer attributes a follower keeps equal (where the layer type has them).
@@ -65,6 +66,7 @@ class Follower:
         self.model = ViewerModel(title=plane.name if plane else "3D")
         self._copies: dict[Layer, Layer] = {}
         self._links: dict[Layer, list[tuple[Any, Callable]]] = {}
+        self._tools: dict[Layer, SharedTools] = {}
         self._syncing = False
         self._stale: set[Layer] = set()
         #: Labels that were painted, and where the crosshair was when they were last drawn.
@@ -87,6 +89,7 @@ class Follower:
         if plane is not None:
             # The 3D view has no slice to choose, and its grid may lag behind.
             self._viewer_links.append((self.model.dims.events.point, self._lead_point))
+            self._viewer_links.append((main.layers.selection.events.active, self._share_active))
         for signal, slot in self._viewer_links:
             signal.connect(slot)
         self._follow_point()
@@ -120,6 +123,9 @@ class Follower:
         for links in self._links.values():
             for signal, slot in links:
                 signal.disconnect(slot)
+        for tools in self._tools.values():
+            tools.close()
+        self._tools.clear()
         self._links.clear()
         self._copies.clear()
         self.model.layers.clear()
@@ -130,6 +136,8 @@ class Follower:
     def _on_removed(self, event: Any) -> None:
         for signal, slot in self._links.pop(event.value):
             signal.disconnect(slot)
+        if event.value in self._tools:
+            self._tools.pop(event.value).close()
         self._stale.discard(event.value)
         self._strokes.discard(event.value)
         self._drawn_at.pop(event.value, None)
@@ -160,7 +168,10 @@ class Follower:
         if self.plane is None:
             self.volume.dress(source, copy)
             self.volume.cut(copy)
+        elif isinstance(source, Labels):
+            self._tools[source] = SharedTools(source, copy)
         self._follow_point()
+        self._share_active()
 
     def _make_links(self, source: Layer, copy: Layer, hidden: bool) -> list[tuple[Any, Callable]]:
         links: list[tuple[Any, Callable]] = []
@@ -233,6 +244,10 @@ class Follower:
                 setattr(copy, name, getattr(source, name))
         if self.plane is None:
             self.volume.cut(copy)
+
+    def _share_active(self, _: Any = None) -> None:
+        if self.plane is not None:
+            share_active(self.main, self.model, self._copies)
 
     def _follow_point(self, _: Any = None) -> None:
         self._copy_point(self.main, self.model)

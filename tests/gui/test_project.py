@@ -15,6 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_stylegan3d import dialogs
+from napari_stylegan3d.commands import commands_of
 from napari_stylegan3d.outline import NAME
 from napari_stylegan3d.painting import Painting
 from napari_stylegan3d.scan_jobs import STEPS_FOLDER
@@ -307,6 +308,15 @@ def test_a_stroke_is_seen_in_all_views(window, scan_file):
         model = window.views.view(name).model
         assert layer.name in [other.name for other in model.layers if other.visible]
         window.wait(lambda n=name, p=picture: is_orange(window.pixels(n)) > is_orange(p) + 20)
+    recipe = window.session.recipe
+    commands_of(window.explorer)["undo"]()
+    assert not layer.data[place], "while painting, a stroke is undone"
+    assert window.session.recipe == recipe
+    commands_of(window.explorer)["redo"]()
+    assert layer.data[place]
+    window.click("project.fill")
+    commands_of(window.explorer)["undo"]()
+    assert layer.data[place], "the brush is put down"
 
 
 def is_orange(pixels):

@@ -121,3 +121,49 @@ def test_what_is_drawn_on_a_finer_grid_leaves_the_crosshair_in_its_voxel(four, s
     np.testing.assert_array_equal(
         np.round(stage.layer.world_to_data(four.viewer.dims.point)), stage_point
     )
+
+
+@pytest.mark.parametrize("name", ["Sagittal", "Coronal"])
+def test_a_brush_paints_in_every_plane_and_its_stroke_is_the_layers_own(four, labels, qtbot, name):
+    four.viewer.layers.selection.active = labels
+    labels.mode, labels.brush_size, labels.selected_label = "paint", 4, 7
+    labels.n_edit_dimensions = 3
+    before, point = labels.data.copy(), four.viewer.dims.point
+    drag(native(four, name), Qt.MouseButton.LeftButton, 20, 0)
+    qtbot.wait(20)
+    painted = np.argwhere(labels.data == 7)
+    assert len(painted) > 5, "nothing was painted"
+    assert four.viewer.dims.point == point, "the brush leaves the crosshair alone"
+    axis = four.view(name).plane.order[0]
+    at = labels.world_to_data(point)[axis]
+    assert abs(painted[:, axis].mean() - at) < 1, "the ball lies in the plane of that view"
+    labels.undo()
+    np.testing.assert_array_equal(labels.data, before)
+    labels.redo()
+    assert len(np.argwhere(labels.data == 7)) == len(painted)
+    labels.mode = "pan_zoom"
+    drag(native(four, name), Qt.MouseButton.LeftButton, 10, 0)
+    assert four.viewer.dims.point != point, "the mouse moves the crosshair again"
+
+
+def test_a_region_filled_in_another_plane_is_the_layers_own_too(four, labels, qtbot):
+    before = labels.data.copy()
+    copy = four.view("Coronal").model.layers[-1]
+    copy.n_edit_dimensions = 3
+    copy.fill(tuple(block.start for block in RIGHT_BLOCK), 9)
+    qtbot.waitUntil(lambda: (labels.data == 9).sum() == (before == 3).sum())
+    qtbot.wait(20)
+    labels.undo()
+    np.testing.assert_array_equal(labels.data, before)
+
+
+def test_tools_chosen_in_one_view_are_those_of_all(four, labels):
+    four.viewer.layers.selection.active = labels
+    copy = four.view("Coronal").model.layers[-1]
+    copy.mode = "erase"
+    copy.brush_size = 5
+    for view in four.views[:3]:
+        layer = view.model.layers[-1]
+        assert (str(layer.mode), layer.brush_size) == ("erase", 5)
+    labels.mode = "transform"
+    assert str(copy.mode) == "pan_zoom", "a copy that is moved would lie elsewhere"
