@@ -28,8 +28,8 @@ import nibabel as nib
 import numpy as np
 
 from ..errors import StyleGAN3DError
+from ..files import atomic_file, output_errors, write_together
 from ..space import Space
-from ..volumes import output_errors, write_together
 
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
@@ -202,24 +202,22 @@ def _write_volumes(
     shape: tuple[int, int, int],
 ) -> tuple[Path, np.ndarray]:
     """Write the volumes; their file and the sum of those to train on, float64 (X, Y, Z)."""
-    temporary = path / f".volumes.{os.getpid()}"
+    temporary = path / ".volumes.new"
     total = np.zeros(shape, dtype=np.float64)
     digest = hashlib.sha256(repr((len(rows), *shape)).encode())
-    try:
-        volumes = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(len(rows), *shape)
-        )
-        for index, row in enumerate(rows):
-            volumes[index] = volume = volume_of(row)
-            digest.update(volume.tobytes())
+    head = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
+    # Written, not mapped: on a full disk a process that writes to mapped memory is killed.
+    with atomic_file(temporary) as stream:
+        np.lib.format.write_array_header_1_0(stream, head)
+        for row in rows:
+            volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
+            content = volume.tobytes()
+            stream.write(content)
+            digest.update(content)
             if row["split"] == "train":
                 total += volume
-        volumes.flush()
-        del volumes
-        file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
+    os.replace(temporary, file)
     return file, total
 
 
