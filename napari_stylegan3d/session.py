@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,8 +19,10 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.favourites import Favourites
+from napari_stylegan3d.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.history import History
+from stylegan3d.leftovers import new_temporary_folder
 from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class Projected:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Consecutive rows of w that govern structures of similar size."""
+    """Consecutive rows of w that govern structures of similar size; `key` is for programs."""
 
+    key: str
     name: str
     meaning: str
     layers: tuple[int, ...]
@@ -131,7 +133,7 @@ class Session(QObject):
             with suppress(OutputError):
                 return self.make_folder()
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="stylegan3d-"))
+            self._folder = new_temporary_folder()
         return self._folder
 
     def set_generator(self, generator: Generator) -> None:
@@ -255,9 +257,9 @@ def fitting(recipe: Recipe, generator: Generator) -> Recipe:
 
 
 GROUPS = (
-    ("Coarse", "size and shape of the head and its large parts"),
-    ("Middle", "lobes, ventricles and the large folds"),
-    ("Fine", "thin folds, tissue contrast and texture"),
+    ("coarse", _("Coarse"), _("size and shape of the head and its large parts")),
+    ("middle", _("Middle"), _("lobes, ventricles and the large folds")),
+    ("fine", _("Fine"), _("thin folds, tissue contrast and texture")),
 )
 
 
@@ -267,8 +269,8 @@ def layer_groups(generator: Generator) -> list[LayerGroup]:
     sizes = [float((field_of_view / grid).mean()) for grid in generator.layer_resolutions]
     levels = sorted(set(sizes), reverse=True)
     groups = []
-    for (name, meaning), members in zip(GROUPS, np.array_split(levels, 3), strict=True):
+    for names, members in zip(GROUPS, np.array_split(levels, 3), strict=True):
         layers = tuple(i for i, size in enumerate(sizes) if size in members)
         if layers:
-            groups.append(LayerGroup(name, meaning, layers, tuple(sizes[i] for i in layers)))
+            groups.append(LayerGroup(*names, layers, tuple(sizes[i] for i in layers)))
     return groups

@@ -19,6 +19,7 @@ from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.worker import LongJob, Report
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.history import History
+from stylegan3d.leftovers import sweep, sweep_temporary
 from stylegan3d.recipe_model import MadeWith
 from stylegan3d.session_archive import SUFFIX, pack, unpack
 from stylegan3d.session_file import SessionState
@@ -136,7 +137,7 @@ class Sessions(QObject):
 
     def _look(self) -> None:
         """See which sessions there are, while nothing waits for it."""
-        self.looking.start(_look, sessions_folder())
+        self.looking.start(_look, sessions_folder(), self.explorer.export.folder.text())
 
     def _on_kept(self, kept: list[Kept]) -> None:
         self.kept = kept
@@ -230,7 +231,7 @@ class Sessions(QObject):
 
     def _view(self) -> dict[str, Any]:
         explorer, views = self.explorer, self.explorer.views
-        view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].title}
+        view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].name}
         kept = KeptScan.of(explorer.projecting)
         if kept is not None:
             view["scan"] = kept.to_plain()
@@ -242,7 +243,7 @@ class Sessions(QObject):
     def _show_view(self, view: Any) -> None:
         """As far as what is written makes sense."""
         explorer, views = self.explorer, self.explorer.views
-        if view.get("tab") in [panel.title for panel in explorer.panels]:
+        if view.get("tab") in [panel.name for panel in explorer.panels]:
             explorer.panel(view["tab"])
         if views is None:
             return
@@ -280,9 +281,13 @@ def _only(scan: str) -> KeptScan:
     return KeptScan(Choice(Path(scan)))
 
 
-def _look(report: Report, base: Path) -> list[Kept]:
+def _look(report: Report, base: Path, saved_to: str) -> list[Kept]:
+    """What sessions there are; what a window that came to a sudden end left behind is removed."""
     report(0, 1)
     tidy(base)
+    sweep_temporary()
+    if saved_to:
+        sweep(Path(saved_to))
     return kept_sessions(base)
 
 

@@ -6,6 +6,8 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from stylegan3d.files import atomic_write_text
+
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <title>StyleGAN 3D: a tour of the explorer</title>
@@ -37,5 +39,5 @@ def write_page(out: Path, pictures: Sequence[tuple[str, str]]) -> Path:
     others = sorted(p.name for p in out.iterdir() if p.suffix not in (".png", ".html"))
     files = "\n".join(f'<li><a href="{html.escape(n)}">{html.escape(n)}</a></li>' for n in others)
     path = out / "index.html"
-    path.write_text(PAGE.format(figures=figures, files=files), encoding="utf-8")
+    atomic_write_text(path, PAGE.format(figures=figures, files=files), overwrite=True)
     return path

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from stylegan3d.animation import Easing, How, count_stills, stills
 from stylegan3d.errors import OutputError
 from stylegan3d.figures import Look, draw_planes
 from stylegan3d.jsontext import to_json
+from stylegan3d.leftovers import temporary_folder
 from stylegan3d.outputs import INTENDED_USE, provenance, sources
 from stylegan3d.picture_outputs import json_path
 from stylegan3d.recipe import Recipe
@@ -225,15 +225,15 @@ def _mp4(pictures: Iterator[Image.Image], fps: int) -> bytes:
     """
     first = next(pictures)
     width, height = (size + size % 2 for size in first.size)  # yuv420p halves the colours' grid
-    with tempfile.TemporaryDirectory(prefix="stylegan3d-") as folder:
-        target = Path(folder) / "film.mp4"
+    with temporary_folder() as folder:
+        target = folder / "film.mp4"
         command: Sequence[str] = [
             *(ffmpeg(), "-hide_banner", "-loglevel", "error", "-y"),
             *("-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"),
             *("-framerate", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", str(CRF)),
             *("-pix_fmt", "yuv420p", "-movflags", "+faststart", str(target)),
         ]
-        with (Path(folder) / "said.txt").open("w+b") as said:
+        with (folder / "said.txt").open("w+b") as said:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
             )

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stylegan3d.errors import SessionError, StyleGAN3DError
+from stylegan3d.files import atomic_write_bytes, atomic_write_text, output_errors
+from stylegan3d.leftovers import DAY_S, host_tag, sweep
 from stylegan3d.session_file import FILE, SessionState, encode, read_session
-from stylegan3d.volumes import atomic_write_bytes, output_errors
 
 OWNER = "owner.json"
 #: Sessions that are kept after they were closed.
@@ -103,8 +104,8 @@ class SessionFolder:
         import psutil
 
         process = psutil.Process()
-        owner = {"pid": process.pid, "started": process.create_time()}
-        (self.path / OWNER).write_text(json.dumps(owner))
+        owner = {"pid": process.pid, "started": process.create_time(), "host": host_tag()}
+        atomic_write_text(self.path / OWNER, json.dumps(owner), overwrite=True)
 
 
 def kept_sessions(base: Path) -> list[Kept]:
@@ -119,7 +120,10 @@ def kept_sessions(base: Path) -> list[Kept]:
 
 
 def tidy(base: Path, most: int = KEPT) -> None:
-    """Delete the oldest sessions beyond `most`, and what is left of others that never began."""
+    """Delete the oldest sessions beyond `most`, and what is left of others that never began.
+
+    Of those that stay, what was half written as their window came to its end is removed.
+    """
     kept = kept_sessions(base)
     begun = {session.folder for session in kept}
     gone = [session.folder for session in kept[most:]]
@@ -127,6 +131,8 @@ def tidy(base: Path, most: int = KEPT) -> None:
     for folder in gone:
         if not _owned(folder):
             shutil.rmtree(folder, ignore_errors=True)
+    for session in kept[:most]:
+        sweep(session.folder)
 
 
 def mark_closed(kept: Kept) -> None:
@@ -155,10 +161,18 @@ def _owned(folder: Path) -> bool:
 
     try:
         owner = json.loads((folder / OWNER).read_text())
+        if owner.get("host", host_tag()) != host_tag():
+            # Of a machine that shares these folders nobody can ask: it saves while it is used.
+            return time.time() - _last_saved(folder) < DAY_S
         process = psutil.Process(owner["pid"])
         return abs(process.create_time() - owner["started"]) < 1
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False
+
+
+def _last_saved(folder: Path) -> float:
+    file = folder / FILE
+    return (file if file.exists() else folder).stat().st_mtime
 
 
 def _new_name() -> str:

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.errors import ModelError, OutputError
+from stylegan3d.files import write_together
 from stylegan3d.hashing import sha256_of
 from stylegan3d.jsontext import from_json
+from stylegan3d.locks import LOCK, only_run
 from stylegan3d.recipe_parts import is_int
-from stylegan3d.volumes import atomic_write_bytes, atomic_write_text
 
 FORMAT = "stylegan3d"
 FORMAT_VERSION = 1
@@ -137,38 +138,32 @@ def write_folder(
     extra_files: dict[str, Path] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a model folder; the card comes last, so that an interrupted write is no model.
+    """Write a model folder, all of it or nothing: a model that was there stays if this fails.
+
+    The card gets its name last: what is interrupted before that does not pass for the new model.
 
     Parameters
     ----------
     extra_files : name in the folder -> an existing file to copy (template, directions, README).
     """
     check_target(folder, overwrite)
-    files = {}
     contents = {
         name: save({k: v.detach().cpu().contiguous() for k, v in state.items()})
         for name, state in ((MODEL, tensors), (ENCODER, encoder))
         if state is not None
     }
     contents |= {name: Path(source).read_bytes() for name, source in (extra_files or {}).items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CARD).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder '{folder}' cannot be written ({error.strerror}); choose another one."
-        ) from error
-    for name, data in contents.items():
-        atomic_write_bytes(folder / name, data, overwrite=True)
-        files[name] = hashlib.sha256(data).hexdigest()
-    _write_card(
-        folder, {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
-    )
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    card = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
+    every = {folder / name: data for name, data in contents.items()}
+    with only_run(folder):
+        write_together({**every, folder / CARD: _card_bytes(card)}, overwrite=True)
+        if encoder is None:  # of the model that was there
+            (folder / ENCODER).unlink(missing_ok=True)
 
 
-def _write_card(folder: Path, card: dict[str, Any]) -> None:
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    atomic_write_text(folder / CARD, text, overwrite=True)
+def _card_bytes(card: dict[str, Any]) -> bytes:
+    return (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def add_to_card(folder: Path, additions: dict[str, Any]) -> None:
@@ -182,8 +177,8 @@ def add_to_card(folder: Path, additions: dict[str, Any]) -> None:
     from stylegan3d.checkpoints.card_text import card_text
 
     card = _read_card(folder) | additions
-    _write_card(folder, card)
-    atomic_write_text(folder / "README.md", card_text(card), overwrite=True)
+    page = card_text(card).encode()
+    write_together({folder / "README.md": page, folder / CARD: _card_bytes(card)}, overwrite=True)
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
@@ -200,7 +195,7 @@ def check_target(folder: Path, overwrite: bool) -> None:
                 f"The folder '{folder}' already holds a model; add --overwrite or choose another "
                 "one."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(entry.name != LOCK for entry in folder.iterdir()):
         raise OutputError(
             f"The folder '{folder}' holds other files; choose a new or empty one for the model."
         )
