@@ -118,6 +118,7 @@ def atomic_file(path: Path, *, previous: Path | None = None) -> Iterator[IO[byte
         If it cannot be written. What stood there before then still stands there.
     """
     folders: list[Path] = []
+    kept: list[Path] = []
     part = hidden_name(path, "part")
     file: _Noting | None = None
     try:
@@ -128,10 +129,11 @@ def atomic_file(path: Path, *, previous: Path | None = None) -> Iterator[IO[byte
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            os.replace(_keep_old(path), previous)
+            kept.append(_keep_old(path))
+            os.replace(kept[0], previous)
         os.replace(part, path)
     except BaseException as error:
-        _remove([part], folders)
+        _remove([part, *kept], folders)
         reason = error if file is None or file.refusal is None else file.refusal
         if isinstance(reason, OSError):
             raise OutputError(_sentence(path, reason)) from error

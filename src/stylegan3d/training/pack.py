@@ -207,17 +207,20 @@ def _write_volumes(
     digest = hashlib.sha256(repr((len(rows), *shape)).encode())
     head = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
     # Written, not mapped: on a full disk a process that writes to mapped memory is killed.
-    with atomic_file(temporary) as stream:
-        np.lib.format.write_array_header_1_0(stream, head)
-        for row in rows:
-            volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
-            content = volume.tobytes()
-            stream.write(content)
-            digest.update(content)
-            if row["split"] == "train":
-                total += volume
-    file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
-    os.replace(temporary, file)
+    try:
+        with atomic_file(temporary) as stream:
+            np.lib.format.write_array_header_1_0(stream, head)
+            for row in rows:
+                volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
+                content = volume.tobytes()
+                stream.write(content)
+                digest.update(content)
+                if row["split"] == "train":
+                    total += volume
+        file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
     return file, total
 
 
