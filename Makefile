@@ -5,10 +5,12 @@
 #   make test ARGS="tests/gui -x"
 #   make run PYTHON=python3.12        the Python that .venv is made with
 #   make run PIP_ARGS="..."           extra options for pip while .venv is made
+#   make lock ARGS=--upgrade          newer versions of the packages in the lock
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := .venv-tools
 TOUR  := tour-output
 ARGS  ?=
 PYTHON   ?=
@@ -17,7 +19,7 @@ PIP_ARGS ?=
 WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format docs pins clean
+.PHONY: help setup run test bench lint format docs lock licences audit sbom release clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,7 +32,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(realpath .))
 endif
 
 # Written last: an interrupted set-up is taken up again by the next call.
-$(READY): setup.cfg pyproject.toml constraints.txt scripts/setup.sh
+$(READY): setup.cfg pyproject.toml locks/run.lock locks/torch.lock locks/cuda.lock scripts/setup.sh
 	@PYTHON="$(PYTHON)" PIP_ARGS="$(PIP_ARGS)" sh scripts/setup.sh $(VENV)
 	@pwd -P > $@
 
@@ -67,11 +69,36 @@ docs: $(READY)  ## Take the pictures of the documents anew, check their links an
 	done
 	$(BIN)/python -m pytest tests/test_docs.py
 
-# Local labels of builds (torch's +cpu) are no part of the pin: any build of that version will do.
-pins: $(READY)  ## Pin what .venv holds now in constraints.txt
-	@{ sed -n '/^#/p' constraints.txt; \
-		$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+[a-z0-9.]*$$//' | sort -f; \
-	} > constraints.tmp && mv constraints.tmp constraints.txt
+# The programs that renew the lock and look for advisories, apart from the product's own packages.
+# Any Python will do for them: a lock can be renewed while .venv does not satisfy setup.cfg yet.
+$(TOOLS)/.ready: locks/tools.lock | $(BIN)/python
+	$(BIN)/python -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
+		--require-hashes --only-binary :all: --no-deps --requirement locks/tools.lock
+	@touch $@
+
+$(BIN)/python:
+	$(MAKE) setup
+
+lock: $(TOOLS)/.ready  ## Renew the locks after a change in setup.cfg
+	$(TOOLS)/bin/python scripts/lock.py --uv $(TOOLS)/bin/uv --pip-args="$(PIP_ARGS)" $(ARGS)
+	$(MAKE) licences
+
+licences: $(READY)  ## List the licences of all packages in docs/licences.md
+	$(BIN)/python scripts/licences.py --pip-args="$(PIP_ARGS)"
+
+audit: $(TOOLS)/.ready  ## Look for published weaknesses of the packages in the lock
+	$(BIN)/python scripts/audit.py --pip-audit $(TOOLS)/bin/pip-audit $(ARGS)
+
+sbom: $(READY) $(TOOLS)/.ready  ## Write dist/*.cdx.json: what the product consists of
+	$(BIN)/python scripts/sbom.py --out dist
+	$(TOOLS)/bin/python scripts/check_sbom.py dist
+
+release: $(READY)  ## Build the wheel, its list of parts and their checksums in dist/
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(MAKE) sbom
+	cd dist && sha256sum * > SHA256SUMS
 
 clean:  ## Remove .venv and everything the targets left
-	rm -rf $(VENV) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache $(TOUR)
+	rm -rf $(VENV) $(TOOLS) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache $(TOUR)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the virtual environment the Makefile works in: system packages, Python, pinned packages, both
-# of ours in editable form. Safe to run again, also after it was interrupted.
+# Makes the virtual environment the Makefile works in: system packages, Python, the packages of the lock,
+# both of ours in editable form. Safe to run again, also after it was interrupted.
 #
 #   PYTHON=python3.12 PIP_ARGS="..." sh scripts/setup.sh .venv
 set -eu
@@ -87,9 +87,50 @@ make_venv() {
     echo "$here" >"$venv/.place"
 }
 
+# Wheels whose hashes stand in the lock and nothing else, so nothing of a stranger's runs while they are
+# installed. pip asks for no dependencies: the locks name them all, `pip check` makes sure.
+install_locked() {
+    lock=$1
+    shift
+    "$venv/bin/python" -m pip install --disable-pip-version-check ${CI:+--quiet} "$@" \
+        --require-hashes --only-binary :all: --no-deps --requirement "$lock"
+}
+
+# Which build of torch it is, with CUDA or without, is the machine's choice: one that is there stays, and
+# otherwise pip picks one as its settings here say. The lock holds the hashes of all builds that will do.
+install_torch() {
+    pin=$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' locks/torch.lock)
+    version=$("$venv/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null) || version=
+    [ "torch==${version%%+*}" != "$pin" ] || return 0
+    rm -rf "$venv/wheels"
+    "$venv/bin/python" -m pip download --disable-pip-version-check ${CI:+--quiet} ${PIP_ARGS:-} \
+        --only-binary :all: --no-deps --dest "$venv/wheels" "$pin"
+    if ! install_locked locks/torch.lock --no-index --find-links "$venv/wheels"; then
+        say "locks/torch.lock has no hash of this build of torch ($(ls "$venv/wheels")): if you trust where it" \
+            "comes from, install it with $venv/bin/python -m pip and run make again"
+        return 1
+    fi
+    rm -rf "$venv/wheels"
+}
+
+# torch's ordinary build for Linux loads CUDA's libraries, its CPU build has no use for them.
+torch_needs_cuda() {
+    "$venv/bin/python" - <<'PY'
+import importlib.metadata
+import sys
+
+needed = importlib.metadata.requires("torch") or []
+sys.exit(not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in needed))
+PY
+}
+
 install_system_packages
 make_venv
 drop_half_installed
-say "installing the pinned Python packages (minutes, and 2 GB or more, the first time)"
-"$venv/bin/python" -m pip install --disable-pip-version-check ${CI:+--quiet} ${PIP_ARGS:-} \
-    --constraint constraints.txt --editable '.[all,train,testing,lint]'
+say "installing the locked Python packages (minutes, and 2 GB or more, the first time)"
+install_torch
+install_locked locks/run.lock ${PIP_ARGS:-}
+if torch_needs_cuda; then install_locked locks/cuda.lock ${PIP_ARGS:-}; fi
+"$venv/bin/python" -m pip install --disable-pip-version-check --quiet ${PIP_ARGS:-} \
+    --no-deps --no-build-isolation --editable .
+"$venv/bin/python" -m pip check --disable-pip-version-check
