@@ -59,15 +59,19 @@ def drag(driver: Driver, seconds: float) -> None:
 def drag_one(driver: Driver, name: str, seconds: float) -> None:
     """Latency of one slider, the loop's delay meanwhile, and the full volume afterwards."""
     slider, comparison = driver.find(f"{name}.slider"), driver.explorer.comparison
-    driver.waiting, driver.latencies = [], []
+    driver.waiting, driver.latencies, moves = [], [], 0
     began, worked = time.perf_counter(), time.process_time()
     slider.setSliderDown(True)
     with Heartbeat() as heart:
         for due, part in wave(seconds):
             driver.rest(max(began + due - time.perf_counter(), 0.0))
+            before = driver.explorer.session.recipe
             slider.setValue(round(part * slider.maximum()))
-            driver.waiting.append((time.perf_counter(), driver.explorer.session.recipe))
-    worked = (time.process_time() - worked) / max(round(seconds * PER_SECOND), 1)
+            recipe = driver.explorer.session.recipe
+            if recipe is not before:  # a hand that turns rests for a moment: nothing is to be seen
+                moves += 1
+                driver.waiting.append((time.perf_counter(), recipe))
+    worked = (time.process_time() - worked) / max(moves, 1)
     newest, released = driver.explorer.session.recipe, time.perf_counter()
     slider.setSliderDown(False)
     driver.wait(lambda: comparison.recipe == newest and not comparison.is_preview)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QLabel, QMenu, QProgressBar, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.busy_line import BusyLine
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -33,9 +34,8 @@ class Header(QWidget):
             button.setEnabled(False)
             button.setProperty("role", "step")
         self.help = controls.tool_button("?", "explorer.help", "Keys and mouse gestures (F1).")
-        self.busy = QProgressBar()
+        self.busy = BusyLine()
         self.busy.setObjectName("explorer.busy")
-        self.busy.setTextVisible(False)
         self.busy.setToolTip("Moves while a brain is being rendered.")
         top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
@@ -44,7 +44,6 @@ class Header(QWidget):
         column.setSpacing(0)
         column.addLayout(top)
         column.addWidget(self.busy)
-        self.set_busy(False)
 
     def set_menu(self, menu: QMenu) -> None:
         """What the button beside the model's name offers."""
@@ -66,6 +65,5 @@ class Header(QWidget):
             self.model.setToolTip(f"{size} voxels, on {generator.device}")
 
     def set_busy(self, busy: bool) -> None:
-        """Run or rest; an indeterminate bar with a range of 0 runs."""
-        self.busy.setRange(0, 0 if busy else 1)
-        self.busy.setValue(0)
+        """There is work, or there is none."""
+        self.busy.set_busy(busy)

@@ -143,5 +143,7 @@ QToolButton[role="step"] {{ font-size: {scaled(18)}px; padding: 0 4px; }}
 QScrollArea {{ border: none; background: transparent; }}
 QProgressBar {{ border-radius: 3px; text-align: center; min-height: 14px; max-height: 14px; }}
 QProgressBar::chunk {{ background-color: {c.accent}; border-radius: 3px; }}
-QProgressBar#explorer\\.busy {{ min-height: 3px; max-height: 3px; border: none; }}
+QProgressBar#explorer\\.busy {{
+    min-height: 3px; max-height: 3px; border: none; selection-background-color: {c.accent};
+}}
 """

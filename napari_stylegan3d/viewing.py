@@ -9,10 +9,12 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.theme import ThemedWidgets
 from napari_stylegan3d.views.four import FourViews
+from napari_stylegan3d.views.pacing import Pacing
 from napari_stylegan3d.views.settings import ViewSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
+    from napari_stylegan3d.rendering import Rendering
 
 
 class Viewing(QObject):
@@ -34,6 +36,7 @@ class Viewing(QObject):
         stage = comparison.stage
         self.views = FourViews(window)
         self.views.watch(stage)
+        self.pacing = Pacing(window, self)
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
         self.views.viewer.events.theme.connect(self._show_theme)
@@ -44,8 +47,15 @@ class Viewing(QObject):
         comparison.session.modelChanged.connect(self._outline)
         self._show_theme()
 
+    def pace(self, rendering: Rendering) -> None:
+        """Draw the window once for each preview of this rendering, not before it as well."""
+        rendering.awaited.connect(self.pacing.hold)
+        rendering.shown.connect(self.pacing.release)
+        rendering.failed.connect(self.pacing.release)
+
     def close(self) -> None:
         """Let go of everything, and give napari its canvas back."""
+        self.pacing.close()
         self.views.viewer.events.theme.disconnect(self._show_theme)
         self.comparison.session.modelChanged.disconnect(self._outline)
         self.themed.close()
