@@ -173,7 +173,7 @@ class Comparing(QObject):
         self._measures.failed.connect(lambda _, error: self.failed.emit(error, "measuring"))
 
     def _on_history(self, recipe: Recipe) -> None:
-        self.explorer.panel(self.panel.title)
+        self.explorer.panel(self.panel.name)
         self.pin(recipe)
 
     def _set(self, pinned: Pinned) -> None:

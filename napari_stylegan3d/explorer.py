@@ -114,9 +114,9 @@ class Explorer(Docked):
         self.comparing = Comparing(self)
         self._connect()
 
-    def panel(self, title: str) -> QWidget:
-        """Bring a tab to the front by its title, and return the panel."""
-        index = [panel.title for panel in self.panels].index(title)
+    def panel(self, name: str) -> QWidget:
+        """Bring a tab to the front by its panel's name, and return the panel."""
+        index = [panel.name for panel in self.panels].index(name)
         self.tabs.setCurrentIndex(index)
         return self.panels[index]
 

@@ -17,6 +17,7 @@ from napari_stylegan3d.panels.fold import Fold
 from napari_stylegan3d.panels.frame import FrameBox
 from napari_stylegan3d.panels.panel import Panel, select_data
 from napari_stylegan3d.panels.seeds import SeedPicker
+from napari_stylegan3d.text import _
 from stylegan3d.recipe import Label, Recipe, Source, Truncation
 
 if TYPE_CHECKING:
@@ -30,44 +31,47 @@ SEEDED = "seeded"
 def truncation_in_words(psi: float) -> str:
     """What a truncation means for the picture."""
     if psi < 0.05:
-        return "The average brain: every number gives the same one."
+        return _("The average brain: every number gives the same one.")
     if psi < 0.5:
-        return "Close to the average brain: little variety, few flaws."
+        return _("Close to the average brain: little variety, few flaws.")
     if psi < 0.85:
-        return "Typical brains: fair variety, few flaws."
+        return _("Typical brains: fair variety, few flaws.")
     if psi <= 1.02:
-        return "The full variety the model has learned, flaws included."
-    return "Beyond what the model has seen: expect flaws."
+        return _("The full variety the model has learned, flaws included.")
+    return _("Beyond what the model has seen: expect flaws.")
 
 
 class BrowsePanel(Panel):
     """Seed, label, truncation, noise and image channel of the current brain; the model."""
 
-    title = "Browse"
+    name = "Browse"
+    title = _("Browse")
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.seed = SeedPicker("browse")
         self.wall = controls.push_button(
-            "Wall…", "browse.wall", "Many random brains side by side, to pick from."
+            _("Wall…"), "browse.wall", _("Many random brains side by side, to pick from.")
         )
         self.truncation = controls.SliderRow(
             "browse.truncation",
             "",
             (0.0, 1.5, 0.01, DEFAULT_PSI),
-            tip="Truncation (psi, no unit): 0 is the average brain, 1 the full variety.\n"
-            "It has no effect on projected scans and latent files.",
+            tip=_(
+                "Truncation (psi, no unit): 0 is the average brain, 1 the full variety.\n"
+                "It has no effect on projected scans and latent files."
+            ),
         )
         self.meaning = controls.hint(name="browse.meaning")
         self.cutoff = QComboBox()
         self.cutoff.setObjectName("browse.cutoff")
-        self.cutoff.setToolTip("Which sizes of structures are pulled towards the average brain.")
+        self.cutoff.setToolTip(_("Which sizes of structures are pulled towards the average brain."))
         self.noise, self.noise_seed = _make_noise(), _make_noise_seed()
         self.noise_note = controls.hint("", "browse.noise_note")
         self.label = LabelBox()
         self.channel = QComboBox()
         self.channel.setObjectName("browse.channel")
-        self.channel.setToolTip("Which channel of the model's image is shown and saved.")
+        self.channel.setToolTip(_("Which channel of the model's image is shown and saved."))
         self.channels = self._make_channels()
         self.map, self.walk = MapBox(session), WalkBox(session)
         self.privacy = PrivacyBox()
@@ -79,16 +83,16 @@ class BrowsePanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading("Brain number"))
+        add(controls.heading(_("Brain number")))
         add(self.seed)
-        told = controls.hint("A number always gives the same brain.")
+        told = controls.hint(_("A number always gives the same brain."))
         self.column.addLayout(controls.row(told, self.wall, stretch=0))
         add(self.label)
         add(controls.line())
-        add(controls.heading("Variety"))
+        add(controls.heading(_("Variety")))
         add(self.truncation)
         add(self.meaning)
-        self.column.addLayout(controls.form(("Applies to", self.cutoff)))
+        self.column.addLayout(controls.form((_("Applies to"), self.cutoff)))
         add(self.channels)
         for fold in self._make_folds():
             add(controls.line())
@@ -98,24 +102,26 @@ class BrowsePanel(Panel):
     def _make_folds(self) -> tuple[Fold, ...]:
         """What needs room, or is needed seldom."""
         where = Fold(
-            "Latent map",
+            _("Latent map"),
             "browse.map_fold",
-            "Where this brain lies among random ones, and a way to travel.",
+            _("Where this brain lies among random ones, and a way to travel."),
             unfolded=True,
         )
         where.column.addWidget(self.map)
         way = Fold(
-            "Walk between brains",
+            _("Walk between brains"),
             "browse.walk_fold",
-            "From this brain to others, or from favourite to favourite.",
+            _("From this brain to others, or from favourite to favourite."),
         )
         way.column.addWidget(self.walk)
-        texture = Fold("Fine texture", "browse.texture_fold", "Random detail of the image.")
+        texture = Fold(_("Fine texture"), "browse.texture_fold", _("Random detail of the image."))
         texture.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
         texture.column.addWidget(self.noise_note)
-        near = Fold("Privacy", "browse.privacy_fold", ABOUT)
+        near = Fold(_("Privacy"), "browse.privacy_fold", ABOUT)
         near.column.addWidget(self.privacy)
-        self.about_fold = Fold("About this model", "browse.about_fold", "Size, data and licence.")
+        self.about_fold = Fold(
+            _("About this model"), "browse.about_fold", _("Size, data and licence.")
+        )
         for part in (self.about, self.frame):
             self.about_fold.column.addWidget(part)
         return where, way, texture, near, self.about_fold
@@ -127,8 +133,8 @@ class BrowsePanel(Panel):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
         column.addWidget(controls.line())
-        column.addWidget(controls.heading("Image"))
-        column.addLayout(controls.form(("Channel", self.channel)))
+        column.addWidget(controls.heading(_("Image")))
+        column.addLayout(controls.form((_("Channel"), self.channel)))
         part.hide()
         return part
 
@@ -150,7 +156,7 @@ class BrowsePanel(Panel):
         self.meaning.setText(
             truncation_in_words(recipe.truncation.psi)
             if self.truncation.isEnabled()
-            else "Not for projected scans and latent files: they are points already chosen."
+            else _("Not for projected scans and latent files: they are points already chosen.")
         )
         select_data(self.cutoff, recipe.truncation.cutoff)
         seeded = not isinstance(recipe.noise, str)
@@ -167,10 +173,13 @@ class BrowsePanel(Panel):
         self.show_texture(generator)
         with QSignalBlocker(self.cutoff):
             self.cutoff.clear()
-            self.cutoff.addItem("All sizes of structures", None)
+            self.cutoff.addItem(_("All sizes of structures"), None)
             for group in self.session.layer_groups()[:-1]:
                 last = group.layers[-1] + 1
-                self.cutoff.addItem(f"Structures down to {min(group.sizes_mm):.0f} mm", last)
+                self.cutoff.addItem(
+                    _("Structures down to {smallest:.0f} mm").format(smallest=min(group.sizes_mm)),
+                    last,
+                )
         self.label.show_model(generator)
         count = generator.config.image_channels
         with QSignalBlocker(self.channel):
@@ -188,7 +197,7 @@ class BrowsePanel(Panel):
         for control in (self.noise, self.noise_seed):
             control.setEnabled(generator.has_noise)
         self.noise_note.setText(
-            "" if generator.has_noise else "This model has learned no texture of its own."
+            "" if generator.has_noise else _("This model has learned no texture of its own.")
         )
         self.noise_note.setVisible(not generator.has_noise)
 
@@ -227,10 +236,12 @@ def _make_noise() -> QComboBox:
     noise = QComboBox()
     noise.setObjectName("browse.noise")
     noise.setToolTip(
-        "Random fine texture that no latent describes: the same every time, none, or drawn\n"
-        "anew from a number."
+        _(
+            "Random fine texture that no latent describes: the same every time, none, or drawn\n"
+            "anew from a number."
+        )
     )
-    for text, data in (("Fixed", "fixed"), ("None", "none"), ("Numbered", SEEDED)):
+    for text, data in ((_("Fixed"), "fixed"), (_("None"), "none"), (_("Numbered"), SEEDED)):
         noise.addItem(text, data)
     return noise
 
@@ -240,7 +251,7 @@ def _make_noise_seed() -> QSpinBox:
     spin.setObjectName("browse.noise_seed")
     spin.setRange(0, 2**31 - 1)
     spin.setKeyboardTracking(False)
-    spin.setToolTip("Number of the texture (no unit).")
+    spin.setToolTip(_("Number of the texture (no unit)."))
     return spin
 
 
@@ -248,15 +259,17 @@ def describe_model(generator: Generator) -> str:
     """Size, training data and intended use, from the model's card."""
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
-    lines = [f"{size} voxels of {' × '.join(voxel)} mm."]
+    lines = [_("{size} voxels of {voxel} mm.").format(size=size, voxel=" × ".join(voxel))]
     card = generator.card
     sources = [s for s in card.get("training_data", []) if s.get("source")]
     if sources:
         people = sum(s.get("people", 0) for s in sources)
         names = ", ".join(s["source"].split(",")[0] for s in sources)
-        lines.append(f"Trained on {people} people: {names}.")
+        lines.append(_("Trained on {people} people: {names}.").format(people=people, names=names))
     else:
-        lines.append("What it was trained on is not known.")
+        lines.append(_("What it was trained on is not known."))
     lines += [str(card["intended_use"])] if card.get("intended_use") else []
-    lines += [f"Licence: {card['licence']}"] if card.get("licence") else []
+    lines += (
+        [_("Licence: {licence}").format(licence=card["licence"])] if card.get("licence") else []
+    )
     return "\n\n".join(lines)

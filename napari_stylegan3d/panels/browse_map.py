@@ -13,6 +13,7 @@ from napari_stylegan3d import controls
 from napari_stylegan3d.mapping import Places
 from napari_stylegan3d.panels import browse_ink as ink
 from napari_stylegan3d.panels.browse_plot import Kind, LatentPlot, Mark
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from stylegan3d.latent_map import Plane
     from stylegan3d.recipe import Recipe
 
-WAITING = "Looking where random brains of this model lie…"
-TOO_FEW = "This model has fewer than two directions, so there is no map of it."
+WAITING = _("Looking where random brains of this model lie…")
+TOO_FEW = _("This model has fewer than two directions, so there is no map of it.")
 TITLE_LENGTH = 24
 SIGNS = (
-    ("here", "this brain"),
+    ("here", _("this brain")),
     ("favourite", "favourite"),
     ("scan", "scan"),
     ("truncated", "truncated"),
@@ -45,12 +46,12 @@ class MapBox(QWidget):
         #: Where a brain of this recipe lies without the edits along the axes.
         self._start: tuple[Recipe, np.ndarray] | None = None
         self.plot = LatentPlot()
-        self.x = _axis_box("browse.map_x", "The direction that runs from left to right.")
-        self.y = _axis_box("browse.map_y", "The direction that runs upwards.")
+        self.x = _axis_box("browse.map_x", _("The direction that runs from left to right."))
+        self.y = _axis_box("browse.map_y", _("The direction that runs upwards."))
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.map_reset",
-            "Take back the edits along both axes: the brain as it was before it travelled.",
+            _("Take back the edits along both axes: the brain as it was before it travelled."),
         )
         self.note = controls.hint(WAITING, "browse.map_note")
         self.legend = Legend()
@@ -223,7 +224,7 @@ class MapBox(QWidget):
 
         self.plane = None
         self._show_parts()
-        self.note.setText(sentence(error, "drawing the map"))
+        self.note.setText(sentence(error, _("drawing the map")))
 
 
 class Legend(QWidget):
@@ -259,13 +260,17 @@ def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:
     x, y = (f"{name} {value:+.1f} sd" for name, value in zip(plane.names, at, strict=True))
     share = plane.share_within(at)
     if share < 0.5:
-        usual = "among the half of random brains nearest to the average one"
+        usual = _("among the half of random brains nearest to the average one")
     elif share < 0.95:
-        usual = f"{share:.0%} of random brains are nearer to the average one"
+        usual = _("{share:.0%} of random brains are nearer to the average one").format(share=share)
     else:
-        usual = "further out than nearly all random brains: expect flaws"
+        usual = _("further out than nearly all random brains: expect flaws")
     words = f"{x}, {y}: {usual}."
-    return f"{words} Random brains are drawn with open labels." if labelled else words
+    return (
+        _("{words} Random brains are drawn with open labels.").format(words=words)
+        if labelled
+        else words
+    )
 
 
 def _short(recipe: Recipe) -> str:
@@ -278,7 +283,7 @@ def _short(recipe: Recipe) -> str:
 def _axis_box(name: str, tip: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(name)
-    box.setToolTip(f"{tip} The share is how much of all variation it explains.")
+    box.setToolTip(_("{tip} The share is how much of all variation it explains.").format(tip=tip))
     box.setMinimumContentsLength(4)
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.panels import browse_ink as ink
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
@@ -84,9 +85,12 @@ class LatentPlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setToolTip(
-            "The latent map, in standard deviations (sd) of random brains from the average one.\n"
-            "Click or drag to travel; arrow keys go 0.1 sd, with Shift 0.5 sd.\n"
-            "Click a star or a triangle to go to that brain."
+            _(
+                "The latent map, in standard deviations (sd) of random brains from the "
+                "average one.\n"
+                "Click or drag to travel; arrow keys go 0.1 sd, with Shift 0.5 sd.\n"
+                "Click a star or a triangle to go to that brain."
+            )
         )
 
     def sizeHint(self) -> QSize:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.metrics.privacy_index import Nearness
 
-ABOUT = (
+ABOUT = _(
     "Is this brain close to one of those the model learned from? Only features of these are\n"
     "compared, 448 numbers for each; no image of them comes with the model."
 )
-MISSING = "This model comes without features of the brains it learned from."
-UNCHECKED = "This brain is not checked yet."
-CHECKING = "Checking…"
+MISSING = _("This model comes without features of the brains it learned from.")
+UNCHECKED = _("This brain is not checked yet.")
+CHECKING = _("Checking…")
 
 
 class PrivacyBox(QWidget):
@@ -28,10 +29,12 @@ class PrivacyBox(QWidget):
         self.told = controls.hint(UNCHECKED, "browse.privacy")
         self.told.setToolTip(ABOUT)
         self.check = controls.push_button(
-            "Check",
+            _("Check"),
             "browse.privacy_check",
-            "Compare the features of the brain that is shown to those of the training brains.\n"
-            "It takes about a second.",
+            _(
+                "Compare the features of the brain that is shown to those of the training brains.\n"
+                "It takes about a second."
+            ),
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -55,21 +58,29 @@ class PrivacyBox(QWidget):
 
 def in_words(found: Nearness) -> str:
     """Such as "Nearest of 222 training brains: farther than 93 % of strangers are."."""
-    start = f"Nearest of {found.people} training brains"
+    start = _("Nearest of {people} training brains").format(people=found.people)
     if found.farther_than == 0:
-        return f"{start}: nearer than any of {found.strangers} strangers is."
+        return _("{start}: nearer than any of {strangers} strangers is.").format(
+            start=start, strangers=found.strangers
+        )
     if found.farther_than == 1:
-        return f"{start}: farther than any of {found.strangers} strangers is."
+        return _("{start}: farther than any of {strangers} strangers is.").format(
+            start=start, strangers=found.strangers
+        )
     # 99.6 % of strangers are not all of them.
     percent = min(max(round(100 * found.farther_than), 1), 99)
-    return f"{start}: farther than {percent} % of strangers are."
+    return _("{start}: farther than {percent} % of strangers are.").format(
+        start=start, percent=percent
+    )
 
 
 def details(found: Nearness) -> str:
     """What the sentence means."""
-    image = "the mirror image of one of them" if found.mirrored else "one of them"
-    return (
-        f"Distance of features {found.distance:.3f}, to {image}. Strangers are real people who are "
-        "held against\nthe training people other than themselves. A copy would be nearer than all "
-        "of them; a few per cent\nare nothing unusual."
-    )
+    image = _("the mirror image of one of them") if found.mirrored else _("one of them")
+    return _(
+        "Distance of features {distance:.3f}, to {image}. Strangers are real people "
+        "who are held against\n"
+        "the training people other than themselves. A copy would be nearer than all of "
+        "them; a few per cent\n"
+        "are nothing unusual."
+    ).format(distance=found.distance, image=image)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
+from napari_stylegan3d.text import _
 from stylegan3d.describe import describe_recipe
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe
@@ -26,12 +27,12 @@ MOST_STOPS = 20
 OWNER = "browse.walk"
 #: How often the walk goes on while it plays; a preview takes about as long.
 TICK_MS = 66
-EMPTY = "Add two brains or more, then drag from one to the next, or let it play."
-AS_LATENTS = (
+EMPTY = _("Add two brains or more, then drag from one to the next, or let it play.")
+AS_LATENTS = _(
     "These brains have unlike truncations, labels or mixes, so the walk leads between latents: "
     "what they were made with is part of them now."
 )
-ONE_MORE = "Add another brain: choose one above, then add it."
+ONE_MORE = _("Add another brain: choose one above, then add it.")
 
 
 class WalkBox(QWidget):
@@ -49,25 +50,31 @@ class WalkBox(QWidget):
         self._sent: Recipe | None = None
         self._since, self._from = 0.0, 0.0
         self.add = controls.push_button(
-            "Add this brain", "browse.walk_add", "The brain that is shown becomes the next stop."
+            _("Add this brain"),
+            "browse.walk_add",
+            _("The brain that is shown becomes the next stop."),
         )
         self.favourites = controls.push_button(
-            "Add favourites", "browse.walk_favourites", "All favourites become stops, in order."
+            _("Add favourites"),
+            "browse.walk_favourites",
+            _("All favourites become stops, in order."),
         )
-        self.clear = controls.push_button("Clear", "browse.walk_clear", "Forget all stops.")
+        self.clear = controls.push_button(_("Clear"), "browse.walk_clear", _("Forget all stops."))
         self.strip = ThumbnailGrid(
             "browse.walk_stops", COLUMNS, 1, self._image, CELL, ("", "✕"), Qt.Key.Key_Delete
         )
-        self.strip.setToolTip("The stops, in order: click to go there, ✕ or Delete leaves one out.")
+        self.strip.setToolTip(
+            _("The stops, in order: click to go there, ✕ or Delete leaves one out.")
+        )
         self.position = controls.SliderRow(
             "browse.walk_position",
             "",
             (0.0, 100.0, 1.0, 0.0),
             " %",
-            "How far along the walk, 0 to 100 % from the first stop to the last.",
+            _("How far along the walk, 0 to 100 % from the first stop to the last."),
         )
         self.play = controls.push_button(
-            "▶ Play", "browse.walk_play", "Walk there and back until you stop it."
+            _("▶ Play"), "browse.walk_play", _("Walk there and back until you stop it.")
         )
         self.play.setCheckable(True)
         self.seconds = _make_seconds()
@@ -180,8 +187,12 @@ class WalkBox(QWidget):
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
         first, second = (describe_recipe(stop) for stop in self.stops[leg : leg + 2])
         if self.session.recipe != self._sent:
-            return f"{len(self.stops)} stops; the brain that is shown is not on the way."
-        return f"{t:.0%} of the way from {first} to {second}."
+            return _("{count} stops; the brain that is shown is not on the way.").format(
+                count=len(self.stops)
+            )
+        return _("{share:.0%} of the way from {first} to {second}.").format(
+            share=t, first=first, second=second
+        )
 
     def _on_position(self, percent: float, live: bool) -> None:
         self.stop()
@@ -210,7 +221,7 @@ class WalkBox(QWidget):
         self.session.change(self._sent, live=live, gesture="" if live else "browse.walk")
 
     def _on_play(self, playing: bool) -> None:
-        self.play.setText("⏸ Pause" if playing else "▶ Play")
+        self.play.setText(_("⏸ Pause") if playing else _("▶ Play"))
         if playing:
             self._since, self._from = time.monotonic(), self.position.value() / 100
             self._timer.start()
@@ -246,6 +257,6 @@ def _make_seconds() -> QDoubleSpinBox:
     spin.setRange(1.0, 60.0)
     spin.setDecimals(0)
     spin.setValue(4.0)
-    spin.setSuffix(" s from stop to stop")
-    spin.setToolTip("How long it takes from one stop to the next, 1 to 60 s.")
+    spin.setSuffix(_(" s from stop to stop"))
+    spin.setToolTip(_("How long it takes from one stop to the next, 1 to 60 s."))
     return spin

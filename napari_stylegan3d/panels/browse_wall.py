@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
 from napari_stylegan3d.panels.seeds import DICE_BELOW, LARGEST_SEED
+from napari_stylegan3d.text import _, ngettext
 from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 COLUMNS, ROWS = 6, 4
 PAGE = COLUMNS * ROWS
 OWNER = "browse.wall"
-HELP = (
+HELP = _(
     "Click or use the arrow keys to look at a brain; double click or Enter closes the wall. "
     "The star, or S, keeps one among the favourites."
 )
@@ -39,9 +40,9 @@ class Wall(QDialog):
         self.session, self.thumbnails = session, thumbnails
         self.first = 0
         self.setObjectName("browse.wall_window")
-        self.setWindowTitle("Wall of brains")
+        self.setWindowTitle(_("Wall of brains"))
         self.grid = ThumbnailGrid("browse.wall_grid", COLUMNS, ROWS, thumbnails.image)
-        self.grid.setAccessibleName("Wall of brains")
+        self.grid.setAccessibleName(_("Wall of brains"))
         self.numbers = QLabel()
         self.numbers.setObjectName("browse.wall_numbers")
         self.numbers.setProperty("role", "heading")
@@ -51,13 +52,19 @@ class Wall(QDialog):
 
     def _lay_out(self) -> None:
         self.previous = controls.push_button(
-            "◀", "browse.wall_previous", f"The {PAGE} brains before these (Page Up)."
+            "◀",
+            "browse.wall_previous",
+            _("The {page} brains before these (Page Up).").format(page=PAGE),
         )
         self.following = controls.push_button(
-            "▶", "browse.wall_next", f"The {PAGE} brains after these (Page Down)."
+            "▶",
+            "browse.wall_next",
+            _("The {page} brains after these (Page Down).").format(page=PAGE),
         )
         self.dice = controls.push_button(
-            "Random", "browse.wall_dice", f"{PAGE} brains from somewhere else."
+            _("Random"),
+            "browse.wall_dice",
+            _("{page} brains from somewhere else.").format(page=PAGE),
         )
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
@@ -103,7 +110,9 @@ class Wall(QDialog):
         self.first = seed // PAGE * PAGE
         self.previous.setEnabled(self.first > 0)
         self.following.setEnabled(self.first + PAGE <= LARGEST_SEED)
-        self.numbers.setText(f"Brains {self.first} to {self.first + PAGE - 1}")
+        self.numbers.setText(
+            _("Brains {first} to {last}").format(first=self.first, last=self.first + PAGE - 1)
+        )
         self._show_cells()
         self._want()
 
@@ -128,7 +137,12 @@ class Wall(QDialog):
     def _show_cells(self) -> None:
         kept = {favourite.recipe for favourite in self.session.favourites.items}
         cells = [
-            Cell(recipe, str(recipe.source.seed), f"Brain {recipe.source.seed}", recipe in kept)
+            Cell(
+                recipe,
+                str(recipe.source.seed),
+                _("Brain {seed}").format(seed=recipe.source.seed),
+                recipe in kept,
+            )
             for recipe in self.recipes()
         ]
         seed = self.session.recipe.source.seed
@@ -173,11 +187,15 @@ def common_to_all(recipe: Recipe) -> str:
     """What holds for every brain of the wall, such as "All at truncation 0.70, with 2 edits."."""
     parts = []
     if recipe.label is not None:
-        parts.append("the label")
+        parts.append(_("the label"))
     if recipe.mix is not None and any(recipe.mix.strength):
-        parts.append("the mix")
+        parts.append(_("the mix"))
     edits = sum(bool(edit.strength) for edit in recipe.edits)
     if edits:
-        parts.append("the edit" if edits == 1 else f"the {edits} edits")
-    told = f"All at truncation {recipe.truncation.psi:.2f}"
-    return f"{told}, with {' and '.join(parts)} of the current brain." if parts else f"{told}."
+        parts.append(ngettext("the edit", "the {edits} edits", edits).format(edits=edits))
+    psi = recipe.truncation.psi
+    if not parts:
+        return _("All at truncation {psi:.2f}.").format(psi=psi)
+    return _("All at truncation {psi:.2f}, with {parts} of the current brain.").format(
+        psi=psi, parts=_(" and ").join(parts)
+    )

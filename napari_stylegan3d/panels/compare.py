@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QToolButton
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.compare_figures import FiguresBox
 from napari_stylegan3d.panels.panel import Panel
+from napari_stylegan3d.text import _
 from napari_stylegan3d.thumbnails import scaled
 
 if TYPE_CHECKING:
@@ -18,21 +19,30 @@ if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
 
 MODES = (
-    ("off", "Off", "Show B alone."),
-    ("side", "Side by side", "A on the left of B in every view; cameras and crosshair are linked."),
-    ("curtain", "Curtain", "A on the left of a line, B on the right; drag the line."),
-    ("flicker", "Flicker", "A and B in turn, in the planes."),
-    ("difference", "Difference", "B, and over it in colours what is brighter or darker than in A."),
+    ("off", _("Off"), _("Show B alone.")),
+    (
+        "side",
+        _("Side by side"),
+        _("A on the left of B in every view; cameras and crosshair are linked."),
+    ),
+    ("curtain", _("Curtain"), _("A on the left of a line, B on the right; drag the line.")),
+    ("flicker", _("Flicker"), _("A and B in turn, in the planes.")),
+    (
+        "difference",
+        _("Difference"),
+        _("B, and over it in colours what is brighter or darker than in A."),
+    ),
 )
 #: A's thumbnail.
 PICTURE = 64
-NOTHING = "Nothing yet: pin what is shown, or choose."
+NOTHING = _("Nothing yet: pin what is shown, or choose.")
 
 
 class ComparePanel(Panel):
     """A with its source, the way to compare, and how different they are."""
 
-    title = "Compare"
+    name = "Compare"
+    title = _("Compare")
 
     pinRequested = Signal()
     swapRequested = Signal()
@@ -64,25 +74,27 @@ class ComparePanel(Panel):
         self.a = QLabel()
         self.a.setObjectName("compare.a")
         self.a.setWordWrap(True)
-        self.a.setToolTip("What B is compared with.")
+        self.a.setToolTip(_("What B is compared with."))
         self.b = QLabel()
         self.b.setObjectName("compare.b")
         self.b.setWordWrap(True)
-        self.b.setToolTip("What the window shows now; change it as you like.")
+        self.b.setToolTip(_("What the window shows now; change it as you like."))
         self.pin = controls.push_button(
-            "Pin as A", "compare.pin", "Keep what is shown now as A.", "primary"
+            _("Pin as A"), "compare.pin", _("Keep what is shown now as A."), "primary"
         )
         self.choose = controls.tool_button(
-            "Choose A ▾",
+            _("Choose A ▾"),
             "compare.choose",
-            "Compare with the state before, a favourite, a scan or its reconstruction.",
+            _("Compare with the state before, a favourite, a scan or its reconstruction."),
         )
         self.choose.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.choose.setProperty("role", "menu")
         self.choices = QMenu(self)
         self.choose.setMenu(self.choices)
-        self.swap = controls.tool_button("Swap", "compare.swap", "Show A, and pin B in its place.")
-        self.unpin = controls.tool_button("Unpin", "compare.unpin", "Compare no longer.")
+        self.swap = controls.tool_button(
+            _("Swap"), "compare.swap", _("Show A, and pin B in its place.")
+        )
+        self.unpin = controls.tool_button(_("Unpin"), "compare.unpin", _("Compare no longer."))
 
     def _make_modes(self) -> None:
         self._modes = QButtonGroup(self)
@@ -95,24 +107,24 @@ class ComparePanel(Panel):
             button.clicked.connect(lambda _, name=name: self.modeChosen.emit(name))
         self.curtain = controls.SliderRow(
             "compare.curtain",
-            "Line at",
+            _("Line at"),
             (0, 100, 1, 50),
             " %",
-            "Where the line is, in % of the field of view from the left; 0 to 100.",
+            _("Where the line is, in % of the field of view from the left; 0 to 100."),
         )
         self.rate = controls.SliderRow(
             "compare.rate",
-            "Rate",
+            _("Rate"),
             (0.5, 4, 0.5, 1),
             " Hz",
-            "How often A and B are both shown in a second, 0.5 to 4 Hz.",
+            _("How often A and B are both shown in a second, 0.5 to 4 Hz."),
         )
         self.threshold = controls.SliderRow(
             "compare.threshold",
-            "Above",
+            _("Above"),
             (0, 50, 1, 5),
             " %",
-            "Differences smaller than this stay grey, in % of white; 0 to 50.",
+            _("Differences smaller than this stay grey, in % of white; 0 to 50."),
         )
         self._options: dict[str, QWidget] = {
             "curtain": self.curtain,
@@ -122,14 +134,14 @@ class ComparePanel(Panel):
 
     def _lay_out(self) -> None:
         add, row = self.column.addWidget, controls.row
-        add(controls.heading("A · pinned"))
+        add(controls.heading(_("A · pinned")))
         self.column.addLayout(row(self.picture, self.a, stretch=1))
         self.column.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
         add(controls.line())
-        add(controls.heading("B · shown now"))
+        add(controls.heading(_("B · shown now")))
         add(self.b)
         add(controls.line())
-        add(controls.heading("How to compare"))
+        add(controls.heading(_("How to compare")))
         buttons = list(self.modes.values())
         for some in (buttons[:3], buttons[3:]):
             layout = row(*some)
@@ -137,9 +149,9 @@ class ComparePanel(Panel):
             self.column.addLayout(layout)
         for option in self._options.values():
             add(option)
-        add(controls.hint("Hold B, or the space bar over the views, to see A.", "compare.hint"))
+        add(controls.hint(_("Hold B, or the space bar over the views, to see A."), "compare.hint"))
         add(controls.line())
-        add(controls.heading("How different they are"))
+        add(controls.heading(_("How different they are")))
         add(self.figures)
         self.column.addStretch(1)
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 from stylegan3d.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 ALIKE = (
     (
-        "Mean difference",
+        _("Mean difference"),
         "mean_difference",
-        "Mean of |B − A| where either is brain, in % of the brightest tissue.",
+        _("Mean of |B − A| where either is brain, in % of the brightest tissue."),
     ),
-    ("SSIM", "ssim", "Likeness of local structure inside the brain; 1 is identical."),
-    ("PSNR", "psnr_db", "Peak signal-to-noise ratio inside the brain, in dB; higher is closer."),
+    ("SSIM", "ssim", _("Likeness of local structure inside the brain; 1 is identical.")),
+    ("PSNR", "psnr_db", _("Peak signal-to-noise ratio inside the brain, in dB; higher is closer.")),
 )
 NONE, MINUS = "–", "\N{MINUS SIGN}"
 
@@ -45,7 +46,10 @@ class FiguresBox(QWidget):
             side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
             grid.addWidget(head, len(ALIKE), column, side)
         for row, key in enumerate(TOLD, len(ALIKE) + 1):
-            text, tip = VOLUMES[key], f"In millilitres. {EXPLAINED[key]}"
+            text, tip = (
+                VOLUMES[key],
+                _("In millilitres. {explained}").format(explained=EXPLAINED[key]),
+            )
             for column, which in enumerate(("a", "b", "change"), 1):
                 self._put(grid, row, text if column == 1 else "", tip, f"{key}.{which}", column)
         self.how = controls.hint("", "compare.volumes_by")
@@ -68,7 +72,7 @@ class FiguresBox(QWidget):
         """Write them; None while there are none."""
         for key, text in in_words(figures).items():
             self.labels[key].setText(text)
-        self.how.setText("" if figures is None else f"Volumes {figures.how}.")
+        self.how.setText("" if figures is None else _("Volumes {how}.").format(how=figures.how))
         self.how.setVisible(figures is not None)
 
 

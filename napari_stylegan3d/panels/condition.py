@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QVBox
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.panel import select_data
+from napari_stylegan3d.text import _
 from stylegan3d.recipe import Label, Recipe
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ MOST_NUMBERS = 8
 REACH = 10.0
 #: How far from the mean of the training people a number may be set, in standard deviations.
 REACH_SD = 4.0
-ABOUT_NAMED = "What is left open is as in the people the model was trained on."
-ABOUT_NUMBERS = (
+ABOUT_NAMED = _("What is left open is as in the people the model was trained on.")
+ABOUT_NUMBERS = _(
     "This model was trained with labels, but its file does not say what they mean. "
     "Without a label they are zeros."
 )
-NOT_APPLIED = "Only for random brains: projected scans and latent files are points already chosen."
+NOT_APPLIED = _(
+    "Only for random brains: projected scans and latent files are points already chosen."
+)
 
 
 class LabelBox(QWidget):
@@ -44,7 +47,7 @@ class LabelBox(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(9)
         self._column.addWidget(controls.line())
-        self._column.addWidget(controls.heading("Drawn for"))
+        self._column.addWidget(controls.heading(_("Drawn for")))
         self._column.addWidget(self.note)
         self.hide()
 
@@ -131,13 +134,15 @@ class NamedLabels(_Fields):
         self._values: dict[str, QDoubleSpinBox] = {}
         for index, entry in enumerate(schema):
             name = str(entry["name"])
-            box = self._choices[name] = self._choice(index, f"{name} of the person, or open.")
-            box.addItem("Open", OPEN)
+            box = self._choices[name] = self._choice(
+                index, _("{name} of the person, or open.").format(name=name)
+            )
+            box.addItem(_("Open"), OPEN)
             fields: list[QWidget] = [box]
             if entry["kind"] == "number":
-                box.addItem("Value", VALUE)
+                box.addItem(_("Value"), VALUE)
                 mean, reach = float(entry["mean"]), REACH_SD * float(entry["sd"])
-                tip = f"{name}, in the units of the training data"
+                tip = _("{name}, in the units of the training data").format(name=name)
                 spin = self._values[name] = self._number(index, (mean - reach, mean + reach), tip)
                 with QSignalBlocker(spin):
                     spin.setValue(mean)
@@ -145,7 +150,7 @@ class NamedLabels(_Fields):
             for value in entry.get("values", []):
                 box.addItem(str(value), str(value))
             if entry["missing"]:
-                box.addItem("Not known", UNKNOWN)
+                box.addItem(_("Not known"), UNKNOWN)
             self._add(name, *fields)
 
     def show_label(self, label: Label | None) -> None:
@@ -181,20 +186,20 @@ class NumberLabels(_Fields):
     def __init__(self, size: int) -> None:
         super().__init__()
         self._size = size
-        self._class = self._choice(0, "Draw for one class, or without a label.")
-        self._class.addItem("Without a label", ())
+        self._class = self._choice(0, _("Draw for one class, or without a label."))
+        self._class.addItem(_("Without a label"), ())
         for index in range(size):
-            self._class.addItem(f"Class {index}", self._one(index))
+            self._class.addItem(_("Class {index}").format(index=index), self._one(index))
         if size > 1:
-            self._add("Class", self._class)
+            self._add(_("Class"), self._class)
         shown = size if size <= MOST_NUMBERS else 0
         self._spins = [
-            self._number(i, (-REACH, REACH), f"Number {i} of the label, no unit")
+            self._number(i, (-REACH, REACH), _("Number {i} of the label, no unit").format(i=i))
             for i in range(shown)
         ]
         for index, spin in enumerate(self._spins):
             spin.setSingleStep(0.1)
-            self._add(f"Number {index}" if size > 1 else "Label", spin)
+            self._add(_("Number {index}").format(index=index) if size > 1 else _("Label"), spin)
 
     def _one(self, index: int) -> tuple[float, ...]:
         return tuple(float(i == index) for i in range(self._size))
@@ -206,7 +211,7 @@ class NumberLabels(_Fields):
         while self._class.count() > len(known):
             self._class.removeItem(self._class.count() - 1)
         if numbers not in known:
-            self._class.addItem("Other numbers", numbers)
+            self._class.addItem(_("Other numbers"), numbers)
         select_data(self._class, numbers)
         for spin, number in zip(self._spins, numbers or (0.0,) * self._size, strict=False):
             with QSignalBlocker(spin):

@@ -16,6 +16,7 @@ from napari_stylegan3d.panels.directions_menu import DirectionMenus
 from napari_stylegan3d.panels.directions_missing import MissingFiles
 from napari_stylegan3d.panels.directions_row import LIMITS_SD, DirectionRow
 from napari_stylegan3d.panels.panel import Panel
+from napari_stylegan3d.text import _
 from stylegan3d.direction_catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.recipe import Edit, Recipe
 
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from stylegan3d.generator import Generator
 
 Span = tuple[int, int] | None
-EVERYWHERE = "All sizes of structures"
+EVERYWHERE = _("All sizes of structures")
 
 
 class DirectionsPanel(Panel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
-    title = "Directions"
+    name = "Directions"
+    title = _("Directions")
     noted = Signal(object)
     """DirectionNotes: a person pinned or renamed a direction."""
     entriesChanged = Signal()
@@ -50,18 +52,22 @@ class DirectionsPanel(Panel):
         self.find_field = QLineEdit()
         self.layers = QComboBox()
         self.used = controls.push_button(
-            "In use", "directions.used", "Show only the directions that are not at 0 sd."
+            _("In use"), "directions.used", _("Show only the directions that are not at 0 sd.")
         )
         self.new = controls.push_button(
-            "New…", "directions.new", "Make a direction from favourites or from a table of values."
+            _("New…"),
+            "directions.new",
+            _("Make a direction from favourites or from a table of values."),
         )
         self.reset = controls.push_button(
-            "Reset all", "directions.reset", "Set every direction to 0 sd."
+            _("Reset all"), "directions.reset", _("Set every direction to 0 sd.")
         )
         self.more = controls.tool_button(
-            "⋯", "directions.more", "Open a directions file, or save those in use."
+            "⋯", "directions.more", _("Open a directions file, or save those in use.")
         )
-        self.waiting = controls.hint("Finding the directions of this model…", "directions.waiting")
+        self.waiting = controls.hint(
+            _("Finding the directions of this model…"), "directions.waiting"
+        )
         self.missing = MissingFiles()
         self.list = DirectionList()
         self.effect = EffectBox()
@@ -80,19 +86,22 @@ class DirectionsPanel(Panel):
 
     def _lay_out(self) -> None:
         self.find_field.setObjectName("directions.filter")
-        self.find_field.setPlaceholderText("Find a direction")
+        self.find_field.setPlaceholderText(_("Find a direction"))
         self.find_field.setClearButtonEnabled(True)
-        self.find_field.setToolTip("Words of a name or of what a direction changes.")
+        self.find_field.setToolTip(_("Words of a name or of what a direction changes."))
         self.used.setCheckable(True)
         self.layers.setObjectName("directions.layers")
         self.layers.setToolTip(
-            "Which sizes of structures the directions change; the menu of each can say otherwise."
+            _(
+                "Which sizes of structures the directions change; the menu of each can say "
+                "otherwise."
+            )
         )
         self.column.setContentsMargins(0, 12, 0, 0)
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
         self.layers.setMinimumContentsLength(10)
-        change = controls.row(QLabel("Change"), self.layers, self.reset, stretch=1)
+        change = controls.row(QLabel(_("Change")), self.layers, self.reset, stretch=1)
         self.waiting.setContentsMargins(14, 4, 14, 0)
         for layout in (top, change):
             layout.setContentsMargins(14, 0, 14, 0)
@@ -163,7 +172,10 @@ class DirectionsPanel(Panel):
         """What an edit can be limited to: (in words, half-open range of layers)."""
         groups = self.session.layer_groups()
         return [(EVERYWHERE, None)] + [
-            (f"{g.name} structures ({g.size_in_words})", (g.layers[0], g.layers[-1] + 1))
+            (
+                _("{name} structures ({sizes})").format(name=g.name, sizes=g.size_in_words),
+                (g.layers[0], g.layers[-1] + 1),
+            )
             for g in groups
         ]
 
@@ -233,7 +245,11 @@ class DirectionsPanel(Panel):
         for group in self.session.layer_groups():
             if span == (group.layers[0], group.layers[-1] + 1):
                 return group.name
-        return "all sizes" if span is None else f"layers {span[0]}-{span[1] - 1}"
+        return (
+            _("all sizes")
+            if span is None
+            else _("layers {first}-{last}").format(first=span[0], last=span[1] - 1)
+        )
 
     def _filter(self, *_: object) -> None:
         used = frozenset(edit.direction for edit in self.session.recipe.edits)

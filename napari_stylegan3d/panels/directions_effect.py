@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 from stylegan3d.tissue_volumes import TOLD
 
 if TYPE_CHECKING:
@@ -42,18 +43,18 @@ class EffectBox(QWidget):
         self.setToolTip(TIP)
         self.what = QComboBox()
         self.what.setObjectName("directions.effect_of")
-        self.what.setToolTip("Which edit is taken away to compare with.")
+        self.what.setToolTip(_("Which edit is taken away to compare with."))
         self.what.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.show_in_views = QCheckBox("Show")
+        self.show_in_views = QCheckBox(_("Show"))
         self.show_in_views.setObjectName("directions.show_change")
         self.show_in_views.setToolTip(
-            "Lay the difference over the views: blue is darker, orange brighter than before."
+            _("Lay the difference over the views: blue is darker, orange brighter than before.")
         )
         self.fold = QToolButton()
         self.fold.setObjectName("directions.effect_fold")
-        self.fold.setToolTip("Fold the table away, or open it.")
+        self.fold.setToolTip(_("Fold the table away, or open it."))
         self.fold.setCheckable(True)
         self.fold.setChecked(True)
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
@@ -70,7 +71,7 @@ class EffectBox(QWidget):
         column.setContentsMargins(14, 6, 14, 10)
         column.setSpacing(5)
         column.addWidget(controls.line())
-        title = controls.heading("What changed")
+        title = controls.heading(_("What changed"))
         head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
         column.addLayout(head)
         self.details = QWidget()
@@ -106,18 +107,18 @@ class EffectBox(QWidget):
 
     def list_edits(self, edits: Sequence[tuple[str, str]]) -> None:
         """Offer these (reference, label), and all together; the choice stays where it can."""
-        entries = [("All edits", None), *((label, reference) for reference, label in edits)]
+        entries = [(_("All edits"), None), *((label, reference) for reference, label in edits)]
         if len(edits) == 1:
             entries = entries[1:]
         before = self.direction
-        if [data for _, data in entries] != [
+        if [data for _text, data in entries] != [
             self.what.itemData(k) for k in range(self.what.count())
         ]:
             with QSignalBlocker(self.what):
                 self.what.clear()
                 for text, data in entries:
                     self.what.addItem(text, data)
-                known = [data for _, data in entries]
+                known = [data for _text, data in entries]
                 self.what.setCurrentIndex(known.index(before) if before in known else 0)
         self.setVisible(bool(edits))
 
@@ -128,7 +129,7 @@ class EffectBox(QWidget):
                 cell.setEnabled(False)
         self.told.setEnabled(False)
         if not self.told.text():
-            self.told.setText("Measuring once the slider rests…")
+            self.told.setText(_("Measuring once the slider rests…"))
 
     def show_effect(self, effect: EditEffect, back: WayBack) -> None:
         """Write what was found."""

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.elided import ElidedLabel
 from napari_stylegan3d.panels.gallery import Gallery, PictureButton
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SIDE = 56
 NEITHER, LESS, MORE = "neither", "less", "more"
-ABOUT = (
+ABOUT = _(
     "The direction goes from the mean of group A to the mean of group B. It needs at least three "
     "brains in each, and means little with fewer than ten."
 )
@@ -55,12 +56,12 @@ class FavouriteGroups(QWidget):
         self.choices, pictures = [], {}
         for index, favourite in enumerate(self.session.favourites.items):
             recipe = favourite.recipe
-            picture = PictureButton(f"directions.new_picture.{index}", "A favourite.", SIDE)
+            picture = PictureButton(f"directions.new_picture.{index}", _("A favourite."), SIDE)
             pictures[picture] = recipe
             box = QComboBox()
             box.setObjectName(f"directions.new_group.{index}")
-            box.setToolTip("Which group this brain is in.")
-            for text, data in (("Neither", NEITHER), ("Group A", LESS), ("Group B", MORE)):
+            box.setToolTip(_("Which group this brain is in."))
+            for text, data in ((_("Neither"), NEITHER), (_("Group A"), LESS), (_("Group B"), MORE)):
                 box.addItem(text, data)
             box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
             box.currentIndexChanged.connect(self._on_changed)
@@ -91,12 +92,18 @@ class FavouriteGroups(QWidget):
 
     def _count(self) -> None:
         less, more = self.recipes()
-        self.count.setText(f"{len(less)} in group A, {len(more)} in group B")
+        self.count.setText(
+            _("{less} in group A, {more} in group B").format(less=len(less), more=len(more))
+        )
 
 
 def _told(recipe: Recipe) -> str:
     seed = recipe.source.seed
-    text = f"Brain {seed}" if seed is not None else str(recipe.source.path).rsplit("/", 1)[-1]
+    text = (
+        _("Brain {seed}").format(seed=seed)
+        if seed is not None
+        else str(recipe.source.path).rsplit("/", 1)[-1]
+    )
     parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
     parts += ["edited"] if recipe.edits else []
     return ", ".join([text, *parts])

@@ -9,18 +9,24 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.directions_row import DirectionRow
+from napari_stylegan3d.text import _
 from stylegan3d.direction_catalogue import ATTRIBUTES, COMPONENTS, DirectionNotes, Entry
 
 ABOUT = {
     ATTRIBUTES: (
-        "Fitted to real people and checked on others. 1 sd is the usual difference between people."
+        _(
+            "Fitted to real people and checked on others. 1 sd is the usual difference "
+            "between people."
+        )
     ),
     COMPONENTS: (
-        "The ways in which brains of this model differ most, largest first, with their share of "
-        "all variation. 1 sd is the usual distance from the average brain."
+        _(
+            "The ways in which brains of this model differ most, largest first, with their "
+            "share of all variation. 1 sd is the usual distance from the average brain."
+        )
     ),
 }
-PINNED = "Pinned"
+PINNED = _("Pinned")
 
 
 class Section(QWidget):

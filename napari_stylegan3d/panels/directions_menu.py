@@ -9,6 +9,8 @@ from qtpy.QtCore import QObject, QPoint, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QInputDialog, QMenu, QWidget
 
+from napari_stylegan3d.text import _
+
 if TYPE_CHECKING:
     from napari_stylegan3d.panels.directions import DirectionsPanel
     from napari_stylegan3d.panels.directions_row import DirectionRow
@@ -19,8 +21,8 @@ def ask_label(parent: QWidget, name: str, label: str) -> str | None:
     """A person's own name for a direction; None if they thought better of it."""
     text, given = QInputDialog.getText(
         parent,
-        "Rename the direction",
-        f"Your name for {name} (empty for its own; recipes keep {name}):",
+        _("Rename the direction"),
+        _("Your name for {name} (empty for its own; recipes keep {name}):").format(name=name),
         text=label,
     )
     return text if given else None
@@ -52,28 +54,30 @@ class DirectionMenus(QObject):
         panel, entry = self.panel, row.entry
         menu = QMenu(panel)
         menu.setToolTipsVisible(True)
-        menu.addAction("Rename…", partial(self._rename, entry))
+        menu.addAction(_("Rename…"), partial(self._rename, entry))
         pinned = entry.reference in panel.notes.pinned
-        text = "No longer at the top" if pinned else "Keep at the top"
+        text = _("No longer at the top") if pinned else _("Keep at the top")
         menu.addAction(text, partial(self._pin, entry, not pinned))
         self._add_layers(menu, entry)
         menu.addSeparator()
-        free = menu.addAction("Without the others in use", partial(self.freed.emit, entry))
+        free = menu.addAction(_("Without the others in use"), partial(self.freed.emit, entry))
         free.setEnabled(bool(self.others_in_use(entry)))
         free.setToolTip(
-            "A new direction that does not move along the others in use (Gram-Schmidt in w)."
+            _("A new direction that does not move along the others in use (Gram-Schmidt in w).")
         )
-        menu.addAction("Save to a file…", partial(self.saved.emit, [entry]))
+        menu.addAction(_("Save to a file…"), partial(self.saved.emit, [entry]))
         if entry.file is not None:
-            menu.addAction("Take its file off the list", partial(self.dropped.emit, entry))
+            menu.addAction(_("Take its file off the list"), partial(self.dropped.emit, entry))
         return menu
 
     def common(self) -> QMenu:
         """What can be done with all of them."""
         menu = QMenu(self.panel)
-        menu.addAction("Open a directions file…", self.opened.emit)
+        menu.addAction(_("Open a directions file…"), self.opened.emit)
         used = self.in_use()
-        menu.addAction("Save those in use…", partial(self.saved.emit, used)).setEnabled(bool(used))
+        menu.addAction(_("Save those in use…"), partial(self.saved.emit, used)).setEnabled(
+            bool(used)
+        )
         return menu
 
     def in_use(self) -> list[Entry]:
@@ -91,10 +95,10 @@ class DirectionMenus(QObject):
 
     def _add_layers(self, menu: QMenu, entry: Entry) -> None:
         panel, reference = self.panel, entry.reference
-        layers = menu.addMenu("Change")
+        layers = menu.addMenu(_("Change"))
         own = panel.has_own_layers(reference)
         actions = [
-            ("As all others", partial(panel.set_layers, reference, None, own=False), not own)
+            (_("As all others"), partial(panel.set_layers, reference, None, own=False), not own)
         ]
         actions += [
             (

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 
 class MissingFiles(QWidget):
@@ -42,18 +43,20 @@ class MissingFiles(QWidget):
 
     def _make(self, index: int, file: tuple[str, str]) -> QWidget:
         path, problem = file
-        told = QLabel(f"{Path(path).name} cannot be used now.")
+        told = QLabel(_("{name} cannot be used now.").format(name=Path(path).name))
         told.setObjectName(f"directions.missing.{index}")
         told.setProperty("role", "caution")
         told.setWordWrap(True)
         told.setToolTip(problem)
         find = controls.push_button(
-            "Find…", f"directions.find.{index}", "Say where the file is now; notes on it stay."
+            _("Find…"),
+            f"directions.find.{index}",
+            _("Say where the file is now; notes on it stay."),
         )
         forget = controls.push_button(
-            "Forget",
+            _("Forget"),
             f"directions.forget.{index}",
-            "Take the file off the list; steps along its directions stay in the recipe.",
+            _("Take the file off the list; steps along its directions stay in the recipe."),
         )
         find.clicked.connect(partial(self.findRequested.emit, path))
         forget.clicked.connect(partial(self.forgetRequested.emit, path))

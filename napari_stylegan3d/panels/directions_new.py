@@ -13,6 +13,7 @@ from napari_stylegan3d.direction_jobs import make_between, make_of_values
 from napari_stylegan3d.notify import sentence
 from napari_stylegan3d.panels.directions_groups import FavouriteGroups
 from napari_stylegan3d.panels.directions_values import ValuesForm
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LongJob
 from stylegan3d.errors import StyleGAN3DError
 
@@ -38,25 +39,25 @@ class NewDirection(QDialog):
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.new_window")
-        self.setWindowTitle("New direction")
+        self.setWindowTitle(_("New direction"))
         self.job = LongJob(self)
         self._directions: Directions | None = None
         self.name = QLineEdit()
         self.name.setObjectName("directions.new_name")
-        self.name.setPlaceholderText("such as Cortical atrophy")
-        self.name.setToolTip("What the new direction is called; 1 to 120 letters.")
+        self.name.setPlaceholderText(_("such as Cortical atrophy"))
+        self.name.setToolTip(_("What the new direction is called; 1 to 120 letters."))
         self.groups = FavouriteGroups(session, thumbnails, self)
         self.values = ValuesForm()
         self.tabs = QTabWidget()
         self.tabs.setObjectName("directions.new_tabs")
-        self.tabs.addTab(self.groups, "From favourites")
-        self.tabs.addTab(self.values, "From a table")
+        self.tabs.addTab(self.groups, _("From favourites"))
+        self.tabs.addTab(self.values, _("From a table"))
         self.told = controls.hint(name="directions.new_told")
         self.find = controls.push_button(
-            "Find it", "directions.new_find", "Compute the direction and check it.", "primary"
+            _("Find it"), "directions.new_find", _("Compute the direction and check it."), "primary"
         )
         self.keep = controls.push_button(
-            "Keep it", "directions.new_keep", "Add the direction to your list."
+            _("Keep it"), "directions.new_keep", _("Add the direction to your list.")
         )
         self._lay_out()
         self._connect()
@@ -65,7 +66,7 @@ class NewDirection(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 12)
         column.setSpacing(9)
-        column.addLayout(controls.form(("Name", self.name)))
+        column.addLayout(controls.form((_("Name"), self.name)))
         column.addWidget(self.tabs, stretch=1)
         column.addWidget(self.told)
         buttons = controls.row(self.find, self.keep)
@@ -94,8 +95,10 @@ class NewDirection(QDialog):
         self.groups.refresh()
         if not self.session.favourites.items and self.values.table is None:
             self.told.setText(
-                "There are no favourites yet: keep brains with the star under the views, or open "
-                "a table of values."
+                _(
+                    "There are no favourites yet: keep brains with the star under the views, "
+                    "or open a table of values."
+                )
             )
         corner = widget.mapToGlobal(QPoint(0, 0))
         self.resize(480, 520)
@@ -142,7 +145,7 @@ class NewDirection(QDialog):
         except StyleGAN3DError as error:
             self._on_failed(error)
             return
-        self.told.setText("Finding the direction…")
+        self.told.setText(_("Finding the direction…"))
         self.job.start(*work)
 
     def _on_found(self, directions: Directions) -> None:
@@ -154,7 +157,7 @@ class NewDirection(QDialog):
 
     def _on_failed(self, error: Exception) -> None:
         self._forget()
-        self.told.setText(sentence(error, "finding the direction"))
+        self.told.setText(sentence(error, _("finding the direction")))
 
     def _keep(self) -> None:
         if self._directions is not None:
@@ -167,11 +170,13 @@ def verdict(told: dict[str, Any]) -> str:
     """What the check means, in a sentence."""
     figure, chance = told.get("auc", told.get("r")), told.get("chance")
     if figure is None or chance is None:
-        return "It was not checked."
+        return _("It was not checked.")
     if "auc" in told and "r" in told:
         figure = told["r"]
     if figure <= chance:
-        return (
+        return _(
             "That is no better than chance: the direction may mean nothing. More brains would tell."
         )
-    return f"That is better than chance ({chance:.2f}), on brains that had no part in the fit."
+    return _(
+        "That is better than chance ({chance:.2f}), on brains that had no part in the fit."
+    ).format(chance=chance)

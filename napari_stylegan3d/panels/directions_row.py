@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.elided import ElidedLabel
+from napari_stylegan3d.text import _
 from stylegan3d.direction_catalogue import COMPONENTS, Entry
 
 #: Further out there are hardly any brains to have learned from.
@@ -18,19 +19,29 @@ PINNED, UNPINNED = "★", "☆"
 def tip_of(entry: Entry, label: str = "") -> str:
     """All that is known of a direction, for its tooltip."""
     name, told = entry.name, entry.check
-    lines = [f"{name} explains {entry.share:.1%} of how brains of this model differ."]
+    lines = [
+        _("{name} explains {share:.1%} of how brains of this model differ.").format(
+            name=name, share=entry.share
+        )
+    ]
     if entry.description:
         lines.insert(0, f"{name}: {entry.description}.")
     if label and label != name:
-        lines.insert(0, f"You call it {label}.")
+        lines.insert(0, _("You call it {label}.").format(label=label))
     if "mae" in told:
         lines.append(
-            f"Mean error on people not used to fit it: {told['mae']:.3g} {told['unit']} "
-            f"(always saying the mean: {told['baseline']:.3g} {told['unit']})."
+            _(
+                "Mean error on people not used to fit it: {mae:.3g} {unit} "
+                "(always saying the mean: {baseline:.3g} {unit})."
+            ).format(mae=told["mae"], baseline=told["baseline"], unit=told["unit"])
         )
     if "r" in told and "chance" in told:
-        lines.append(f"By chance r would reach {told['chance']:.2f} once in twenty times.")
-    lines.append("In standard deviations of random brains, -4 to 4; 0 changes nothing.")
+        lines.append(
+            _("By chance r would reach {chance:.2f} once in twenty times.").format(
+                chance=told["chance"]
+            )
+        )
+    lines.append(_("In standard deviations of random brains, -4 to 4; 0 changes nothing."))
     return "\n".join(lines)
 
 
@@ -76,15 +87,19 @@ class DirectionRow(QWidget):
         self.meaning = ElidedLabel(entry.summary)
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
-        self.pin = controls.tool_button(UNPINNED, f"directions.pin.{index}", "Keep it at the top.")
+        self.pin = controls.tool_button(
+            UNPINNED, f"directions.pin.{index}", _("Keep it at the top.")
+        )
         self.pin.setCheckable(True)
         self.preview = PreviewButton()
         self.preview.setText("▦")
         self.preview.setObjectName(f"directions.preview.{index}")
         self.preview.setAutoRaise(True)
-        self.preview.setToolTip("See it at -2, -1, 0, 1 and 2 sd; a click keeps the pictures open.")
+        self.preview.setToolTip(
+            _("See it at -2, -1, 0, 1 and 2 sd; a click keeps the pictures open.")
+        )
         self.menu = controls.tool_button(
-            "⋯", f"directions.menu.{index}", "Rename it, limit it to some sizes, save it, …"
+            "⋯", f"directions.menu.{index}", _("Rename it, limit it to some sizes, save it, …")
         )
         self.row = controls.SliderRow(
             f"directions.strength.{index}", "", LIMITS_SD, " sd", tip_of(entry)

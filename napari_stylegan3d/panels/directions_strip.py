@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.gallery import Gallery, PictureButton
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.thumbnails import Thumbnails
@@ -43,7 +44,9 @@ class Strip(QFrame):
         self.gallery = Gallery(thumbnails, "directions.strip", self)
         self.title = controls.heading("")
         self.buttons = [
-            PictureButton(f"directions.strip.{k}", f"Set it to {step:+d} sd.", SIDE)
+            PictureButton(
+                f"directions.strip.{k}", _("Set it to {step:+d} sd.").format(step=step), SIDE
+            )
             for k, step in enumerate(STEPS_SD)
         ]
         pictures = QHBoxLayout()

@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls, dialogs
+from napari_stylegan3d.text import _
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.recipe import Recipe
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
     from stylegan3d.value_table import ValueTable
 
-ABOUT = (
+ABOUT = _(
     "A CSV or TSV file with a header. Its first column names the brains: a number, a latent file "
     "(.safetensors, beside the table), or a scan projected in this session. The other columns hold "
     "values; empty and n/a are not known. Numbers stand for brains at the current truncation. At "
@@ -36,19 +37,19 @@ class ValuesForm(QWidget):
         super().__init__()
         self.table: ValueTable | None = None
         self.open = controls.push_button(
-            "Open a table…", "directions.new_table", "Choose a CSV or TSV file of values."
+            _("Open a table…"), "directions.new_table", _("Choose a CSV or TSV file of values.")
         )
         self.open.setAutoDefault(False)
         self.path = controls.hint(name="directions.new_path")
         self.column = QComboBox()
         self.column.setObjectName("directions.new_column")
-        self.column.setToolTip("Which of the table's values the direction is for.")
+        self.column.setToolTip(_("Which of the table's values the direction is for."))
         column = QVBoxLayout(self)
         column.setContentsMargins(2, 8, 2, 2)
         column.setSpacing(9)
         column.addWidget(controls.hint(ABOUT))
         column.addLayout(controls.row(self.open, self.path, stretch=1))
-        column.addLayout(controls.form(("Values", self.column)))
+        column.addLayout(controls.form((_("Values"), self.column)))
         column.addStretch(1)
         self.open.clicked.connect(self._open)
         self.column.activated.connect(self._on_column)
@@ -62,7 +63,7 @@ class ValuesForm(QWidget):
             If there is no table, or a brain or value in it is none.
         """
         if self.table is None:
-            raise RecipeError("Open a table of values first.")
+            raise RecipeError(_("Open a table of values first."))
         values = self.table.values(self.column.currentText())
         projected = {scan.name: scan.source for scan in session.projected}
         plain = session.recipe.replace(mix=None, edits=())
@@ -71,7 +72,7 @@ class ValuesForm(QWidget):
     def _open(self) -> None:
         from stylegan3d.value_table import read_value_table
 
-        path = dialogs.open_file(self, "Open a table of values", dialogs.TABLES)
+        path = dialogs.open_file(self, _("Open a table of values"), dialogs.TABLES)
         if path is None:
             return
         try:
@@ -79,7 +80,9 @@ class ValuesForm(QWidget):
         except StyleGAN3DError as error:
             self.failed.emit(error)
             return
-        self.path.setText(f"{path.name}: {len(self.table.brains)} brains")
+        self.path.setText(
+            _("{name}: {count} brains").format(name=path.name, count=len(self.table.brains))
+        )
         self.column.clear()
         self.column.addItems(list(self.table.columns))
         self._on_column()

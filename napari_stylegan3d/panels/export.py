@@ -21,6 +21,7 @@ from napari_stylegan3d.panels.export_picture import PicturePart
 from napari_stylegan3d.panels.export_recipe import RecipePart
 from napari_stylegan3d.panels.panel import Panel
 from napari_stylegan3d.saving import Saved, SaveRequest
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Progress, duration_in_words
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe, Source
@@ -35,7 +36,8 @@ SUFFIX = ".nii.gz"
 class ExportPanel(Panel):
     """Names follow the recipe until the person types one."""
 
-    title = "Export"
+    name = "Export"
+    title = _("Export")
 
     saveRequested = Signal(object)
     """SaveRequest"""
@@ -52,44 +54,46 @@ class ExportPanel(Panel):
         self._generator: Generator | None = None
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setObjectName("export.folder")
-        self.folder.setToolTip("Folder that everything on this page is saved in.")
-        self.browse = controls.push_button("…", "export.browse", "Choose the folder.")
+        self.folder.setToolTip(_("Folder that everything on this page is saved in."))
+        self.browse = controls.push_button("…", "export.browse", _("Choose the folder."))
         self.browse.setFixedWidth(controls.scaled(34))
         self.name = QLineEdit()
         self.name.setObjectName("export.name")
-        self.name.setToolTip("Name of the volume's file; empty for the suggestion.")
-        self.native = QCheckBox("Also in the scan's own space")
+        self.name.setToolTip(_("Name of the volume's file; empty for the suggestion."))
+        self.native = QCheckBox(_("Also in the scan's own space"))
         self.native.setObjectName("export.native")
         self.native.setToolTip(
-            "A second file on the grid, orientation and intensities of the projected scan."
+            _("A second file on the grid, orientation and intensities of the projected scan.")
         )
-        self.overwrite = QCheckBox("Replace files of the same name")
+        self.overwrite = QCheckBox(_("Replace files of the same name"))
         self.overwrite.setObjectName("export.overwrite")
-        self.overwrite.setToolTip("Without this, a file that exists is never touched.")
+        self.overwrite.setToolTip(_("Without this, a file that exists is never touched."))
         button = controls.push_button
         self.save = button(
-            "Save volume",
+            _("Save volume"),
             "export.save",
-            "Save what is shown as NIfTI in full quality, with its recipe in a .json beside it.",
+            _("Save what is shown as NIfTI in full quality, with its recipe in a .json beside it."),
             "primary",
         )
         self.save_latent = button(
-            "Save latent",
+            _("Save latent"),
             "export.save_latent",
-            "Save the point in the model's latent space, to load it again or mix it.",
+            _("Save the point in the model's latent space, to load it again or mix it."),
         )
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button(
-            "Save report",
+            _("Save report"),
             "export.report",
-            "One page (A4, PDF) about this case: views beside the scan, tissue volumes, verdict, "
-            "recipe.",
+            _(
+                "One page (A4, PDF) about this case: views beside the scan, tissue volumes, "
+                "verdict, recipe."
+            ),
         )
         self.recipe = RecipePart(session)
         self.progress = QProgressBar()
         self.progress.setObjectName("export.progress")
-        self.progress.setToolTip("How far the saving is.")
-        self.cancel = button("Cancel", "export.cancel", "Stop; nothing is written then.")
+        self.progress.setToolTip(_("How far the saving is."))
+        self.cancel = button(_("Cancel"), "export.cancel", _("Stop; nothing is written then."))
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
         self._lay_out()
@@ -98,18 +102,18 @@ class ExportPanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading("Save to"))
+        add(controls.heading(_("Save to")))
         self.column.addLayout(controls.row(self.folder, self.browse, stretch=0))
         add(self.overwrite)
         add(controls.line())
-        add(controls.heading("Volume"))
-        self.column.addLayout(controls.form(("Name", self.name)))
+        add(controls.heading(_("Volume")))
+        self.column.addLayout(controls.form((_("Name"), self.name)))
         add(self.native)
         self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
         add(controls.line())
         add(self.picture)
         add(controls.line())
-        add(controls.heading("Report"))
+        add(controls.heading(_("Report")))
         add(self.report)
         add(controls.line())
         add(self.film)
@@ -174,7 +178,7 @@ class ExportPanel(Panel):
         if running:
             self.done.clear()
             self.progress.setRange(0, 0)
-            self.progress_text.setText("Starting…")
+            self.progress_text.setText(_("Starting…"))
         self._enable()
 
     def show_progress(self, progress: Progress) -> None:
@@ -183,12 +187,12 @@ class ExportPanel(Panel):
         self.progress.setValue(progress.done)
         text = progress.text + (f", {progress.detail}" if progress.detail else "")
         if progress.remaining_s is not None:
-            text += f", about {duration_in_words(progress.remaining_s)} left"
+            text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
         self.progress_text.setText(text)
 
     def show_done(self, paths: list[Path]) -> None:
         """Say what was written."""
-        self.done.setText("Saved\n" + "\n".join(path.name for path in paths))
+        self.done.setText(_("Saved\n") + "\n".join(path.name for path in paths))
 
     def _enable(self) -> None:
         ready = self.session.generator is not None and not self.running
@@ -244,7 +248,7 @@ class ExportPanel(Panel):
                 )
             sha256 = save_latent(path, latent, overwrite=self.overwrite.isChecked())
         except StyleGAN3DError as error:
-            self.done.setText(tell_error(error, "saving the latent"))
+            self.done.setText(tell_error(error, _("saving the latent")))
             return
         if plain:
             kind = recipe.source.kind
@@ -271,6 +275,6 @@ class ExportPanel(Panel):
         self.reportRequested.emit(self.path_of(report_name(self.session.recipe)))
 
     def _choose_folder(self) -> None:
-        folder = dialogs.choose_folder(self, "Save to", self.path_of(""))
+        folder = dialogs.choose_folder(self, _("Save to"), self.path_of(""))
         if folder is not None:
             self.folder.setText(str(folder))

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import duration_in_words
 from stylegan3d.describe import describe_recipe
 from stylegan3d.recipe import Recipe
@@ -55,18 +56,22 @@ class FilmPart(QWidget):
         self._recipes: dict[int, Recipe] = {}
         self.frames = self._make_list()
         button = controls.push_button
-        self.add = button("Add this brain", "export.frames_add", "Add the brain that is shown.")
+        self.add = button(
+            _("Add this brain"), "export.frames_add", _("Add the brain that is shown.")
+        )
         self.favourites = button(
-            "Add favourites", "export.frames_favourites", "Add all favourites, in their order."
+            _("Add favourites"),
+            "export.frames_favourites",
+            _("Add all favourites, in their order."),
         )
         self.remove = button(
-            "Remove", "export.frames_remove", "Take the chosen brain off the list."
+            _("Remove"), "export.frames_remove", _("Take the chosen brain off the list.")
         )
         self._make_fields()
         self.save = button(
-            "Save film",
+            _("Save film"),
             "export.film",
-            "Make a film through these brains, with their recipes in a .json beside it.",
+            _("Make a film through these brains, with their recipes in a .json beside it."),
         )
         self.note = controls.hint(name="export.film_note")
         self._lay_out()
@@ -112,7 +117,11 @@ class FilmPart(QWidget):
         """Put brains at the end of the list."""
         for recipe in recipes:
             item = QListWidgetItem(describe_recipe(recipe))
-            item.setToolTip(f"{describe_recipe(recipe)}\nDrag it to another place in the film.")
+            item.setToolTip(
+                _("{brain}\nDrag it to another place in the film.").format(
+                    brain=describe_recipe(recipe)
+                )
+            )
             key = len(self._recipes)
             self._recipes[key] = recipe
             item.setData(KEY, key)
@@ -129,8 +138,11 @@ class FilmPart(QWidget):
         frames = QListWidget()
         frames.setObjectName("export.frames")
         frames.setToolTip(
-            "Brains the film leads through, from top to bottom. Drag one to move it; double-click\n"
-            "to look at it."
+            _(
+                "Brains the film leads through, from top to bottom. Drag one to move it; "
+                "double-click\n"
+                "to look at it."
+            )
         )
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
@@ -147,29 +159,32 @@ class FilmPart(QWidget):
         self.fps = QSpinBox()
         self.fps.setRange(1, 60)
         self.fps.setValue(12)
-        self.fps.setSuffix(" per s")
+        self.fps.setSuffix(_(" per s"))
         self.pace = _choices(PACES)
         self.way = _choices(WAYS)
-        self.planes = _choices(tuple((text, text) for text, _ in PLANES))
+        self.planes = _choices(tuple((text, text) for text, _axes in PLANES))
         self.kind = _choices(KINDS)
-        self.loop = QCheckBox("Lead back to the first brain")
+        self.loop = QCheckBox(_("Lead back to the first brain"))
         for widget, name, tip in (
-            (self.seconds, "film_seconds", "From one brain to the next; 0.1 to 60 s."),
+            (self.seconds, "film_seconds", _("From one brain to the next; 0.1 to 60 s.")),
             (
                 self.fps,
                 "film_fps",
-                "Pictures per second; 1 to 60. More are smoother, and take longer.",
+                _("Pictures per second; 1 to 60. More are smoother, and take longer."),
             ),
-            (self.pace, "film_pace", "Whether the film slows down at each brain."),
+            (self.pace, "film_pace", _("Whether the film slows down at each brain.")),
             (
                 self.way,
                 "film_way",
-                "Between two random brains: straight through the model's space, where the middle\n"
-                "is closer to the average brain, or round it.",
+                _(
+                    "Between two random brains: straight through the model's space, where "
+                    "the middle\n"
+                    "is closer to the average brain, or round it."
+                ),
             ),
-            (self.planes, "film_planes", "Slices through the crosshair's point."),
-            (self.kind, "film_kind", "Format. MP4 is the smallest, PNG loses nothing."),
-            (self.loop, "film_loop", "The film then runs on without a halt."),
+            (self.planes, "film_planes", _("Slices through the crosshair's point.")),
+            (self.kind, "film_kind", _("Format. MP4 is the smallest, PNG loses nothing.")),
+            (self.loop, "film_loop", _("The film then runs on without a halt.")),
         ):
             widget.setObjectName(f"export.{name}")
             widget.setToolTip(tip)
@@ -178,17 +193,17 @@ class FilmPart(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
-        column.addWidget(controls.heading("Film"))
+        column.addWidget(controls.heading(_("Film")))
         column.addWidget(self.frames)
         column.addLayout(controls.row(self.add, self.favourites, self.remove))
         column.addLayout(
             controls.form(
-                ("Each way", self.seconds),
-                ("Pictures", self.fps),
-                ("Pace", self.pace),
-                ("Path", self.way),
-                ("Show", self.planes),
-                ("Format", self.kind),
+                (_("Each way"), self.seconds),
+                (_("Pictures"), self.fps),
+                (_("Pace"), self.pace),
+                (_("Path"), self.way),
+                (_("Show"), self.planes),
+                (_("Format"), self.kind),
             )
         )
         column.addWidget(self.loop)
@@ -222,14 +237,14 @@ class FilmPart(QWidget):
             self.frames.takeItem(self.frames.row(item))
         self._show()
 
-    def _show(self, _: Any = None) -> None:
+    def _show(self, _event: Any = None) -> None:
         """Say what will be made, and what is still missing for it."""
         settings = self.settings
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
         missing = ""
         if len(settings.recipes) < 2:
-            missing = "Add at least two brains."
+            missing = _("Add at least two brains.")
         elif settings.suffix == ".mp4":
             missing = _without_ffmpeg()
         self.note.setText(missing or self._estimate(settings))
@@ -237,10 +252,12 @@ class FilmPart(QWidget):
         self.changed.emit()
 
     def _estimate(self, settings: FilmSettings) -> str:
-        text = f"{settings.frames} pictures, {settings.frames / settings.fps:.1f} s long"
+        text = _("{frames} pictures, {seconds:.1f} s long").format(
+            frames=settings.frames, seconds=settings.frames / settings.fps
+        )
         if self._seconds_each:
             took = duration_in_words(settings.frames * self._seconds_each)
-            text += f"; takes about {took} to make"
+            text += _("; takes about {took} to make").format(took=took)
         return text + "."
 
     def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:

@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.slicing import Plane
 
 VIEWS = (
-    ("All views, as they stand", "all"),
-    ("Axial view", "Axial"),
-    ("Sagittal view", "Sagittal"),
-    ("Coronal view", "Coronal"),
-    ("3D view", "3D"),
+    (_("All views, as they stand"), "all"),
+    (_("Axial view"), _("Axial")),
+    (_("Sagittal view"), _("Sagittal")),
+    (_("Coronal view"), _("Coronal")),
+    (_("3D view"), "3D"),
 )
 LIGHTBOXES: tuple[tuple[str, Plane], ...] = (
-    ("Lightbox, axial", "axial"),
-    ("Lightbox, coronal", "coronal"),
-    ("Lightbox, sagittal", "sagittal"),
+    (_("Lightbox, axial"), "axial"),
+    (_("Lightbox, coronal"), "coronal"),
+    (_("Lightbox, sagittal"), "sagittal"),
 )
 SIZES = (
-    ("as on the screen", "screen"),
-    ("twice as large", "double"),
-    ("for print: 18 cm at 300 dpi", "print"),
+    (_("as on the screen"), "screen"),
+    (_("twice as large"), "double"),
+    (_("for print: 18 cm at 300 dpi"), "print"),
 )
 
 
@@ -63,8 +64,10 @@ class PicturePart(QWidget):
         self.view = QComboBox()
         self.view.setObjectName("export.picture_view")
         self.view.setToolTip(
-            "What the picture shows: the views with letters, scale bar and caption as you see\n"
-            "them, or a lightbox: 20 slices through the whole brain with their places in mm."
+            _(
+                "What the picture shows: the views with letters, scale bar and caption as you see\n"
+                "them, or a lightbox: 20 slices through the whole brain with their places in mm."
+            )
         )
         for text, name in VIEWS:
             self.view.addItem(text, name)
@@ -72,19 +75,21 @@ class PicturePart(QWidget):
             self.view.addItem(text, f"lightbox-{plane}")
         self.size = QComboBox()
         self.size.setObjectName("export.picture_size")
-        self.size.setToolTip("How many pixels the picture has. Everything is drawn anew, sharply.")
+        self.size.setToolTip(
+            _("How many pixels the picture has. Everything is drawn anew, sharply.")
+        )
         for text, size in SIZES:
             self.size.addItem(text, size)
         self.save = controls.push_button(
-            "Save picture",
+            _("Save picture"),
             "export.screenshot",
-            "Save this picture as PNG, with its recipe in a .json beside it.",
+            _("Save this picture as PNG, with its recipe in a .json beside it."),
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
-        column.addWidget(controls.heading("Picture"))
-        column.addLayout(controls.form(("Show", self.view), ("Size", self.size)))
+        column.addWidget(controls.heading(_("Picture")))
+        column.addLayout(controls.form((_("Show"), self.view), (_("Size"), self.size)))
         column.addWidget(self.save)
 
     @property

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls, dialogs
 from napari_stylegan3d.notify import tell_error
+from napari_stylegan3d.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe_text import to_link
 
@@ -28,33 +29,33 @@ class RecipePart(QWidget):
         self.session = session
         button = controls.push_button
         self.copy_command = button(
-            "Copy command",
+            _("Copy command"),
             "export.copy_command",
-            "Copy a shell command that writes this very volume.",
+            _("Copy a shell command that writes this very volume."),
         )
-        self.copy_json = button("Copy JSON", "export.copy_json", "Copy the recipe as JSON.")
+        self.copy_json = button(_("Copy JSON"), "export.copy_json", _("Copy the recipe as JSON."))
         self.copy_link = button(
-            "Copy link",
+            _("Copy link"),
             "export.copy_link",
-            "Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V.",
+            _("Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V."),
         )
         self.open_recipe = button(
-            "Open recipe…", "export.open_recipe", "Open a recipe, or a saved volume's .json."
+            _("Open recipe…"), "export.open_recipe", _("Open a recipe, or a saved volume's .json.")
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
-        column.addWidget(controls.heading("Recipe"))
+        column.addWidget(controls.heading(_("Recipe")))
         column.addWidget(
-            controls.hint("All that is needed to make this volume again, bit for bit.")
+            controls.hint(_("All that is needed to make this volume again, bit for bit."))
         )
         column.addLayout(controls.row(self.copy_command, self.copy_json, self.copy_link))
         column.addWidget(self.open_recipe)
         self.copy_command.clicked.connect(
-            lambda: self._copy(self._recipe().command(*self._model()), "Command")
+            lambda: self._copy(self._recipe().command(*self._model()), _("Command"))
         )
-        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), "Recipe"))
-        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), "Link"))
+        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), _("Recipe")))
+        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), _("Link")))
         self.open_recipe.clicked.connect(self._open_recipe)
 
     def _recipe(self) -> Recipe:
@@ -79,13 +80,13 @@ class RecipePart(QWidget):
             sources.append(self.session.recipe.mix.source)
         folder = str(self.session.folder)
         if any(source.path and source.path.startswith(folder) for source in sources):
-            note = " It needs the latent of the projected scan: save that too."
-        self.said.emit(f"{what} copied.{note}")
+            note = _(" It needs the latent of the projected scan: save that too.")
+        self.said.emit(_("{what} copied.{note}").format(what=what, note=note))
 
     def _open_recipe(self) -> None:
         from stylegan3d.recipe import read_recipe
 
-        path = dialogs.open_file(self, "Open a recipe", dialogs.RECIPES)
+        path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)
         if path is None:
             return
         try:
@@ -94,7 +95,7 @@ class RecipePart(QWidget):
                 recipe.check(self.session.generator)
                 recipe.latent(self.session.generator)
         except StyleGAN3DError as error:
-            self.said.emit(tell_error(error, "opening a recipe"))
+            self.said.emit(tell_error(error, _("opening a recipe")))
             return
         self.session.change(recipe)
-        self.said.emit(f"Opened {path.name}")
+        self.said.emit(_("Opened {name}").format(name=path.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_stylegan3d.text import _
 from stylegan3d.animation import Easing, How, count_stills
 from stylegan3d.recipe import Recipe
 
@@ -12,16 +13,16 @@ if TYPE_CHECKING:
     from stylegan3d.slicing import Plane
 
 PLANES: tuple[tuple[str, tuple[Plane, ...]], ...] = (
-    ("three planes", ("axial", "coronal", "sagittal")),
-    ("axial", ("axial",)),
-    ("coronal", ("coronal",)),
-    ("sagittal", ("sagittal",)),
+    (_("three planes"), ("axial", "coronal", "sagittal")),
+    (_("axial"), ("axial",)),
+    (_("coronal"), ("coronal",)),
+    (_("sagittal"), ("sagittal",)),
 )
-KINDS = (("MP4", ".mp4"), ("GIF", ".gif"), ("PNG, moving", ".png"), ("WebP", ".webp"))
-PACES: tuple[tuple[str, Easing], ...] = (("resting at each", "in-out"), ("even", "linear"))
+KINDS = (("MP4", ".mp4"), ("GIF", ".gif"), (_("PNG, moving"), ".png"), ("WebP", ".webp"))
+PACES: tuple[tuple[str, Easing], ...] = ((_("resting at each"), "in-out"), (_("even"), "linear"))
 WAYS: tuple[tuple[str, How], ...] = (
-    ("straight", "linear"),
-    ("round, keeping variety", "spherical"),
+    (_("straight"), "linear"),
+    (_("round, keeping variety"), "spherical"),
 )
 
 

@@ -10,26 +10,34 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QW
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.panel import select_data
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
     from stylegan3d.space import Space
 
-WORDS = {"R": "right", "L": "left", "A": "forward", "P": "back", "S": "up", "I": "down"}
+WORDS = {
+    "R": _("right"),
+    "L": _("left"),
+    "A": _("forward"),
+    "P": _("back"),
+    "S": _("up"),
+    "I": _("down"),
+}
 #: The usual ones, and whose they are.
 COMMON = {
     "LIA": "FreeSurfer",
     "RAS": "NIfTI",
-    "LAS": "radiological NIfTI",
+    "LAS": _("radiological NIfTI"),
     "LPS": "DICOM, ITK",
-    "PIR": "sagittal series",
-    "LSA": "coronal series",
+    "PIR": _("sagittal series"),
+    "LSA": _("coronal series"),
 }
-ASSUMED = (
+ASSUMED = _(
     "This model's file does not say where its voxels lie; what stands here is assumed. If the "
     "head lies on its side, faces the wrong way or has the wrong size, correct it:"
 )
-CHOSEN = "This model's file does not say where its voxels lie. Chosen for it:"
+CHOSEN = _("This model's file does not say where its voxels lie. Chosen for it:")
 #: Millimetres.
 VOXEL_LIMITS = (0.05, 50.0)
 
@@ -68,8 +76,10 @@ class FrameBox(QWidget):
         self.axes = QComboBox()
         self.axes.setObjectName("browse.frame_axes")
         self.axes.setToolTip(
-            "Which way the three axes of the model's array point in the person.\n"
-            "If the head lies on its side or faces the wrong way, choose others."
+            _(
+                "Which way the three axes of the model's array point in the person.\n"
+                "If the head lies on its side or faces the wrong way, choose others."
+            )
         )
         for code in axis_codes():
             self.axes.addItem(axes_in_words(code), code)
@@ -78,13 +88,13 @@ class FrameBox(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
-        self.cubic = QCheckBox("Cubes")
+        self.cubic = QCheckBox(_("Cubes"))
         self.cubic.setObjectName("browse.frame_cubic")
-        self.cubic.setToolTip("The voxels are as long in every direction.")
+        self.cubic.setToolTip(_("The voxels are as long in every direction."))
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.frame_reset",
-            "Go back to the axes and sizes the model was opened with.",
+            _("Go back to the axes and sizes the model was opened with."),
         )
         self._lay_out()
         self._connect()
@@ -100,8 +110,9 @@ class FrameBox(QWidget):
         spin.setKeyboardTracking(False)
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setToolTip(
-            f"Size of a voxel along array axis {axis + 1}, in mm "
-            f"({VOXEL_LIMITS[0]:g} to {VOXEL_LIMITS[1]:g})."
+            _("Size of a voxel along array axis {axis}, in mm ({low:g} to {high:g}).").format(
+                axis=axis + 1, low=VOXEL_LIMITS[0], high=VOXEL_LIMITS[1]
+            )
         )
         return spin
 
@@ -111,10 +122,10 @@ class FrameBox(QWidget):
         column.setSpacing(9)
         column.addWidget(self.note)
         sizes = QWidget()
-        sizes.setToolTip("Size of a voxel along the three axes of the array, in mm.")
+        sizes.setToolTip(_("Size of a voxel along the three axes of the array, in mm."))
         sizes.setLayout(controls.row(*self.sizes, self.cubic))
-        column.addLayout(controls.form(("Axes", self.axes), ("Voxel", sizes)))
-        told = controls.hint("This moves the image; it does not change it.")
+        column.addLayout(controls.form((_("Axes"), self.axes), (_("Voxel"), sizes)))
+        told = controls.hint(_("This moves the image; it does not change it."))
         column.addLayout(controls.row(told, self.reset, stretch=0))
 
     def _connect(self) -> None:

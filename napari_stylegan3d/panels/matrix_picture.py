@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QBuffer, QIODevice, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QImage, QPainter
 
+from napari_stylegan3d.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.recipe import Recipe
 
-CAPTION = "Synthetic - not for diagnosis"
+CAPTION = _("Synthetic - not for diagnosis")
 #: Pixels of a thumbnail, between two, and of a line of writing.
 SIDE, GAP, LINE = 192, 6, 34
 TEXT = QColor("#e8eaed")
@@ -46,7 +47,9 @@ class Table:
 
     def name_of(self, row: int, column: int) -> str:
         """What a cell is."""
-        return f"{self.rows[row]} with structures of {self.columns[column]}"
+        return _("{rows} with structures of {columns}").format(
+            rows=self.rows[row], columns=self.columns[column]
+        )
 
 
 def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImage:
@@ -78,8 +81,8 @@ def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImag
         painter.drawText(place, bottom | Qt.TextFlag.TextWordWrap, name)
     corner = QRectF(GAP, GAP, SIDE, SIDE)
     wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-    painter.drawText(corner, wrap, "rows: A\ncolumns: B")
-    lines = (f"{table.group} of B, all else of A.", CAPTION)
+    painter.drawText(corner, wrap, _("rows: A\ncolumns: B"))
+    lines = (_("{group} of B, all else of A.").format(group=table.group), CAPTION)
     for number, text in enumerate(lines):
         top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
         place = QRectF(GAP, top, width - 2 * GAP, LINE)
@@ -98,11 +101,14 @@ def write_matrix(path: Path, table: Table, image: Callable[[Recipe], QImage | No
     """
     picture = draw_matrix(table, image)
     recipes = [[recipe.to_dict() for recipe in row] for row in table.cells]
-    picture.setText("Description", f"{CAPTION}. Mixing matrix of a generator by stylegan3d.")
+    picture.setText(
+        "Description",
+        _("{caption}. Mixing matrix of a generator by stylegan3d.").format(caption=CAPTION),
+    )
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not picture.save(buffer, "PNG"):
-        raise OutputError("The matrix could not be made into a picture: choose fewer brains.")
+        raise OutputError(_("The matrix could not be made into a picture: choose fewer brains."))
     # The dialog has asked whether a file may be replaced.
     atomic_write_bytes(path, bytes(buffer.data().data()), overwrite=True, suffixes=(".png",))

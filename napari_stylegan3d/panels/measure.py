@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.fold import Fold
+from napari_stylegan3d.text import _
 from stylegan3d.tissue_volumes import EXPLAINED, SMALL, VOLUMES
 
 if TYPE_CHECKING:
@@ -26,16 +27,18 @@ COLORS = {
 }
 ROWS = tuple((key.removesuffix("_ml"), name, EXPLAINED[key]) for key, name in VOLUMES.items())
 COLUMNS = (
-    ("ml", "Millilitres."),
-    ("change", "Change in ml against the brain before it was edited or mixed."),
-    ("percent", "The same in per cent."),
+    ("ml", _("Millilitres.")),
+    ("change", _("Change in ml against the brain before it was edited or mixed.")),
+    ("percent", _("The same in per cent.")),
     (
         "percentile",
-        "Where it lies among the people the bundled generator learned from: 50 is the middle.\n"
-        "Not adjusted for age, sex or head size.",
+        _(
+            "Where it lies among the people the bundled generator learned from: 50 is the middle.\n"
+            "Not adjusted for age, sex or head size."
+        ),
     ),
 )
-HEADS = {"ml": "ml", "change": "± ml", "percent": "± %", "percentile": "Pctl."}
+HEADS = {"ml": "ml", "change": "± ml", "percent": "± %", "percentile": _("Pctl.")}
 SWATCH = 10
 
 
@@ -47,9 +50,9 @@ class MeasureBox(Fold):
 
     def __init__(self) -> None:
         super().__init__(
-            "Measure",
+            _("Measure"),
             "measure.fold",
-            "Volumes of fluid, grey and white matter of what is shown, as a network labels it.",
+            _("Volumes of fluid, grey and white matter of what is shown, as a network labels it."),
         )
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
@@ -58,11 +61,11 @@ class MeasureBox(Fold):
         self.column.addLayout(self._make_table())
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
-        self.labels = QCheckBox("Show the labels")
+        self.labels = QCheckBox(_("Show the labels"))
         self.labels.setObjectName("measure.labels")
-        self.labels.setToolTip("Colour the tissues in the planes, as the network labels them.")
+        self.labels.setToolTip(_("Colour the tissues in the planes, as the network labels them."))
         self.copy = controls.push_button(
-            "Copy table", "measure.copy", "Put the table on the clipboard, for a spreadsheet."
+            _("Copy table"), "measure.copy", _("Put the table on the clipboard, for a spreadsheet.")
         )
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
         self.labels.toggled.connect(self.labelsWanted)
@@ -125,10 +128,10 @@ def swatch(color: str) -> QWidget:
 
 def in_words(measured: Measured | None) -> dict[str, str]:
     """Each cell of the table as it is written, by tissue and column."""
-    words = {f"{tissue}.{key}": NONE for tissue, _, _ in ROWS for key, _ in COLUMNS}
+    words = {f"{tissue}.{key}": NONE for tissue, *_rest in ROWS for key, _head in COLUMNS}
     if measured is None:
         return words
-    for tissue, _, _ in ROWS:
+    for tissue, *_rest in ROWS:
         value = measured.volumes[tissue]
         small = f"{tissue}_ml" in SMALL
         words[f"{tissue}.ml"] = f"{value:.{int(small)}f}"
@@ -156,7 +159,7 @@ def as_table(measured: Measured) -> str:
     """The table with its units, separated by tabs, plain numbers."""
     lines = [f"# {measured.title}, {measured.network}"]
     lines.append("\t".join(("tissue", "ml", "change_ml", "change_percent", "percentile")))
-    for tissue, text, _ in ROWS:
+    for tissue, text, _colour in ROWS:
         value, before = measured.volumes[tissue], (measured.before or {}).get(tissue)
         cells = [text, f"{value:.2f}", "", "", f"{measured.percentiles[tissue]:.1f}"]
         if before is not None:

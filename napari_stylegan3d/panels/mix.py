@@ -13,6 +13,7 @@ from napari_stylegan3d.panels.mix_group import GroupRow
 from napari_stylegan3d.panels.mix_pictures import MixPictures
 from napari_stylegan3d.panels.panel import Panel
 from napari_stylegan3d.panels.seeds import SeedPicker
+from napari_stylegan3d.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.mixing import PRESETS, solo, strengths
 from stylegan3d.recipe import Mix, Recipe, Source
@@ -27,7 +28,8 @@ FILE = "file"
 class MixPanel(Panel):
     """The second source and its strength per layer."""
 
-    title = "Mix"
+    name = "Mix"
+    title = _("Mix")
     matrixRequested = Signal()
 
     def __init__(self, session: Session) -> None:
@@ -35,24 +37,24 @@ class MixPanel(Panel):
         self.pictures = MixPictures()
         self.source = QComboBox()
         self.source.setObjectName("mix.source")
-        self.source.setToolTip("Where the second brain, B, comes from.")
+        self.source.setToolTip(_("Where the second brain, B, comes from."))
         self.seed = SeedPicker("mix")
         self.preset = QComboBox()
         self.preset.setObjectName("mix.preset")
-        self.preset.setToolTip("Usual ways to mix brains A and B.")
+        self.preset.setToolTip(_("Usual ways to mix brains A and B."))
         self.groups: list[GroupRow] = []
         self._group_box = QVBoxLayout()
         self._group_box.setSpacing(12)
         self.swap = controls.push_button(
-            "Swap", "mix.swap", "The second brain becomes the first, and the other way."
+            _("Swap"), "mix.swap", _("The second brain becomes the first, and the other way.")
         )
         self.reset = controls.push_button(
-            "Reset", "mix.reset", "Take nothing from the second brain."
+            _("Reset"), "mix.reset", _("Take nothing from the second brain.")
         )
         self.matrix = controls.push_button(
-            "Matrix…",
+            _("Matrix…"),
             "mix.open_matrix",
-            "Mix many brains with many others, look at all of it, and pick one.",
+            _("Mix many brains with many others, look at all of it, and pick one."),
         )
         self._lay_out()
         self._connect()
@@ -62,11 +64,11 @@ class MixPanel(Panel):
         add = self.column.addWidget
         add(self.pictures)
         add(controls.line())
-        add(controls.heading("Second brain, B"))
+        add(controls.heading(_("Second brain, B")))
         add(self.source)
         add(self.seed)
         add(controls.line())
-        add(controls.heading("Take from B"))
+        add(controls.heading(_("Take from B")))
         add(self.preset)
         self.column.addLayout(self._group_box)
         buttons = controls.row(self.swap, self.reset, self.matrix)
@@ -116,22 +118,24 @@ class MixPanel(Panel):
     def name_of(self, source: Source) -> str:
         """What a source is called."""
         if source.kind == "seed":
-            return f"Random brain {source.seed}"
+            return _("Random brain {seed}").format(seed=source.seed)
         projected = self.session.find_projected(source)
         if projected:
-            return f"Projected {projected.name}"
-        return f"Latent {str(source.path).replace(chr(92), '/').rsplit('/', 1)[-1]}"
+            return _("Projected {name}").format(name=projected.name)
+        return _("Latent {name}").format(
+            name=str(source.path).replace(chr(92), "/").rsplit("/", 1)[-1]
+        )
 
     def _list_sources(self, current: Source) -> None:
         with QSignalBlocker(self.source):
             self.source.clear()
-            self.source.addItem("A random brain", "seed")
+            self.source.addItem(_("A random brain"), "seed")
             sources = [p.source for p in self.session.projected]
             if current.kind != "seed" and current not in sources:
                 sources.append(current)
             for source in sources:
                 self.source.addItem(self.name_of(source), source)
-            self.source.addItem("From a latent file…", FILE)
+            self.source.addItem(_("From a latent file…"), FILE)
             wanted = "seed" if current.kind == "seed" else current
             index = next(i for i in range(self.source.count()) if self.source.itemData(i) == wanted)
             self.source.setCurrentIndex(index)
@@ -140,7 +144,7 @@ class MixPanel(Panel):
         """The usual mixes, where the model has layers of three sizes."""
         with QSignalBlocker(self.preset):
             self.preset.clear()
-            self.preset.addItem("Presets", None)
+            self.preset.addItem(_("Presets"), None)
             layers = [row.group.layers for row in self.groups]
             for preset in PRESETS if len(layers) == 3 else ():
                 self.preset.addItem(preset.name, strengths(preset.shares, layers))
@@ -153,7 +157,7 @@ class MixPanel(Panel):
         with QSignalBlocker(self.preset):
             self.preset.setCurrentIndex(entries.index(strength) if strength in entries else 0)
             if entries:
-                self.preset.setItemText(0, "Own mix" if any(strength) else "Presets")
+                self.preset.setItemText(0, _("Own mix") if any(strength) else _("Presets"))
 
     def _on_preset(self, index: int) -> None:
         strength = self.preset.itemData(index)
@@ -174,13 +178,13 @@ class MixPanel(Panel):
             self.show_recipe(self.session.recipe)
 
     def _ask_for_latent(self) -> Source | None:
-        path = dialogs.open_file(self, "Second brain from a latent file", dialogs.LATENTS)
+        path = dialogs.open_file(self, _("Second brain from a latent file"), dialogs.LATENTS)
         if path is None:
             return None
         try:
             return Source.from_file(path)
         except StyleGAN3DError as error:
-            tell_error(error, "opening a latent file")
+            tell_error(error, _("opening a latent file"))
             return None
 
     def _set_second(self, source: Source) -> None:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.session import LayerGroup
+from napari_stylegan3d.text import _
 
 PERCENT = (0.0, 100.0, 1.0, 0.0)
 
@@ -25,34 +26,40 @@ class GroupRow(QWidget):
         set_layers: Callable[[tuple[int, ...], float, bool, str], None],
     ) -> None:
         super().__init__()
-        key = f"mix.group.{group.name.lower()}"
+        key = f"mix.group.{group.key}"
         self.group = group
         self.all = controls.SliderRow(
             key,
             group.name,
             PERCENT,
             " %",
-            f"{group.name} structures ({group.size_in_words}): {group.meaning}.\n"
-            "0 % keeps the first brain, 100 % takes the second.",
+            _(
+                "{name} structures ({sizes}): {meaning}.\n"
+                "0 % keeps the first brain, 100 % takes the second."
+            ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
             label_width=48,
         )
         self.more = QToolButton()
         self.more.setObjectName(f"{key}.more")
         self.more.setCheckable(True)
         self.more.setArrowType(Qt.ArrowType.RightArrow)
-        self.more.setToolTip("Show one slider for each layer of the network in this group.")
+        self.more.setToolTip(_("Show one slider for each layer of the network in this group."))
         self.solo = controls.tool_button(
-            "Solo",
+            _("Solo"),
             f"{key}.solo",
-            f"Take the {group.name.lower()} structures of the second brain alone.",
+            _("Take the {group} structures of the second brain alone.").format(
+                group=group.name.lower()
+            ),
         )
         self.layers = {
             index: controls.SliderRow(
                 f"mix.layer.{index}",
-                f"Layer {index} · {size:.0f} mm",
+                _("Layer {index} · {size:.0f} mm").format(index=index, size=size),
                 PERCENT,
                 " %",
-                f"Layer {index} of the network governs structures of about {size:.0f} mm.",
+                _("Layer {index} of the network governs structures of about {size:.0f} mm.").format(
+                    index=index, size=size
+                ),
                 label_width=112,
             )
             for index, size in zip(group.layers, group.sizes_mm, strict=True)

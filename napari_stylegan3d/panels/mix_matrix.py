@@ -12,6 +12,7 @@ from napari_stylegan3d import controls, dialogs
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.gallery import Gallery, PictureButton
 from napari_stylegan3d.panels.matrix_picture import CAPTION, Table, write_matrix
+from napari_stylegan3d.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe import Source
@@ -25,7 +26,7 @@ SIDE = 88
 MOST = 8
 ROWS, COLUMNS = 4, 5
 SEEDS, FAVOURITES, SCANS = "seeds", "favourites", "scans"
-ABOUT = (
+ABOUT = _(
     "Each brain takes the chosen structures from the one above its column, and all else from the "
     "one at the left of its row. Click one to look at it."
 )
@@ -38,15 +39,15 @@ class Matrix(QDialog):
         super().__init__(parent)
         self.panel, self.session = panel, panel.session
         self.setObjectName("mix.matrix_window")
-        self.setWindowTitle("Mixing matrix")
+        self.setWindowTitle(_("Mixing matrix"))
         self.gallery = Gallery(thumbnails, "mix.matrix", self)
-        self.group = self._list("mix.matrix_group", "Which structures the columns give.")
-        self.sources = self._list("mix.matrix_sources", "Where rows and columns come from.")
+        self.group = self._list("mix.matrix_group", _("Which structures the columns give."))
+        self.sources = self._list("mix.matrix_sources", _("Where rows and columns come from."))
         self.rows = self._count("mix.matrix_rows", "rows", ROWS)
         self.columns = self._count("mix.matrix_columns", "columns", COLUMNS)
         self.progress = controls.hint(name="mix.matrix_progress")
         self.save = controls.push_button(
-            "Save picture…", "mix.matrix_save", "Save the matrix as a PNG, with its caption."
+            _("Save picture…"), "mix.matrix_save", _("Save the matrix as a PNG, with its caption.")
         )
         self.save.setAutoDefault(False)
         self.cells: list[list[PictureButton]] = []
@@ -75,7 +76,7 @@ class Matrix(QDialog):
         spin.setValue(value)
         spin.setKeyboardTracking(False)
         spin.setFixedWidth(controls.scaled(76))
-        spin.setToolTip(f"How many {what} (1 to {MOST}).")
+        spin.setToolTip(_("How many {what} (1 to {most}).").format(what=what, most=MOST))
         return spin
 
     def _lay_out(self) -> None:
@@ -146,19 +147,24 @@ class Matrix(QDialog):
         """The groups of the model, and the kinds of sources there are any of."""
         groups = self.session.layer_groups()
         layers = [group.layers for group in groups]
-        kinds = [("Numbers after the present ones", SEEDS)]
-        kinds += [("Favourites", FAVOURITES)] if self.session.favourites.items else []
-        kinds += [("Projected scans", SCANS)] if self.session.projected else []
+        kinds = [(_("Numbers after the present ones"), SEEDS)]
+        kinds += [(_("Favourites"), FAVOURITES)] if self.session.favourites.items else []
+        kinds += [(_("Projected scans"), SCANS)] if self.session.projected else []
         middle = len(groups) // 2
         for box, entries, first in (
             (self.sources, kinds, 0),
             (
                 self.group,
                 [
-                    (f"{group.name} structures ({group.size_in_words})", solo(k, layers))
+                    (
+                        _("{name} structures ({sizes})").format(
+                            name=group.name, sizes=group.size_in_words
+                        ),
+                        solo(k, layers),
+                    )
                     for k, group in enumerate(groups)
                 ]
-                + [("As the sliders stand", None)],
+                + [(_("As the sliders stand"), None)],
                 middle,
             ),
         ):
@@ -208,7 +214,9 @@ class Matrix(QDialog):
     def _button(
         self, name: str, recipe: Recipe, text: str, *, caption: bool = False
     ) -> PictureButton:
-        button = PictureButton(f"mix.matrix_{name}", f"{text}: click to look at it.", SIDE)
+        button = PictureButton(
+            f"mix.matrix_{name}", _("{text}: click to look at it.").format(text=text), SIDE
+        )
         button.setAccessibleName(text)
         if caption:
             seed = recipe.source.seed
@@ -230,16 +238,20 @@ class Matrix(QDialog):
     def _show_progress(self) -> None:
         missing = self.gallery.missing
         total = len(self.heads) + sum(map(len, self.cells))
-        self.progress.setText(f"{total - missing} of {total} drawn" if missing else "")
+        self.progress.setText(
+            _("{drawn} of {total} drawn").format(drawn=total - missing, total=total)
+            if missing
+            else ""
+        )
         self.save.setEnabled(bool(total) and not missing)
 
     def _save(self) -> None:
-        path = dialogs.save_file(self, "Save the matrix", dialogs.PICTURES)
+        path = dialogs.save_file(self, _("Save the matrix"), dialogs.PICTURES)
         if path is None or self._table is None:
             return
         try:
             write_matrix(path, self._table, self.gallery.thumbnails.image)
         except StyleGAN3DError as error:
-            tell_error(error, "saving the matrix")
+            tell_error(error, _("saving the matrix"))
         else:
-            self.progress.setText(f"Saved {path.name}")
+            self.progress.setText(_("Saved {name}").format(name=path.name))

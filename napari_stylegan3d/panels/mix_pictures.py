@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.gallery import PictureButton
+from napari_stylegan3d.text import _
 from stylegan3d.recipe import Recipe, Source
 
 SIDE = 88
@@ -17,9 +18,13 @@ class MixPictures(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = PictureButton("mix.picture.first", "Brain A: a click shows it unmixed.", SIDE)
-        self.second = PictureButton("mix.picture.second", "Brain B: a click shows all of it.", SIDE)
-        self.result = PictureButton("mix.picture.result", "The mix of A and B.", SIDE)
+        self.first = PictureButton(
+            "mix.picture.first", _("Brain A: a click shows it unmixed."), SIDE
+        )
+        self.second = PictureButton(
+            "mix.picture.second", _("Brain B: a click shows all of it."), SIDE
+        )
+        self.result = PictureButton("mix.picture.result", _("The mix of A and B."), SIDE)
         self.names = [controls.hint(name=f"mix.{name}") for name in ("first", "second", "result")]
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -41,7 +46,7 @@ class MixPictures(QWidget):
 
     def name(self, first: str, second: str) -> None:
         """Say what A and B are."""
-        for label, text in zip(self.names, (f"A: {first}", f"B: {second}", "Mix"), strict=True):
+        for label, text in zip(self.names, (f"A: {first}", f"B: {second}", _("Mix")), strict=True):
             label.setText(text)
             label.setToolTip(text)
 

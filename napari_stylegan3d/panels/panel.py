@@ -22,6 +22,9 @@ class Panel(QWidget):
     Subclasses fill `self.column` and override `show_recipe` and `show_model`.
     """
 
+    #: For programs, whatever the language.
+    name = ""
+    #: On the tab.
     title = ""
     seen = Signal(bool)
     """Whether the panel is in front."""

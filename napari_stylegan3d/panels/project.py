@@ -15,6 +15,7 @@ from napari_stylegan3d.panels.project_result import ResultBox
 from napari_stylegan3d.panels.project_scan import ScanBox
 from napari_stylegan3d.panels.project_search import SearchBox
 from napari_stylegan3d.scan_jobs import SEARCHING, TUNING, OpenedScan
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Progress, duration_in_words
 
 if TYPE_CHECKING:
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
 
 SEGMENTS = (
-    ("reconstruction", "Reconstruction", "The synthetic brain most like the scan."),
-    ("scan", "Scan", "The real scan, as the model sees it once it is aligned."),
+    ("reconstruction", _("Reconstruction"), _("The synthetic brain most like the scan.")),
+    ("scan", _("Scan"), _("The real scan, as the model sees it once it is aligned.")),
     (
         "filled",
-        "Filled",
-        "The scan with what it lost made up, such as a region that was left out; edits of the\n"
-        "brain change what is made up, and nothing else.",
+        _("Filled"),
+        _(
+            "The scan with what it lost made up, such as a region that was left out; edits of the\n"
+            "brain change what is made up, and nothing else."
+        ),
     ),
-    ("difference", "Difference", "Reconstruction minus scan."),
+    ("difference", _("Difference"), _("Reconstruction minus scan.")),
 )
 
 
@@ -41,7 +44,8 @@ class ProjectPanel(Panel):
     The work itself is the explorer's: this panel asks for it by signals.
     """
 
-    title = "Project"
+    name = "Project"
+    title = _("Project")
 
     openRequested = Signal(object)
     """Choice"""
@@ -62,18 +66,23 @@ class ProjectPanel(Panel):
         self.paint = PaintBox()
         self.search = SearchBox()
         self.start = controls.push_button(
-            "Project", "project.start", "Find the synthetic brain most like this scan.", "primary"
+            _("Project"),
+            "project.start",
+            _("Find the synthetic brain most like this scan."),
+            "primary",
         )
         self.cancel = controls.push_button(
-            "Cancel", "project.cancel", "Stop; what was shown before comes back."
+            _("Cancel"), "project.cancel", _("Stop; what was shown before comes back.")
         )
         self.pause = controls.push_button(
-            "Pause", "project.pause", "Let the search wait, to have the machine for other work."
+            _("Pause"),
+            "project.pause",
+            _("Let the search wait, to have the machine for other work."),
         )
         self.pause.setCheckable(True)
         self.bar = QProgressBar()
         self.bar.setObjectName("project.progress")
-        self.bar.setToolTip("How much of the present phase is done, in percent.")
+        self.bar.setToolTip(_("How much of the present phase is done, in percent."))
         self.estimate = controls.hint(name="project.estimate")
         self.result = ResultBox()
         self.segments: dict[str, QPushButton] = {}
@@ -84,20 +93,20 @@ class ProjectPanel(Panel):
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
-        add(controls.heading("Scan"))
+        add(controls.heading(_("Scan")))
         add(self.scan)
         add(controls.line())
-        add(controls.heading("Alignment"))
+        add(controls.heading(_("Alignment")))
         add(self.pose)
         add(self.paint)
         add(controls.line())
-        add(controls.heading("Projection"))
+        add(controls.heading(_("Projection")))
         add(self.search)
         self.column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
         add(self.bar)
         add(self.estimate)
         add(controls.line())
-        add(controls.heading("Compare"))
+        add(controls.heading(_("Compare")))
         self.column.addLayout(self._make_segments())
         add(self.result)
         self.column.addStretch(1)
@@ -149,10 +158,10 @@ class ProjectPanel(Panel):
         """A projection started, or is over."""
         self._running = running
         self.bar.setValue(0)
-        self.estimate.setText("Starting…" if running else "")
+        self.estimate.setText(_("Starting…") if running else "")
         with QSignalBlocker(self.pause):
             self.pause.setChecked(False)
-        self.pause.setText("Pause")
+        self.pause.setText(_("Pause"))
         self.pause.setEnabled(False)
         self._refresh()
 
@@ -162,21 +171,21 @@ class ProjectPanel(Panel):
         self.bar.setValue(progress.done)
         text = ", ".join(filter(None, (progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
-            text += f", about {duration_in_words(progress.remaining_s)} left"
+            text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
         self.pause.setEnabled(progress.text in (SEARCHING, TUNING))
         if not self.pause.isChecked():
             self.estimate.setText(text)
 
     def _on_pause(self, paused: bool) -> None:
-        self.pause.setText("Go on" if paused else "Pause")
-        self.estimate.setText("Paused" if paused else "Going on…")
+        self.pause.setText("Go on" if paused else _("Pause"))
+        self.estimate.setText(_("Paused") if paused else _("Going on…"))
         self.pauseRequested.emit(paused)
 
     def show_cancelling(self) -> None:
         """Cancel was pressed; the job stops at its next step."""
         self.cancel.setEnabled(False)
         self.pause.setEnabled(False)
-        self.estimate.setText("Stopping…")
+        self.estimate.setText(_("Stopping…"))
 
     def show_result(self, projected: Projected | None) -> None:
         """How far to believe a projection, in words and numbers."""
@@ -207,7 +216,9 @@ class ProjectPanel(Panel):
         filled = projected is not None and projected.filled is not None
         self.segments["filled"].setVisible(filled)
         if projected is not None and projected.filled is not None:
-            self.segments["filled"].setText("Filled" if projected.filled.masked else "Restored")
+            self.segments["filled"].setText(
+                _("Filled") if projected.filled.masked else _("Restored")
+            )
         self.segments["scan"].setEnabled(self._opened is not None or projected is not None)
 
     def show_recipe(self, recipe: Any) -> None:

@@ -8,12 +8,13 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 #: Diameter in mm: lowest, highest, at first.
 BRUSH_MM = (2.0, 60.0, 10.0)
 
 
-PAINTED = "Painted here"
+PAINTED = _("Painted here")
 
 
 class PaintBox(QWidget):
@@ -27,20 +28,29 @@ class PaintBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fill = QCheckBox("Leave out a region and fill it in")
+        self.fill = QCheckBox(_("Leave out a region and fill it in"))
         self.fill.setObjectName("project.fill")
         self.fill.setToolTip(
-            "For a lesion, a resection or an artefact. The search compares only what is outside\n"
-            "of the region, and the model makes up what is inside: what such a brain usually\n"
-            "looks like there, not what this one looked like."
+            _(
+                "For a lesion, a resection or an artefact. The search compares only what is "
+                "outside\n"
+                "of the region, and the model makes up what is inside: what such a brain "
+                "usually\n"
+                "looks like there, not what this one looked like."
+            )
         )
         self.source = QComboBox()
         self.source.setObjectName("project.region")
         self.source.setToolTip(
-            "Paint the region in any plane of the aligned scan, the other views go along (Ctrl+Z\n"
-            "takes a stroke back); move the scan first, if it has to be moved. Or take the region\n"
-            "from a Labels layer: all of its labels count. Say on what it was drawn, the aligned\n"
-            "scan or the scan as it was opened."
+            _(
+                "Paint the region in any plane of the aligned scan, the other views go along "
+                "(Ctrl+Z\n"
+                "takes a stroke back); move the scan first, if it has to be moved. Or take "
+                "the region\n"
+                "from a Labels layer: all of its labels count. Say on what it was drawn, the "
+                "aligned\n"
+                "scan or the scan as it was opened."
+            )
         )
         self.source.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -48,15 +58,15 @@ class PaintBox(QWidget):
         self.source.addItem(PAINTED, None)
         self.brush = QDoubleSpinBox()
         self.brush.setObjectName("project.brush")
-        self.brush.setToolTip("Diameter of the brush, a ball, in mm.")
+        self.brush.setToolTip(_("Diameter of the brush, a ball, in mm."))
         self.brush.setRange(*BRUSH_MM[:2])
         self.brush.setDecimals(0)
         self.brush.setSuffix(" mm")
         self.brush.setValue(BRUSH_MM[2])
-        self.erase = controls.push_button("Erase", "project.erase", "Let the brush erase.")
+        self.erase = controls.push_button(_("Erase"), "project.erase", _("Let the brush erase."))
         self.erase.setCheckable(True)
         self.clear = controls.push_button(
-            "Clear", "project.paint_clear", "Erase the whole painted region."
+            _("Clear"), "project.paint_clear", _("Erase the whole painted region.")
         )
         self.painted = controls.hint(name="project.painted")
         self.brushes = QWidget()
@@ -100,12 +110,13 @@ class PaintBox(QWidget):
     def show_painted(self, millilitres: float) -> None:
         """Say how much is marked, and offer the brush for what is painted."""
         painted = self.choice is None
-        nothing = "Nothing is painted yet: draw in one of the planes."
+        nothing = _("Nothing is painted yet: draw in one of the planes.")
         self.brushes.setVisible(painted)
         if millilitres:
-            self.painted.setText(f"{millilitres:.1f} ml are {'painted' if painted else 'marked'}.")
+            told = _("{ml:.1f} ml are painted.") if painted else _("{ml:.1f} ml are marked.")
+            self.painted.setText(told.format(ml=millilitres))
         else:
-            self.painted.setText(nothing if painted else "This layer marks nothing.")
+            self.painted.setText(nothing if painted else _("This layer marks nothing."))
         self.clear.setEnabled(millilitres > 0)
 
     def put_away(self) -> None:

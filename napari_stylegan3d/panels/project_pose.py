@@ -16,36 +16,37 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 from stylegan3d.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Step
 
 #: What is moved, and a tooltip for each of its three numbers.
-SHIFTS = ("to the right", "to the front", "upwards")
+SHIFTS = (_("to the right"), _("to the front"), _("upwards"))
 TURNS = (
-    "so that the nose goes up",
-    "so that the head leans to its right",
-    "so that the nose goes to its left",
+    _("so that the nose goes up"),
+    _("so that the head leans to its right"),
+    _("so that the nose goes to its left"),
 )
 #: The same in a word or two, over the numbers.
-COLUMNS = (("right", "front", "up"), ("nose up", "lean right", "nose left"))
+COLUMNS = ((_("right"), _("front"), _("up")), (_("nose up"), _("lean right"), _("nose left")))
 STEP_NAMES = {
-    "brain": "Brain",
-    "bias": "Brightness",
-    "pose": "Pose",
-    "grid": "Model's grid",
-    "nudge": "By hand",
-    "cache": "Cache",
+    "brain": _("Brain"),
+    "bias": _("Brightness"),
+    "pose": _("Pose"),
+    "grid": _("Model's grid"),
+    "nudge": _("By hand"),
+    "cache": _("Cache"),
 }
 #: Where a scan is aligned by hand from the start.
 FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
-BY_HAND = (
+BY_HAND = _(
     "Move and turn the scan until it fits the outline, then let it be fitted from there; Project "
     "uses it as it lies."
 )
-REFUSED = "It was not aligned. If it is such a scan, align it by hand."
-HOW = {"kept": "as it was", "cached": "from an earlier time"}
+REFUSED = _("It was not aligned. If it is such a scan, align it by hand.")
+HOW = {"kept": _("as it was"), "cached": _("from an earlier time")}
 
 
 class PoseBox(QWidget):
@@ -61,44 +62,61 @@ class PoseBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.align = controls.push_button(
-            "Align only",
+            _("Align only"),
             "project.align",
-            "Bring the scan onto the model's grid, to look at it before the search. "
-            "Project does this by itself.",
+            _(
+                "Bring the scan onto the model's grid, to look at it before the search. "
+                "Project does this by itself."
+            ),
         )
         self.by_hand = controls.push_button(
-            "By hand",
+            _("By hand"),
             "project.by_hand",
-            "Put the scan's middle on the mean brain's, and move and turn it yourself: for scans\n"
-            "whose alignment fails.",
+            _(
+                "Put the scan's middle on the mean brain's, and move and turn it yourself: "
+                "for scans\n"
+                "whose alignment fails."
+            ),
         )
         self.fit = controls.push_button(
-            "Fit from here",
+            _("Fit from here"),
             "project.fit",
-            "Look for the best pose near the one the scan is in now.",
+            _("Look for the best pose near the one the scan is in now."),
         )
         self.quality = QLabel()
         self.quality.setObjectName("project.quality")
         self.quality.setWordWrap(True)
         self.quality.setToolTip(
-            "Correlation of the aligned scan with the model's mean brain, and what it means."
+            _("Correlation of the aligned scan with the model's mean brain, and what it means.")
         )
         self.steps = controls.hint(name="project.steps")
-        self.steps.setToolTip("What was done to the scan, and how long it took.")
+        self.steps.setToolTip(_("What was done to the scan, and how long it took."))
         self.shifts = [
-            self._spin(f"project.shift.{axis}", f"Move the scan {where}, in mm.", "", MOST_MM)
+            self._spin(
+                f"project.shift.{axis}",
+                _("Move the scan {where}, in mm.").format(where=where),
+                "",
+                MOST_MM,
+            )
             for axis, where in enumerate(SHIFTS)
         ]
         self.turns = [
-            self._spin(f"project.turn.{axis}", f"Turn the scan {where}, in degrees.", "°", MOST_DEG)
+            self._spin(
+                f"project.turn.{axis}",
+                _("Turn the scan {where}, in degrees.").format(where=where),
+                "°",
+                MOST_DEG,
+            )
             for axis, where in enumerate(TURNS)
         ]
-        self.outline = QCheckBox("Outline of the mean brain")
+        self.outline = QCheckBox(_("Outline of the mean brain"))
         self.outline.setObjectName("project.outline")
-        self.outline.setToolTip("Draw the outline of the model's mean brain on the aligned scan.")
+        self.outline.setToolTip(
+            _("Draw the outline of the model's mean brain on the aligned scan.")
+        )
         self.outline.setChecked(True)
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH, "project.pose_reset", "Back to the pose that was found."
+            controls.RESET_GLYPH, "project.pose_reset", _("Back to the pose that was found.")
         )
         self.hand = QWidget()
         self._lay_out()
@@ -128,7 +146,9 @@ class PoseBox(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(3)
-        for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Turn", self.turns))):
+        for row, (text, spins) in enumerate(
+            ((_("Move, mm"), self.shifts), (_("Turn"), self.turns))
+        ):
             grid.addWidget(QLabel(text), 2 * row + 1, 0)
             for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
                 grid.addWidget(controls.hint(word), 2 * row, column)
@@ -205,6 +225,6 @@ class PoseBox(QWidget):
 def step_in_words(step: Step) -> str:
     """Such as 'Brain: Brain extracted with deepbet. (8.2 s)'."""
     took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
-    text = " ".join(step.texts) or "Resampled."
+    text = " ".join(step.texts) or _("Resampled.")
     at_once = step.how == "done" and step.seconds < 0.05
     return f"{STEP_NAMES.get(step.name, step.name)}: {text}" + ("" if at_once else f" ({took})")

@@ -10,16 +10,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Projected
 
 #: Name, object name, format and meaning of each similarity number.
 FIGURES = (
-    ("Structure", "ssim", "{:.3f}", "SSIM: likeness of local structure; 1 is identical."),
-    ("Correlation", "ncc", "{:.3f}", "NCC: correlation of intensities; 1 is identical."),
-    ("Error", "mae", "{:.1%}", "Mean absolute error, as a share of the brightest tissue."),
-    ("PSNR", "psnr", "{:.1f} dB", "Peak signal-to-noise ratio in decibels; higher is closer."),
+    (_("Structure"), "ssim", "{:.3f}", _("SSIM: likeness of local structure; 1 is identical.")),
+    (_("Correlation"), "ncc", "{:.3f}", _("NCC: correlation of intensities; 1 is identical.")),
+    (_("Error"), "mae", "{:.1%}", _("Mean absolute error, as a share of the brightest tissue.")),
+    ("PSNR", "psnr", "{:.1f} dB", _("Peak signal-to-noise ratio in decibels; higher is closer.")),
 )
 #: So many regions are named, the worst first.
 NAMED = 3
@@ -40,26 +41,35 @@ class ResultBox(QWidget):
         self.verdict.setObjectName("project.verdict")
         self.verdict.setWordWrap(True)
         self.verdict.setToolTip(
-            "How far to believe the reconstruction, measured against people that the model was "
-            "not trained on."
+            _(
+                "How far to believe the reconstruction, measured against people that the model was "
+                "not trained on."
+            )
         )
         self.sentence = controls.hint(name="project.sentence")
         self.regions = controls.hint(name="project.regions")
         self.regions.setToolTip(
-            "Root mean square of scan minus reconstruction in a region, in % of the brightest "
-            "tissue; beside it what is usual for people that the model was not trained on."
+            _(
+                "Root mean square of scan minus reconstruction in a region, in % of the brightest "
+                "tissue; beside it what is usual for people that the model was not trained on."
+            )
         )
         self.place = controls.hint(name="project.place")
         self.place.setToolTip(
-            "How unusual this brain is for the model: of 100 people that it was not trained on, so "
-            "many lie nearer to the average brain. Not how healthy it is."
+            _(
+                "How unusual this brain is for the model: of 100 people that it was not "
+                "trained on, so many lie nearer to the average brain. Not how healthy it is."
+            )
         )
         self.notes = controls.hint(name="project.notes")
         self.save_filled = controls.push_button(
-            "Save filled scan…",
+            _("Save filled scan…"),
             "project.save_filled",
-            "Save the scan with what it lost made up by the brain that is shown, on its own grid\n"
-            "and on the model's. The files say that they are partly synthetic.",
+            _(
+                "Save the scan with what it lost made up by the brain that is shown, on its "
+                "own grid\n"
+                "and on the model's. The files say that they are partly synthetic."
+            ),
         )
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
@@ -76,7 +86,7 @@ class ResultBox(QWidget):
 
     def show_result(self, projected: Projected | None) -> None:
         """Show what is known of a projection; None if what is shown is none."""
-        for _, key, form, _ in FIGURES:
+        for _text, key, form, _tip in FIGURES:
             for name, numbers in (
                 (f"project.{key}", projected.similarity if projected else {}),
                 (f"project.mean.{key}", projected.mean_brain if projected else {}),
@@ -102,7 +112,9 @@ class ResultBox(QWidget):
 
     def show_saved(self, paths: Sequence[Path]) -> None:
         """Say what was written, and where."""
-        text = "\n".join([f"Saved in {paths[0].parent}:", *(path.name for path in paths)])
+        text = "\n".join(
+            [_("Saved in {folder}:").format(folder=paths[0].parent), *(path.name for path in paths)]
+        )
         # Names are long: they may be broken after any of these, and do not widen the dock.
         for sign in "_/\\-":
             text = text.replace(sign, f"{sign}\u200b")
@@ -123,9 +135,11 @@ class ResultBox(QWidget):
         grid.setHorizontalSpacing(12)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
-        for column, text in enumerate(("Likeness to the scan", "Reconstruction", "Mean brain")):
+        for column, text in enumerate(
+            (_("Likeness to the scan"), _("Reconstruction"), _("Mean brain"))
+        ):
             grid.addWidget(controls.hint(text), 0, column)
-        for row, (text, key, _, tip) in enumerate(FIGURES, start=1):
+        for row, (text, key, _form, tip) in enumerate(FIGURES, start=1):
             for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
                 label = QLabel("–" if name else text)
                 label.setToolTip(tip)
@@ -145,7 +159,7 @@ def _place_of(trust: Mapping[str, Any]) -> str:
         return ""
     from stylegan3d.projection.trust import place_in_words
 
-    return f"This brain lies {place_in_words(percentile)}."
+    return _("This brain lies {place}.").format(place=place_in_words(percentile))
 
 
 def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
@@ -157,6 +171,6 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
     lines = []
     for name in worst:
         row = regions[name]
-        usual = f" (usually {row['usual']:.0%})" if "usual" in row else ""
+        usual = _(" (usually {usual:.0%})").format(usual=row["usual"]) if "usual" in row else ""
         lines.append(f"{name}: {row['rms']:.0%}{usual}")
-    return "Differs most, in % of the brightest tissue:\n" + "\n".join(lines)
+    return _("Differs most, in % of the brightest tissue:\n") + "\n".join(lines)

@@ -22,6 +22,7 @@ from napari_stylegan3d.dropped import in_event
 from napari_stylegan3d.panels.panel import select_data
 from napari_stylegan3d.samples import SAMPLES, sample_path
 from napari_stylegan3d.scan_jobs import Choice, OpenedScan
+from napari_stylegan3d.text import _
 
 #: Rows of the list of series or volumes that are seen at once.
 ROWS_SEEN = 5
@@ -38,7 +39,7 @@ class DropArea(QFrame):
         self.setProperty("role", "drop")
         self.setAcceptDrops(True)
         self.setToolTip(
-            "Drop a T1-weighted scan here: .nii, .nii.gz, .mgz, or a DICOM file or folder."
+            _("Drop a T1-weighted scan here: .nii, .nii.gz, .mgz, or a DICOM file or folder.")
         )
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
@@ -81,10 +82,10 @@ class Chooser(QWidget):
         self.question = controls.hint(name="project.question")
         self.list = QListWidget()
         self.list.setObjectName("project.choice")
-        self.list.setToolTip("Choose one and open it; a double click does both.")
+        self.list.setToolTip(_("Choose one and open it; a double click does both."))
         self.list.setWordWrap(True)
         self.open = controls.push_button(
-            "Open this one", "project.choose", "Open what is chosen in the list.", "primary"
+            _("Open this one"), "project.choose", _("Open what is chosen in the list."), "primary"
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -134,17 +135,17 @@ class ScanBox(QWidget):
         super().__init__()
         self._choice: Choice | None = None
         self.drop = DropArea()
-        self.name = QLabel("No scan yet")
+        self.name = QLabel(_("No scan yet"))
         self.name.setObjectName("project.name")
         self.name.setProperty("role", "figure")
-        self.details = controls.hint("Drop a T1-weighted head here, or", "project.details")
+        self.details = controls.hint(_("Drop a T1-weighted head here, or"), "project.details")
         self.open = controls.push_button(
-            "Open scan…",
+            _("Open scan…"),
             "project.open",
-            "Open a T1-weighted scan: a file (.nii, .nii.gz, .mgz, DICOM) or a DICOM folder.",
+            _("Open a T1-weighted scan: a file (.nii, .nii.gz, .mgz, DICOM) or a DICOM folder."),
         )
         self.sample = controls.push_button(
-            "Samples", "project.sample", "Open one of the two real brains that come along."
+            _("Samples"), "project.sample", _("Open one of the two real brains that come along.")
         )
         self.chooser = Chooser()
         self.doubts = QLabel()
@@ -154,7 +155,7 @@ class ScanBox(QWidget):
         self.trust = QComboBox()
         self.trust.setObjectName("project.trust")
         self.trust.setToolTip(
-            "Say how the head lies, if you know; the scan is read again accordingly."
+            _("Say how the head lies, if you know; the scan is read again accordingly.")
         )
         self._lay_out()
         self._connect()
@@ -174,8 +175,8 @@ class ScanBox(QWidget):
     def _connect(self) -> None:
         self.drop.dropped.connect(self._request)
         menu = QMenu(self)
-        menu.addAction("A file…", self._ask_file)
-        menu.addAction("A DICOM folder…", self._ask_folder)
+        menu.addAction(_("A file…"), self._ask_file)
+        menu.addAction(_("A DICOM folder…"), self._ask_folder)
         self.open.setMenu(menu)
         menu = QMenu(self)
         for key, text in SAMPLES.items():
@@ -216,11 +217,11 @@ class ScanBox(QWidget):
         self.openRequested.emit(Choice(Path(path)))
 
     def _ask_file(self) -> None:
-        path = dialogs.open_file(self, "Open a T1-weighted scan", dialogs.SCANS)
+        path = dialogs.open_file(self, _("Open a T1-weighted scan"), dialogs.SCANS)
         if path is not None:
             self._request(path)
 
     def _ask_folder(self) -> None:
-        path = dialogs.choose_folder(self, "Open a folder of DICOM files", Path.home())
+        path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
         if path is not None:
             self._request(path)

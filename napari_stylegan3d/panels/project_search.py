@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 from napari_stylegan3d import controls
 from napari_stylegan3d.losses import losses
 from napari_stylegan3d.scan_jobs import BUDGETS, OpenedScan
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import duration_in_words
 
 if TYPE_CHECKING:
@@ -19,22 +20,25 @@ if TYPE_CHECKING:
 SPACES = (
     (
         "w+",
-        "Closest to the scan (W+)",
-        "every layer of the model is free, so the search follows the scan further.",
+        _("Closest to the scan (W+)"),
+        _("every layer of the model is free, so the search follows the scan further."),
     ),
     (
         "w+noise",
-        "Closest, texture too (W+ and noise)",
-        "the layers' noise is fitted as well: fine texture of this scan, which edits and mixes\n"
-        "leave where it is; it is kept in the latent's file.",
+        _("Closest, texture too (W+ and noise)"),
+        _(
+            "the layers' noise is fitted as well: fine texture of this scan, which edits and "
+            "mixes\n"
+            "leave where it is; it is kept in the latent's file."
+        ),
     ),
     (
         "w",
-        "Most typical brain (W)",
-        "one style for all layers, so the result stays a brain the model would make.",
+        _("Most typical brain (W)"),
+        _("one style for all layers, so the result stays a brain the model would make."),
     ),
 )
-NO_NOISE = "Not with this model: it has no layer noise that could be fitted."
+NO_NOISE = _("Not with this model: it has no layer noise that could be fitted.")
 
 
 class SearchBox(QWidget):
@@ -48,7 +52,9 @@ class SearchBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(
-            controls.form(("Search", self.budget), ("Find", self.space), ("Allow for", self.loss))
+            controls.form(
+                (_("Search"), self.budget), (_("Find"), self.space), (_("Allow for"), self.loss)
+            )
         )
 
     @property
@@ -76,16 +82,23 @@ class SearchBox(QWidget):
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
         """Write beside each budget how long it takes; nothing where that is not known."""
         for index, (key, text) in enumerate(BUDGETS.items()):
-            known = f", about {duration_in_words(seconds[key])}" if key in seconds else ""
+            known = (
+                _(", about {time}").format(time=duration_in_words(seconds[key]))
+                if key in seconds
+                else ""
+            )
             self.budget.setItemText(index, text + known)
 
     def _make_budget(self) -> QComboBox:
         box = QComboBox()
         box.setObjectName("project.budget")
         box.setToolTip(
-            "How long to search; the time is this machine's, once it is measured.\n"
-            "Draft: a quick look. Standard: until more steps hardly pay.\n"
-            "Thorough: longer, then the model itself is changed a little to show this very scan."
+            _(
+                "How long to search; the time is this machine's, once it is measured.\n"
+                "Draft: a quick look. Standard: until more steps hardly pay.\n"
+                "Thorough: longer, then the model itself is changed a little to show this "
+                "very scan."
+            )
         )
         _narrow(box)
         for key, text in BUDGETS.items():
@@ -97,9 +110,9 @@ class SearchBox(QWidget):
         box = QComboBox()
         box.setObjectName("project.space")
         _narrow(box)
-        tips = [f"{text}: {meaning}" for _, text, meaning in SPACES]
+        tips = [f"{text}: {meaning}" for _key, text, meaning in SPACES]
         box.setToolTip("\n".join(tips))
-        for key, text, _ in SPACES:
+        for key, text, _meaning in SPACES:
             box.addItem(text, key)
         return box
 
@@ -108,9 +121,11 @@ class SearchBox(QWidget):
         box.setObjectName("project.loss")
         _narrow(box)
         box.setToolTip(
-            "What the scan lost. The search then compares what the brain would show in such a\n"
-            "scan, and puts the detail back as far as the model knows it. More ways, such as\n"
-            "undersampled k-space: stylegan3d project --operator."
+            _(
+                "What the scan lost. The search then compares what the brain would show in such a\n"
+                "scan, and puts the detail back as far as the model knows it. More ways, such as\n"
+                "undersampled k-space: stylegan3d project --operator."
+            )
         )
         for text, data in losses(None):
             box.addItem(text, data)

@@ -8,6 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 #: Dice stay below this, so that a number can be read out and remembered.
 DICE_BELOW = 100_000
@@ -28,12 +29,14 @@ class SeedPicker(QWidget):
         self.spin.setKeyboardTracking(False)
         self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.spin.setToolTip(
-            "The number of a random brain: the same number always gives the same brain\n"
-            f"(0 to {LARGEST_SEED})."
+            _(
+                "The number of a random brain: the same number always gives the same brain\n"
+                "(0 to {largest})."
+            ).format(largest=LARGEST_SEED)
         )
-        previous = controls.push_button("◀", f"{panel}.previous", "The brain before this one.")
-        following = controls.push_button("▶", f"{panel}.next", "The brain after this one.")
-        dice = controls.push_button("Random", f"{panel}.dice", "A brain drawn at random.")
+        previous = controls.push_button("◀", f"{panel}.previous", _("The brain before this one."))
+        following = controls.push_button("▶", f"{panel}.next", _("The brain after this one."))
+        dice = controls.push_button(_("Random"), f"{panel}.dice", _("A brain drawn at random."))
         for button in (previous, following):
             button.setFixedWidth(controls.scaled(36))
         previous.clicked.connect(lambda: self._go(self.spin.value() - 1))

@@ -1,0 +1,46 @@
+"""Every word the window says goes through here, so that it can be said in other languages.
+
+`make text` collects the English text in `locale/napari_stylegan3d.pot`. A translation is a compiled
+gettext catalogue, `locale/<language>/LC_MESSAGES/napari_stylegan3d.mo`; where there is none, or a
+sentence is missing in it, the text stays English. The language is the one that gettext finds in the
+environment (LANGUAGE, LC_ALL, LC_MESSAGES, LANG), else the system's; napari has no setting for it.
+Much text is made when its module is imported, so a language lasts as long as the program runs.
+"""
+
+from __future__ import annotations
+
+import gettext
+import os
+from pathlib import Path
+
+DOMAIN = "napari_stylegan3d"
+LOCALE = Path(__file__).parent / "locale"
+#: Where gettext looks for the language, in its order.
+VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+
+
+def languages() -> list[str] | None:
+    """Languages to try, best first; None to leave it to gettext and the environment."""
+    if any(os.environ.get(name) for name in VARIABLES):
+        return None
+    from qtpy.QtCore import QLocale
+
+    return [tag.replace("-", "_") for tag in QLocale.system().uiLanguages()]
+
+
+_found = gettext.translation(DOMAIN, LOCALE, languages(), fallback=True)
+
+
+def _(text: str) -> str:
+    """A text in the person's language, to be formatted afterwards: `_("{n} ml").format(n=3)`."""
+    return _found.gettext(text)
+
+
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """The form of a text that goes with a number."""
+    return _found.ngettext(singular, plural, number)
+
+
+def pgettext(context: str, text: str) -> str:
+    """A text that is ambiguous alone, such as the name of an axis, with what it is about."""
+    return _found.pgettext(context, text)

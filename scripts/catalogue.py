@@ -1,0 +1,118 @@
+"""Collect the text of the window in a gettext template: `make text`.
+
+xgettext does the same, but is not everywhere; what is read here is Python's own syntax tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "napari_stylegan3d"
+TEMPLATE = PACKAGE / "locale" / "napari_stylegan3d.pot"
+#: Arguments that are text, by the name of the function: (context, singular, plural).
+FUNCTIONS = {
+    "_": (None, 0, None),
+    "ngettext": (None, 0, 1),
+    "pgettext": (0, 1, None),
+}
+HEADER = (
+    "Project-Id-Version: napari-stylegan3d\n"
+    "MIME-Version: 1.0\n"
+    "Content-Type: text/plain; charset=UTF-8\n"
+    "Content-Transfer-Encoding: 8bit\n"
+    "Plural-Forms: nplurals=2; plural=(n != 1);\n"
+)
+
+#: (context, singular, plural); None for none.
+Message = tuple[str | None, str, str | None]
+
+
+class TextError(Exception):
+    """A text cannot be collected: it must stand in the source as it is."""
+
+
+def messages(source: str, where: str = "") -> Iterator[tuple[Message, int]]:
+    """Texts of a Python file with their lines, in the order of the file.
+
+    Raises
+    ------
+    TextError
+        If a text is not a literal.
+    """
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    for call in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        if name not in FUNCTIONS:
+            continue
+        found = [None if at is None else _literal(call, at, where) for at in FUNCTIONS[name]]
+        context, singular, plural = found
+        assert singular is not None
+        yield (context, singular, plural), call.lineno
+
+
+def _literal(call: ast.Call, at: int, where: str) -> str:
+    argument = call.args[at] if at < len(call.args) else None
+    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+        return argument.value
+    raise TextError(f"{where}:{call.lineno}: what is translated must be a literal.")
+
+
+def template(package: Path = PACKAGE) -> str:
+    """The catalogue of all Python files of the window, as the text of a .pot file."""
+    places: dict[Message, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package.parent).as_posix()
+        for message, _line in messages(path.read_text(encoding="utf-8"), name):
+            # No lines: each edit would change them all.
+            known = places.setdefault(message, [])
+            if name not in known:
+                known.append(name)
+    parts = [_entry("msgid", "") + _entry("msgstr", HEADER)]
+    parts += [_message(message, names) for message, names in places.items()]
+    return "\n".join(parts)
+
+
+def _message(message: Message, names: list[str]) -> str:
+    context, singular, plural = message
+    text = "".join(f"#: {name}\n" for name in names)
+    if "{" in singular:
+        text += "#, python-brace-format\n"
+    if context is not None:
+        text += _entry("msgctxt", context)
+    text += _entry("msgid", singular)
+    if plural is None:
+        return text + _entry("msgstr", "")
+    return text + _entry("msgid_plural", plural) + _entry("msgstr[0]", "") + _entry("msgstr[1]", "")
+
+
+def _entry(keyword: str, text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    if len(lines) <= 1:
+        return f"{keyword} {_quoted(text)}\n"
+    return f'{keyword} ""\n' + "".join(f"{_quoted(line)}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def main() -> int:
+    """Write the template; returns the exit status."""
+    try:
+        text = template()
+    except TextError as error:
+        print(error, file=sys.stderr)
+        return 2
+    TEMPLATE.parent.mkdir(exist_ok=True)
+    TEMPLATE.write_text(text, encoding="utf-8")
+    print(f"{text.count('msgid ') - 1} texts in {TEMPLATE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
