@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_stylegan3d.qt_binding import BrokenBindingError, refuse_broken_binding
+
 if TYPE_CHECKING:
     import napari
 
@@ -36,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.frame is not None and (wrong := wrong_frame(args.frame)):
         print(wrong, file=sys.stderr)
         return 2
-    viewer, explorer = open_window(args.model, frame=args.frame)
+    try:
+        viewer, explorer = open_window(args.model, frame=args.frame)
+    except BrokenBindingError as error:
+        print(error, file=sys.stderr)
+        return 2
     if args.timing:
         report_timing(explorer)
     if args.file is not None:
@@ -102,7 +108,14 @@ def has_display() -> bool:
 def open_window(
     model: Path | None = None, size: tuple[int, int] = SIZE, frame: str | None = None
 ) -> tuple[napari.Viewer, Explorer]:
-    """A napari window with the explorer docked; the model is loaded while it is made."""
+    """A napari window with the explorer docked; the model is loaded while it is made.
+
+    Raises
+    ------
+    BrokenBindingError
+        If Qt would not carry it; nothing of Qt is imported then.
+    """
+    refuse_broken_binding()
     from napari_stylegan3d.jobs import load_ahead
 
     loading = load_ahead(model, frame)

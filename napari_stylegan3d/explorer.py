@@ -38,6 +38,7 @@ from napari_stylegan3d.panels.export import ExportPanel
 from napari_stylegan3d.panels.mix import MixPanel
 from napari_stylegan3d.panels.project import ProjectPanel
 from napari_stylegan3d.projecting import Projecting
+from napari_stylegan3d.qt_binding import refuse_broken_binding
 from napari_stylegan3d.rendering import Rendering
 from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
@@ -82,6 +83,7 @@ class Explorer(Docked):
         model: Path | Generator | Future[Loaded] | None = None,
         frame: str | None = None,
     ) -> None:
+        refuse_broken_binding()  # as a plugin: napari says why it does not open
         super().__init__()
         self.setObjectName("explorer")
         # napari hands plugins a proxy whose layers are proxies too; identity needs the real ones.

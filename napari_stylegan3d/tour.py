@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stylegan3d.__main__ import add_model_options, has_display, open_window
+from napari_stylegan3d.qt_binding import BrokenBindingError
 from napari_stylegan3d.tour_page import write_page
 from napari_stylegan3d.tour_stops import STOPS
 from napari_stylegan3d.virtual_screen import NoScreenError, start_virtual_screen
@@ -149,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.virtual or not has_display():
             start_virtual_screen()
         walk(args.out, args.model, args.frame)
-    except (NoScreenError, TourError, OSError) as error:
+    except (BrokenBindingError, NoScreenError, TourError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
