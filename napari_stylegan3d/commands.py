@@ -15,6 +15,8 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QAbstractButton
 
+from napari_stylegan3d.text import _
+
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
 
@@ -122,7 +124,7 @@ def show_welcome(viewer: napari.viewer.Viewer) -> None:
 def _run(viewer: Any, name: str) -> None:
     explorer = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
     if explorer is None:
-        show_info("Open the explorer first: Plugins > StyleGAN 3D > Explorer.")
+        show_info(_("Open the explorer first: Plugins > StyleGAN 3D > Explorer."))
         return
     commands_of(explorer)[name]()
 

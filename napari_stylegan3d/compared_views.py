@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer
 
 from napari_stylegan3d.display import Upright
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.curtain import CurtainLine
 from napari_stylegan3d.views.sides import Pair, Side
@@ -65,10 +66,10 @@ class ComparedViews(QObject):
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
             changed = Upright(b_shown.data - a.shown.data, b_shown.scale, b_shown.translate)
             overlay = self.stage.overlay
-            overlay.show(changed, DIFFERENCE_LABEL, "of white", self._limit())
+            overlay.show(changed, DIFFERENCE_LABEL, _("of white"), self._limit())
             overlay.set_threshold(self.threshold)
             if overlay.layer is not None:  # the 3D view has no colours, and says B alone
-                pair = Pair.of(a.side, b, ("", "colours: B − A"))
+                pair = Pair.of(a.side, b, ("", _("colours: B − A")))
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 

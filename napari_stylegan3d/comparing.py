@@ -11,6 +11,7 @@ from napari_stylegan3d.compared_views import ComparedViews
 from napari_stylegan3d.hold_key import HoldKey
 from napari_stylegan3d.jobs import Picture
 from napari_stylegan3d.pinned import Pinned, render_pinned, side_of
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.sides import Side
 from napari_stylegan3d.worker import LatestWins
@@ -132,25 +133,30 @@ class Comparing(QObject):
         states, position = session.history.states, session.history.position
         if position:
             before = states[position - 1]
-            words = f"The state before: {describe_recipe(before)}"
+            words = _("The state before: {change}").format(change=describe_recipe(before))
             menu.addAction(words, partial(self.pin, before))
         placed = self.comparison.placed
         if placed is not None:
-            menu.addAction(f"The scan {placed[0]}", partial(self.pin_scan, *placed))
+            menu.addAction(
+                _("The scan {name}").format(name=placed[0]), partial(self.pin_scan, *placed)
+            )
         for projected in session.projected:
             if session.find_projected(projected.source) is None:
                 continue
             plain = session.recipe.replace(source=projected.source, mix=None, edits=())
             scan = partial(self.pin_scan, projected.name, projected.aligned)
-            menu.addAction(f"The scan {projected.name}, as projected", scan)
-            menu.addAction(f"The reconstruction of {projected.name}", partial(self.pin, plain))
+            menu.addAction(_("The scan {name}, as projected").format(name=projected.name), scan)
+            menu.addAction(
+                _("The reconstruction of {name}").format(name=projected.name),
+                partial(self.pin, plain),
+            )
         if session.favourites.items:
-            menu.addSection("Favourites")
+            menu.addSection(_("Favourites"))
         for item in session.favourites.items:
             words = item.note or describe_recipe(item.recipe)
             menu.addAction(words, partial(self.pin, item.recipe))
         if menu.isEmpty():
-            menu.addAction("Nothing yet: star a brain, or open a scan").setEnabled(False)
+            menu.addAction(_("Nothing yet: star a brain, or open a scan")).setEnabled(False)
 
     @property
     def _a_is_there(self) -> bool:
@@ -168,12 +174,16 @@ class Comparing(QObject):
         self.session.modelChanged.connect(lambda _: self.unpin())
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
         self._renders.ready.connect(self._on_rendered)
-        self._renders.failed.connect(lambda _, error: self.failed.emit(error, "rendering A"))
+        self._renders.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("rendering A"))
+        )
         self._measures.ready.connect(self._on_measured)
-        self._measures.failed.connect(lambda _, error: self.failed.emit(error, "measuring"))
+        self._measures.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("measuring"))
+        )
 
     def _on_history(self, recipe: Recipe) -> None:
-        self.explorer.panel(self.panel.name)
+        self.explorer.panel(self.panel.key)
         self.pin(recipe)
 
     def _set(self, pinned: Pinned) -> None:

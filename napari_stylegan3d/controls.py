@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.text import _
+
 RESET_GLYPH = "↺"
 #: Pixels of the letters that sizes in pixels are meant for.
 USUAL_LETTERS_PX = 12
@@ -89,7 +91,7 @@ class SliderRow(QWidget):
         self.spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.spin.setFixedWidth(scaled(58))
-        self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
+        self.reset = tool_button(RESET_GLYPH, f"{name}.reset", _("Reset this value."))
         for part, widget in (("slider", self.slider), ("value", self.spin)):
             widget.setObjectName(f"{name}.{part}")
         self.setToolTip(tip)
@@ -104,7 +106,7 @@ class SliderRow(QWidget):
         name = label or tip.partition("\n")[0].rstrip(".")
         self.slider.setAccessibleName(name)
         self.spin.setAccessibleName(f"{name}{unit and ','}{unit}")
-        self.reset.setAccessibleName(f"{name}: reset")
+        self.reset.setAccessibleName(_("{name}: reset").format(name=name))
         row.addWidget(self.slider, stretch=1)
         row.addWidget(self.spin)
         row.addWidget(self.reset)

@@ -7,15 +7,16 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_stylegan3d.memory import last_folder, note_folder
+from napari_stylegan3d.text import _
 
-SCANS = "Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)"
-LATENTS = "Latent files (*.safetensors)"
-CHECKPOINTS = "Official checkpoints (*.pkl);;All files (*)"
-RECIPES = "Recipes and sidecars (*.json)"
-SESSIONS = "Sessions (*.sg3d)"
-PICTURES = "Pictures (*.png)"
-DIRECTIONS = "Directions files (*.safetensors)"
-TABLES = "Tables of values (*.csv *.tsv *.txt);;All files (*)"
+SCANS = _("Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)")
+LATENTS = _("Latent files (*.safetensors)")
+CHECKPOINTS = _("Official checkpoints (*.pkl);;All files (*)")
+RECIPES = _("Recipes and sidecars (*.json)")
+SESSIONS = _("Sessions (*.sg3d)")
+PICTURES = _("Pictures (*.png)")
+DIRECTIONS = _("Directions files (*.safetensors)")
+TABLES = _("Tables of values (*.csv *.tsv *.txt);;All files (*)")
 
 
 def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:

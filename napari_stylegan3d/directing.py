@@ -13,6 +13,7 @@ from napari_stylegan3d.direction_jobs import EffectMeasurer, EffectRequest, Meas
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.notify import sentence
 from napari_stylegan3d.panels.directions_strip import STEPS_SD, Strip
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 #: How long the picture must have rested before its change is measured, which takes a second.
 REST_MS = 500
-CHANGE = "Change by the edit"
+CHANGE = _("Change by the edit")
 
 
 class Directing(QObject):
@@ -142,7 +143,7 @@ class Directing(QObject):
         from stylegan3d.renderer import Cancelled
 
         if request is self._request and not isinstance(error, Cancelled):
-            self.panel.effect.show_failure(sentence(error, "measuring the edit"))
+            self.panel.effect.show_failure(sentence(error, _("measuring the edit")))
 
     def _overlay(self) -> None:
         """Lay the difference over the views while the switch is on and it is of what they show."""

@@ -14,6 +14,7 @@ from napari_stylegan3d import dialogs
 from napari_stylegan3d.direction_jobs import keep, make_free, save_entries
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.directions_new import NewDirection
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LongJob
 from stylegan3d.direction_catalogue import DirectionNotes, Entry
 from stylegan3d.errors import StyleGAN3DError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from stylegan3d.direction_set import Directions
 
 #: Heading of the directions that were made here.
-OWN = "Your own"
+OWN = _("Your own")
 
 
 def notes_path() -> Path:
@@ -52,7 +53,7 @@ class DirectionFiles(QObject):
         self._then: Callable[[Any], None] = lambda _: None
         self.dialog = NewDirection(self.session, thumbnails, parent)
         self.job.finished.connect(lambda result: self._then(result))
-        self.job.failed.connect(lambda error: tell_error(error, "working on a direction"))
+        self.job.failed.connect(lambda error: tell_error(error, _("working on a direction")))
         menus = panel.menus
         menus.opened.connect(self._open)
         menus.saved.connect(self._save)
@@ -96,7 +97,7 @@ class DirectionFiles(QObject):
         try:
             notes = read_notes(notes_path(), self._model)
         except StyleGAN3DError as error:
-            tell_error(error, "reading the notes on directions")
+            tell_error(error, _("reading the notes on directions"))
             notes = DirectionNotes()
         self._show(notes)
 
@@ -128,20 +129,20 @@ class DirectionFiles(QObject):
         try:
             write_notes(notes_path(), self._model, notes)
         except StyleGAN3DError as error:
-            tell_error(error, "keeping the notes on directions")
+            tell_error(error, _("keeping the notes on directions"))
         if same_files:
             self.panel.show_notes(notes)
         else:
             self._show(notes)
 
     def _open(self) -> None:
-        path = dialogs.open_file(self.panel, "Open a directions file", dialogs.DIRECTIONS)
+        path = dialogs.open_file(self.panel, _("Open a directions file"), dialogs.DIRECTIONS)
         if path is None:
             return
         try:
             self.add(path)
         except StyleGAN3DError as error:
-            tell_error(error, "opening a directions file")
+            tell_error(error, _("opening a directions file"))
 
     def _drop(self, entry: Entry) -> None:
         """Take a file off the list; edits along its directions stay in the recipe."""
@@ -156,13 +157,15 @@ class DirectionFiles(QObject):
         from stylegan3d.direction_catalogue import file_entries
 
         generator, name = self.session.generator, Path(file).name
-        path = dialogs.open_file(self.panel, f"Where is {name} now?", dialogs.DIRECTIONS)
+        path = dialogs.open_file(
+            self.panel, _("Where is {name} now?").format(name=name), dialogs.DIRECTIONS
+        )
         if path is None or generator is None:
             return
         try:
             sha256 = file_entries(path, generator)[0].sha256
         except StyleGAN3DError as error:
-            tell_error(error, "opening a directions file")
+            tell_error(error, _("opening a directions file"))
             return
         place = str(path.absolute())
         self._note(self.panel.notes.moved(file, place))
@@ -176,7 +179,7 @@ class DirectionFiles(QObject):
             self.session.change(recipe.with_paths(follow))
 
     def _save(self, entries: list[Entry]) -> None:
-        path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)
+        path = dialogs.save_file(self.panel, _("Save directions as"), dialogs.DIRECTIONS)
         if path is None:
             return
         if path.suffix != ".safetensors":
@@ -186,7 +189,7 @@ class DirectionFiles(QObject):
 
     def _free(self, entry: Entry) -> None:
         others = self.panel.menus.others_in_use(entry)
-        told_as = " and ".join(self.panel.notes.label_of(other) for other in others)
+        told_as = _(" and ").join(self.panel.notes.label_of(other) for other in others)
         generator = self.session.generator
         self._start(self._keep, make_free, generator, entry, others, told_as)
 
@@ -198,7 +201,7 @@ class DirectionFiles(QObject):
         try:
             self.add(path)
         except StyleGAN3DError as error:  # another model was opened meanwhile
-            tell_error(error, "keeping a direction")
+            tell_error(error, _("keeping a direction"))
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         self._then = then

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report, step_back
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ def make_between(
     from stylegan3d.own_directions import direction_between
     from stylegan3d.value_table import latents_of_recipes
 
-    report(0, 2, "Finding the direction")
+    report(0, 2, _("Finding the direction"))
     w_less, w_more = (latents_of_recipes(generator, recipes) for recipes in (less, more))
-    report(1, 2, "Finding the direction")
+    report(1, 2, _("Finding the direction"))
     return direction_between(generator, w_less, w_more, name)
 
 
@@ -131,9 +132,9 @@ def make_of_values(
     from stylegan3d.own_directions import direction_of_values
     from stylegan3d.value_table import latents_of_recipes
 
-    report(0, 2, "Finding the direction")
+    report(0, 2, _("Finding the direction"))
     latents = latents_of_recipes(generator, recipes)
-    report(1, 2, "Finding the direction")
+    report(1, 2, _("Finding the direction"))
     return direction_of_values(generator, latents, values, name)
 
 
@@ -143,7 +144,7 @@ def make_free(
     """A direction without its parts along others."""
     from stylegan3d.own_directions import orthogonalised
 
-    report(0, 1, "Finding the direction")
+    report(0, 1, _("Finding the direction"))
     steps = [other.step for other in others]
     return orthogonalised(generator, entry.directions, entry.name, steps, told_as)
 
@@ -153,7 +154,7 @@ def keep(report: Report, folder: Path, directions: Directions) -> Path:
     from stylegan3d.direction_catalogue import free_name
     from stylegan3d.directions import save_directions
 
-    report(0, 1, "Saving the direction")
+    report(0, 1, _("Saving the direction"))
     path = free_name(folder, directions.names[0])
     save_directions(path, directions)
     return path
@@ -174,6 +175,6 @@ def save_entries(report: Report, path: Path, entries: Sequence[Entry], labels: A
     """Write directions to a file of a person's choice, which they were asked about."""
     from stylegan3d.directions import save_directions
 
-    report(0, 1, "Saving the directions")
+    report(0, 1, _("Saving the directions"))
     save_directions(path, joined(entries, labels), overwrite=True)
     return path

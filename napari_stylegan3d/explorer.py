@@ -44,6 +44,7 @@ from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
 from napari_stylegan3d.sessions import Sessions
 from napari_stylegan3d.stage import Stage
+from napari_stylegan3d.text import _
 from napari_stylegan3d.thumbnails import Thumbnails
 from napari_stylegan3d.viewing import Viewing
 
@@ -116,9 +117,9 @@ class Explorer(Docked):
         self.comparing = Comparing(self)
         self._connect()
 
-    def panel(self, name: str) -> QWidget:
-        """Bring a tab to the front by its panel's name, and return the panel."""
-        index = [panel.name for panel in self.panels].index(name)
+    def panel(self, key: str) -> QWidget:
+        """Bring a tab to the front by its panel's key, and return the panel."""
+        index = [panel.key for panel in self.panels].index(key)
         self.tabs.setCurrentIndex(index)
         return self.panels[index]
 
@@ -245,7 +246,7 @@ class Explorer(Docked):
         self.viewing = Viewing(window, self.comparison, self)
         self.viewing.pace(self.rendering)
         self.views = self.viewing.views
-        self.views.set_message("Loading the model…")
+        self.views.set_message(_("Loading the model…"))
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
         self.comparing.begin(self.views)
@@ -318,7 +319,7 @@ class Explorer(Docked):
             self.views.refresh()
             ours = view in ("", "reconstruction")
             preview = ours and self.comparison.is_preview
-            self.views.readout.quality.setText("preview" if preview else "")
+            self.views.readout.quality.setText(_("preview") if preview else "")
             from stylegan3d.generator import BRIGHTEST
 
             clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
@@ -344,7 +345,7 @@ class Explorer(Docked):
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
             self.views.release()
-            self.views.set_message("No model")
+            self.views.set_message(_("No model"))
 
     def say(self, text: str) -> None:
         """An error that stays under the tabs until something else happens."""

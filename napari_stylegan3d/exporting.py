@@ -20,7 +20,9 @@ from napari_stylegan3d.saving import (
     save_report,
     save_volume,
 )
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.worker import LongJob
 from stylegan3d.errors import OutputError, StyleGAN3DError
 
@@ -47,7 +49,7 @@ class Exporting(QObject):
         self.job = LongJob(self)
         self.job.finished.connect(panel.show_saved)
         self.job.failed.connect(lambda error: self.failed.emit(error, "saving"))
-        self.job.cancelled.connect(lambda: panel.done.setText("Cancelled; nothing was saved."))
+        self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled; nothing was saved.")))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
         panel.cancel.clicked.connect(self.job.cancel)
@@ -76,7 +78,7 @@ class Exporting(QObject):
         try:
             image, draw = self._picture(settings)
         except (StyleGAN3DError, AttributeError) as error:
-            self.failed.emit(error, "drawing the picture")
+            self.failed.emit(error, _("drawing the picture"))
             return
         session = self.explorer.session
         request = PictureRequest(
@@ -101,7 +103,9 @@ class Exporting(QObject):
         view = None if settings.view == "all" else views.view(settings.view)
         if view is not None and not view.canvas.isVisible():
             raise OutputError(
-                f"The {settings.view} view is not on the screen: show it first (View menu)."
+                _("The {view} view is not on the screen: show it first (View menu).").format(
+                    view=VIEW_TITLES[settings.view]
+                )
             )
         widget = views if view is None else view.canvas.canvas.native
         scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
@@ -113,7 +117,7 @@ class Exporting(QObject):
 
         layer = self.explorer.stage.layer
         if layer is None:
-            raise OutputError("There is nothing to draw yet: wait for the first brain.")
+            raise OutputError(_("There is nothing to draw yet: wait for the first brain."))
         provenance = layer.metadata[KEY]
         low, high = layer.contrast_limits
         views = self.explorer.views
@@ -149,7 +153,7 @@ class Exporting(QObject):
 
                 check_key_frames(film.recipes, session.generator)
         except StyleGAN3DError as error:
-            self.failed.emit(error, "preparing the film")
+            self.failed.emit(error, _("preparing the film"))
             return
         request = FilmRequest(path, self.panel.overwrite.isChecked(), session.folder, film)
         self.job.start(save_film, self.explorer.rendering.loaded, request)

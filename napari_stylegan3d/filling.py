@@ -10,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d import dialogs
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins, LongJob, Report
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def save_filled(
     operator, aligned = projected.filled.operator, projected.aligned
     names = restored_names(aligned.scan.path, folder, operator).values()
     check_output([*names, *map(sidecar_path, names)])
-    report(0, 1, "Saving the filled scan")
+    report(0, 1, _("Saving the filled scan"))
     made = render_recipe(Renderer(loaded.generator), recipe).volume
     files = restored_files(folder, loaded.generator, aligned, operator, made, recipe)
     write_together(files)
@@ -96,11 +97,13 @@ class Filling(QObject):
         self.working, self.job = LatestWins(_fill, self), LongJob(self)
         comparison.pictured.connect(self._again)
         self.working.ready.connect(self._on_filled)
-        self.working.failed.connect(lambda _, error: self.failed.emit(error, "filling the scan in"))
+        self.working.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("filling the scan in"))
+        )
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))
         self.job.finished.connect(box.show_saved)
-        self.job.failed.connect(lambda error: self.failed.emit(error, "saving the filled scan"))
+        self.job.failed.connect(lambda error: self.failed.emit(error, _("saving the filled scan")))
 
     def look(self) -> None:
         """Show the scan filled in with the current brain, until something else is looked at."""
@@ -133,7 +136,7 @@ class Filling(QObject):
         loaded, projected = self.rendering.loaded, self._projected
         if loaded is None or projected is None:
             return
-        folder = dialogs.choose_folder(self.box, "Save the filled scan to", Path.home())
+        folder = dialogs.choose_folder(self.box, _("Save the filled scan to"), Path.home())
         if folder is not None:
             recipe = self.rendering.session.recipe
             self.job.start(save_filled, loaded, projected, recipe, folder)

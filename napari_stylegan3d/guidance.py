@@ -18,13 +18,14 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d import commands, controls, keys
 from napari_stylegan3d.memory import settings
+from napari_stylegan3d.text import _
 from napari_stylegan3d.welcome import Welcome
 
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
 
 SEEN = "welcome_seen"
-HELP_TITLE = "Keys and mouse"
+HELP_TITLE = _("Keys and mouse")
 #: Headings of the list's left column; the others stand at the right.
 LEFT = (keys.EDITING, keys.BRAINS, keys.WINDOW)
 
@@ -54,8 +55,8 @@ class Guidance(QObject):
         self._menu = _help_menu(window)
         if self._menu is not None:
             for text, command in (
-                ("Explorer: keys and mouse", self.show_help),
-                ("Explorer: first steps", self.show_welcome),
+                (_("Explorer: keys and mouse"), self.show_help),
+                (_("Explorer: first steps"), self.show_welcome),
             ):
                 action = QAction(text, self)
                 action.triggered.connect(command)
@@ -131,7 +132,7 @@ def help_dialog(parent: Explorer) -> QDialog:
     for column in columns:
         column.addStretch(1)
         beside.addLayout(column)
-    close = controls.push_button("Close", "explorer.keys.close", "Close this list (Esc).")
+    close = controls.push_button(_("Close"), "explorer.keys.close", _("Close this list (Esc)."))
     close.clicked.connect(dialog.close)
     whole = QVBoxLayout(dialog)
     whole.setContentsMargins(20, 18, 20, 14)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.busy_line import BusyLine
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -18,25 +19,25 @@ class Header(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = QLabel("Loading the model…")
+        self.model = QLabel(_("Loading the model…"))
         self.model.setObjectName("explorer.model")
         self.model.setProperty("role", "model")
         self.open = controls.tool_button(
-            "Open ▾",
+            _("Open ▾"),
             "explorer.open_model",
-            "Open another model: a model folder, or an official 3D-StyleGAN checkpoint (.pkl).",
+            _("Open another model: a model folder, or an official 3D-StyleGAN checkpoint (.pkl)."),
         )
         self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.open.setProperty("role", "menu")
-        self.undo = controls.tool_button("↶", "explorer.undo", "Undo the last change (Ctrl+Z).")
-        self.redo = controls.tool_button("↷", "explorer.redo", "Redo (Ctrl+Shift+Z).")
+        self.undo = controls.tool_button("↶", "explorer.undo", _("Undo the last change (Ctrl+Z)."))
+        self.redo = controls.tool_button("↷", "explorer.redo", _("Redo (Ctrl+Shift+Z)."))
         for button in (self.undo, self.redo):
             button.setEnabled(False)
             button.setProperty("role", "step")
-        self.help = controls.tool_button("?", "explorer.help", "Keys and mouse gestures (F1).")
+        self.help = controls.tool_button("?", "explorer.help", _("Keys and mouse gestures (F1)."))
         self.busy = BusyLine()
         self.busy.setObjectName("explorer.busy")
-        self.busy.setToolTip("Moves while a brain is being rendered.")
+        self.busy.setToolTip(_("Moves while a brain is being rendered."))
         top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
         column = QVBoxLayout(self)
@@ -51,7 +52,7 @@ class Header(QWidget):
 
     def set_loading(self, name: str) -> None:
         """Another model is on its way; one at a time."""
-        self.model.setText(f"Loading {name}…")
+        self.model.setText(_("Loading {name}…").format(name=name))
         self.model.setToolTip("")
         self.open.setEnabled(False)
         self.set_busy(True)
@@ -59,10 +60,12 @@ class Header(QWidget):
     def set_model(self, generator: Generator | None) -> None:
         """Name the model."""
         self.open.setEnabled(True)
-        self.model.setText(generator.name if generator is not None else "No model")
+        self.model.setText(generator.name if generator is not None else _("No model"))
         if generator is not None:
             size = " × ".join(str(n) for n in generator.shape)
-            self.model.setToolTip(f"{size} voxels, on {generator.device}")
+            self.model.setToolTip(
+                _("{size} voxels, on {device}").format(size=size, device=generator.device)
+            )
 
     def set_busy(self, busy: bool) -> None:
         """There is work, or there is none."""

@@ -9,6 +9,7 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
+from napari_stylegan3d.text import _
 from napari_stylegan3d.thumbnails import scaled
 from stylegan3d.describe import describe_change, describe_recipe
 
@@ -122,8 +123,8 @@ class HistoryList(RecipeList):
 
     def tip(self, row: int) -> str:
         """What changed, and what there is then."""
-        where = f"{row + 1} of {len(self._recipes)}"
-        ahead = " (undone)" if row > self.session.history.position else ""
+        where = _("{number} of {count}").format(number=row + 1, count=len(self._recipes))
+        ahead = _(" (undone)") if row > self.session.history.position else ""
         change, whole = self.words(row), describe_recipe(self._recipes[row])
         return f"{where}{ahead}: {change}" + (f"\n{whole}" if whole != change else "")
 
@@ -192,7 +193,7 @@ class RecipeDelegate(QStyledItemDelegate):
         """A field for the note."""
         field = QLineEdit(parent)
         field.setObjectName("history.note_field")
-        field.setPlaceholderText("Why it is worth keeping")
+        field.setPlaceholderText(_("Why it is worth keeping"))
         field.setMaxLength(500)
         field.setFrame(True)
         return field

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d import controls
 from napari_stylegan3d.history_models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
 from napari_stylegan3d.recipe_row import ROW_HEIGHT, RecipeRow
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
@@ -48,15 +49,15 @@ class HistoryStrip(QWidget):
         self.history, self.kept = HistoryList(session), FavouriteList(session)
         self.states = RecipeRow(
             "history.list",
-            "Every state so far; click one to go back to it.",
+            _("Every state so far; click one to go back to it."),
             self.history,
             thumbnails,
         )
         self.favourites = RecipeRow(
-            "history.favourites", "Your favourites; click one to show it.", self.kept, thumbnails
+            "history.favourites", _("Your favourites; click one to show it."), self.kept, thumbnails
         )
         self.empty = controls.hint(
-            "No favourites yet: press ☆ to keep what is shown.", "history.empty"
+            _("No favourites yet: press ☆ to keep what is shown."), "history.empty"
         )
         self.setStyleSheet(STYLE)
         self._make_buttons()
@@ -71,11 +72,13 @@ class HistoryStrip(QWidget):
 
     def _make_buttons(self) -> None:
         tool = controls.tool_button
-        self.fold = tool("▾", "history.fold", "Fold the history away, or unfold it.")
+        self.fold = tool("▾", "history.fold", _("Fold the history away, or unfold it."))
         self.fold.setCheckable(True)
-        self.show_history = tool("History", "history.show_history", "Show every state so far.")
+        self.show_history = tool(
+            _("History"), "history.show_history", _("Show every state so far.")
+        )
         self.show_favourites = tool(
-            "Favourites", "history.show_favourites", "Show what you have starred."
+            _("Favourites"), "history.show_favourites", _("Show what you have starred.")
         )
         self._which = QButtonGroup(self)
         for button in (self.show_history, self.show_favourites):
@@ -83,19 +86,21 @@ class HistoryStrip(QWidget):
             button.setProperty("role", "choice")
             self._which.addButton(button)
         self.show_history.setChecked(True)
-        self.star = tool("☆", "history.star", "Make what is shown a favourite, or let go of it.")
+        self.star = tool("☆", "history.star", _("Make what is shown a favourite, or let go of it."))
         self.star.setProperty("role", "step")
-        self.note = tool("Note…", "history.note", "Write why this favourite is worth keeping (F2).")
-        self.remove = tool("Remove", "history.remove", "Let go of this favourite.")
+        self.note = tool(
+            _("Note…"), "history.note", _("Write why this favourite is worth keeping (F2).")
+        )
+        self.remove = tool(_("Remove"), "history.remove", _("Let go of this favourite."))
         self.link = tool(
-            "Copy link",
+            _("Copy link"),
             "history.copy_link",
-            "Copy a link to what is shown, to paste elsewhere.",
+            _("Copy a link to what is shown, to paste elsewhere."),
         )
         self.paste = tool(
-            "Paste recipe",
+            _("Paste recipe"),
             "history.paste",
-            "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
+            _("Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V)."),
         )
         self.count = QLabel()
         self.count.setProperty("role", "hint")
@@ -159,7 +164,9 @@ class HistoryStrip(QWidget):
             self.count.setText("")
         else:
             self._stack.setCurrentWidget(self.states)
-            self.count.setText(f"{session.history.position + 1} of {count}")
+            self.count.setText(
+                _("{number} of {count}").format(number=session.history.position + 1, count=count)
+            )
             self.states.go_to(session.history.position)
         self.note.setVisible(favourites)
         self.remove.setVisible(favourites)
@@ -209,12 +216,12 @@ class HistoryStrip(QWidget):
         recipe: Recipe = index.data(RECIPE)
         favourites = self.session.favourites
         kept = favourites.index_of(recipe)
-        menu.addAction("Compare with it (pin as A)", lambda: self.pinRequested.emit(recipe))
+        menu.addAction(_("Compare with it (pin as A)"), lambda: self.pinRequested.emit(recipe))
         if kept is None:
-            menu.addAction("Make it a favourite", lambda: favourites.add(recipe))
+            menu.addAction(_("Make it a favourite"), lambda: favourites.add(recipe))
         else:
-            menu.addAction("Edit its note…", lambda: self.edit_note(kept))
-            menu.addAction("Remove from the favourites", lambda: favourites.remove(kept))
+            menu.addAction(_("Edit its note…"), lambda: self.edit_note(kept))
+            menu.addAction(_("Remove from the favourites"), lambda: favourites.remove(kept))
         return menu
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stylegan3d.display import Upright, upright
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report
 from stylegan3d.memory import is_out_of_memory
 
@@ -58,7 +59,7 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
         from stylegan3d.recipe import Recipe
         from stylegan3d.recipe_rendering import render_recipe
 
-        loaded = load_model(Report(lambda _: None), model, frame)
+        loaded = load_model(Report(lambda _progress: None), model, frame)
         try:
             render_recipe(loaded.renderer, Recipe())
         except Exception as error:
@@ -82,14 +83,14 @@ def load_model(
     `frame` says where the voxels of a checkpoint lie, such as "LIA:2"; a model that is being loaded
     already (`load_ahead`) is waited for. Reports one step of two once torch is imported.
     """
-    report(0, 2, "Loading the model")
+    report(0, 2, _("Loading the model"))
     if isinstance(model, Future):
-        report(1, 2, "Loading the model")
+        report(1, 2, _("Loading the model"))
         return model.result()
     from stylegan3d.generator import Generator, load
     from stylegan3d.renderer import Renderer
 
-    report(1, 2, "Loading the model")
+    report(1, 2, _("Loading the model"))
     generator = model if isinstance(model, Generator) else load(model, frame=frame)
     return Loaded(generator, Renderer(generator))
 
@@ -110,12 +111,12 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
     """
     renderer, generator = loaded.renderer, loaded.generator
     w = recipe.latent(generator)
-    report(0, 3, "Preparing previews")
+    report(0, 3, _("Preparing previews"))
     if renderer.preview_level != -1:
         renderer.render(w, quality="preview", should_stop=report.should_stop)
-    report(1, 3, "Finding directions")
-    _ = generator.directions
-    report(2, 3, "Learning previews")
+    report(1, 3, _("Finding directions"))
+    _directions = generator.directions
+    report(2, 3, _("Learning previews"))
     if renderer.preview_level == -1:
         renderer.learn_preview(report.should_stop)
         renderer.render(w, quality="preview", should_stop=report.should_stop)

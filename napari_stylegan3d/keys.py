@@ -14,6 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.text import _
+
 
 @dataclass(frozen=True)
 class Row:
@@ -42,34 +44,38 @@ class Row:
 
 #: Do something while they are held; `hold_key` listens to them.
 HELD, HELD_IN_VIEWS = "B", "Space"
-EDITING, BRAINS, WINDOW = "Changes", "Brains", "Window"
-FLAT, SOLID = "In a 2D view", "In the 3D view"
+EDITING, BRAINS, WINDOW = _("Changes"), _("Brains"), _("Window")
+FLAT, SOLID = _("In a 2D view"), _("In the 3D view")
 
 TABLE = (
-    Row(EDITING, "Ctrl+Z", "undo the last change; while painting, the last stroke", "undo"),
-    Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
-    Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command", "paste"),
-    Row(EDITING, f"{HELD}, held ({HELD_IN_VIEWS} in a view)", "see the brain that was pinned as A"),
-    Row(BRAINS, "Alt+Right", "next number", "next"),
-    Row(BRAINS, "Alt+Left", "previous number", "previous"),
-    Row(BRAINS, "Alt+R", "a brain drawn at random", "dice"),
-    Row(BRAINS, "Ctrl+D", "keep as a favourite", "favourite"),
-    Row(BRAINS, "Alt+S", "save the volume", "save"),
-    Row(WINDOW, "Alt+1 … Alt+6", "Browse, Project, Mix, Directions, Compare, Export"),
-    Row(WINDOW, "Alt+0", "reset the views", "reset_views"),
-    Row(WINDOW, "F1", "this list", "help", everywhere=True),
-    Row(WINDOW, "Ctrl+Shift+P", "all commands by name"),
-    Row(FLAT, "Click or drag", "move the crosshair"),
-    Row(FLAT, "Wheel", "go through the slices"),
-    Row(FLAT, "Ctrl+wheel", "zoom"),
-    Row(FLAT, "Middle button or Shift, drag", "move the picture"),
-    Row(FLAT, "Right button, drag", "brightness and contrast (level and window)"),
-    Row(FLAT, "Right button, double-click", "usual brightness and contrast"),
-    Row(FLAT, "Double-click", "this view alone, and back"),
-    Row(SOLID, "Drag", "turn the brain"),
-    Row(SOLID, "Wheel", "zoom"),
-    Row(SOLID, "Shift, drag", "move the brain"),
-    Row(SOLID, "Double-click", "this view alone, and back"),
+    Row(EDITING, "Ctrl+Z", _("undo the last change; while painting, the last stroke"), "undo"),
+    Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", _("redo"), "redo"),
+    Row(EDITING, "Ctrl+V", _("paste a recipe: a link, JSON or a command"), "paste"),
+    Row(
+        EDITING,
+        _("{key}, held ({other} in a view)").format(key=HELD, other=HELD_IN_VIEWS),
+        _("see the brain that was pinned as A"),
+    ),
+    Row(BRAINS, "Alt+Right", _("next number"), "next"),
+    Row(BRAINS, "Alt+Left", _("previous number"), "previous"),
+    Row(BRAINS, "Alt+R", _("a brain drawn at random"), "dice"),
+    Row(BRAINS, "Ctrl+D", _("keep as a favourite"), "favourite"),
+    Row(BRAINS, "Alt+S", _("save the volume"), "save"),
+    Row(WINDOW, "Alt+1 … Alt+6", _("Browse, Project, Mix, Directions, Compare, Export")),
+    Row(WINDOW, "Alt+0", _("reset the views"), "reset_views"),
+    Row(WINDOW, "F1", _("this list"), "help", everywhere=True),
+    Row(WINDOW, "Ctrl+Shift+P", _("all commands by name")),
+    Row(FLAT, _("Click or drag"), _("move the crosshair")),
+    Row(FLAT, _("Wheel"), _("go through the slices")),
+    Row(FLAT, _("Ctrl+wheel"), _("zoom")),
+    Row(FLAT, _("Middle button or Shift, drag"), _("move the picture")),
+    Row(FLAT, _("Right button, drag"), _("brightness and contrast (level and window)")),
+    Row(FLAT, _("Right button, double-click"), _("usual brightness and contrast")),
+    Row(FLAT, _("Double-click"), _("this view alone, and back")),
+    Row(SOLID, _("Drag"), _("turn the brain")),
+    Row(SOLID, _("Wheel"), _("zoom")),
+    Row(SOLID, _("Shift, drag"), _("move the brain")),
+    Row(SOLID, _("Double-click"), _("this view alone, and back")),
 )
 #: Keys of the tabs by their place.
 TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))

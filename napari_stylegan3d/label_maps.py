@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.notify import tell_done
+from napari_stylegan3d.text import _, ngettext
 from napari_stylegan3d.worker import LatestWins
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class LabelMap:
         count = len(np.unique(self.data[self.data != 0]))
         voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
         size = np.count_nonzero(self.data) * voxel_ml
-        return f"{self.name}: {count} label{'' if count == 1 else 's'}, {size:.1f} ml"
+        words = ngettext(
+            "{name}: {count} label, {size:.1f} ml", "{name}: {count} labels, {size:.1f} ml", count
+        )
+        return words.format(name=self.name, count=count, size=size)
 
     def placed(self, rigid: np.ndarray | None) -> Upright:
         """For the views: where the scan lies, or where `rigid` (4, 4) takes it in model space."""
@@ -85,7 +89,9 @@ class LabelMaps(QObject):
         self.comparison, self.viewer = comparison, comparison.stage.viewer
         self.placing = LatestWins(_placed, self)
         self.placing.ready.connect(self._on_placed)
-        self.placing.failed.connect(lambda _, error: self.failed.emit(error, "placing labels"))
+        self.placing.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("placing labels"))
+        )
         comparison.placedChanged.connect(self._place)
         self._setting = False
 
@@ -98,7 +104,11 @@ class LabelMaps(QObject):
         self.viewer.layers.append(layer)
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
-        tell_done(f"Label map {labels.in_words}; it lies over the views, in the list of layers.")
+        tell_done(
+            _("Label map {labels}; it lies over the views, in the list of layers.").format(
+                labels=labels.in_words
+            )
+        )
         if self._rigid is not None:
             self._place()
 

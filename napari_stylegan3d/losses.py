@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_stylegan3d.text import _
+
 if TYPE_CHECKING:
     from stylegan3d.projection.operators import Mask, Operator
     from stylegan3d.scans import Scan
 
-NOTHING = ("nothing lost", "")
+NOTHING = (_("nothing lost"), "")
 OTHERS = (
-    ("blur of 3 mm", "blur:3mm"),
-    ("another contrast", "contrast"),
+    (_("blur of 3 mm"), "blur:3mm"),
+    (_("another contrast"), "contrast"),
 )
 #: Slices are thick from here on, and so many times as thick as the voxels within them are wide.
 THICK_MM, THICK_RATIO = 3.0, 2.0
-DIRECTIONS = {"R": "sagittal", "A": "coronal", "S": "axial"}
+DIRECTIONS = {"R": _("sagittal"), "A": _("coronal"), "S": _("axial")}
 
 
 def losses(scan: Scan | None) -> list[tuple[str, str]]:
@@ -33,7 +35,7 @@ def thick_slices(scan: Scan) -> list[tuple[str, str]]:
     if thick < THICK_MM or thick < round(THICK_RATIO * within, 2):
         return []
     direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)
-    words = f"{DIRECTIONS[direction]} slices, {thick:g} mm thick"
+    words = _("{plane} slices, {thick:g} mm thick").format(plane=DIRECTIONS[direction], thick=thick)
     return [(words, f"thick:{thick:g}mm:{direction}")]
 
 

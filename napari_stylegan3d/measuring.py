@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.measured import Measured, Measurer, Subject, start_of
 from napari_stylegan3d.panels.measure import MeasureBox, as_table
+from napari_stylegan3d.text import _
 from napari_stylegan3d.tissue_layer import TissueLayer
 from napari_stylegan3d.worker import LatestWins
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
     from stylegan3d.recipe import Recipe
 
-UNPLACED = "Align the scan first (Project): volumes are measured on the model's grid."
+UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
 
 
 class Measuring(QObject):
@@ -105,7 +106,7 @@ class Measuring(QObject):
             self._forget()
             self.box.show_measured(None, UNPLACED)
             return None
-        return Subject(f"Scan {name}", aligned.volume, aligned.space)
+        return Subject(_("Scan {name}").format(name=name), aligned.volume, aligned.space)
 
     def _on_measured(self, subject: Subject, measured: Measured) -> None:
         if subject is not self._asked:
@@ -125,7 +126,7 @@ class Measuring(QObject):
         known = isinstance(error, StyleGAN3DError)
         self.box.show_measured(None, str(error) if known else "")
         if not known:
-            self.failed.emit(error, "measuring the tissues")
+            self.failed.emit(error, _("measuring the tissues"))
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QMenu, QWidget
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.jobs import Loaded, load_model, warm_up
 from napari_stylegan3d.memory import settings
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LongJob, Progress
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class Models(QObject):
         self._to_warm: tuple[Loaded, Recipe] | None = None
         self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
         self.loading.finished.connect(self._on_loaded)
-        self.loading.failed.connect(lambda error: self.failed.emit(error, "loading the model"))
+        self.loading.failed.connect(lambda error: self.failed.emit(error, _("loading the model")))
         self.warming.progressed.connect(self._on_warming)
         self.warming.finished.connect(self._on_warm)
-        self.warming.failed.connect(lambda error: self.failed.emit(error, "finding directions"))
+        self.warming.failed.connect(lambda error: self.failed.emit(error, _("finding directions")))
         self.warming.runningChanged.connect(self._warm_next)
 
     def open(
@@ -92,22 +93,22 @@ class Models(QObject):
 
     def _fill(self, menu: QMenu) -> None:
         menu.clear()
-        menu.addAction("Model folder…", lambda: self._ask_for_folder(menu))
-        menu.addAction("Official checkpoint (.pkl)…", lambda: self._ask_for_checkpoint(menu))
-        menu.addAction("The model that comes along", partial(self.open, None))
+        menu.addAction(_("Model folder…"), lambda: self._ask_for_folder(menu))
+        menu.addAction(_("Official checkpoint (.pkl)…"), lambda: self._ask_for_checkpoint(menu))
+        menu.addAction(_("The model that comes along"), partial(self.open, None))
         recent = [path for path in recent_models() if path.exists()]
         if recent:
-            menu.addSection("Opened lately")
+            menu.addSection(_("Opened lately"))
         for path in recent:
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
 
     def _ask_for_folder(self, parent: QWidget) -> None:
-        folder = dialogs.choose_folder(parent, "Open a model folder", Path.home())
+        folder = dialogs.choose_folder(parent, _("Open a model folder"), Path.home())
         if folder is not None:
             self.open(folder)
 
     def _ask_for_checkpoint(self, parent: QWidget) -> None:
-        path = dialogs.open_file(parent, "Open an official checkpoint", dialogs.CHECKPOINTS)
+        path = dialogs.open_file(parent, _("Open an official checkpoint"), dialogs.CHECKPOINTS)
         if path is not None:
             self.open(path)
 
@@ -136,8 +137,8 @@ class Models(QObject):
 def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
     """What a model is called before it is there."""
     if isinstance(model, Future):
-        return "the model"
-    return "the bundled model" if model is None else model.name
+        return _("the model")
+    return _("the bundled model") if model is None else model.name
 
 
 def recent_models() -> list[Path]:

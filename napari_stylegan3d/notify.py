@@ -6,6 +6,7 @@ import logging
 
 from napari.utils.notifications import show_error, show_info
 
+from napari_stylegan3d.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
@@ -18,10 +19,10 @@ def sentence(error: BaseException, doing: str) -> str:
         return out_of_memory_sentence(doing)
     if isinstance(error, StyleGAN3DError):
         return str(error)
-    return (
-        f"Something unexpected happened while {doing} ({type(error).__name__}): "
-        "try again, and report it if it happens twice; the details are in the terminal."
-    )
+    return _(
+        "Something unexpected happened while {doing} ({name}): try again, and report "
+        "it if it happens twice; the details are in the terminal."
+    ).format(doing=doing, name=type(error).__name__)
 
 
 def tell_error(error: BaseException, doing: str) -> str:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.dropped import Dropped, DropTarget
 from napari_stylegan3d.notify import tell_done
+from napari_stylegan3d.text import _
 from stylegan3d.describe import describe_recipe
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe, Source, read_recipe
@@ -72,9 +73,9 @@ class Opening(QObject):
         try:
             recipe = read_recipe(path)
         except StyleGAN3DError as error:
-            self.failed.emit(error, "opening the recipe")
+            self.failed.emit(error, _("opening the recipe"))
         else:
-            self._go_to(recipe, f"Back at what {path.name} was made from")
+            self._go_to(recipe, _("Back at what {name} was made from").format(name=path.name))
 
     def open_latent(self, path: Path) -> None:
         """Show the brain of a latent file."""
@@ -83,25 +84,25 @@ class Opening(QObject):
                 source=Source.from_file(path), mix=None, edits=(), model=None
             )
         except StyleGAN3DError as error:
-            self.failed.emit(error, "opening the latent")
+            self.failed.emit(error, _("opening the latent"))
         else:
-            self._go_to(recipe, f"Showing the brain of {path.name}")
+            self._go_to(recipe, _("Showing the brain of {name}").format(name=path.name))
 
     def paste(self) -> None:
         """Return to the state whose recipe was copied as a command, as JSON or as a link."""
         try:
             recipe = from_text(QApplication.clipboard().text())
         except StyleGAN3DError as error:
-            self.failed.emit(error, "pasting a recipe")
+            self.failed.emit(error, _("pasting a recipe"))
         else:
-            self._go_to(recipe, "Pasted")
+            self._go_to(recipe, _("Pasted"))
 
     def copy_link(self) -> None:
         """Put a link to the current state on the clipboard."""
         if self.session.generator is not None:
             signed = self.session.recipe.signed(self.session.generator)
             QApplication.clipboard().setText(to_link(signed))
-            tell_done(f"Link copied: {describe_recipe(signed)}.")
+            tell_done(_("Link copied: {recipe}.").format(recipe=describe_recipe(signed)))
 
     def _go_to(self, recipe: Recipe, doing: str) -> None:
         generator = self.session.generator
@@ -110,7 +111,7 @@ class Opening(QObject):
         try:
             recipe.latent(generator)
         except StyleGAN3DError as error:
-            self.failed.emit(error, "opening the recipe")
+            self.failed.emit(error, _("opening the recipe"))
             return
         self.session.change(recipe)
         tell_done(f"{doing}: {describe_recipe(recipe)}.")

@@ -14,12 +14,13 @@ from scipy.ndimage import binary_erosion
 
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.jobs import enlarge
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
 
-NAME = "Outline of the mean brain"
+NAME = _("Outline of the mean brain")
 #: From this share of the brightest tissue on the mean brain counts as brain.
 LEVEL = 0.25
 #: Lines are so much finer than the model's voxels.

@@ -12,11 +12,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.regions import Region
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.space import Space
 
-NAME = "Region to fill in"
+NAME = _("Region to fill in")
 
 
 class Painting(QObject):

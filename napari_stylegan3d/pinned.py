@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.sides import Side
 from stylegan3d.describe import PROJECTED, describe_recipe, is_reconstruction
 
@@ -45,7 +46,11 @@ class Pinned:
     @property
     def title(self) -> str:
         """What it is, in words."""
-        return f"Real scan: {self.side.name}" if self.recipe is None else self.side.title
+        return (
+            _("Real scan: {name}").format(name=self.side.name)
+            if self.recipe is None
+            else self.side.title
+        )
 
     @classmethod
     def of_recipe(cls, recipe: Recipe) -> Pinned:
@@ -71,7 +76,7 @@ def side_of(recipe: Recipe, letter: str) -> Side:
             "reconstruction",
             "",
             letter,
-            f"Reconstruction of {words.removeprefix(PROJECTED).strip()}",
+            _("Reconstruction of {name}").format(name=words.removeprefix(PROJECTED).strip()),
         )
     return Side("generated", "", letter, words)
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.cores import beside_the_window
 from napari_stylegan3d.panels.browse_privacy import CHECKING, UNCHECKED
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins
 
 if TYPE_CHECKING:
@@ -123,4 +124,4 @@ class PrivacyCheck(QObject):
         known = isinstance(error, StyleGAN3DError)
         self.box.say(str(error) if known else UNCHECKED)
         if not known:
-            self.failed.emit(error, "checking privacy")
+            self.failed.emit(error, _("checking privacy"))

@@ -22,6 +22,7 @@ from napari_stylegan3d.scan_jobs import (
     project_scan,
 )
 from napari_stylegan3d.session import Projected
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins, LongJob
 from stylegan3d.errors import ScanError
 from stylegan3d.pose import NO_POSE
@@ -72,7 +73,9 @@ class Projecting(QObject):
         panel.pose.poseChanged.connect(self._move)
         panel.pose.outlineChanged.connect(comparison.set_outlined)
         self.moving.ready.connect(self._on_moved)
-        self.moving.failed.connect(lambda _, error: self.failed.emit(error, "moving the scan"))
+        self.moving.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("moving the scan"))
+        )
         self.painting = Painting(comparison.stage.viewer, self)
         panel.paint.fillChanged.connect(self._paint)
         panel.paint.brushChanged.connect(self.painting.set_brush)
@@ -93,11 +96,13 @@ class Projecting(QObject):
         panel.pauseRequested.connect(self.job.pause)
         self.estimating.finished.connect(panel.search.show_estimates)
         self.estimating.cancelled.connect(self._estimate)
-        self.estimating.failed.connect(lambda error: self.failed.emit(error, "timing the search"))
+        self.estimating.failed.connect(
+            lambda error: self.failed.emit(error, _("timing the search"))
+        )
         self.session.modelChanged.connect(lambda _: self._estimate())
         panel.cancelRequested.connect(self._cancel)
         self.opening.finished.connect(self._on_opened)
-        self.opening.failed.connect(lambda error: self.failed.emit(error, "opening the scan"))
+        self.opening.failed.connect(lambda error: self.failed.emit(error, _("opening the scan")))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
         self.job.finished.connect(self._on_done)
@@ -277,7 +282,7 @@ class Projecting(QObject):
             self.comparison.set_placed(result)
 
     def _on_failed(self, error: Exception) -> None:
-        self.failed.emit(error, "projecting the scan")
+        self.failed.emit(error, _("projecting the scan"))
         if self._aligned is None and isinstance(error, ScanError):
             self.panel.pose.show_refused()
         self.stopped.emit()

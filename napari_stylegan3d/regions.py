@@ -12,6 +12,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.label_maps import KEY
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class Region:
         there = mask_on(space, self.data, Space(shape, self.affine))
         if not there.any():
             raise ScanError(
-                "The labels layer marks nothing inside the model's field of view: was it drawn on "
-                "the scan as it was opened? Choose that entry, then."
+                _(
+                    "The labels layer marks nothing inside the model's field of view: was it "
+                    "drawn on the scan as it was opened? Choose that entry, then."
+                )
             )
         return Mask(there)
 
@@ -108,8 +111,18 @@ class LayerRegions(QObject):
             if isinstance(layer, Labels) and KEY in layer.metadata:
                 found.append((layer.name, LayerChoice(layer, True)))
             elif isinstance(layer, Labels) and self._is_offered(layer):
-                found.append((f"{layer.name}, on the aligned scan", LayerChoice(layer, False)))
-                found.append((f"{layer.name}, on the scan as opened", LayerChoice(layer, True)))
+                found.append(
+                    (
+                        _("{name}, on the aligned scan").format(name=layer.name),
+                        LayerChoice(layer, False),
+                    )
+                )
+                found.append(
+                    (
+                        _("{name}, on the scan as opened").format(name=layer.name),
+                        LayerChoice(layer, True),
+                    )
+                )
         return found
 
     def shutdown(self) -> None:

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.cores import beside_the_window
 from napari_stylegan3d.jobs import Loaded, Picture, RenderRequest, render
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins
 from stylegan3d.memory import is_out_of_memory
 
@@ -23,7 +24,7 @@ INSTANT_S = 0.12
 REST_MS = 200
 #: After a full volume found no memory, previews stand for it so long; then it is tried again.
 CRAMPED_S = 20.0
-CRAMPED = (
+CRAMPED = _(
     "There is not enough memory for the full volume, so a preview is shown: close other programs, "
     "then change anything to try again."
 )

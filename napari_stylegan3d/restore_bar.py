@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _, ngettext
 from napari_stylegan3d.worker import duration_in_words
 from stylegan3d.session_file import SessionState
 
@@ -26,15 +27,15 @@ class RestoreBar(QFrame):
         self.text.setObjectName("explorer.restore_text")
         self.text.setWordWrap(True)
         self.restore = controls.push_button(
-            "Restore the last session",
+            _("Restore the last session"),
             "explorer.restore",
-            "Bring back its history, favourites and scan, as they were.",
+            _("Bring back its history, favourites and scan, as they were."),
             "primary",
         )
         self.anew = controls.push_button(
-            "Start anew",
+            _("Start anew"),
             "explorer.start_anew",
-            "Leave it; it can still be opened from Open ▾ › Earlier sessions.",
+            _("Leave it; it can still be opened from Open ▾ › Earlier sessions."),
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 8, 14, 8)
@@ -47,7 +48,9 @@ class RestoreBar(QFrame):
 
     def offer(self, state: SessionState) -> None:
         """Ask about a session."""
-        self.text.setText(f"The last session ended unexpectedly, {summary(state)}.")
+        self.text.setText(
+            _("The last session ended unexpectedly, {summary}.").format(summary=summary(state))
+        )
         self.show()
 
 
@@ -55,17 +58,21 @@ def summary(state: SessionState) -> str:
     """When a session was, and what is in it: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
     age = state.age_s
     if age < DAY_S:
-        when = f"{duration_in_words(age)} ago"
+        when = _("{time} ago").format(time=duration_in_words(age))
     else:
-        when = state.saved[:10] or "some time ago"
-    counts = [_count(len(state.states), "state")]
+        when = state.saved[:10] or _("some time ago")
+    counts = [_states(len(state.states))]
     favourites = sum(len(items) for items in state.favourites.values())
     if favourites:
-        counts.append(_count(favourites, "favourite"))
+        counts.append(_favourites(favourites))
     if state.model is not None and state.model.name:
         counts.append(state.model.name)
     return f"{when}: {', '.join(counts)}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")
+def _states(count: int) -> str:
+    return ngettext("{count} state", "{count} states", count).format(count=count)
+
+
+def _favourites(count: int) -> str:
+    return ngettext("{count} favourite", "{count} favourites", count).format(count=count)

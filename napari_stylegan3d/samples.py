@@ -6,9 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from napari_stylegan3d.reader import LayerTuple, read_scans
+from napari_stylegan3d.text import _
 
 #: Key in the manifest to the start of the file's name in `samples/`.
-SAMPLES = {"ucla-sub-04": "UCLA, subject 04", "novosibirsk-sub-09": "Novosibirsk, subject 09"}
+SAMPLES = {"ucla-sub-04": _("UCLA, subject 04"), "novosibirsk-sub-09": _("Novosibirsk, subject 09")}
 
 
 def sample_path(key: str) -> Path:
@@ -24,7 +25,9 @@ def sample_path(key: str) -> Path:
     folder = Path(str(files("napari_stylegan3d"))) / "samples"
     found = sorted(folder.glob(f"{key}*.nii.gz"))
     if not found:
-        raise ScanError(f"The sample scan {key} is missing: install napari-stylegan3d again.")
+        raise ScanError(
+            _("The sample scan {key} is missing: install napari-stylegan3d again.").format(key=key)
+        )
     return found[0]
 
 

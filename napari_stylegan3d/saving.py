@@ -13,6 +13,7 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.jobs import Loaded
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
     moved, files = _latents(request, [request.recipe])
     targets = [request.path] if request.native is None else [request.path, request.native]
     check_output([*targets, *files], request.overwrite)
-    report(0, 2, "Rendering")
+    report(0, 2, _("Rendering"))
     recipe, generator = request.recipe, loaded.generator
     rendered = render_recipe(loaded.renderer, recipe, should_stop=report.should_stop)
-    report(1, 2, "Writing")
+    report(1, 2, _("Writing"))
     lasting = _lasting(recipe, moved)
     for path in targets:
         scan = recipe.scan() if path == request.native else None
@@ -111,7 +112,7 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
     from stylegan3d.picture_outputs import json_path, picture_sidecar
 
     moved, files = _latents(request, [request.recipe])
-    report(0, 1, "Drawing")
+    report(0, 1, _("Drawing"))
     if request.draw is not None:
         png = png_bytes(request.draw(), description=SYNTHETIC if request.synthetic else "")
     else:
@@ -136,14 +137,16 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
     film = request.film
     moved, files = _latents(request, film.recipes)
     check_output([request.path, json_path(request.path), *files], request.overwrite)
-    report(0, film.frames, "Making the film")
+    report(0, film.frames, _("Making the film"))
     renderer = Renderer(loaded.generator)
     drawn = film_files(
         request.path,
         film,
         loaded.generator,
         renderer,
-        lambda done, total: report(done, total, "Making the film", f"picture {done + 1}"),
+        lambda done, total: report(
+            done, total, _("Making the film"), _("picture {done}").format(done=done + 1)
+        ),
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
     from stylegan3d.films import film_sidecar
@@ -162,7 +165,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
 
     moved, files = _latents(request, [request.recipe])
     check_output([request.path, json_path(request.path), *files], request.overwrite)
-    report(0, 2, "Measuring")
+    report(0, 2, _("Measuring"))
     case = build_case(
         request.recipe,
         loaded.generator,
@@ -171,7 +174,7 @@ def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved
         scan=request.scan,
         trust=request.trust,
     )
-    report(1, 2, "Writing")
+    report(1, 2, _("Writing"))
     case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
     return _write(request, files | report_files(request.path, case, loaded.generator), moved)
 

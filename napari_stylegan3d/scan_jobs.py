@@ -17,6 +17,7 @@ from napari_stylegan3d.label_maps import LabelMap
 from napari_stylegan3d.losses import operator_of
 from napari_stylegan3d.reader import scan_layer, scan_name
 from napari_stylegan3d.session import Projected
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ WARNING = "Check:"
 SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
 #: Phases that can be paused.
-SEARCHING, TUNING = "Projecting", "Tuning the model to the scan"
+SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
 #: In words; what they mean is said in the control's tooltip, for the time is written beside them.
-BUDGETS = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
+BUDGETS = {"draft": _("Draft"), "standard": _("Standard"), "thorough": _("Thorough")}
 #: Under the session's folder: the steps of the preparation, so that a scan opened again is ready.
 STEPS_FOLDER = "steps"
 
@@ -88,14 +89,16 @@ class OpenedScan:
             return []
         geometry = self.scan.geometry
         if geometry["sform_code"] and geometry["qform_code"]:
-            return [("Use the sform", None), ("Use the qform", "qform")]
+            return [(_("Use the sform"), None), (_("Use the qform"), "qform")]
         assumed = "LAS"
         every = sorted(
             "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
         )
-        others = [(f"The axes run {code}", code) for code in every if code != assumed]
+        others = [
+            (_("The axes run {code}").format(code=code), code) for code in every if code != assumed
+        ]
         others.sort(key=lambda answer: answer[1] != "RAS")
-        return [(f"Not known: assume {assumed}", None), *others]
+        return [(_("Not known: assume {code}").format(code=assumed), None), *others]
 
 
 @dataclass(frozen=True)
@@ -110,22 +113,29 @@ def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap
     """Read and check a scan, or find that it must be said which one, or that it is a label map."""
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
 
-    report(0, 1, "Reading the scan")
+    report(0, 1, _("Reading the scan"))
     try:
         scan = read_scan(choice.path, choice.volume, choice.series, choice.trust)
     except SeveralSeries as error:
         if not any(series.usable for series in error.series):
             raise
         return Several(
-            f"{choice.path.name} holds {len(error.series)} series:",
+            _("{name} holds {count} series:").format(
+                name=choice.path.name, count=len(error.series)
+            ),
             [_series_entry(series, choice) for series in error.series],
         )
     except SeveralVolumes as error:
         entries: list[tuple[str, object, str]] = [
-            (f"Volume {index}", dataclasses.replace(choice, volume=index), "")
+            (_("Volume {index}").format(index=index), dataclasses.replace(choice, volume=index), "")
             for index in range(error.count)
         ]
-        return Several(f"{choice.path.name} is a series of {error.count} volumes:", entries)
+        return Several(
+            _("{name} is a series of {count} volumes:").format(
+                name=choice.path.name, count=error.count
+            ),
+            entries,
+        )
     if looks_like_labels(scan.data):
         return LabelMap.of(scan, scan_name(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
@@ -134,10 +144,10 @@ def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
     number = "?" if series.number is None else series.number
-    text = f"{number}: {series.description or 'unnamed'}\n{series.summary}"
+    text = f"{number}: {series.description or _('unnamed')}\n{series.summary}"
     problem = ""
     if not series.usable:
-        problem = _sentence(series.problem or "it is a localiser, not a whole head")
+        problem = _sentence(series.problem or _("it is a localiser, not a whole head"))
     return text, dataclasses.replace(choice, series=series.uid), problem
 
 
@@ -160,7 +170,7 @@ def align_scan(
 
 def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
     """Find the best pose near the one a person moved the scan to."""
-    report(0, 1, "Aligning to the model's brain")
+    report(0, 1, _("Aligning to the model's brain"))
     return pose.of(aligned).refined()
 
 
@@ -229,7 +239,7 @@ def project_scan(
         should_stop=report.should_stop,
         should_pause=report.should_pause,
     )
-    report(1, 1, "Saving the latent")
+    report(1, 1, _("Saving the latent"))
     latent = projected_latent(generator, result, aligned.describe())
     path = output_names(request.scan.path, request.folder)["latent"]
     sha256 = save_latent(path, latent, overwrite=True)
@@ -258,8 +268,10 @@ def _remarks(aligned: AlignedScan, mask: Mask | None) -> list[str]:
         marked = mask.on(aligned.space, aligned).weights == 0
         size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
         remarks.append(
-            f"The region that was left out ({size:.1f} ml) was not compared with the scan: the "
-            "model made it up."
+            _(
+                "The region that was left out ({size:.1f} ml) was not compared with the scan: "
+                "the model made it up."
+            ).format(size=size)
         )
     return remarks
 
@@ -280,7 +292,12 @@ class _Watcher:
     def __call__(self, state: Any) -> None:
         done = round(WORK_UNITS * state.work)
         doing = TUNING if state.phase == "tuning" else SEARCHING
-        self._report(done, WORK_UNITS, doing, f"step {state.step} of {state.steps}")
+        self._report(
+            done,
+            WORK_UNITS,
+            doing,
+            _("step {step} of {steps}").format(step=state.step, steps=state.steps),
+        )
         if state.seconds - self._shown_at >= SHOW_EVERY_S:
             self._shown_at = state.seconds
             self._show("reconstruction", enlarge(state.volume, self._loaded.generator.shape))

@@ -16,6 +16,7 @@ from napari_stylegan3d.kept_scans import KeptScan, KeptScans
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.restore_bar import RestoreBar, summary
 from napari_stylegan3d.scan_jobs import Choice
+from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LongJob, Report
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.history import History
@@ -92,7 +93,7 @@ class Sessions(QObject):
                 try:
                     mark_closed(kept)
                 except StyleGAN3DError as error:
-                    self.failed.emit(error, "starting anew")
+                    self.failed.emit(error, _("starting anew"))
         self._look()
 
     def shutdown(self) -> None:
@@ -110,10 +111,10 @@ class Sessions(QObject):
         session.modelChanged.connect(self._on_model)
         self.explorer.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.explorer.comparison.placedChanged.connect(self.autosave.soon)
-        self.autosave.failed.connect(lambda error: self.failed.emit(error, "saving the session"))
+        self.autosave.failed.connect(lambda error: self.failed.emit(error, _("saving the session")))
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
-        self.files.failed.connect(lambda error: self.failed.emit(error, "reading the session"))
+        self.files.failed.connect(lambda error: self.failed.emit(error, _("reading the session")))
         self.explorer.projecting.opening.finished.connect(self._on_scan)
         self.bar.restoreRequested.connect(self._restore_last)
         self.bar.startedAnew.connect(self.start_anew)
@@ -129,11 +130,18 @@ class Sessions(QObject):
             then()
             return
         error = SessionError(
-            f"This session was made with the model {wanted.name} ({wanted.sha256[:8]}), but "
-            f"{generator.name} ({generator.hash[:8]}) was found in its place: open its own model, "
-            "then the session."
+            _(
+                "This session was made with the model {name} ({sha256}), but {other} "
+                "({other_sha256}) was found in its place: open its own model, then the "
+                "session."
+            ).format(
+                name=wanted.name,
+                sha256=wanted.sha256[:8],
+                other=generator.name,
+                other_sha256=generator.hash[:8],
+            )
         )
-        self.failed.emit(error, "restoring the session")
+        self.failed.emit(error, _("restoring the session"))
 
     def _look(self) -> None:
         """See which sessions there are, while nothing waits for it."""
@@ -165,10 +173,12 @@ class Sessions(QObject):
         path = None if state.model_path is None else Path(state.model_path)
         if path is not None and not path.exists():
             error = SessionError(
-                f"The model of this session, {state.model.name}, is not at {path} any more: put "
-                "it back, or open it from where it is now, and then the session."
+                _(
+                    "The model of this session, {name}, is not at {path} any more: put it back, or "
+                    "open it from where it is now, and then the session."
+                ).format(name=state.model.name, path=path)
             )
-            self.failed.emit(error, "restoring the session")
+            self.failed.emit(error, _("restoring the session"))
             return
         self._waiting = state.model, then
         self.explorer.open_model(path, state.frame)
@@ -178,14 +188,14 @@ class Sessions(QObject):
         try:
             state = folder.take(kept.folder)
         except StyleGAN3DError as error:
-            self.failed.emit(error, "restoring the session")
+            self.failed.emit(error, _("restoring the session"))
             return
         self.kept = [other for other in self.kept if other is not kept]
         self._go_on(state, folder)
 
     def _on_file(self, result: Any) -> None:
         if isinstance(result, Path):
-            tell_done(f"The session was saved as {result.name}.")
+            tell_done(_("The session was saved as {name}.").format(name=result.name))
             return
         state, files, folder = result
         self._with_model(state, partial(self._take_file, state, files, folder))
@@ -197,7 +207,7 @@ class Sessions(QObject):
             folder.make()
             write_together(files)
         except StyleGAN3DError as error:
-            self.failed.emit(error, "opening the session")
+            self.failed.emit(error, _("opening the session"))
             return
         self._go_on(state, folder)
 
@@ -231,7 +241,7 @@ class Sessions(QObject):
 
     def _view(self) -> dict[str, Any]:
         explorer, views = self.explorer, self.explorer.views
-        view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].name}
+        view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].key}
         kept = KeptScan.of(explorer.projecting)
         if kept is not None:
             view["scan"] = kept.to_plain()
@@ -243,7 +253,7 @@ class Sessions(QObject):
     def _show_view(self, view: Any) -> None:
         """As far as what is written makes sense."""
         explorer, views = self.explorer, self.explorer.views
-        if view.get("tab") in [panel.name for panel in explorer.panels]:
+        if view.get("tab") in [panel.key for panel in explorer.panels]:
             explorer.panel(view["tab"])
         if views is None:
             return
@@ -257,21 +267,21 @@ class Sessions(QObject):
     def _fill(self) -> None:
         """Add sessions to the menu of what can be opened, which was filled just now."""
         menu: QMenu = self.explorer.header.open.menu()
-        menu.addSection("Session")
-        menu.addAction("Open session…", self._ask_open)
-        menu.addAction("Save session as…", self._ask_save)
-        earlier = menu.addMenu("Earlier sessions")
+        menu.addSection(_("Session"))
+        menu.addAction(_("Open session…"), self._ask_open)
+        menu.addAction(_("Save session as…"), self._ask_save)
+        earlier = menu.addMenu(_("Earlier sessions"))
         for kept in self.kept:
             earlier.addAction(summary(kept.state), partial(self.restore, kept))
         earlier.setEnabled(bool(self.kept))
 
     def _ask_open(self) -> None:
-        path = dialogs.open_file(self.explorer, "Open a session", dialogs.SESSIONS)
+        path = dialogs.open_file(self.explorer, _("Open a session"), dialogs.SESSIONS)
         if path is not None:
             self.open(path)
 
     def _ask_save(self) -> None:
-        path = dialogs.save_file(self.explorer, "Save the session as", dialogs.SESSIONS)
+        path = dialogs.save_file(self.explorer, _("Save the session as"), dialogs.SESSIONS)
         if path is not None:
             self.save_as(path)
 

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.display import Upright
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
@@ -17,10 +18,10 @@ from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 DISPLAY_LIMITS = (0.0, 1.0)
 LAYER_NAMES = {
-    "generated": "Synthetic brain",
-    "reconstruction": "Reconstruction",
-    "scan": "Real scan",
-    "difference": "Difference",
+    "generated": _("Synthetic brain"),
+    "reconstruction": _("Reconstruction"),
+    "scan": _("Real scan"),
+    "difference": _("Difference"),
 }
 #: Vessels may be as bright; a share this large means that the model has other intensities.
 MUCH_CLIPPED = 0.05
@@ -115,7 +116,7 @@ class Stage(QObject):
             return self.overlay.legend
         if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
             return None
-        return Legend(self.layer.name, "of white", self.limits[1], solid=True)
+        return Legend(self.layer.name, _("of white"), self.limits[1], solid=True)
 
     def set_levels(self, levels: Levels) -> None:
         """Show other intensities black and white."""

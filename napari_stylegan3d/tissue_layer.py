@@ -11,12 +11,13 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.panels.measure import COLORS, ROWS
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measured import Measured
 
-NAME = "Tissues"
+NAME = _("Tissues")
 OPACITY = 0.45
 
 
@@ -71,7 +72,7 @@ def make_layer(data: np.ndarray, place: dict) -> Labels:
         colormap=DirectLabelColormap(color_dict=colors),
         features={
             "index": [0, *names],
-            "name": ["Background", *names.values()],
+            "name": [_("Background"), *names.values()],
         },
         metadata={OVERLAY: True, NAMES: names},
         **place,

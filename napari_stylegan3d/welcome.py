@@ -8,30 +8,37 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
     from napari_stylegan3d.views.four import FourViews
 
-#: (tab that is brought to the front, heading, text)
+#: (panel that is brought to the front, heading, text)
 STEPS = (
     (
         "Browse",
-        "Browse by number",
-        "Every number is another brain that nobody has. Use ◀ ▶ and Random at the right, or open "
-        "the wall of brains.",
+        _("Browse by number"),
+        _(
+            "Every number is another brain that nobody has. Use ◀ ▶ and Random at the right, "
+            "or open the wall of brains."
+        ),
     ),
     (
         "Project",
-        "Drop a scan",
-        "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or take one of the "
-        "samples, and press Project: the program looks for the brain most like it.",
+        _("Drop a scan"),
+        _(
+            "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or take one of the "
+            "samples, and press Project: the program looks for the brain most like it."
+        ),
     ),
     (
         "Directions",
-        "Move a slider",
-        "Make the brain older, its ventricles larger, its folds other. Nothing is lost: Ctrl+Z "
-        "undoes every change, and F1 lists all keys.",
+        _("Move a slider"),
+        _(
+            "Make the brain older, its ventricles larger, its folds other. Nothing is lost: Ctrl+Z "
+            "undoes every change, and F1 lists all keys."
+        ),
     ),
 )
 WIDTH = 360
@@ -71,8 +78,10 @@ class Welcome(QFrame):
         self.heading.setObjectName("welcome.heading")
         self.text = QLabel()
         self.text.setWordWrap(True)
-        self.skip = controls.push_button("Skip", "welcome.skip", "Close this; Help shows it again.")
-        self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
+        self.skip = controls.push_button(
+            _("Skip"), "welcome.skip", _("Close this; Help shows it again.")
+        )
+        self.next = controls.push_button(_("Next"), "welcome.next", _("The next step."), "primary")
         column = QVBoxLayout(self)
         column.setContentsMargins(20, 16, 20, 16)
         column.setSpacing(8)
@@ -117,10 +126,12 @@ class Welcome(QFrame):
             return
         tab, heading, text = STEPS[self._number]
         self.explorer.panel(tab)
-        self.step.setText(f"First steps, {self._number + 1} of {len(STEPS)}")
+        self.step.setText(
+            _("First steps, {number} of {count}").format(number=self._number + 1, count=len(STEPS))
+        )
         self.heading.setText(heading)
         self.text.setText(text)
-        self.next.setText("Next" if self._number + 1 < len(STEPS) else "Done")
+        self.next.setText(_("Next") if self._number + 1 < len(STEPS) else _("Done"))
         self.next.setFocus(Qt.FocusReason.OtherFocusReason)
         self._place()
 

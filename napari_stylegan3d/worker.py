@@ -17,6 +17,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_stylegan3d.text import _
+
 NICENESS = 10
 
 
@@ -274,6 +276,10 @@ def duration_in_words(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+        return (
+            _("{minutes} min {rest} s").format(minutes=minutes, rest=rest)
+            if rest and minutes < 10
+            else _("{minutes} min").format(minutes=minutes)
+        )
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+    return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)

@@ -44,7 +44,7 @@ def truncation_in_words(psi: float) -> str:
 class BrowsePanel(Panel):
     """Seed, label, truncation, noise and image channel of the current brain; the model."""
 
-    name = "Browse"
+    key = "Browse"
     title = _("Browse")
 
     def __init__(self, session: Session) -> None:
@@ -185,7 +185,8 @@ class BrowsePanel(Panel):
         with QSignalBlocker(self.channel):
             self.channel.clear()
             for index in range(count):
-                self.channel.addItem(f"{index + 1} of {count}", index)
+                text = _("{number} of {count}").format(number=index + 1, count=count)
+                self.channel.addItem(text, index)
         self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
         self.frame.show_model(generator)

@@ -41,7 +41,7 @@ NOTHING = _("Nothing yet: pin what is shown, or choose.")
 class ComparePanel(Panel):
     """A with its source, the way to compare, and how different they are."""
 
-    name = "Compare"
+    key = "Compare"
     title = _("Compare")
 
     pinRequested = Signal()

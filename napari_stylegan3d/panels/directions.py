@@ -31,7 +31,7 @@ EVERYWHERE = _("All sizes of structures")
 class DirectionsPanel(Panel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
-    name = "Directions"
+    key = "Directions"
     title = _("Directions")
     noted = Signal(object)
     """DirectionNotes: a person pinned or renamed a direction."""

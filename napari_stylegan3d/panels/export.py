@@ -36,7 +36,7 @@ SUFFIX = ".nii.gz"
 class ExportPanel(Panel):
     """Names follow the recipe until the person types one."""
 
-    name = "Export"
+    key = "Export"
     title = _("Export")
 
     saveRequested = Signal(object)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 VIEWS = (
     (_("All views, as they stand"), "all"),
-    (_("Axial view"), _("Axial")),
-    (_("Sagittal view"), _("Sagittal")),
-    (_("Coronal view"), _("Coronal")),
+    (_("Axial view"), "Axial"),
+    (_("Sagittal view"), "Sagittal"),
+    (_("Coronal view"), "Coronal"),
     (_("3D view"), "3D"),
 )
 LIGHTBOXES: tuple[tuple[str, Plane], ...] = (

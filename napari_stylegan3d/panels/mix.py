@@ -28,7 +28,7 @@ FILE = "file"
 class MixPanel(Panel):
     """The second source and its strength per layer."""
 
-    name = "Mix"
+    key = "Mix"
     title = _("Mix")
     matrixRequested = Signal()
 

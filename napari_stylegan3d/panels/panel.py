@@ -23,7 +23,7 @@ class Panel(QWidget):
     """
 
     #: For programs, whatever the language.
-    name = ""
+    key = ""
     #: On the tab.
     title = ""
     seen = Signal(bool)

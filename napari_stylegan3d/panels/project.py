@@ -44,7 +44,7 @@ class ProjectPanel(Panel):
     The work itself is the explorer's: this panel asks for it by signals.
     """
 
-    name = "Project"
+    key = "Project"
     title = _("Project")
 
     openRequested = Signal(object)

@@ -11,6 +11,8 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
+from napari_stylegan3d.text import _
+
 KEY = "stylegan3d"
 #: Marks layers that are drawn over a picture, and are none themselves.
 OVERLAY = "stylegan3d-overlay"
@@ -49,10 +51,10 @@ class Provenance:
         """The words that stand on every view of it."""
         name = self.name if len(self.name) <= NAME_LENGTH else self.name[: NAME_LENGTH - 1] + "…"
         return {
-            "generated": "Synthetic – not for diagnosis",
-            "reconstruction": "Synthetic – not for diagnosis",
-            "difference": "Difference – not for diagnosis",
-            "scan": f"Real scan: {name}",
+            "generated": _("Synthetic – not for diagnosis"),
+            "reconstruction": _("Synthetic – not for diagnosis"),
+            "difference": _("Difference – not for diagnosis"),
+            "scan": _("Real scan: {name}").format(name=name),
         }[self.kind]
 
 

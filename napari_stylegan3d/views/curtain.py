@@ -9,6 +9,8 @@ from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.text import _
+
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
 #: The line can be taken within so many pixels.
 NEAR = 12
@@ -24,7 +26,7 @@ class CurtainLine(QWidget):
     def __init__(self, canvas: QWidget, model: ViewerModel, axis: int) -> None:
         super().__init__(canvas)
         self.setObjectName(f"compare.curtain_line.{axis}")
-        self.setToolTip("Drag: A is on the left of the line, B on the right.")
+        self.setToolTip(_("Drag: A is on the left of the line, B on the right."))
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.model, self.axis = model, axis

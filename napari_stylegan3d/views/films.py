@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, shown
 from napari_stylegan3d.views.framing import head_box
 from napari_stylegan3d.views.legend import paint_legend
@@ -59,7 +60,7 @@ class Films(QWidget):
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
         super().__init__()
         self.setObjectName("views.lightbox.slices")
-        self.setToolTip("A click goes to the slice and point, a double click back to the views.")
+        self.setToolTip(_("A click goes to the slice and point, a double click back to the views."))
         self.viewer, self.looks = viewer, looks
         self.legend: Legend | None = None
         self._image: QImage | None = None

@@ -59,7 +59,7 @@ class Labels(Glass):
 
     def __init__(self, canvas: QWidget, model: ViewerModel, plane: Plane | None) -> None:
         self.plane = plane
-        self.title = plane.name if plane else "3D"
+        self.title = plane.title if plane else "3D"
         #: At the top, bottom, left and right.
         self.letters: tuple[str, str, str, str] = ("", "", "", "")
         self.lettered = self.scale_bar = plane is not None

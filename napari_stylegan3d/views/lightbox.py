@@ -7,8 +7,9 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.films import Films
-from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, Look, LookModel
+from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, VIEW_TITLES, Look, LookModel
 from napari_stylegan3d.views.overlays import Legend
 
 
@@ -22,21 +23,23 @@ class Lightbox(QWidget):
         self.films = Films(viewer, looks)
         self.plane = QComboBox()
         self.plane.setObjectName("views.lightbox.plane")
-        self.plane.setToolTip("Which way the slices are cut.")
+        self.plane.setToolTip(_("Which way the slices are cut."))
         for name in PLANE_NAMES:
-            self.plane.addItem(name, name)
+            self.plane.addItem(VIEW_TITLES[name], name)
         self.spacing = QDoubleSpinBox()
         self.spacing.setObjectName("views.lightbox.spacing")
         self.spacing.setToolTip(
-            f"Distance from slice to slice, {SPACING_LIMITS[0]:g} to {SPACING_LIMITS[1]:g} mm."
+            _("Distance from slice to slice, {low:g} to {high:g} mm.").format(
+                low=SPACING_LIMITS[0], high=SPACING_LIMITS[1]
+            )
         )
         self.spacing.setRange(*SPACING_LIMITS)
         self.spacing.setDecimals(0)
-        self.spacing.setPrefix("every ")
+        self.spacing.setPrefix(_("every "))
         self.spacing.setSuffix(" mm")
         self.spacing.setKeyboardTracking(False)
         self.back = controls.push_button(
-            "Four views", "views.lightbox.close", "Back to the four views."
+            _("Four views"), "views.lightbox.close", _("Back to the four views.")
         )
         self.plane.activated.connect(
             lambda _: looks.change(lightbox_plane=self.plane.currentData())
@@ -61,7 +64,7 @@ class Lightbox(QWidget):
         self.films.close_links()
 
     def _lay_out(self) -> None:
-        hint = controls.hint("A click goes there.")
+        hint = controls.hint(_("A click goes there."))
         hint.setWordWrap(False)
         strip = controls.row(self.plane, self.spacing, hint, self.back, stretch=2)
         strip.setContentsMargins(10, 5, 10, 5)

@@ -10,12 +10,15 @@ from typing import Any, Literal, get_args
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention
 
 Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
 
 VIEW_NAMES = (AXIAL.name, SAGITTAL.name, CORONAL.name, "3D")
+#: The same for people.
+VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} | {"3D": _("3D")}
 PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
 #: mm between the slices of the lightbox.
 SPACING_LIMITS = (1.0, 40.0)

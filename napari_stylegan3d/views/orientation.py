@@ -11,20 +11,30 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
+from napari_stylegan3d.text import _
+
 Convention = Literal["radiological", "neurological"]
 
 #: What a negative and a positive coordinate means, for each world axis.
-DIRECTIONS = (("Left", "Right"), ("Posterior", "Anterior"), ("Inferior", "Superior"))
+DIRECTIONS = (
+    (_("Left"), _("Right")),
+    (_("Posterior"), _("Anterior")),
+    (_("Inferior"), _("Superior")),
+)
+#: The same in the letters that radiologists use in every language.
+LETTERS = ("LR", "PA", "IS")
 
 
 @dataclass(frozen=True)
 class Plane:
     """One kind of view: the world axes it slices, stacks as rows and lays out as columns.
 
-    `letters` are those at the top, bottom, left and right in the radiological convention.
+    `name` is for programs, `title` for people; `letters` are those at the top, bottom, left and
+    right in the radiological convention.
     """
 
     name: str
+    title: str
     order: tuple[int, int, int]
     letters: tuple[str, str, str, str]
 
@@ -46,9 +56,9 @@ class Plane:
         return self.order[2] == 0
 
 
-AXIAL = Plane("Axial", (2, 1, 0), ("A", "P", "R", "L"))
-CORONAL = Plane("Coronal", (1, 2, 0), ("S", "I", "R", "L"))
-SAGITTAL = Plane("Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
+AXIAL = Plane("Axial", _("Axial"), (2, 1, 0), ("A", "P", "R", "L"))
+CORONAL = Plane("Coronal", _("Coronal"), (1, 2, 0), ("S", "I", "R", "L"))
+SAGITTAL = Plane("Sagittal", _("Sagittal"), (0, 2, 1), ("S", "I", "A", "P"))
 PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
 
 #: The 3D view stands upright with the face towards the viewer, turned a little.
@@ -83,5 +93,5 @@ def position_in_words(point_mm: tuple[float, ...], axis: int) -> str:
 def position_in_letters(point_mm: tuple[float, ...], axis: int) -> str:
     """Such as 'R 12.0', in millimetres, for one world axis of a point in RAS+ millimetres."""
     value = float(point_mm[axis])
-    letter = DIRECTIONS[axis][value > -0.05][0]
+    letter = LETTERS[axis][value > -0.05]
     return f"{letter} {abs(value):.1f}"

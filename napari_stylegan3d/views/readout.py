@@ -11,6 +11,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.levels import WHITE_LIMITS
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
@@ -42,28 +43,36 @@ class Readout(QWidget):
         self._letters: tuple[str, ...] = ("", "", "")
         self.intensity = _label(
             "views.intensity",
-            "Brightness under the crosshair. For synthetic brains 0 is background and 1 as bright\n"
-            "as the brightest tissue (the 99.5th percentile inside the brain).",
+            _(
+                "Brightness under the crosshair. For synthetic brains 0 is background and 1 "
+                "as bright\n"
+                "as the brightest tissue (the 99.5th percentile inside the brain)."
+            ),
         )
         self.levels = _label(
             "views.levels",
-            "Window (W): the range of intensities from black to white. Level (L): middle grey.\n"
-            "Drag with the right mouse button on a view to change them,\n"
-            "double-click with it to reset them.",
+            _(
+                "Window (W): the range of intensities from black to white. Level (L): middle "
+                "grey.\n"
+                "Drag with the right mouse button on a view to change them,\n"
+                "double-click with it to reset them."
+            ),
         )
-        self.quality = _label("views.quality", "A preview: the full volume follows.", "hint")
+        self.quality = _label("views.quality", _("A preview: the full volume follows."), "hint")
         self.clipped = _label("views.clipped", "", "error")
         self.clipped.hide()
         self.white = self._make_white()
         self.reset = _button(
-            "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
+            _("Reset"), "views.reset", _("Centre the crosshair and fit the head into every view.")
         )
         self.reset.clicked.connect(self.resetRequested)
         self.menu = _button(
-            "View ▾",
+            _("View ▾"),
             "views.menu",
-            "Everything about how to look: layout, linked zoom, 3D rendering and cuts,\n"
-            "letters, scale bar, overlays, dark or light.",
+            _(
+                "Everything about how to look: layout, linked zoom, 3D rendering and cuts,\n"
+                "letters, scale bar, overlays, dark or light."
+            ),
         )
         self.menu.clicked.connect(self.menuRequested)
         self._lay_out()
@@ -74,14 +83,16 @@ class Readout(QWidget):
         spin.setRange(*WHITE_LIMITS)
         spin.setSingleStep(0.05)
         spin.setValue(1.0)
-        spin.setPrefix("White ")
+        spin.setPrefix(_("White "))
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setFixedWidth(84)
         spin.setKeyboardTracking(False)
         spin.setToolTip(
-            "Brightness that is shown white, as a multiple of the usual "
-            f"({WHITE_LIMITS[0]:g} to {WHITE_LIMITS[1]:g}); 1 is usual,\n"
-            "less makes dark pictures brighter. It changes nothing that is saved."
+            _(
+                "Brightness that is shown white, as a multiple of the usual ({low:g} "
+                "to {high:g}); 1 is usual,\n"
+                "less makes dark pictures brighter. It changes nothing that is saved."
+            ).format(low=WHITE_LIMITS[0], high=WHITE_LIMITS[1])
         )
         spin.valueChanged.connect(self.whiteChanged)
         return spin
@@ -91,7 +102,7 @@ class Readout(QWidget):
         row.setContentsMargins(10, 4, 10, 4)
         row.setSpacing(8)
         for label in self.position:
-            label.setToolTip("Position of the crosshair in the patient, in millimetres.")
+            label.setToolTip(_("Position of the crosshair in the patient, in millimetres."))
             row.addWidget(label)
         for widget in (self.intensity, self.levels, self.quality, self.clipped):
             row.addWidget(widget)
@@ -121,11 +132,14 @@ class Readout(QWidget):
     def show_clipped(self, share: float) -> None:
         """Say if a good part of the picture is brighter than can be shown."""
         self.clipped.setVisible(share >= MUCH_CLIPPED)
-        self.clipped.setText(f"{share:.0%} too bright")
+        self.clipped.setText(_("{share:.0%} too bright").format(share=share))
         self.clipped.setToolTip(
-            f"{share:.0%} of this volume is more than one and a half times as bright as the\n"
-            "brightest tissue should be, and is cut off there: this model uses other intensities\n"
-            "than 0 to 1, or is not trained."
+            _(
+                "{share:.0%} of this volume is more than one and a half times as bright as the\n"
+                "brightest tissue should be, and is cut off there: this model uses other "
+                "intensities\n"
+                "than 0 to 1, or is not trained."
+            ).format(share=share)
         )
 
     def show_levels(self, stage: Stage) -> None:
@@ -180,14 +194,14 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
     value = value_at(model, point_mm)
     if value is None:
         return ""
-    parts = [f"Intensity {value:.3g}" if roomy else f"I {value:.3g}"]
+    parts = [_("Intensity {value:.3g}").format(value=value) if roomy else f"I {value:.3g}"]
     for layer in model.layers:
         if not layer.visible or layer.ndim != 3:
             continue
         there = voxel_at(layer, point_mm)
         if isinstance(layer, Labels) and there:
             names = layer.metadata.get(NAMES, {})
-            parts.append(names.get(int(there), f"label {there:.0f}"))
+            parts.append(names.get(int(there), _("label {number:.0f}").format(number=there)))
         elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
             parts.append(f"{there:+.2g}")
     return " · ".join(parts)

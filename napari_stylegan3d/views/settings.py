@@ -19,26 +19,33 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
-from napari_stylegan3d.views.look import VIEW_NAMES, Look, LookModel
+from napari_stylegan3d.text import _
+from napari_stylegan3d.views.look import VIEW_TITLES, Look, LookModel
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from napari_stylegan3d.views.settings_volume import VolumeSettings
 
 WIDTH = 348
 SIGNS = {
-    "linked": ("Zoom and pan together", "Zoom and pan the three planes together, or each alone."),
-    "crosshair": ("Crosshair", "Show or hide the crosshair lines."),
-    "letters": ("Orientation letters", "Show which side of the patient each edge is."),
-    "scale_bar": ("Scale bar", "Show a length of 50 mm in the planes."),
-    "outline": ("Outline of the mean brain", "Draw the model's mean brain over what is shown."),
+    "linked": (
+        _("Zoom and pan together"),
+        _("Zoom and pan the three planes together, or each alone."),
+    ),
+    "crosshair": (_("Crosshair"), _("Show or hide the crosshair lines.")),
+    "letters": (_("Orientation letters"), _("Show which side of the patient each edge is.")),
+    "scale_bar": (_("Scale bar"), _("Show a length of 50 mm in the planes.")),
+    "outline": (
+        _("Outline of the mean brain"),
+        _("Draw the model's mean brain over what is shown."),
+    ),
 }
 LAYOUTS = {
-    "four": ("Four views", "Axial, sagittal, coronal and 3D side by side."),
-    "one": ("One", "One view over the whole middle; so does a double click on a view."),
-    "lightbox": ("Lightbox", "Many slices of one plane side by side."),
+    "four": (_("Four views"), _("Axial, sagittal, coronal and 3D side by side.")),
+    "one": (_("One"), _("One view over the whole middle; so does a double click on a view.")),
+    "lightbox": (_("Lightbox"), _("Many slices of one plane side by side.")),
 }
 THEMES = {
-    "dark": ("Dark", "Dark window, for a reading room."),
-    "light": ("Light", "Light window; pictures stay on black."),
+    "dark": (_("Dark"), _("Dark window, for a reading room.")),
+    "light": (_("Light"), _("Light window; pictures stay on black.")),
 }
 
 
@@ -57,27 +64,32 @@ class ViewSettings(QFrame):
             key: self._segment(f"views.layout.{key}", text, tip, "layout", key)
             for key, (text, tip) in LAYOUTS.items()
         }
-        self.alone = self._combo("views.alone", "alone", {name: name for name in VIEW_NAMES})
-        self.alone.setToolTip("Which view is large.")
+        self.alone = self._combo("views.alone", "alone", VIEW_TITLES)
+        self.alone.setToolTip(_("Which view is large."))
         self.convention = self._combo(
             "views.convention",
             "convention",
-            {"radiological": "Radiological", "neurological": "Neurological"},
+            {"radiological": _("Radiological"), "neurological": _("Neurological")},
         )
         self.convention.setToolTip(
-            "Radiological: the patient's left is on the right of the picture, as on a light box.\n"
-            "Neurological: the patient's left is on the left."
+            _(
+                "Radiological: the patient's left is on the right of the picture, as on a "
+                "light box.\n"
+                "Neurological: the patient's left is on the left."
+            )
         )
         self.signs = {key: self._check(key, text, tip) for key, (text, tip) in SIGNS.items()}
         self.volume = VolumeSettings(looks)
         self.difference = self._make_difference()
         self.themes = {key: self._theme(key, text, tip) for key, (text, tip) in THEMES.items()}
         self.levels_reset = controls.push_button(
-            "Usual brightness", "views.levels_reset", "Window and level back to what is usual."
+            _("Usual brightness"),
+            "views.levels_reset",
+            _("Window and level back to what is usual."),
         )
         self.levels_reset.clicked.connect(self.levelsReset)
         self.look_reset = controls.push_button(
-            "Reset all", "views.look_reset", "Everything here back to what it was at first."
+            _("Reset all"), "views.look_reset", _("Everything here back to what it was at first.")
         )
         self.look_reset.clicked.connect(self._reset)
         self._lay_out()
@@ -143,18 +155,18 @@ class ViewSettings(QFrame):
     def _make_difference(self) -> QWidget:
         self.threshold = controls.SliderRow(
             "views.threshold",
-            "Hide below",
+            _("Hide below"),
             (0, 100, 1, 10),
             " %",
-            "Differences smaller than this share of the colour bar are not drawn, 0 to 100 %.",
+            _("Differences smaller than this share of the colour bar are not drawn, 0 to 100 %."),
             label_width=84,
         )
         self.opacity = controls.SliderRow(
             "views.opacity",
-            "Opacity",
+            _("Opacity"),
             (0, 100, 1, 80),
             " %",
-            "How much of the picture the colours of the difference hide, 0 to 100 %.",
+            _("How much of the picture the colours of the difference hide, 0 to 100 %."),
             label_width=84,
         )
         self.threshold.valueChanged.connect(self._set_threshold)
@@ -162,7 +174,7 @@ class ViewSettings(QFrame):
         part = QWidget()
         column = QVBoxLayout(part)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (controls.heading("Difference"), self.threshold, self.opacity):
+        for widget in (controls.heading(_("Difference")), self.threshold, self.opacity):
             column.addWidget(widget)
         return part
 

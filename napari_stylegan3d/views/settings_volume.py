@@ -6,16 +6,17 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, Look, LookModel
 
 RENDERINGS = {
-    "attenuated_mip": "Brightest, near first",
-    "mip": "Brightest (MIP)",
-    "iso": "Surface",
-    "volume": "Volume, translucent",
+    "attenuated_mip": _("Brightest, near first"),
+    "mip": _("Brightest (MIP)"),
+    "iso": _("Surface"),
+    "volume": _("Volume, translucent"),
 }
 #: Cuts along the axes to the right, front and top: the two sides that can be cut away.
-SIDES = (("right", "left"), ("front", "back"), ("top", "bottom"))
+SIDES = ((_("right"), _("left")), (_("front"), _("back")), (_("top"), _("bottom")))
 #: So that the sliders of the three cuts begin below each other.
 SIDE_PX = 92
 
@@ -27,12 +28,12 @@ class CutRow(QWidget):
         super().__init__()
         self.axis, self.looks = axis, looks
         name = f"views.cut.{axis}"
-        self.on = QCheckBox("Cut")
+        self.on = QCheckBox(_("Cut"))
         self.on.setObjectName(name)
-        self.on.setToolTip("Cut away one side of the 3D picture.")
+        self.on.setToolTip(_("Cut away one side of the 3D picture."))
         self.side = QComboBox()
         self.side.setObjectName(f"views.cut_side.{axis}")
-        self.side.setToolTip("Which side of the head is cut away.")
+        self.side.setToolTip(_("Which side of the head is cut away."))
         self.side.setFixedWidth(SIDE_PX)
         for upper, text in zip((True, False), SIDES[axis], strict=True):
             self.side.addItem(text, upper)
@@ -41,8 +42,9 @@ class CutRow(QWidget):
             "",
             (*CUT_LIMITS, 1, 0),
             " mm",
-            "Where the head is cut, in mm from the middle of the picture "
-            f"({CUT_LIMITS[0]:g} to {CUT_LIMITS[1]:g}).",
+            _(
+                "Where the head is cut, in mm from the middle of the picture ({low:g} to {high:g})."
+            ).format(low=CUT_LIMITS[0], high=CUT_LIMITS[1]),
         )
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -76,20 +78,23 @@ class VolumeSettings(QWidget):
         self.rendering = QComboBox()
         self.rendering.setObjectName("views.rendering")
         self.rendering.setToolTip(
-            "What a ray through the head shows: the brightest point, near ones preferred\n"
-            "(attenuated maximum intensity projection); the brightest point of all; the first\n"
-            "point above a brightness, as a lit surface; or all of them, as through a mist.\n"
-            "A surface is slow to draw without a graphics card."
+            _(
+                "What a ray through the head shows: the brightest point, near ones preferred\n"
+                "(attenuated maximum intensity projection); the brightest point of all; the first\n"
+                "point above a brightness, as a lit surface; or all of them, as through a mist.\n"
+                "A surface is slow to draw without a graphics card."
+            )
         )
         for value, text in RENDERINGS.items():
             self.rendering.addItem(text, value)
         self.surface = controls.SliderRow(
             "views.surface",
-            "Surface at",
+            _("Surface at"),
             (*SURFACE_LIMITS, 0.05, Look().surface),
             "",
-            "Brightness the surface is drawn at, as a share of white "
-            f"({SURFACE_LIMITS[0]:g} to {SURFACE_LIMITS[1]:g}).",
+            _(
+                "Brightness the surface is drawn at, as a share of white ({low:g} to {high:g})."
+            ).format(low=SURFACE_LIMITS[0], high=SURFACE_LIMITS[1]),
             label_width=84,
         )
         self.cuts = [CutRow(axis, looks) for axis in range(3)]

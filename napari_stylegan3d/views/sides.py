@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance
 
-SYNTHETIC = "Synthetic – not for diagnosis"
+SYNTHETIC = _("Synthetic – not for diagnosis")
 #: There is less room where both are named.
 PAIR_LENGTH = 20
 
@@ -34,14 +35,16 @@ class Side(Provenance):
     @property
     def line(self) -> str:
         """Such as "A: Seed 12"; a real scan is called one."""
-        name = f"Real scan: {self.name}" if self.kind == "scan" else self.title
+        name = _("Real scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
         return f"{self.letter}: {shortened(name, NAME_LENGTH)}"
 
     @property
     def caption(self) -> str:
         """Which it is, and what it must not be used for."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
-            return f"{self.letter}: Real scan\n{shortened(self.name, NAME_LENGTH)}"
+            return _("{letter}: Real scan\n{name}").format(
+                letter=self.letter, name=shortened(self.name, NAME_LENGTH)
+            )
         return f"{self.line}\n{SYNTHETIC}"
 
 

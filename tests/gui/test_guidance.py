@@ -159,7 +159,7 @@ def test_the_panels_can_be_reached_by_tab(window):
     """From control to control of every tab, and back to the first."""
     window.explorer.activateWindow()
     for panel in window.explorer.panels:
-        window.explorer.panel(panel.name)
+        window.explorer.panel(panel.key)
         QTest.qWait(20)
         wanted = {
             widget.objectName()
