@@ -310,6 +310,8 @@ class Generator:
     def has_noise(self) -> bool:
         """Whether layer noise changes the image: a generator may have learned to do without."""
         levels = self.synthesis.typed_levels
+        if self.config.flow_channels and bool(self.synthesis.flow.noise_strength):
+            return True
         return any(bool(layer.noise_strength) for level in levels for layer in level.layers)
 
     @cached_property

@@ -106,10 +106,23 @@ def _linear_part(network: dict[str, Any]) -> str:
         parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("detail_slope"):
         parts.append("details and outline calibrated to the training people")
+    if network.get("flow_channels"):
+        parts.append(f"a flow of {network['flow_steps']} steps to people's brains")
     return ", ".join(parts)
 
 
 def _training(training: dict[str, Any], deformation: int) -> str:
+    told = _layers(training, deformation)
+    flow = training.get("flow")
+    if flow:
+        told += (
+            f" The flow at the end learned from {flow['steps_done']} x {flow['cubes']} cubes of "
+            f"{flow['side']} voxels, each of a linear brain and of the person with its anatomy."
+        )
+    return told
+
+
+def _layers(training: dict[str, Any], deformation: int) -> str:
     seen, warm = training["images_seen"], training["warm_start_images"]
     people = f"{training['people']} people; {seen} volumes seen, "
     if deformation:

@@ -26,6 +26,7 @@ from stylegan3d.cli import (
     report,
     segment,
     train,
+    train_flow,
     train_segmentation,
 )
 from stylegan3d.errors import StyleGAN3DError
@@ -76,6 +77,7 @@ for _verb in (
     segment,
     prepare,
     train,
+    train_flow,
     train_segmentation,
     evaluate,
     privacy_index,

@@ -21,6 +21,7 @@ from stylegan3d.networks.deformation import (
     resize,
 )
 from stylegan3d.networks.finish import DetailTexture, Toe
+from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.layers import Fingerprint, is_frozen
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import upsample_image
@@ -49,6 +50,9 @@ class CommonAnatomy(nn.Module):
             self.detail_texture = DetailTexture(config.detail_slope, haar_head, config.w_dim, grid)
         if config.toe:
             self.image_toe = Toe()
+        if config.flow_channels:
+            a, b, c = config.flow_channels
+            self.flow = Flow((a, b, c), grid).requires_grad_(False)
         if config.deformation:
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
@@ -111,13 +115,20 @@ class CommonAnatomy(nn.Module):
         if not config.detail_basis or level < config.num_levels - 1:
             return None
         rows = w[:, max(2 * level - 1, 0) : 2 * level + 1].mean(dim=1)
-        first = config.linear_dim - config.detail_basis
         channels = config.image_channels if low_only else None
-        details = self.detail_basis(rows[:, first : config.linear_dim], channels)
+        details = self.detail_basis(self._detail_weights(w), channels)
         if not config.detail_slope:
             return details
         finished: Tensor = self.detail_texture(details, rows, low_only)
         return finished
+
+    def _detail_weights(self, w: Tensor) -> Tensor:
+        """What w [N, num_layers, w_dim] weighs the detail images by, [N, detail_basis]."""
+        config = self.config
+        last = config.num_levels - 1
+        first = config.linear_dim - config.detail_basis
+        rows = w[:, max(2 * last - 1, 0) : 2 * last + 1, first : config.linear_dim]
+        return rows.mean(dim=1)
 
     def _constant(self, level: int) -> Tensor:
         """The learned constant image at the resolution of a level, [1, C, X, Y, Z]."""

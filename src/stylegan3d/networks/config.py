@@ -50,6 +50,9 @@ class GeneratorConfig:
         is made in one common anatomy and moved from there, see `deformation.py`. The basis images
         then belong to the components after these. 0 for none.
     deformation_level : the level on whose grid the velocities lie.
+    flow_channels : three widths of the flow that carries the finished image from the linear model's
+        brains to people's, see `flow.py`; () for none.
+    flow_steps : how many steps along it.
     refine_layers : further convolutions at the last level, which also see the image made so far:
         what turns a soft image of the right anatomy into a sharp one. They share the level's last
         row of w. Only with the `skip` wiring.
@@ -84,6 +87,8 @@ class GeneratorConfig:
     toe: bool = False
     deformation: int = 0
     deformation_level: int = 0
+    flow_channels: tuple[int, ...] = ()
+    flow_steps: int = 4
     refine_layers: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
@@ -126,6 +131,8 @@ class GeneratorConfig:
             )
         if self.toe and not self.deformation:
             raise ModelError("The architecture's toe needs a deformation, after which it comes.")
+        if self.flow_channels:
+            self._check_flow()
         if self.deformation and not 0 <= self.deformation_level < len(self.channels):
             raise ModelError(
                 f"The architecture's deformation level {self.deformation_level} does not exist; "
@@ -138,6 +145,16 @@ class GeneratorConfig:
             raise ModelError(
                 "The architecture in the model's card is incomplete: it needs a base grid of three "
                 "sizes, at least one level of channels and positive latent sizes."
+            )
+
+    def _check_flow(self) -> None:
+        if len(self.flow_channels) != 3 or min(*self.flow_channels, self.flow_steps) < 1:
+            raise ModelError(
+                "The architecture's flow needs three positive flow_channels and at least one step."
+            )
+        if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
+            raise ModelError(
+                "The architecture's flow needs a detail_basis, a `haar` head and one image channel."
             )
 
     @property

@@ -227,8 +227,13 @@ class SynthesisNetwork(CommonAnatomy):
         return cast("list[ToRGB]", list(self.to_rgb.values()))
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
-        """One map [1 or N, 1, X, Y, Z] per layer: stored, absent, fresh or drawn from a seed."""
+        """One map [1 or N, 1, X, Y, Z] per layer, and after them that of the flow, if there is one.
+
+        They are stored, absent, fresh or drawn from a seed.
+        """
         stored = [layer.noise for level in self.typed_levels for layer in level.layers]
+        if self.config.flow_channels:
+            stored.append(self.flow.noise)
         if noise == "fixed":
             return list(stored)
         if noise == "none":
@@ -283,10 +288,29 @@ class SynthesisNetwork(CommonAnatomy):
             )
         stop, half = self._plan(level)
         draft = draft and half
-        image = self.canonical(w, noise, stop, dtype, draft=draft, memo=memo)[-1]
+        maps = self._maps(noise, len(w), memo)
+        image = self.canonical(w, maps, stop, dtype, draft=draft, memo=memo)[-1]
         if self.config.head == "haar" and stop == self.config.num_levels - 1 and not bands:
             image = image[:, : self.config.image_channels] if half else inverse_haar(image)
-        return image if bands else self.moved(image, w, memo)
+        if bands:
+            return image
+        image = self.moved(image, w, memo)
+        whole = stop == self.config.num_levels - 1 and not half
+        return self._flowed(image, w, maps[-1], dtype, memo) if whole else image
+
+    def _flowed(
+        self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
+    ) -> Tensor:
+        """A whole image [N, 1, X, Y, Z] after the flow, as far as its details open the gate."""
+        config = self.config
+        if not config.flow_channels:
+            return image
+        gate = self.flow.gate(self._detail_weights(w))
+        if gate.device.type == "cpu" and not bool(gate.any()):
+            return image
+        make = partial(self.flow, image, noise, config.flow_steps, dtype)
+        flowed = (memo or NoMemo()).get(("flow", dtype), config.num_layers, make)
+        return torch.lerp(image, flowed, gate[:, None, None, None, None])
 
     def pyramid(
         self,

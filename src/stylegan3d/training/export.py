@@ -93,12 +93,12 @@ def export_generator(
         )
     # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
-    tensors |= _half({f"synthesis.{k}": v for k, v in synthesis.items()})
+    tensors |= halves({f"synthesis.{k}": v for k, v in synthesis.items()})
     if judge_has_learned(state):
         judge = state.discriminator.state_dict()
-        tensors |= _half({f"discriminator.{k}": v for k, v in judge.items()})
+        tensors |= halves({f"discriminator.{k}": v for k, v in judge.items()})
     tensors["w_avg"] = w_avg
-    encoder = _half(encoder)
+    encoder = halves(encoder)
     card = _card(state, pack, name, licence)
     if state.label_schema:
         card["labels"] = state.label_schema
@@ -109,7 +109,7 @@ def export_generator(
         write_folder(out, card, tensors, encoder, {TEMPLATE: template}, overwrite=overwrite)
         _calibrate(load(out, device="cpu"), pack, card, tensors)
         overwrite = True
-    return _finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    return finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
 
 
 def calibrate_folder(
@@ -136,7 +136,7 @@ def calibrate_folder(
     tensors = dict(files.tensors)
     _calibrate(load(folder, device="cpu"), pack, card, tensors)
     template = pack.path / PACK_TEMPLATE
-    return _finish(out, card, tensors, files.encoder, template, pack, overwrite=overwrite)
+    return finish(out, card, tensors, files.encoder, template, pack, overwrite=overwrite)
 
 
 def _calibrate(
@@ -144,7 +144,7 @@ def _calibrate(
 ) -> None:
     """Put a calibrated synthesis network into `card` and `tensors`; the rest stays bit for bit."""
     synthesis = calibrate(generator, pack)
-    new = _half({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
+    new = halves({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
     known = generator.synthesis.state_dict()
     for name, value in new.items():
         before = known.get(name.removeprefix("synthesis."))
@@ -153,7 +153,7 @@ def _calibrate(
     card["architecture"] |= {"generator": synthesis.config.to_dict()}
 
 
-def _finish(
+def finish(
     out: Path,
     card: dict[str, Any],
     tensors: dict[str, Tensor],
@@ -191,7 +191,7 @@ def judge_has_learned(state: TrainState) -> bool:
     return begun and not state.config.patched
 
 
-def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """bfloat16: the range of float32 at half its size; float16 for what is added to the image.
 
     There the range is known, and eight bits of mantissa would show as steps of grey.

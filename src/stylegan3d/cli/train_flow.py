@@ -1,0 +1,98 @@
+"""`stylegan3d train-flow`: a generator learns the last step from its brains to people's."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylegan3d.cli.common import JsonOption, emit, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("train-flow")(train_flow_command)
+
+
+def train_flow_command(
+    model: Annotated[Path, typer.Argument(help="Folder of a generator made by `train --export`.")],
+    data: Annotated[Path, typer.Argument(help="Data set that it was trained on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of the run.")
+    ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Of training; new runs only.", show_default="20000"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of all randomness; new runs only.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write the generator with its flow here at the end."),
+    ] = None,
+    flow_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--flow-steps", min=1, max=64, help="Steps along it for every brain.", show_default="4"
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the generator in the export folder.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a flow from a generator's soft brains to sharp ones.
+
+    Example: stylegan3d train-flow my-model prepared --out runs/flow --export my-sharp-model
+    """
+    from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.devices import choose_device
+    from stylegan3d.generator import load
+    from stylegan3d.training.flow import FlowConfig, train_flow
+    from stylegan3d.training.flow_export import STEPS, export_with_flow
+    from stylegan3d.training.flow_pairs import make_pairs
+    from stylegan3d.training.pack import load_pack
+
+    for name, value in {"--steps": steps, "--seed": seed}.items():
+        if resume and value is not None:
+            raise typer.BadParameter(f"{name} is for new runs, not --resume")
+    if export is not None:  # before the training, not after
+        check_target(export, overwrite)
+    pack = load_pack(data)
+    with progress("Making pairs") as bar:
+        pairs = make_pairs(load(model, device=device), pack, out, report=bar)
+    plain = FlowConfig()
+    config = replace(plain, steps=steps or plain.steps, seed=plain.seed if seed is None else seed)
+    with progress("Training") as bar:
+
+        def show(done: int, total: int, figures: dict[str, float]) -> None:
+            note = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            bar(done, total, note=note)
+            if not sys.stderr.isatty() and (len(figures) > 1 or done % 100 == 0):
+                typer.echo(f"{done} of {total} steps, {note}", err=True)
+
+        run = train_flow(
+            pairs,
+            out,
+            config,
+            resume=resume,
+            device=choose_device(device),
+            progress=show,
+            tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
+        )
+    errors = {name: round(value, 4) for name, value in run.errors.items()}
+    lines = [
+        f"{out}: {run.steps} steps of training",
+        *(f"  people set aside, {name}: {value:.3f}" for name, value in errors.items()),
+    ]
+    result = {"run": str(out), "steps": run.steps, "errors": errors}
+    if export is not None:
+        export_with_flow(run, model, pack, export, steps=flow_steps or STEPS, overwrite=overwrite)
+        lines.append(f"{export}: the generator with its flow")
+    emit(result | {"export": export and str(export)}, lines, as_json=as_json)

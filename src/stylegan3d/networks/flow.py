@@ -1,0 +1,165 @@
+"""The last step from a linear model's brain to a person's: a rectified flow, a few steps long.
+
+Sums of many people's textures have the right strength at every place and scale, but tissue is not a
+sum of textures: cortex is a ribbon of one grey along a border. A flow carries the distribution of
+the one to that of the other: v(x, t) = E[x1 - x0 | (1 - t) x0 + t x1 = x], where x0 and x1 are a
+brain of the linear model and a person of the same coarse anatomy (Liu, Gong, Liu 2023, arXiv
+2209.03003; with pairs that belong together, Albergo et al. 2024, arXiv 2310.03725). From x0 on, dx
+= v(x, t) dt is followed by Euler's method. It is learned by least squares on small cubes, with no
+discriminator to keep in balance, which is what few people and few processors can pay for
+(`training/flow.py`).
+
+What was found in a scan is not touched: the flow comes in with the details, which reconstructions
+leave out, and is exactly the identity without them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.networks.config import Grid
+from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
+
+EMBEDDING = 64
+FREQUENCIES = 16
+# Inputs and outputs of about unit size: the mean of a block, its seven fine bands, velocities.
+LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
+# Mean square of the details' weights, as a share of that among random brains: from the first on
+# the flow comes in, from the second on it is all there. Reconstructions have about 0.01.
+GATE = (0.1, 0.4)
+
+
+class FlowBlock(nn.Module):
+    """Two 3x3x3 convolutions with a shortcut; the time scales and shifts what is between them."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(inputs, outputs, 3, stride, padding=1)
+        self.second = nn.Conv3d(outputs, outputs, 3, padding=1)
+        self.time = nn.Linear(EMBEDDING, 2 * outputs)
+        plain = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if plain else nn.Conv3d(inputs, outputs, 1, stride)
+        for parameter in (*self.time.parameters(), *self.second.parameters()):
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z], [N, EMBEDDING] -> [N, outputs, X / stride, ...]"""
+        gain, shift = self.time(time)[:, :, None, None, None].chunk(2, dim=1)
+        inner = F.silu(self.first(x)) * (1 + gain) + shift
+        shortcut: Tensor = self.shortcut(x)
+        return shortcut + self.second(F.silu(inner))
+
+
+class Flow(nn.Module):
+    """Velocity of the flow, a U-Net on Haar bands, and the way along it.
+
+    Parameters
+    ----------
+    channels : feature channels on the bands' grid, its half and its quarter.
+    grid : of the bands.
+
+    Attributes
+    ----------
+    noise : [1, 1, 2 X, 2 Y, 2 Z] what is added before the flow where noise is "fixed".
+    noise_strength : its standard deviation, in intensities of [-1, 1].
+    spread : root mean square of the details' weights among random brains.
+    """
+
+    noise: Tensor
+    noise_strength: Tensor
+    spread: Tensor
+
+    def __init__(self, channels: tuple[int, int, int], grid: Grid) -> None:
+        super().__init__()
+        a, b, c = channels
+        self.embedding = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, EMBEDDING),
+            nn.SiLU(),
+            nn.Linear(EMBEDDING, EMBEDDING),
+            nn.SiLU(),
+        )
+        self.stem = nn.Conv3d(8 + 3, a, 3, padding=1)
+        self.down = nn.ModuleList([FlowBlock(a, a), FlowBlock(b, b), FlowBlock(c, c)])
+        self.halve = nn.ModuleList([FlowBlock(a, b, stride=2), FlowBlock(b, c, stride=2)])
+        self.narrow = nn.ModuleList([nn.Conv3d(b, a, 1), nn.Conv3d(c, b, 1)])
+        self.up = nn.ModuleList([FlowBlock(a, a), FlowBlock(b, b)])
+        self.head = nn.Conv3d(a, 8, 3, padding=1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+        x, y, z = (2 * n for n in grid)
+        self.register_buffer("noise", torch.randn(1, 1, x, y, z))
+        self.register_buffer("noise_strength", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+
+    def gate(self, details: Tensor) -> Tensor:
+        """How much of the flow's change is made, [N] from 0 to 1, for weights [N, details]."""
+        share = details.square().mean(dim=1) / self.spread.square()
+        return ((share - GATE[0]) / (GATE[1] - GATE[0])).clamp(0, 1)
+
+    def velocity(self, bands: Tensor, time: Tensor, places: Tensor) -> Tensor:
+        """Velocity at a time.
+
+        Parameters
+        ----------
+        bands : [N, 8, X, Y, Z] Haar bands of an image in [-1, 1], of a whole or of a cube.
+        time : [N], from 0 (the linear model) to 1 (people).
+        places : [1 or N, 3, X, Y, Z] where its voxels lie, see `places_on`.
+
+        Returns
+        -------
+        [N, 8, X, Y, Z] float32
+        """
+        octaves = torch.exp(torch.linspace(0, 4, FREQUENCIES, device=bands.device)) * math.pi / 2
+        angles = time[:, None].to(octaves) * octaves
+        embedded = self.embedding(torch.cat([angles.sin(), angles.cos()], dim=1))
+        scaled = torch.cat([bands[:, :1] * LOW_GAIN, bands[:, 1:] * FINE_GAIN], dim=1)
+        x = torch.cat([scaled, places.expand(len(bands), -1, -1, -1, -1).to(bands)], dim=1)
+        x = self.down[0](self.stem(x.contiguous(memory_format=CHANNELS_LAST)), embedded)
+        half = self.down[1](self.halve[0](x, embedded), embedded)
+        quarter = self.down[2](self.halve[1](half, embedded), embedded)
+        half = self.up[1](half + _doubled(self.narrow[1](quarter), half), embedded)
+        x = self.up[0](x + _doubled(self.narrow[0](half), x), embedded)
+        found: Tensor = self.head(x)
+        return found.float() / VELOCITY_GAIN
+
+    def forward(
+        self, image: Tensor, noise: Tensor | None, steps: int, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Follow the flow from its start to its end.
+
+        Parameters
+        ----------
+        image : [N, 1, X, Y, Z] in [-1, 1], of the linear model.
+        noise : [1 or N, 1, X, Y, Z] standard normal, or None.
+        steps : of Euler's method.
+        dtype : precision of the feature maps.
+
+        Returns
+        -------
+        [N, 1, X, Y, Z] float32
+        """
+        start = image if noise is None else image + noise.to(image) * self.noise_strength
+        bands = haar(start)
+        places = places_on(bands.shape[2:], bands.device)
+        low = dtype != torch.float32
+        for step in range(steps):
+            time = bands.new_full((len(bands),), step / steps)
+            with torch.autocast(image.device.type, dtype if low else None, enabled=low):
+                bands = bands + self.velocity(bands, time, places) / steps
+        return inverse_haar(bands)
+
+
+def places_on(grid: torch.Size | Grid, device: torch.device) -> Tensor:
+    """[1, 3, X, Y, Z] from -1 at the first voxel of each axis to 1 at its last."""
+    axes = [torch.linspace(-1, 1, n, device=device) for n in grid]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def _doubled(x: Tensor, like: Tensor) -> Tensor:
+    """Each voxel twice along each axis; the last one once where `like` has an odd number."""
+    a, b, c = like.shape[2:]
+    return F.interpolate(x, scale_factor=2, mode="nearest")[:, :, :a, :b, :c]

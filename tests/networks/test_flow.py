@@ -1,0 +1,195 @@
+"""The flow at the end of a generator: what it does, and when."""
+
+import pytest
+import torch
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.flow import GATE, VELOCITY_GAIN, Flow, places_on
+from stylegan3d.networks.memo import Memo
+from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
+
+GRID = (5, 6, 4)
+
+
+def flow(shift=0.0):
+    torch.manual_seed(0)
+    made = Flow((4, 6, 6), GRID)
+    with torch.no_grad():
+        made.head.bias[0] = shift * VELOCITY_GAIN
+    return made.requires_grad_(False)
+
+
+def image(count=1):
+    return torch.rand(count, 1, *(2 * n for n in GRID), generator=torch.Generator().manual_seed(1))
+
+
+def test_an_untrained_flow_leaves_the_image_as_it_is():
+    torch.testing.assert_close(flow()(image(), None, 3), image())
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_constant_velocity_is_followed_for_one_unit_of_time(steps):
+    """Of the mean of each block: every voxel is as much brighter."""
+    torch.testing.assert_close(flow(0.3)(image(), None, steps), image() + 0.3)
+
+
+def test_eulers_method_nears_the_exact_way_as_steps_become_more():
+    """dx = x dt makes e times as much of the mean: (1 + 1/n)^n in n steps."""
+
+    class Growing(Flow):
+        def velocity(self, bands, time, places):
+            return bands
+
+    made = Growing((4, 4, 4), GRID)
+    for steps in (1, 2, 8):
+        expected = image() * (1 + 1 / steps) ** steps
+        torch.testing.assert_close(made(image(), None, steps), expected)
+
+
+def test_times_go_from_nought_to_one_and_places_over_the_grid():
+    seen = []
+
+    class Watching(Flow):
+        def velocity(self, bands, time, places):
+            seen.append((float(time[0]), places))
+            return torch.zeros_like(bands)
+
+    Watching((4, 4, 4), GRID)(image(), None, 4)
+    assert [t for t, _ in seen] == [0, 0.25, 0.5, 0.75]
+    places = seen[0][1]
+    assert places.shape == (1, 3, *GRID)
+    assert places.amin() == -1
+    assert places.amax() == 1
+    assert (places[0, 0].diff(dim=0) > 0).all()
+    assert (places[0, 2].diff(dim=2) > 0).all()
+
+
+def test_noise_is_added_with_its_strength_before_the_flow():
+    made = flow()
+    made.noise_strength.fill_(0.2)
+    noise = torch.randn(1, 1, *(2 * n for n in GRID))
+    torch.testing.assert_close(made(image(), noise, 2), image() + 0.2 * noise)
+
+
+def test_time_and_place_matter_to_a_trained_network():
+    made = flow()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    bands, places = haar(image(2)), places_on(GRID, torch.device("cpu"))
+    first = made.velocity(bands, torch.tensor([0.0, 0.0]), places)
+    assert first.shape == bands.shape
+    assert not torch.allclose(first, made.velocity(bands, torch.tensor([0.5, 0.5]), places))
+    assert not torch.allclose(first, made.velocity(bands, torch.tensor([0.0, 0.0]), -places))
+    torch.testing.assert_close(
+        first[1:], made.velocity(bands[1:], torch.tensor([0.0]), places), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_gate_opens_with_the_details():
+    made = flow()
+    made.spread.fill_(0.5)
+    share = torch.tensor([0.0, GATE[0], sum(GATE) / 2, GATE[1], 1.0])
+    weights = share.sqrt()[:, None] * 0.5 * torch.tensor([[1.0, -1.0]])
+    torch.testing.assert_close(made.gate(weights), torch.tensor([0, 0, 0.5, 1, 1]))
+
+
+CONFIG = {
+    "base": (3, 2, 2),
+    "channels": (4, 4),
+    "z_dim": 6,
+    "w_dim": 6,
+    "head": "haar",
+    "image_const": True,
+    "image_basis": 2,
+    "detail_basis": 2,
+    "deformation": 2,
+}
+
+
+def network():
+    torch.manual_seed(2)
+    net = SynthesisNetwork(GeneratorConfig(**CONFIG, flow_channels=(4, 4, 4), flow_steps=2))
+    torch.nn.init.normal_(net.detail_basis.weight)
+    torch.nn.init.normal_(net.image_basis.weight)
+    with torch.no_grad():
+        net.flow.head.bias[0] = 0.25 * VELOCITY_GAIN
+    net.flow.noise_strength.fill_(0.1)
+    return net.requires_grad_(False)
+
+
+def without(net):
+    plain = SynthesisNetwork(GeneratorConfig(**CONFIG))
+    missing = plain.load_state_dict(net.state_dict(), strict=False)
+    assert not missing.missing_keys
+    return plain.requires_grad_(False)
+
+
+def test_a_generator_flows_as_far_as_details_ask_for_and_at_full_size_only():
+    net = network()
+    plain = without(net)
+    w = torch.randn(2, 4, 6)
+    w[:, :, 4:] = torch.tensor([1.0, -1.0])
+    w[1, :, 4:] = 0
+    made = net(w, "none")
+    torch.testing.assert_close(made[1], plain(w, "none")[1], rtol=0, atol=0)
+    torch.testing.assert_close(made[0], plain(w, "none")[0] + 0.25)
+    for level in range(2):
+        torch.testing.assert_close(net(w, "none", level), plain(w, "none", level))
+    draft = net(w, "none", -2, draft=True)
+    torch.testing.assert_close(draft, plain(w, "none", -2, draft=True))
+
+
+def test_noise_has_a_map_of_its_own_and_a_seed_makes_the_same_again():
+    net = network()
+    w = torch.ones(1, 4, 6)
+    fixed = net(w, "fixed")
+    maps = net.noise_maps("fixed")
+    assert maps[-1] is net.flow.noise
+    assert len(maps) == 4
+    torch.testing.assert_close(fixed, net(w, maps))
+    assert torch.equal(net(w, 5), net(w, 5))
+    assert not torch.equal(net(w, 5), net(w, 6))
+    assert not torch.equal(net(w, "random"), net(w, "random"))
+    # The layers' own noise of a seed is what it was without a flow.
+    for ours, theirs in zip(net.noise_maps(5), without(net).noise_maps(5), strict=False):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_was_computed_is_kept_until_w_or_the_noise_changes():
+    net, memo = network(), Memo()
+    w = torch.ones(1, 4, 6)
+
+    def render(noise):
+        with torch.inference_mode():
+            memo.begin(w, noise)
+            return net(w, noise, memo=memo)
+
+    first = render("fixed")
+    torch.testing.assert_close(first, net(w, "fixed"))
+    assert torch.equal(render("fixed"), first)
+    assert memo.computed == 0
+    assert not torch.equal(render(3), first)
+
+
+def test_its_gradient_reaches_w():
+    net = network()
+    w = torch.ones(1, 4, 6, requires_grad=True)
+    net(w, "none").square().sum().backward()
+    assert w.grad.isfinite().all()
+    assert w.grad[0, -2:, 4:].abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"flow_channels": (4, 4)},
+        {"flow_channels": (4, 4, 4), "flow_steps": 0},
+        {"flow_channels": (4, 4, 4), "detail_basis": 0},
+        {"flow_channels": (4, 4, 4), "head": "image"},
+    ],
+)
+def test_a_flow_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ModelError, match="architecture's flow needs"):
+        GeneratorConfig(**(CONFIG | wrong))

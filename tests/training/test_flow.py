@@ -1,0 +1,167 @@
+"""Training of a flow: pairs, resuming, and the generator that comes of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import load, seed_latents
+from stylegan3d.training.config import EncoderConfig, tiny
+from stylegan3d.training.export import export_generator
+from stylegan3d.training.flow import CHECKPOINT, Cubes, FlowConfig, FlowRun, train_flow
+from stylegan3d.training.flow_export import export_with_flow
+from stylegan3d.training.flow_pairs import make_pairs
+from stylegan3d.training.loop import train
+
+SMALL = {
+    "channels": (8, 8, 8),
+    "side": 16,
+    "cubes": 4,
+    "warm_up": 2,
+    "learning_rate": 5e-3,
+    "validate_every": 1000,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Volumes this small take longer on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def generator(pack, tmp_path_factory):
+    """A linear start with details, as `train --export` writes it."""
+    folder = tmp_path_factory.mktemp("flow")
+    config = tiny()
+    networks = replace(
+        config.generator, deformation=5, image_basis=5, detail_basis=6, deformation_level=1
+    )
+    encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
+    config = config.with_(generator=networks, encoder=encoder, detail_gain=1.0)
+    state = train(pack.path, folder / "run", config, should_stop=lambda: True, device="cpu")
+    return export_generator(state, pack, folder / "model", "phantoms")
+
+
+@pytest.fixture(scope="module")
+def pairs(generator, pack, tmp_path_factory):
+    return make_pairs(generator, pack, tmp_path_factory.mktemp("pairs"), draws=2)
+
+
+def test_a_pair_is_a_person_and_a_brain_with_that_anatomy(pairs, pack, generator):
+    assert pairs.made.shape == (20, 2, *pack.space.shape)
+    assert pairs.training.sum() == 16
+    like, unlike = [], []
+    for i in range(0, 16, 2):
+        person = pairs.person(i).astype(float).ravel()
+        like.append(np.corrcoef(person, pairs.made[i, 0].ravel())[0, 1])
+        unlike.append(np.corrcoef(person, pairs.made[(i + 6) % 16, 0].ravel())[0, 1])
+    assert np.mean(like) > np.mean(unlike)
+    assert np.array_equal(pairs.person(1), pairs.person(0)[::-1])
+    assert not np.array_equal(pairs.made[0, 0], pairs.made[0, 1]), "their details differ"
+
+
+def test_making_pairs_goes_on_where_it_stopped(generator, pack, pairs, tmp_path):
+    def stop(done, _):
+        if done == 19:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_pairs(generator, pack, tmp_path, draws=2, report=stop)
+    told = []
+    again = make_pairs(generator, pack, tmp_path, draws=2, report=lambda *x: told.append(x))
+    assert len(told) == 20, "what is not known to be on the disk is made again"
+    assert np.array_equal(again.made, pairs.made)
+    told.clear()
+    make_pairs(generator, pack, tmp_path, draws=2, report=lambda *x: told.append(x))
+    assert not told
+    with pytest.raises(ModelError, match="another generator or data set"):
+        make_pairs(generator, pack, tmp_path, draws=1)
+
+
+def test_cubes_lie_where_they_say(pairs):
+    cubes = Cubes(pairs, 16, 5)
+    start, end, places = cubes.draw(np.random.default_rng(3), training=True)
+    assert start.shape == end.shape == (5, 1, 16, 16, 16)
+    assert places.shape == (5, 3, 8, 8, 8)
+    made = torch.from_numpy(np.asarray(pairs.made[pairs.training])).float() / 127.5 - 1
+    for cube, place in zip(start, places, strict=True):
+        corner = [
+            round((float(place[k].min()) + 1) / 2 * (n - 1)) * 2 for k, n in enumerate(cubes.grid)
+        ]
+        x, y, z = (slice(c, c + 16) for c in corner)
+        there = made[:, :, x, y, z]
+        assert (there == cube).flatten(2).all(dim=2).any()
+
+
+def test_it_learns_and_a_resumed_run_is_the_same(pairs, tmp_path):
+    whole = train_flow(pairs, tmp_path / "whole", FlowConfig(steps=60, **SMALL))
+    start = FlowRun(FlowConfig(steps=60, **SMALL), whole.grid, whole.device)
+    cubes = Cubes(pairs, 16, 4)
+    before, after = start.validate(cubes), whole.validate(cubes)
+    assert after["error at 0.5"] < 0.9 * before["error at 0.5"]
+
+    def stop(done, total, figures):
+        if done == 30:
+            raise KeyboardInterrupt
+
+    config = FlowConfig(steps=60, save_seconds=0.0, **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        train_flow(pairs, tmp_path / "parts", config, progress=stop)
+    resumed = train_flow(pairs, tmp_path / "parts", resume=True)
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+    with pytest.raises(ModelError, match="holds a run"):
+        train_flow(pairs, tmp_path / "parts", config)
+    with pytest.raises(ModelError, match="no training run"):
+        train_flow(pairs, tmp_path / "none", resume=True)
+    (tmp_path / "parts" / CHECKPOINT).write_bytes(b"damaged")
+    told = []
+    train_flow(pairs, tmp_path / "parts", resume=True, tell=told.append)
+    assert len(told) == 1
+
+
+def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_path):
+    run = train_flow(pairs, tmp_path / "run", FlowConfig(steps=40, **SMALL))
+    out = tmp_path / "model"
+    made = export_with_flow(run, generator.folder, pack, out, steps=2)
+    assert made.config.flow_channels == (8, 8, 8)
+    assert made.has_noise
+    assert made.card["training"]["flow"]["steps_done"] == 40
+    assert "a flow of 2 steps" in (out / "README.md").read_text(encoding="utf-8")
+    w = seed_latents(made, [0])
+    w[:, :, -6:] *= 2  # details enough for all of it
+    plain = generator.synthesis(w, "none")
+    expected = run.average(plain, None, 2)
+    torch.testing.assert_close(made.synthesis(w, "none"), expected, rtol=0, atol=0.1)
+    assert (expected - plain).abs().max() > 0.3
+    image = torch.from_numpy(pack.volumes[0].astype(np.float32))[None, None] / 127.5 - 1
+    code = made.encoder(image)
+    assert torch.equal(made.synthesis(code, "none"), generator.synthesis(code, "none"))
+    with pytest.raises(ModelError, match="has a flow already"):
+        export_with_flow(run, out, pack, tmp_path / "again")
+    with pytest.raises(ModelError, match="has a flow already"):
+        make_pairs(load(out), pack, tmp_path / "pairs")
+
+
+def test_generators_without_details_are_refused(pack, tmp_path):
+    state = train(pack.path, tmp_path / "run", tiny(), should_stop=lambda: True, device="cpu")
+    plain = export_generator(state, pack, tmp_path / "plain", "plain")
+    with pytest.raises(ModelError, match="cannot be given a flow"):
+        make_pairs(plain, pack, tmp_path / "pairs")
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"side": 12}, {"channels": (0, 4, 4)}])
+def test_settings_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ModelError, match=r"flow needs|multiple of 8"):
+        FlowConfig(**wrong)
+
+
+def test_cubes_larger_than_the_volumes_are_refused(pairs, tmp_path):
+    with pytest.raises(ModelError, match="do not fit"):
+        train_flow(pairs, tmp_path, FlowConfig(steps=1, side=24, channels=(4, 4, 4)))
