@@ -66,9 +66,9 @@ class SearchBox(QWidget):
         """Enable what a model makes possible."""
         index = self.space.findData("w+noise")
         entry = self.space.model().item(index)
-        entry.setEnabled(generator.has_noise)
-        entry.setToolTip("" if generator.has_noise else NO_NOISE)
-        if not generator.has_noise and self.space.currentIndex() == index:
+        entry.setEnabled(generator.has_layer_noise)
+        entry.setToolTip("" if generator.has_layer_noise else NO_NOISE)
+        if not generator.has_layer_noise and self.space.currentIndex() == index:
             self.space.setCurrentIndex(self.space.findData("w+"))
 
     def show_scan(self, opened: OpenedScan) -> None:

@@ -204,7 +204,7 @@ class Generator:
             dtype=self.dtype,
         )
         # What was computed of the networks stays good; directions take seconds to find.
-        for name in ("has_noise", "template", "directions"):
+        for name in ("has_noise", "has_layer_noise", "template", "directions"):
             if name in vars(self):
                 vars(other)[name] = vars(self)[name]
         return other
@@ -308,10 +308,17 @@ class Generator:
 
     @cached_property
     def has_noise(self) -> bool:
-        """Whether layer noise changes the image: a generator may have learned to do without."""
+        """Whether noise changes random brains: a generator may have learned to do without."""
+        flow = self.config.flow_channels and bool(self.synthesis.flow.noise_strength)
+        return flow or self.has_layer_noise
+
+    @cached_property
+    def has_layer_noise(self) -> bool:
+        """Whether the layers' noise changes any brain, also one found in a scan.
+
+        That of a flow does not: it comes in with the details, which a reconstruction leaves out.
+        """
         levels = self.synthesis.typed_levels
-        if self.config.flow_channels and bool(self.synthesis.flow.noise_strength):
-            return True
         return any(bool(layer.noise_strength) for level in levels for layer in level.layers)
 
     @cached_property

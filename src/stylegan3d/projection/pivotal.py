@@ -116,7 +116,10 @@ class Tuning:
             moved = read_at(image, points).detach().requires_grad_(True)
             made = synthesis._finished(moved)
             (slope,) = torch.autograd.grad(made.sum(), moved)
-        return made.detach(), slope.clamp(min=LEAST_SLOPE)
+        # Of a latent found in a scan the flow, if there is one, makes nothing.
+        noise = self.problem.noise[-1]
+        made = synthesis._flowed(made.detach(), self._w[None], noise, torch.float32, None)
+        return made, slope.clamp(min=LEAST_SLOPE)
 
     def _reader(self, points: Tensor | None, slope: Tensor) -> Callable[[Tensor], Tensor]:
         """How a small change in the common anatomy is seen in the data."""

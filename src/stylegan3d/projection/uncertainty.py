@@ -88,13 +88,13 @@ def uncertainty(
             f"0 to 1 of the way to a random brain, not {restarts}, {noise_draws} and {away}."
         )
     began = time.perf_counter()
-    draws = noise_draws if generator.has_noise else 1
+    draws = noise_draws if generator.has_layer_noise else 1
     renderer = Renderer(generator)
     starts = _starts(generator, aligned, restarts, away, seed)
     latents: list[Tensor] = []
     volumes: list[np.ndarray] = []
     for number, start in enumerate(starts):
-        noise: Noise = seed + number if generator.has_noise else "none"
+        noise: Noise = seed + number if generator.has_layer_noise else "none"
         found = project(
             generator,
             aligned,
@@ -112,7 +112,7 @@ def uncertainty(
             break
         latents.append(found.w)
         for draw in range(draws):
-            shown: Noise = seed + number + restarts * draw if generator.has_noise else "none"
+            shown: Noise = seed + number + restarts * draw if generator.has_layer_noise else "none"
             rendered = renderer.render(found.w, "full", shown, channel, delta=found.delta)
             volumes.append(rendered.volume)
     stack = np.stack(volumes)
