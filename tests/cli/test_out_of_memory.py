@@ -54,11 +54,8 @@ def test_a_verb_without_memory_ends_with_a_sentence(
     def full(*_, **__):
         raise error
 
-    target = (
-        "stylegan3d.projection.project"
-        if verb == "project"
-        else "stylegan3d.renderer.Renderer.render"
-    )
+    aligning, drawing = "stylegan3d.scans.scan.Scan.align", "stylegan3d.renderer.Renderer.render"
+    target = aligning if verb == "project" else drawing
     monkeypatch.setattr(target, full)
     told = run(*words, "--model", model, "--out", out)
     assert told.status == 2
