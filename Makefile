@@ -19,7 +19,7 @@ PIP_ARGS ?=
 WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format docs lock licences audit sbom release clean
+.PHONY: help setup run test bench lint format docs lock licences audit sbom release text clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+text: $(READY)  ## Collect the text of the window, to be translated
+	$(BIN)/python scripts/catalogue.py
 
 format: $(READY)  ## Bring the code into the project's style
 	$(BIN)/ruff check --fix .

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.text import _
 from stylegan3d.recipe import Recipe
 from stylegan3d.session_file import Favourite
 
-__all__ = [_("Favourite"), _("Favourites")]
+__all__ = ["Favourite", "Favourites"]
 
 
 class Favourites(QObject):

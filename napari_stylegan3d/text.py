@@ -28,7 +28,12 @@ def languages() -> list[str] | None:
     return [tag.replace("-", "_") for tag in QLocale.system().uiLanguages()]
 
 
-_found = gettext.translation(DOMAIN, LOCALE, languages(), fallback=True)
+def catalogue(folder: Path = LOCALE) -> gettext.NullTranslations:
+    """The best of a folder's catalogues for the person; one that leaves all text as it is."""
+    return gettext.translation(DOMAIN, folder, languages(), fallback=True)
+
+
+_found = catalogue()
 
 
 def _(text: str) -> str:

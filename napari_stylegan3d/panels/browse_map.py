@@ -26,9 +26,9 @@ TOO_FEW = _("This model has fewer than two directions, so there is no map of it.
 TITLE_LENGTH = 24
 SIGNS = (
     ("here", _("this brain")),
-    ("favourite", "favourite"),
-    ("scan", "scan"),
-    ("truncated", "truncated"),
+    ("favourite", _("favourite")),
+    ("scan", _("scan")),
+    ("truncated", _("truncated")),
 )
 
 
@@ -234,8 +234,10 @@ class Legend(QWidget):
         super().__init__()
         self.setFixedHeight(self.sizeHint().height())
         self.setToolTip(
-            "The areas hold 50, 80 and 95% of random brains at truncation 1;\n"
-            "the dashed line holds 95% of those at the present truncation."
+            _(
+                "The areas hold 50, 80 and 95% of random brains at truncation 1;\n"
+                "the dashed line holds 95% of those at the present truncation."
+            )
         )
 
     def sizeHint(self) -> QSize:

@@ -85,7 +85,9 @@ def in_words(figures: PairFigures | None) -> dict[str, str]:
         return words
     words["mean_difference"] = f"{figures.mean_difference:.1%}"
     words["ssim"] = f"{figures.ssim:.3f}"
-    words["psnr_db"] = "identical" if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
+    words["psnr_db"] = (
+        _("identical") if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
+    )
     for key in TOLD:
         a, b = figures.a[key], figures.b[key]
         decimals = 1 if key in SMALL else 0

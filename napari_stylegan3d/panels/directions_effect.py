@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from stylegan3d.edit_effects import EditEffect, WayBack
 
 COLUMNS = ("", "before", "after", "change")
-TIP = (
+HEADS = ("", _("before"), _("after"), _("change"))
+TIP = _(
     "Measured in the two volumes, with and without the edits, in full resolution;\n"
     "volumes in ml as under Measure."
 )
@@ -83,7 +84,7 @@ class EffectBox(QWidget):
         grid.setHorizontalSpacing(10)
         grid.setVerticalSpacing(1)
         grid.setColumnStretch(0, 1)
-        for k, text in enumerate(COLUMNS):
+        for k, text in enumerate(HEADS):
             title = controls.hint(text)
             title.setAlignment(Qt.AlignmentFlag.AlignRight)
             grid.addWidget(title, 0, k)

@@ -104,6 +104,6 @@ def _told(recipe: Recipe) -> str:
         if seed is not None
         else str(recipe.source.path).rsplit("/", 1)[-1]
     )
-    parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
-    parts += ["edited"] if recipe.edits else []
+    parts = [_("mixed")] if recipe.mix is not None and any(recipe.mix.strength) else []
+    parts += [_("edited")] if recipe.edits else []
     return ", ".join([text, *parts])

@@ -43,8 +43,10 @@ class Matrix(QDialog):
         self.gallery = Gallery(thumbnails, "mix.matrix", self)
         self.group = self._list("mix.matrix_group", _("Which structures the columns give."))
         self.sources = self._list("mix.matrix_sources", _("Where rows and columns come from."))
-        self.rows = self._count("mix.matrix_rows", "rows", ROWS)
-        self.columns = self._count("mix.matrix_columns", "columns", COLUMNS)
+        self.rows = self._count("mix.matrix_rows", _("How many rows (1 to {most})."), ROWS)
+        self.columns = self._count(
+            "mix.matrix_columns", _("How many columns (1 to {most})."), COLUMNS
+        )
         self.progress = controls.hint(name="mix.matrix_progress")
         self.save = controls.push_button(
             _("Save picture…"), "mix.matrix_save", _("Save the matrix as a PNG, with its caption.")
@@ -69,14 +71,14 @@ class Matrix(QDialog):
         box.setToolTip(tip)
         return box
 
-    def _count(self, name: str, what: str, value: int) -> QSpinBox:
+    def _count(self, name: str, tip: str, value: int) -> QSpinBox:
         spin = QSpinBox()
         spin.setObjectName(name)
         spin.setRange(1, MOST)
         spin.setValue(value)
         spin.setKeyboardTracking(False)
         spin.setFixedWidth(controls.scaled(76))
-        spin.setToolTip(_("How many {what} (1 to {most}).").format(what=what, most=MOST))
+        spin.setToolTip(tip.format(most=MOST))
         return spin
 
     def _lay_out(self) -> None:
