@@ -13,6 +13,7 @@ from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow import CHECKPOINT, Cubes, FlowConfig, FlowRun, train_flow
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
+from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.loop import train
 
 SMALL = {
@@ -89,7 +90,7 @@ def test_cubes_lie_where_they_say(pairs):
     start, end, places = cubes.draw(np.random.default_rng(3), training=True)
     assert start.shape == end.shape == (5, 1, 16, 16, 16)
     assert places.shape == (5, 3, 8, 8, 8)
-    made = torch.from_numpy(np.asarray(pairs.made[pairs.training])).float() / 127.5 - 1
+    made = torch.from_numpy(np.asarray(pairs.made[pairs.training]).astype(np.float32) / 127.5 - 1)
     for cube, place in zip(start, places, strict=True):
         corner = [
             round((float(place[k].min()) + 1) / 2 * (n - 1)) * 2 for k, n in enumerate(cubes.grid)
@@ -165,3 +166,32 @@ def test_settings_that_cannot_be_are_refused(wrong):
 def test_cubes_larger_than_the_volumes_are_refused(pairs, tmp_path):
     with pytest.raises(ModelError, match="do not fit"):
         train_flow(pairs, tmp_path, FlowConfig(steps=1, side=24, channels=(4, 4, 4)))
+
+
+def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, pairs, tmp_path):
+    teacher = train_flow(pairs, tmp_path / "teacher", FlowConfig(steps=60, **SMALL))
+    ways = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
+    assert ways.training.sum() == 22
+    start = torch.from_numpy(ways.starts[:1].astype(np.float32))[None]
+    torch.testing.assert_close(
+        teacher.average(start, None, 4)[0, 0],
+        torch.from_numpy(ways.ends[0].astype(np.float32)),
+        rtol=0,
+        atol=0.05,  # it was followed in reduced precision
+    )
+    again = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
+    assert np.array_equal(again.ends, ways.ends)
+    config = replace(straight_config(teacher), steps=60, learning_rate=3e-3)
+    run = train_flow(ways, tmp_path / "run", config, teacher=teacher)
+    untrained = FlowRun(config, run.grid, run.device)
+    untrained.learn_from(teacher)
+    cubes = Cubes(ways, 16, 4)
+    before, after = untrained.validate(cubes), run.validate(cubes)
+    assert after["error at 0"] < 0.9 * before["error at 0"]
+    made = export_with_flow(run, generator.folder, pack, tmp_path / "fast")
+    assert made.config.flow_steps == 1
+    with pytest.raises(ModelError, match="straightened flow itself"):
+        make_ways(generator, run, pack, tmp_path / "other", count=2)
+    wide = FlowRun(replace(config, channels=(16, 8, 8)), run.grid, run.device)
+    with pytest.raises(ModelError, match="other widths"):
+        wide.learn_from(teacher)

@@ -21,12 +21,24 @@ def train_flow_command(
     model: Annotated[Path, typer.Argument(help="Folder of a generator made by `train --export`.")],
     data: Annotated[Path, typer.Argument(help="Data set that it was trained on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher",
+            help="Folder of the run of a trained flow: learn to go its way in one step.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run.")
     ] = False,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Of training; new runs only.", show_default="20000"),
+        typer.Option(
+            "--steps",
+            min=1,
+            help="Of training; new runs only.",
+            show_default="20000, with a teacher 6000",
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed of all randomness; new runs only.")
@@ -39,7 +51,11 @@ def train_flow_command(
     flow_steps: Annotated[
         int | None,
         typer.Option(
-            "--flow-steps", min=1, max=64, help="Steps along it for every brain.", show_default="4"
+            "--flow-steps",
+            min=1,
+            max=64,
+            help="Steps along it for every brain.",
+            show_default="4, with a teacher 1",
         ),
     ] = None,
     overwrite: Annotated[
@@ -49,14 +65,17 @@ def train_flow_command(
 ) -> None:
     """Train a flow from a generator's soft brains to sharp ones.
 
-    Example: stylegan3d train-flow my-model prepared --out runs/flow --export my-sharp-model
+    Example: stylegan3d train-flow my-model prepared --out runs/flow
+
+    Then: stylegan3d train-flow my-model prepared --out runs/fast --teacher runs/flow --export sharp
     """
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.devices import choose_device
     from stylegan3d.generator import load
-    from stylegan3d.training.flow import FlowConfig, train_flow
-    from stylegan3d.training.flow_export import STEPS, export_with_flow
+    from stylegan3d.training.flow import FlowConfig, FlowRun, Source, train_flow
+    from stylegan3d.training.flow_export import export_with_flow
     from stylegan3d.training.flow_pairs import make_pairs
+    from stylegan3d.training.flow_ways import make_ways, straight_config
     from stylegan3d.training.pack import load_pack
 
     for name, value in {"--steps": steps, "--seed": seed}.items():
@@ -65,10 +84,15 @@ def train_flow_command(
     if export is not None:  # before the training, not after
         check_target(export, overwrite)
     pack = load_pack(data)
+    generator, known = load(model, device=device), None
     with progress("Making pairs") as bar:
-        pairs = make_pairs(load(model, device=device), pack, out, report=bar)
-    plain = FlowConfig()
-    config = replace(plain, steps=steps or plain.steps, seed=plain.seed if seed is None else seed)
+        if teacher is None:
+            pairs: Source = make_pairs(generator, pack, out, report=bar)
+        else:
+            known = FlowRun.load(teacher, choose_device(device))
+            pairs = make_ways(generator, known, pack, out, report=bar)
+    config = FlowConfig(seed=seed or 0) if known is None else straight_config(known, seed or 0)
+    config = replace(config, steps=steps or config.steps)
     with progress("Training") as bar:
 
         def show(done: int, total: int, figures: dict[str, float]) -> None:
@@ -81,6 +105,7 @@ def train_flow_command(
             pairs,
             out,
             config,
+            teacher=known,
             resume=resume,
             device=choose_device(device),
             progress=show,
@@ -93,6 +118,6 @@ def train_flow_command(
     ]
     result = {"run": str(out), "steps": run.steps, "errors": errors}
     if export is not None:
-        export_with_flow(run, model, pack, export, steps=flow_steps or STEPS, overwrite=overwrite)
+        export_with_flow(run, model, pack, export, steps=flow_steps, overwrite=overwrite)
         lines.append(f"{export}: the generator with its flow")
     emit(result | {"export": export and str(export)}, lines, as_json=as_json)

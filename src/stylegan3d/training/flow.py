@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from stylegan3d.locks import only_run
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
 from stylegan3d.networks.resampling import haar
-from stylegan3d.training.flow_pairs import Pairs
+from stylegan3d.training.pack import Pack
 
 # A cube's middle lies in the brain: where the mean brain is brighter than this.
 BRAIN = 0.1
@@ -33,6 +33,8 @@ BRAIN = 0.1
 LEAST_FAST = 32
 # Times at which the people set aside are measured, and cubes of theirs.
 TIMES, CUBES = (0.0, 0.5, 0.9), 24
+# Misses smaller than this, in units of the velocity's gain, count by their square.
+HUBER = 0.3
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
@@ -47,6 +49,7 @@ class FlowConfig:
     learning_rate : highest; it falls linearly from the middle of the run to a twentieth at its end.
     noise : added to x0, standard deviation in intensities of [-1, 1].
     decay : of the averaged weights, which are what is measured and shipped.
+    straight : learn from a teacher's ways (`flow_ways.py`) to go to their ends in one step.
     """
 
     channels: tuple[int, int, int] = (40, 64, 64)
@@ -61,12 +64,34 @@ class FlowConfig:
     validate_every: int = 500
     save_seconds: float = 120.0
     seed: int = 0
+    straight: bool = False
 
     def __post_init__(self) -> None:
         if min(self.steps, self.cubes, *self.channels) < 1:
             raise ModelError("A run of the flow needs at least one step, cube and channel.")
         if self.side < 8 or self.side % 8:
             raise ModelError(f"The cubes' side is {self.side}; take a multiple of 8 voxels.")
+
+
+class Source(Protocol):
+    """Starts and ends of a flow: of `flow_pairs.make_pairs`, or of `flow_ways.make_ways`."""
+
+    @property
+    def pack(self) -> Pack:
+        """The data set whose grid they have."""
+
+    @property
+    def training(self) -> np.ndarray:
+        """(n,) bool: which are learned from; the others are measured on."""
+
+    @property
+    def draws(self) -> int:
+        """Starts to each end."""
+
+    def cube(
+        self, index: int, draw: int, place: tuple[slice, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A cube of a start and of its end, float32 in [-1, 1]."""
 
 
 class FlowRun:
@@ -86,6 +111,19 @@ class FlowRun:
         self.steps, self.seconds = 0, 0.0
         self.errors: dict[str, float] = {}
         self.note = ""
+
+    def learn_from(self, teacher: FlowRun) -> None:
+        """Start at another run's averaged weights.
+
+        Raises
+        ------
+        ModelError
+            If its network has another shape.
+        """
+        if (teacher.config.channels, teacher.grid) != (self.config.channels, self.grid):
+            raise ModelError("The teacher's network has other widths or another grid.")
+        for network in (self.network, self.average):
+            network.load_state_dict(teacher.average.state_dict())
 
     def rate(self) -> float:
         """Learning rate of the next step."""
@@ -125,7 +163,7 @@ class FlowRun:
         if cubes.pairs.training.all():
             return {}
         found = {}
-        for when in TIMES:
+        for when in TIMES[:1] if self.config.straight else TIMES:
             rng = np.random.default_rng(self.config.seed)
             losses = [
                 self._loss(self.average, cubes.draw(rng, training=False), rng, when)
@@ -143,6 +181,8 @@ class FlowRun:
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         start, end, places = (x.to(self.device) for x in batch)
+        if self.config.straight:
+            return self._straight_loss(network, start, end, places, dtype)
         noise = torch.from_numpy(rng.standard_normal(tuple(start.shape)).astype(np.float32))
         start = start + self.config.noise * noise.to(self.device)
         times = rng.random(len(start)) if when is None else np.full(len(start), when)
@@ -151,6 +191,15 @@ class FlowRun:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             velocity = network.velocity(haar(between), t, places)
         return (VELOCITY_GAIN * (velocity - haar(end - start))).square().mean()
+
+    def _straight_loss(
+        self, network: Flow, start: Tensor, end: Tensor, places: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """How far one step leads from the end: pseudo-Huber, for the mean of two edges is none."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            velocity = network.velocity(haar(start), start.new_zeros(len(start)), places)
+        missed = VELOCITY_GAIN * (velocity - haar(end - start))
+        return ((missed.square() + HUBER**2).sqrt() - HUBER).mean()
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint; see `checkpointing.save_checkpoint`."""
@@ -197,11 +246,11 @@ class Cubes:
 
     Parameters
     ----------
-    pairs : of `flow_pairs.make_pairs`.
+    pairs : starts and ends.
     side, count : edge of a cube in voxels, and how many a draw has.
     """
 
-    def __init__(self, pairs: Pairs, side: int, count: int) -> None:
+    def __init__(self, pairs: Source, side: int, count: int) -> None:
         self.pairs, self.half, self.count = pairs, side // 2, count
         x, y, z = self.grid = _band_grid(pairs)
         self.inside = np.argwhere(pairs.pack.template[::2, ::2, ::2] > BRAIN)
@@ -221,31 +270,33 @@ class Cubes:
         start, end, places = [], [], []
         for _ in range(self.count):
             index = int(whose[rng.integers(len(whose))])
-            k = int(rng.integers(pairs.made.shape[1]))
+            k = int(rng.integers(pairs.draws))
             middle = self.inside[rng.integers(len(self.inside))]
             corner = [
                 int(min(max(m - half // 2, 0), n - half))
                 for m, n in zip(middle, self.grid, strict=True)
             ]
-            cube = tuple(slice(2 * c, 2 * (c + half)) for c in corner)
-            start.append(pairs.made[index, k][cube])
-            end.append(pairs.person(index)[cube])
+            place = tuple(slice(2 * c, 2 * (c + half)) for c in corner)
+            first, last = pairs.cube(index, k, place)
+            start.append(first)
+            end.append(last)
             x, y, z = (slice(c, c + half) for c in corner)
             places.append(self.places[:, x, y, z])
-        first, last = (torch.from_numpy(np.stack(c)).float()[:, None] for c in (start, end))
-        return first / 127.5 - 1, last / 127.5 - 1, torch.stack(places)
+        starts, ends = (torch.from_numpy(np.stack(cubes))[:, None] for cubes in (start, end))
+        return starts, ends, torch.stack(places)
 
 
-def _band_grid(pairs: Pairs) -> Grid:
+def _band_grid(pairs: Source) -> Grid:
     x, y, z = (n // 2 for n in pairs.pack.space.shape)
     return x, y, z
 
 
 def train_flow(
-    pairs: Pairs,
+    pairs: Source,
     folder: Path,
     config: FlowConfig | None = None,
     *,
+    teacher: FlowRun | None = None,
     resume: bool = False,
     device: torch.device | None = None,
     progress: Progress | None = None,
@@ -255,9 +306,10 @@ def train_flow(
 
     Parameters
     ----------
-    pairs : of `flow_pairs.make_pairs`.
+    pairs : of `flow_pairs.make_pairs`, or of `flow_ways.make_ways` for a straightened flow.
     folder : of the run; its checkpoint is written there.
     config : settings of a new run.
+    teacher : the run whose weights a new one starts at.
     resume : go on with the run in `folder`.
     progress : called after each step.
     tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
@@ -281,6 +333,8 @@ def train_flow(
             )
         else:
             run = FlowRun(config or FlowConfig(), _band_grid(pairs), device)
+            if teacher is not None:
+                run.learn_from(teacher)
         if run.config.side > 2 * min(run.grid):
             raise ModelError(f"Cubes of {run.config.side} voxels do not fit into these volumes.")
         cubes = Cubes(pairs, run.config.side, run.config.cubes)

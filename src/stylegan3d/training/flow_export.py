@@ -14,7 +14,7 @@ from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun
 from stylegan3d.training.pack import Pack
 
-# Of Euler's method. More make no visible difference, fewer a softer brain.
+# Of Euler's method, where the flow is not a straight one.
 STEPS = 4
 SAMPLES = 512
 
@@ -25,7 +25,7 @@ def export_with_flow(
     pack: Pack,
     out: str | Path,
     *,
-    steps: int = STEPS,
+    steps: int | None = None,
     overwrite: bool = False,
 ) -> Generator:
     """Write a generator that ends with a flow, find its directions and measure it anew.
@@ -36,7 +36,8 @@ def export_with_flow(
     folder : of the generator that the flow starts at.
     pack : the data set that both were trained on.
     out : the folder to write; it may be the same one.
-    steps : along the flow, each the work of one pass through its network.
+    steps : along the flow, each the work of one pass through its network; by default 1 for a
+        straightened flow and `STEPS` for another.
 
     Returns
     -------
@@ -47,6 +48,8 @@ def export_with_flow(
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     if generator.config.flow_channels:
         raise ModelError(f"'{generator.name}' has a flow already; take the generator without it.")
+    if steps is None:
+        steps = 1 if run.config.straight else STEPS
     config = replace(generator.config, flow_channels=run.config.channels, flow_steps=steps)
     flow = run.average
     flow.noise_strength.fill_(run.config.noise)

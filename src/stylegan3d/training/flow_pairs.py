@@ -46,6 +46,18 @@ class Pairs:
     training: np.ndarray
     pack: Pack
 
+    @property
+    def draws(self) -> int:
+        """Brains of the linear model to each person."""
+        return int(self.made.shape[1])
+
+    def cube(
+        self, index: int, draw: int, place: tuple[slice, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A cube of one of the brains and of the person, float32 in [-1, 1]."""
+        start, end = self.made[index, draw][place], self.person(index)[place]
+        return start.astype(np.float32) / 127.5 - 1, end.astype(np.float32) / 127.5 - 1
+
     def person(self, index: int) -> np.ndarray:
         """uint8 (X, Y, Z) that the pair's first was made after."""
         volume = self.pack.volumes[self.rows[index]]
@@ -72,25 +84,16 @@ def make_pairs(
     Raises
     ------
     ModelError
-        If the generator has a flow already, lacks what a flow needs, or the folder holds the pairs
-        of another one.
+        If the generator cannot have a flow, or the folder holds the pairs of another one.
     """
-    config = generator.config
-    if config.flow_channels:
-        raise ModelError(f"'{generator.name}' has a flow already; take the generator without it.")
-    if generator.encoder is None or not config.detail_basis or not config.deformation:
-        raise ModelError(
-            f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images and "
-            "a deformation."
-        )
-    if generator.space.shape != pack.space.shape:
-        raise ModelError("The generator and the data set have different grids; prepare it again.")
+    can_flow(generator, pack)
     of_people = [(int(row), True) for row in pack.indices("train")]
     of_people += [(int(row), False) for row in pack.indices("validation")]
     whose = [(row, mirror, known) for row, known in of_people for mirror in (False, True)]
     rows, mirrored, training = (np.array(column) for column in zip(*whose, strict=True))
     key = {"generator": generator.hash, "volumes": _digest(pack), "draws": draws}
-    done, made = _open(folder, key, (len(rows), draws, *pack.space.shape))
+    shape = (len(rows), draws, *pack.space.shape)
+    done, made = open_volumes(folder / VOLUMES, folder / INFO, key, shape, np.uint8)
     pairs = Pairs(made, rows, mirrored, training, pack)
     for index in range(done, len(rows)):
         _fill(pairs, index, generator)
@@ -116,23 +119,48 @@ def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
         pairs.made[index, draw] = as_packed(to_display(generator.synthesis(w, "none"))[0])
 
 
-def _open(
-    folder: Path, key: dict[str, object], shape: tuple[int, ...]
+def can_flow(generator: Generator, pack: Pack) -> None:
+    """Check that a generator can be given a flow.
+
+    Raises
+    ------
+    ModelError
+        If it has one already, lacks what a flow needs, or its grid is not the data set's.
+    """
+    config = generator.config
+    if config.flow_channels:
+        raise ModelError(f"'{generator.name}' has a flow already; take the generator without it.")
+    if generator.encoder is None or not config.detail_basis or not config.deformation:
+        raise ModelError(
+            f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images and "
+            "a deformation."
+        )
+    if generator.space.shape != pack.space.shape:
+        raise ModelError("The generator and the data set have different grids; prepare it again.")
+
+
+def open_volumes(
+    path: Path, info: Path, key: dict[str, Any], shape: tuple[int, ...], dtype: type
 ) -> tuple[int, np.memmap[Any, Any]]:
-    """How many are there, and the file's memory."""
-    path, info = folder / VOLUMES, folder / INFO
+    """A file of volumes that is filled one by one, and how many are in it.
+
+    Raises
+    ------
+    ModelError
+        If it holds those of something else than `key` tells.
+    """
     if info.exists() and path.exists():
         known = json.loads(info.read_text(encoding="utf-8"))
         done = int(known.pop("done"))
         if known != key:
             raise ModelError(
-                f"The folder '{folder}' holds the pairs of another generator or data set; choose "
-                "another folder for this run."
+                f"The folder '{path.parent}' holds the pairs of another generator or data set; "
+                "choose another folder for this run."
             )
         return done, np.lib.format.open_memmap(path, "r+")
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        return 0, np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    with output_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return 0, np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
 def _digest(pack: Pack) -> str:
