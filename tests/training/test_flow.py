@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import load, seed_latents
 from stylegan3d.training.config import EncoderConfig, tiny
@@ -195,3 +196,28 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     wide = FlowRun(replace(config, channels=(16, 8, 8)), run.grid, run.device)
     with pytest.raises(ModelError, match="other widths"):
         wide.learn_from(teacher)
+
+
+def test_the_program_trains_both_and_says_what_is_wrong(generator, pack, tmp_path, capsys):
+    """On the settings of a real run, for a step or two."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([str(w) for w in words])
+        return ended.value.code or 0, capsys.readouterr()
+
+    first = ("train-flow", generator.folder, pack.path, "--out")
+    status, told = run(*first, tmp_path / "flow", "--steps", 1)
+    assert status == 2
+    assert "do not fit into these volumes" in told.err  # the phantoms are smaller than a cube
+    config = FlowConfig(steps=2, **SMALL)
+    pairs = make_pairs(generator, pack, tmp_path / "small")
+    train_flow(pairs, tmp_path / "small", config)
+    status, told = run(*first, tmp_path / "small", "--resume", "--export", tmp_path / "made")
+    assert (status, load(tmp_path / "made").config.flow_steps) == (0, 4)
+    assert "2 steps of training" in told.out
+    assert "holds a run" in run(*first, tmp_path / "small")[1].err
+    assert "for new runs" in run(*first, tmp_path / "small", "--resume", "--steps", 3)[1].err
+    assert "no training run" in run(*first, tmp_path / "x", "--teacher", tmp_path / "none")[1].err
+    twice = ("train-flow", tmp_path / "made", pack.path, "--out", tmp_path / "twice")
+    assert "has a flow already" in run(*twice)[1].err
