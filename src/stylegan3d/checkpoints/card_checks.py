@@ -24,6 +24,8 @@ LARGEST_NUMBER, LONGEST_LIST, MOST_LEVELS, MOST_LAYERS = 65_536, 64, 12, 64
 #: How much larger the networks may be than the weights: the estimate below is a rough one.
 SLACK = 4
 LEAST_WEIGHTS = 4_000_000  # of networks this small nothing is asked
+#: Filters, of which the first is always there, and what their taps are divided by at the least.
+KERNELS, LEAST_SUM = ("resample_kernel", "down_kernel"), 1e-6
 #: Entries that are lists of tables, or tables, where a card has them.
 LISTS = ("training_data", "directions")
 TABLES = ("architecture", "space", "quality", "evaluation", "training", "intensity", "trust")
@@ -68,10 +70,17 @@ def _check_numbers(plan: Mapping[str, Any]) -> None:
         if len(values) > LONGEST_LIST:
             raise ValueError(f"the architecture's {name} has {len(values)} entries")
         for number in values:
-            if isinstance(number, (str, bool)):
+            if value is number and isinstance(number, (str, bool)):
                 continue
             if finite_number(number) is None or abs(number) > LARGEST_NUMBER:
                 raise ValueError(f"the architecture's {name} is no number of a sensible size")
+
+    for name in KERNELS:
+        taps = plan.get(name)
+        if taps is None or (name != KERNELS[0] and not taps):
+            continue
+        if not isinstance(taps, (list, tuple)) or abs(sum(taps)) < LEAST_SUM:
+            raise ValueError(f"the architecture's {name} is no filter")
 
 
 def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.jsontext import to_json, to_plain
+from stylegan3d.arrayfiles import BROKEN, read_arrays
+from stylegan3d.jsontext import from_json, to_json, to_plain
 from stylegan3d.volumes import atomic_write_bytes
 
 
@@ -33,9 +32,8 @@ class Store:
             return make()
         file = self.folder / f"{name}-{digest_of(key)}.npz"
         try:
-            with np.load(file, allow_pickle=False) as found:
-                return np.asarray(found["array"])
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            return read_arrays(file, ["array"])["array"]
+        except BROKEN:
             pass  # not there, or damaged: made again
         made = make()
         buffer = io.BytesIO()
@@ -49,7 +47,7 @@ class Store:
             return dict(to_plain(make()))
         file = self.folder / f"{name}-{digest_of(key)}.json"
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
+            return dict(from_json(file.read_bytes(), 100_000_000))
         except (OSError, ValueError, TypeError):
             pass
         made = dict(to_plain(make()))

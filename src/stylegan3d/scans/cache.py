@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrayfiles import BROKEN, read_arrays
 from ..errors import OutputError
 from ..space import Space
 from ..volumes import atomic_write_bytes
@@ -23,7 +22,6 @@ VERSION = 2
 # Some 1 MB each; the oldest make room.
 MOST_ENTRIES = 300
 SUFFIX = ".step.npz"
-_BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError)
 
 
 class StepCache:
@@ -48,9 +46,8 @@ class StepCache:
         if self.folder is None:
             return None
         try:
-            with np.load(self.folder / f"{key}{SUFFIX}", allow_pickle=False) as stored:
-                found = {name: stored[name] for name in shapes}
-        except _BROKEN:
+            found = read_arrays(self.folder / f"{key}{SUFFIX}", shapes)
+        except BROKEN:
             return None
         if any(found[name].shape != shape for name, shape in shapes.items() if shape is not None):
             return None

@@ -124,7 +124,7 @@ def _entry(uid: str, slices: list[Slice], stack: Stack, *, mixed: bool) -> Serie
     depth = float(np.linalg.norm(affine[:3, 2])) if placed else 0.0
     number = about["number"]
     return Series(
-        number=int(number) if number.lstrip("-").isdigit() else None,
+        number=int(number) if re.fullmatch(r"-?[0-9]{1,12}", number) else None,
         uid=uid,
         description=about["description"],
         modality=about["modality"] or "modality unknown",

@@ -6,6 +6,7 @@ and institutions of patients never enter this program's objects, hence none of i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
+
+from .dicom_lengths import lengths_fit
 
 PREAMBLE, MAGIC = 128, b"DICM"
 # Files of the time before preambles begin with an element of group 2 or 8, little endian.
@@ -24,6 +27,10 @@ NOT_AN_IMAGE = RuntimeError
 # Pixel spacing, orientation and position of an image as they lie in a little-endian file.
 SPACING, ORIENTATION, POSITION = b"\x28\0\x30\0", b"\x20\0\x37\0", b"\x20\0\x32\0"
 _LONGEST = 128
+# Frames of a file, and their pixels; a long functional series has some ten thousand slices.
+MOST_FRAMES, MOST_PIXELS = 100_000, 4_000_000_000
+# A place or a size beyond this is no millimetres of a person.
+FARTHEST_MM = 1e6
 # Cosines that differ by less are of one orientation.
 SAME_AXES = 2e-3
 ABOUT = {
@@ -115,15 +122,19 @@ class Slice:
 def looks_like_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM files do; unreadable files do not."""
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return False
         with path.open("rb") as stream:
             start = stream.read(PREAMBLE + 4)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return start[PREAMBLE:] == MAGIC or start[:2] in OLD_STARTS
 
 
 def slices_of(path: Path) -> list[Slice]:
     """The slices of a DICOM file, empty if it holds no image."""
+    if not lengths_fit(path):
+        return []
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -133,8 +144,11 @@ def slices_of(path: Path) -> list[Slice]:
     except NOT_AN_IMAGE:
         return []
     header = {tag: _plain(reader.GetMetaData(tag)) for tag in TAGS if reader.HasMetaDataKey(tag)}
-    frames = max(1, int(_number(header.get("0028|0008"), 1)))
     columns, rows = (int(n) for n in reader.GetSize()[:2])
+    frames = max(1, int(_number(header.get("0028|0008"), 1)))
+    # A file of 10 MB can claim a thousand million frames.
+    if frames > MOST_FRAMES or frames * rows * columns > MOST_PIXELS:
+        return []
     lies = _frame_geometry(path, frames) if frames > 1 else [_geometry(header)]
     about = _about(header, reader.GetNumberOfComponents())
     order = tuple(_number(header.get(tag), 0) for tag in ORDER)
@@ -212,7 +226,7 @@ def _numbers(text: str | None, count: int) -> np.ndarray | None:
         values = np.array([float(part) for part in (text or "").split("\\")])
     except ValueError:
         return None
-    return values if values.size == count and np.isfinite(values).all() else None
+    return values if values.size == count and (np.abs(values) < FARTHEST_MM).all() else None
 
 
 def _plain(text: str) -> str:
@@ -222,9 +236,10 @@ def _plain(text: str) -> str:
 
 def _number(text: str | None, default: float) -> float:
     try:
-        return float((text or "").split("\\")[0])
+        value = float((text or "").split("\\")[0])
     except ValueError:
         return default
+    return value if math.isfinite(value) else default
 
 
 @contextmanager

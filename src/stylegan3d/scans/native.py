@@ -132,8 +132,10 @@ class _Way:
             own = checked_space(scan["shape"], scan["affine"])
             rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
             scale = float(scan["intensity_scale"])
-            if not (np.isfinite(rigid).all() and np.isfinite(scale)):
-                raise ValueError("numbers that are not finite")
+            if not np.isfinite(scale) or abs(abs(np.linalg.det(rigid[:3, :3])) - 1) > 0.01:
+                raise ValueError("no rigid movement")
+            if not np.isfinite(rigid).all():
+                raise ValueError("no rigid movement")
             _check_geometry(scan.get("geometry", {}))
             mask = unpack_mask(scan["brain_mask"], space.shape)
             # Earlier descriptions lack this one: the models of their time lay where they lay.

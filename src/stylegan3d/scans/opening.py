@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 
 from . import checks
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without nibabel's remarks on the console: what matters of them is checked and said here."""
+    log = nib.imageglobals.logger
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def open_image(path: Path) -> Any:
@@ -22,7 +35,8 @@ def open_image(path: Path) -> Any:
     checks.check_nifti_header(path)
     checks.check_claim(path)
     try:
-        image = nib.load(path)
+        with _quiet():
+            image = nib.load(path)
     except checks.READ_ERRORS as error:
         raise checks.damaged(path, error) from error
     return image

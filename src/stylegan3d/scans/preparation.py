@@ -17,6 +17,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..errors import ScanError
+from ..jsontext import from_json
 from ..space import Space
 from .aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
 from .alignment import align_rigid, centred_rigid
@@ -202,14 +203,25 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
         foreign = getattr(target, "frame", None) is not None
         key = key_of("pose", brain, space, target.template, target.space, foreign)
     kept = cache.get(key, {"rigid": (4, 4), "texts": ()})
-    if kept is not None and np.isfinite(kept["rigid"]).all():
-        rigid, texts = kept["rigid"], json.loads(str(kept["texts"]))
+    texts = None if kept is None else _texts_of(kept["texts"])
+    if kept is not None and texts is not None and np.isfinite(kept["rigid"]).all():
+        rigid = kept["rigid"]
     else:
         kept = None
         rigid, texts = _posed(brain, space, target)
         cache.put(key, rigid=rigid, texts=np.array(json.dumps(texts)))
     how = "done" if kept is None else "cached"
     return Step("pose", tuple(texts), perf_counter() - start, how), rigid
+
+
+def _texts_of(kept: np.ndarray) -> list[str] | None:
+    """The sentences of a kept step; None if they are damaged."""
+    try:
+        texts = from_json(str(kept))
+    except ValueError:
+        return None
+    plain = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+    return texts if plain else None
 
 
 def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ import numpy as np
 import torch
 
 from stylegan3d import tensorfiles
+from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.folder import CARD, MODEL
 from stylegan3d.errors import ModelError
-from stylegan3d.jsontext import to_json
+from stylegan3d.jsontext import from_json, to_json
+from stylegan3d.recipe_parts import finite_number, is_int
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.volumes import write_together
@@ -105,24 +106,64 @@ def read_model(folder: Path) -> tuple[TissueNetwork, dict[str, Any]]:
     """
     card = _read_card(folder)
     data = tensorfiles.read_bytes(folder / MODEL, ModelError)
+    tensors, _ = tensorfiles.unpack(data, kind=KIND, path=folder / MODEL, error=ModelError)
     if hashlib.sha256(data).hexdigest() != card["files"].get(MODEL):
         raise ModelError(
             f"'{folder / MODEL}' is not the file its card describes; copy the whole folder again."
         )
-    tensors, _ = tensorfiles.unpack(data, kind=KIND, path=folder / MODEL, error=ModelError)
-    network = TissueNetwork(tuple(card["architecture"]["widths"]))
     try:
-        network.load_state_dict({k: torch.from_numpy(v).float() for k, v in tensors.items()})
-    except RuntimeError as error:
+        _check_size(card["architecture"]["widths"], sum(v.size for v in tensors.values()))
+        network = TissueNetwork(tuple(card["architecture"]["widths"]))
+        state = {k: torch.from_numpy(v).float() for k, v in tensors.items()}
+        network.load_state_dict(state)
+        if not all(bool(torch.isfinite(v).all()) for v in state.values()):
+            raise ValueError("they are not finite")
+    except (RuntimeError, ValueError, TypeError) as error:
         raise ModelError(
             f"The weights in '{folder}' do not fit their card; copy the whole folder again."
         ) from error
     return network, card
 
 
+def _check_size(widths: Any, weights: int) -> None:
+    """ValueError if the card asks for a network far larger than its weights."""
+    if not isinstance(widths, list) or not 1 <= len(widths) <= MOST_LEVELS:
+        raise ValueError("no list of widths")
+    if not all(is_int(n) and 0 < n <= LARGEST_NUMBER for n in widths):
+        raise ValueError("widths that no network has")
+    if 27 * max(widths) ** 2 > weights:  # a level's second convolution alone
+        raise ValueError("widths of a larger network")
+
+
+def _check_entries(card: dict[str, Any], folder: Path) -> None:
+    """What `inference.Segmenter` reads of a card; the rest is for people."""
+    named = isinstance(card.get("name"), str)
+    tables = all(
+        isinstance(card.get(k), dict) for k in ("architecture", "files", "space", "people")
+    )
+    if named and tables:
+        people, mm = card["people"], _numbers(card["space"].get("voxel_mm"))
+        percents, quantiles = _numbers(people.get("percents")), people.get("quantiles")
+        rows = quantiles.values() if isinstance(quantiles, dict) else [None]
+        fit = percents and all(len(_numbers(row)) == len(percents) for row in rows)
+        if fit and len(mm) == 3 and min(mm) > 0:
+            return
+    raise ModelError(
+        f"'{folder / CARD}' lacks a part of a tissue network's card; copy the whole folder again."
+    )
+
+
+def _numbers(value: Any) -> list[float]:
+    """A list of finite numbers; an empty one for anything else."""
+    numbers = [finite_number(item) for item in value] if isinstance(value, list) else []
+    return [] if None in numbers else [number for number in numbers if number is not None]
+
+
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if (folder / CARD).exists() and not (folder / CARD).is_file():
+            raise OSError("no file")  # a pipe by that name would be waited for
+        card = from_json((folder / CARD).read_bytes(), nan_is_none=True)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"'{folder}' holds no tissue network ({CARD}: {type(error).__name__}); choose a folder "
@@ -135,4 +176,5 @@ def _read_card(folder: Path) -> dict[str, Any]:
             f"The tissue network '{folder.name}' is of another version of this program; "
             "train it again."
         )
+    _check_entries(card, folder)
     return card

@@ -1,0 +1,155 @@
+"""Whether the lengths in a DICOM file can be true, found out before GDCM believes them.
+
+GDCM sets memory aside for the length that an element claims and may spend minutes on a file whose
+lengths are damaged. So the elements are walked through first: one that claims more bytes than the
+file has left is refused. What the elements hold is of no interest here (PS3.5, chapter 7).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+PREAMBLE, MAGIC = 128, b"DICM"
+UNDEFINED = 0xFFFFFFFF
+LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"})
+LONG_VRS |= {b"UC", b"UN", b"UR", b"UT", b"UV"}
+IMPLICIT, DEFLATED, BIG = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2"
+PIXELS = ((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009))  # whole numbers, reals
+ITEM, ITEM_END, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
+SYNTAX = (0x0002, 0x0010)
+DEEPEST, MOST_ELEMENTS = 24, 1_000_000
+#: Bytes of a deflated file, unpacked.
+LARGEST_DEFLATED = 1_000_000_000
+
+
+class _Untrue(Exception):
+    """A length that the file does not have."""
+
+
+def lengths_fit(path: Path) -> bool:
+    """Whether every element of a DICOM file lies within the file.
+
+    Pixel data may be cut short: that is told in words when they are read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _fits(stream, path.stat().st_size)
+    except (OSError, _Untrue, struct.error, zlib.error):
+        return False
+
+
+def _fits(stream: BinaryIO, size: int) -> bool:
+    stream.seek(PREAMBLE)
+    stream.seek(PREAMBLE + 4 if stream.read(4) == MAGIC else 0)
+    begin = stream.tell()
+    syntax = b""
+    if stream.read(2) == b"\x02\0":
+        stream.seek(begin)
+        syntax = _meta(_Walk(stream, size))
+    else:
+        stream.seek(begin)
+    if syntax == DEFLATED:
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        data = unpacker.decompress(stream.read(), LARGEST_DEFLATED)
+        if unpacker.unconsumed_tail:
+            return False
+        stream, size = io.BytesIO(data), len(data)
+    start = stream.tell()
+    head = stream.read(6)
+    stream.seek(start)
+    # Old files do not say it: a value representation is two capital letters.
+    explicit = head[4:6].isupper() if not syntax else syntax != IMPLICIT
+    _Walk(stream, size, explicit, ">" if syntax == BIG else "<").elements(size, 0)
+    return True
+
+
+def _meta(walk: _Walk) -> bytes:
+    """Read the elements of group 2, which says how the others are written."""
+    syntax = b""
+    while (at := walk.stream.tell()) < walk.size:
+        tag, vr, length = walk.head()
+        if tag[0] != 2:
+            walk.stream.seek(at)
+            break
+        if vr == b"SQ" or length > walk.size - walk.stream.tell():
+            raise _Untrue
+        value = walk.stream.read(length)
+        syntax = value.strip(b" \0") if tag == SYNTAX else syntax
+    return syntax
+
+
+class _Walk:
+    """Goes through elements, whose values it skips."""
+
+    def __init__(
+        self, stream: BinaryIO, size: int, explicit: bool = True, order: str = "<"
+    ) -> None:
+        self.stream, self.size, self.explicit, self.order = stream, size, explicit, order
+        self.left = MOST_ELEMENTS
+
+    def head(self) -> tuple[tuple[int, int], bytes, int]:
+        """Tag, value representation (empty if it is not told) and length of the next element."""
+        self.left -= 1
+        if self.left < 0:
+            raise _Untrue
+        raw = self.stream.read(8)
+        group, element = struct.unpack(f"{self.order}HH", raw[:4])
+        vr = raw[4:6] if self.explicit and group != 0xFFFE else b""
+        if vr in LONG_VRS:
+            (length,) = struct.unpack(f"{self.order}I", self.stream.read(4))
+        elif vr.isalpha() and vr.isupper():
+            (length,) = struct.unpack(f"{self.order}H", raw[6:8])
+        else:
+            (length,) = struct.unpack(f"{self.order}I", raw[4:8])
+        return (group, element), vr, length
+
+    def elements(self, end: int, depth: int) -> None:
+        """Those up to the byte `end`, or up to the end of an item of unknown length."""
+        if depth > DEEPEST:
+            raise _Untrue
+        while self.stream.tell() < end:
+            tag, vr, length = self.head()
+            if tag in (ITEM_END, SEQUENCE_END):
+                return
+            if tag in PIXELS and length == UNDEFINED:
+                self.fragments(end)
+                continue
+            if tag in PIXELS and depth == 0 and length > end - self.stream.tell():
+                return  # cut short, and nothing comes behind
+            if length == UNDEFINED:
+                self.sequence(end, depth + 1, explicit=vr != b"UN")
+                continue
+            if length > end - self.stream.tell():
+                raise _Untrue
+            if vr == b"SQ":
+                self.sequence(self.stream.tell() + length, depth + 1, explicit=True)
+            else:
+                self.stream.seek(length, io.SEEK_CUR)
+
+    def fragments(self, end: int) -> None:
+        """Compressed pictures up to the mark of their end."""
+        while self.stream.tell() < end:
+            tag, _, length = self.head()
+            if tag == SEQUENCE_END:
+                return
+            if tag != ITEM or length > end - self.stream.tell():
+                raise _Untrue
+            self.stream.seek(length, io.SEEK_CUR)
+
+    def sequence(self, end: int, depth: int, *, explicit: bool) -> None:
+        """Items up to the byte `end` or the mark of a sequence's end."""
+        kept, self.explicit = self.explicit, self.explicit and explicit
+        while self.stream.tell() < end:
+            tag, _, length = self.head()
+            if tag == SEQUENCE_END:
+                break
+            if tag != ITEM:
+                raise _Untrue
+            if length != UNDEFINED and length > end - self.stream.tell():
+                raise _Untrue
+            self.elements(end if length == UNDEFINED else self.stream.tell() + length, depth)
+        self.explicit = kept
