@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QLabel, QMainWindow, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMainWindow, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.arrivals import Arrivals
 from napari_stylegan3d.browsing import Browsing
 from napari_stylegan3d.calm import CalmWindow
 from napari_stylegan3d.comparing import Comparing
@@ -24,19 +25,14 @@ from napari_stylegan3d.exporting import Exporting
 from napari_stylegan3d.guidance import Guidance
 from napari_stylegan3d.header import Header
 from napari_stylegan3d.history_strip import HistoryStrip
-from napari_stylegan3d.jobs import Loaded, place, placed
+from napari_stylegan3d.jobs import Loaded
 from napari_stylegan3d.measuring import Measuring
 from napari_stylegan3d.memory import Memory
 from napari_stylegan3d.mixing import Mixing
 from napari_stylegan3d.models import Models
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.opening import Opening
-from napari_stylegan3d.panels.browse import BrowsePanel
-from napari_stylegan3d.panels.compare import ComparePanel
-from napari_stylegan3d.panels.directions import DirectionsPanel
-from napari_stylegan3d.panels.export import ExportPanel
-from napari_stylegan3d.panels.mix import MixPanel
-from napari_stylegan3d.panels.project import ProjectPanel
+from napari_stylegan3d.panels.tabs import Tabs
 from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.qt_binding import refuse_broken_binding
 from napari_stylegan3d.rendering import Rendering
@@ -101,7 +97,11 @@ class Explorer(Docked):
         self.thumbnails = Thumbnails(self.session, self.rendering, self)
         self.comparison = Comparison(self.session, self.stage)
         self.models = Models(self)
-        self._make_panels()
+        self.tabs = Tabs(self.session)
+        self.panels = self.tabs.panels
+        self.browse, self.project, self.mix = self.tabs.browse, self.tabs.project, self.tabs.mix
+        self.directions, self.compare = self.tabs.directions, self.tabs.compare
+        self.export = self.tabs.export
         self.browsing = Browsing(self.browse, self.thumbnails, self)
         self.mixing = Mixing(self.mix, self.thumbnails, self)
         self.directing = Directing(
@@ -115,13 +115,12 @@ class Explorer(Docked):
         self.sessions, self.opening = Sessions(self), Opening(self)
         self.guidance, self.memory = Guidance(self), Memory(self)
         self.comparing = Comparing(self)
+        self.arrivals = Arrivals(self)
         self._connect()
 
     def panel(self, key: str) -> QWidget:
         """Bring a tab to the front by its panel's key, and return the panel."""
-        index = [panel.key for panel in self.panels].index(key)
-        self.tabs.setCurrentIndex(index)
-        return self.panels[index]
+        return self.tabs.bring(key)
 
     def open_scan(self, path: str | Path) -> None:
         """Open a scan in the Project tab: a file, or a folder of DICOM files."""
@@ -170,32 +169,10 @@ class Explorer(Docked):
             self._calm.restore()
         self.session.close()
 
-    def _make_panels(self) -> None:
-        self.browse = BrowsePanel(self.session)
-        self.project = ProjectPanel(self.session)
-        self.mix = MixPanel(self.session)
-        self.directions = DirectionsPanel(self.session)
-        self.compare = ComparePanel(self.session)
-        self.export = ExportPanel(self.session)
-        self.panels = (
-            self.browse,
-            self.project,
-            self.mix,
-            self.directions,
-            self.compare,
-            self.export,
-        )
-
     def _lay_out(self) -> None:
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
         self.header.set_menu(self.models.menu(self))
-        self.tabs = QTabWidget()
-        self.tabs.setObjectName("explorer.tabs")
-        self.tabs.setDocumentMode(True)
-        self.tabs.tabBar().setDrawBase(False)
-        for panel in self.panels:
-            self.tabs.addTab(panel.scrolled(), panel.title)
         self.message = QLabel()
         self.message.setObjectName("explorer.message")
         self.message.setProperty("role", "error")
@@ -209,7 +186,6 @@ class Explorer(Docked):
         column.addWidget(self.tabs, stretch=1)
         column.addWidget(self.measuring.box)
         column.addWidget(self.message)
-        self.tabs.setEnabled(False)
 
     def _connect(self) -> None:
         session = self.session
@@ -226,14 +202,7 @@ class Explorer(Docked):
         self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
         self.projecting.wentWell.connect(lambda: self.say(""))
         self.projecting.stopped.connect(self._come_back)
-        models = self.models
-        models.started.connect(self.header.set_loading)
-        models.imported.connect(self._on_imported)
-        models.loaded.connect(self._on_loaded)
-        models.directed.connect(self._on_directed)
-        models.warmed.connect(self.rendering.previews_ready)
-        models.failed.connect(lambda error, doing: self._fail(doing, error))
-        self.browse.frame.frameChanged.connect(self._place)
+        self.models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
         parts = (self.sessions, self.opening, self.comparing, self.measuring)
         for part in (*parts, self.browsing.privacy):
@@ -256,33 +225,6 @@ class Explorer(Docked):
             controls.name_for_readers(part)
         self.views.hold()
         self.models.open(self._model, self._frame)
-
-    def _on_imported(self) -> None:
-        if self.views is not None:
-            self.views.release()
-
-    def _on_loaded(self, loaded: Loaded) -> None:
-        self.say("")
-        self.projecting.forget_model()
-        self.comparison.forget_model()
-        self.rendering.use(loaded)
-        self.header.set_model(loaded.generator)
-        self.tabs.setEnabled(True)
-        self.session.set_generator(loaded.generator)
-
-    def _place(self, frame: Frame) -> None:
-        """The model's voxels lie elsewhere than was assumed."""
-        loaded = self.rendering.loaded
-        if loaded is None:
-            return
-        self.projecting.forget_model()
-        loaded = place(loaded, frame)
-        self.rendering.place(loaded)
-        self.session.place(loaded.generator)
-        if "directions" in vars(loaded.generator):
-            self.directions.show_directions(loaded.generator)
-        if self.comparison.picture is not None:
-            self.comparison.place(placed(self.comparison.picture, loaded.generator))
 
     def _on_picture(self, recipe: Any, picture: Any) -> None:
         first = self.comparison.picture is None
@@ -308,10 +250,6 @@ class Explorer(Docked):
         self.stage.fit_white(self.comparison.share_above(1.0))
         if self.rendering.loaded is not None:
             self.models.warm_up(self.rendering.loaded, self.session.recipe)
-
-    def _on_directed(self) -> None:
-        if self.session.generator is not None:
-            self.directions.show_directions(self.session.generator)
 
     def _on_view(self, view: str) -> None:
         self.project.show_view(view or None)

@@ -70,7 +70,7 @@ class Labels(Glass):
             text="",
             position="bottom_left",
             visible=True,
-            font_size=CAPTION_PT,
+            font_size=CAPTION_PT * scaled(100) / 100,
             color=CAPTION_COLORS["generated"],
             box=True,  # legible on bright tissue too
             box_color=CAPTION_BOX,
@@ -92,7 +92,7 @@ class Labels(Glass):
         """Where the slice lies, as fully as there is room beside the letter at the top."""
         if self.plane is None or len(self._point) != 3:
             return ""
-        if self.width() < ROOMY_PX:
+        if self.width() < scaled(ROOMY_PX):
             return f"{position_in_letters(self._point, self.plane.order[0])} mm"
         return position_in_words(self._point, self.plane.order[0])
 
@@ -163,7 +163,7 @@ class Labels(Glass):
     def paint(self, painter: QPainter) -> None:
         """Paint all of it into a view's rectangle."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        narrow = self.width() < NARROW_PX
+        narrow = self.width() < scaled(NARROW_PX)
         room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
         _write(painter, room, TOP | LEFT, self.title, TITLE_PX, TITLE_COLOR)
         if not narrow:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.levels import WHITE_LIMITS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
 LETTER_WIDTH = 52
+WHITE_WIDTH = 84
 #: In a strip narrower than this positions are lettered, and what can wait is left out.
 ROOMY_PX = 820
 #: A share of clipped voxels this large is worth a word.
@@ -85,7 +87,7 @@ class Readout(QWidget):
         spin.setValue(1.0)
         spin.setPrefix(_("White "))
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-        spin.setFixedWidth(84)
+        spin.setFixedWidth(scaled(WHITE_WIDTH))
         spin.setKeyboardTracking(False)
         spin.setToolTip(
             _(
@@ -114,18 +116,18 @@ class Readout(QWidget):
     @property
     def roomy(self) -> bool:
         """Whether there is room for words."""
-        return self.width() >= ROOMY_PX
+        return self.width() >= scaled(ROOMY_PX)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Words where there is room, letters where there is none."""
         super().resizeEvent(event)
-        if (event.oldSize().width() >= ROOMY_PX) != self.roomy:
+        if (event.oldSize().width() >= scaled(ROOMY_PX)) != self.roomy:
             self._set_widths()
 
     def _set_widths(self) -> None:
         widths = POSITION_WIDTHS if self.roomy else (LETTER_WIDTH,) * 3
         for axis, (label, width) in enumerate(zip(self.position, widths, strict=True)):
-            label.setMinimumWidth(width)
+            label.setMinimumWidth(scaled(width))
             label.setText(self._words[axis] if self.roomy else self._letters[axis])
         self.white.setVisible(self.roomy)
 

@@ -59,7 +59,7 @@ class ViewSettings(QFrame):
         super().__init__(parent, Qt.WindowType.Popup)
         self.setObjectName("views.settings")
         self.looks, self.overlay = looks, overlay
-        self.setFixedWidth(WIDTH)
+        self.setFixedWidth(controls.scaled(WIDTH))
         self.layouts = {
             key: self._segment(f"views.layout.{key}", text, tip, "layout", key)
             for key, (text, tip) in LAYOUTS.items()

@@ -34,7 +34,7 @@ class CutRow(QWidget):
         self.side = QComboBox()
         self.side.setObjectName(f"views.cut_side.{axis}")
         self.side.setToolTip(_("Which side of the head is cut away."))
-        self.side.setFixedWidth(SIDE_PX)
+        self.side.setFixedWidth(controls.scaled(SIDE_PX))
         for upper, text in zip((True, False), SIDES[axis], strict=True):
             self.side.addItem(text, upper)
         self.position = controls.SliderRow(
