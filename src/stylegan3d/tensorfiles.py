@@ -53,7 +53,7 @@ def unpack(
         version of this program.
     """
     try:
-        metadata = _header(data).get("__metadata__", {})
+        metadata = _header(data).get("__metadata__") or {}
         tensors = safetensors.numpy.load(data)
     except _BROKEN:
         raise error(
