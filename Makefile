@@ -3,6 +3,7 @@
 #
 #   make run ARGS=--timing            options for the program behind the target
 #   make test ARGS="tests/gui -x"
+#   make soak FUZZ="--count 100 --readers latent" ARGS="--small --minutes 5"
 #   make run PYTHON=python3.12        the Python that .venv is made with
 #   make run PIP_ARGS="..."           extra options for pip while .venv is made
 #   make lock ARGS=--upgrade          newer versions of the packages in the lock
@@ -19,7 +20,7 @@ PIP_ARGS ?=
 WORKERS  ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format docs lock licences audit sbom release text clean
+.PHONY: help setup run test bench soak lint format docs lock licences audit sbom release text clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -48,6 +49,10 @@ test: $(READY)  ## Run all tests
 
 bench: $(READY)  ## Measure speed on this machine
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+soak: $(READY)  ## Read thousands of spoiled files, then work the window for a long day (hours)
+	$(BIN)/python benchmarks/fuzz.py $(FUZZ)
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .

@@ -421,8 +421,8 @@ def archive() -> Files:
 
 def archive_bombs(sample: Files) -> list[Files]:
     return [
-        {"s.sg3d": zip_bomb("session.json", b"{", 1000)},
-        {"s.sg3d": zip_bomb("x.safetensors", b"", 500)},
+        {"s.sg3d": zip_bomb("session.json", b"{", 200)},
+        {"s.sg3d": zip_bomb("x.safetensors", b"", 200)},
     ]
 
 
@@ -702,7 +702,7 @@ def npz_claims(sample: Files) -> list[Files]:
     with zipfile.ZipFile(buffer, "w") as made:
         for name in ("mask", "rigid", "text"):
             made.writestr(f"{name}.npy", head.getvalue())
-    bomb = zip_bomb("mask.npy", head.getvalue(), 1000)
+    bomb = zip_bomb("mask.npy", head.getvalue(), 200)
     return [{"k.step.npz": buffer.getvalue()}, {"k.step.npz": bomb}]
 
 

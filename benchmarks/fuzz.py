@@ -74,11 +74,11 @@ def complaint(message: str) -> str | None:
     return None
 
 
-def read_one(reader: Reader, number: int, folder: Path) -> tuple[str, str]:
-    """How the reader takes the mutant: ("read" | "refused" | "failed", what it said)."""
+def read_one(reader: Reader, files: Files, folder: Path) -> tuple[str, str]:
+    """How the reader takes the files: ("read" | "refused" | "failed", what it said)."""
     from stylegan3d.errors import StyleGAN3DError
 
-    lay_out(folder, reader.mutant(number))
+    lay_out(folder, files)
     before = listing(folder)
     try:
         with warnings.catch_warnings():
@@ -98,12 +98,12 @@ def read_one(reader: Reader, number: int, folder: Path) -> tuple[str, str]:
     return ended, said
 
 
-def run_one(reader: Reader, number: int, folder: Path) -> tuple[str, str]:
+def run_one(reader: Reader, files: Files, folder: Path) -> tuple[str, str]:
     """The same by way of the command line."""
     assert reader.words is not None
     from stylegan3d.cli import main
 
-    lay_out(folder, reader.mutant(number))
+    lay_out(folder, files)
     before = listing(folder)
     out, err, status = io.StringIO(), io.StringIO(), 0
     try:
@@ -146,8 +146,9 @@ def _work(name: str, numbers: range, every: int, memory_mb: int, results: Any) -
                 results.send(("begin", number, way.__name__, ""))
                 folder = Path(place) / f"{number}-{way.__name__}"
                 folder.mkdir()
+                files = reader.mutant(number)
                 began = time.perf_counter()
-                ended, said = way(reader, number, folder)
+                ended, said = way(reader, files, folder)
                 results.send((ended, number, time.perf_counter() - began, said))
                 shutil.rmtree(folder, ignore_errors=True)
     results.send(("end", 0, (_status_kb("VmHWM") - start) / 1024, ""))

@@ -137,9 +137,17 @@ class Segmenter:
         ----------
         name : a measure of `metrics.anatomy_volumes`, such as "ventricle_ml".
         value : in its unit.
+
+        Raises
+        ------
+        ModelError
+            If the card tells nothing of this measure.
         """
         table = self.card["people"]
-        return float(np.interp(value, table["quantiles"][name], table["percents"]))
+        if name not in table["quantiles"]:
+            raise ModelError(f"The card of {self.name} tells nothing of {name} in people.")
+        rows = (np.array(row, np.float64) for row in (table["quantiles"][name], table["percents"]))
+        return float(np.interp(value, *rows))
 
 
 def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segmenter:

@@ -1,0 +1,98 @@
+"""A sample of `benchmarks/fuzz.py`: spoiled files of every kind are read or refused in a sentence.
+
+`make soak` reads two thousand of each kind, in processes of their own with bounded memory.
+"""
+
+import importlib.util
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def _module(name):
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+for _name in ("_mutations", "_readers"):
+    _module(_name)
+fuzz = _module("fuzz")
+READERS = {reader.name: reader for reader in fuzz.readers()}
+# Those that come first are the same for all readers, or bombs; the others are drawn.
+FIRST, DRAWN = range(30), range(500, 515)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_spoiled_files_are_read_or_refused_in_one_sentence(name, tmp_path):
+    reader = READERS[name]
+    (tmp_path / "whole").mkdir()
+    fuzz.lay_out(tmp_path / "whole", fuzz.sample_of(reader))
+    reader.read(tmp_path / "whole")
+    refused = 0
+    for number in (*FIRST, *DRAWN):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files = reader.mutant(number)
+        began = time.perf_counter()
+        ended, said = fuzz.read_one(reader, files, folder)
+        assert ended != "failed", f"{name} {number}: {said}"
+        assert time.perf_counter() - began < 10
+        refused += ended == "refused"
+    # Caches that cannot be read count as not there.
+    assert refused > 10 or name == "npz caches"
+
+
+@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.words])
+def test_the_program_refuses_them_with_status_2_and_writes_nothing(name, tmp_path):
+    reader = READERS[name]
+    (tmp_path / "whole").mkdir()
+    fuzz.lay_out(tmp_path / "whole", fuzz.sample_of(reader))
+    ended, said = fuzz.run_one(reader, fuzz.sample_of(reader), tmp_path / "again")
+    assert ended == "read", said
+    for number in (12, 500, 501, 502, 503):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ended, said = fuzz.run_one(reader, reader.mutant(number), folder)
+        assert ended != "failed", f"{name} {number}: {said}"
+
+
+def test_a_reader_that_lets_anything_through_would_be_found(tmp_path):
+    """The harness sees tracebacks, files that are written, and messages that are no sentence."""
+    from dataclasses import replace
+
+    from stylegan3d.errors import ScanError
+
+    def raises(error):
+        def read(folder):
+            raise error
+
+        return read
+
+    def writes(folder):
+        (folder / "left").write_text("x")
+
+    wrong = (raises(KeyError("x")), raises(MemoryError()), raises(ScanError("")), writes)
+    for number, read in enumerate(wrong):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        reader = replace(READERS["recipe"], read=read)
+        assert fuzz.read_one(reader, {"a": b"x"}, folder)[0] == "failed"
+    assert fuzz.complaint("One sentence: do this.") is None
+    assert fuzz.complaint("two\nlines.") is not None
+    assert fuzz.complaint("\x1b[31mred.") is not None
+
+
+def test_mutants_are_the_same_each_time():
+    for name in ("latent", "value table", "NIfTI-1 .nii.gz"):
+        assert READERS[name].mutant(777) == READERS[name].mutant(777)
+        assert READERS[name].mutant(777) != READERS[name].mutant(778)
