@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from functools import cache
 from pathlib import Path
@@ -16,12 +17,20 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
-    return _cpu_has("avx512_bf16", "amx_bf16")
+    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX), and torch uses that.
+
+    torch may be told to leave the newer instructions alone (ONEDNN_MAX_CPU_ISA); bfloat16 then
+    takes seven times as long as float32.
+    """
+    return _cpu_has("avx512_bf16", "amx_bf16") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _cpu_has(*features: str) -> bool:
-    """Whether the system lists one of these features of the CPU; no where it lists none."""
+    """Whether torch or the system lists one of these features of the CPU; no where none does."""
+    # Older versions of torch list none; /proc/cpuinfo is Linux's, and knows ARM's features.
+    listed: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if any(listed.get(feature) for feature in features):
+        return True
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
     except OSError:
@@ -30,10 +39,17 @@ def _cpu_has(*features: str) -> bool:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 for feature maps where the hardware has it, else float32."""
-    if device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16()):
-        return torch.bfloat16
-    return torch.float32
+    """bfloat16 for feature maps where the hardware has it, else float32.
+
+    For what is fitted with gradients: it has float32's range, which float16 has not, and the answer
+    is the same each time, which a stopwatch's is not. What is only shown asks `measured_dtype`.
+    """
+    if device.type == "cuda":
+        # Older GPUs (before Ampere) only emulate it.
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = device.type == "cpu" and cpu_has_bfloat16()
+    return torch.bfloat16 if has else torch.float32
 
 
 @cache
@@ -44,7 +60,7 @@ def measured_dtype(device: torch.device) -> torch.dtype:
     """
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        if dtype == torch.float16 and device.type == "cpu" and not _multiplies_float16():
+        if device.type == "cpu" and not _cpu_multiplies(dtype):
             continue  # emulated: so slow that trying would be felt
         try:
             seconds[dtype] = _convolution_seconds(device, dtype)
@@ -65,15 +81,29 @@ def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
     for _ in range(4):
         started = time.perf_counter()
         F.conv3d(x, weight, padding=1)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait_for(device)
         times.append(time.perf_counter() - started)
     return min(times[1:])
 
 
-def _multiplies_float16() -> bool:
-    """Whether this CPU multiplies float16 in hardware (AVX-512 FP16, AMX FP16, ARM)."""
-    return _cpu_has("avx512_fp16", "amx_fp16", "fphp", "asimdhp")
+def _wait_for(device: torch.device) -> None:
+    """Return once the device has done what it was given: GPUs work while Python goes on."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _cpu_multiplies(dtype: torch.dtype) -> bool:
+    """Whether this CPU may be fast in this precision, so that trying it is worth the time."""
+    if dtype == torch.float16:  # AVX-512 FP16, AMX FP16, ARM
+        return _cpu_has("avx512_fp16", "amx_fp16", "fphp", "asimdhp")
+    # Of x86 it is known; elsewhere (ARM's bf16) trying tells.
+    return dtype != torch.bfloat16 or not _is_x86() or cpu_has_bfloat16()
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def choose_device(name: str) -> torch.device:
