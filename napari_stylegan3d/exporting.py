@@ -10,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QImage
 
+from napari_stylegan3d.memory import SAVE_FOLDER, settings
 from napari_stylegan3d.saving import (
     FilmRequest,
     PictureRequest,
@@ -52,6 +53,7 @@ class Exporting(QObject):
         self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled; nothing was saved.")))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
+        self.job.runningChanged.connect(self._note_folder)
         panel.cancel.clicked.connect(self.job.cancel)
         panel.saveRequested.connect(self._save)
         panel.pictureRequested.connect(self._save_picture)
@@ -63,6 +65,11 @@ class Exporting(QObject):
     def shutdown(self) -> None:
         """Stop; what is half done is not written."""
         self.job.shutdown()
+
+    def _note_folder(self, running: bool) -> None:
+        """Where something is being saved: after a sudden end, the next start clears up there."""
+        if running:
+            settings().setValue(SAVE_FOLDER, self.panel.folder.text())
 
     def _on_shown(self, _recipe: Any, picture: Any) -> None:
         if picture.quality == "full":
