@@ -122,7 +122,7 @@ class Folder(Reader):
 
 @cache
 def _specials(name: str) -> list[Files]:
-    reader = next(one for one in readers() if one.name == name)
+    reader = next(one for one in (*readers(), *readers_of_training()) if one.name == name)
     sample = sample_of(reader)
     return [*reader.special(dict(sample)), *_common(sample)]
 
@@ -836,7 +836,6 @@ def readers() -> tuple[Reader, ...]:
         ),
         Reader("mask", mask, read_mask, packed, lambda f: nifti_claims(".nii.gz")(f)),
         Reader("template", template, read_template, packed, nifti_claims(".nii.gz")),
-        Reader("label map", label_map, read_label_map, packed, nifti_claims(".nii.gz")),
         Reader(
             "latent",
             latent,
@@ -868,7 +867,6 @@ def readers() -> tuple[Reader, ...]:
             words=table_words,
             chosen="t.csv",
         ),
-        Reader("participants", participants, read_participants, {"tsv": spoil_table}),
         Reader("direction notes", notes, read_notes, tensors),
         Folder(
             "model card",
@@ -888,15 +886,26 @@ def readers() -> tuple[Reader, ...]:
         ),
         Folder("tissue network", tissue_folder_files, read_tissues, tensors),
         Reader(
-            "pack", pack_folder, read_pack, {"json": spoil_json, **packed}, chosen="dataset.json"
-        ),
-        Reader(
             "network pickle",
             pickle,
             read_pickle,
             words=lambda folder, model: ["info", str(folder / "n.pkl"), "--json"],
         ),
         Reader("npz caches", step_cache, read_cache, {"npz": spoil_zip(inner)}, npz_claims),
+    )
+
+
+@cache
+def readers_of_training() -> tuple[Reader, ...]:
+    """Those of prepared data and of what lies beside scans to prepare."""
+    tensors = {"safetensors": spoil_safetensors, "json": spoil_json}
+    packed = {"gz": spoil_gzip(spoil_nifti)}
+    return (
+        Reader("label map", label_map, read_label_map, packed, nifti_claims(".nii.gz")),
+        Reader("participants", participants, read_participants, {"tsv": spoil_table}),
+        Reader(
+            "pack", pack_folder, read_pack, {"json": spoil_json, **packed}, chosen="dataset.json"
+        ),
     )
 
 
