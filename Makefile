@@ -50,9 +50,10 @@ test: $(READY)  ## Run all tests
 bench: $(READY)  ## Measure speed on this machine
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
-soak: $(READY)  ## Read thousands of spoiled files, then work the window for a long day (hours)
+soak: $(READY)  ## Spoiled files, a long day of the window, work that is killed (hours)
 	$(BIN)/python benchmarks/fuzz.py $(FUZZ)
 	$(BIN)/python benchmarks/soak.py $(ARGS)
+	$(BIN)/python benchmarks/kills.py $(KILLS)
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
