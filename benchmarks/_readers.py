@@ -898,7 +898,6 @@ def readers() -> tuple[Reader, ...]:
 @cache
 def readers_of_training() -> tuple[Reader, ...]:
     """Those of prepared data and of what lies beside scans to prepare."""
-    tensors = {"safetensors": spoil_safetensors, "json": spoil_json}
     packed = {"gz": spoil_gzip(spoil_nifti)}
     return (
         Reader("label map", label_map, read_label_map, packed, nifti_claims(".nii.gz")),
