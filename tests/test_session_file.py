@@ -319,3 +319,50 @@ def test_adding_to_a_long_history_writes_only_what_is_new_anew(tmp_path):
     finally:
         Recipe.to_json = original
     assert len(calls) == 1
+
+
+def test_a_session_of_another_machine_is_left_to_it_for_a_day(tmp_path):
+    """Home folders may lie on a server: whether its window still runs, nobody here can tell."""
+    mine = SessionFolder(tmp_path)
+    mine.write(state_with())
+    owner = json.loads((mine.path / OWNER).read_text())
+    (mine.path / OWNER).write_text(json.dumps(owner | {"host": "another", "pid": 2**22 + 1}))
+    assert kept_sessions(tmp_path) == []
+    long_ago = time.time() - 2 * 86_400
+    os.utime(mine.path / FILE, (long_ago, long_ago))
+    assert [kept.folder for kept in kept_sessions(tmp_path)] == [mine.path]
+
+
+TAKER = """
+import sys
+from pathlib import Path
+from stylegan3d.errors import SessionError
+from stylegan3d.session_store import SessionFolder
+sys.stdin.readline()
+try:
+    SessionFolder(Path(sys.argv[1])).take(Path(sys.argv[2]))
+    print("mine", flush=True)
+    sys.stdin.readline()
+except SessionError as error:
+    print(error)
+"""
+
+
+def test_of_two_windows_that_take_one_session_one_gets_it(tmp_path):
+    ended = SessionFolder(tmp_path)
+    ended.write(state_with())
+    (ended.path / OWNER).unlink()
+    words = [sys.executable, "-c", TAKER, str(tmp_path), str(ended.path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    windows = [subprocess.Popen(words, **pipes) for _ in range(3)]
+    for window in windows:
+        window.stdin.write("go\n")
+        window.stdin.flush()
+    said = [window.stdout.readline().strip() for window in windows]
+    assert kept_sessions(tmp_path) == [], "it is open"
+    for window in windows:
+        window.communicate("end\n")
+    assert sorted(said)[-1] == "mine"
+    assert said.count("mine") == 1
+    (kept,) = kept_sessions(tmp_path)
+    assert kept.state.states == state_with().states
