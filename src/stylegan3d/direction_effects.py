@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.attributes import MEASURES, measure_volume
+from stylegan3d.attributes import MEASURES
 from stylegan3d.directions import Directions, random_w
+from stylegan3d.tissue_volumes import measure_attributes
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -48,7 +49,7 @@ def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
         for row in torch.from_numpy(w).float():
             wide = row.expand(1, generator.num_layers, -1).to(generator.device)
             volume = to_display(generator.synthesize(wide, noise="none"))[0]
-            rows.append(measure_volume(volume, generator.space))
+            rows.append(measure_attributes(volume, generator.space))
     return {measure.key: np.array([row[measure.key] for row in rows]) for measure in MEASURES}
 
 

@@ -95,7 +95,6 @@ def measure_effect(
     """
     check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
-    total = float(change.sum(dtype=np.float64))
     voxel_mm3 = abs(float(np.linalg.det(space.affine[:3, :3])))
     check()
     tissues_before = read_tissues(before, space, dtype=dtype)
@@ -103,7 +102,7 @@ def measure_effect(
     tissues_after = read_tissues(after, space, dtype=dtype)
     check()
     near = surroundings(attribute, tissues_before, tissues_after, space)
-    inside = float(change[near].sum(dtype=np.float64)) if near is not None else 0.0
+    outside = share_outside(change, near)
     check()
     return EditEffect(
         tissues_before.volumes,
@@ -112,7 +111,7 @@ def measure_effect(
         float(np.count_nonzero(change > THRESHOLD)) * voxel_mm3,
         THRESHOLD,
         ABOUT[attribute][0] if near is not None else "",
-        1 - inside / total if near is not None and total else None,
+        outside,
         _where(change, (before > BRAIN) | (after > BRAIN), space),
     )
 
@@ -135,6 +134,14 @@ def surroundings(
         return None
     distance = ndimage.distance_transform_edt(~np.any(found, axis=0), sampling=space.voxel_size)
     return distance <= margin_mm
+
+
+def share_outside(change: np.ndarray, near: np.ndarray | None) -> float | None:
+    """Share of all change (X, Y, Z) that lies outside `surroundings`; None where there is none."""
+    total = float(np.sum(change, dtype=np.float64))
+    if near is None or not total:
+        return None
+    return 1 - float(change[near].sum(dtype=np.float64)) / total
 
 
 def _where(change: np.ndarray, mask: np.ndarray, space: Space) -> tuple[tuple[str, float], ...]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.attributes import MEASURES, measure_volume
+from stylegan3d.attributes import MEASURES
 from stylegan3d.errors import ModelError, RecipeError
+from stylegan3d.tissue_volumes import measure_attributes
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -74,7 +75,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
     for volume in pack.volumes:
         intensity = np.asarray(volume, dtype=np.float32) / 255
         rows.append(_encoded(generator, intensity))
-        measured.append(measure_volume(intensity, pack.space))
+        measured.append(measure_attributes(intensity, pack.space))
     values = {key: np.array([row[key] for row in measured]) for key in measured[0]}
     known = {key for row in pack.table for key in row}
     for key in (AGE, SEX, *wanted):

@@ -44,6 +44,8 @@ EXPLAINED = {
     "other_ml": "Midbrain, pons and medulla, with the optic chiasm.",
     "brain_ml": "Grey matter, white matter and brain stem together.",
 }
+#: Attributes that the network tells where it can, see `measure_attributes`.
+BY_NETWORK = ("ventricle_ml", "grey_ml", "white_ml")
 #: What has less brain tissue is no brain: the network finds 30 ml in nothing at all.
 LEAST_BRAIN_ML = 200.0
 BY_INTENSITY = "by intensity alone, which is rough"
@@ -63,11 +65,14 @@ class Tissues:
         (0123abcd)" or "by intensity alone, which is rough: …" with the reason.
     masks : mapping of str to bool (X, Y, Z)
         Of "ventricles", "grey matter" and "white matter"; empty where there is no brain.
+    by_network : bool
+        Whether the tissue network told them apart.
     """
 
     volumes: dict[str, float]
     how: str
     masks: Mapping[str, np.ndarray]
+    by_network: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a sidecar: the volumes known, to a hundredth of a millilitre, and how."""
@@ -114,7 +119,24 @@ def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None 
     masks = {
         name: found.labels == CLASSES.index(tissue) for name, tissue in names.items() if is_brain
     }
-    return Tissues(volumes, f"by the tissue network {segmenter.name} ({segmenter.hash[:8]})", masks)
+    how = f"by the tissue network {segmenter.name} ({segmenter.hash[:8]})"
+    return Tissues(volumes, how, masks, by_network=True)
+
+
+def measure_attributes(volume: np.ndarray, space: Space) -> dict[str, float]:
+    """`attributes.measure_volume`, its tissues by the network where that knows the grid.
+
+    What directions are fitted to. With the size of the head held fixed, white matter by intensity
+    hardly agrees with the network's (r = 0.22 of 249 people): it follows brightness more than
+    extent, and so would an edit.
+    """
+    from stylegan3d.attributes import measure_volume
+
+    measured = measure_volume(volume, space)
+    found = read_tissues(volume, space)
+    if found.by_network:
+        measured |= {key: found.volumes[key] for key in BY_NETWORK}
+    return measured
 
 
 def _network(space: Space) -> tuple[Segmenter | None, str]:
@@ -139,4 +161,5 @@ def _by_intensity(volume: np.ndarray, space: Space, why: str) -> Tissues:
     volumes = dict.fromkeys(VOLUMES, float("nan"))
     volumes |= {key: float(measured[key]) for key in ("ventricle_ml", "grey_ml", "white_ml")}
     volumes["brain_ml"] = volumes["grey_ml"] + volumes["white_ml"]
-    return Tissues(volumes, f"{BY_INTENSITY}: {why.rstrip('.')}", tissue_masks(volume, space))
+    how = f"{BY_INTENSITY}: {why.rstrip('.')}"
+    return Tissues(volumes, how, tissue_masks(volume, space), by_network=False)

@@ -36,8 +36,6 @@ def rows(count, seed, *, shift=0.0, spread=1.0, confidence=0.9):
 
 def compared(monkeypatch, made, people):
     """What the part says of these, without a network."""
-    answers = iter([made, people])
-    monkeypatch.setattr(anatomy_volumes, "measure", lambda *_: next(answers))
     monkeypatch.setattr(
         anatomy_volumes, "bundled_segmenter", lambda: SimpleNamespace(name="none", hash="0")
     )
@@ -45,14 +43,12 @@ def compared(monkeypatch, made, people):
     count = len(people)
     return tissue_volumes(
         SimpleNamespace(
-            synthetic=None,
-            volumes=lambda rows: rows,
-            people=np.arange(count),
+            has_tissues=True,
+            synthetic_tissues=made,
+            real_tissues=people,
             training=np.arange(count - 10),
-            pack=SimpleNamespace(space=None),
             settings=SimpleNamespace(samples=len(made), repeats=10, seed=5),
             seeds=lambda n: range(5, 5 + n),
-            progress=lambda what: None,
         )
     )
 

@@ -56,6 +56,9 @@ class TrueJudges:
         self.missing: dict[str, str] = {}
         self.of = {k: Judge("looking", 1.0, 1.0, SHOWN, 9) for k in ("left", "right")}
 
+    def shown(self, key: str, held: list[str]) -> float:
+        return {"left": 0.5, "right": 1.0}[key] if held == ["Right"] * (key == "left") else 0.0
+
     def readings(self, volumes: list[np.ndarray]) -> dict[str, np.ndarray]:
         return {
             "left": np.array([volume[:HALF].mean() for volume in volumes]),
@@ -91,6 +94,7 @@ def test_what_was_promised_and_what_came(found: dict[str, Any]) -> None:
     left, right = found["directions"]
     assert left["effect"] == pytest.approx(SHOWN / PROMISED, abs=1e-5)
     assert right["effect"] == pytest.approx(-SHOWN / PROMISED, abs=1e-5)
+    assert (left["effect_people"], right["effect_people"]) == (0.5, 1.0)
     assert (left["right_way"], right["right_way"]) == (1, 0)
     assert left["drift"] == {"Right": pytest.approx(0.2, abs=1e-5)}
     assert right["drift"]["Left"] == pytest.approx(0, abs=1e-5)

@@ -18,6 +18,8 @@ from scipy.stats import wasserstein_distance
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.metrics.material import Material
+from stylegan3d.metrics.store import Store
+from stylegan3d.metrics.workers import workers
 from stylegan3d.segmentation.classes import CLASSES, asymmetry_percent, side_volumes
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_segmenter
 from stylegan3d.space import Space
@@ -54,15 +56,16 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
         brains); "distance", the Wasserstein distance over the people's standard deviation, as
         `Comparison.to_dict` has it: beside the same between halves of the people.
         "mean_distance" : the mean of these distances over the volumes, in the same form.
+        "left_out" alone, a sentence, on a grid the network does not know.
         "values" : for each of `MEASURES` those of every "synthetic" and "real" brain.
         "unsegmentable" : of "synthetic" brains and "validation" people, see `unsegmentable`.
     """
-    segmenter, space = bundled_segmenter(), material.pack.space
-    made = measure(
-        segmenter, material.synthetic, space, material.progress("Tissues of random brains")
-    )
-    volumes = material.volumes(material.people)
-    people = measure(segmenter, volumes, space, material.progress("Tissues of people"))
+    segmenter = bundled_segmenter()
+    if not material.has_tissues:
+        return {
+            "left_out": f"The tissue network {segmenter.name} does not know volumes on this grid."
+        }
+    made, people = material.synthetic_tissues, material.real_tissues
     limits = SegmentationLimits.of(people[: len(material.training)])
     numbers = list(material.seeds(material.settings.samples))
     failed = unsegmentable(made, limits)
@@ -90,18 +93,37 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
 
 def measure(
     segmenter: Segmenter,
-    volumes: Iterable[np.ndarray] | Sequence[np.ndarray],
+    volumes: Iterable[np.ndarray],
     space: Space,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
     volumes = list(volumes)
-    rows = []
-    for done, volume in enumerate(volumes, 1):
-        rows.append(measures_of(segmenter.segment(volume, space, confidence=True)))
-        if progress is not None:
-            progress(done, len(volumes))
+    rows: list[dict[str, float]] = []
+
+    def one(volume: np.ndarray) -> dict[str, float]:
+        return measures_of(segmenter.segment(volume, space, confidence=True))
+
+    with workers(segmenter.device) as mapped:
+        for row in mapped(one, volumes):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), len(volumes))
     return rows
+
+
+def measure_kept(
+    store: Store, key: tuple, volumes: Iterable[np.ndarray], space: Space, progress: Progress
+) -> list[dict[str, float]]:
+    """`measure` by the network that ships with the package, kept in a store under a key."""
+    segmenter, names = bundled_segmenter(), (*MEASURES, "confidence")
+
+    def make() -> np.ndarray:
+        rows = measure(segmenter, volumes, space, progress)
+        return np.array([[row[name] for name in names] for row in rows])
+
+    found = store.array("tissues", (*key, segmenter.hash), make)
+    return [dict(zip(names, map(float, row), strict=True)) for row in found]
 
 
 def measures_of(found: Segmentation) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.intervals import halves_interval, quantiles
+from stylegan3d.metrics.intervals import Interval, halves_interval, quantiles
 
 REPEATS = 50
 Measure = Callable[[np.ndarray, np.ndarray], float]
@@ -37,21 +37,27 @@ class Comparison:
         people to other real people lie in: what such a figure is where nothing is synthetic.
         """
         synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
-        interval = halves_interval(self.synthetic)
         return {
-            "synthetic": synthetic,
-            "synthetic_interval": interval,
+            **told(synthetic, halves_interval(self.synthetic), real),
             "synthetic_sd": float(self.synthetic.std()),
             "real": real,
             "real_interval": quantiles(self.real),
             "real_sd": float(self.real.std()),
             "real_q05": float(np.quantile(self.real, 0.05)),
             "real_q95": float(np.quantile(self.real, 0.95)),
-            "ratio": synthetic / real if real > 0 else None,
-            "ratio_interval": [bound / real for bound in interval] if real > 0 else None,
             "n": self.n,
             "repeats": len(self.real),
         }
+
+
+def told(synthetic: float, interval: Interval, real: float) -> dict[str, Any]:
+    """A figure of synthetic brains with its interval, and both over that of real ones."""
+    return {
+        "synthetic": synthetic,
+        "synthetic_interval": interval,
+        "ratio": synthetic / real if real > 0 else None,
+        "ratio_interval": [bound / real for bound in interval] if real > 0 else None,
+    }
 
 
 def compare_with_halves(

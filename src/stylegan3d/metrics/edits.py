@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from stylegan3d.attribute_checks import LOGARITHMIC, name_of
-from stylegan3d.edit_effects import measure_effect
+from stylegan3d.edit_effects import ABOUT, share_outside, surroundings
 from stylegan3d.generator import Generator, seed_latents
 from stylegan3d.metrics.edit_judges import Judges
 from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.metrics.material import Material
 from stylegan3d.metrics.reconstruction import encode
 from stylegan3d.metrics.sampling import packed_synthesis, unit
+from stylegan3d.people import key_of
+from stylegan3d.tissue_volumes import read_tissues
 
 BRAINS = 8
 STRENGTHS = (-1.0, 1.0)  # in units of the direction
@@ -39,7 +41,8 @@ def edits(material: Material) -> dict[str, Any]:
         on "n_test" people set aside. "directions": for each
         "name", "attribute", "unit", "held_fixed", "per_unit" (what one unit promises);
         "effect": measured change over promised change, with "effect_interval", beside
-        "effect_people", what the judge shows of a true difference between people; "right_way":
+        "effect_people", what the judge shows of a true difference between people who do not differ
+        in what the direction holds fixed; "right_way":
         share of edits that changed the attribute the way they should, with "right_way_interval";
         "drift": changes of the other attributes by one unit, in standard deviations of people;
         "size": mean absolute change of voxels over that between two random brains, with
@@ -115,7 +118,7 @@ def _direction(
         "per_unit": told["per_unit"],
         "effect": float(effects.mean()),
         "effect_interval": bootstrap(_mean, effects),
-        "effect_people": judges.of[key].slope,
+        "effect_people": judges.shown(key, [key_of(name) for name in told["held_fixed"]]),
         "right_way": right / sizes.size,
         "right_way_interval": wilson(right, sizes.size),
         "drift": drift,
@@ -192,11 +195,14 @@ def _outside(
     before: Sequence[np.ndarray],
     after: Mapping[float, Sequence[np.ndarray]],
 ) -> float | None:
-    shares = [
-        measure_effect(unit(a), unit(b), material.pack.space, key).outside
-        for volumes in after.values()
-        for a, b in zip(before, volumes, strict=True)
-    ]
+    if key not in ABOUT:
+        return None
+    space, shares = material.pack.space, []
+    starts = [(unit(volume), read_tissues(unit(volume), space)) for volume in before]
+    for volumes in after.values():
+        for (start, tissues), volume in zip(starts, map(unit, volumes), strict=True):
+            near = surroundings(key, tissues, read_tissues(volume, space), space)
+            shares.append(share_outside(np.abs(volume - start), near))
     known = [share for share in shares if share is not None]
     return float(np.mean(known)) if known else None
 

@@ -235,6 +235,31 @@ class Material:
         """[people, 448], training people first."""
         return self._described("", self.people)
 
+    @property
+    def has_tissues(self) -> bool:
+        """Whether the tissue network that ships with the package knows the grid."""
+        from stylegan3d.segmentation.inference import bundled_segmenter
+
+        return bundled_segmenter().fits(self.pack.space)
+
+    @cached_property
+    def real_tissues(self) -> list[dict[str, float]]:
+        """`anatomy_volumes.MEASURES` and "confidence" of the people, training people first."""
+        key = (volumes_id(self.pack), [int(row) for row in self.people])
+        return self._tissues(self._real, key, self.volumes(self.people))
+
+    @cached_property
+    def synthetic_tissues(self) -> list[dict[str, float]]:
+        """The same of the random brains."""
+        seeds = list(self.seeds(self.settings.samples))
+        key = (self.subject.hash, self.settings.truncation, seeds)
+        return self._tissues(self.store, key, self.synthetic)
+
+    def _tissues(self, store: Store, key: tuple, volumes: Volumes) -> list[dict[str, float]]:
+        from stylegan3d.metrics.anatomy_volumes import measure_kept
+
+        return measure_kept(store, key, volumes, self.pack.space, self.progress("Tissues"))
+
     @cached_property
     def mirrored_features(self) -> np.ndarray:
         """[training people, 448], of their mirror images."""

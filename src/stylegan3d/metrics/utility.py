@@ -12,17 +12,19 @@ The tasks are brain age (here) and tissue segmentation (`utility_tissues`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from stylegan3d.generator import seed_latents
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.material import Material
 from stylegan3d.metrics.spread import encoded
+from stylegan3d.metrics.tissue_columns import COLUMNS, tissue_columns, weighted
 from stylegan3d.metrics.utility_tissues import tissue_utility
 from stylegan3d.people import AGE, as_numbers
 
@@ -56,7 +58,9 @@ def utility(material: Material) -> dict[str, Any]:
 
 
 def age_utility(material: Material) -> dict[str, Any] | str:
-    """Brain age by ridge regression on the features of `features.describe`.
+    """Brain age by ridge regression on tissue volumes and the features of `features.describe`.
+
+    Volumes are left out on a grid that the tissue network does not know.
 
     A random brain gets the age that a ridge regression on w says, fitted to the encoder's latents
     of training people with known ages. What is learned from random brains has therefore gone from
@@ -93,13 +97,19 @@ def age_utility(material: Material) -> dict[str, Any] | str:
     seeds = list(material.seeds(material.settings.samples))
     made_w = seed_latents(generator, seeds, material.settings.truncation).mean(dim=1)
     made_ages = labeller.predict(made_w.double().cpu().numpy())
-    features, made = material.real_features, material.synthetic_features
+    features, made, tissues = material.real_features, material.synthetic_features, 0
+    if material.has_tissues:
+        tissues = COLUMNS
+        features = np.hstack([tissue_columns(material.real_tissues), features])
+        made = np.hstack([tissue_columns(material.synthetic_tissues), made])
     arms = {
         REAL: (features[fit], ages[fit]),
         SYNTHETIC: (made, made_ages),
         BOTH: (np.concatenate([features[fit], made]), np.concatenate([ages[fit], made_ages])),
     }
-    said = {name: regression().fit(*data).predict(features[test]) for name, data in arms.items()}
+    said = {
+        name: regression(tissues).fit(*data).predict(features[test]) for name, data in arms.items()
+    }
     errors = {name: np.abs(guess - ages[test]) for name, guess in said.items()}
     taught = agreement(labeller.predict(w[test]), ages[test])
     return {
@@ -118,9 +128,13 @@ def age_utility(material: Material) -> dict[str, Any] | str:
     }
 
 
-def regression() -> Pipeline:
-    """Ridge regression on standardised features, the penalty by leave-one-out error."""
-    return make_pipeline(StandardScaler(), RidgeCV(alphas=PENALTIES))
+def regression(tissues: int = 0) -> Pipeline:
+    """Ridge regression on standardised features, the penalty by leave-one-out error.
+
+    `tissues` : how many of the columns, the first ones, are tissue volumes; see `tissue_columns`.
+    """
+    weights = FunctionTransformer(partial(weighted, tissues=tissues))
+    return make_pipeline(StandardScaler(), weights, RidgeCV(alphas=PENALTIES))
 
 
 def agreement(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
