@@ -33,6 +33,7 @@ from napari_stylegan3d.models import Models
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.opening import Opening
 from napari_stylegan3d.panels.tabs import Tabs
+from napari_stylegan3d.parking import Parking
 from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.qt_binding import refuse_broken_binding
 from napari_stylegan3d.rendering import Rendering
@@ -110,6 +111,7 @@ class Explorer(Docked):
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self, self.export)
         self.measuring = Measuring(self)
+        self.parking = Parking(self.session, self)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
         self.sessions, self.opening = Sessions(self), Opening(self)
@@ -148,6 +150,7 @@ class Explorer(Docked):
         self.history.shutdown()
         self.comparing.shutdown()
         self.measuring.shutdown()
+        self.parking.shutdown()
         self.rendering.shutdown()
         self.browsing.shutdown()
         self.mixing.shutdown()
