@@ -254,16 +254,29 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     window.set("project.turn.2", 120.0)
     window.set("project.turn.2", 8.0)
     window.wait(lambda: not window.explorer.projecting.moving.busy)
-    quality = window.explorer.comparison.placed[1].quality
+    turned = window.explorer.comparison.placed[1]
+    assert 5 < off_mm(turned, window.session.generator) < 8
     window.click("project.fit")
     window.wait(lambda: "Fitted from there" in window.find("project.steps").text())
-    assert window.explorer.comparison.placed[1].quality > quality + 0.003
+    fitted = window.explorer.comparison.placed[1]
+    assert off_mm(fitted, window.session.generator) < 0.2
+    assert fitted.quality > turned.quality
     assert window.find("project.turn.2").value() == 0
     window.choose("project.budget", "draft")
     window.click("project.start")
     window.wait(lambda: window.session.projected)
     (result,) = window.session.projected
     np.testing.assert_array_equal(result.aligned.rigid, window.explorer.comparison.placed[1].rigid)
+
+
+def off_mm(aligned, generator):
+    """How far points on the egg lie from where they belong, in mean: it has only to be moved."""
+    middle = aligned.scan.space.center_mm
+    points = np.random.default_rng(0).normal(size=(3, 500))
+    points = middle[:, None] + 60 * points / np.linalg.norm(points, axis=0)
+    there = aligned.rigid[:3, :3] @ points + aligned.rigid[:3, 3:]
+    meant = points + (generator.space.center_mm - middle)[:, None]
+    return np.linalg.norm(there - meant, axis=0).mean()
 
 
 def test_both_samples_are_there():
