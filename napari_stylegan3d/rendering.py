@@ -38,8 +38,8 @@ class Rendering(QObject):
     failed = Signal(object)
     cramped = Signal(str)
     """There is no memory for the full volume: the sentence that says so beside the preview."""
-    awaited = Signal()
-    """A preview is on its way, and there in a moment."""
+    awaited = Signal(bool)
+    """A preview is on its way, and there in a moment; whether a hand drags."""
     busyChanged = Signal(bool)
     prepared = Signal()
     """The renderer knows how to make previews; from now on others may draw beside it."""
@@ -107,7 +107,7 @@ class Rendering(QObject):
         if not self._warm or (not live and self._full_s <= INSTANT_S):
             self._submit(recipe, "full")
             return
-        self._submit(recipe, "preview")
+        self._submit(recipe, "preview", live)
         if live:
             self._rest.start()
 
@@ -128,11 +128,11 @@ class Rendering(QObject):
         with beside_the_window():
             return render(loaded, request, should_stop)
 
-    def _submit(self, recipe: Recipe, quality: Quality) -> None:
+    def _submit(self, recipe: Recipe, quality: Quality, live: bool = False) -> None:
         if self._last != (recipe, quality) and self.renders is not None:
             self._last = (recipe, quality)
             if quality == "preview":
-                self.awaited.emit()
+                self.awaited.emit(live)
             self.renders.submit(RenderRequest(recipe, quality))
 
     @property

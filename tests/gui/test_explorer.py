@@ -74,6 +74,33 @@ def test_dragging_truncation_shows_previews_then_the_full_volume(window):
     assert not window.session.can_undo, "one drag is one step"
 
 
+def test_dragging_draws_the_window_once_for_each_preview(window):
+    frames, previews = [], []
+    canvas = window.views.view("Axial").canvas.canvas.native
+    pacing, rendering = window.explorer.viewing.pacing, window.explorer.rendering
+    slider = window.find("browse.truncation.slider")
+    canvas.frameSwapped.connect(lambda: frames.append(len(previews)))
+    rendering.shown.connect(lambda _, picture: previews.append(picture.quality))
+    patience_ms = pacing.patience_ms
+    # However busy the machine is, a preview is not so long in coming.
+    pacing.patience_ms = 10_000
+    try:
+        slider.setSliderDown(True)
+        for _ in range(5):
+            drawn, shown = len(frames), len(previews)
+            slider.setValue(slider.value() - 7)
+            window.wait(lambda drawn=drawn: len(frames) > drawn)
+            # Of each frame is known how many previews were there.
+            assert frames[drawn:] == [shown + 1], "drawn without a preview"
+            assert previews[-1] == "preview"
+    finally:
+        slider.setSliderDown(False)
+        pacing.patience_ms = patience_ms
+    window.settle()
+    assert previews[-1] == "full"
+    assert not pacing.holds
+
+
 def test_truncation_is_told_in_words(window):
     window.set("browse.truncation", 0.0)
     assert "average brain" in window.find("browse.meaning").text()
