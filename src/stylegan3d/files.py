@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from stylegan3d import names
 from stylegan3d.errors import OutputError
 from stylegan3d.leftovers import hidden_name, sweep_once
 
@@ -169,6 +170,16 @@ def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
+    if names.ON_WINDOWS and (why := names.wrong_on_windows(path.name)):
+        # Windows would write to the device, or to a file of another name, without a word.
+        raise OutputError(f"{path.name} cannot be the name of a file: {why}. Choose another.")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as reason:
+        raise OutputError(
+            f"{path} has letters that this locale ({reason.encoding}) cannot write: set "
+            "LC_ALL=C.UTF-8, or choose another name."
+        ) from reason
     if os.path.isdir(path):
         raise OutputError(f"{path} is a folder: choose another name for the file.")
     if not overwrite and os.path.lexists(path):

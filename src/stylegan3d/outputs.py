@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stylegan3d import volumes
 from stylegan3d.errors import OutputError
 from stylegan3d.jsontext import to_json
+from stylegan3d.names import last_part, portable
 from stylegan3d.recipe import Recipe, Source
 from stylegan3d.tissue_volumes import Tissues, read_tissues
 
@@ -29,8 +30,11 @@ _SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
 
 
 def scan_stem(path: str | Path) -> str:
-    """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01."""
-    return _SUFFIX.sub("", _bare_name(path)) or "scan"
+    """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01.
+
+    As every system can store it (`stylegan3d.names`): what is saved may be copied to another one.
+    """
+    return portable(_SUFFIX.sub("", _bare_name(path))) or "scan"
 
 
 def scan_suffix(path: str | Path) -> str:
@@ -41,7 +45,7 @@ def scan_suffix(path: str | Path) -> str:
 
 def _bare_name(path: str | Path) -> str:
     """The name without extensions. Of a link its own name: what it points to may be a hash."""
-    name = Path(path).name
+    name = last_part(str(path))
     for extension in _EXTENSIONS:
         if name.lower().endswith(extension):
             name = name[: -len(extension)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.hashing import sha256_of
+from stylegan3d.names import last_part
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -237,7 +238,7 @@ def split_direction(direction: str) -> tuple[str | None, str]:
 
 def _found_in(folder: Path, path: str) -> str:
     """The path taken from `folder`, or the file of that name there; as it was if neither is."""
-    for candidate in (folder / path, folder / Path(path).name):
+    for candidate in (folder / path, folder / last_part(path)):
         try:
             if candidate.exists():
                 return str(candidate)

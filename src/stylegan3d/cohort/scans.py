@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.names import same_place
 from stylegan3d.outputs import scan_stem
 from stylegan3d.training.sources import EXTENSIONS, find_sources
 
@@ -72,12 +74,16 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
 
 def _of_folder(folder: Path) -> list[Item]:
     files = [Path(source.file) for source in find_sources(folder).sources]
-    # a.nii and a.mgz beside each other would write the same files
-    stems = Counter((file.parent, scan_stem(file)) for file in files)
+    # a.nii and a.mgz beside each other would write the same files, on Windows A.nii and a.nii too
+    stems = Counter(same_place(str(file.parent / scan_stem(file))) for file in files)
+    names = Counter(same_place(str(file)) for file in files)
     items = []
     for file in files:
-        alone = stems[file.parent, scan_stem(file)] == 1
-        place = file.parent if alone else file.parent / file.name.replace(".", "-")
+        place = file.parent
+        if stems[same_place(str(file.parent / scan_stem(file)))] > 1:
+            place /= file.name.replace(".", "-")
+        if names[same_place(str(file))] > 1:
+            place /= hashlib.sha256(bytes(file)).hexdigest()[:8]
         name = file.as_posix()
         items.append(Item(name, (folder / file).absolute(), "" if place == Path() else str(place)))
     return items
@@ -103,18 +109,19 @@ def _of_list(path: Path) -> list[Item]:
 
 def _named(items: list[Item]) -> list[Item]:
     """Items that have no name yet called by their file's, with folders where that is not enough."""
-    stems = Counter(scan_stem(item.path) for item in items if not item.name)
-    taken = Counter(item.name for item in items if item.name)
+    stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
+    taken = Counter(same_place(item.name) for item in items if item.name)
     named = []
     for item in items:
         if not item.name:
             name = scan_stem(item.path)
-            if stems[name] > 1 or taken[name]:
+            if stems[same_place(name)] > 1 or taken[same_place(name)]:
                 name = re.sub(r"[^\w.-]+", "-", f"{item.path.parent.as_posix()}-{item.path.name}")
                 name = name.strip("-.")
             item = replace(item, name=name, folder=name)
         named.append(item)
-    twice = [name for name, count in Counter(item.name for item in named).items() if count > 1]
+    keys = [same_place(item.name) if item.folder == item.name else item.name for item in named]
+    twice = [item.name for item, key in zip(named, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise StyleGAN3DError(
             f"{twice[0]} is there twice, in two folders or with two masks; project them into "
