@@ -48,7 +48,7 @@ class Autosave(QObject):
         super().__init__(parent)
         self._state = state
         self.folder = SessionFolder(sessions_folder())
-        self._lock, self._has_failed = threading.Lock(), False
+        self._lock, self._has_failed, self._over = threading.Lock(), False, False
         self._work = LatestWins(self._write, self)
         self._work.failed.connect(lambda _, error: self._on_failed(error))
         self._work.ready.connect(lambda *_: self._on_written())
@@ -59,7 +59,7 @@ class Autosave(QObject):
 
     def soon(self) -> None:
         """Something changed."""
-        if not self._gather.isActive():
+        if not (self._over or self._gather.isActive()):
             self._gather.start()
 
     def now(self) -> None:
@@ -76,6 +76,7 @@ class Autosave(QObject):
 
     def shutdown(self) -> None:
         """Save a last time, as closed, and let other windows have the folder."""
+        self._over = True
         self._gather.stop()
         self._work.shutdown()
         self._close()

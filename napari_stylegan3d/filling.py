@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d import dialogs
+from napari_stylegan3d.losses import operator_of
+from napari_stylegan3d.regions import Region
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins, LongJob, Report
+from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from stylegan3d.projection.operators import Operator
     from stylegan3d.recipe import Recipe
     from stylegan3d.scans import AlignedScan
+    from stylegan3d.space import Space
 
 VIEW = "filled"
 
@@ -35,11 +40,36 @@ class Filled:
     operator
         As it was given, not bound to a grid.
     volume
-        (X, Y, Z) in [0, 1]: the aligned scan with the reconstruction where it tells nothing.
+        (X, Y, Z) in [0, 1]: the aligned scan with the reconstruction where it tells nothing; None
+        until it is looked at, of a session that was restored.
+    region, loss
+        What the operator was made of: what was left out, and what else was lost, in words for
+        `operator_of`.
     """
 
     operator: Operator
-    volume: np.ndarray
+    volume: np.ndarray | None = None
+    region: Region | None = None
+    loss: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        region = None if self.region is None else self.region.to_plain()
+        return {"region": region, "loss": self.loss}
+
+    @classmethod
+    def from_plain(cls, plain: Any, space: Space) -> Filled | None:
+        """Of a session that was restored, for a model's grid; None if there is nothing."""
+        if not isinstance(plain, Mapping):
+            return None
+        region = None if plain.get("region") is None else Region.from_plain(plain["region"])
+        loss = str(plain.get("loss", ""))
+        try:
+            mask = None if region is None else region.mask(space)
+            operator = operator_of(mask, loss)
+        except StyleGAN3DError:
+            return None
+        return None if operator is None else cls(operator, None, region, loss)
 
     @property
     def masked(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_stylegan3d.scan_jobs import Choice, align_scan
+from napari_stylegan3d.filling import Filled
+from napari_stylegan3d.label_maps import LabelMap
+from napari_stylegan3d.regions import Region
+from napari_stylegan3d.scan_jobs import Choice, align_scan, scan_name
 from napari_stylegan3d.session import Projected
 from napari_stylegan3d.worker import LongJob, Report
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.jsontext import to_plain
 from stylegan3d.pose import NO_POSE, Pose
 from stylegan3d.recipe import Recipe, Source
@@ -41,6 +46,10 @@ class KeptScan:
         How a person moved it from there.
     results
         Projections of it, without sources and voxels; by the sha256 of their latents.
+    painted
+        The region that was painted to be left out; None without one.
+    labels
+        Files of label maps that lay over it.
     """
 
     choice: Choice
@@ -48,6 +57,8 @@ class KeptScan:
     rigid: np.ndarray | None = None
     pose: Pose = NO_POSE
     results: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    painted: Region | None = None
+    labels: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, projecting: Projecting) -> KeptScan | None:
@@ -61,17 +72,22 @@ class KeptScan:
                 "mean_brain": p.mean_brain,
                 "remarks": p.remarks,
                 "trust": p.trust,
+                "filled": None if p.filled is None else p.filled.to_plain(),
             }
             for p in projecting.session.projected
             if found is not None and p.found is found
         }
         how = "" if found is None else "centre" if found.by_hand else "auto"
         rigid = None if found is None else found.rigid
-        return cls(opened.choice, how, rigid, projecting.panel.pose.pose, results)
+        painted, labels = projecting.painting.region(), tuple(projecting.labels.paths)
+        pose = projecting.panel.pose.pose
+        return cls(opened.choice, how, rigid, pose, results, painted, labels)
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
-        return to_plain(self)
+        painted = None if self.painted is None else self.painted.to_plain()
+        rest = dataclasses.replace(self, painted=None)
+        return {**to_plain(rest), "painted": painted, "labels": [str(path) for path in self.labels]}
 
     @classmethod
     def from_plain(cls, plain: Any) -> KeptScan | None:
@@ -82,7 +98,11 @@ class KeptScan:
             rigid = None if plain["rigid"] is None else np.array(plain["rigid"], np.float64)
             moved, turned = ((float(x), float(y), float(z)) for x, y, z in plain["pose"].values())
             results = {str(key): dict(value) for key, value in plain["results"].items()}
-            kept = cls(choice, str(plain["how"]), rigid, Pose(moved, turned), results)
+            # Older sessions know neither.
+            painted = Region.from_plain(plain["painted"]) if plain.get("painted") else None
+            labels = tuple(Path(path) for path in plain.get("labels", ()))
+            pose = Pose(moved, turned)
+            kept = cls(choice, str(plain["how"]), rigid, pose, results, painted, labels)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
         aligned = kept.how in ("auto", "centre") and rigid is not None
@@ -107,19 +127,25 @@ class KeptScans(QObject):
         A failure is not told: the scan is then open and not aligned, as any other.
         """
         opened, loaded = self.projecting.opened, self.projecting.rendering.loaded
-        if kept.rigid is None or opened is None or loaded is None:
+        if opened is None or loaded is None or not (kept.labels or kept.rigid is not None):
             return
         if opened.choice.path != kept.choice.path:  # it was asked which scan is meant
             return
         self._kept, self._scan = kept, opened.scan
-        self.job.start(_align_again, loaded, opened.scan, kept, self.session.folder)
+        self.job.start(_again, loaded, opened.scan, kept, self.session.folder)
 
     def shutdown(self) -> None:
         """Stop."""
         self.job.shutdown()
 
-    def _on_done(self, result: tuple[AlignedScan, AlignedScan]) -> None:
-        found, moved = result
+    def _on_done(self, result: Again) -> None:
+        for labels in result.labels:
+            self.projecting.labels.add(labels)
+        if result.aligned is not None:
+            self._take(*result.aligned)
+
+    def _take(self, found: AlignedScan, moved: AlignedScan) -> None:
+        """The scan is aligned as it was, and so is what was found of it."""
         projecting, kept, generator = self.projecting, self._kept, self.session.generator
         if kept is None or generator is None or not generator.space.same_as(found.space):
             return
@@ -127,6 +153,8 @@ class KeptScans(QObject):
         if busy or projecting.opened is None or projecting.opened.scan is not self._scan:
             return
         projecting.take_aligned(found, moved, kept.pose)
+        if kept.painted is not None:
+            projecting.painting.restore(kept.painted, found.space)
         name = projecting.opened.name
         known = {p.source.sha256 for p in self.session.projected}
         for source in projected_sources(self.session.history.states):
@@ -149,24 +177,41 @@ def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
 def _projected(
     name: str, source: Source, moved: AlignedScan, found: AlignedScan, told: Mapping[str, Any]
 ) -> Projected:
+    from stylegan3d.projecting import with_hole
+
+    filled = Filled.from_plain(told.get("filled"), moved.space)
     return Projected(
         name,
         source,
-        moved,
+        moved if filled is None else with_hole(moved, filled.operator),
         dict(told["similarity"]),
         dict(told["mean_brain"]),
         tuple(told["remarks"]),
         dict(told["trust"]),
         found,
+        filled,
     )
 
 
-def _align_again(
-    report: Report, loaded: Loaded, scan: Scan, kept: KeptScan, folder: Path
-) -> tuple[AlignedScan, AlignedScan]:
-    """In a thread: as the alignment put it, and as a person moved it."""
+@dataclass(frozen=True, eq=False)
+class Again:
+    """What is there again: the scan as the alignment put it and as it was moved; label maps."""
+
+    aligned: tuple[AlignedScan, AlignedScan] | None
+    labels: list[LabelMap]
+
+
+def _again(report: Report, loaded: Loaded, scan: Scan, kept: KeptScan, folder: Path) -> Again:
+    """In a thread; a label map that cannot be read any more is left out."""
+    from stylegan3d.scans import read_scan
+
+    labels = []
+    for path in kept.labels:
+        with suppress(StyleGAN3DError):
+            labels.append(LabelMap.of(read_scan(path), scan_name(path)))
+    if kept.rigid is None:
+        return Again(None, labels)
     found = align_scan(report, loaded, scan, folder, kept.how)
-    assert kept.rigid is not None
     if np.abs(found.rigid - kept.rigid).max() > SAME_POSE:
         found = found.posed(kept.rigid)
-    return found, kept.pose.of(found)
+    return Again((found, kept.pose.of(found)), labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,17 +36,20 @@ class LabelMap:
         (I, J, K) whole numbers; 0 is the background.
     affine
         (4, 4) voxel indices to the scan's RAS+ millimetres.
+    path
+        Of the file.
     """
 
     name: str
     data: np.ndarray
     affine: np.ndarray
+    path: Path | None = None
 
     @classmethod
     def of(cls, scan: Scan, name: str) -> LabelMap:
         """What was read as a scan, and holds labels."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
-        return cls(name, scan.data.astype(kind), scan.affine)
+        return cls(name, scan.data.astype(kind), scan.affine, scan.path)
 
     @property
     def in_words(self) -> str:
@@ -118,6 +122,12 @@ class LabelMaps(QObject):
         for layer in self._layers:
             layer.events.labels_update.disconnect(self._on_edited)
             layer.events.paint.disconnect(self._on_edited)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files of the label maps that are shown, as they were opened."""
+        maps = (layer.metadata[KEY] for layer in self._layers)
+        return [labels.path for labels in maps if labels.path is not None]
 
     @property
     def _layers(self) -> list[Labels]:

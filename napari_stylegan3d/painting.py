@@ -13,11 +13,14 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_stylegan3d.display import upright
 from napari_stylegan3d.regions import Region
 from napari_stylegan3d.text import _
+from napari_stylegan3d.views.captions import NAMES
 
 if TYPE_CHECKING:
     from stylegan3d.space import Space
 
 NAME = _("Region to fill in")
+#: What the readout says of its voxels.
+PAINTED = _("left out")
 
 
 class Painting(QObject):
@@ -91,11 +94,27 @@ class Painting(QObject):
         marked = nib.apply_orientation(np.asarray(self.layer.data) > 0, back)
         return Region(np.ascontiguousarray(marked))
 
+    def restore(self, region: Region, space: Space) -> None:
+        """Paint a region as it was, on the model's grid; the brush is not taken up."""
+        if tuple(region.data.shape) != tuple(space.shape):
+            return  # of another model
+        self._add(space)
+        assert self.layer is not None
+        shown = upright(region.data.astype(np.uint8), space.affine)
+        self.layer.data = np.ascontiguousarray(shown.data)
+        self._before = self.layer.data.copy()
+        self.layer.mode = "pan_zoom"
+        self.layer.visible = False
+
     def _add(self, space: Space) -> None:
         shown = upright(np.zeros(space.shape, np.uint8), space.affine)
         self._space = space
         self.layer = Labels(
-            np.ascontiguousarray(shown.data), name=NAME, opacity=0.5, **shown.layer_kwargs()
+            np.ascontiguousarray(shown.data),
+            name=NAME,
+            opacity=0.5,
+            metadata={NAMES: {1: PAINTED}},
+            **shown.layer_kwargs(),
         )
         self.layer.selected_label = 1
         self._before = np.zeros(self.layer.data.shape, self.layer.data.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,34 @@ class Region:
         assert self.affine is not None
         voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
         return float(np.count_nonzero(self.data) * voxel_ml)
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON: its voxels as bits, compressed."""
+        bits = zlib.compress(np.packbits(self.data).tobytes())
+        return {
+            "shape": [int(n) for n in self.data.shape],
+            "bits": base64.b64encode(bits).decode(),
+            "affine": None if self.affine is None else np.asarray(self.affine).tolist(),
+            "of_scan": self.of_scan,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Region | None:
+        """As far as it makes sense: it was written to a file, which a person may have changed."""
+        try:
+            x, y, z = (int(n) for n in plain["shape"])
+            count = x * y * z
+            length = -(-count // 8)
+            # A damaged file may hold more than it says.
+            bits = zlib.decompressobj().decompress(base64.b64decode(plain["bits"]), length + 1)
+            if len(bits) != length:
+                return None
+            data = np.unpackbits(np.frombuffer(bits, np.uint8), count=count)
+            affine = plain["affine"]
+            affine = None if affine is None else np.array(affine, np.float64).reshape(4, 4)
+            return cls(data.reshape(x, y, z).astype(bool), affine, bool(plain["of_scan"]))
+        except (KeyError, TypeError, ValueError, zlib.error):
+            return None
 
     def mask(self, space: Space) -> Mask:
         """As an operator, for a model whose grid is `space`."""

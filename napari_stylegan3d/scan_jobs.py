@@ -246,7 +246,8 @@ def project_scan(
     source = Source("projected", path=str(path), sha256=sha256)
     filled = None
     if operator is not None and operator.linear:
-        filled = Filled(operator, fill(aligned, operator, result.volume))
+        made = fill(aligned, operator, result.volume)
+        filled = Filled(operator, made, request.region, request.loss)
     return Projected(
         request.name,
         source,

@@ -16,16 +16,16 @@ from napari_stylegan3d.kept_scans import KeptScan, KeptScans
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.restore_bar import RestoreBar, summary
 from napari_stylegan3d.scan_jobs import Choice
+from napari_stylegan3d.session_jobs import find_sessions, read_session_file, write_session_file
 from napari_stylegan3d.text import _
-from napari_stylegan3d.worker import LongJob, Report
+from napari_stylegan3d.worker import LongJob
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.history import History
-from stylegan3d.leftovers import sweep, sweep_temporary
 from stylegan3d.recipe_model import MadeWith
-from stylegan3d.session_archive import SUFFIX, pack, unpack
+from stylegan3d.session_archive import SUFFIX
 from stylegan3d.session_file import SessionState
-from stylegan3d.session_store import Kept, SessionFolder, kept_sessions, mark_closed, tidy
-from stylegan3d.volumes import atomic_write_bytes, write_together
+from stylegan3d.session_store import Kept, SessionFolder, mark_closed
+from stylegan3d.volumes import write_together
 
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
@@ -78,12 +78,14 @@ class Sessions(QObject):
 
     def open(self, path: Path) -> None:
         """Go on with a session from a file."""
-        self.files.start(_read, path, SessionFolder(sessions_folder()))
+        self.files.start(read_session_file, path, SessionFolder(sessions_folder()))
 
     def save_as(self, path: Path) -> None:
         """Write the session with all its latents to one file."""
         path = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
-        self.files.start(_save, path, self.state().stamped(closed=True), self.autosave.folder.path)
+        self.files.start(
+            write_session_file, path, self.state().stamped(closed=True), self.autosave.folder.path
+        )
 
     def start_anew(self) -> None:
         """Offer sessions that ended unexpectedly no more; they stay in the menu."""
@@ -111,6 +113,8 @@ class Sessions(QObject):
         session.modelChanged.connect(self._on_model)
         self.explorer.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.explorer.comparison.placedChanged.connect(self.autosave.soon)
+        self.explorer.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
+        self.explorer.projecting.regions.changed.connect(self.autosave.soon)
         self.autosave.failed.connect(lambda error: self.failed.emit(error, _("saving the session")))
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
@@ -145,7 +149,7 @@ class Sessions(QObject):
 
     def _look(self) -> None:
         """See which sessions there are, while nothing waits for it."""
-        self.looking.start(_look, sessions_folder(), self.explorer.export.folder.text())
+        self.looking.start(find_sessions, sessions_folder(), self.explorer.export.folder.text())
 
     def _on_kept(self, kept: list[Kept]) -> None:
         self.kept = kept
@@ -289,27 +293,3 @@ class Sessions(QObject):
 def _only(scan: str) -> KeptScan:
     """Of a session that says of its scan no more than where it is."""
     return KeptScan(Choice(Path(scan)))
-
-
-def _look(report: Report, base: Path, saved_to: str) -> list[Kept]:
-    """What sessions there are; what a window that came to a sudden end left behind is removed."""
-    report(0, 1)
-    tidy(base)
-    sweep_temporary()
-    if saved_to:
-        sweep(Path(saved_to))
-    return kept_sessions(base)
-
-
-def _read(
-    report: Report, path: Path, folder: SessionFolder
-) -> tuple[SessionState, dict[Path, bytes], SessionFolder]:
-    report(0, 1)
-    return *unpack(path, folder.path), folder
-
-
-def _save(report: Report, path: Path, state: SessionState, folder: Path) -> Path:
-    report(0, 1)
-    # The dialog has asked whether a file of this name may be replaced.
-    atomic_write_bytes(path, pack(state, folder), overwrite=True)
-    return path

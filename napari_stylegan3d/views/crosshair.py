@@ -7,12 +7,15 @@ from qtpy.QtCore import QLineF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.views.glass import Glass
 
 COLOR = QColor(79, 195, 247, 175)
 GAP_PX = 9
 #: The lines end before the letters at the edges.
 EDGE_PX = 40
+#: In narrow views captions reach as far as the line that runs down, which ends above them.
+NARROW_PX, CAPTION_PX = 250, 76
 
 
 class Crosshair(Glass):
@@ -68,11 +71,13 @@ class Crosshair(Glass):
 
     def _paint_lines(self, painter: QPainter) -> None:
         x, y = self.position_px()
+        narrow = self.width() < scaled(NARROW_PX)
+        end = self.height() - (scaled(CAPTION_PX) if narrow else EDGE_PX)
         painter.setPen(QPen(COLOR, 1))
         for line in (
             (min(EDGE_PX, x - GAP_PX), y, x - GAP_PX, y),
             (x + GAP_PX, y, max(self.width() - EDGE_PX, x + GAP_PX), y),
             (x, min(EDGE_PX, y - GAP_PX), x, y - GAP_PX),
-            (x, y + GAP_PX, x, max(self.height() - EDGE_PX, y + GAP_PX)),
+            (x, y + GAP_PX, x, max(end, y + GAP_PX)),
         ):
             painter.drawLine(QLineF(*line))

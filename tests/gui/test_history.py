@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -18,6 +20,7 @@ from napari_stylegan3d.dropped import Dropped, what_are, what_is
 from napari_stylegan3d.favourites import Favourite
 from napari_stylegan3d.history_models import AHEAD, CURRENT, STARRED
 from napari_stylegan3d.kept_scans import KeptScan
+from napari_stylegan3d.regions import Region
 from napari_stylegan3d.scan_jobs import Choice
 from stylegan3d.latents import Latent, save_latent
 from stylegan3d.outputs import save_rendered
@@ -374,12 +377,20 @@ def test_the_scan_of_a_session_is_opened_behind_what_is_shown(window, sessions_f
     assert window.find("project.name").text() == "sub-07"
 
 
-def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file):
+def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file, tmp_path):
     explorer, session = window.explorer, window.session
+    projecting = explorer.projecting
     window.open_scan(scan_file)
+    labels = label_map_of(scan_file, tmp_path / "lesion.nii.gz")
+    explorer.open_scan(labels)
+    window.wait(lambda: projecting.labels.paths == [labels])
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
     window.set("project.shift.1", 4.0)
+    window.click("project.fill")
+    layer = projecting.painting.layer
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    painted = projecting.painting.region().data
     window.choose("project.budget", "draft")
     window.click("project.start")
     window.wait(lambda: session.projected)
@@ -390,10 +401,12 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     kept = SessionFolder(sessions_folder)
     kept.write(explorer.sessions.state().stamped())
     (kept.path / OWNER).unlink()
-    explorer.projecting.forget_model()
+    projecting.forget_model()
     session.set_generator(session.generator)
+    window.viewer.layers.remove("lesion")
     window.settle()
     assert not session.projected
+    assert projecting.painting.region() is None
     assert not window.find("project.show.difference").isEnabled()
     [ended] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
     explorer.sessions.restore(ended)
@@ -408,6 +421,44 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     assert window.find("project.ssim").text() == told
     window.click("project.show.difference")
     np.testing.assert_array_equal(window.volume, difference)
+    np.testing.assert_array_equal(projecting.painting.region().data, painted)
+    assert projecting.labels.paths == [labels]
+    np.testing.assert_array_equal(after.filled.operator.mask, before.filled.operator.mask)
+    window.click("project.show.filled")
+    window.wait(lambda: np.allclose(window.volume, before.filled.volume, atol=1e-5))
+    window.viewer.layers.remove("lesion")
+
+
+def label_map_of(scan_file, path):
+    """A file of labels on a scan's grid: 1 in its middle."""
+    scan = nib.load(scan_file)
+    data = np.zeros(scan.shape, np.uint8)
+    data[tuple(slice(n // 2 - 3, n // 2 + 3) for n in scan.shape)] = 1
+    nib.Nifti1Image(data, scan.affine).to_filename(path)
+    return path
+
+
+def test_a_region_is_kept_as_it_is():
+    data = np.random.default_rng(0).random((5, 6, 7)) > 0.5
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    for region in (Region(data), Region(data, affine, of_scan=True)):
+        again = Region.from_plain(json.loads(json.dumps(region.to_plain())))
+        np.testing.assert_array_equal(again.data, region.data)
+        assert again.of_scan == region.of_scan
+        np.testing.assert_array_equal(again.affine is None, region.affine is None)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"bits": "!"}, {"bits": "AAAA"}, {"shape": [5, 6]}, {"shape": [9, 9, 9]}, {"affine": [1, 2]}],
+)
+def test_a_damaged_region_is_left_aside(damage):
+    plain = Region(np.ones((5, 6, 7), bool)).to_plain()
+    assert Region.from_plain({**plain, **damage}) is None
+    kept = KeptScan(Choice(Path("a.nii.gz")), painted=Region(np.ones((5, 6, 7), bool)))
+    again = KeptScan.from_plain({**kept.to_plain(), "painted": {**plain, **damage}})
+    assert again.painted is None
+    assert KeptScan.from_plain(kept.to_plain()).painted is not None
 
 
 @pytest.mark.parametrize(
@@ -417,6 +468,7 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
         {"choice": {"path": 3}},
         {"pose": {"shift_mm": ["far", 0, 0], "turn_deg": [0, 0, 0]}},
         {"results": 5},
+        {"labels": 5},
     ],
 )
 def test_a_damaged_alignment_is_left_aside(damage):
