@@ -281,6 +281,66 @@ def test_a_real_limit_on_the_size_of_files_ends_in_a_sentence(tmp_path):
     assert last == "10 '' ['checkpoint.pt']"
 
 
+FULL = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from stylegan3d.checkpointing import load_checkpoint, save_checkpoint
+from stylegan3d.errors import OutputError
+from stylegan3d.space import Space
+from stylegan3d.training.pack import load_pack, write_pack
+from stylegan3d.volumes import write_volume
+
+folder, draw = Path(sys.argv[1]), np.random.default_rng(0)
+
+def volume(size):
+    data = draw.normal(size=(size, size, size))
+    path = folder / "a.nii.gz"
+    write_volume(path, data, np.eye(4), description="", sidecar={}, overwrite=True)
+
+def pack(size):
+    shape, rows = (size, size, size), [{"name": "a", "split": "train"}]
+    made = draw.integers(0, 255, shape).astype(np.uint8)
+    write_pack(folder / "pack", rows, lambda row: made, Space(shape, np.eye(4)), {})
+
+writers = (volume, pack, lambda size: save_checkpoint(folder, {"a": torch.ones(size**3)}))
+for write in writers:
+    write(8)
+before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+for write in writers:
+    try:
+        write(100)
+        print("written")
+    except OutputError as error:
+        print(error)
+assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+_, note = load_checkpoint(folder, torch.device("cpu"), dict)
+print(len(load_pack(folder / "pack").volumes), note)
+"""
+
+
+def can_mount() -> bool:
+    """Whether this user may mount a small disk that nobody else sees."""
+    words = ["unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=64k none /mnt"]
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small disk")
+def test_a_disk_that_is_really_full_costs_nothing(tmp_path):
+    """A disk of 600 kB: volumes, a data set and a checkpoint that do not fit beside the old."""
+    script = 'mount -t tmpfs -o size=600k none "$3" && exec "$1" -c "$2" "$3"'
+    words = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, FULL, str(tmp_path)]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    *said, last = run.stdout.splitlines()
+    assert len(said) == 3
+    assert all("The disk is full" in line and "make room" in line for line in said)
+    assert last.strip() == "1"
+
+
 HALF = """
 import sys, time
 from pathlib import Path
