@@ -1,5 +1,6 @@
 """The wheel holds what the program needs, wherever it is installed."""
 
+import ast
 import configparser
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,37 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
         if b"\0" not in content and (match := forbidden.search(content)):
             found[str(path.relative_to(ROOT))] = match.group().decode()
     assert found == {}
+
+
+def imported_packages() -> set[str]:
+    """Top names of what the two packages import from elsewhere."""
+    found = set()
+    for root in ("napari_stylegan3d", "src/stylegan3d"):
+        for file in (ROOT / root).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    found.add(str(node.module).partition(".")[0])
+    own = {"napari_stylegan3d", "stylegan3d"}
+    return found - own - set(sys.stdlib_module_names)
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Nothing is there only because another package happens to bring it."""
+    config = setup_cfg()
+    texts = [config["options"]["install_requires"]]
+    texts += [config["options.extras_require"][name] for name in ("train", "mp4", "cluster")]
+    declared = {
+        re.split(r"[<>=!\[]", line)[0].lower().replace("-", "_")
+        for line in "\n".join(texts).splitlines()
+        if line.strip() and not line.startswith("#")
+    }
+    provided = packages_distributions()
+    wrong = {
+        name
+        for name in imported_packages()
+        if not {name.lower(), *(d.lower().replace("-", "_") for d in provided.get(name, []))}
+        & declared
+    }
+    assert wrong == set()
