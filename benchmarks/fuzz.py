@@ -37,7 +37,7 @@ LONGEST_MESSAGE = 1000
 MESSAGES_KEPT = 12
 
 
-def every() -> tuple[Reader, ...]:
+def all_readers() -> tuple[Reader, ...]:
     """All readers, also those of prepared data."""
     return (*readers(), *readers_of_training())
 
@@ -133,7 +133,7 @@ def _work(name: str, numbers: range, every: int, memory_mb: int, results: Any) -
     import torch
 
     torch.set_num_threads(1)
-    reader = next(r for r in every() if r.name == name)
+    reader = next(r for r in all_readers() if r.name == name)
     sample_of(reader)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "warm"
@@ -237,9 +237,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     wanted = [part.strip() for part in options.readers.split(",") if part.strip()]
-    chosen = [r for r in (every() if wanted else readers()) if not wanted or r.name in wanted]
+    chosen = [r for r in (all_readers() if wanted else readers()) if not wanted or r.name in wanted]
     if wanted and len(chosen) != len(wanted):
-        parser.error(f"The readers are: {', '.join(r.name for r in every())}")
+        parser.error(f"The readers are: {', '.join(r.name for r in all_readers())}")
     numbers = range(options.first, options.first + options.count)
     rows = []
     for reader in chosen:

@@ -25,6 +25,8 @@ MIN_EXTENT_MM, MAX_EXTENT_MM = 60.0, 1000.0
 
 # Bytes before the image: header and extensions, which may hold a DICOM header.
 LARGEST_OFFSET = 64_000_000
+# Of intensities: squares of larger or smaller ones are no numbers in single precision.
+LARGEST_VALUE, SMALLEST_VALUE = 1e36, 1e-36
 # Deflate packs no better than this.
 DEFLATE_MOST = 1032
 # Bytes of a compressed file behind its image: footers, and what programs leave there.
@@ -273,12 +275,18 @@ def check_type(path: Path, dtype: np.dtype) -> None:
 
 
 def check_values(path: Path, data: np.ndarray) -> None:
-    """Refuse NaN, infinities and an image without contrast."""
+    """Refuse NaN, infinities, absurd magnitudes and an image without contrast."""
     bad = int(data.size - np.count_nonzero(np.isfinite(data)))
     if bad:
         raise ScanError(
             f"{path} has {bad} voxels that are not numbers (NaN or infinite); "
             "replace them, for example by 0, and try again."
+        )
+    largest = float(np.abs(data).max())
+    if largest > LARGEST_VALUE or 0 < largest < SMALLEST_VALUE:
+        raise ScanError(
+            f"{path} has intensities of up to {largest:.3g}, which cannot be computed with; scale "
+            "them, for example to 0 to 1000, and try again."
         )
     if data.min() == data.max():
         raise ScanError(
