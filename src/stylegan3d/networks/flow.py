@@ -28,6 +28,8 @@ EMBEDDING = 64
 FREQUENCIES = 16
 # Inputs and outputs of about unit size: the mean of a block, its seven fine bands, velocities.
 LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
+# Intensities in [0, 1]: none is left below the first, and from the second on all of it.
+FLOOR = (0.01, 0.03)
 # Mean square of the details' weights, as a share of that among random brains: from the first on
 # the flow comes in, from the second on it is all there. Reconstructions have about 0.01.
 GATE = (0.1, 0.4)
@@ -150,13 +152,20 @@ class Flow(nn.Module):
             time = bands.new_full((len(bands),), step / steps)
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
                 bands = bands + self.velocity(bands, time, places) / steps
-        return inverse_haar(bands)
+        return _floored(inverse_haar(bands))
 
 
 def places_on(grid: torch.Size | Grid, device: torch.device) -> Tensor:
     """[1, 3, X, Y, Z] from -1 at the first voxel of each axis to 1 at its last."""
     axes = [torch.linspace(-1, 1, n, device=device) for n in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def _floored(image: Tensor) -> Tensor:
+    """Nothing where there is next to nothing: outside of people's brains there is exactly none."""
+    value, (low, high) = (image + 1) / 2, FLOOR
+    t = ((value - low) / (high - low)).clamp(0, 1)
+    return value * (t * t * (3 - 2 * t)) * 2 - 1
 
 
 def _doubled(x: Tensor, like: Tensor) -> Tensor:
