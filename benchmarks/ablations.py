@@ -34,7 +34,7 @@ from stylegan3d.training.config import TrainConfig, brain_4mm, tiny
 from stylegan3d.training.loop import train
 from stylegan3d.training.monitor import Monitor
 from stylegan3d.training.opening import ANATOMY
-from stylegan3d.training.pack import Pack, load_pack, write_pack
+from stylegan3d.training.pack import TABLE, Pack, load_pack, write_pack
 from stylegan3d.training.state import TrainState
 
 COLUMNS = {
@@ -170,7 +170,8 @@ def main() -> None:
     pack = load_pack(options.data)
     for voxels in (4, 8)[: 1 + (options.voxels == 8)]:
         folder = out / f"brains-{voxels}mm"
-        pack = load_pack(folder) if folder.is_dir() else halved(pack, folder)
+        # Its table comes last: without one it was not finished.
+        pack = load_pack(folder) if (folder / TABLE).is_file() else halved(pack, folder)
     print(f"{'':26s}" + "".join(f"{name:>13s}" for name in COLUMNS.values()))
     monitor, people = Monitor(pack, torch.float32), People(pack)
     real = monitor.of_people
