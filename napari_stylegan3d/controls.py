@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.text import _
 
 RESET_GLYPH = "↺"
@@ -82,7 +83,7 @@ class SliderRow(QWidget):
         self.label = QLabel(label)
         self.slider = CalmSlider()
         self.slider.setRange(0, round((self._high - self._low) / self._step))
-        self.spin = QDoubleSpinBox()
+        self.spin = DecimalBox()
         self.spin.setRange(self._low, self._high)
         self.spin.setSingleStep(self._step)
         self.spin.setDecimals(0 if self._step >= 1 else 2 if self._step < 0.1 else 1)

@@ -10,6 +10,7 @@ from qtpy.QtGui import QHideEvent, QImage, QShowEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
 from napari_stylegan3d.text import _
 from stylegan3d.describe import describe_recipe
@@ -252,7 +253,7 @@ class WalkBox(QWidget):
 
 
 def _make_seconds() -> QDoubleSpinBox:
-    spin = QDoubleSpinBox()
+    spin = DecimalBox()
     spin.setObjectName("browse.walk_seconds")
     spin.setRange(1.0, 60.0)
     spin.setDecimals(0)

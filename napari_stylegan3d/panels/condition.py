@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.panels.panel import select_data
 from napari_stylegan3d.text import _
 from stylegan3d.recipe import Label, Recipe
@@ -100,7 +101,7 @@ class _Fields(QWidget):
         return box
 
     def _number(self, index: int, limits: tuple[float, float], tip: str) -> QDoubleSpinBox:
-        spin = QDoubleSpinBox()
+        spin = DecimalBox()
         spin.setObjectName(f"browse.label_value.{index}")
         low, high = limits
         spin.setDecimals(0 if high - low >= 40 else 2)

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QListWidget,
     QListWidgetItem,
     QSpinBox,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.panels.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import duration_in_words
@@ -150,7 +150,7 @@ class FilmPart(QWidget):
         return frames
 
     def _make_fields(self) -> None:
-        self.seconds = QDoubleSpinBox()
+        self.seconds = DecimalBox()
         self.seconds.setRange(0.1, 60.0)
         self.seconds.setSingleStep(0.5)
         self.seconds.setDecimals(1)

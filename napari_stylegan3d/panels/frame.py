@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.panels.panel import select_data
 from napari_stylegan3d.text import _
 
@@ -54,7 +55,7 @@ def axes_in_words(code: str) -> str:
     return f"{code} · {words}" + (f" ({COMMON[code]})" if code in COMMON else "")
 
 
-class Millimetres(QDoubleSpinBox):
+class Millimetres(DecimalBox):
     """A size with as many decimals as it needs: 2, or 0.9375."""
 
     def textFromValue(self, value: float) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.text import _
 
 #: Diameter in mm: lowest, highest, at first.
@@ -56,7 +57,7 @@ class PaintBox(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.source.addItem(PAINTED, None)
-        self.brush = QDoubleSpinBox()
+        self.brush = DecimalBox()
         self.brush.setObjectName("project.brush")
         self.brush.setToolTip(_("Diameter of the brush, a ball, in mm."))
         self.brush.setRange(*BRUSH_MM[:2])

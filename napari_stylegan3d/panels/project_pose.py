@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.text import _
 from stylegan3d.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 
@@ -131,7 +132,7 @@ class PoseBox(QWidget):
 
     @staticmethod
     def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
-        spin = QDoubleSpinBox()
+        spin = DecimalBox()
         spin.setObjectName(name)
         spin.setToolTip(tip)
         spin.setRange(-most, most)

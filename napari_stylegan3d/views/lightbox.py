@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.text import _
 from napari_stylegan3d.views.films import Films
 from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, VIEW_TITLES, Look, LookModel
@@ -26,7 +27,7 @@ class Lightbox(QWidget):
         self.plane.setToolTip(_("Which way the slices are cut."))
         for name in PLANE_NAMES:
             self.plane.addItem(VIEW_TITLES[name], name)
-        self.spacing = QDoubleSpinBox()
+        self.spacing = DecimalBox()
         self.spacing.setObjectName("views.lightbox.spacing")
         self.spacing.setToolTip(
             _("Distance from slice to slice, {low:g} to {high:g} mm.").format(

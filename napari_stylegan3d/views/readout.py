@@ -12,6 +12,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.controls import scaled
+from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.levels import WHITE_LIMITS
@@ -80,7 +81,7 @@ class Readout(QWidget):
         self._lay_out()
 
     def _make_white(self) -> QDoubleSpinBox:
-        spin = QDoubleSpinBox()
+        spin = DecimalBox()
         spin.setObjectName("views.white")
         spin.setRange(*WHITE_LIMITS)
         spin.setSingleStep(0.05)
