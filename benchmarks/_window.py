@@ -21,6 +21,7 @@ class Driver:
     drawn : when each of the four views last finished drawing, in seconds, by the view's name.
     waiting : moves that the 2D views do not show yet: when, and the recipe.
     latencies : how long each of the others took, in seconds.
+    frames : how often the window was put together, whatever of it was drawn.
     """
 
     def __init__(self, model: Path | None) -> None:
@@ -32,6 +33,7 @@ class Driver:
         self.drawn: dict[str, float] = {}
         self.waiting: list[tuple[float, Any]] = []
         self.latencies: list[float] = []
+        self.frames = 0
         self._shown: list[tuple[float, Any]] = []
         for view in explorer.views.views:
             swapped = view.canvas.canvas.native.frameSwapped
@@ -75,6 +77,7 @@ class Driver:
     def _on_drawn(self, name: str) -> None:
         """Moves whose picture, or a newer one, all 2D views have drawn wait no longer."""
         self.drawn[name] = time.perf_counter()
+        self.frames += name == self.names[0]
         flat = min(self.drawn.get(name, 0.0) for name in self.names if name != "3D")
         seen = [recipe for when, recipe in self._shown if when < flat]
         self._shown = [entry for entry in self._shown if entry[0] >= flat]

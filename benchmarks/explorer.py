@@ -6,7 +6,8 @@
 `drag` moves a slider twelve times a second and measures from the move until all three 2D views have
 drawn a picture that is at least as new (previews count), how late the event loop is meanwhile, and
 after the hand lets go how long until the full volume stands in all four views. The processor time
-of a move, of all threads, says on a busy machine too which of two versions does less.
+of a move, of all threads, and how often the window was put together for it, say on a busy machine
+too which of two versions does less.
 `rest` measures the event loop while volumes are rendered and nothing is painted.
 `start` measures from the start of a process to its window and to its first brain.
 `memory` moves sliders, changes seeds, and starts and cancels projections, and compares the memory
@@ -59,7 +60,7 @@ def drag(driver: Driver, seconds: float) -> None:
 def drag_one(driver: Driver, name: str, seconds: float) -> None:
     """Latency of one slider, the loop's delay meanwhile, and the full volume afterwards."""
     slider, comparison = driver.find(f"{name}.slider"), driver.explorer.comparison
-    driver.waiting, driver.latencies, moves = [], [], 0
+    driver.waiting, driver.latencies, driver.frames, moves = [], [], 0, 0
     began, worked = time.perf_counter(), time.process_time()
     slider.setSliderDown(True)
     with Heartbeat() as heart:
@@ -72,6 +73,7 @@ def drag_one(driver: Driver, name: str, seconds: float) -> None:
                 moves += 1
                 driver.waiting.append((time.perf_counter(), recipe))
     worked = (time.process_time() - worked) / max(moves, 1)
+    frames = driver.frames / max(moves, 1)
     newest, released = driver.explorer.session.recipe, time.perf_counter()
     slider.setSliderDown(False)
     driver.wait(lambda: comparison.recipe == newest and not comparison.is_preview)
@@ -83,9 +85,10 @@ def drag_one(driver: Driver, name: str, seconds: float) -> None:
         f"{name}: {len(took)} moves; until the 2D views show it, median "
         f"{1000 * np.median(took):.0f} ms, p95 {1000 * np.quantile(took, 0.95):.0f} ms; "
         f"event loop late, p95 {np.quantile(late, 0.95):.0f} ms, p99 "
-        f"{np.quantile(late, 0.99):.0f} ms; {1000 * worked:.0f} ms of processor time a move; "
-        f"full volume in all views {1000 * full:.0f} ms after "
-        f"letting go; the last move {'IS NOT' if driver.waiting else 'is'} on the screen",
+        f"{np.quantile(late, 0.99):.0f} ms; {1000 * worked:.0f} ms of processor time and "
+        f"{frames:.1f} drawings of the window a move; full volume in all views "
+        f"{1000 * full:.0f} ms after letting go; "
+        f"the last move {'IS NOT' if driver.waiting else 'is'} on the screen",
         flush=True,
     )
 
