@@ -18,6 +18,7 @@ from stylegan3d.space import Space
 from stylegan3d.training.pack import load_pack, write_pack
 
 PEOPLE, SET_ASIDE = 8, 3
+OFFICIAL = Path(__file__).parent.parent / "checkpoints" / "data"
 # Parts that need no network of their own, hence take no time here.
 QUICK = "fidelity,diversity,plausibility,reconstruction"
 
@@ -115,6 +116,38 @@ def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monk
     assert sum(made) == SET_ASIDE
     other = run("evaluate", model, data, *words, "--overwrite", "--seed", 9).json
     assert other["fidelity"] != whole["fidelity"]
+
+
+def test_an_official_checkpoint_is_measured_like_any_other(run, tmp_path, monkeypatch) -> None:
+    """A file of the original program: no encoder, no directions of attributes, a grid of its own."""
+    monkeypatch.setattr(checks, "MIN_EXTENT_MM", 10.0)  # the grid of a test is no head's
+    official = OFFICIAL / "official_tiny.pkl"
+    generator = load(official)
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in generator.shape), indexing="ij")
+    inside = sum(axis**2 for axis in grid) < 0.8
+    brains = RandomBrains(generator, range(50, 61)).stack()
+    people = np.where(inside, np.maximum(brains, 20), 0).astype(np.uint8)
+    rows = [
+        {"name": f"sub-{i}", "person": f"sub-{i}", "split": "train" if i < PEOPLE else "validation"}
+        for i in range(len(people))
+    ]
+    volumes = {row["name"]: volume for row, volume in zip(rows, people, strict=True)}
+    write_pack(tmp_path / "p", rows, lambda row: volumes[row["name"]], generator.space, {})
+    parts = f"{QUICK},anatomy,utility,membership,edits,speed"
+    words = ("--only", parts, "--json", "--out", tmp_path / "out", *SMALL)
+    result = run("evaluate", official, tmp_path / "p", *words)
+    assert result.status == 0, result.err
+    report = result.json
+    assert report["model"]["hash"] == generator.hash
+    assert report["model"]["kind"] == "generator"
+    assert report["fidelity"]["fid"]["synthetic"] >= 0
+    assert report["plausibility"]["synthetic"]["n"] == 6
+    left_out = report["left_out"]
+    assert "has no directions of attributes" in left_out["edits"]
+    assert "does not know volumes on this grid" in left_out["anatomy"]
+    assert "has no encoder" in left_out["utility, age"]
+    assert report["speed"]["full"]["float32"] > 0
+    assert generator.hash in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.fixture

@@ -146,8 +146,8 @@ class Segmenter:
         table = self.card["people"]
         if name not in table["quantiles"]:
             raise ModelError(f"The card of {self.name} tells nothing of {name} in people.")
-        rows = (np.array(row, np.float64) for row in (table["quantiles"][name], table["percents"]))
-        return float(np.interp(value, *rows))
+        quantiles = np.array(table["quantiles"][name], np.float64)
+        return float(np.interp(value, quantiles, np.array(table["percents"], np.float64)))
 
 
 def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segmenter:
