@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from stylegan3d.directions import save_directions
 from stylegan3d.errors import OutputError
 from stylegan3d.files import atomic_file, atomic_write_bytes
 from stylegan3d.latents import Latent, save_latent
-from stylegan3d.leftovers import hidden_name, host_tag, sweep
+from stylegan3d.leftovers import hidden_name, host_tag, sweep, temporary_folder
 from stylegan3d.metrics.privacy_index import PrivacyIndex, write_index
 from stylegan3d.metrics.store import Store
 from stylegan3d.outputs import save_rendered, volume_name
@@ -385,6 +386,20 @@ def test_of_another_machine_what_is_a_day_old_is_removed(tmp_path, monkeypatch):
     late = time.time() + 2 * 86_400
     monkeypatch.setattr(time, "time", lambda: late)
     assert sweep(tmp_path) == 1
+
+
+def test_a_temporary_folder_goes_away_and_takes_those_of_killed_processes_along(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"stylegan3d-{host_tag()}-{2**22 + 1}-00000000"
+    (left / "inside").mkdir(parents=True)
+    other = tmp_path / "stylegan3d-of-somebody"
+    other.mkdir()
+    with temporary_folder() as folder:
+        (folder / "film.mp4").write_bytes(b"1")
+        assert {path.name for path in tmp_path.iterdir()} == {folder.name, other.name}
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_a_file_written_piece_by_piece_is_whole_or_not_there(tmp_path):

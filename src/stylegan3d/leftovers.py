@@ -46,6 +46,7 @@ def temporary_folder() -> Iterator[Path]:
 
 def new_temporary_folder() -> Path:
     """A folder that whoever asked for it removes; after a sudden end `sweep_temporary` does."""
+    sweep_temporary()
     folder = Path(tempfile.gettempdir()) / f"{PREFIX}{_mine()}"
     folder.mkdir(mode=0o700)
     return folder
