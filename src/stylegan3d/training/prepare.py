@@ -25,7 +25,13 @@ from .pack import TABLE, Pack, load_pack, write_pack
 from .plan import PARTS, Plan, make_plan, same_file
 from .preparing import PASSING, Job, prepare_all
 from .quality import Inspector, refusal, warnings
-from .tissues import measure_tissues, read_tissues, tissue_columns, unnamed_note
+from .tissues import (
+    counted_note,
+    measure_tissues,
+    read_tissues,
+    tissue_columns,
+    unnamed_note,
+)
 
 __all__ = ["Pack", "load_pack", "prepare"]
 
@@ -126,7 +132,7 @@ def _work_off(
         "settings": plan.settings,
         "licences": sorted({row["licence"] for row in rows if row["licence"]}),
         "tissues": tissue_columns(tissues),
-        "notes": [*plan.notes(), *unnamed_note(measured)],
+        "notes": [*plan.notes(), *counted_note(tissues, measured), *unnamed_note(measured)],
         "refused": refused,
     }
     write_pack(out, rows, volume_of, plan.target.space, info)

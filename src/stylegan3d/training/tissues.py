@@ -131,6 +131,19 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
     return Tissues({c: round(n * voxel_ml, 2) for c, n in voxels.items()}, [], unnamed)
 
 
+def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
+    """One sentence on what csf_ml is the volume of; empty without such a column or label maps."""
+    labels = sorted(label for label, tissue in tissues.items() if tissue == "csf")
+    found = [v for p in measured if (v := p.volumes.get("csf" + UNIT)) is not None]
+    if not labels or not found:
+        return []
+    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
+    return [
+        f"csf{UNIT} counts label {few} of {TABLE}, on average {np.mean(found):.1f} ml in "
+        f"{len(found)} label maps; fluid that the table does not name is not in it."
+    ]
+
+
 def unnamed_note(measured: list[Tissues]) -> list[str]:
     """One sentence for the whole data set about labels that `labels.tsv` does not name."""
     labels = sorted({label for person in measured for label in person.unnamed})
