@@ -71,6 +71,7 @@ TABLE = (
     Row(FLAT, _("Middle button or Shift, drag"), _("move the picture")),
     Row(FLAT, _("Right button, drag"), _("brightness and contrast (level and window)")),
     Row(FLAT, _("Right button, double-click"), _("usual brightness and contrast")),
+    Row(FLAT, _("Drag, while painting"), _("paint or erase; [ and ] change the brush")),
     Row(FLAT, _("Double-click"), _("this view alone, and back")),
     Row(SOLID, _("Drag"), _("turn the brain")),
     Row(SOLID, _("Wheel"), _("zoom")),

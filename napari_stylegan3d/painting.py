@@ -28,6 +28,8 @@ class Painting(QObject):
 
     changed = Signal(float)
     """Millilitres that are painted."""
+    brushChanged = Signal(float)
+    """Diameter of the brush in mm, after a key of napari's changed it."""
 
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -76,7 +78,8 @@ class Painting(QObject):
         """How wide the brush, a ball, is."""
         self._brush_mm = diameter_mm
         if self.layer is not None:
-            self.layer.brush_size = max(1.0, diameter_mm / float(min(self.layer.scale)))
+            with self.layer.events.brush_size.blocker(self._on_brush):
+                self.layer.brush_size = max(1.0, diameter_mm / float(min(self.layer.scale)))
 
     def set_visible(self, visible: bool) -> None:
         """Whether the region is drawn."""
@@ -122,8 +125,15 @@ class Painting(QObject):
         self.set_brush(self._brush_mm)
         for event in (self.layer.events.labels_update, self.layer.events.data):
             event.connect(self.tell)
+        self.layer.events.brush_size.connect(self._on_brush)
         # napari tells of a stroke before it has drawn it.
         self.layer.events.paint.connect(lambda _: QTimer.singleShot(0, self._follow))
+
+    def _on_brush(self, _: object = None) -> None:
+        if self.layer is not None:
+            diameter_mm = float(self.layer.brush_size * min(self.layer.scale))
+            self._brush_mm = diameter_mm
+            self.brushChanged.emit(diameter_mm)
 
     def _follow(self) -> None:
         """After a stroke in one plane the others cut through it: it is seen in all."""

@@ -82,6 +82,7 @@ class Projecting(QObject):
         panel.paint.eraseChanged.connect(self.painting.set_erasing)
         panel.paint.clearRequested.connect(self.painting.clear)
         self.painting.changed.connect(self._on_painted)
+        self.painting.brushChanged.connect(panel.paint.show_brush)
         viewer = comparison.stage.viewer
         self.labels = LabelMaps(comparison, self)
         self.labels.failed.connect(self.failed)

@@ -120,6 +120,11 @@ class PaintBox(QWidget):
             self.painted.setText(nothing if painted else _("This layer marks nothing."))
         self.clear.setEnabled(millilitres > 0)
 
+    def show_brush(self, diameter_mm: float) -> None:
+        """Say how wide the brush is without telling anyone."""
+        with QSignalBlocker(self.brush):
+            self.brush.setValue(diameter_mm)
+
     def put_away(self) -> None:
         """Put the brush down without telling anyone."""
         with QSignalBlocker(self.fill):

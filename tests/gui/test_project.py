@@ -188,6 +188,12 @@ def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
     np.testing.assert_allclose(sorted(map(tuple, meant)), sorted(map(tuple, painted)))
     painting.set_brush(10)
     assert painting.layer.brush_size == 5, "in voxels of 2 mm"
+    brushes = []
+    painting.brushChanged.connect(brushes.append)
+    painting.layer.brush_size = 8
+    assert brushes == [16.0], "napari's keys change it too"
+    painting.set_brush(21)
+    assert brushes == [16.0], "what a person typed stays, though voxels are coarser"
     painting.clear()
     assert painting.region() is None
     assert told[-1] == 0

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import os
 import re
+import string
 import struct
 import subprocess
 import sys
@@ -144,6 +145,24 @@ def test_no_variable_hides_the_catalogue():
     assert {name: lines for name, lines in found.items() if lines} == {}
     hides = "def f(_):\n    return _('word')"
     assert list(scopes_that_hide(ast.parse(hides))) == [1]
+
+
+def test_texts_are_filled_in_by_the_names_they_ask_for():
+    wrong = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            inner = node.func.value
+            if node.func.attr != "format" or not isinstance(inner, ast.Call):
+                continue
+            if getattr(inner.func, "id", "") != "_":
+                continue
+            fields = string.Formatter().parse(ast.literal_eval(inner.args[0]))
+            asked = {name for _, name, _, _ in fields if name is not None}
+            if asked != {keyword.arg for keyword in node.keywords}:
+                wrong.append(f"{path.name}:{node.lineno}")
+    assert wrong == []
 
 
 def collector() -> ModuleType:
