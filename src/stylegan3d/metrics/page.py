@@ -43,14 +43,16 @@ svg { overflow: visible; } svg text { font: 12px system-ui, sans-serif; fill: va
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 6px;
   margin: 0 4px 0 12px; }
 img { display: block; max-width: 100%; height: auto; background: #000; border-radius: 4px; }
-@media (max-width: 640px) { body { padding: 12px; } dl { display: block; }
-  dd { margin-bottom: 8px; } }
+@media (max-width: 640px) { .wide table { min-width: 760px; } body { padding: 12px; }
+  dl { display: block; } dd { margin-bottom: 8px; } }
 @media print { :root { --ink: #000; --soft: #444; --paper: #fff; --line: #bbb; --made: #a34708;
   --real: #1d4a91; --alarm: #8f1a13; --good: #14532d; }
   body { padding: 0; font-size: 11px; max-width: none; } table { font-size: 10px; }
   h2 { break-after: avoid; } tr, img, .plot, .answers dd { break-inside: avoid; }
   img, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
+#: Rows of the picture of the closest pairs.
+PAIRS = 5
 TITLES = {
     "fidelity": "Fidelity",
     "two_sample": "Two-sample test",
@@ -92,7 +94,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         *(_picture(title, png) for title, png in list(pictures.items())[:1]),
         _plots(told),
         *(_part(TITLES[part], rows) for part, rows in figures_by_part(told).items() if rows),
-        *(_picture(title, png) for title, png in list(pictures.items())[1:]),
+        *(_picture(title, png, _pairs(told)) for title, png in list(pictures.items())[1:]),
         _left_out(told),
         _origin(told),
     ]
@@ -126,11 +128,28 @@ def _answers(report: dict[str, Any]) -> str:
     return f'<section><h2>In short</h2><dl class="answers">{rows}</dl></section>' if rows else ""
 
 
-def _picture(title: str, png: bytes) -> str:
+def _picture(title: str, png: bytes, caption: str = "") -> str:
     text = base64.b64encode(png).decode("ascii")
+    below = f'<p class="soft">{escape(caption)}</p>' if caption else ""
     return (
         f'<section><h2>{escape(title)}</h2><img alt="{escape(title)}" '
-        f'src="data:image/png;base64,{text}"></section>'
+        f'src="data:image/png;base64,{text}">{below}</section>'
+    )
+
+
+def _pairs(report: dict[str, Any]) -> str:
+    """Who stands in the rows of the closest pairs."""
+    nearest = report.get("privacy", {}).get("copies", {}).get("nearest", [])[:PAIRS]
+    rows = [
+        f"{pair['brain']} and {pair['person']}{', mirrored' * bool(pair['mirrored'])} "
+        f"({pair['ratio']:.2f})"
+        for pair in nearest
+    ]
+    return (
+        f"From top to bottom: {'; '.join(rows)}. In brackets the distance to this person over that "
+        "to the fifth nearest, 1 for somebody who is nobody's copy."
+        if rows
+        else ""
     )
 
 

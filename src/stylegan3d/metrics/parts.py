@@ -68,7 +68,8 @@ def fidelity(material: Material) -> dict[str, Any]:
     for name, kernel in (("kid", cubic_kernel), ("rbf", gaussian_kernel(target))):
         # Without bias whatever the sizes: all random brains count at once.
         value, interval = discrepancy_interval(synthetic, target, kernel)
-        result[f"{name}_validation"] |= told(value, interval, result[f"{name}_validation"]["real"])
+        figure = result[f"{name}_validation"]
+        figure |= {**told(value, interval, figure["real"]), "n": len(synthetic)}
     return (
         result | _shares(material, {"precision": precision, "density": density}) | _bmmd2(material)
     )
