@@ -94,14 +94,14 @@ def main() -> int:
         for name, entry in read_licences().items()
         if entry["licence"] != UNKNOWN
     }
-    stated = {}
+    run, stated = needed_by(RUN_EXTRAS), {}
     for name, pin in pins.items():
         found = BY_HAND.get(name) or installed_licence(pin) or known.get((name, pin.version))
         if found is None:
             found = elsewhere_licence(pin, shlex.split(args.pip_args))
-        stated[name] = {"version": pin.version, "licence": found}
+        stated[name] = {"version": pin.version, "licence": found, "for": need(pin, run)}
     LICENCES.write_text(json.dumps(stated, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    PAGE.write_text(page(stated, pins, needed_by(RUN_EXTRAS)), encoding="utf-8")
+    PAGE.write_text(page(stated), encoding="utf-8")
     unknown = [name for name, entry in stated.items() if group(entry["licence"]) == UNKNOWN]
     print(f"{PAGE.relative_to(ROOT)}: {len(stated)} packages")
     if unknown:
@@ -110,7 +110,7 @@ def main() -> int:
 
 
 def read_licences() -> dict[str, dict[str, str]]:
-    """Version and licence of each locked package, as they were listed last."""
+    """Version, licence and use of each locked package, as they were listed last."""
     return json.loads(LICENCES.read_text(encoding="utf-8")) if LICENCES.exists() else {}
 
 
@@ -186,9 +186,20 @@ def _group_of_one(licence: str) -> str:
     return UNKNOWN
 
 
-def page(
-    stated: Mapping[str, Mapping[str, str]], pins: Mapping[str, Pin], run: Collection[str]
-) -> str:
+def need(pin: Pin, run: Collection[str]) -> str:
+    """What a package is needed for; `run` are those that the program needs on this machine."""
+    if pin.cuda:
+        return "torch with CUDA"
+    if pin.name in run:
+        return "the program"
+    systems = {"win32": "Windows", "darwin": "macOS"}
+    for system, name in systems.items():
+        if not pin.holds_here and f'sys_platform == "{system}"' in pin.marker:
+            return name
+    return "development"
+
+
+def page(stated: Mapping[str, Mapping[str, str]]) -> str:
     """The page of the documents."""
     groups = {name: group(entry["licence"]) for name, entry in stated.items()}
     lines = [
@@ -201,28 +212,19 @@ def page(
         if members:
             lines.append(f"| {name} | {len(members)} | {MEANING[name]} |")
     flagged = [name for name in sorted(stated) if groups[name] != "permissive"]
-    lines += ["", "## Not permissive", "", *_table(flagged, stated, pins, run, groups)]
-    lines += ["", "## All", "", *_table(sorted(stated), stated, pins, run, groups)]
+    lines += ["", "## Not permissive", "", *_table(flagged, stated, groups)]
+    lines += ["", "## All", "", *_table(sorted(stated), stated, groups)]
     return "\n".join(lines) + "\n"
 
 
 def _table(
-    names: list[str],
-    stated: Mapping[str, Mapping[str, str]],
-    pins: Mapping[str, Pin],
-    run: Collection[str],
-    groups: Mapping[str, str],
+    names: list[str], stated: Mapping[str, Mapping[str, str]], groups: Mapping[str, str]
 ) -> list[str]:
-    """A table of packages: what each is needed for, and its licence."""
+    """A table of packages: licence, and what each is needed for."""
     lines = ["| Package | Version | Licence | Group | Needed for |", "|---|---|---|---|---|"]
     for name in names:
-        entry, pin = stated[name], pins[name]
-        need = "torch with CUDA" if pin.cuda else "the program" if name in run else "development"
-        if "win32" in pin.marker and "!=" not in pin.marker.split(" or ")[-1]:
-            need = "Windows"
-        elif "darwin" in pin.marker and "!=" not in pin.marker:
-            need = "macOS"
-        row = (name, entry["version"], entry["licence"], groups[name], need)
+        entry = stated[name]
+        row = (name, entry["version"], entry["licence"], groups[name], entry["for"])
         lines.append(f"| {' | '.join(row)} |")
     return lines
 

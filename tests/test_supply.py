@@ -121,14 +121,15 @@ def test_every_licence_is_known_and_fits() -> None:
 
 
 def test_the_page_of_licences_is_up_to_date() -> None:
-    stated, pins = licences.read_licences(), supply.product_pins()
-    page = licences.page(stated, pins, supply.needed_by(supply.RUN_EXTRAS))
+    page = licences.page(licences.read_licences())
     assert licences.PAGE.read_text(encoding="utf-8") == page, "make licences"
 
 
 def test_licences_are_what_the_packages_say() -> None:
     pins = supply.product_pins()
     for name, entry in licences.read_licences().items():
+        if name in licences.BY_HAND:
+            continue
         assert licences.installed_licence(pins[name]) in (None, entry["licence"]), name
 
 
