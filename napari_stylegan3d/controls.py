@@ -124,7 +124,9 @@ class SliderRow(QWidget):
     def set_value(self, value: float) -> None:
         """Show a value without telling anyone."""
         with QSignalBlocker(self.slider), QSignalBlocker(self.spin):
-            self.slider.setValue(round((value - self._low) / self._step))
+            # A recipe may hold any number; the slider then stands at its end.
+            tick = min(max((value - self._low) / self._step, -1.0), self.slider.maximum() + 1.0)
+            self.slider.setValue(round(tick))
             self.spin.setValue(value)
         self.reset.setEnabled(abs(self.value() - self.default) > self._step / 2)
 

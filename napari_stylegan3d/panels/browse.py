@@ -164,7 +164,7 @@ class BrowsePanel(Panel):
         self.noise_seed.setVisible(seeded)
         if seeded:
             with QSignalBlocker(self.noise_seed):
-                self.noise_seed.setValue(int(recipe.noise))
+                self.noise_seed.setValue(min(int(recipe.noise), self.noise_seed.maximum()))
         self.label.show_recipe(recipe)
         select_data(self.channel, recipe.channel)
 

@@ -124,7 +124,9 @@ class MapBox(QWidget):
         """Place on the plane."""
         assert self.plane is not None
         place = self.places.of(recipe)
-        return None if place is None else place[list(self.plane.axes)]
+        if place is None or not np.isfinite(place).all():  # edited beyond all numbers
+            return None
+        return place[list(self.plane.axes)]
 
     def _spread(self, recipe: Recipe) -> float | None:
         """How far truncation leaves random brains; None where it does not apply."""

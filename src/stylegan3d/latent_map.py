@@ -79,7 +79,8 @@ class Survey:
     def project(self, w: np.ndarray) -> np.ndarray:
         """Lengths along each axis, in sd, of w `(..., w_dim)`: `(..., K)`."""
         per_sd = self.steps / np.square(self.steps).sum(axis=-1, keepdims=True)
-        return (np.asarray(w) - self.centre) @ per_sd.T
+        with np.errstate(invalid="ignore", over="ignore"):  # of a latent that is not finite
+            return (np.asarray(w) - self.centre) @ per_sd.T
 
     def locate(self, w: Tensor) -> np.ndarray:
         """`(K,)` of one latent `[num_layers, w_dim]`: of the mean of its layers."""
