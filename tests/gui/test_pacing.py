@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.busy_line import BusyLine
+from napari_stylegan3d.viewing import set_aside
 from napari_stylegan3d.views.pacing import LATELY_S, PATIENCE_MS, Pacing
 
 
@@ -134,3 +138,22 @@ def test_work_is_told_only_if_it_lasts(qtbot):
     line.set_busy(False)
     QTest.qWait(400)
     assert not line.moves
+
+
+def test_what_was_set_aside_is_looked_through_once_more_for_the_next_model():
+    class Model:
+        pass
+
+    model = Model()
+    model.itself = model
+    gone = weakref.ref(model)
+    try:
+        set_aside()
+        del model
+        gc.collect()
+        assert gone() is not None, "nothing was set aside"
+        set_aside()
+        assert gone() is None
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -136,8 +137,10 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     folder = explorer.session.folder
     assert folder.exists()
     explorer.rendering.renders.submit(None)
+    gc.freeze()  # as it is done once all is prepared
     viewer.window.remove_dock_widget(explorer)
     assert explorer.views is None
+    assert gc.get_freeze_count() == 0, "what is closed would never be let go"
     assert not folder.exists(), "latents that were not saved go away with the session"
     assert [layer.name for layer in viewer.layers] == ["someone's work"]
     assert viewer.dims.order == (0, 1, 2)
