@@ -46,6 +46,8 @@ SLIDERS = {
 # Sliders are swept to and fro over this part of their way, so often a second.
 SWEEP, SWEEPS_PER_SECOND = (0.25, 0.75), 0.2
 MOVES, SEEDS, PROJECTIONS = 2000, 200, 50
+#: A projection that is cancelled has searched for so many steps.
+SEARCHED = 3
 MIB = 2**20
 
 
@@ -173,13 +175,24 @@ def memory(driver: Driver, share: float) -> None:
 
 
 def project_and_cancel(driver: Driver) -> None:
-    """Start a projection and stop it once its search is on the way."""
-    job = driver.explorer.projecting.job
+    """Start a projection and stop it once its search is on the way.
+
+    However busy the machine is: what is imported and kept by a later stage would else be counted
+    with whichever tenth is the first to come so far.
+    """
+    from napari_stylegan3d.scan_jobs import SEARCHING
+
+    job, steps = driver.explorer.projecting.job, [0]
+
+    def count(progress: Any) -> None:
+        steps[0] += progress.text == SEARCHING
+
+    job.progressed.connect(count)
     driver.find("project.start").click()
-    driver.wait(lambda: job.running)
-    driver.rest(3.0)
+    driver.wait(lambda: steps[0] >= SEARCHED)
     driver.find("project.cancel").click()
     driver.wait(lambda: not job.running)
+    job.progressed.disconnect(count)
 
 
 def main() -> None:
