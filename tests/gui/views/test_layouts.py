@@ -92,7 +92,8 @@ def brightness(films) -> list[float]:
     """Of each slice, as it is drawn."""
     image = films.grab().toImage().convertToFormat(image_format())
     bits = image.constBits()
-    bits.setsize(image.sizeInBytes())
+    if hasattr(bits, "setsize"):  # PyQt6; PySide6 gives a memoryview
+        bits.setsize(image.sizeInBytes())
     grey = np.frombuffer(bits, np.uint8).reshape(image.height(), image.bytesPerLine())
     return [
         float(grey[int(on.top()) + 12 : int(on.bottom()), int(on.left()) : int(on.right())].mean())
