@@ -1,5 +1,7 @@
 """Intervals hold the truth about as often as they say."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -109,7 +111,7 @@ def test_kernel_distances_to_the_same_people_hold_the_truth(
     assert figures[-1] == pytest.approx(distance(made, people))
     assert share_that_hold(found, float(np.mean(figures))) > 0.9
     # Of two runs both err: each figure need not lie in the other's interval, but these meet.
-    meet = [a[0] <= b[1] and b[0] <= a[1] for a, b in zip(found, found[1:], strict=False)]
+    meet = [a[0] <= b[1] and b[0] <= a[1] for a, b in pairwise(found)]
     assert np.mean(meet) > 0.97
     # Neither is it so wide that it says nothing.
     width = np.mean([high - low for low, high in found])
