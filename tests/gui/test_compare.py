@@ -18,8 +18,8 @@ from napari_stylegan3d.scan_jobs import align_scan, open_scan
 from napari_stylegan3d.views.sides import Pair, Side
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.pair import PairFigures
-from stylegan3d.tissue_volumes import VOLUMES
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.tissue_volumes import VOLUMES
 
 A, B = (Recipe(Source("seed", number), Truncation(0.7)) for number in (3, 8))
 

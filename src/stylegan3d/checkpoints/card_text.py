@@ -107,7 +107,8 @@ def _linear_part(network: dict[str, Any]) -> str:
     if network.get("detail_slope"):
         parts.append("details and outline calibrated to the training people")
     if network.get("flow_channels"):
-        parts.append(f"a flow of {network['flow_steps']} steps to people's brains")
+        steps = network["flow_steps"]
+        parts.append(f"a flow of {steps} step{'' if steps == 1 else 's'} to people's brains")
     return ", ".join(parts)
 
 
