@@ -77,7 +77,7 @@ def test_a_pack_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
         raise PermissionError(13, "Permission denied")
 
     pack_of(tmp_path, 1, 2)
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
     with pytest.raises(StyleGAN3DError, match="check its permissions") as caught:
         load_pack(tmp_path)
     assert "delete" not in str(caught.value)

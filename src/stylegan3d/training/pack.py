@@ -27,13 +27,17 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ..arrayfiles import BROKEN
 from ..errors import StyleGAN3DError
 from ..files import atomic_file, output_errors, write_together
-from ..space import Space
+from ..jsontext import from_json
+from ..space import Space, checked_space
 
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
+#: Bytes of the table; one of ten thousand people has a fifth of this.
+LARGEST_TABLE = 100_000_000
 # Packs of earlier versions of this program do not name the file of their volumes.
 UNNAMED_VOLUMES = "volumes.npy"
 AGAIN = "delete the folder and run `stylegan3d prepare` again"
@@ -103,18 +107,23 @@ def load_pack(path: str | Path) -> Pack:
     path = Path(path)
     info = _read_table(path)
     try:
-        affine = np.array(info.pop("affine"), dtype=np.float64).reshape(4, 4)
-        space = Space(tuple(info.pop("shape")), affine)
+        space = checked_space(info.pop("shape"), info.pop("affine"))
         table = info.pop("table")
         splits = [row["split"] for row in table]
+        if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
+            raise ValueError("its table is none")
         # A name alone: a table must not lead out of its folder.
         file = path / Path(info.pop("volumes", UNNAMED_VOLUMES)).name
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{file.name} is no file")
         volumes = np.load(file, mmap_mode="r", allow_pickle=False)
+        if not isinstance(volumes, np.ndarray):
+            raise ValueError(f"{file.name} is an archive")
     except FileNotFoundError as error:
         raise StyleGAN3DError(f"{path} is incomplete ({file.name} is missing); {AGAIN}.") from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError, EOFError) as error:
+    except BROKEN as error:
         raise _damaged(path, error) from error
     if volumes.shape != (len(splits), *space.shape) or volumes.dtype != np.uint8:
         raise StyleGAN3DError(
@@ -127,7 +136,9 @@ def load_pack(path: str | Path) -> Pack:
 def _read_table(path: Path) -> dict[str, Any]:
     """dataset.json of a pack, of this version of the format."""
     try:
-        info = json.loads((path / TABLE).read_text(encoding="utf-8"))
+        if (path / TABLE).exists() and not (path / TABLE).is_file():
+            raise ValueError(f"{TABLE} is no file")
+        info = from_json((path / TABLE).read_bytes(), LARGEST_TABLE, nan_is_none=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StyleGAN3DError(
             f"{path} is not a prepared data set ({TABLE} is missing); "
@@ -135,7 +146,7 @@ def _read_table(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _damaged(path, error) from error
     if not isinstance(info, dict) or (info.get("format"), info.get("version")) != (
         FORMAT,
@@ -154,7 +165,7 @@ def _unreadable(path: Path, error: OSError) -> StyleGAN3DError:
 
 
 def _damaged(path: Path, error: Exception) -> StyleGAN3DError:
-    reason = str(error).partition("\n")[0] or type(error).__name__
+    reason = str(error).partition("\n")[0][:120] or type(error).__name__
     return StyleGAN3DError(f"{path} is damaged and cannot be read ({reason}); {AGAIN}.")
 
 

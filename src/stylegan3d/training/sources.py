@@ -143,8 +143,13 @@ def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / "participants.tsv"
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StyleGAN3DError(
+            f"{path} cannot be read ({error}); save it as tab-separated UTF-8 text, or remove it."
+        ) from error
     if rows and "participant_id" not in rows[0]:
         raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")
     people = {

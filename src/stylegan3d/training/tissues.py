@@ -13,12 +13,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
-from ..errors import StyleGAN3DError
+from ..errors import ScanError, StyleGAN3DError
+from ..recipe_parts import LONGEST_NUMBER
 from ..scans.aligned import WARNING
-from ..scans.checks import READ_ERRORS
+from ..scans.checks import READ_ERRORS, check_compressed
+from ..scans.opening import open_image
 from ..space import Space
 from .sources import stem
 
@@ -59,7 +60,7 @@ def read_tissues(folder: Path) -> dict[int, str]:
                 f"{path} calls a tissue brain, which is what the whole is called; "
                 "name the tissue, such as grey or white."
             )
-        tissues[int(index)] = tissue
+        tissues[int(index[:LONGEST_NUMBER])] = tissue
     return tissues
 
 
@@ -102,10 +103,11 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
     if path is None or not columns:
         return Tissues(none)
     try:
-        labels, image = nib.load(path), nib.load(scan)
+        labels, image = open_image(path), open_image(scan)
+        check_compressed(path)
         same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
         data = np.asanyarray(labels.dataobj) if same else None
-    except READ_ERRORS:
+    except (ScanError, MemoryError, *READ_ERRORS):
         return Tissues(none, [f"{WARNING} {path.name} cannot be read; export the labels again."])
     if data is None:
         return Tissues(
@@ -116,7 +118,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
             ],
         )
     values, counts = np.unique(data, return_counts=True)
-    if (values != np.round(values)).any():
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
         return Tissues(
             none,
             [f"{WARNING} {path.name} holds no whole numbers; give labels, not probabilities."],
