@@ -20,8 +20,8 @@ from typing import Any
 #: From "start" on there is a process, from then on a window.
 STAGES = ("start", "drag", "project", "export", "save")
 PATIENCE_S = 90.0
-#: What is younger may be lost: changes are gathered for a second and then written.
-LATEST_S = 2.5
+#: What is younger may be lost: changes are gathered for a second and then written, on a busy machine later.
+LATEST_S = 6.0
 
 
 def say(*words: object) -> None:

@@ -133,9 +133,8 @@ def test_the_states_in_sight_get_their_thumbnails(window):
 def test_the_strip_folds_away(window):
     tall = window.explorer.history.height()
     window.click("history.fold")
-    QTest.qWait(50)
     assert not window.find("history.list").isVisible()
-    assert window.explorer.history.height() < tall
+    window.wait(lambda: window.explorer.history.height() < tall)
     window.click("history.fold")
     QTest.qWait(50)
     assert window.find("history.list").isVisible()

@@ -14,7 +14,7 @@ from stylegan3d.leftovers import host_tag
 @pytest.mark.slow
 def test_a_window_killed_while_it_exports_comes_back(tmp_path, qapp):
     doomed.make_inputs(tmp_path)
-    survived = kill(tmp_path, "export", 3.0 + random.Random(0).uniform(0, 1))
+    survived = kill(tmp_path, "export", 8.0 + random.Random(0).uniform(0, 1))
     assert survived > 1
     half = tmp_path / "exports" / f".a.nii.gz.{host_tag()}-{2**22 + 1}-00000000.part"
     half.write_bytes(b"half")  # as if it had been killed in the middle of a write

@@ -50,7 +50,7 @@ def test_damage_is_seen(
     ladder = benchmark_file.Ladder(tmp_path / "pack", PEOPLE, kinds)
     steps, expected = benchmark_file.LADDERS[name]
     found = [
-        ladder.figures(benchmark_file.damaged(ladder.made, ladder.training, name, step))
+        ladder.figures(benchmark_file.damaged(ladder.made, ladder.training, name, step), name)
         for step in steps
     ]
     for word in SEEN[name].split():

@@ -193,7 +193,7 @@ def test_template_scales(tmp_path, target):
         assert isinstance(found, Template)
         assert np.corrcoef(found.template.ravel(), target.template.ravel())[0, 1] > 0.999
         assert 0.9 < found.template.max() <= 1
-    with pytest.raises(ScanError, match="cannot be read"):
+    with pytest.raises(ScanError, match="does not exist"):
         load_template(tmp_path / "missing.nii.gz")
 
 

@@ -203,7 +203,7 @@ def haar(x: Tensor) -> Tensor:
     n, c, a, b, d = x.shape
     blocks = x.reshape(n, c, a // 2, 2, b // 2, 2, d // 2, 2)
     blocks = blocks.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, 8, -1)
-    bands = _hadamard(x.dtype, x.device) @ blocks / 8
+    bands = (_hadamard(x.dtype, x.device) / 8) @ blocks  # of a power of two: the same bits
     return bands.reshape(n, 8 * c, a // 2, b // 2, d // 2)
 
 
