@@ -78,6 +78,8 @@ def push(tour: Tour) -> None:
     explorer.panel("Directions")
     tour.wait_for(lambda: explorer.directions.rows, "the directions")
     tour.set("directions.strength.0", 2.0)
+    effect = explorer.directions.effect
+    tour.wait_for(lambda: effect.cells[0][0].text() and effect.told.isEnabled(), "what changed")
     tour.shoot("directions", "Directions: two standard deviations along the first.")
 
 

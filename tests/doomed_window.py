@@ -20,7 +20,8 @@ from typing import Any
 #: From "start" on there is a process, from then on a window.
 STAGES = ("start", "drag", "project", "export", "save")
 PATIENCE_S = 90.0
-#: What is younger may be lost: changes are gathered for a second and then written, on a busy machine later.
+#: What is younger may be lost: changes are gathered for a second, and written later still on a
+#: busy machine.
 LATEST_S = 6.0
 
 

@@ -56,6 +56,16 @@ def test_what_is_outside_is_exactly_nothing():
     torch.testing.assert_close(made[value > FLOOR[1]], dark[value > FLOOR[1]])
 
 
+def test_far_from_the_brain_there_is_nothing():
+    dark = torch.full((1, 1, *(2 * n for n in GRID)), -1.0)
+    dark[:, :, 0, 0, 0] = 0.5
+    made = flow(0.4)(dark, None, 1)
+    assert made[0, 0, 0, 0, 0] == pytest.approx(0.9, abs=1e-5)
+    assert (made[0, 0, 1:6, :6, :6] > -0.7).all(), "beside it there may be something"
+    assert (made[:, :, 6:] == -1).all()
+    assert (made[:, :, :, 6:] == -1).all()
+
+
 def test_times_go_from_nought_to_one_and_places_over_the_grid():
     seen = []
 

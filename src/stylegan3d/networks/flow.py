@@ -30,6 +30,8 @@ FREQUENCIES = 16
 LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
 # Intensities in [0, 1]: none is left below the first, and from the second on all of it.
 FLOOR = (0.01, 0.03)
+# A brain reaches so many voxels of the bands' grid beyond that of the linear model, and no further.
+REACH = 2
 # Mean square of the details' weights, as a share of that among random brains: from the first on
 # the flow comes in, from the second on it is all there. Reconstructions have about 0.01.
 GATE = (0.1, 0.4)
@@ -152,13 +154,21 @@ class Flow(nn.Module):
             time = bands.new_full((len(bands),), step / steps)
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
                 bands = bands + self.velocity(bands, time, places) / steps
-        return _floored(inverse_haar(bands))
+        return torch.where(_near(image), _floored(inverse_haar(bands)), -1.0)
 
 
 def places_on(grid: torch.Size | Grid, device: torch.device) -> Tensor:
     """[1, 3, X, Y, Z] from -1 at the first voxel of each axis to 1 at its last."""
     axes = [torch.linspace(-1, 1, n, device=device) for n in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def _near(image: Tensor) -> Tensor:
+    """Where a brain [N, 1, X, Y, Z] of the linear model is not far; what noise makes is there."""
+    low = F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2)
+    grown = F.max_pool3d(low, 2 * REACH + 1, 1, REACH)
+    near = F.interpolate(grown, scale_factor=2, mode="nearest")
+    return near > 0
 
 
 def _floored(image: Tensor) -> Tensor:
