@@ -39,7 +39,7 @@ def test_eulers_method_nears_the_exact_way_as_steps_become_more():
     """dx = x dt makes e times as much of the mean: (1 + 1/n)^n in n steps."""
 
     class Growing(Flow):
-        def velocity(self, bands, time, places):
+        def velocity(self, bands, time, places, check):
             return bands
 
     made = Growing((4, 4, 4), GRID)
@@ -70,7 +70,7 @@ def test_times_go_from_nought_to_one_and_places_over_the_grid():
     seen = []
 
     class Watching(Flow):
-        def velocity(self, bands, time, places):
+        def velocity(self, bands, time, places, check):
             seen.append((float(time[0]), places))
             return torch.zeros_like(bands)
 
@@ -192,6 +192,28 @@ def test_what_was_computed_is_kept_until_w_or_the_noise_changes():
     assert torch.equal(render("fixed"), first)
     assert memo.computed == 0
     assert not torch.equal(render(3), first)
+
+
+def test_it_can_be_cancelled_on_its_way():
+    net, memo = network(), Memo()
+    w = torch.ones(1, 4, 6)
+    asked = []
+
+    def stop():
+        asked.append(1)
+        if len(asked) == most:
+            raise KeyboardInterrupt
+
+    most = 10**6
+    with torch.inference_mode():
+        memo.begin(w, "fixed", stop)
+        whole = net(w, "fixed", memo=memo)
+        most, asked[:] = len(asked) - 1, []
+        memo.begin(w, 3, stop)
+        with pytest.raises(KeyboardInterrupt):
+            net(w, 3, memo=memo)
+        memo.begin(w, "fixed")
+        torch.testing.assert_close(net(w, "fixed", memo=memo), whole)
 
 
 def test_its_gradient_reaches_w():

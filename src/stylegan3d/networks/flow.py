@@ -16,6 +16,7 @@ leave out, and is exactly the identity without them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -104,7 +105,13 @@ class Flow(nn.Module):
         share = details.square().mean(dim=1) / self.spread.square()
         return ((share - GATE[0]) / (GATE[1] - GATE[0])).clamp(0, 1)
 
-    def velocity(self, bands: Tensor, time: Tensor, places: Tensor) -> Tensor:
+    def velocity(
+        self,
+        bands: Tensor,
+        time: Tensor,
+        places: Tensor,
+        check: Callable[[], None] = lambda: None,
+    ) -> Tensor:
         """Velocity at a time.
 
         Parameters
@@ -112,6 +119,7 @@ class Flow(nn.Module):
         bands : [N, 8, X, Y, Z] Haar bands of an image in [-1, 1], of a whole or of a cube.
         time : [N], from 0 (the linear model) to 1 (people).
         places : [1 or N, 3, X, Y, Z] where its voxels lie, see `places_on`.
+        check : called between the layers; what it raises ends the work.
 
         Returns
         -------
@@ -122,16 +130,26 @@ class Flow(nn.Module):
         embedded = self.embedding(torch.cat([angles.sin(), angles.cos()], dim=1))
         scaled = torch.cat([bands[:, :1] * LOW_GAIN, bands[:, 1:] * FINE_GAIN], dim=1)
         x = torch.cat([scaled, places.expand(len(bands), -1, -1, -1, -1).to(bands)], dim=1)
-        x = self.down[0](self.stem(x.contiguous(memory_format=CHANNELS_LAST)), embedded)
+        x = self.stem(x.contiguous(memory_format=CHANNELS_LAST))
+        check()
+        x = self.down[0](x, embedded)
+        check()
         half = self.down[1](self.halve[0](x, embedded), embedded)
         quarter = self.down[2](self.halve[1](half, embedded), embedded)
+        check()
         half = self.up[1](half + _doubled(self.narrow[1](quarter), half), embedded)
         x = self.up[0](x + _doubled(self.narrow[0](half), x), embedded)
+        check()
         found: Tensor = self.head(x)
         return found.float() / VELOCITY_GAIN
 
     def forward(
-        self, image: Tensor, noise: Tensor | None, steps: int, dtype: torch.dtype = torch.float32
+        self,
+        image: Tensor,
+        noise: Tensor | None,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        check: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Follow the flow from its start to its end.
 
@@ -141,6 +159,7 @@ class Flow(nn.Module):
         noise : [1 or N, 1, X, Y, Z] standard normal, or None.
         steps : of Euler's method.
         dtype : precision of the feature maps.
+        check : called between the layers; what it raises ends the work.
 
         Returns
         -------
@@ -153,7 +172,7 @@ class Flow(nn.Module):
         for step in range(steps):
             time = bands.new_full((len(bands),), step / steps)
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
-                bands = bands + self.velocity(bands, time, places) / steps
+                bands = bands + self.velocity(bands, time, places, check) / steps
         return torch.where(_near(image), _floored(inverse_haar(bands)), -1.0)
 
 

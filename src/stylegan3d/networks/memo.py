@@ -70,14 +70,18 @@ class Memo:
         if known is not None and self._holds(known, rows):
             self.reused += 1
             return known.value
-        if self._check is not None:
-            self._check()
+        self.check()
         self._entries.pop(slot, None)
         value = make()
         self.computed += 1
         if self.size + _bytes(value) <= self.budget:
             self._entries[slot] = _Entry(self._w, rows, self._noise, value)
         return value
+
+    def check(self) -> None:
+        """Raise what cancels the synthesis, if it is to end; for results that take long."""
+        if self._check is not None:
+            self._check()
 
     @property
     def size(self) -> int:

@@ -308,8 +308,9 @@ class SynthesisNetwork(CommonAnatomy):
         gate = self.flow.gate(self._detail_weights(w))
         if gate.device.type == "cpu" and not bool(gate.any()):
             return image
-        make = partial(self.flow, image, noise, config.flow_steps, dtype)
-        flowed = (memo or NoMemo()).get(("flow", dtype), config.num_layers, make)
+        memo = memo or NoMemo()
+        make = partial(self.flow, image, noise, config.flow_steps, dtype, memo.check)
+        flowed = memo.get(("flow", dtype), config.num_layers, make)
         return torch.lerp(image, flowed, gate[:, None, None, None, None])
 
     def pyramid(
