@@ -22,7 +22,7 @@ KEPT = {
     "train": "",
     "segmentation": "",
     "prepare": "pack/.parts/*.json",
-    "evaluate": "out/work/*",
+    "evaluate": "out/wor[k]/*",  # a pattern like the others
     "cohort": "out/.cohort/*.json",
     "privacy": "model/.privacy-index/*.npz",
 }
