@@ -7,6 +7,7 @@ import pytest
 import torch
 from labelled_phantoms import SPACE, brain, tissues
 
+from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.segmentation.card import read_model
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml
@@ -14,7 +15,6 @@ from stylegan3d.segmentation.export import export_segmentation
 from stylegan3d.segmentation.inference import load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
 from stylegan3d.segmentation.training import (
-    CHECKPOINT,
     SegmentationConfig,
     SegmentationRun,
     dice_scores,

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import load, seed_latents
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.flow import CHECKPOINT, Cubes, FlowConfig, FlowRun, train_flow
+from stylegan3d.training.flow import Cubes, FlowConfig, FlowRun, train_flow
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config

@@ -21,9 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.checkpointing import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.checkpointing import (
+    begin_or_resume,
+    load_checkpoint,
+    save_checkpoint,
+)
 from stylegan3d.devices import fast_dtype
-from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.locks import only_run
 from stylegan3d.segmentation.augmentation import augment_labelled
 from stylegan3d.segmentation.classes import CLASSES
@@ -231,16 +235,13 @@ def train_segmentation(
     """
     device = device or torch.device("cpu")
     with only_run(folder):
-        if resume:
-            run = SegmentationRun.load(folder, device)
-            if tell and run.note:
-                tell(run.note)
-        elif (folder / CHECKPOINT).exists():
-            raise ModelError(
-                f"'{folder}' holds a run; go on with --resume, or choose another folder."
-            )
-        else:
-            run = SegmentationRun(config or SegmentationConfig(), device)
+        run = begin_or_resume(
+            folder,
+            lambda: SegmentationRun(config or SegmentationConfig(), device),
+            lambda: SegmentationRun.load(folder, device),
+            resume=resume,
+            tell=tell,
+        )
         _go_on(run, brains, folder, progress)
     return run
 

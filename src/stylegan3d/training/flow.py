@@ -18,7 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpointing import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.checkpointing import (
+    begin_or_resume,
+    load_checkpoint,
+    save_checkpoint,
+)
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.locks import only_run
@@ -322,19 +326,21 @@ def train_flow(
         If the folder cannot be written to, or another run writes to it.
     """
     device = device or torch.device("cpu")
+
+    def begin() -> FlowRun:
+        run = FlowRun(config or FlowConfig(), _band_grid(pairs), device)
+        if teacher is not None:
+            run.learn_from(teacher)
+        return run
+
     with only_run(folder):
-        if resume:
-            run = FlowRun.load(folder, device)
-            if tell and run.note:
-                tell(run.note)
-        elif (folder / CHECKPOINT).exists():
-            raise ModelError(
-                f"'{folder}' holds a run; go on with --resume, or choose another folder."
-            )
-        else:
-            run = FlowRun(config or FlowConfig(), _band_grid(pairs), device)
-            if teacher is not None:
-                run.learn_from(teacher)
+        run = begin_or_resume(
+            folder,
+            begin,
+            lambda: FlowRun.load(folder, device),
+            resume=resume,
+            tell=tell,
+        )
         if run.config.side > 2 * min(run.grid):
             raise ModelError(f"Cubes of {run.config.side} voxels do not fit into these volumes.")
         cubes = Cubes(pairs, run.config.side, run.config.cubes)
