@@ -66,6 +66,50 @@ def test_far_from_the_brain_there_is_nothing():
     assert (made[:, :, :, 6:] == -1).all()
 
 
+def test_it_is_followed_in_a_box_around_the_brain():
+    seen = []
+
+    class Watching(Flow):
+        def velocity(self, bands, time, places, check):
+            seen.append((bands.shape[2:], places))
+            return torch.zeros_like(bands)
+
+    grid = (20, 12, 9)
+    dark = torch.full((2, 1, 40, 24, 18), -1.0)
+    dark[0, :, 22:25, 10:14, 6:9] = 0.5
+    dark[1, :, 28, 12, 12] = 0.25
+    made = Watching((4, 4, 4), grid)(dark, torch.ones(2, 1, 40, 24, 18), 1)
+    torch.testing.assert_close(made, dark)
+    assert seen[0][0] == (17 - 8, 9, 9)
+    everywhere = places_on(grid, torch.device("cpu"))
+    assert torch.equal(seen[0][1], everywhere[:, :, 8:17, 0:9, 0:9])
+
+
+def test_nothing_stays_nothing():
+    dark = torch.full((1, 1, *(2 * n for n in GRID)), -1.0)
+    assert torch.equal(flow(0.3)(dark, None, 2), dark)
+
+
+def test_a_brain_that_grows_is_not_changed_where_it_was(monkeypatch):
+    """Its box grows with it, by what the layers halve twice."""
+    made = Flow((4, 4, 4), (24, 24, 24)).requires_grad_(False)
+    torch.manual_seed(1)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    small = torch.full((1, 1, 48, 48, 48), -1.0)
+    small[:, :, 20:36, 20:36, 20:36] = torch.rand(16, 16, 16)
+    large = small.clone()
+    large[:, :, 14:17, 14:17, 14:17] = 0.1
+
+    def changed():
+        both = made(small, None, 1) - made(large, None, 1)
+        return both[:, :, 25:35, 25:35, 25:35].abs().mean()
+
+    kept = changed()
+    monkeypatch.setattr("stylegan3d.networks.flow.UNIT", 1)
+    assert kept < changed() / 5
+
+
 def test_times_go_from_nought_to_one_and_places_over_the_grid():
     seen = []
 

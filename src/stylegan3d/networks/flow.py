@@ -33,6 +33,9 @@ LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
 FLOOR = (0.01, 0.03)
 # A brain reaches so many voxels of the bands' grid beyond that of the linear model, and no further.
 REACH = 2
+# The flow is followed in the box that a brain can reach. It begins at multiples of what the U-Net
+# halves twice: a box that grows with the brain moves nothing in it.
+UNIT = 4
 # Mean square of the details' weights, as a share of that among random brains: from the first on
 # the flow comes in, from the second on it is all there. Reconstructions have about 0.01.
 GATE = (0.1, 0.4)
@@ -165,15 +168,24 @@ class Flow(nn.Module):
         -------
         [N, 1, X, Y, Z] float32
         """
-        start = image if noise is None else image + noise.to(image) * self.noise_strength
+        near = _near(image)
+        box = _box(near)
+        inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
+        start = image[:, :, *inner]
+        if noise is not None:
+            start = start + noise[:, :, *inner].to(image) * self.noise_strength
         bands = haar(start)
-        places = places_on(bands.shape[2:], bands.device)
+        places = places_on(near.shape[2:], bands.device)[:, :, *box]
         low = dtype != torch.float32
         for step in range(steps):
             time = bands.new_full((len(bands),), step / steps)
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
                 bands = bands + self.velocity(bands, time, places, check) / steps
-        return torch.where(_near(image), _floored(inverse_haar(bands)), -1.0)
+        near = F.interpolate(near[:, :, *box].to(bands), scale_factor=2, mode="nearest")
+        flowed = torch.where(near > 0, _floored(inverse_haar(bands)), -1.0)
+        whole = torch.full_like(image, -1.0)
+        whole[:, :, *inner] = flowed
+        return whole
 
 
 def places_on(grid: torch.Size | Grid, device: torch.device) -> Tensor:
@@ -183,11 +195,25 @@ def places_on(grid: torch.Size | Grid, device: torch.device) -> Tensor:
 
 
 def _near(image: Tensor) -> Tensor:
-    """Where a brain [N, 1, X, Y, Z] of the linear model is not far; what noise makes is there."""
+    """[N, 1, X, Y, Z] bool on the bands' grid: where a brain of the linear model is not far.
+
+    What noise makes elsewhere is left out.
+    """
     low = F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2)
-    grown = F.max_pool3d(low, 2 * REACH + 1, 1, REACH)
-    near = F.interpolate(grown, scale_factor=2, mode="nearest")
-    return near > 0
+    return F.max_pool3d(low, 2 * REACH + 1, 1, REACH) > 0
+
+
+def _box(near: Tensor) -> tuple[slice, slice, slice]:
+    """The part of the bands' grid that holds all that is near."""
+    sides = []
+    for axis in (2, 3, 4):
+        others = [i for i in range(near.ndim) if i != axis]
+        found = near.amax(dim=others).nonzero()
+        if not len(found):  # no brain at all
+            found = found.new_zeros(1, 1)
+        sides.append(slice(int(found[0]) // UNIT * UNIT, int(found[-1]) + 1))
+    x, y, z = sides
+    return x, y, z
 
 
 def _floored(image: Tensor) -> Tensor:
