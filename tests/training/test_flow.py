@@ -1,6 +1,7 @@
 """Training of a flow: pairs, resuming, and the generator that comes of it."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from stylegan3d.errors import ModelError
 from stylegan3d.generator import load, seed_latents
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.flow import Cubes, FlowConfig, FlowRun, train_flow
+from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, train_flow
+from stylegan3d.training.flow_cubes import Cubes
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
@@ -146,10 +148,29 @@ def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_p
     image = torch.from_numpy(pack.volumes[0].astype(np.float32))[None, None] / 127.5 - 1
     code = made.encoder(image)
     assert torch.equal(made.synthesis(code, "none"), generator.synthesis(code, "none"))
-    with pytest.raises(ModelError, match="has a flow already"):
-        export_with_flow(run, out, pack, tmp_path / "again")
-    with pytest.raises(ModelError, match="has a flow already"):
-        make_pairs(load(out), pack, tmp_path / "pairs")
+
+
+def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
+    """Its pairs are of the linear model behind it, and what it learned before is told."""
+    first = train_flow(pairs, tmp_path / "first", FlowConfig(steps=40, **SMALL))
+    model = export_with_flow(first, generator.folder, pack, tmp_path / "model")
+    again = make_pairs(model, pack, tmp_path / "pairs", draws=2)
+    assert np.array_equal(again.made, pairs.made)
+    start = flow_of(model)
+    assert flow_of(generator) is None
+    config = FlowConfig(steps=1, **(SMALL | {"learning_rate": 0.0}))
+    run = train_flow(again, tmp_path / "run", config, start=start)
+    there = model.synthesis.flow
+    for name, value in run.average.named_parameters():
+        torch.testing.assert_close(value, there.get_parameter(name))
+    run = train_flow(again, tmp_path / "run", resume=True)
+    made = export_with_flow(run, model.folder, pack, tmp_path / "made")
+    told = made.card["training"]["flow"]
+    assert (told["steps_done"], told["begun_with"]["steps_done"]) == (1, 40)
+    page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert "learned from 41 x 4 cubes of 16 voxels, each of a linear brain" in page
+    w = seed_latents(made, [0])
+    torch.testing.assert_close(made.synthesis(w), model.synthesis(w), rtol=0, atol=0.02)
 
 
 def test_generators_without_details_are_refused(pack, tmp_path):
@@ -184,9 +205,9 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     again = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert np.array_equal(again.ends, ways.ends)
     config = replace(straight_config(teacher), steps=60, learning_rate=3e-3)
-    run = train_flow(ways, tmp_path / "run", config, teacher=teacher)
+    run = train_flow(ways, tmp_path / "run", config, start=teacher.start())
     untrained = FlowRun(config, run.grid, run.device)
-    untrained.learn_from(teacher)
+    untrained.begin_with(teacher.start())
     cubes = Cubes(ways, 16, 4)
     before, after = untrained.validate(cubes), run.validate(cubes)
     assert after["error at 0"] < 0.9 * before["error at 0"]
@@ -196,10 +217,12 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
         make_ways(generator, run, pack, tmp_path / "other", count=2)
     wide = FlowRun(replace(config, channels=(16, 8, 8)), run.grid, run.device)
     with pytest.raises(ModelError, match="other widths"):
-        wide.learn_from(teacher)
+        wide.begin_with(teacher.start())
 
 
-def test_the_program_trains_both_and_says_what_is_wrong(generator, pack, tmp_path, capsys):
+def test_the_program_trains_both_and_says_what_is_wrong(
+    generator, pack, tmp_path, capsys, monkeypatch
+):
     """On the settings of a real run, for a step or two."""
 
     def run(*words):
@@ -220,5 +243,10 @@ def test_the_program_trains_both_and_says_what_is_wrong(generator, pack, tmp_pat
     assert "holds a run" in run(*first, tmp_path / "small")[1].err
     assert "for new runs" in run(*first, tmp_path / "small", "--resume", "--steps", 3)[1].err
     assert "no training run" in run(*first, tmp_path / "x", "--teacher", tmp_path / "none")[1].err
-    twice = ("train-flow", tmp_path / "made", pack.path, "--out", tmp_path / "twice")
-    assert "has a flow already" in run(*twice)[1].err
+    on = ("train-flow", tmp_path / "made", pack.path, "--out", tmp_path / "on", "--steps", 1)
+    assert "do not fit into these volumes" in run(*on)[1].err
+    on = (*on[:-3], tmp_path / "small on", "--steps", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("stylegan3d.training.flow.FlowConfig", partial(FlowConfig, **SMALL))
+        assert run(*on)[0] == 0
+    assert FlowRun.load(tmp_path / "small on", torch.device("cpu")).begun_with["steps_done"] == 2

@@ -116,11 +116,25 @@ def _training(training: dict[str, Any], deformation: int) -> str:
     told = _layers(training, deformation)
     flow = training.get("flow")
     if flow:
-        told += (
-            f" The flow at the end learned from {flow['steps_done']} x {flow['cubes']} cubes of "
-            f"{flow['side']} voxels, each of a linear brain and of the person with its anatomy."
-        )
+        told += " " + _flow(flow)
     return told
+
+
+def _flow(flow: dict[str, Any]) -> str:
+    runs = [flow]
+    while runs[-1].get("begun_with"):
+        runs.append(runs[-1]["begun_with"])
+    pairs, ways = (
+        sum(run["steps_done"] for run in runs if bool(run.get("straight")) == straight)
+        for straight in (False, True)
+    )
+    size = f"{flow['cubes']} cubes of {flow['side']} voxels"
+    told = []
+    if pairs:
+        told.append(f"{pairs} x {size}, each of a linear brain and of the person with its anatomy")
+    if ways:
+        told.append(f"{ways} x {size} of the ways of a flow of more steps, to go them in fewer")
+    return f"The flow at the end learned from {', then from '.join(told)}."
 
 
 def _layers(training: dict[str, Any], deformation: int) -> str:

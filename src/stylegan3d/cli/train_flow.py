@@ -18,8 +18,13 @@ def register(app: typer.Typer) -> None:
 
 
 def train_flow_command(
-    model: Annotated[Path, typer.Argument(help="Folder of a generator made by `train --export`.")],
-    data: Annotated[Path, typer.Argument(help="Data set that it was trained on.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a generator made by `train --export`. A flow that it has is trained on."
+        ),
+    ],
+    data: Annotated[Path, typer.Argument(help="Prepared data set of people's brains.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     teacher: Annotated[
         Path | None,
@@ -72,7 +77,8 @@ def train_flow_command(
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.devices import choose_device
     from stylegan3d.generator import load
-    from stylegan3d.training.flow import FlowConfig, FlowRun, Source, train_flow
+    from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, train_flow
+    from stylegan3d.training.flow_cubes import Source
     from stylegan3d.training.flow_export import export_with_flow
     from stylegan3d.training.flow_pairs import make_pairs
     from stylegan3d.training.flow_ways import make_ways, straight_config
@@ -84,14 +90,17 @@ def train_flow_command(
     if export is not None:  # before the training, not after
         check_target(export, overwrite)
     pack = load_pack(data)
-    generator, known = load(model, device=device), None
+    generator, known, config = load(model, device=device), None, FlowConfig(seed=seed or 0)
+    start = flow_of(generator)
+    if start is not None:
+        config = replace(config, channels=start.channels)
     with progress("Making pairs") as bar:
         if teacher is None:
             pairs: Source = make_pairs(generator, pack, out, report=bar)
         else:
             known = FlowRun.load(teacher, choose_device(device))
             pairs = make_ways(generator, known, pack, out, report=bar)
-    config = FlowConfig(seed=seed or 0) if known is None else straight_config(known, seed or 0)
+            config, start = straight_config(known, seed or 0), known.start()
     config = replace(config, steps=steps or config.steps)
     with progress("Training") as bar:
 
@@ -105,7 +114,7 @@ def train_flow_command(
             pairs,
             out,
             config,
-            teacher=known,
+            start=start,
             resume=resume,
             device=choose_device(device),
             progress=show,

@@ -124,10 +124,8 @@ class CommonAnatomy(nn.Module):
 
     def _detail_weights(self, w: Tensor) -> Tensor:
         """What w [N, num_layers, w_dim] weighs the detail images by, [N, detail_basis]."""
-        config = self.config
-        last = config.num_levels - 1
-        first = config.linear_dim - config.detail_basis
-        rows = w[:, max(2 * last - 1, 0) : 2 * last + 1, first : config.linear_dim]
+        last = self.config.num_levels - 1
+        rows = w[:, max(2 * last - 1, 0) : 2 * last + 1, self.config.details]
         return rows.mean(dim=1)
 
     def _constant(self, level: int) -> Tensor:

@@ -168,6 +168,11 @@ class GeneratorConfig:
         return self.deformation + self.image_basis + self.detail_basis
 
     @property
+    def details(self) -> slice:
+        """The components of w that weigh the details."""
+        return slice(self.linear_dim - self.detail_basis, self.linear_dim)
+
+    @property
     def num_layers(self) -> int:
         """Rows of w: one per convolution, and one for the last ToRGB."""
         return 2 * self.num_levels

@@ -193,7 +193,5 @@ def _deviation(fields: Tensor) -> Tensor:
 
 def _detail_deviations(generator: Generator) -> Tensor:
     """Deviations of the details' weights among random brains, [detail_basis]."""
-    config = generator.config
     w = seed_latents(generator, range(512))[:, 0]
-    first = config.linear_dim - config.detail_basis
-    return w[:, first : config.linear_dim].std(dim=0)
+    return w[:, generator.config.details].std(dim=0)

@@ -1,7 +1,6 @@
 """Training of the flow that carries a linear model's brains to people's (`networks/flow.py`).
 
-On cubes anywhere in the brain: what a ribbon of cortex looks like is local, and 222 brains hold
-tens of thousands of cubes. The network is asked for x1 - x0 at a random time between a brain of the
+On cubes (`flow_cubes.py`) the network is asked for x1 - x0 at a random time between a brain of the
 linear model x0 and a person x1, by mean squared error (`flow_pairs.py` makes the two).
 """
 
@@ -12,27 +11,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpointing import (
-    begin_or_resume,
-    load_checkpoint,
-    save_checkpoint,
-)
+from stylegan3d.checkpointing import begin_or_resume, load_checkpoint, save_checkpoint
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
+from stylegan3d.generator import Generator
 from stylegan3d.locks import only_run
 from stylegan3d.networks.config import Grid
-from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
+from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
-from stylegan3d.training.pack import Pack
+from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
 
-# A cube's middle lies in the brain: where the mean brain is brighter than this.
-BRAIN = 0.1
 # Kernels of reduced precision err on smaller cubes, at least oneDNN's of 2026.
 LEAST_FAST = 32
 # Times at which the people set aside are measured, and cubes of theirs.
@@ -77,25 +71,20 @@ class FlowConfig:
             raise ModelError(f"The cubes' side is {self.side}; take a multiple of 8 voxels.")
 
 
-class Source(Protocol):
-    """Starts and ends of a flow: of `flow_pairs.make_pairs`, or of `flow_ways.make_ways`."""
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A trained flow that a new run begins with.
 
-    @property
-    def pack(self) -> Pack:
-        """The data set whose grid they have."""
+    Attributes
+    ----------
+    channels, grid, state : widths, the bands' grid and weights of its network.
+    learned : what it learned, as `FlowRun.learned` tells it.
+    """
 
-    @property
-    def training(self) -> np.ndarray:
-        """(n,) bool: which are learned from; the others are measured on."""
-
-    @property
-    def draws(self) -> int:
-        """Starts to each end."""
-
-    def cube(
-        self, index: int, draw: int, place: tuple[slice, ...]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A cube of a start and of its end, float32 in [-1, 1]."""
+    channels: tuple[int, int, int]
+    grid: Grid
+    state: dict[str, Tensor]
+    learned: dict[str, Any]
 
 
 class FlowRun:
@@ -114,20 +103,33 @@ class FlowRun:
         )
         self.steps, self.seconds = 0, 0.0
         self.errors: dict[str, float] = {}
+        self.begun_with: dict[str, Any] = {}
         self.note = ""
 
-    def learn_from(self, teacher: FlowRun) -> None:
-        """Start at another run's averaged weights.
+    def learned(self) -> dict[str, Any]:
+        """What a model's card tells of the run, and of those that it began with."""
+        told = asdict(self.config) | {"steps_done": self.steps, "errors": self.errors}
+        return told | ({"begun_with": self.begun_with} if self.begun_with else {})
+
+    def begin_with(self, start: Start) -> None:
+        """Start at the weights of a trained flow.
 
         Raises
         ------
         ModelError
             If its network has another shape.
         """
-        if (teacher.config.channels, teacher.grid) != (self.config.channels, self.grid):
-            raise ModelError("The teacher's network has other widths or another grid.")
+        if (start.channels, start.grid) != (self.config.channels, self.grid):
+            raise ModelError("The flow to begin with has other widths or another grid.")
         for network in (self.network, self.average):
-            network.load_state_dict(teacher.average.state_dict())
+            network.load_state_dict(start.state)
+            network.noise_strength.zero_()
+            network.spread.fill_(1.0)
+        self.begun_with = start.learned
+
+    def start(self) -> Start:
+        """Where another run may begin: the averaged weights."""
+        return Start(self.config.channels, self.grid, self.average.state_dict(), self.learned())
 
     def rate(self) -> float:
         """Learning rate of the next step."""
@@ -215,6 +217,7 @@ class FlowRun:
             "optimiser": self.optimiser.state_dict(),
             "counters": {"steps": self.steps, "seconds": self.seconds},
             "errors": self.errors,
+            "begun_with": self.begun_with,
         }
         save_checkpoint(folder, data)
 
@@ -237,7 +240,7 @@ class FlowRun:
             run.average.load_state_dict(data["average"])
             run.optimiser.load_state_dict(data["optimiser"])
             run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
-            run.errors = data["errors"]
+            run.errors, run.begun_with = data["errors"], data.get("begun_with", {})
             return run
 
         run, note = load_checkpoint(folder, device, build)
@@ -245,54 +248,16 @@ class FlowRun:
         return run
 
 
-class Cubes:
-    """Random cubes of pairs.
-
-    Parameters
-    ----------
-    pairs : starts and ends.
-    side, count : edge of a cube in voxels, and how many a draw has.
-    """
-
-    def __init__(self, pairs: Source, side: int, count: int) -> None:
-        self.pairs, self.half, self.count = pairs, side // 2, count
-        x, y, z = self.grid = _band_grid(pairs)
-        self.inside = np.argwhere(pairs.pack.template[::2, ::2, ::2] > BRAIN)
-        self.places = places_on((x, y, z), torch.device("cpu"))[0]
-
-    def draw(self, rng: np.random.Generator, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Cubes of people trained on, or of those set aside.
-
-        Returns
-        -------
-        tuple
-            [n, 1, side, side, side] of the linear model and of people, in [-1, 1], and where they
-            lie, [n, 3, side / 2, ...].
-        """
-        pairs, half = self.pairs, self.half
-        whose = np.flatnonzero(pairs.training == training)
-        start, end, places = [], [], []
-        for _ in range(self.count):
-            index = int(whose[rng.integers(len(whose))])
-            k = int(rng.integers(pairs.draws))
-            middle = self.inside[rng.integers(len(self.inside))]
-            corner = [
-                int(min(max(m - half // 2, 0), n - half))
-                for m, n in zip(middle, self.grid, strict=True)
-            ]
-            place = tuple(slice(2 * c, 2 * (c + half)) for c in corner)
-            first, last = pairs.cube(index, k, place)
-            start.append(first)
-            end.append(last)
-            x, y, z = (slice(c, c + half) for c in corner)
-            places.append(self.places[:, x, y, z])
-        starts, ends = (torch.from_numpy(np.stack(cubes))[:, None] for cubes in (start, end))
-        return starts, ends, torch.stack(places)
-
-
-def _band_grid(pairs: Source) -> Grid:
-    x, y, z = (n // 2 for n in pairs.pack.space.shape)
-    return x, y, z
+def flow_of(generator: Generator) -> Start | None:
+    """The flow that a generator has, to train it on; None without one."""
+    config = generator.config
+    if not config.flow_channels:
+        return None
+    flow = generator.synthesis.flow
+    a, b, c = config.flow_channels
+    x, y, z = (n // 2 for n in generator.shape)
+    learned = generator.card["training"].get("flow", {})
+    return Start((a, b, c), (x, y, z), flow.state_dict(), learned)
 
 
 def train_flow(
@@ -300,7 +265,7 @@ def train_flow(
     folder: Path,
     config: FlowConfig | None = None,
     *,
-    teacher: FlowRun | None = None,
+    start: Start | None = None,
     resume: bool = False,
     device: torch.device | None = None,
     progress: Progress | None = None,
@@ -313,7 +278,7 @@ def train_flow(
     pairs : of `flow_pairs.make_pairs`, or of `flow_ways.make_ways` for a straightened flow.
     folder : of the run; its checkpoint is written there.
     config : settings of a new run.
-    teacher : the run whose weights a new one starts at.
+    start : a trained flow that a new run begins with.
     resume : go on with the run in `folder`.
     progress : called after each step.
     tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
@@ -328,9 +293,9 @@ def train_flow(
     device = device or torch.device("cpu")
 
     def begin() -> FlowRun:
-        run = FlowRun(config or FlowConfig(), _band_grid(pairs), device)
-        if teacher is not None:
-            run.learn_from(teacher)
+        run = FlowRun(config or FlowConfig(), band_grid(pairs), device)
+        if start is not None:
+            run.begin_with(start)
         return run
 
     with only_run(folder):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from stylegan3d.checkpoints.folder import TEMPLATE, check_target, read_folder
-from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator, load, seed_latents
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun
@@ -16,6 +15,7 @@ from stylegan3d.training.pack import Pack
 
 # Of Euler's method, where the flow is not a straight one.
 STEPS = 4
+FLOW = "synthesis.flow."
 SAMPLES = 512
 
 
@@ -28,12 +28,12 @@ def export_with_flow(
     steps: int | None = None,
     overwrite: bool = False,
 ) -> Generator:
-    """Write a generator that ends with a flow, find its directions and measure it anew.
+    """Write a generator that ends with this flow, find its directions and measure it anew.
 
     Parameters
     ----------
     run : the flow's.
-    folder : of the generator that the flow starts at.
+    folder : of the generator that the flow starts at; a flow that it has is replaced.
     pack : the data set that both were trained on.
     out : the folder to write; it may be the same one.
     steps : along the flow, each the work of one pass through its network; by default 1 for a
@@ -46,8 +46,6 @@ def export_with_flow(
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
-    if generator.config.flow_channels:
-        raise ModelError(f"'{generator.name}' has a flow already; take the generator without it.")
     if steps is None:
         steps = 1 if run.config.straight else STEPS
     config = replace(generator.config, flow_channels=run.config.channels, flow_steps=steps)
@@ -58,11 +56,9 @@ def export_with_flow(
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     card["architecture"] = card["architecture"] | {"generator": config.to_dict()}
-    card["training"] = card["training"] | {
-        "flow": asdict(run.config) | {"steps_done": run.steps, "errors": run.errors}
-    }
-    tensors = dict(files.tensors)
-    state = {f"synthesis.flow.{k}": v.cpu() for k, v in flow.state_dict().items()}
+    card["training"] = card["training"] | {"flow": run.learned()}
+    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(FLOW)}
+    state = {f"{FLOW}{k}": v.cpu() for k, v in flow.state_dict().items()}
     tensors |= halves(state)
     template = Path(folder) / TEMPLATE
     return finish(out, card, tensors, files.encoder, template, pack, overwrite=overwrite)
@@ -71,8 +67,5 @@ def export_with_flow(
 @torch.no_grad()
 def _spread(generator: Generator) -> float:
     """Root mean square of the details' weights among random brains."""
-    config = generator.config
     w = seed_latents(generator, range(SAMPLES))[:, -1]
-    return float(
-        w[:, config.linear_dim - config.detail_basis : config.linear_dim].square().mean() ** 0.5
-    )
+    return float(w[:, generator.config.details].square().mean() ** 0.5)

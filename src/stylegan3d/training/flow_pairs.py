@@ -7,12 +7,11 @@ seen as it is and mirrored, with a few draws of details each.
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +19,14 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.metrics.sampling import as_packed
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.pack import Pack
-from stylegan3d.volumes import atomic_write_text, output_errors
 
 DRAWS = 3
 # Seeds of the details: none that somebody browses.
 FIRST_SEED = 1_000_000
 VOLUMES, INFO = "pairs.npy", "pairs.json"
-REMEMBERED = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ def make_pairs(
 
     Parameters
     ----------
-    generator : with an encoder and detail images, and no flow.
+    generator : with an encoder and detail images; a flow that it has is left out.
     folder : where they are kept.
     draws : of details for each person and mirror image.
     report : called with pairs done and in all.
@@ -86,30 +85,29 @@ def make_pairs(
     ModelError
         If the generator cannot have a flow, or the folder holds the pairs of another one.
     """
-    can_flow(generator, pack)
+    check_flow(generator, pack)
+    generator = without_flow(generator)
     of_people = [(int(row), True) for row in pack.indices("train")]
     of_people += [(int(row), False) for row in pack.indices("validation")]
     whose = [(row, mirror, known) for row, known in of_people for mirror in (False, True)]
     rows, mirrored, training = (np.array(column) for column in zip(*whose, strict=True))
     key = {"generator": generator.hash, "volumes": _digest(pack), "draws": draws}
     shape = (len(rows), draws, *pack.space.shape)
-    done, made = open_volumes(folder / VOLUMES, folder / INFO, key, shape, np.uint8)
-    pairs = Pairs(made, rows, mirrored, training, pack)
-    for index in range(done, len(rows)):
-        _fill(pairs, index, generator)
-        if (index + 1) % REMEMBERED == 0 or index + 1 == len(rows):
-            made.flush()
-            atomic_write_text(folder / INFO, json.dumps(key | {"done": index + 1}), overwrite=True)
-        if report:
-            report(index + 1, len(rows))
-    return pairs
+    file = FilledFile(VOLUMES, shape, np.uint8)
+
+    def pairs(files: list[np.ndarray]) -> Pairs:
+        return Pairs(files[0], rows, mirrored, training, pack)
+
+    def fill(files: list[np.ndarray], index: int) -> None:
+        _fill(pairs(files), index, generator)
+
+    return pairs(fill_files(folder, INFO, key, [file], fill, report))
 
 
 @torch.inference_mode()
 def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
     assert generator.encoder is not None
-    config, draws = generator.config, pairs.made.shape[1]
-    details = slice(config.linear_dim - config.detail_basis, config.linear_dim)
+    details, draws = generator.config.details, pairs.draws
     person = torch.from_numpy(pairs.person(index).astype(np.float32))
     w = generator.encoder(person[None, None].to(generator.device) / 127.5 - 1).clone()
     first = FIRST_SEED + index * draws
@@ -119,17 +117,15 @@ def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
         pairs.made[index, draw] = as_packed(to_display(generator.synthesis(w, "none"))[0])
 
 
-def can_flow(generator: Generator, pack: Pack) -> None:
+def check_flow(generator: Generator, pack: Pack) -> None:
     """Check that a generator can be given a flow.
 
     Raises
     ------
     ModelError
-        If it has one already, lacks what a flow needs, or its grid is not the data set's.
+        If it lacks what a flow needs, or its grid is not the data set's.
     """
     config = generator.config
-    if config.flow_channels:
-        raise ModelError(f"'{generator.name}' has a flow already; take the generator without it.")
     if generator.encoder is None or not config.detail_basis or not config.deformation:
         raise ModelError(
             f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images and "
@@ -139,28 +135,17 @@ def can_flow(generator: Generator, pack: Pack) -> None:
         raise ModelError("The generator and the data set have different grids; prepare it again.")
 
 
-def open_volumes(
-    path: Path, info: Path, key: dict[str, Any], shape: tuple[int, ...], dtype: type
-) -> tuple[int, np.memmap[Any, Any]]:
-    """A file of volumes that is filled one by one, and how many are in it.
-
-    Raises
-    ------
-    ModelError
-        If it holds those of something else than `key` tells.
-    """
-    if info.exists() and path.exists():
-        known = json.loads(info.read_text(encoding="utf-8"))
-        done = int(known.pop("done"))
-        if known != key:
-            raise ModelError(
-                f"The folder '{path.parent}' holds the pairs of another generator or data set; "
-                "choose another folder for this run."
-            )
-        return done, np.lib.format.open_memmap(path, "r+")
-    with output_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return 0, np.lib.format.open_memmap(path, "w+", dtype, shape)
+def without_flow(generator: Generator) -> Generator:
+    """The linear model that a generator's flow starts at."""
+    if not generator.config.flow_channels:
+        return generator
+    config = replace(generator.config, flow_channels=())
+    synthesis = SynthesisNetwork(config).to(generator.device)
+    # All it has is in the other; what is left over is the flow.
+    synthesis.load_state_dict(generator.synthesis.state_dict(), strict=False)
+    plain = copy.copy(generator)
+    plain.config, plain.synthesis = config, synthesis.eval().requires_grad_(False)
+    return plain
 
 
 def _digest(pack: Pack) -> str:

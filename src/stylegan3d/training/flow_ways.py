@@ -8,7 +8,6 @@ the starts are random brains of the linear model, with noise, and the teacher ta
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +19,10 @@ import torch
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator, seed_latents
+from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.flow import FlowConfig, FlowRun
-from stylegan3d.training.flow_pairs import REMEMBERED, can_flow, open_volumes
+from stylegan3d.training.flow_pairs import check_flow, without_flow
 from stylegan3d.training.pack import Pack
-from stylegan3d.volumes import atomic_write_text
 
 COUNT, STEPS = 600, 8
 # Of a run that learns from them; its network begins at the teacher's.
@@ -85,31 +84,28 @@ def make_ways(
         If the generator cannot have a flow, the teacher learned from another one itself, or the
         folder holds other ways.
     """
-    can_flow(generator, pack)
+    check_flow(generator, pack)
+    generator = without_flow(generator)
     if teacher.config.straight:
         raise ModelError("The teacher is a straightened flow itself; take the run it learned from.")
     flow = teacher.average.to(generator.device)
     key: dict[str, Any] = {"generator": generator.hash, "count": count, "steps": steps}
     key["teacher"] = _digest(teacher)
-    shape = (count, *pack.space.shape)
-    done, starts = open_volumes(folder / STARTS, folder / INFO, key, shape, np.float16)
-    _, ends = open_volumes(folder / ENDS, folder / INFO, key, shape, np.float16)
     dtype = fast_dtype(generator.device)
-    for index in range(done, count):
+    shape = (count, *pack.space.shape)
+    files = [FilledFile(name, shape, np.float16) for name in (STARTS, ENDS)]
+
+    @torch.inference_mode()
+    def follow(files: list[np.ndarray], index: int) -> None:
         seed = FIRST_SEED + index
         noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(seed))
-        with torch.inference_mode():
-            w = seed_latents(generator, [seed])
-            start = generator.synthesis(w, "none")
-            start = start + teacher.config.noise * noise.to(start)
-            starts[index] = start[0, 0].cpu().numpy()
-            ends[index] = flow(start, None, steps, dtype)[0, 0].cpu().numpy()
-        if (index + 1) % REMEMBERED == 0 or index + 1 == count:
-            starts.flush()
-            ends.flush()
-            atomic_write_text(folder / INFO, json.dumps(key | {"done": index + 1}), overwrite=True)
-        if report:
-            report(index + 1, count)
+        start = generator.synthesis(seed_latents(generator, [seed]), "none")
+        start = start + teacher.config.noise * noise.to(start)
+        starts, ends = files
+        starts[index] = start[0, 0].cpu().numpy()
+        ends[index] = flow(start, None, steps, dtype)[0, 0].cpu().numpy()
+
+    starts, ends = fill_files(folder, INFO, key, files, follow, report)
     return Ways(starts, ends, np.arange(count) % SET_ASIDE != 0, pack)
 
 

@@ -1,0 +1,92 @@
+"""Arrays on the disk that are filled item by item, and go on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.errors import ModelError
+from stylegan3d.locks import only_run
+from stylegan3d.volumes import atomic_write_text, output_errors
+
+# What is written is known to be there every so many items.
+REMEMBERED = 20
+
+
+@dataclass(frozen=True)
+class FilledFile:
+    """An array: its file's name, shape (items first) and type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type
+
+
+def fill_files(
+    folder: Path,
+    info: str,
+    key: dict[str, Any],
+    files: list[FilledFile],
+    fill: Callable[[list[np.ndarray], int], None],
+    report: Callable[[int, int], None] | None = None,
+) -> list[np.ndarray]:
+    """Fill arrays, all with the same number of items, or go on with it.
+
+    Parameters
+    ----------
+    folder, info : where they lie, and the name of the file that tells how far they are.
+    key : what they are made of.
+    fill : puts one item into the open arrays.
+    report : called with items done and in all.
+
+    Returns
+    -------
+    The arrays, mapped from the disk.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds those of something else than `key` tells.
+    OutputError
+        If the folder cannot be written to, or another run writes to it.
+    """
+    with only_run(folder):
+        done, arrays = _opened(folder, folder / info, key, files)
+        count = files[0].shape[0]
+        for index in range(done, count):
+            fill(arrays, index)
+            if (index + 1) % REMEMBERED == 0 or index + 1 == count:
+                with output_errors(folder):
+                    for array in arrays:
+                        array.flush()  # type: ignore[attr-defined]
+                told = json.dumps(key | {"done": index + 1})
+                atomic_write_text(folder / info, told, overwrite=True)
+            if report:
+                report(index + 1, count)
+    return arrays
+
+
+def _opened(
+    folder: Path, info: Path, key: dict[str, Any], files: list[FilledFile]
+) -> tuple[int, list[np.ndarray]]:
+    """How many items there are, and the arrays."""
+    paths = [folder / file.name for file in files]
+    if info.exists() and all(path.exists() for path in paths):
+        known = json.loads(info.read_text(encoding="utf-8"))
+        done = int(known.pop("done"))
+        if known != key:
+            raise ModelError(
+                f"The folder '{folder}' holds the pairs of another generator or data set; "
+                "choose another folder for this run."
+            )
+        return done, [np.lib.format.open_memmap(path, "r+") for path in paths]
+    with output_errors(folder):
+        return 0, [
+            np.lib.format.open_memmap(path, "w+", file.dtype, file.shape)
+            for path, file in zip(paths, files, strict=True)
+        ]
