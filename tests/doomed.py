@@ -21,6 +21,7 @@ import numpy as np
 KEPT = {
     "train": "",
     "segmentation": "",
+    "flow": "",
     "prepare": "pack/.parts/*.json",
     "evaluate": "out/wor[k]/*",  # a pattern like the others
     "cohort": "out/.cohort/*.json",
@@ -152,6 +153,43 @@ def _segmentation_outcome(mine: Path) -> Any:
 
     data = torch.load(mine / "checkpoint.pt", weights_only=True)
     return _bytes_of({"average": data["average"]}) | {"steps": data["counters"]["steps"]}
+
+
+def _flow(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.training.filled_files import FilledFile, fill_files
+    from stylegan3d.training.flow import FlowConfig, train_flow
+    from stylegan3d.training.flow_pairs import INFO, VOLUMES, Pairs
+    from stylegan3d.training.pack import load_pack
+
+    pack = load_pack(inputs / "pack")
+    count = len(pack.table)
+
+    def fill(files: list[np.ndarray], index: int) -> None:
+        files[0][index] = pack.volumes[index] // 2
+        time.sleep(slowly / 4)
+
+    file = FilledFile(VOLUMES, (count, 1, *SHAPE), np.uint8)
+    (made,) = fill_files(mine, INFO, {"of": "phantoms"}, [file], fill)
+    known = np.isin(np.arange(count), pack.indices("train"))
+    pairs = Pairs(made, np.arange(count), np.zeros(count, bool), known, pack)
+    config = FlowConfig((4, 4, 4), steps=10, cubes=2, side=16, validate_every=5, save_seconds=0.0)
+    train_flow(
+        pairs,
+        mine,
+        config,
+        resume=(mine / "checkpoint.pt").exists(),
+        progress=lambda *_: time.sleep(slowly),
+    )
+
+
+def _flow_outcome(mine: Path) -> Any:
+    return _segmentation_outcome(mine) | {"errors": _errors(mine)}
+
+
+def _errors(mine: Path) -> Any:
+    import torch
+
+    return torch.load(mine / "checkpoint.pt", weights_only=True)["errors"]
 
 
 def _bytes_of(states: dict[str, dict[str, Any]]) -> dict[str, Any]:

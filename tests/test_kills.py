@@ -71,6 +71,7 @@ with only_run(Path(sys.argv[1])):
     [
         ("train", ""),
         ("segmentation", ""),
+        ("flow", ""),
         ("prepare", "pack"),
         ("evaluate", "out"),
         ("privacy", "model/.privacy-index"),
