@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QFontInfo, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -31,6 +31,22 @@ def scaled(pixels: int) -> int:
     """A length that was meant for the usual letters, for the size of the application's font."""
     letters = QFontInfo(QApplication.font()).pixelSize()
     return round(pixels * max(letters / USUAL_LETTERS_PX, 1.0))
+
+
+def fit_window(window: QWidget) -> None:
+    """Make a window as large as its content, within its screen.
+
+    Qt's own `adjustSize` stops at two thirds of the screen and lets the content overlap.
+    """
+    layout = window.layout()
+    assert layout is not None
+    layout.activate()
+    wanted = layout.totalSizeHint()
+    height = layout.totalHeightForWidth(wanted.width())
+    screen = window.screen()
+    assert screen is not None
+    room = screen.availableSize()
+    window.resize(wanted.expandedTo(QSize(0, height)).boundedTo(room))
 
 
 class CalmSlider(QSlider):

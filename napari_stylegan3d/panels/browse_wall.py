@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
+from napari_stylegan3d.panels.matrix_picture import CAPTION
 from napari_stylegan3d.panels.seeds import DICE_BELOW, LARGEST_SEED
 from napari_stylegan3d.text import _, ngettext
 from stylegan3d.recipe import Recipe, Source
@@ -77,7 +78,9 @@ class Wall(QDialog):
         head = controls.row(self.numbers, self.previous, self.following, self.dice, stretch=0)
         column.addLayout(head)
         column.addWidget(self.grid)
-        column.addWidget(self.common)
+        caption = QLabel(CAPTION)
+        caption.setProperty("role", "caution")
+        column.addLayout(controls.row(self.common, caption, stretch=0))
         column.addWidget(controls.hint(HELP))
 
     def _connect(self) -> None:
@@ -95,7 +98,7 @@ class Wall(QDialog):
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views, at the page with the current number."""
         self.turn_to(self.session.recipe.source.seed or 0)
-        self.adjustSize()
+        controls.fit_window(self)
         corner = widget.mapToGlobal(QPoint(0, 0))
         left = max(corner.x() - self.frameGeometry().width() - 12, 0)
         self.move(left, corner.y() + 40)

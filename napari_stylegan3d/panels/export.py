@@ -177,7 +177,8 @@ class ExportPanel(Panel):
             widget.setVisible(running)
         if running:
             self.done.clear()
-            self.progress.setRange(0, 0)
+            self.progress.setRange(0, 1)
+            self.progress.setValue(0)
             self.progress_text.setText(_("Starting…"))
         self._enable()
 

@@ -67,6 +67,7 @@ class Matrix(QDialog):
 
     def _list(self, name: str, tip: str) -> QComboBox:
         box = QComboBox()
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         box.setObjectName(name)
         box.setToolTip(tip)
         return box
@@ -100,7 +101,7 @@ class Matrix(QDialog):
         """Open left of a widget, over the views."""
         self._list_choices()
         self.refresh()
-        self.adjustSize()
+        controls.fit_window(self)
         corner = widget.mapToGlobal(QPoint(0, 0))
         left = max(corner.x() - self.frameGeometry().width() - 12, 0)
         self.move(left, max(corner.y() - 20, 0))
@@ -211,7 +212,7 @@ class Matrix(QDialog):
             assert button.recipe is not None
             shown[button] = button.recipe
         self.gallery.show(shown)
-        self.adjustSize()
+        controls.fit_window(self)
 
     def _button(
         self, name: str, recipe: Recipe, text: str, *, caption: bool = False

@@ -100,7 +100,7 @@ class ViewSettings(QFrame):
 
     def open_at(self, button: QWidget, beside: QWidget) -> None:
         """Open to the right of `beside`, bottom at the button; inside the screen in any case."""
-        self.adjustSize()
+        controls.fit_window(self)
         corner = beside.mapToGlobal(QPoint(beside.width() + 4, 0))
         bottom = button.mapToGlobal(QPoint(0, button.height())).y()
         room = button.screen().availableGeometry()
@@ -203,7 +203,7 @@ class ViewSettings(QFrame):
         for key, check in self.signs.items():
             with QSignalBlocker(check):
                 check.setChecked(getattr(look, key))
-        self.adjustSize()
+        controls.fit_window(self)
 
     def _show_difference(self) -> None:
         legend = self.overlay.legend
@@ -211,7 +211,7 @@ class ViewSettings(QFrame):
         if legend is not None:
             self.threshold.set_value(round(100 * legend.threshold / legend.limit))
             self.opacity.set_value(round(100 * self.overlay.opacity))
-        self.adjustSize()
+        controls.fit_window(self)
 
     def _set_threshold(self, percent: float, _live: Any = None) -> None:
         if self.overlay.legend is not None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
+from napari_stylegan3d.controls import fit_window
 from stylegan3d.generator import tiny_generator
 from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation
 
@@ -319,3 +321,20 @@ def test_browse_fits_the_narrow_panel(window):
     assert area.horizontalScrollBar().maximum() == 0
     for name in ("browse.walk_fold", "browse.texture_fold", "browse.about_fold"):
         window.click(name)
+
+
+def test_windows_are_as_large_as_what_is_in_them_within_the_screen(window, wall):
+    """Qt's own way stops at two thirds of the screen, where pictures and text overlap."""
+    text = wall.common.geometry()
+    assert wall.grid.geometry().bottom() < text.top()
+    room = wall.screen().availableSize().height()
+    dialog = QDialog(wall)
+    inner = QWidget()
+    QVBoxLayout(dialog).addWidget(inner)
+    inner.setMinimumSize(100, round(0.8 * room))
+    fit_window(dialog)
+    assert inner.minimumHeight() < dialog.height() <= room
+    inner.setMinimumSize(100, 10)
+    fit_window(dialog)
+    assert dialog.height() < 100
+    dialog.deleteLater()
