@@ -1,5 +1,6 @@
 """Features of slices by a network that the user brings, and what is refused as one."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,80 @@ def test_other_files_are_refused(tmp_path, content, sentence) -> None:
 def test_a_network_without_features_is_refused(tmp_path) -> None:
     with pytest.raises(ModelError, match="no network that gives"):
         SliceNetwork(saved(nn.Identity(), tmp_path / "net.pt"))
+
+
+class Reads(nn.Module):
+    """What is in a file, as a picture's features."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) + torch.from_file("/etc/hostname", False, 1, dtype=torch.uint8)
+
+
+class Writes(nn.Module):
+    """Already when it is opened."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    @torch.jit.export
+    def __getstate__(self) -> str:
+        return self.path
+
+    @torch.jit.export
+    def __setstate__(self, state: str) -> None:
+        torch.save(torch.zeros(1), state)
+        self.path = state
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_programs_that_do_more_than_calculate_are_not_opened(tmp_path) -> None:
+    with pytest.raises(ModelError, match=r"more than calculate \(from_file\)"):
+        SliceNetwork(saved(Reads(), tmp_path / "reads.pt"))
+    target = tmp_path / "written"
+    writer = saved(Writes(str(target)), tmp_path / "writes.pt")
+    with pytest.raises(ModelError, match=r"more than calculate \(save\)"):
+        SliceNetwork(writer)
+    assert not target.exists()
+    torch.jit.load(str(writer))
+    assert target.exists(), "torch itself would have run it"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("torch .\\\n  save(x, 'f')", "save"),
+        ("x.save('f')", "save"),
+        ("t = torch", "torch by itself"),
+        ("getattr(torch, 'save')(x, 'f')", "torch by itself"),
+        ("ops.aten.save(x, 'f')", "save"),
+        ("ops.prim.rpc_sync('other', 'f')", "rpc_sync"),
+        ("ops.mine.run(x)", "ops.mine"),
+        ("torch.classes.mine.Thing()", "torch.classes"),
+        ("'not closed", "cannot be read"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_other_spellings_are_seen_too(line, told, tmp_path) -> None:
+    path, changed = saved(Means(), tmp_path / "net.pt"), tmp_path / "changed.pt"
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(changed, "w") as other:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name.endswith(".py"):
+                content += f"  def more(self, x: Tensor):\n    {line}\n".encode()
+            other.writestr(name, content)
+    with pytest.raises(ModelError, match=told):
+        SliceNetwork(changed)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_bomb_is_not_unpacked(tmp_path) -> None:
+    path = saved(Means(), tmp_path / "net.pt")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/code/more.py", bytes(2**25))
+    with pytest.raises(ModelError, match="too large"):
+        SliceNetwork(path)

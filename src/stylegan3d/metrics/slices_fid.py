@@ -21,6 +21,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.hashing import sha256_of
 from stylegan3d.metrics.inception import CLASSES_2015, InceptionV3
 from stylegan3d.metrics.sampling import as_packed, unit
+from stylegan3d.metrics.torchscript import is_torchscript, read_torchscript
 from stylegan3d.slicing import NORMAL, Plane
 from stylegan3d.space import Space, to_ras
 
@@ -41,7 +42,7 @@ class SliceNetwork:
     ------
     ModelError
         If the file is neither a TorchScript network that gives features of pictures nor a state
-        dict of Inception v3.
+        dict of Inception v3, or its TorchScript does more than calculate.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,12 +74,13 @@ class SliceNetwork:
 
 def _scripted(path: Path) -> tuple[str, Network] | None:
     """A TorchScript network, or None if the file is none."""
+    if not is_torchscript(path):
+        return None
     try:
-        if not any("constants.pkl" in name for name in zipfile.ZipFile(path).namelist()):
-            return None
+        archive = read_torchscript(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch calls TorchScript old
-            network = torch.jit.load(str(path), map_location="cpu").eval()
+            network = torch.jit.load(archive, map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError, zipfile.BadZipFile):
         return None
     arguments = [argument.name for argument in network.forward.schema.arguments]
