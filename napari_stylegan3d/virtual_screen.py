@@ -17,11 +17,12 @@ class NoScreenError(Exception):
     """Neither a display nor a way to do without; the message says what to do."""
 
 
-def start_virtual_screen() -> None:
-    """Start an Xvfb and make it the display of this process.
+def start_virtual_screen(*, lasting: bool = False) -> subprocess.Popen[bytes]:
+    """Start an Xvfb and make it the display of this process and of those it starts.
 
     It ends by itself when this process, its only client, is gone; stopping it earlier would take
-    the ground from under Qt, whose application object lives until then.
+    the ground from under Qt, whose application object lives until then. A `lasting` one serves
+    processes that come and go, and is stopped by whoever started it.
 
     Raises
     ------
@@ -35,8 +36,8 @@ def start_virtual_screen() -> None:
     # Xvfb chooses a free display number and writes it to this pipe once it is ready.
     command = [xvfb, "-displayfd", str(writer), "-screen", "0", SIZE, "-nolisten", "tcp"]
     # A session of its own: Ctrl+C reaches the program, not its screen.
-    subprocess.Popen(
-        [*command, "-terminate"],
+    screen = subprocess.Popen(
+        [*command, "-noreset" if lasting else "-terminate"],
         pass_fds=(writer,),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -49,3 +50,4 @@ def start_virtual_screen() -> None:
         raise NoScreenError("Xvfb is installed but did not start: run Xvfb :99 to see why.")
     # Qt's offscreen platform has no OpenGL of its own; the X11 one draws on Xvfb.
     os.environ.update(DISPLAY=f":{number}", QT_QPA_PLATFORM="xcb")
+    return screen

@@ -40,7 +40,7 @@ REPORT = {
     "settings": {"seed": 7},
     "random_brains": 40,
     "program": dict.fromkeys(("version", "measures", "python", "numpy", "torch", "device"), "1")
-    | {"date": "2026-01-02T03:04:05"},
+    | {"date": "2026-01-02T03:04:05", "seconds": {"two_sample": 61.2, "privacy": 28.6}},
     "notes": ["A note & more."],
     "left_out": {"edits": "No directions."},
     "two_sample": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -31,6 +32,8 @@ from stylegan3d.training.pack import Pack
 
 # Of a folder that is evaluated into: what a later run takes up again.
 WORK = "work"
+# Beside a part's figures, while they are kept.
+SECONDS = "measured_in_s"
 
 # Part to module and function, imported when it is measured.
 MEASURES = {
@@ -70,8 +73,8 @@ def evaluate(
     Returns
     -------
     dict
-        "model", "data", "settings", "program", "left_out" (part to sentence), "notes" and one
-        entry per part; plain enough for JSON.
+        "model", "data", "settings", "program" (with "seconds" of each part), "left_out" (part to
+        sentence), "notes" and one entry per part; plain enough for JSON.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def evaluate_material(material: Material) -> dict[str, Any]:
             why = f"{material.subject.name} is a folder of volumes, not a generator."
             result["left_out"][part] = why
             continue
-        found = material.store.result(part, key, partial(measure_of(part), material))
+        found = material.store.result(part, key, partial(_timed, measure_of(part), material))
+        result["program"]["seconds"][part] = found.pop(SECONDS)
         if "left_out" in found:
             result["left_out"][part] = found["left_out"]
         else:
@@ -101,6 +105,16 @@ def evaluate_material(material: Material) -> dict[str, Any]:
         for what, why in found.get("missing", {}).items():
             result["left_out"][f"{part}, {what}"] = why
     return result
+
+
+def _timed(measure: Callable[[Material], dict[str, Any]], material: Material) -> dict[str, Any]:
+    """What a part measures, and how long that took by the clock.
+
+    Brains and features that several parts want count where they are made first.
+    """
+    begun = time.monotonic()
+    found = measure(material)
+    return found | {SECONDS: round(time.monotonic() - begun, 1)}
 
 
 def finish(material: Material) -> None:
@@ -158,6 +172,7 @@ def _head(material: Material) -> dict[str, Any]:
             "numpy": np.__version__,
             "torch": torch.__version__,
             "device": material.device,
+            "seconds": {},
         },
         "notes": [*subject.notes, *pack.info.get("notes", [])],
         "left_out": {},

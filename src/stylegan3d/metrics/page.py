@@ -208,6 +208,14 @@ def _left_out(report: dict[str, Any]) -> str:
     return f"<section><h2>Left out, and to know</h2><ul>{items}</ul></section>"
 
 
+def _times(seconds: dict[str, float]) -> dict[str, str]:
+    """How long the parts took; of a report of an older program nothing."""
+    if not seconds:
+        return {}
+    told = ", ".join(f"{TITLES.get(part, part).lower()} {s:.0f} s" for part, s in seconds.items())
+    return {"Time": f"{sum(seconds.values()) / 60:.1f} min: {told}"}
+
+
 def _origin(report: dict[str, Any]) -> str:
     """Versions, hashes, seeds, settings."""
     data, program = report["data"], report["program"]
@@ -221,6 +229,7 @@ def _origin(report: dict[str, Any]) -> str:
         "Program": f"stylegan3d {program['version']}, measures {program['measures']}",
         "Python": f"{program['python']}, numpy {program['numpy']}, torch {program['torch']}",
         "Device": program["device"],
+        **_times(program.get("seconds", {})),
         **{f"Setting {key}": str(value) for key, value in report["settings"].items()},
         "Licence": "The figures may be quoted freely; the pictures show synthetic and real brains "
         "under the terms of the model and of the data.",
