@@ -9,6 +9,9 @@ were monotone. A figure belongs to a ladder if theory says it must move; see LAD
 five brains need not show in mean similarity or spread: five people differ about as much as sixty
 do, and only one pair in five is of one brain with itself, which is less than the luck of the five.
 Only what a ladder is about is measured on its steps, and no brain is described twice.
+
+With `copies`, a last table plants a twentieth of copies in each disguise of the memorisation alarm
+(`privacy_disguises.py`), and says how many were found and how many others were taken for copies.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim_both, ra
 from stylegan3d.metrics.features import describe
 from stylegan3d.metrics.manifold import coverage, density, precision, recall
 from stylegan3d.metrics.privacy import TrainingBrains, compare_nearest
+from stylegan3d.metrics.privacy_alarm import Closeness, CopyDetector, alarm_threshold
+from stylegan3d.metrics.privacy_disguises import disguises
 from stylegan3d.metrics.sampling import as_packed, unit
 from stylegan3d.metrics.spread import collapse, spread
 from stylegan3d.metrics.two_sample import two_sample
@@ -47,6 +52,9 @@ LADDERS: dict[str, tuple[tuple[float, ...], str]] = {
     "collapse": ((0, 20, 10, 5), "+fid +kid +rbf -recall -coverage +twins"),
     "copies": ((0, 0.05, 0.25, 0.5), "+copies"),
 }
+
+# The share of copies that is planted in each disguise.
+PLANTED = 0.05
 
 
 def damaged(brains: np.ndarray, training: np.ndarray, ladder: str, step: float) -> np.ndarray:
@@ -81,6 +89,7 @@ class Ladder:
         self.training = np.stack([pack.volumes[row] for row in order[half : 2 * half]])
         validation = pack.indices("validation")
         self.validation = [pack.volumes[row] for row in validation]
+        self.template = pack.template
         self.mask = pack.template > 0.05
         self.sideways = [code in "LR" for code in pack.space.axcodes].index(True)
         self.known = TrainingBrains(self.training, self.mask, self.sideways)
@@ -88,6 +97,22 @@ class Ladder:
         self.described: dict[bytes, np.ndarray] = {}
         if "features" in kinds:
             self.features = self.describe(self.training)
+
+    def planted(self, share: float) -> dict[str, tuple[int, int, int]]:
+        """Disguise to copies planted, copies found, and others that were taken for copies."""
+        detector = CopyDetector(
+            self.training, self.template, self.space.voxel_size, sideways=self.sideways
+        )
+        strangers = [detector.among_training(), detector.closeness(self.validation)]
+        threshold = alarm_threshold(Closeness.join(strangers).ratio, len(self.made))
+        others = detector.closeness(self.made).ratio < threshold
+        count = max(round(share * len(self.made)), 1)
+        found = {}
+        for name, disguise in disguises(self.space.voxel_size, self.sideways).items():
+            near = detector.closeness([disguise(brain) for brain in self.training[:count]])
+            right = (near.ratio < threshold) & (near.person == np.arange(count))
+            found[name] = (count, int(right.sum()), int(others[count:].sum()))
+        return found
 
     def describe(self, brains: np.ndarray) -> np.ndarray:
         """Features [n, 448], each brain's once."""
@@ -167,6 +192,11 @@ def main() -> None:
             if word[1:] in rows[0]:
                 right = monotone([row[word[1:]] for row in rows], word[0])
                 print(f"{word[1:]}: {'monotone' if right else 'NOT monotone'}", flush=True)
+    if "copies" in ladder.kinds:
+        print(f"\n| copies, {PLANTED:.0%} | planted | found | others taken for copies |")
+        print("|---|---|---|---|")
+        for name, numbers in ladder.planted(PLANTED).items():
+            print(f"| {name} | " + " | ".join(map(str, numbers)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -57,3 +57,8 @@ def test_damage_is_seen(
         values = [row[word[1:]] for row in found]
         assert benchmark_file.monotone(values, word[0]), (word, np.round(values, 4))
         assert word in expected
+    if name == "copies":
+        told = ladder.planted(0.05)
+        for disguise in ("as it is", "mirrored", "shifted"):
+            assert told[disguise] == (1, 1, 0)
+        assert all(others == 0 for _, _, others in told.values())
