@@ -441,7 +441,7 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
         if encoder is not None and files.encoder is not None:
             _fill(encoder, {k: v.float() for k, v in files.encoder.items()}, "")
         w_avg = tensors["w_avg"]
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(
             f"The model '{path.name}' is incomplete or its card does not fit its weights "

@@ -26,6 +26,8 @@ SLACK = 4
 LEAST_WEIGHTS = 4_000_000  # of networks this small nothing is asked
 #: Filters, of which the first is always there, and what their taps are divided by at the least.
 KERNELS, LEAST_SUM = ("resample_kernel", "down_kernel"), 1e-6
+#: Factors, by which or by whose roots something is divided.
+GAINS = ("upsample_gain", "mapping_lr_multiplier")
 #: Entries that are lists of tables, or tables, where a card has them.
 LISTS = ("training_data", "directions")
 TABLES = ("architecture", "space", "quality", "evaluation", "training", "intensity", "trust")
@@ -79,8 +81,11 @@ def _check_numbers(plan: Mapping[str, Any]) -> None:
         taps = plan.get(name)
         if taps is None or (name != KERNELS[0] and not taps):
             continue
-        if not isinstance(taps, (list, tuple)) or abs(sum(taps)) < LEAST_SUM:
+        if not isinstance(taps, (list, tuple)) or sum(taps) < LEAST_SUM:
             raise ValueError(f"the architecture's {name} is no filter")
+    for name in GAINS:
+        if plan.get(name, 1.0) < LEAST_SUM:
+            raise ValueError(f"the architecture's {name} is not positive")
 
 
 def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:

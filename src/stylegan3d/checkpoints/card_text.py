@@ -71,6 +71,11 @@ def check_card(generator: Generator) -> None:
             f"The card of the model '{generator.name}' says nothing of {error}, so its page cannot "
             "be written: complete card.json first."
         ) from None
+    except (TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise ModelError(
+            f"The card of the model '{generator.name}' is not as a card is written "
+            f"({str(error)[:120]}), so its page cannot be: mend card.json first."
+        ) from None
 
 
 def _origin(card: dict[str, Any]) -> list[str]:

@@ -284,13 +284,32 @@ def known_fields(cls: type, data: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ModelError
-        If `data` has a field that `cls` does not know.
+        If `data` has a field that `cls` does not know, or a number, list or switch is none.
     """
-    names = {f.name for f in fields(cls)}
-    strangers = sorted(set(data) - names)
+    kinds = {f.name: str(f.type) for f in fields(cls)}
+    strangers = sorted(set(data) - set(kinds))
     if strangers:
         raise ModelError(
             f"The setting '{strangers[0]}' of the model or run is unknown: it was written by a "
             "newer version, so update this program to open it."
         )
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    known = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    for name, value in known.items():
+        if not _is_of(kinds[name], value):
+            raise ModelError(f"The setting '{name}' of the model or run is no {kinds[name]}.")
+    return known
+
+
+def _is_of(kind: str, value: object) -> bool:
+    """Whether a value has an annotated type, as far as files get such types wrong."""
+    if kind == "bool":
+        return isinstance(value, bool)
+    whole = kind == "int" or kind == "Grid" or kind.startswith("tuple[int")
+    if not whole and kind != "float" and not kind.startswith("tuple[float"):
+        return True
+    many = kind not in ("int", "float")
+    if many and not isinstance(value, tuple):
+        return False
+    numbers = value if isinstance(value, tuple) and many else (value,)
+    allowed = int if whole else (int, float)
+    return all(isinstance(n, allowed) and not isinstance(n, bool) for n in numbers)
