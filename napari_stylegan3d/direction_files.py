@@ -14,7 +14,7 @@ from napari_stylegan3d import dialogs
 from napari_stylegan3d.direction_jobs import keep, make_free, save_entries
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.directions_new import NewDirection
-from napari_stylegan3d.text import _
+from napari_stylegan3d.text import _, of_engine
 from napari_stylegan3d.worker import LongJob
 from stylegan3d.direction_catalogue import DirectionNotes, Entry
 from stylegan3d.errors import StyleGAN3DError
@@ -113,7 +113,7 @@ class DirectionFiles(QObject):
             try:
                 found = file_entries(file, generator)
             except StyleGAN3DError as error:
-                problems[file] = str(error)
+                problems[file] = of_engine(str(error))
                 continue
             if Path(file).parent == own_folder(generator.hash):
                 found = [dataclasses.replace(entry, section=OWN) for entry in found]

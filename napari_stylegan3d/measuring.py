@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.measured import Measured, Measurer, Subject, start_of
 from napari_stylegan3d.panels.measure import MeasureBox, as_table
-from napari_stylegan3d.text import _
+from napari_stylegan3d.text import _, of_engine
 from napari_stylegan3d.tissue_layer import TissueLayer
 from napari_stylegan3d.worker import LatestWins
 
@@ -124,7 +124,7 @@ class Measuring(QObject):
         self.measured = None
         self.box.set_stale(False)
         known = isinstance(error, StyleGAN3DError)
-        self.box.show_measured(None, str(error) if known else "")
+        self.box.show_measured(None, of_engine(str(error)) if known else "")
         if not known:
             self.failed.emit(error, _("measuring the tissues"))
 

@@ -6,7 +6,7 @@ import logging
 
 from napari.utils.notifications import show_error, show_info
 
-from napari_stylegan3d.text import _
+from napari_stylegan3d.text import _, of_engine
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
@@ -18,7 +18,7 @@ def sentence(error: BaseException, doing: str) -> str:
     if is_out_of_memory(error):
         return out_of_memory_sentence(doing)
     if isinstance(error, StyleGAN3DError):
-        return str(error)
+        return of_engine(str(error))
     return _(
         "Something unexpected happened while {doing} ({name}): try again, and report "
         "it if it happens twice; the details are in the terminal."

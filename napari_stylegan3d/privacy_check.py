@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.cores import beside_the_window
 from napari_stylegan3d.panels.browse_privacy import CHECKING, UNCHECKED
-from napari_stylegan3d.text import _
+from napari_stylegan3d.text import _, of_engine
 from napari_stylegan3d.worker import LatestWins
 
 if TYPE_CHECKING:
@@ -122,6 +122,6 @@ class PrivacyCheck(QObject):
         if subject is not self._asked:
             return
         known = isinstance(error, StyleGAN3DError)
-        self.box.say(str(error) if known else UNCHECKED)
+        self.box.say(of_engine(str(error)) if known else UNCHECKED)
         if not known:
             self.failed.emit(error, _("checking privacy"))

@@ -1,4 +1,4 @@
-"""Collect the text of the window in a gettext template: `make text`.
+"""Collect the text of the window and the engine's errors in a gettext template: `make text`.
 
 xgettext does the same, but is not everywhere; what is read here is Python's own syntax tree.
 """
@@ -6,13 +6,17 @@ xgettext does the same, but is not everywhere; what is read here is Python's own
 from __future__ import annotations
 
 import ast
+import builtins
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "napari_stylegan3d"
+ENGINE = ROOT / "src" / "stylegan3d"
 TEMPLATE = PACKAGE / "locale" / "napari_stylegan3d.pot"
 #: Arguments that are text, by the name of the function: (context, singular, plural).
 FUNCTIONS = {
@@ -62,13 +66,50 @@ def _literal(call: ast.Call, at: int, where: str) -> str:
     raise TextError(f"{where}:{call.lineno}: what is translated must be a literal.")
 
 
-def template(package: Path = PACKAGE) -> str:
-    """The catalogue of all Python files of the window, as the text of a .pot file."""
+def engine_messages(source: str) -> Iterator[Message]:
+    """Sentences of the errors that a file of the engine raises, what is filled in as {1}, {2}, …
+
+    Those that are put together of other sentences alone are left out.
+    """
+    for node in ast.walk(ast.parse(source)):
+        raised = node.exc if isinstance(node, ast.Raise) else None
+        if not isinstance(raised, ast.Call) or not raised.args:
+            continue
+        name = raised.func.id if isinstance(raised.func, ast.Name) else ""
+        if not name.endswith("Error") or name in vars(builtins):
+            continue
+        text = "".join(_parts(raised.args[0], itertools.count(1)))
+        if re.search(r"[a-z]{2} [a-z]", re.sub(r"\{\d+\}", "", text)):
+            yield "engine", text, None
+
+
+def _parts(node: ast.expr, number: Iterator[int]) -> Iterator[str]:
+    """A text with places for what is not literal."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value.replace("{", "{{").replace("}", "}}")
+    elif isinstance(node, ast.JoinedStr):
+        for part in node.values:
+            yield from _parts(part, number)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from _parts(node.left, number)
+        yield from _parts(node.right, number)
+    else:
+        yield f"{{{next(number)}}}"
+
+
+def template(package: Path = PACKAGE, engine: Path = ENGINE) -> str:
+    """The catalogue of all Python files of the window and of the engine's errors, a .pot file."""
     places: dict[Message, list[str]] = {}
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package.parent).as_posix()
         for message, _line in messages(path.read_text(encoding="utf-8"), name):
             # No lines: each edit would change them all.
+            known = places.setdefault(message, [])
+            if name not in known:
+                known.append(name)
+    for path in sorted(engine.rglob("*.py")):
+        for message in engine_messages(path.read_text(encoding="utf-8")):
+            name = path.relative_to(engine.parent).as_posix()
             known = places.setdefault(message, [])
             if name not in known:
                 known.append(name)

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 from napari_stylegan3d import controls
 from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
-from napari_stylegan3d.text import _
+from napari_stylegan3d.text import _, of_engine
 from stylegan3d.describe import describe_recipe
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe
@@ -154,7 +154,7 @@ class WalkBox(QWidget):
             try:
                 kept = joined(stops[:MOST_STOPS], session.generator, session.folder)
             except StyleGAN3DError as error:
-                self.note.setText(str(error))
+                self.note.setText(of_engine(str(error)))
                 return
             said = "" if kept == stops[:MOST_STOPS] else AS_LATENTS
             stops = kept

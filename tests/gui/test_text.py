@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from napari_stylegan3d import text
+from napari_stylegan3d import notify, text
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "napari_stylegan3d"
@@ -216,7 +216,7 @@ SHOWS = """
 import sys
 from pathlib import Path
 from qtpy.QtWidgets import QApplication, QLabel
-from napari_stylegan3d import text
+from napari_stylegan3d import notify, text
 text._found = text.catalogue(Path(sys.argv[1]))
 from napari_stylegan3d.panels.browse import BrowsePanel
 from napari_stylegan3d.session import Session
@@ -250,3 +250,43 @@ def test_a_language_without_a_catalogue_is_english(tmp_path, monkeypatch):
     for name in text.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert all("-" not in tag for tag in text.languages()), "the system's, as gettext writes them"
+
+
+def test_the_engines_sentences_are_found_in_the_catalogue(tmp_path, monkeypatch):
+    """By what stands between their numbers and names; the most telling one, where several fit."""
+    from stylegan3d.errors import ModelError
+    from stylegan3d.generator import load
+
+    english = "There is no generator at '{1}'; check the path."
+    words = {f"{text.ENGINE}\x04{english}": "In „{1}“ ist kein Generator; prüfen Sie den Pfad."}
+    words |= {f"{text.ENGINE}\x04{{1}}; check the path.": "{1}: prüfen Sie den Pfad."}
+    words |= {f"{text.ENGINE}\x04{{1}} of {{2}} {{{{so}}}}.": "{{so}}: {2} von {1}."}
+    write_catalogue(tmp_path, "de", words)
+    monkeypatch.setenv("LANGUAGE", "de")
+    monkeypatch.setattr(text, "_found", text.catalogue(tmp_path))
+    text._engine_sentences.cache_clear()
+    try:
+        with pytest.raises(ModelError) as error:
+            load(tmp_path / "a {1} b")
+        told = notify.sentence(error.value, "loading")
+        assert told == f"In „{tmp_path / 'a {1} b'}“ ist kein Generator; prüfen Sie den Pfad."
+        assert text.of_engine("Gone; check the path.") == "Gone: prüfen Sie den Pfad."
+        assert text.of_engine("3 of 4 {so}.") == "{so}: 4 von 3."
+        assert text.of_engine("Not in it.") == "Not in it."
+    finally:
+        text._engine_sentences.cache_clear()
+
+
+def test_sentences_of_errors_are_collected():
+    """As they are raised, with places for what is filled in."""
+    source = """
+raise ModelError(f"There are {n} of {m:.2f} in '{name}'" + ", {so to say}.")
+raise ModelError("In one piece.") from error
+raise ModelError(sentence)
+raise ValueError("for programs alone")
+raise ModelError(f"{first}; {second}")
+"""
+    assert list(collector().engine_messages(source)) == [
+        ("engine", "There are {1} of {2} in '{3}', {{so to say}}.", None),
+        ("engine", "In one piece.", None),
+    ]
