@@ -215,15 +215,24 @@ class Material:
         """[samples, 448]"""
         return self.features_of(self.seeds(self.settings.samples), "Features of random brains")
 
-    def features_of(self, seeds: Sequence[int], what: str = "Features") -> np.ndarray:
-        """Descriptors [n, 448] of random brains, from what is kept if they were made before."""
+    def features_of(
+        self, seeds: Sequence[int], what: str = "", brains: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Descriptors [n, 448] of random brains, from what is kept if they were described before.
+
+        Parameters
+        ----------
+        what : what is reported; nothing without it.
+        brains : the brains themselves, where they are there; else they are made.
+        """
         found = []
         for done, piece in enumerate(_pieces(seeds, PIECE)):
 
             def make(piece: Sequence[int] = piece, start: int = done * PIECE) -> np.ndarray:
+                there = brains[start : start + PIECE] if brains is not None else None
                 return self.describe(
-                    self.random_brains(piece),
-                    lambda n, _: self.report(what, start + n, len(seeds)),
+                    self.random_brains(piece) if there is None else list(there),
+                    lambda n, _: self.report(what, start + n, len(seeds)) if what else None,
                 )
 
             key = (self.subject.hash, self.settings.truncation, list(piece), features.FEATURE_MM)

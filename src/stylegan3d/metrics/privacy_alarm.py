@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.sampling import unit
+from stylegan3d.metrics.workers import workers
 
 GRID_MM = 4.0
 # Brain is what is brighter than this share of the bright end; the outermost voxels, whose place
@@ -167,7 +168,8 @@ class CopyDetector:
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
         """How close brains come, each (X, Y, Z), uint8 or float."""
-        found = [self.people @ self.structure(brain) for brain in brains]
+        with workers() as run:
+            found = [self.people @ fine for fine in run(self.structure, brains)]
         return Closeness.of(np.stack(found))
 
     def among_training(self) -> Closeness:

@@ -45,19 +45,20 @@ def privacy(material: Material) -> dict[str, Any]:
     brains = TrainingBrains(training, material.mask, material.sideways)
     detector = copy_detector(material)
     reference = (material.real_features[:known], material.mirrored_features)
-    described = material.features_of(seeds, "Features of random brains")
-    by_value, closeness = [], []
+    described, by_value, closeness = [], [], []
     for start in range(0, len(seeds), BRAINS_AT_A_TIME):
         some = seeds[start : start + BRAINS_AT_A_TIME]
         chosen = material.random_brains(some).stack()
+        described.append(material.features_of(some, brains=chosen))
         by_value.append(brains.nearest(chosen))
         closeness.append(detector.closeness(chosen))
         material.report("Nearest training brains", start + len(some), len(seeds))
     people = brains.nearest(material.volumes(material.validation))
     held_out = feature_distances(material.real_features[known:], *reference)
+    by_feature = feature_distances(np.concatenate(described), *reference)
     found = {
         "correlation": compare_nearest(Nearest.join(by_value), people),
-        "features": compare_nearest(feature_distances(described, *reference), held_out),
+        "features": compare_nearest(by_feature, held_out),
         "copies": compare_copies(material, detector, Closeness.join(closeness)),
     }
     for measure in found.values():

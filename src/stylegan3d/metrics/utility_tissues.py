@@ -34,7 +34,7 @@ from stylegan3d.segmentation.training import (
 
 # Brains to learn from: more change little in so few steps.
 MOST_BRAINS = 80
-CONFIG = SegmentationConfig(widths=(16, 32, 48), steps=300, warm_up=30, average_steps=30)
+CONFIG = SegmentationConfig(widths=(16, 32, 48), steps=1500, warm_up=60, average_steps=100)
 
 # A volume float32 [X, Y, Z] in [0, 1] and its labels uint8 [X, Y, Z].
 Labelled = tuple[Tensor, Tensor]
