@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,9 @@ PATIENCE_S = 90.0
 #: What is younger may be lost: changes are gathered for a second, and written later still on a
 #: busy machine.
 LATEST_S = 6.0
+#: A window that has not come to its stage, or told what it found, by then: an error. A busy
+#: machine takes minutes.
+UNBEGUN_S = 900.0
 
 
 def say(*words: object) -> None:
@@ -131,32 +136,38 @@ class Doomed:
 
 
 def kill(folder: Path, stage: str, after_s: float) -> int:
-    """Kill the window so long after a stage has begun; how many states must have survived."""
+    """Kill the window so long after a stage has begun; how many states must have survived.
+
+    A stage may have nothing to say for as long as it likes: a timer kills, not the next line.
+    """
     words = [sys.executable, __file__, str(folder), stage]
     seen: list[tuple[float, int]] = []
     sign = {"start": "start", "drag": "states", "project": "projecting"}.get(stage, f"{stage[:3]}")
-    end = None
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        killer = threading.Timer(UNBEGUN_S, process.kill)
+        killer.start()
+        begun = False
         for line in process.stdout:
-            now = time.monotonic()
             if line.startswith("states"):
-                seen.append((now, int(line.split()[1])))
-            if end is None and line.startswith(sign):
-                end = now + after_s
-                if stage == "start":
-                    time.sleep(after_s)
-            if end is not None and now >= end:
-                break
-        process.kill()
-    killed = time.monotonic()
+                seen.append((time.monotonic(), int(line.split()[1])))
+            if not begun and line.startswith(sign):
+                begun = True
+                killer.cancel()
+                killer = threading.Timer(after_s, process.kill)
+                killer.start()
+        killed = time.monotonic()
+        killer.cancel()
+        status = process.wait()
+    if not begun or status != -signal.SIGKILL:
+        raise RuntimeError(f"The window ended by itself or never came to {stage!r}: {status}.")
     return max((count for when, count in seen if when < killed - LATEST_S), default=0)
 
 
 def look(folder: Path) -> dict[str, Any]:
     """What the next start finds."""
     words = [sys.executable, __file__, str(folder), "look"]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=240, check=True)
+    run = subprocess.run(words, capture_output=True, text=True, timeout=UNBEGUN_S, check=True)
     (found,) = [line for line in run.stdout.splitlines() if line.startswith("found")]
     return json.loads(found.removeprefix("found"))
 

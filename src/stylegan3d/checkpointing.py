@@ -25,9 +25,26 @@ def save_checkpoint(folder: Path, data: dict[str, Any]) -> None:
     ------
     OutputError
         If it cannot be written; the old one is left as it was.
+    ModelError
+        If the training ran away; likewise.
     """
+    if not _is_finite(data):
+        raise ModelError(
+            "The training ran away: its networks hold values that are no numbers. The last "
+            f"checkpoint in '{folder}' is from before; resume from it, or start anew with a lower "
+            "learning rate or another seed."
+        )
     with atomic_file(folder / CHECKPOINT, previous=folder / PREVIOUS) as file:
         torch.save(data, file)
+
+
+def _is_finite(data: Any) -> bool:
+    """Whether all tensors in a nest of dictionaries and lists hold numbers only."""
+    if isinstance(data, torch.Tensor):
+        return not data.is_floating_point() or bool(data.isfinite().all())
+    if isinstance(data, dict):
+        return all(map(_is_finite, data.values()))
+    return not isinstance(data, list | tuple) or all(map(_is_finite, data))
 
 
 def load_checkpoint(

@@ -1,6 +1,7 @@
 """The network learns tissues, goes on where it stopped, and becomes a folder that can be used."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -159,3 +160,14 @@ def test_every_width_gives_logits_of_every_voxel():
     network = TissueNetwork((8, 16, 8))
     logits = network(torch.zeros(2, 1, 8, 16, 24))
     assert logits.shape == (2, 2, 2, 2, len(CLASSES), 4, 8, 12)
+
+
+def test_what_ran_away_is_not_saved(brains, tmp_path):
+    run = SegmentationRun(SegmentationConfig(steps=2, **SMALL), torch.device("cpu"))
+    run.save(tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with torch.no_grad():
+        next(run.network.parameters()).fill_(math.nan)
+    with pytest.raises(ModelError, match="The training ran away"):
+        run.save(tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.config import EncoderConfig
+from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar
 
 
@@ -25,7 +26,7 @@ class EncoderBlock(nn.Module):
         """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, ...]; weights follow x's precision."""
         weight = self.conv.weight.to(x.dtype).contiguous(memory_format=CHANNELS_LAST)
         bias = None if self.conv.bias is None else self.conv.bias.to(x.dtype)
-        y = F.conv3d(x, weight, bias, self.conv.stride, self.conv.padding)
+        y = conv3d(x, weight, bias, self.conv.stride, self.conv.padding)
         y = F.group_norm(
             y, self.norm.num_groups, self.norm.weight.to(y.dtype), self.norm.bias.to(y.dtype)
         )

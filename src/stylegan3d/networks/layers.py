@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.resampling import CHANNELS_LAST, fir3d
 
 LEAK = 0.2
@@ -101,7 +102,7 @@ class Conv3d(nn.Module):
         if x.shape[1] > 1:
             weight = weight.contiguous(memory_format=CHANNELS_LAST)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        y = F.conv3d(x, weight, bias, stride=stride, padding=padding)
+        y = conv3d(x, weight, bias, stride=stride, padding=padding)
         return leaky_relu(y) if self.activate else y
 
 
@@ -244,7 +245,7 @@ class ModulatedConv3d(nn.Module):
         size = weight.shape[-1]
         bias = None if bias is None else bias.to(x.dtype)
         if not self.up:
-            return F.conv3d(x, weight, bias, padding=size // 2)
+            return conv3d(x, weight, bias, padding=size // 2)
         k = len(self.kernel)
         pad = ((k + 2 - size) // 2, (k - size + 1) // 2)
         # Handed over without a name of its own: the filter frees it after its first pass.

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar
 from stylegan3d.segmentation.classes import CLASSES
 
@@ -33,7 +34,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, ...]"""
-        x = self.norm(self.conv(x.contiguous(memory_format=CHANNELS_LAST)))
+        x = x.contiguous(memory_format=CHANNELS_LAST)
+        x = self.norm(conv3d(x, self.conv.weight, None, self.conv.stride, self.conv.padding))
         return F.leaky_relu(x.contiguous(memory_format=CHANNELS_LAST), SLOPE)
 
 
