@@ -37,7 +37,6 @@ from stylegan3d.directions import (
     Directions,
     join,
     pca_directions,
-    random_w,
 )
 from stylegan3d.errors import RecipeError
 from stylegan3d.people import (
@@ -48,6 +47,7 @@ from stylegan3d.people import (
     encode_people,
     group_numbers,
 )
+from stylegan3d.random_latents import Spread
 
 if TYPE_CHECKING:
     import torch
@@ -117,28 +117,27 @@ def attribute_directions(
     needed = dict.fromkeys((*wanted, *hold_fixed))
     targets = {k: deviations(scaled(k, attributes[k]), place, ~held_out) for k in needed}
     betas = {key: regress(key, inner, targets[key], ~held_out) for key in needed}
-    covariance = np.atleast_2d(np.cov(inner[~held_out], rowvar=False))
-    population = random_w(generator, _POPULATION, seed=0)
-    population -= population.mean(axis=0)
-    vectors, std, checks = [], [], []
+    fit = inner[~held_out] - inner[~held_out].mean(axis=0)
+    steps = {
+        key: _pattern(betas[key], [betas[k] for k in hold_fixed if k != key], fit) for key in wanted
+    }
+    units = [step / np.linalg.norm(step) for step in steps.values()]
+    population = Spread.of(generator, [*betas.values(), *units], _POPULATION)
+    scores = dict(zip(betas, population.scores.T, strict=False))
+    std, checks = [], []
     for key in wanted:
         others = [other for other in hold_fixed if other != key]
-        fixed = [betas[other] for other in others]
-        step = _pattern(betas[key], fixed, covariance)
-        reach = _spread(population @ betas[key], [population @ beta for beta in fixed])
-        step = step * (reach / (betas[key] @ step))
-        length = float(np.linalg.norm(step))
-        vectors.append(step / length)
+        reach = _spread(scores[key], [scores[other] for other in others])
+        length = reach / float(betas[key] @ steps[key]) * float(np.linalg.norm(steps[key]))
         std.append(length)
         told = check(key, inner @ betas[key], targets[key], attributes[key], held_out)
         told |= {"held_fixed": [name_of(other) for other in others]}
         told |= {"per_unit": round(float(np.exp(reach)) if key in LOGARITHMIC else reach, 4)}
         checks.append(told)
-    unit = np.stack(vectors)
     return Directions(
-        unit,
+        np.stack(units),
         np.array(std),
-        (population @ unit.T).var(axis=0) / population.var(axis=0).sum(),
+        population.scores[:, len(betas) :].var(axis=0) / population.variance.sum(),
         tuple(name_of(key) for key in wanted),
         generator.hash,
         generator.name,
@@ -168,13 +167,16 @@ def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.
     return beta
 
 
-def _pattern(beta: np.ndarray, fixed: Sequence[np.ndarray], covariance: np.ndarray) -> np.ndarray:
-    """`cov(w) beta`, less what would change the predictions `fixed`; float64 `(w_dim,)`."""
-    pattern = covariance @ beta
+def _pattern(beta: np.ndarray, fixed: Sequence[np.ndarray], w: np.ndarray) -> np.ndarray:
+    """`cov(w) beta`, less what would change the predictions `fixed`; float64 `(w_dim,)`.
+
+    w `(n, w_dim)` has mean 0; its covariance, which may be too large, is never formed.
+    """
+    pattern = w.T @ (w @ beta) / (len(w) - 1)
     if not len(fixed):
         return pattern
     other = np.stack(fixed, axis=1)  # [w_dim, m]
-    moved = covariance @ other
+    moved = w.T @ (w @ other) / (len(w) - 1)
     return pattern - moved @ np.linalg.lstsq(other.T @ moved, other.T @ pattern, rcond=None)[0]
 
 

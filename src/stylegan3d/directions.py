@@ -19,6 +19,7 @@ import numpy as np
 from stylegan3d.direction_set import Directions, join, move
 from stylegan3d.errors import RecipeError
 from stylegan3d.jsontext import from_json
+from stylegan3d.random_latents import diagonal, is_long, random_w
 from stylegan3d.recipe_parts import split_direction
 from stylegan3d.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.volumes import atomic_write_bytes
@@ -40,7 +41,8 @@ __all__ = [
 KIND = "directions"
 #: How many principal components to keep, and of how many random brains to take them.
 COMPONENTS, SAMPLES = 20, 10_000
-_MAP_AT_ONCE = 1000
+#: Of longer latents a few random brains must do: no more of their numbers are held at once.
+_MOST_NUMBERS = 24_000_000
 
 
 def save_directions(path: str | Path, directions: Directions, overwrite: bool = False) -> None:
@@ -154,15 +156,15 @@ def find_step(direction: str, generator: Generator, sha256: str | None = None) -
 def pca_directions(
     generator: Generator, components: int = COMPONENTS, samples: int = SAMPLES, seed: int = 0
 ) -> Directions:
-    """Principal components of w over random brains (GANSpace).
+    """Principal components of w over random brains (GANSpace), or those its family knows.
 
     Parameters
     ----------
     generator : Generator
     components : int
-        How many to keep; at most `w_dim`.
+        How many to keep; at most `w_dim`, or as many as the family knows.
     samples : int
-        Random brains to map, more than `components`.
+        Random brains to map, more than `components`; fewer are mapped of long latents.
     seed : int
         Seed of the z vectors, drawn as `numpy.random.RandomState(seed).randn(samples, z_dim)`.
 
@@ -176,39 +178,50 @@ def pca_directions(
     RecipeError
         If there are too few samples or no components.
     """
-    from sklearn.decomposition import PCA
-
+    if generator.components is not None and components >= 1:
+        return _of_family(generator, components)
     components = min(components, generator.w_dim)
+    if is_long(generator):
+        samples = min(samples, max(_MOST_NUMBERS // generator.w_dim, 2 * components))
     if not 1 <= components < samples:
         raise RecipeError(
             f"{components} components cannot be found in {samples} samples: "
             "ask for at least one component and for more samples than components."
         )
+    from sklearn.decomposition import PCA
+
     pca = PCA(n_components=components, svd_solver="full")
     pca.fit(random_w(generator, samples, seed))
-    vectors = pca.components_
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], axis=1)
-    return Directions(
-        vectors * np.sign(largest),
-        np.sqrt(pca.explained_variance_),
-        pca.explained_variance_ratio_,
-        tuple(f"PC {k + 1}" for k in range(components)),
-        generator.hash,
-        generator.name,
+    variances = pca.explained_variance_
+    return _numbered(generator, pca.components_, variances, pca.explained_variance_ratio_)
+
+
+def _of_family(generator: Generator, count: int) -> Directions:
+    """The first of the components that the generator's family gives."""
+    assert generator.components is not None
+    steps = generator.components[:count].double().cpu().numpy()
+    variances = np.square(steps).sum(axis=1)
+    if not (variances > 0).all():
+        raise RecipeError(f"A principal component of {generator.name} is 0: get the model anew.")
+    whole = float(diagonal(generator)[1].double().square().sum())
+    return _numbered(
+        generator,
+        steps / np.sqrt(variances)[:, None],
+        variances,
+        variances / max(whole, variances.sum()),
     )
 
 
-def random_w(generator: Generator, samples: int, seed: int) -> np.ndarray:
-    """float64 `(samples, w_dim)`: untruncated w of random brains, z from `RandomState(seed)`."""
-    import torch
-
-    z = np.random.RandomState(seed).randn(samples, generator.z_dim)
-    blocks = []
-    with torch.no_grad():
-        for start in range(0, samples, _MAP_AT_ONCE):
-            block = torch.from_numpy(z[start : start + _MAP_AT_ONCE]).to(
-                generator.device, torch.float32
-            )
-            # The mapping gives every layer the same w: the first row says it all.
-            blocks.append(generator.map(block)[:, 0].double().cpu().numpy())
-    return np.concatenate(blocks)
+def _numbered(
+    generator: Generator, vectors: np.ndarray, variances: np.ndarray, shares: np.ndarray
+) -> Directions:
+    """Components as "PC 1" and so on, each with its largest entry positive."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], axis=1)
+    return Directions(
+        vectors * np.sign(largest),
+        np.sqrt(variances),
+        shares,
+        tuple(f"PC {k + 1}" for k in range(len(vectors))),
+        generator.hash,
+        generator.name,
+    )

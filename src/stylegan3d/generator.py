@@ -6,7 +6,7 @@ voxels lie, what its intensities mean, what it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -14,24 +14,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from stylegan3d.checkpoints.card_checks import check_card
+from stylegan3d.checkpoints.card_checks import check_card, check_labels
 from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read_folder
 from stylegan3d.checkpoints.official import is_official, read_official
 from stylegan3d.checkpoints.official_card import frame_entry
 from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.directions import Directions, load_directions, pca_directions
 from stylegan3d.errors import ModelError
+from stylegan3d.families import STYLEGAN, family_of
+from stylegan3d.family_protocol import LACKS, HasNoiseMaps, Shape, Synthesis
 from stylegan3d.frame import Frame
 from stylegan3d.labels import encode_labels
-from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig, Grid
-from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.encoder import Encoder
-from stylegan3d.networks.fitting import FittingEncoder, build_encoder
+from stylegan3d.networks.config import GeneratorConfig, Grid
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.space import Space, checked_space
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.tuning import Delta
 
 BUNDLED = "brain-t1-2mm"
@@ -40,14 +40,18 @@ BRIGHTEST = 1.5
 
 
 class Generator:
-    """A trained 3D StyleGAN.
+    """A trained generator of any family, a 3D StyleGAN if nothing else is said.
 
     Attributes
     ----------
+    family : name of its family, see `families.py`.
+    config : sizes of its latents and images.
     space : the grid of a synthesised volume; `shape`, `affine`, `voxel_size` are its parts.
     w_avg : [w_dim] mean of w, towards which truncation pulls.
     card : the model's card: name, training data, licence, intended use, measured quality.
     hash : SHA-256 of the weights; latent files and recipes name it.
+    deviations, components : [w_dim] and [K, w_dim], how random brains spread, where the family says
+        it (see `family_protocol.Parts`); else None.
     dtype : precision of the feature maps during synthesis (images are always float32).
     encoder : volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
     folder : the model folder it came from; None for one of another program, or made in memory.
@@ -56,21 +60,26 @@ class Generator:
 
     def __init__(
         self,
-        mapping: MappingNetwork,
-        synthesis: SynthesisNetwork,
+        mapping: nn.Module,
+        synthesis: nn.Module,
         w_avg: Tensor,
         space: Space,
         *,
         card: dict[str, Any] | None = None,
         hash: str = "",
-        discriminator: Discriminator | None = None,
-        encoder: Encoder | FittingEncoder | None = None,
+        discriminator: nn.Module | None = None,
+        encoder: nn.Module | None = None,
         folder: Path | None = None,
         path: Path | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        family: str = STYLEGAN,
+        config: Shape | None = None,
+        cannot: Mapping[str, str] | None = None,
+        deviations: Tensor | None = None,
+        components: Tensor | None = None,
     ) -> None:
-        self.config: GeneratorConfig = synthesis.config
+        self.config: Shape = config or synthesis.config  # type: ignore[assignment]
         if tuple(space.shape) != self.config.image_grids[-1]:
             raise ModelError(
                 f"The model's card says its volumes have {space.shape} voxels, but its network "
@@ -79,15 +88,21 @@ class Generator:
         self.device = torch.device(device)
         self.dtype = dtype
         self.mapping = mapping.to(self.device).eval().requires_grad_(False)
-        self.synthesis = synthesis.to(self.device).eval().requires_grad_(False)
+        self.synthesis: Synthesis = synthesis.to(self.device).eval().requires_grad_(False)
         self.discriminator = discriminator and discriminator.to(self.device).eval()
         self.encoder = encoder and encoder.to(self.device).eval().requires_grad_(False)
         self.w_avg = w_avg.to(self.device, torch.float32)
+        self.deviations, self.components = (
+            values if values is None else values.to(self.device, torch.float32)
+            for values in (deviations, components)
+        )
         self.space = space
         self.card = card or {}
         self.hash = hash
         self.folder = folder
         self.path = path or folder
+        self.family = family
+        self._reasons = dict(cannot or {})
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))
@@ -185,10 +200,11 @@ class Generator:
             If the delta is not one of this generator.
         """
         delta.check(self)
-        return self._sharing(delta.applied(self.synthesis), self.space, self.card)
+        return self._sharing(delta.applied(style_network(self)), self.space, self.card)
 
-    def _sharing(self, synthesis: SynthesisNetwork, space: Space, card: dict) -> Generator:
+    def _sharing(self, synthesis: Synthesis, space: Space, card: dict) -> Generator:
         """A generator with other parts here and everything else in common."""
+        assert isinstance(synthesis, nn.Module)
         other = Generator(
             self.mapping,
             synthesis,
@@ -202,6 +218,11 @@ class Generator:
             path=self.path,
             device=self.device,
             dtype=self.dtype,
+            family=self.family,
+            config=self.config,
+            cannot=self._reasons,
+            deviations=self.deviations,
+            components=self.components,
         )
         # What was computed of the networks stays good; directions take seconds to find.
         for name in ("has_noise", "has_layer_noise", "template", "directions"):
@@ -282,11 +303,8 @@ class Generator:
         `discriminator.config.mbstd_group`, or of the largest divisor of N below it: a volume's
         score depends a little on its company.
         """
-        if self.discriminator is None:
-            raise ModelError(
-                f"The model '{self.name}' was saved without its discriminator, so it cannot "
-                "score volumes."
-            )
+        self.require("score")
+        assert self.discriminator is not None
         label = self._label(label, len(volume))
         return self.discriminator(volume.to(self.device, torch.float32), label)
 
@@ -306,11 +324,42 @@ class Generator:
             )
         return label.to(self.device, torch.float32).expand(count, -1)
 
+    @property
+    def cannot(self) -> dict[str, str]:
+        """What this generator lacks, and why, in one sentence each.
+
+        Keys are those of `family_protocol.LACKS`: "layers" (rows of w that can be styled one by
+        one), "noise" (that changes random brains), "noise_maps" (that a projection can fit),
+        "tuning" (to one scan), "score" (of a volume, by a discriminator), "encode" (a volume).
+        """
+        lacking = {
+            "layers": self.num_layers < 2,
+            "noise": not self.has_noise,
+            "noise_maps": not isinstance(self.synthesis, HasNoiseMaps),
+            "tuning": not isinstance(self.synthesis, SynthesisNetwork),
+            "score": self.discriminator is None,
+            "encode": self.encoder is None,
+        }
+        return {
+            feature: self._reasons.get(feature, LACKS[feature])
+            for feature, lacks in lacking.items()
+            if lacks or feature in self._reasons
+        }
+
+    def can(self, feature: str) -> bool:
+        """Whether it has a feature, see `cannot`."""
+        return feature not in self.cannot
+
+    def require(self, feature: str) -> None:
+        """ModelError with the reason if it lacks a feature, see `cannot`."""
+        reason = self.cannot.get(feature)
+        if reason is not None:
+            raise ModelError(reason)
+
     @cached_property
     def has_noise(self) -> bool:
         """Whether noise changes random brains: a generator may have learned to do without."""
-        flow = self.config.flow_channels and bool(self.synthesis.flow.noise_strength)
-        return flow or self.has_layer_noise
+        return "noise" not in self._reasons and bool(getattr(self.synthesis, "has_noise", True))
 
     @cached_property
     def has_layer_noise(self) -> bool:
@@ -318,8 +367,7 @@ class Generator:
 
         That of a flow does not: it comes in with the details, which a reconstruction leaves out.
         """
-        levels = self.synthesis.typed_levels
-        return any(bool(layer.noise_strength) for level in levels for layer in level.layers)
+        return bool(getattr(self.synthesis, "has_layer_noise", False))
 
     @cached_property
     def template(self) -> np.ndarray:
@@ -424,23 +472,13 @@ def load(
 def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dtype) -> Generator:
     card = files.card
     try:
-        check_card(card, files.tensors, files.encoder)
-        config = GeneratorConfig.from_dict(card["architecture"]["generator"])
+        check_card(card)
+        family = family_of(card)
+        family.check(card, files.tensors, files.encoder)
+        parts = family.build(card, files.tensors, files.encoder)
+        parts.check()
+        check_labels(card.get("labels"), parts.config.label_dim)
         space = checked_space(card["space"]["shape"], card["space"]["affine"])
-        judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
-        mapping, synthesis = MappingNetwork(config), SynthesisNetwork(config)
-        discriminator = Discriminator(DiscriminatorConfig.from_dict(judge)) if judge else None
-        tensors = {k: v.float() for k, v in files.tensors.items()}
-        _fill(mapping, tensors, "mapping.")
-        _fill(synthesis, tensors, "synthesis.")
-        encoder = None
-        if encode and files.encoder:
-            encoder = build_encoder(EncoderConfig.from_dict(encode), synthesis)
-        if discriminator is not None:
-            _fill(discriminator, tensors, "discriminator.")
-        if encoder is not None and files.encoder is not None:
-            _fill(encoder, {k: v.float() for k, v in files.encoder.items()}, "")
-        w_avg = tensors["w_avg"]
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(
@@ -448,24 +486,24 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
             f"({reason}); copy the model folder again."
         ) from error
     return Generator(
-        mapping,
-        synthesis,
-        w_avg,
+        parts.mapping,
+        parts.synthesis,
+        parts.w_avg,
         space,
         card=card,
         hash=files.hash,
-        discriminator=discriminator,
-        encoder=encoder,
+        discriminator=parts.discriminator,
+        encoder=parts.encoder,
         folder=files.folder,
         path=path,
         device=device,
         dtype=dtype,
+        family=family.name,
+        config=parts.config,
+        cannot=parts.cannot,
+        deviations=parts.deviations,
+        components=parts.components,
     )
-
-
-def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    module.load_state_dict(state, strict=True)
 
 
 def seed_latents(

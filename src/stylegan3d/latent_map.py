@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.directions import find_step, random_w
+from stylegan3d.directions import find_step
 from stylegan3d.errors import RecipeError
+from stylegan3d.random_latents import random_blocks
 from stylegan3d.recipe import Edit, Recipe, Truncation
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class Survey:
         steps = np.array([find_step(name, generator) for name in names], dtype=np.float64)
         centre = generator.w_avg.detach().double().cpu().numpy().reshape(-1)
         survey = cls(names, steps, centre, np.empty((0, len(names))))
-        points = survey.project(random_w(generator, samples, seed))
-        return cls(names, steps, centre, points)
+        points = [survey.project(block) for block in random_blocks(generator, samples, seed)]
+        return cls(names, steps, centre, np.concatenate(points))
 
     def project(self, w: np.ndarray) -> np.ndarray:
         """Lengths along each axis, in sd, of w `(..., w_dim)`: `(..., K)`."""

@@ -16,8 +16,8 @@ import numpy as np
 from stylegan3d.attribute_checks import check, describe, scaled
 from stylegan3d.attribute_directions import attribute_directions, regress
 from stylegan3d.direction_set import Directions
-from stylegan3d.directions import random_w
 from stylegan3d.errors import RecipeError
+from stylegan3d.random_latents import Spread, diagonal, is_long, random_w
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -77,10 +77,10 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
             f"{FEWEST_IN_GROUP} in each, and means little with fewer than ten."
         )
     difference = groups[1].mean(axis=0) - groups[0].mean(axis=0)
-    population = random_w(generator, _POPULATION, seed=0)
-    if not np.linalg.norm(difference) > 1e-6 * population.std():
+    deviation = float(diagonal(generator)[1].square().mean().sqrt())
+    if not np.linalg.norm(difference) > 1e-6 * deviation:
         raise RecipeError("The two groups are the same brains: choose others.")
-    auc, chance = _pair_accuracy(np.concatenate(groups), len(groups[0]), population)
+    auc, chance = _pair_accuracy(generator, np.concatenate(groups), len(groups[0]))
     told: dict[str, Any] = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
     told |= {"held_fixed": []}
     told |= {"n_fit": len(groups[0]) + len(groups[1]), "n_check": len(groups[0]) * len(groups[1])}
@@ -89,24 +89,33 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
         f"from {len(groups[0])} to {len(groups[1])} chosen brains "
         f"(AUC = {auc:.2f} on pairs left out, by chance up to {chance:.2f})"
     )
-    return _single(generator, difference, name, population, description, told)
+    return _single(generator, difference, name, description, told)
 
 
-def _pair_accuracy(w: np.ndarray, first: int, population: np.ndarray) -> tuple[float, float]:
+def _pair_accuracy(generator: Generator, w: np.ndarray, first: int) -> tuple[float, float]:
     """Leave-pair-out AUC of Fisher's discriminant, and what 5 % of random groupings reach.
 
     With the covariance fixed all scores follow from the inner products of whitened brains, so each
     pair costs a few sums instead of a fit.
     """
-    covariance = np.atleast_2d(np.cov(population, rowvar=False))
-    values, vectors = np.linalg.eigh(covariance)
-    kept = values > 1e-6 * values.max()
-    white = (w - population.mean(axis=0)) @ (vectors[:, kept] / np.sqrt(values[kept]))
+    white = _whitened(generator, w)
     inner = white @ white.T
     members = np.arange(len(w)) >= first
     draw = np.random.RandomState(0)
     by_chance = [_auc_of_pairs(inner, draw.permutation(members)) for _ in range(_ORDERS)]
     return _auc_of_pairs(inner, members), float(np.percentile(by_chance, 95))
+
+
+def _whitened(generator: Generator, w: np.ndarray) -> np.ndarray:
+    """`(n, kept)` w `(n, w_dim)` as random brains spread, less the ways in which they do not."""
+    if is_long(generator):
+        mean, deviations = (part.double().cpu().numpy() for part in diagonal(generator))
+        kept = deviations > 1e-3 * deviations.max()
+        return (w - mean)[:, kept] / deviations[kept]
+    population = random_w(generator, _POPULATION, seed=0)
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(population, rowvar=False)))
+    kept = values > 1e-6 * values.max()
+    return (w - population.mean(axis=0)) @ (vectors[:, kept] / np.sqrt(values[kept]))
 
 
 def _auc_of_pairs(inner: np.ndarray, more: np.ndarray) -> float:
@@ -236,10 +245,7 @@ def orthogonalised(
             f"{name} lies along {told_as}: {left:.0%} of it would be left. Choose fewer directions."
         )
     description = f"{name} without {told_as} ({left:.0%} of it is left)"
-    population = random_w(generator, _POPULATION, seed=0)
-    return _single(
-        generator, rest, checked_name(f"{name} without {told_as}"), population, description
-    )
+    return _single(generator, rest, checked_name(f"{name} without {told_as}"), description)
 
 
 def renamed(directions: Directions, name: str, new: str) -> Directions:
@@ -273,17 +279,17 @@ def _single(
     generator: Generator,
     vector: np.ndarray,
     name: str,
-    population: np.ndarray,
     description: str,
     told: dict[str, Any] | None = None,
 ) -> Directions:
-    """One direction whose unit is one standard deviation of the population along it."""
+    """One direction whose unit is one standard deviation of random brains along it."""
     unit = vector / np.linalg.norm(vector)
-    scores = population @ unit
+    population = Spread.of(generator, [unit], _POPULATION)
+    scores = population.scores[:, 0]
     return Directions(
         unit[None],
         np.array([scores.std()]),
-        np.array([scores.var() / population.var(axis=0).sum()]),
+        np.array([scores.var() / population.variance.sum()]),
         (name,),
         generator.hash,
         generator.name,

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from stylegan3d.devices import measured_dtype
 from stylegan3d.errors import ModelError
+from stylegan3d.family_protocol import HasFeatures, Synthesis, held
 from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.graphs import RecordedSynthesis
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.networks.memo import Memo
-from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
+from stylegan3d.networks.synthesis import Noise
 from stylegan3d.preview import WORTH_SHOWING, Readout
 from stylegan3d.space import Space
 from stylegan3d.tuning import Delta
@@ -90,7 +91,7 @@ class Renderer:
         self.readout: Readout | None = None
         self._lock = threading.RLock()
         self._precision = torch.float32
-        self._tuned: tuple[str, SynthesisNetwork] | None = None
+        self._tuned: tuple[str, Synthesis] | None = None
         self._ways: dict[Quality, Way] = {"full": EXACT}
         self._recorded: dict[object, RecordedSynthesis | None] = {}
 
@@ -177,11 +178,12 @@ class Renderer:
         Returns
         -------
         Share of the variance of half-resolution images that the previews explain; None where the
-        generator has images of its own. Below 0.9 they are not used, and a preview has full
-        resolution.
+        generator has images of its own, or no features that a preview could be read from. Below
+        0.9 they are not used, and a preview has full resolution.
         """
-        config = self.generator.config
-        if len(self.generator.levels) > 1 or config.num_levels < 2:
+        network = self.generator.synthesis
+        whole = not isinstance(network, HasFeatures) or not network.has_features
+        if len(self.generator.levels) > 1 or whole:
             return None
 
         def pair(number: int) -> tuple[Tensor, Tensor]:
@@ -203,7 +205,7 @@ class Renderer:
             return self._way("preview", w)
 
     @property
-    def _synthesis(self) -> SynthesisNetwork:
+    def _synthesis(self) -> Synthesis:
         return self.generator.synthesis if self._tuned is None else self._tuned[1]
 
     def _tune(self, delta: Delta | None) -> None:
@@ -293,9 +295,11 @@ class Renderer:
 
     def _features(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
         """The features before the last level."""
-        level, dtype = self.generator.config.num_levels - 2, self._way("fast", w).dtype
+        dtype = self._way("fast", w).dtype
         self._begin(w, noise, dtype, should_stop)
-        return self._synthesis.features(w, noise, level, dtype, self.memo)
+        network = self._synthesis
+        assert isinstance(network, HasFeatures)
+        return network.last_features(w, noise, dtype, self.memo)
 
     def _recording(self, w: Tensor, noise: Noise, way: Way) -> RecordedSynthesis | None:
         """The synthesis as a CUDA graph; None where there is no GPU or the graph errs."""
@@ -303,7 +307,7 @@ class Renderer:
             return None
         key = (noise, way)
         if key not in self._recorded:
-            synthesis, maps = self._synthesis, self._synthesis.noise_maps(noise)
+            synthesis, maps = self._synthesis, held(self._synthesis, noise)
 
             def synthesize(rows: Tensor) -> Tensor:
                 return synthesis(rows, maps, way.level, way.dtype, draft=way.draft)

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.errors import LatentError
+from stylegan3d.stylegan_family import style_network
 
 if TYPE_CHECKING:
+    from stylegan3d.family_protocol import Shape
     from stylegan3d.generator import Generator
     from stylegan3d.networks.config import GeneratorConfig
     from stylegan3d.networks.synthesis import SynthesisNetwork
@@ -78,7 +80,10 @@ class Delta:
 
     def check(self, generator: Generator, called: str = "This tuning") -> None:
         """LatentError, with the tuning `called` so, if it does not fit the generator."""
-        state = tunable(generator.synthesis)
+        reason = generator.cannot.get("tuning")
+        if reason is not None:
+            raise LatentError(f"{called} does not fit {generator.name}. {reason}")
+        state = tunable(style_network(generator))
         for name, values in self.tensors.items():
             if name not in state or tuple(state[name].shape) != values.shape:
                 raise LatentError(
@@ -97,19 +102,24 @@ class Delta:
 
 
 def mixed(
-    first: Delta | None, second: Delta | None, strength: Sequence[float], config: GeneratorConfig
+    first: Delta | None, second: Delta | None, strength: Sequence[float], config: Shape
 ) -> Delta | None:
     """From one delta (strength 0) to another (strength 1), layer by layer; None is no change.
 
     Each tensor follows the mean strength of the rows of w that its layer reads.
     """
+    from stylegan3d.networks.config import GeneratorConfig
+
+    if first is None and second is None:
+        return None
+    assert isinstance(config, GeneratorConfig)  # nothing else can be tuned
     tensors: dict[str, np.ndarray] = {}
     for delta, is_second in ((first, False), (second, True)):
         for name, values in (delta.tensors if delta else {}).items():
             share = float(np.mean([strength[row] for row in rows_of(name, config)]))
             part = values.astype(np.float32) * (share if is_second else 1 - share)
             tensors[name] = tensors[name] + part if name in tensors else part
-    return Delta(tensors) if tensors else None
+    return Delta(tensors)
 
 
 def tunable(synthesis: nn.Module) -> dict[str, Tensor]:

@@ -77,7 +77,10 @@ def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
 
 
 def _describe_model(generator: Generator) -> dict[str, Any]:
+    from stylegan3d.networks.config import GeneratorConfig
+
     card, config = generator.card, generator.config
+    network = config if isinstance(config, GeneratorConfig) else None
     told = ("version", "licence", "intended_use", "training_data", "quality", "trust", "origin")
     return {
         "type": "generator",
@@ -89,12 +92,12 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
         "w_dim": generator.w_dim,
         "num_layers": generator.num_layers,
         "layer_resolutions": [list(grid) for grid in generator.layer_resolutions],
-        "wiring": config.wiring,
-        "channels": list(config.channels),
+        **({"wiring": network.wiring, "channels": list(network.channels)} if network else {}),
         "image_channels": config.image_channels,
         "label_dim": config.label_dim,
         "discriminator": generator.discriminator is not None,
         "encoder": generator.encoder is not None,
+        **({"cannot": generator.cannot} if generator.cannot else {}),
         "device": str(generator.device),
         **{key: card[key] for key in told if key in card},
     }

@@ -74,9 +74,8 @@ def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") ->
     StyleGAN3DError
         If it is not finite.
     """
-    maps = generator.synthesis.noise_maps(noise)
     with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-        volume = to_display(generator.synthesis(w, maps, -1, torch.float32))[0]
+        volume = to_display(generator.synthesis(w, noise, -1, torch.float32))[0]
     if not np.isfinite(volume).all():
         raise StyleGAN3DError(
             f"{generator.name} made a volume with NaN or infinity, so it cannot be measured; "

@@ -226,6 +226,33 @@ class SynthesisNetwork(CommonAnatomy):
         """The ToRGB layers, coarse to fine."""
         return cast("list[ToRGB]", list(self.to_rgb.values()))
 
+    @property
+    def has_layer_noise(self) -> bool:
+        """Whether the noise of any layer has an effect."""
+        layers = (layer for level in self.typed_levels for layer in level.layers)
+        return any(bool(layer.noise_strength) for layer in layers)
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether that of a layer or of the flow has one."""
+        flow = self.config.flow_channels and bool(self.flow.noise_strength)
+        return flow or self.has_layer_noise
+
+    @property
+    def has_features(self) -> bool:
+        """Whether there are features before the last level."""
+        return self.config.num_levels > 1
+
+    def last_features(
+        self,
+        w: Tensor,
+        noise: Noise | list[Tensor | None],
+        dtype: torch.dtype = torch.float32,
+        memo: Memo | None = None,
+    ) -> Tensor:
+        """Feature maps before the last level, [N, channels, X, Y, Z] on half its grid."""
+        return self.features(w, noise, self.config.num_levels - 2, dtype, memo)
+
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
         """One map [1 or N, 1, X, Y, Z] per layer, and after them that of the flow, if there is one.
 

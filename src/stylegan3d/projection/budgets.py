@@ -68,7 +68,7 @@ def estimate_seconds(
     start = "average" if generator.encoder is None else "encoder"
     count = step_count(budget, None, start, method)
     levels = plan(generator, count) if start == "average" else [-1] * count
-    tuning = tuning_cost(generator.synthesis) if budget in TUNED else 0.0
+    tuning = tuning_cost(generator) if budget in TUNED and generator.can("tuning") else 0.0
     return known[with_noise] * (costs(levels) + tuning + AROUND)
 
 

@@ -10,7 +10,7 @@ import torch
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.generator import Generator
 from stylegan3d.networks.synthesis import Noise
-from stylegan3d.projection.budgets import check_budget
+from stylegan3d.projection.budgets import TUNED, check_budget
 
 SPACES, METHODS = ("w", "w+", "w+noise"), ("stylegan3d", "original")
 # A generator may have learned to do without noise; its maps are then not worth fitting.
@@ -50,15 +50,20 @@ def check_scan(
 
 
 def check_choices(generator: Generator, space: str, budget: str, method: str, noise: Noise) -> None:
-    """StyleGAN3DError for choices that do not exist or do not go together."""
+    """StyleGAN3DError for choices that do not exist, or go together neither with each other nor
+    with the generator's family.
+    """
     check_budget(budget)
     for name, value, known in (("space", space, SPACES), ("method", method, METHODS)):
         if value not in known:
             raise StyleGAN3DError(
                 f"The {name} '{value}' is unknown; choose one of {', '.join(known)}."
             )
+    if budget in TUNED and method != "original":
+        generator.require("tuning")
     if space != "w+noise" and method != "original":
         return
+    generator.require("noise_maps")
     if noise != "fixed":
         raise StyleGAN3DError(
             "Noise maps are fitted to the scan and shown as fixed noise; leave the noise fixed."

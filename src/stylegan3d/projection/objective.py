@@ -12,9 +12,12 @@ from torch import Tensor
 from stylegan3d.generator import BRIGHTEST, Generator
 from stylegan3d.metrics.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
 from stylegan3d.networks.resampling import along_axes
+from stylegan3d.random_latents import diagonal, is_long
 
 SAMPLES = 4096
 PRIOR_SEED = 0
+# Of the largest deviation: no direction is forbidden.
+LEAST_DEVIATION = 1e-2
 
 
 def multiscale_mse(made: Tensor, target: Tensor, scales: int = 3) -> Tensor:
@@ -110,8 +113,9 @@ class LatentPrior:
     ----------
     mean : [w_dim]
     root : [w_dim, w_dim]; w = mean + root @ u with u ~ N(0, I) (eigenvectors times their
-        standard deviations, the tiniest lifted so that no direction is forbidden).
-    inverse : [w_dim, w_dim] inverse of `root`.
+        standard deviations, the tiniest lifted so that no direction is forbidden). Of long latents
+        the diagonal of such a matrix, [w_dim].
+    inverse : inverse of `root`, of the same shape.
     """
 
     mean: Tensor
@@ -120,21 +124,26 @@ class LatentPrior:
 
     @classmethod
     def of(cls, generator: Generator) -> LatentPrior:
-        """Fit to `SAMPLES` mapped z."""
+        """Fit to `SAMPLES` mapped z; of long latents what the family says of them."""
+        if is_long(generator):
+            mean, deviations = diagonal(generator)
+            deviations = deviations.clamp(min=float(deviations.max()) * LEAST_DEVIATION)
+            return cls(mean, deviations, 1 / deviations)
         z = np.random.RandomState(PRIOR_SEED).randn(SAMPLES, generator.z_dim)
         w = generator.map(torch.from_numpy(z).float())[:, 0]
         values, vectors = torch.linalg.eigh(torch.cov(w.T))
-        deviations = values.clamp(min=float(values.max()) * 1e-4).sqrt()
+        deviations = values.clamp(min=float(values.max()) * LEAST_DEVIATION**2).sqrt()
         root = vectors * deviations
         return cls(w.mean(dim=0), root, (vectors / deviations).T)
 
     def whiten(self, w: Tensor) -> Tensor:
         """w [..., w_dim] -> u [..., w_dim], standard normal for random brains."""
-        return (w - self.mean) @ self.inverse.T
+        away = w - self.mean
+        return away * self.inverse if self.inverse.ndim == 1 else away @ self.inverse.T
 
     def color(self, u: Tensor) -> Tensor:
         """Inverse of `whiten`."""
-        return self.mean + u @ self.root.T
+        return self.mean + (u * self.root if self.root.ndim == 1 else u @ self.root.T)
 
     def distance(self, w: Tensor) -> float:
         """Root mean square of the whitened latent: about 1 for a random brain.

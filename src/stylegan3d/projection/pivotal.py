@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.generator import Generator
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.tuning import with_state
 
 CONSTANT = "image_const"
@@ -49,7 +51,7 @@ class Tuning:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.changed: dict[str, Tensor] = {}
-        self._synthesis: SynthesisNetwork = problem.generator.synthesis
+        self._synthesis = style_network(problem.generator)
         self._w = problem.w.detach()
         self._solves = problem.operator.linear and has_constant(self._synthesis)
 
@@ -117,7 +119,7 @@ class Tuning:
             made = synthesis._finished(moved)
             (slope,) = torch.autograd.grad(made.sum(), moved)
         # Of a latent found in a scan the flow, if there is one, makes nothing.
-        noise = self.problem.noise[-1]
+        noise = self.problem.maps[-1]
         made = synthesis._flowed(made.detach(), self._w[None], noise, torch.float32, None)
         return made, slope.clamp(min=LEAST_SLOPE)
 
@@ -144,9 +146,9 @@ def has_constant(synthesis: SynthesisNetwork) -> bool:
     return synthesis.config.image_const
 
 
-def tuning_cost(synthesis: SynthesisNetwork) -> float:
+def tuning_cost(generator: Generator) -> float:
     """Work of a tuning, in steps of the search."""
-    return ROUNDS * ROUND_COST if has_constant(synthesis) else WEIGHT_STEPS
+    return ROUNDS * ROUND_COST if has_constant(style_network(generator)) else WEIGHT_STEPS
 
 
 def last_level(synthesis: SynthesisNetwork) -> dict[str, Tensor]:

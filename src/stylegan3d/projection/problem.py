@@ -7,15 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
+from stylegan3d.family_protocol import held
 from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_mse
 from stylegan3d.projection.operators import Identity
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.tuning import NOISE, Delta, tunable
 
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 8e-4, "w+noise": 8e-4}
@@ -32,7 +34,8 @@ class Problem:
     ----------
     u : [num_layers or 1, w_dim] the latent in whitened coordinates, each principal direction of w
         in its own standard deviations, so that one step size suits all.
-    noise : one map per layer, or None where there is none; leaves to optimise with `fit_noise`.
+    noise : one map per layer, or None where there is none; leaves to optimise with `fit_noise`. Of
+        a family without maps the noise as it was given.
     start : "encoder", "average" or "given", where the search begins.
     """
 
@@ -60,13 +63,14 @@ class Problem:
         self.scan = self._image(volume)
         self.target = operator.observe(self.scan) if data is None else data.to(self.scan)
         self.ssim = MaskedSSIM(self.scan, mask) if isinstance(operator, Identity) else None
-        self.noise = generator.synthesis.noise_maps(noise)
+        self.noise = held(generator.synthesis, noise)
         if operator.adapts:
             operator.adapt(self._random_brains(), self.target)
         self.initial = self._initial() if start is None else self._given(start)
         self.u = self.prior.whiten(self.initial).clone().requires_grad_(True)
         if fit_noise:
-            maps = [m for m in self.noise if m is not None]
+            generator.require("noise_maps")
+            maps = [m for m in self.maps if m is not None]
             self.noise = [m.clone().requires_grad_(True) for m in maps]
 
     @torch.no_grad()
@@ -117,9 +121,14 @@ class Problem:
         return self.rows(self.prior.color(self.u.detach()))
 
     @property
+    def maps(self) -> list[Tensor | None]:
+        """The noise maps; none of a family without."""
+        return self.noise if isinstance(self.noise, list) else []
+
+    @property
     def fitted_noise(self) -> list[Tensor]:
         """The noise maps that are optimised, if any."""
-        return [m for m in self.noise if m is not None and m.requires_grad]
+        return [m for m in self.maps if m is not None and m.requires_grad]
 
     def synthesize(
         self,
@@ -160,12 +169,13 @@ class Problem:
 
     def delta(self, changed: Mapping[str, Tensor] | None = None) -> Delta | None:
         """What was fitted beside the latent: the noise maps, and the weights `changed`."""
-        before = tunable(self.generator.synthesis)
         after = dict(changed or {})
+        if not after and not self.fitted_noise:
+            return None
+        network = style_network(self.generator)
         if self.fitted_noise:
-            names = noise_names(self.generator.synthesis)
-            after |= dict(zip(names, self.fitted_noise, strict=True))
-        return Delta.between(before, after) if after else None
+            after |= dict(zip(noise_names(network), self.fitted_noise, strict=True))
+        return Delta.between(tunable(network), after)
 
     @torch.no_grad()
     def best(
@@ -207,8 +217,7 @@ class Problem:
         return to_display(made, self.channel)[0]
 
 
-def noise_names(synthesis: nn.Module) -> list[str]:
+def noise_names(synthesis: SynthesisNetwork) -> list[str]:
     """Names of the stored noise maps, in the order of `SynthesisNetwork.noise_maps`."""
-    assert isinstance(synthesis, SynthesisNetwork)
     by_map = {id(m): k for k, m in synthesis.named_buffers() if k.endswith(NOISE)}
     return [by_map[id(m)] for m in synthesis.noise_maps("fixed")]

@@ -154,7 +154,7 @@ def _found(
     run: Run, problem: Problem, search: Search | OriginalSearch, *, tune: bool
 ) -> list[tuple[Tensor, Delta | None]]:
     """The results of a search and of the tuning after it, as far as they were not stopped."""
-    after = tuning_cost(problem.generator.synthesis) if tune else 0.0
+    after = tuning_cost(problem.generator) if tune else 0.0
     if not run.follow(search, problem, "search", after):
         search.restore_best()
         return [(problem.w, problem.delta())]

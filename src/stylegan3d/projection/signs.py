@@ -73,7 +73,7 @@ def first_guess(generator: Generator, volume: np.ndarray, mean_brain: np.ndarray
         return Guess(mean_brain, None)
     image = torch.from_numpy(np.ascontiguousarray(volume, np.float32))[None, None]
     w = generator.encoder(image.to(generator.device) * 2 - 1)
-    made = generator.synthesis(w, generator.synthesis.noise_maps("none"), -1, torch.float32)
+    made = generator.synthesis(w, "none", -1, torch.float32)
     return Guess(to_display(made)[0], w[0])
 
 

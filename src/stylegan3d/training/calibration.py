@@ -30,6 +30,7 @@ from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.pack import Pack
 
 # Steepness of the sigmoid for details of unit variance. A steep one (4) makes edges between two
@@ -66,7 +67,8 @@ def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
     ModelError
         If it is calibrated already, or has nothing to calibrate.
     """
-    before = generator.config
+    network, before = style_network(generator), generator.config
+    assert isinstance(before, GeneratorConfig)
     if before.detail_slope or before.toe:
         raise ModelError(
             f"The generator '{generator.name}' is calibrated already; export its run again without "
@@ -79,7 +81,7 @@ def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
         )
     config = replace(before, detail_slope=SLOPE, toe=True)
     synthesis = SynthesisNetwork(config)
-    missing = synthesis.load_state_dict(generator.synthesis.state_dict(), strict=False)
+    missing = synthesis.load_state_dict(network.state_dict(), strict=False)
     assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)
     synthesis = synthesis.to(generator.device).eval().requires_grad_(False)
     latents = seed_latents(generator, range(SAMPLES))
@@ -124,7 +126,7 @@ def set_contrast(synthesis: SynthesisNetwork, generator: Generator, pack: Pack) 
     from sklearn.linear_model import RidgeCV
 
     assert generator.encoder is not None
-    config = generator.config
+    config = synthesis.config
     codes, contrast = [], []
     for row in pack.indices("train"):
         volume = unit(pack.volumes[row])
@@ -194,4 +196,4 @@ def _deviation(fields: Tensor) -> Tensor:
 def _detail_deviations(generator: Generator) -> Tensor:
     """Deviations of the details' weights among random brains, [detail_basis]."""
     w = seed_latents(generator, range(512))[:, 0]
-    return w[:, generator.config.details].std(dim=0)
+    return w[:, style_network(generator).config.details].std(dim=0)

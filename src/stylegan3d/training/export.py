@@ -29,6 +29,7 @@ from stylegan3d.metrics import similarity
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
@@ -145,7 +146,7 @@ def _calibrate(
     """Put a calibrated synthesis network into `card` and `tensors`; the rest stays bit for bit."""
     synthesis = calibrate(generator, pack)
     new = halves({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
-    known = generator.synthesis.state_dict()
+    known = style_network(generator).state_dict()
     for name, value in new.items():
         before = known.get(name.removeprefix("synthesis."))
         if before is None or not torch.equal(value.to(before), before):

@@ -25,6 +25,7 @@ from stylegan3d.locks import only_run
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
 
 # Kernels of reduced precision err on smaller cubes, at least oneDNN's of 2026.
@@ -250,10 +251,11 @@ class FlowRun:
 
 def flow_of(generator: Generator) -> Start | None:
     """The flow that a generator has, to train it on; None without one."""
-    config = generator.config
+    network = style_network(generator)
+    config = network.config
     if not config.flow_channels:
         return None
-    flow = generator.synthesis.flow
+    flow = network.flow
     a, b, c = config.flow_channels
     x, y, z = (n // 2 for n in generator.shape)
     learned = generator.card["training"].get("flow", {})

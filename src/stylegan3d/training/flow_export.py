@@ -9,6 +9,7 @@ import torch
 
 from stylegan3d.checkpoints.folder import TEMPLATE, check_target, read_folder
 from stylegan3d.generator import Generator, load, seed_latents
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun
 from stylegan3d.training.pack import Pack
@@ -48,7 +49,8 @@ def export_with_flow(
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     if steps is None:
         steps = 1 if run.config.straight else STEPS
-    config = replace(generator.config, flow_channels=run.config.channels, flow_steps=steps)
+    before = style_network(generator).config
+    config = replace(before, flow_channels=run.config.channels, flow_steps=steps)
     flow = run.average
     flow.noise_strength.fill_(run.config.noise)
     flow.spread.fill_(_spread(generator))
@@ -68,4 +70,4 @@ def export_with_flow(
 def _spread(generator: Generator) -> float:
     """Root mean square of the details' weights among random brains."""
     w = seed_latents(generator, range(SAMPLES))[:, -1]
-    return float(w[:, generator.config.details].square().mean() ** 0.5)
+    return float(w[:, style_network(generator).config.details].square().mean() ** 0.5)

@@ -20,6 +20,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.metrics.sampling import as_packed
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.pack import Pack
 
@@ -107,7 +108,7 @@ def make_pairs(
 @torch.inference_mode()
 def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
     assert generator.encoder is not None
-    details, draws = generator.config.details, pairs.draws
+    details, draws = style_network(generator).config.details, pairs.draws
     person = torch.from_numpy(pairs.person(index).astype(np.float32))
     w = generator.encoder(person[None, None].to(generator.device) / 127.5 - 1).clone()
     first = FIRST_SEED + index * draws
@@ -125,7 +126,7 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     ModelError
         If it lacks what a flow needs, or its grid is not the data set's.
     """
-    config = generator.config
+    config = style_network(generator).config
     if generator.encoder is None or not config.detail_basis or not config.deformation:
         raise ModelError(
             f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images and "
@@ -137,12 +138,13 @@ def check_flow(generator: Generator, pack: Pack) -> None:
 
 def without_flow(generator: Generator) -> Generator:
     """The linear model that a generator's flow starts at."""
-    if not generator.config.flow_channels:
+    network = style_network(generator)
+    if not network.config.flow_channels:
         return generator
-    config = replace(generator.config, flow_channels=())
+    config = replace(network.config, flow_channels=())
     synthesis = SynthesisNetwork(config).to(generator.device)
     # All it has is in the other; what is left over is the flow.
-    synthesis.load_state_dict(generator.synthesis.state_dict(), strict=False)
+    synthesis.load_state_dict(network.state_dict(), strict=False)
     plain = copy.copy(generator)
     plain.config, plain.synthesis = config, synthesis.eval().requires_grad_(False)
     return plain
