@@ -11,9 +11,19 @@ SHAPE = (20, 28, 24)
 
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory):
+    return phantom_pack(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture(scope="session")
+def even_pack(tmp_path_factory):
+    """Of axes that can be halved three times."""
+    return phantom_pack(tmp_path_factory.mktemp("even"), (24, 32, 24))
+
+
+def phantom_pack(folder, shape=SHAPE):
     """Ellipsoids of different size with a dark core of different size: ten people."""
     rng = np.random.default_rng(0)
-    axes = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
+    axes = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
 
     def volume(row):
         size = row["size"]
@@ -30,11 +40,11 @@ def pack(tmp_path_factory):
             "licence": "CC0",
             "size": rng.uniform(0.6, 0.95, 3).tolist(),
             "core": float(rng.uniform(0.2, 0.5)),
+            "age": 20 + 6 * i,
         }
         for i in range(10)
     ]
-    folder = tmp_path_factory.mktemp("pack")
     affine = np.diag([8.0, 8, 8, 1])
-    affine[0, 3] = -8 * (SHAPE[0] - 1) / 2  # symmetric about the mid-sagittal plane
-    write_pack(folder, rows, volume, Space(SHAPE, affine), {"refused": []})
+    affine[0, 3] = -8 * (shape[0] - 1) / 2  # symmetric about the mid-sagittal plane
+    write_pack(folder, rows, volume, Space(shape, affine), {"refused": []})
     return load_pack(folder)

@@ -24,7 +24,6 @@ def card_text(card: dict[str, Any]) -> str:
     """Markdown of a generator's card."""
     space = card["space"]
     size = " x ".join(str(n) for n in space["shape"])
-    network = card["architecture"]["generator"]
     sections = [
         f"# {card['name']}",
         f"{card['modality']}: {size} voxels, axes {space['axes']}. {space['description']}",
@@ -34,12 +33,7 @@ def card_text(card: dict[str, Any]) -> str:
         f"{card['licence']}. The code that runs it has its own licence.",
         *_origin(card),
         "## Architecture",
-        (
-            f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
-            f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
-            f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}. "
-            "Every setting is in `card.json`."
-        ),
+        f"{_architecture(card['architecture'])} Every setting is in `card.json`.",
         "## Measured quality",
         _quality(card.get("quality") or {}),
         *_evaluation(card),
@@ -85,13 +79,12 @@ def _origin(card: dict[str, Any]) -> list[str]:
         told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
         unknown = "Not known: the file names neither its data nor its people."
         return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
-    network = card["architecture"]["generator"]
     return [
         "## Training data",
         _data_table(card["training_data"]),
         *([card["attribution"]] if card.get("attribution") else []),
         "## Training",
-        _training(card["training"], network.get("deformation", 0)),
+        _training(card["training"], card["architecture"]),
     ]
 
 
@@ -99,6 +92,18 @@ def _data_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| source | people | licence |", "|---|---|---|"]
     lines += [f"| {r['source']} | {r['people']} | {r['licence']} |" for r in rows]
     return "\n".join(lines)
+
+
+def _architecture(architecture: dict[str, Any]) -> str:
+    """Families that came later describe themselves."""
+    if "description" in architecture:
+        return str(architecture["description"])
+    network = architecture["generator"]
+    return (
+        f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
+        f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
+        f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}."
+    )
 
 
 def _linear_part(network: dict[str, Any]) -> str:
@@ -117,8 +122,10 @@ def _linear_part(network: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _training(training: dict[str, Any], deformation: int) -> str:
-    told = _layers(training, deformation)
+def _training(training: dict[str, Any], architecture: dict[str, Any]) -> str:
+    if "description" in training:
+        return str(training["description"])
+    told = _layers(training, architecture["generator"].get("deformation", 0))
     flow = training.get("flow")
     if flow:
         told += " " + _flow(flow)

@@ -28,6 +28,7 @@ from stylegan3d.cli import (
     train,
     train_flow,
     train_segmentation,
+    train_vae,
 )
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
@@ -79,6 +80,7 @@ for _verb in (
     train,
     train_flow,
     train_segmentation,
+    train_vae,
     evaluate,
     privacy_index,
     calibrate_trust,

@@ -207,22 +207,49 @@ def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict[str, Any]:
     config = state.config
-    training = [pack.table[i] for i in pack.indices("train")]
+    architecture = {
+        "generator": config.generator.to_dict(),
+        "discriminator": config.discriminator.to_dict() if judge_has_learned(state) else None,
+        "encoder": config.encoder.to_dict(),
+    }
+    training = {
+        "images_seen": state.images,
+        "warm_start_images": min(config.warm_start_images, state.images),
+        "settings": {
+            k: v
+            for k, v in config.to_dict().items()
+            if k not in ("generator", "discriminator", "encoder")
+        },
+    }
+    return card_of(pack, name, licence, architecture, training)
+
+
+def card_of(
+    pack: Pack,
+    name: str,
+    licence: str | None,
+    architecture: dict[str, Any],
+    training: dict[str, Any],
+) -> dict[str, Any]:
+    """Card of a generator of any family: what it is, and what its data set says.
+
+    Parameters
+    ----------
+    architecture, training : of the network and of its run.
+    licence : of the weights; by default the licences of the data, joined.
+    """
+    rows = [pack.table[i] for i in pack.indices("train")]
     sources: dict[str, dict[str, Any]] = {}
-    for row in training:
+    for row in rows:
         about: dict[str, Any] = {"people": set(), "licence": row.get("licence") or NOT_STATED}
         source = sources.setdefault(str(row.get("source") or "unnamed"), about)
         source["people"].add(row.get("person", row["name"]))
-    licences = sorted({str(row.get("licence")) for row in training if row.get("licence")})
+    licences = sorted({str(row.get("licence")) for row in rows if row.get("licence")})
     return {
         "name": name,
         "version": "0.1",
         "modality": "T1-weighted MR, brain extracted",
-        "architecture": {
-            "generator": config.generator.to_dict(),
-            "discriminator": config.discriminator.to_dict() if judge_has_learned(state) else None,
-            "encoder": config.encoder.to_dict(),
-        },
+        "architecture": architecture,
         "space": {
             "shape": list(pack.space.shape),
             "affine": pack.space.affine.tolist(),
@@ -238,16 +265,7 @@ def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict
             {"source": name, "people": len(about["people"]), "licence": about["licence"]}
             for name, about in sorted(sources.items())
         ],
-        "training": {
-            "people": len({row.get("person", row["name"]) for row in training}),
-            "images_seen": state.images,
-            "warm_start_images": min(config.warm_start_images, state.images),
-            "settings": {
-                k: v
-                for k, v in config.to_dict().items()
-                if k not in ("generator", "discriminator", "encoder")
-            },
-        },
+        "training": {"people": len({row.get("person", row["name"]) for row in rows})} | training,
         "licence": licence or "; ".join(licences) or NOT_STATED,
         "intended_use": INTENDED_USE,
     }

@@ -1,0 +1,204 @@
+"""A variational autoencoder of volumes (Kingma, Welling 2014, arXiv 1312.6114).
+
+Its latent is a small grid of channels, an eighth of the volume along each axis, as in latent
+diffusion (Rombach et al. 2022, arXiv 2112.10752). Both networks work on Haar bands: half the grid,
+eight times the channels, which a CPU computes several times as fast.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.config import Grid, known_fields
+from stylegan3d.networks.convolution import conv3d
+from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
+
+#: Voxels along an axis that become one place of the latent.
+FACTOR = 8
+# Of the logarithm of the variance: beyond, its exponential leaves reduced precision.
+LOG_VARIANCE = (-20.0, 1.0)
+# Where it begins: with as much noise as signal a decoder learns to do without latents.
+FIRST_LOG_VARIANCE = -6.0
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Shape of an autoencoder.
+
+    Attributes
+    ----------
+    shape : voxels of a volume, each a multiple of `FACTOR`.
+    latent_channels : numbers at each place of the latent.
+    channels : widths on the half, the quarter and the eighth of the grid.
+    blocks : residual blocks of the decoder on each of them; the encoder has one on each.
+    """
+
+    shape: Grid = (80, 112, 96)
+    latent_channels: int = 16
+    channels: tuple[int, int, int] = (32, 64, 96)
+    blocks: tuple[int, int, int] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        if any(n < FACTOR or n % FACTOR for n in self.shape):
+            raise ModelError(
+                f"An autoencoder takes volumes whose axes are multiples of {FACTOR} voxels, not "
+                f"{' x '.join(map(str, self.shape))}; prepare the data set on such a grid."
+            )
+        if min(self.latent_channels, *self.channels) < 1 or min(self.blocks) < 0:
+            raise ModelError("An autoencoder has at least one channel everywhere.")
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """[C, X/8, Y/8, Z/8]"""
+        x, y, z = (n // FACTOR for n in self.shape)
+        return self.latent_channels, x, y, z
+
+    @property
+    def w_dim(self) -> int:
+        """Numbers of a latent."""
+        return math.prod(self.latent_shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a card holds it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AutoencoderConfig:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        TypeError, ValueError, ModelError
+            If an entry is not of its kind or out of its range.
+        """
+        return cls(**known_fields(cls, data))
+
+
+class Convolution(nn.Conv3d):
+    """3x3x3 in the precision of what comes in, or along what autocast says."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, ...]"""
+        x = x.contiguous(memory_format=CHANNELS_LAST)
+        weight = self.weight.to(x.dtype).contiguous(memory_format=CHANNELS_LAST)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return conv3d(x, weight, bias, self.stride, self.padding)
+
+
+class ResidualBlock(nn.Module):
+    """x plus two convolutions of it, the second of which begins at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = Convolution(channels, channels)
+        self.second = Convolution(channels, channels)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, X, Y, Z], the same shape."""
+        return x + self.second(F.silu(self.first(F.silu(x))))
+
+
+class Autoencoder(nn.Module):
+    """Volumes to the distribution of their latents, and latents to volumes."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        a, b, c = config.channels
+        latent = config.latent_channels
+        one, two, three = config.blocks
+        self.encoder = nn.Sequential(
+            Convolution(8, a),
+            ResidualBlock(a),
+            Convolution(a, b, 2),
+            ResidualBlock(b),
+            Convolution(b, c, 2),
+            ResidualBlock(c),
+            ResidualBlock(c),
+            Convolution(c, 2 * latent),
+        )
+        last = self.encoder[-1]
+        assert isinstance(last, Convolution)
+        assert last.bias is not None
+        nn.init.constant_(last.bias[latent:], FIRST_LOG_VARIANCE)
+        self.decoder = nn.Sequential(
+            Convolution(latent, c),
+            *(ResidualBlock(c) for _ in range(three)),
+            Convolution(c, b),
+            nn.Upsample(scale_factor=2),
+            *(ResidualBlock(b) for _ in range(two)),
+            Convolution(b, a),
+            nn.Upsample(scale_factor=2),
+            *(ResidualBlock(a) for _ in range(one)),
+            nn.SiLU(),
+            Convolution(a, 8),
+        )
+        # The mean brain: what the decoder learns is the difference to it.
+        self.mean = nn.Buffer(torch.zeros(1, 8, *(n // 2 for n in config.shape)))
+
+    def encode(self, volume: Tensor, usual: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of the latents, float32 [N, C, X/8, Y/8, Z/8].
+
+        Parameters
+        ----------
+        volume : [N, 1, X, Y, Z] in [-1, 1], whole or crops.
+        usual : the bands [N, 8, X/2, Y/2, Z/2] of the mean brain there, for crops.
+        """
+        bands = haar(volume) - (self.mean if usual is None else usual)
+        mean, log_variance = self.encoder(bands).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(*LOG_VARIANCE)
+
+    def decode(self, latent: Tensor, usual: Tensor | None = None) -> Tensor:
+        """Latents [N, C, X/8, Y/8, Z/8] to volumes, float32 [N, 1, X, Y, Z], about in [-1, 1]."""
+        bands = self.decoder(latent).float() + (self.mean if usual is None else usual)
+        return inverse_haar(bands)
+
+
+class LatentSynthesis(nn.Module):
+    """Flat latents [N, 1, w_dim] to volumes, as `family_protocol.Synthesis` has it."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.latent_shape = autoencoder.config.latent_shape
+        self.decoder, self.mean = autoencoder.decoder, autoencoder.mean
+
+    def forward(
+        self,
+        w: Tensor,
+        noise: object = "fixed",
+        level: int = -1,
+        dtype: torch.dtype = torch.float32,
+        *,
+        draft: bool = False,
+        memo: object = None,
+    ) -> Tensor:
+        """[N, 1, X, Y, Z] float32; there is neither noise nor a coarser image."""
+        if level not in (0, -1):
+            raise ModelError("An autoencoder makes volumes of one size only.")
+        latent = w.reshape(len(w), *self.latent_shape).to(dtype)
+        return inverse_haar(self.decoder(latent).float() + self.mean)
+
+
+class LatentEncoder(nn.Module):
+    """Volumes [N, 1, X, Y, Z] to the means of their latents, [N, 1, w_dim]."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.encoder, self.mean = autoencoder.encoder, autoencoder.mean
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Of several volumes together what each alone would give."""
+        bands = haar(volume) - self.mean
+        mean: Tensor = self.encoder(bands).float().chunk(2, dim=1)[0]
+        return mean.flatten(1)[:, None]

@@ -1,0 +1,150 @@
+"""From a trained autoencoder to a generator's folder: people's latents, card, template, directions.
+
+Latents of random brains are drawn from the normal distribution of the training people's, along as
+many of its principal directions as are kept (a linear model of latents; compare probabilistic
+principal component analysis, Tipping, Bishop 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.checkpoints.folder import check_target
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import Generator
+from stylegan3d.labels import encode_labels, encode_rows, schema_of
+from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder
+from stylegan3d.networks.linear_prior import LabelKnowledge
+from stylegan3d.training.autoencoder import AutoencoderRun
+from stylegan3d.training.export import card_of, finish
+from stylegan3d.training.pack import TEMPLATE, Pack
+from stylegan3d.vae_family import VAE
+
+#: Principal directions of the latents that are kept.
+COMPONENTS = 200
+# Of a number's spread among people, the least that counts, as a share of the median.
+LEAST_DEVIATION = 0.05
+
+
+def export_autoencoder(
+    run: AutoencoderRun,
+    pack: Pack,
+    out: str | Path,
+    name: str,
+    *,
+    labels: Sequence[str] = (),
+    licence: str | None = None,
+    attribution: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Generator:
+    """Write the averaged networks of a run as a generator's folder, and open it.
+
+    Parameters
+    ----------
+    run : of the autoencoder.
+    pack : the data set of the run: its people's latents tell what random brains are like.
+    out : the folder to write.
+    name : of the model.
+    labels : columns of the data set's table, such as "age" and "sex", that random brains can be
+        drawn for; see `stylegan3d.labels`.
+    licence : terms of the weights; by default the licences of the training data, joined.
+    attribution : whom users of the weights must name, where the data's licences ask for it.
+    overwrite : replace a model that is there.
+    progress : called with people encoded and people in all.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If there are fewer than three people, a column is of no use, or the folder cannot be
+        written.
+    """
+    out = Path(out)
+    check_target(out, overwrite)
+    network = run.average
+    rows = [pack.table[row] for row in pack.indices("train")]
+    if len(rows) < 3:
+        raise ModelError("Two people have no distribution; train on more.")
+    schema = schema_of(rows, labels)
+    latents = people_latents(network, pack, progress)
+    mean = latents.mean(dim=0)
+    around = latents - mean
+    # Of a few hundred rows as long as a latent: by the small square of their products.
+    values, vectors = torch.linalg.eigh(around @ around.T)
+    count = min(COMPONENTS, len(rows) - 1)
+    values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
+    components = (vectors.T @ around) / (len(latents) - 1) ** 0.5
+    deviations = around.square().sum(dim=0).div(len(latents) - 1).sqrt()
+    deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
+    kept = float(components.square().sum() / around.square().sum() * (len(latents) - 1))
+    tensors = {f"decoder.{k}": v.half() for k, v in network.decoder.state_dict().items()}
+    tensors |= {
+        "mean": network.mean.half(),
+        "prior.mean": mean,
+        "prior.components": components.half(),
+        "deviations": deviations.half(),
+    }
+    if schema:
+        # Whoever is there with his mirror image has the mean of both scores.
+        lengths = components.square().sum(dim=1)
+        scores = (around @ components.T / lengths).reshape(len(rows), 2, -1).mean(dim=1)
+        sizes = [len(entry["average"]) for entry in schema]
+        vectors = encode_rows(schema, rows)
+        known = LabelKnowledge.of(scores, vectors, sizes, encode_labels(schema)[0])
+        for part in ("average", "spread", "shared"):
+            tensors[f"prior.{part}"] = getattr(known, part)
+    encoder = {k: v.half() for k, v in network.encoder.state_dict().items()}
+    shape = run.shape
+    c, x, y, z = shape.latent_shape
+    architecture = {
+        "family": VAE,
+        "autoencoder": shape.to_dict(),
+        "description": (
+            f"Variational autoencoder of Haar bands: a latent of {c} channels on {x} x {y} x {z} "
+            f"places, channels {shape.channels}. Random brains have latents drawn from the normal "
+            f"distribution of people's, along its first {count} principal directions."
+        ),
+    }
+    training = {
+        "steps_done": run.steps,
+        "settings": vars(run.config).copy(),
+        "measured": run.measured,
+        "variance_kept": round(kept, 4),
+        "description": (
+            f"{run.steps} x {run.config.people * run.config.crops} crops of {run.config.side} "
+            "voxels, mirrored, their contrast varied and half of them slightly stretched: mean "
+            "squared error, structural similarity and the divergence of the latents from a normal "
+            f"distribution. The principal directions hold {100 * kept:.0f} % of the variance of "
+            "the training people's latents, mirrored ones included."
+        ),
+    }
+    card = card_of(pack, name, licence, architecture, training)
+    if schema:
+        card["labels"] = schema
+    if attribution:
+        card["attribution"] = attribution
+    tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
+    template = pack.path / TEMPLATE
+    return finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+
+
+@torch.inference_mode()
+def people_latents(
+    network: Autoencoder, pack: Pack, progress: Callable[[int, int], None] | None = None
+) -> Tensor:
+    """Latents of the training people and of their mirror images, float32 [2 N, w_dim]."""
+    encode = LatentEncoder(network)
+    rows = pack.indices("train")
+    found = []
+    for done, row in enumerate(rows, 1):
+        volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None, None] * 2 - 1
+        both = (volume, volume.flip(2))
+        found += [encode(v.to(network.mean.device))[0, 0].cpu() for v in both]
+        if progress:
+            progress(done, len(rows))
+    return torch.stack(found)

@@ -1,0 +1,94 @@
+"""Variational autoencoders: their card's checks, and their networks with weights filled in.
+
+The latent of a brain is what the encoder gives, all of it one row: w. Random brains are drawn from
+the normal distribution of people's latents (`networks.linear_prior`), of those with some age or sex
+where the model was trained with labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from stylegan3d.checkpoints.card_checks import (
+    LEAST_WEIGHTS,
+    SLACK,
+    check_numbers,
+    whole_numbers,
+)
+from stylegan3d.family_protocol import Family, OneRow, Parts
+from stylegan3d.networks.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    LatentEncoder,
+    LatentSynthesis,
+)
+from stylegan3d.networks.linear_prior import LinearPrior
+from stylegan3d.space import MAX_VOXELS
+from stylegan3d.stylegan_family import fill
+
+VAE = "vae"
+MOST_BLOCKS = 64
+
+
+class VariationalAutoencoder:
+    """The family; see `family_protocol.Family`."""
+
+    name, title = VAE, "variational autoencoder"
+
+    def check(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> None:
+        """Every setting is of a sensible size, and no network larger than its weights."""
+        plan = card["architecture"]["autoencoder"]
+        if not isinstance(plan, Mapping):
+            raise ValueError("the architecture of the autoencoder is no table")
+        check_numbers(plan)
+        shape = whole_numbers(plan, "shape", (1,))
+        widths = whole_numbers(plan, "channels", (1,))
+        blocks = plan.get("blocks", [])
+        if not isinstance(blocks, list) or any(n > MOST_BLOCKS for n in blocks):
+            raise ValueError("the autoencoder has more blocks than any that was trained")
+        if len(shape) != 3 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+            raise ValueError("the autoencoder's volumes have more voxels than any head scan")
+        needed = 27 * sum(a * a * (1 + n) for a, n in zip(widths, blocks, strict=False))
+        if needed > LEAST_WEIGHTS and needed > SLACK * sum(v.numel() for v in tensors.values()):
+            raise ValueError("the card asks for networks far larger than the weights there are")
+
+    def build(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> Parts:
+        """Decoder, prior and, where it was saved, encoder."""
+        config = AutoencoderConfig.from_dict(card["architecture"]["autoencoder"])
+        weights = {k: v.float() for k, v in tensors.items()}
+        components = weights["prior.components"]
+        network = Autoencoder(config)
+        fill(network.decoder, weights, "decoder.")
+        if encoder:
+            fill(network.encoder, {k: v.float() for k, v in encoder.items()}, "")
+        network.mean.copy_(weights["mean"])
+        sizes = [len(entry["average"]) for entry in card.get("labels") or ()]
+        prior = LinearPrior(len(components), config.w_dim, sizes)
+        size = OneRow(len(components), config.w_dim, config.shape, label_dim=prior.label_dim)
+        fill(prior, weights, "prior.")
+        return Parts(
+            size,
+            prior,
+            LatentSynthesis(network),
+            prior.mean,
+            encoder=LatentEncoder(network) if encoder else None,
+            cannot={"noise": "A variational autoencoder has no noise: a latent is one brain."},
+            deviations=weights["deviations"],
+            components=prior.components,
+        )
+
+
+FAMILY: Family = VariationalAutoencoder()

@@ -1,0 +1,256 @@
+"""Training of a variational autoencoder: resuming, and the generator that comes of it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.checkpointing import CHECKPOINT
+from stylegan3d.checkpoints.folder import CARD
+from stylegan3d.cli import main
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import load, seed_latents, to_display
+from stylegan3d.labels import encode_labels
+from stylegan3d.metrics.similarity import similarity
+from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig
+from stylegan3d.projection import project
+from stylegan3d.training.autoencoder import (
+    AutoencoderRun,
+    AutoencoderTraining,
+    draw,
+    mean_ssim,
+    train_autoencoder,
+)
+from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
+
+SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
+SHORT = {"people": 2, "crops": 1, "side": 24, "warm_up": 5, "learning_rate": 4e-3, "decay": 0.95}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Volumes this small take longer on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def run(even_pack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vae")
+    return train_autoencoder(even_pack, folder, SMALL, AutoencoderTraining(steps=400, **SHORT))
+
+
+@pytest.fixture(scope="module")
+def generator(run, even_pack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vae") / "model"
+    return export_autoencoder(
+        run, even_pack, folder, "phantoms", labels=["core"], licence="CC0", attribution="us"
+    )
+
+
+def people(pack, split="validation"):
+    return [pack.volumes[row].astype(np.float32) / 255 for row in pack.indices(split)]
+
+
+def test_it_learns_to_give_back_people_it_has_not_seen(run, even_pack):
+    mean = [similarity(even_pack.template, true, true > 0) for true in people(even_pack)]
+    assert run.measured["ssim"] > np.median([m["ssim"] for m in mean]) + 0.05
+    assert run.measured["psnr"] > np.median([m["psnr"] for m in mean]) + 1
+
+
+def test_crops_and_their_places_belong_together(even_pack):
+    config = AutoencoderTraining(**{**SHORT, "stretch": 0.0, "people": 3, "crops": 2, "side": 16})
+    crops, places = draw(even_pack, config, 4)
+    assert crops.shape == (6, 1, 16, 16, 16)
+    assert len(places) == 6
+    for place in places:
+        assert all(
+            s.start % 8 == 0 and s.stop <= n for s, n in zip(place, (24, 32, 24), strict=True)
+        )
+    again, same = draw(even_pack, config, 4)
+    assert torch.equal(crops, again)
+    assert places == same
+
+
+def test_a_crop_is_encoded_as_the_same_place_of_the_whole(run):
+    # What lies further than the networks see does not change a latent.
+    network = Autoencoder(AutoencoderConfig((160, 8, 8), 2, (4, 4, 4), (1, 1, 1)))
+    volume = torch.randn(1, 1, 160, 8, 8)
+    whole = network.encode(volume)[0]
+    part = network.encode(volume[:, :, :120], network.mean[:, :, :60])[0]
+    assert torch.allclose(whole[:, :, :10], part[:, :, :10], atol=1e-5)
+    assert not torch.allclose(whole[:, :, 14], part[:, :, 14], atol=1e-5)
+
+
+def test_similarity_is_one_for_the_same_and_falls_with_noise():
+    volume = torch.rand(1, 1, 16, 16, 16) * 2 - 1
+    assert float(mean_ssim(volume, volume)) == pytest.approx(1)
+    weak, strong = (mean_ssim(volume + s * torch.randn_like(volume), volume) for s in (0.1, 0.5))
+    assert 1 > float(weak) > float(strong)
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, tmp_path):
+    config = AutoencoderTraining(steps=6, **SHORT)
+    whole = train_autoencoder(even_pack, tmp_path / "whole", SMALL, config)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, figures):
+        if done == 3:
+            raise Stopped
+
+    part = tmp_path / "part"
+    with pytest.raises(Stopped):
+        train_autoencoder(
+            even_pack,
+            part,
+            SMALL,
+            AutoencoderTraining(steps=6, save_seconds=0.0, **SHORT),
+            progress=stop,
+        )
+    told = []
+    damaged = (part / CHECKPOINT).read_bytes()[:1000]
+    (part / CHECKPOINT).write_bytes(damaged)
+    resumed = train_autoencoder(even_pack, part, resume=True, tell=told.append)
+    assert "checkpoint" in told[0]
+    for a, b in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: AutoencoderConfig((20, 28, 24)), "multiples of 8 voxels, not 20 x 28 x 24"),
+        (lambda: AutoencoderConfig((16, 16, 16), 0), "at least one channel"),
+        (lambda: AutoencoderTraining(steps=0), "at least one step"),
+        (lambda: AutoencoderTraining(side=20), "multiple of 8"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(make, sentence):
+    with pytest.raises(ModelError, match=sentence):
+        make()
+
+
+def test_another_data_set_cannot_go_on_with_a_run(pack, even_pack, tmp_path):
+    train_autoencoder(even_pack, tmp_path, SMALL, AutoencoderTraining(steps=1, **SHORT))
+    with pytest.raises(ModelError, match="the data set it began with"):
+        train_autoencoder(pack, tmp_path, resume=True)
+
+
+def test_what_runs_away_is_told_and_not_saved(even_pack, tmp_path):
+    run = AutoencoderRun(SMALL, AutoencoderTraining(**SHORT), torch.device("cpu"))
+    with torch.no_grad():
+        next(run.network.parameters()).fill_(float("inf"))
+    with pytest.raises(ModelError, match="ran away at step 0"):
+        run.step(*draw(even_pack, run.config, 0))
+
+
+def test_the_generator_is_one_of_its_family(generator, run, even_pack):
+    assert generator.family == "vae"
+    assert generator.num_layers == 1
+    assert generator.w_dim == 4 * 3 * 4 * 3
+    assert not generator.can("layers")
+    assert not generator.can("noise")
+    assert "no noise" in generator.cannot["noise"]
+    card = generator.card
+    assert (card["licence"], card["attribution"]) == ("CC0", "us")
+    assert "Variational autoencoder" in (generator.folder / "README.md").read_text()
+    assert card["quality"]["encoder_reconstruction"]["psnr"] > card["quality"]["mean_brain"]["psnr"]
+
+
+def test_random_brains_have_latents_like_peoples(generator, run, even_pack):
+    latents = people_latents(run.average, even_pack)
+    drawn = seed_latents(generator, range(300))[:, 0]
+    assert torch.allclose(drawn.mean(dim=0), latents.mean(dim=0), atol=0.3)
+    spread = latents.std(dim=0).square().sum().sqrt()
+    kept = card_variance = generator.card["training"]["variance_kept"]
+    assert 0.5 < card_variance <= 1.0001
+    assert float(drawn.std(dim=0).square().sum().sqrt() / spread) == pytest.approx(
+        kept**0.5, rel=0.1
+    )
+    # Of mirror-symmetric people, for each is there with his mirror image.
+    middle = generator.synthesize(generator.w_avg[None, None])
+    assert float((middle - middle.flip(2)).abs().mean()) < 0.05
+
+
+def test_brains_are_drawn_for_a_label(generator):
+    schema = generator.card["labels"]
+    assert [entry["name"] for entry in schema] == ["core"]
+    small, large = (
+        seed_latents(generator, range(20), label=encode_labels(schema, {"core": c}))
+        for c in (0.2, 0.5)
+    )
+    # A large core is dark in the middle.
+    x, y, z = (n // 2 for n in generator.shape)
+    middle = [
+        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, y - 4 : y + 4, z - 3 : z + 3].mean())
+        for w in (small, large)
+    ]
+    assert middle[0] > middle[1] + 0.05
+
+
+def test_a_scan_is_encoded_at_once_and_then_refined(generator, even_pack):
+    (true, *_) = people(even_pack)
+    volume = torch.from_numpy(true)[None, None] * 2 - 1
+    with torch.no_grad():
+        guess = to_display(generator.synthesize(generator.encoder(volume)))[0]
+    found = project(generator, true, steps=15)
+    assert found.w.shape == (1, generator.w_dim)
+    first, second = (similarity(image, true, true > 0)["psnr"] for image in (guess, found.volume))
+    assert second > first
+
+
+def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
+    def copy(name, change):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in generator.folder.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        card = json.loads((folder / CARD).read_text())
+        change(card["architecture"]["autoencoder"])
+        (folder / CARD).write_text(json.dumps(card))
+        return folder
+
+    changes = {
+        "larger": {"channels": [60000, 60000, 60000]},
+        "other": {"latent_channels": 5},
+        "word": {"channels": "wide"},
+        "deep": {"blocks": [1, 1, 10**4]},
+        "huge": {"shape": [60000, 60000, 60000]},
+        "strange": {"shape": [24, 32, 25]},
+        "short": {"blocks": [1]},
+    }
+    for name, change in changes.items():
+        sentence = "multiples of 8" if name == "strange" else "copy the model folder again"
+        with pytest.raises(ModelError, match=sentence):
+            load(copy(name, lambda plan, change=change: plan.update(change)))
+
+
+def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([str(w) for w in words])
+        return ended.value.code or 0, capsys.readouterr()
+
+    out, model = tmp_path / "run", tmp_path / "model"
+    first = ("train-vae", even_pack.path, "--out", out)
+    status, told = run(*first, "--steps", 2, "--latent-channels", 2)
+    assert status == 0, told.err
+    assert "2 steps of training" in told.out
+    assert "holds a run" in run(*first)[1].err
+    assert "is for new runs" in run(*first, "--resume", "--steps", 3)[1].err
+    status, told = run(*first, "--resume", "--export", model, "--labels", "height")
+    assert status == 2
+    assert "nothing of 'height'" in told.err
+    status, told = run(*first, "--resume", "--export", model, "--labels", "age", "--json")
+    assert status == 0, told.err
+    found = json.loads(told.out)
+    assert found["steps"] == 2
+    assert {"ssim", "psnr"} <= set(found["measured"])
+    generator = load(model)
+    assert (generator.name, generator.w_dim) == ("model", 2 * 3 * 4 * 3)
+    assert "already holds a model" in run(*first, "--resume", "--export", model)[1].err
