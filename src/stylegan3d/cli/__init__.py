@@ -13,6 +13,7 @@ import typer
 from stylegan3d.cli import (
     animate,
     calibrate_trust,
+    compare_models,
     convert,
     directions,
     evaluate,
@@ -84,6 +85,7 @@ for _verb in (
     evaluate,
     privacy_index,
     calibrate_trust,
+    compare_models,
     convert,
     info,
 ):

@@ -20,11 +20,11 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.stylegan_family import style_network
 from stylegan3d.tuning import NOISE, Delta, tunable
 
-PRIOR_WEIGHT = {"w": 2e-4, "w+": 8e-4, "w+noise": 8e-4}
+PRIOR_WEIGHT = {"w": 2e-4, "w+": 4e-4, "w+noise": 4e-4}
 # So many random brains tell an operator that adapts what brains of the model look like.
 KNOWN_BRAINS = 16
 # Of one minus the structural similarity inside the brain, beside the squared difference.
-SSIM_WEIGHT = 0.2
+SSIM_WEIGHT = 0.115
 
 
 class Problem:

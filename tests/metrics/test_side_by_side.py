@@ -1,0 +1,137 @@
+"""Evaluations of several models in one table."""
+
+import copy
+import csv
+import json
+
+import pytest
+
+from stylegan3d.cli import main
+
+REPORT = {
+    "model": {"name": "first", "hash": "a" * 64, "kind": "generator"},
+    "data": {"name": "pack", "volumes": "volumes-1.npy"},
+    "settings": {"samples": 200, "truncation": 1.0, "budget": "standard"},
+    "program": {"measures": "m1"},
+    "two_sample": {
+        "n": 40,
+        "accuracy": {
+            "n": 40,
+            "synthetic": 0.61,
+            "synthetic_interval": [0.5, 0.7],
+            "real": 0.5,
+            "real_interval": [0.4, 0.6],
+        },
+        "auc": {
+            "n": 40,
+            "synthetic": 0.66,
+            "synthetic_interval": [0.5, 0.8],
+            "real": 0.52,
+            "real_interval": [0.4, 0.6],
+        },
+    },
+    "speed": {
+        "full": {"bfloat16": 150.4, "float32": 301.2},
+        "preview": {"bfloat16": 14.0, "float32": 24.0},
+        "intervals": {
+            "full": {"bfloat16": [149.0, 152.0], "float32": [299.0, 310.0]},
+            "preview": {"bfloat16": [13.0, 15.0], "float32": [20.0, 25.0]},
+        },
+        "device": "cpu",
+        "threads": 2,
+        "repeats": 15,
+    },
+}
+
+
+@pytest.fixture
+def reports(tmp_path):
+    """Two folders as `evaluate --out` leaves them; the second has no speed."""
+    other = copy.deepcopy(REPORT)
+    other["model"]["name"] = "<second>"
+    other["two_sample"]["accuracy"]["synthetic"] = 0.93
+    del other["speed"]
+    folders = []
+    for name, report in {"a": REPORT, "b": other}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(report))
+        folders.append(tmp_path / name)
+    return folders
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(["compare-models", *map(str, words)])
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, " ".join(told.err.replace("│", " ").split())
+
+    return run
+
+
+def test_figures_stand_beside_each_other(run, reports, tmp_path):
+    out = tmp_path / "table.csv"
+    status, told, _ = run(*reports, "--out", out)
+    assert status == 0
+    assert "different" not in told
+    rows = list(csv.reader(out.read_text().splitlines()))
+    assert rows[0] == ["part", "figure", "first", "<second>", "real"]
+    accuracy = next(row for row in rows if "0.61" in row[2])
+    assert accuracy[0] == "two_sample"
+    assert accuracy[3].startswith("0.93")
+    assert accuracy[4].startswith("0.50")
+    speed = next(row for row in rows if "301" in row[2])
+    assert speed[3] == ""
+
+
+def test_the_page_is_one_file_that_runs_nothing(run, reports, tmp_path):
+    out = tmp_path / "table.html"
+    assert run(*reports, "--out", out)[0] == 0
+    page = out.read_text()
+    assert "&lt;second&gt;" in page
+    assert "<second>" not in page
+    assert "http" not in page
+    assert "Synthetic" in page
+
+
+def test_names_can_be_given_and_numbers_read(run, reports, tmp_path):
+    out = tmp_path / "table.json"
+    status, told, _ = run(*reports, "--out", out, "--names", "GAN, VAE", "--json")
+    assert status == 0
+    assert json.loads(told)["models"] == ["GAN", "VAE"]
+    found = json.loads(out.read_text())
+    values = [m["value"] for m in found["two_sample"][0]["models"]]
+    assert values == [0.61, 0.93]
+    assert found["speed"][0]["models"][1] is None
+
+
+def test_what_cannot_be_compared_is_said(run, reports, tmp_path):
+    other = json.loads((reports[1] / "report.json").read_text())
+    other["settings"]["samples"] = 20
+    (reports[1] / "report.json").write_text(json.dumps(other))
+    told = run(*reports, "--out", tmp_path / "table.html")[1]
+    assert "different numbers of random brains: 20; 200" in told
+
+
+def test_mistakes_are_told_in_a_sentence(run, reports, tmp_path):
+    out = tmp_path / "table.html"
+    for words, sentence in {
+        (reports[0], "--out", out): "two reports at least",
+        (*reports, "--out", tmp_path / "t.txt"): "must end in .html, .csv or .json",
+        (*reports, "--out", out, "--names", "one"): "gives 1 names for 2 reports",
+        (reports[0], tmp_path, "--out", out): "cannot be read",
+    }.items():
+        status, _, told = run(*words)
+        assert status == 2
+        assert sentence in told
+    assert not out.exists()
+    for content in (b"{}", b"[]", b"nothing", json.dumps(REPORT | {"two_sample": 3}).encode()):
+        (reports[1] / "report.json").write_bytes(content)
+        status, _, told = run(*reports, "--out", out)
+        assert status == 2
+        assert "is no report of `stylegan3d evaluate`" in told
+    out.write_text("mine")
+    status, _, told = run(*reports, "--out", out)
+    assert status == 2
+    assert out.read_text() == "mine"
