@@ -22,6 +22,7 @@ KEPT = {
     "train": "",
     "segmentation": "",
     "flow": "",
+    "autoencoder": "",
     "prepare": "pack/.parts/*.json",
     "evaluate": "out/wor[k]/*",  # a pattern like the others
     "cohort": "out/.cohort/*.json",
@@ -71,6 +72,13 @@ def make_inputs(folder: Path, people: int = 8) -> Path:
         rows,
         lambda row: head(row["size"], row["core"]).astype(np.uint8),
         space,
+        {"refused": []},
+    )
+    write_pack(  # of axes that can be halved three times
+        inputs / "halved",
+        rows,
+        lambda row: head(row["size"], row["core"]).astype(np.uint8)[2:18, 2:26],
+        Space((16, 24, 24), affine),
         {"refused": []},
     )
     generator = tiny_generator(0)
@@ -184,6 +192,28 @@ def _flow(inputs: Path, mine: Path, slowly: float) -> None:
 
 def _flow_outcome(mine: Path) -> Any:
     return _segmentation_outcome(mine) | {"errors": _errors(mine)}
+
+
+def _autoencoder(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.networks.autoencoder import AutoencoderConfig
+    from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+    from stylegan3d.training.pack import load_pack
+
+    train_autoencoder(
+        load_pack(inputs / "halved"),
+        mine,
+        AutoencoderConfig((16, 24, 24), 2, (4, 4, 4), (1, 1, 1)),
+        AutoencoderTraining(steps=10, side=16, validate_every=5, save_seconds=0.0),
+        resume=(mine / "checkpoint.pt").exists(),
+        progress=lambda *_: time.sleep(slowly),
+    )
+
+
+def _autoencoder_outcome(mine: Path) -> Any:
+    import torch
+
+    data = torch.load(mine / "checkpoint.pt", weights_only=True)
+    return _segmentation_outcome(mine) | {"measured": data["measured"]}
 
 
 def _errors(mine: Path) -> Any:

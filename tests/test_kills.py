@@ -72,6 +72,7 @@ with only_run(Path(sys.argv[1])):
         ("train", ""),
         ("segmentation", ""),
         ("flow", ""),
+        ("autoencoder", ""),
         ("prepare", "pack"),
         ("evaluate", "out"),
         ("privacy", "model/.privacy-index"),
