@@ -13,6 +13,7 @@ from stylegan3d.generator import Generator
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.sampling import packed_synthesis, unit
 from stylegan3d.metrics.similarity import similarity
+from stylegan3d.metrics.workers import workers
 from stylegan3d.projection.projector import project
 
 BLUR_VOXELS = 1.0
@@ -46,11 +47,16 @@ def reconstruct(
         Gaussian of one voxel): medians of "psnr" (dB), "ssim", "ncc" and "mae". "people" holds the
         rows behind the medians, "n" their number.
     """
+
+    def one(volume: np.ndarray) -> dict[str, dict[str, float]]:
+        return _one(generator, unit(volume), mean_brain, budget)
+
     rows = []
-    for done, volume in enumerate(people, 1):
-        rows.append(_one(generator, unit(volume), mean_brain, budget))
-        if progress is not None:
-            progress(done, len(people))
+    with workers(generator.device) as mapped:
+        for done, row in enumerate(mapped(one, people), 1):
+            rows.append(row)
+            if progress is not None:
+                progress(done, len(people))
     result: dict[str, Any] = {"n": len(rows), "budget": budget}
     for name in rows[0] if rows else ():
         measures = rows[0][name]

@@ -135,7 +135,8 @@ def _section(title: str, table: SideBySide, rows: list[tuple[str, list[Figure | 
             f'<td class="{MARKS[f.reached]}">{escape(f.synthetic)}</td>' if f else "<td></td>"
             for f in figures
         )
-        body += f"<tr><td{under}>{escape(name.strip())}</td>{cells}<td>{escape(_real(figures))}</td></tr>"
+        body += f"<tr><td{under}>{escape(name.strip())}</td>{cells}"
+        body += f"<td>{escape(_real(figures))}</td></tr>"
     return (
         f'<section><h2>{title}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div></section>"
