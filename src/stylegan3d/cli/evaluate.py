@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Written out, so that `--help` need not import torch.
 PARTS = (
     "fidelity, two_sample, slices, diversity, plausibility, anatomy, utility, privacy, "
-    "membership, edits, reconstruction, speed"
+    "membership, edits, conditions, reconstruction, speed"
 )
 BESIDE = "Synthetic brains beside real ones"
 

@@ -47,6 +47,7 @@ MEASURES = {
     "privacy": "privacy_part:privacy",
     "membership": "membership:membership",
     "edits": "edits:edits",
+    "conditions": "conditions:conditions",
     "reconstruction": "generator_parts:reconstruction",
     "speed": "generator_parts:speed",
 }

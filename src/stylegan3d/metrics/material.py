@@ -33,7 +33,7 @@ PARTS = (
     "speed",
 )
 # Of a folder of volumes these cannot be measured.
-NEED_GENERATOR = ("edits", "reconstruction", "speed")
+NEED_GENERATOR = ("edits", "conditions", "reconstruction", "speed")
 # Measured where they are asked for: speed says nothing of the brains, slices need weights.
 ON_REQUEST = ("slices", "speed")
 # So many brains make a piece of what is kept for a stopped evaluation.

@@ -64,6 +64,7 @@ TITLES = {
     "privacy": "Privacy",
     "membership": "Membership inference",
     "edits": "Edits",
+    "conditions": "Conditions",
     "reconstruction": "Reconstruction",
     "speed": "Speed",
 }

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from stylegan3d.metrics.figure import Figure, figure, times, with_interval
-from stylegan3d.metrics.summary_people import anatomy, edits, membership, privacy, utility
+from stylegan3d.metrics.summary_people import (
+    anatomy,
+    conditions,
+    edits,
+    membership,
+    privacy,
+    utility,
+)
 
 FID_RATIO, BMMD2_RATIO = 1.5, 1.3
 MS_SSIM_DIFFERENCE = 0.03
@@ -201,6 +208,7 @@ ROWS: dict[str, Rows] = {
     "privacy": privacy,
     "membership": membership,
     "edits": edits,
+    "conditions": conditions,
     "reconstruction": _reconstruction,
     "speed": _speed,
 }

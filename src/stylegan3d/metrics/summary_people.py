@@ -7,6 +7,8 @@ from typing import Any
 
 from stylegan3d.metrics.figure import Figure, figure, times, with_interval
 
+LABEL_R = 0.7  # between an age asked for and the age read
+
 
 def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
     """Tissue volumes, by `anatomy_volumes.tissue_volumes`."""
@@ -144,3 +146,22 @@ def edits(part: dict[str, Any]) -> Iterator[Figure]:
         if found["left"] is not None:
             left = with_interval(found["left"], found["left_interval"], 2)
             yield Figure("  left after taking it back", left, "0 all the way back, 1 nothing")
+
+
+def conditions(part: dict[str, Any]) -> Iterator[Figure]:
+    """Labels, by `conditions.conditions`."""
+    for found in part["labels"]:
+        low, high = found["r_interval"]
+        yield Figure(
+            f"label {found['name']}: asked and read, r",
+            with_interval(found["r"], found["r_interval"], 2),
+            f"{found['r_people']:.2f} for people (n = {found['n_people']})",
+            aim=f">= {LABEL_R:g}" if found["name"] == "age" else "",
+            reached=found["r"] >= LABEL_R if found["name"] == "age" else None,
+            value=found["r"],
+            low=low,
+            high=high,
+            real_value=found["r_people"],
+        )
+        slope = with_interval(found["slope"], found["slope_interval"], 2)
+        yield Figure("  share of people's difference", slope, "1")

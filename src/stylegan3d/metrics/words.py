@@ -147,6 +147,16 @@ def _edited(part: dict[str, Any]) -> str:
     )
 
 
+def _conditioned(part: dict[str, Any]) -> str:
+    told = [
+        f"{found['name']} r = {found['r']:.2f} (people: {found['r_people']:.2f})"
+        for found in part["labels"]
+    ]
+    if not told:
+        return "No label could be checked."
+    return f"What was asked for and what others read off the brains: {', '.join(told)}."
+
+
 def _rebuilt(part: dict[str, Any]) -> str:
     way = "projected" if "projected" in part else "encoder" if "encoder" in part else "mean_brain"
     name = {"projected": "By projection", "encoder": "By the encoder alone"}.get(way, "Mean brain")
@@ -167,5 +177,6 @@ ANSWERS = {
     "privacy": ("Are they copies of people?", _private),
     "membership": ("Can it be told who was trained on?", _members),
     "edits": ("Do edits do what they say?", _edited),
+    "conditions": ("Are brains drawn for a label like people who have it?", _conditioned),
     "reconstruction": ("Can it render people it has not seen?", _rebuilt),
 }
