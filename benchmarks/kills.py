@@ -6,8 +6,9 @@ Kinds are `window` and those of `tests/doomed.py`: train, segmentation, flow, au
 evaluate, cohort, privacy. A round of work kills its process at random moments, starts it again each
 time, lets it end at last, and compares what came of it with work that was never killed: it must be
 the same, and nothing half written may be left. A round of the window kills it at a random moment of
-one stage (start, drag, project, export, save) and looks what the next start offers: every state that
-was older than six seconds. Prints a row for each kind; the exit status is 1 if anything was lost.
+one stage (start, drag, project, export, save) and looks what the next start offers: every
+state that was older than six seconds. Prints a row for each kind; the exit status is 1 if anything
+was lost.
 """
 
 from __future__ import annotations
