@@ -96,6 +96,8 @@ class Models(QObject):
         menu.addAction(_("Model folder…"), lambda: self._ask_for_folder(menu))
         menu.addAction(_("Official checkpoint (.pkl)…"), lambda: self._ask_for_checkpoint(menu))
         menu.addAction(_("The model that comes along"), partial(self.open, None))
+        for path in others_that_come_along():
+            menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
         recent = [path for path in recent_models() if path.exists()]
         if recent:
             menu.addSection(_("Opened lately"))
@@ -116,7 +118,7 @@ class Models(QObject):
         from stylegan3d.generator import bundled_model_path
 
         path = loaded.generator.path
-        if path is not None and path != bundled_model_path():
+        if path is not None and path.parent != bundled_model_path().parent:
             remember(path)
         self.loaded.emit(loaded)
 
@@ -139,6 +141,13 @@ def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
     if isinstance(model, Future):
         return _("the model")
     return _("the bundled model") if model is None else model.name
+
+
+def others_that_come_along() -> list[Path]:
+    """Folders of the generators beside the usual one."""
+    from stylegan3d.generator import bundled_model_path, bundled_models
+
+    return [bundled_model_path(name) for name in bundled_models()[1:]]
 
 
 def recent_models() -> list[Path]:

@@ -6,7 +6,9 @@ voxels lie, what its intensities mean, what it was trained on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -17,7 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.checkpoints.card_checks import check_card, check_labels
-from stylegan3d.checkpoints.folder import DIRECTIONS, TEMPLATE, ModelFiles, read_folder
+from stylegan3d.checkpoints.folder import (
+    CARD,
+    DIRECTIONS,
+    FORMAT,
+    TEMPLATE,
+    ModelFiles,
+    read_folder,
+)
 from stylegan3d.checkpoints.official import is_official, read_official
 from stylegan3d.checkpoints.official_card import frame_entry
 from stylegan3d.devices import choose_device, choose_dtype
@@ -426,6 +435,17 @@ def bundled_model_path(name: str = BUNDLED) -> Path:
     return Path(__file__).resolve().parents[2] / "weights" / name
 
 
+def bundled_models() -> list[str]:
+    """Names of the generators that ship with the package, of every family; the usual one first."""
+    weights = bundled_model_path().parent
+    found = []
+    for card in sorted(weights.glob(f"*/{CARD}")):
+        with suppress(OSError, ValueError):
+            if json.loads(card.read_text(encoding="utf-8")).get("format") == FORMAT:
+                found.append(card.parent.name)
+    return sorted(found, key=lambda name: name != BUNDLED)
+
+
 def load(
     path: str | Path | None = None,
     device: str = "auto",
@@ -437,7 +457,8 @@ def load(
     Parameters
     ----------
     path : a model folder, or a network file (.pkl) of the original 3D-StyleGAN, which is read as
-        data: nothing in it is run. None opens the brain generator that ships with the package.
+        data: nothing in it is run. None opens the brain generator that ships with the package, one
+        of the names of `bundled_models` another that does.
     device : "auto", "cpu", "cuda", "cuda:1", "mps". Auto takes a GPU where there is one.
     dtype : "auto", "float32", "bfloat16", "float16": precision of the feature maps. Auto is
         float32: what is saved or measured must be exact. The renderer chooses for itself what
@@ -453,6 +474,8 @@ def load(
         given for a model that knows its own.
     """
     place = bundled_model_path() if path is None else Path(path).expanduser()
+    if not place.exists() and place.name == str(path) and str(path) in bundled_models():
+        place = bundled_model_path(str(path))
     if not place.exists():
         raise ModelError(f"There is no generator at '{place}'; check the path.")
     if isinstance(frame, str):

@@ -25,8 +25,9 @@ ModelOption = Annotated[
     Path | None,
     typer.Option(
         "--model",
-        help="A generator's folder, or a network file (.pkl) of the original 3D-StyleGAN; without "
-        "it, the bundled brain generator.",
+        help="A generator's folder, a network file (.pkl) of the original 3D-StyleGAN, or the name "
+        "of a generator that comes along, such as vae-t1-2mm; without it, the bundled brain "
+        "generator.",
     ),
 ]
 FrameOption = Annotated[
