@@ -115,7 +115,12 @@ QFrame[role="drop"] {{
 }}
 QFrame[role="drop"][over="true"] {{ border: 1px solid {c.accent}; background: {c.drop}; }}
 QFrame#views\\.settings {{ border: 1px solid {c.drop_line}; }}
+QDialog#views\\.toast {{
+    border: 1px solid {c.drop_line}; border-radius: 4px; background: {c.drop};
+}}
 QPushButton {{ padding: 5px 10px; border-radius: 4px; min-height: 16px; }}
+QDialog#views\\.toast QPushButton#expand_button,
+QDialog#views\\.toast QPushButton#close_button {{ padding: 0; }}
 QPushButton[role="primary"] {{ background-color: {c.accent}; color: white; font-weight: 600; }}
 QPushButton[role="primary"]:hover {{ background-color: {c.accent_hover}; }}
 QPushButton[role="primary"]:disabled {{ background-color: {c.off}; color: {c.off_text}; }}

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_stylegan3d.theme import ThemedWidgets
+from napari_stylegan3d.toasts import Toasts
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.pacing import Pacing
 from napari_stylegan3d.views.settings import ViewSettings
@@ -37,6 +38,7 @@ class Viewing(QObject):
         stage = comparison.stage
         self.views = FourViews(window)
         self.views.watch(stage)
+        self.toasts = Toasts(self.views)
         self.pacing = Pacing(window, self)
         self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
         self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
@@ -60,6 +62,7 @@ class Viewing(QObject):
     def close(self) -> None:
         """Let go of everything, and give napari its canvas back."""
         self.pacing.close()
+        self.toasts.close()
         gc.unfreeze()
         self.views.viewer.events.theme.disconnect(self._show_theme)
         self.comparison.session.modelChanged.disconnect(self._outline)
