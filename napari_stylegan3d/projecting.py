@@ -279,6 +279,7 @@ class Projecting(QObject):
             if self._at_work is self._opened:
                 self.comparison.set_placed(aligned, show=False)
             self.session.add_projected(result)
+            self.panel.bring_result()
         elif self._aligned is result:
             self.comparison.set_placed(result)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QSignalBlocker, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
@@ -62,6 +62,18 @@ class Panel(QWidget):
 
     def _on_recipe(self, recipe: Recipe, _live: bool) -> None:
         self.show_recipe(recipe)
+
+
+def bring_into_view(panel: QWidget, *parts: QWidget) -> None:
+    """Scroll to parts of a panel, the last of them for certain."""
+    area = panel.parentWidget()
+    while area is not None and not isinstance(area, QScrollArea):
+        area = area.parentWidget()
+    if isinstance(area, QScrollArea):
+        # They may have come just now: the panel is as high as it will be only after this.
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+        for part in parts:
+            area.ensureWidgetVisible(part)
 
 
 def select_data(box: QComboBox, data: object) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QProgressBar, QPushButton
 
 from napari_stylegan3d import controls
-from napari_stylegan3d.panels.panel import Panel
+from napari_stylegan3d.panels.panel import Panel, bring_into_view
 from napari_stylegan3d.panels.project_paint import PaintBox
 from napari_stylegan3d.panels.project_pose import PoseBox
 from napari_stylegan3d.panels.project_result import ResultBox
@@ -61,6 +62,11 @@ class ProjectPanel(Panel):
         super().__init__(session)
         self._opened: OpenedScan | None = None
         self._running = False
+        #: There is a result that was not in sight yet.
+        self._has_news = False
+        self._news = QTimer(self)
+        self._news.setSingleShot(True)
+        self._news.timeout.connect(self._scroll_to_result)
         self.scan = ScanBox()
         self.pose = PoseBox()
         self.paint = PaintBox()
@@ -191,6 +197,21 @@ class ProjectPanel(Panel):
         """How far to believe a projection, in words and numbers."""
         self.result.show_result(projected)
         self._refresh()
+
+    def bring_result(self) -> None:
+        """Scroll to how far to believe the projection; once the panel is looked at."""
+        self._news.start(0)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What is new comes into sight."""
+        super().showEvent(event)
+        if self._has_news:
+            self.bring_result()
+
+    def _scroll_to_result(self) -> None:
+        self._has_news = not self.isVisible()
+        if not self._has_news:
+            bring_into_view(self, self.result, self.result.verdict)
 
     def show_view(self, view: str | None) -> None:
         """Mark which of them is shown; None if it is something else."""

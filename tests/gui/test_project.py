@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QScrollArea
 
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.commands import commands_of
@@ -82,6 +84,29 @@ def test_projection_shows_and_compares(projected):
     np.testing.assert_allclose(magnitude, np.abs(window.volume), atol=1e-6)
     window.click("project.show.reconstruction")
     np.testing.assert_array_equal(window.volume, reconstruction)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_verdict_comes_into_sight(projected, elsewhere):
+    window, (result,) = projected, projected.session.projected
+    verdict = window.find("project.verdict")
+    window.explorer.panel("Project")
+    area = next(
+        area
+        for area in window.explorer.findChildren(QScrollArea)
+        if area.isAncestorOf(window.explorer.project)
+    )
+    window.viewer.window.resize(1280, 720)
+    QTest.qWait(50)
+    area.verticalScrollBar().setValue(0)
+    assert verdict.visibleRegion().isEmpty()
+    if elsewhere:
+        window.explorer.panel("Export")
+    window.explorer.projecting.job.finished.emit(result)
+    QTest.qWait(50)
+    window.explorer.panel("Project")
+    window.wait(lambda: verdict.visibleRegion().boundingRect() == verdict.rect())
+    window.viewer.window.resize(1280, 800)
 
 
 def test_regions_are_named_by_how_unusual_they_are(window):
