@@ -142,7 +142,8 @@ class Comparison(QObject):
         elif view == "scan" and self._opened is not None:
             self._show_opened(self._opened)
         elif view == "difference" and aligned is not None and self.picture is not None:
-            self.show_volume("difference", self.picture.rendered.volume - aligned.volume)
+            made = self.picture.on_grid(aligned.volume.shape)
+            self.show_volume("difference", made - aligned.volume)
         elif self.picture is not None and self.recipe is not None:
             provenance = self._provenance(self.recipe)
             shown, mark = self.picture.shown, self.mark(provenance)

@@ -19,7 +19,7 @@ from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
-    from napari_stylegan3d.jobs import Loaded
+    from napari_stylegan3d.jobs import Loaded, Picture
     from napari_stylegan3d.panels.project_result import ResultBox
     from napari_stylegan3d.rendering import Rendering
     from napari_stylegan3d.session import Projected
@@ -156,9 +156,9 @@ class Filling(QObject):
     def _again(self) -> None:
         projected, picture = self._projected, self.comparison.picture
         if projected is not None and picture is not None:
-            self.working.submit((projected, picture.rendered.volume))
+            self.working.submit((projected, picture))
 
-    def _on_filled(self, request: tuple[Projected, np.ndarray], volume: np.ndarray) -> None:
+    def _on_filled(self, request: tuple[Projected, Picture], volume: np.ndarray) -> None:
         if request[0] is self._projected and self.comparison.view == VIEW:
             self.comparison.show_volume("reconstruction", volume, VIEW)
 
@@ -172,7 +172,8 @@ class Filling(QObject):
             self.job.start(save_filled, loaded, projected, recipe, folder)
 
 
-def _fill(request: tuple[Projected, np.ndarray]) -> np.ndarray:
+def _fill(request: tuple[Projected, Picture]) -> np.ndarray:
     """In a thread."""
-    projected, made = request
-    return fill(projected.aligned, projected.filled.operator, made)
+    projected, picture = request
+    aligned = projected.aligned
+    return fill(aligned, projected.filled.operator, picture.on_grid(aligned.volume.shape))

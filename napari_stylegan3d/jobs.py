@@ -144,6 +144,12 @@ class Picture:
     rendered: Rendered
     quality: Quality
 
+    def on_grid(self, shape: tuple[int, ...]) -> np.ndarray:
+        """(X, Y, Z) of the generator's grid of this shape, which a preview is coarser than."""
+        volume = self.rendered.volume
+        same = tuple(volume.shape) == tuple(shape)
+        return volume if same else enlarge(volume, (shape[0], shape[1], shape[2]))
+
 
 def render(
     loaded: Loaded, request: RenderRequest, should_stop: Callable[[], bool] | None = None

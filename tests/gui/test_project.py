@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QScrollArea
 
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.commands import commands_of
+from napari_stylegan3d.jobs import RenderRequest, enlarge, render
 from napari_stylegan3d.outline import NAME
 from napari_stylegan3d.painting import Painting
 from napari_stylegan3d.scan_jobs import STEPS_FOLDER
@@ -84,6 +85,20 @@ def test_projection_shows_and_compares(projected):
     np.testing.assert_allclose(magnitude, np.abs(window.volume), atol=1e-6)
     window.click("project.show.reconstruction")
     np.testing.assert_array_equal(window.volume, reconstruction)
+
+
+def test_the_difference_follows_previews(projected):
+    window = projected
+    comparison, (result,) = window.explorer.comparison, window.session.projected
+    window.click("project.show.difference")
+    loaded = window.explorer.rendering.loaded
+    edited = window.recipe.replace(edits=(Edit("PC 1", 3.0),))
+    preview = render(loaded, RenderRequest(edited, "preview"))
+    assert preview.rendered.volume.shape != result.aligned.volume.shape
+    comparison.set_picture(edited, preview)
+    assert window.captions == {"Difference – not for diagnosis"}
+    made = enlarge(preview.rendered.volume, result.aligned.volume.shape)
+    np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=1e-6)
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
