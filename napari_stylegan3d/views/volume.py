@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from napari.layers import Image, Layer
 from napari.utils import Colormap
@@ -11,9 +9,10 @@ from napari.utils import Colormap
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.look import Look
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
+from napari_stylegan3d.views.overlays import SOLID, STEPS
 
-#: How a difference looks in 3D, where only its size can be shown.
-MAGNITUDE_COLORS = "inferno"
+#: A difference smaller than this share of the limit is clear in 3D: it would hide what is larger.
+CLEAR = 0.1
 #: Light that passes: background is clear, tissue a mist that thickens with its brightness.
 MIST = Colormap(
     [
@@ -25,6 +24,17 @@ MIST = Colormap(
     ],
     controls=[0, 0.12, 0.4, 0.75, 1],
     name="mist",
+)
+_SIZE = np.abs(np.linspace(-1, 1, STEPS))
+#: The colours of the planes and of the colour bar, the clearer the smaller the difference.
+DIFFERENCE = Colormap(
+    np.column_stack(
+        [
+            np.asarray(SOLID.map(np.linspace(0, 1, STEPS)))[:, :3],
+            np.clip((_SIZE - CLEAR) / (1 - CLEAR), 0, 1),
+        ]
+    ),
+    name="difference in 3D",
 )
 MODES = {
     "attenuated_mip": "attenuated_mip",
@@ -51,22 +61,20 @@ class VolumeLook:
 
     def _dress_image(self, source: Image, copy: Image) -> None:
         difference = is_difference(source)
-        data = np.abs(source.data) if difference else source.data
         limits = tuple(source.contrast_limits)
-        if difference:
-            limits = (0.0, float(max(limits)))
-        mode = MODES[self.look.rendering]
+        # The brightest voxel on a ray is always one with more: light that passes shows both signs.
+        mode = MODES["volume" if difference else self.look.rendering]
         if copy.rendering != mode:
             copy.rendering = mode
-        colors: Any = MAGNITUDE_COLORS if difference else source.colormap
-        if self.look.rendering == "volume" and not difference:
+        colors = source.colormap
+        if difference:
+            colors = DIFFERENCE
+        elif self.look.rendering == "volume":
             colors = MIST
-        name = colors if isinstance(colors, str) else colors.name
-        if copy.colormap.name != name:
+        if copy.colormap.name != colors.name:
             copy.colormap = colors
-        # A ray sees the brightest voxel: of a difference, show how large it is.
-        if difference or copy.data is not data:
-            copy.data = data
+        if copy.data is not source.data:
+            copy.data = source.data
         if tuple(copy.contrast_limits) != limits:
             copy.contrast_limits = limits
         low, high = limits

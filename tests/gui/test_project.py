@@ -81,8 +81,12 @@ def test_projection_shows_and_compares(projected):
     np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=1e-6)
     assert window.captions == {"Difference – not for diagnosis"}
     window.views.view("3D").follower.settle()
-    magnitude = window.views.view("3D").model.layers[0].data
-    np.testing.assert_allclose(magnitude, np.abs(window.volume), atol=1e-6)
+    in_3d = window.views.view("3D").model.layers[0]
+    np.testing.assert_array_equal(in_3d.data, window.volume)
+    assert tuple(in_3d.contrast_limits) == tuple(window.explorer.stage.layer.contrast_limits)
+    bar = window.explorer.stage.legend.table
+    colors = in_3d.colormap.map(np.linspace(0, 1, len(bar)))
+    np.testing.assert_allclose(colors[:, :3], bar[:, :3], atol=0.01)
     window.click("project.show.reconstruction")
     np.testing.assert_array_equal(window.volume, reconstruction)
 
