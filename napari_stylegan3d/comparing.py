@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ class Comparing(QObject):
         self.held = held
         shows.lift(held)
         if held and a is not None and a.shown is not None:
-            self.comparison.stage.show(a.shown, a.side)
+            self.comparison.stage.show(a.shown, self._a(a).side)
             shows.views.refresh()
         else:
             self.comparison.show(self.comparison.view or "reconstruction")
@@ -216,7 +217,7 @@ class Comparing(QObject):
         if picture is None or a is None or a.shown is None or self.shows is None:
             return
         if self.mode != "off":
-            self.shows.show(self.mode, a, self._b(), picture.shown)
+            self.shows.show(self.mode, self._a(a), self._b(), picture.shown)
         if picture.quality == "full" and self.session.generator is not None:
             space = self.session.generator.space
             self._measures.submit((a, picture, a.volume, picture.rendered.volume, space))
@@ -230,7 +231,16 @@ class Comparing(QObject):
             self._busy = False
         self._follow()
 
+    def _a(self, pinned: Pinned) -> Pinned:
+        """A, which says on its picture what B is not."""
+        return replace(pinned, side=replace(pinned.side, other=self._side_of_b().title))
+
     def _b(self) -> Side:
+        """What is said on B's picture: first what A is not."""
+        other = "" if self.pinned is None else self.pinned.side.title
+        return replace(self._side_of_b(), other=other)
+
+    def _side_of_b(self) -> Side:
         return side_of(self.comparison.recipe or self.session.recipe, "B")
 
     def _mark(self, provenance: Provenance) -> Provenance:

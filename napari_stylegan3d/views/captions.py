@@ -31,6 +31,14 @@ CAPTION_COLORS = {
 NAME_LENGTH = 24
 
 
+def shortened(text: str, length: int) -> str:
+    """The text, or its beginning and its end: names and edits of a kind differ there."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return f"{text[: length - 1 - end].rstrip()}…{text[-end:].lstrip()}"
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What a layer shows.
@@ -49,7 +57,7 @@ class Provenance:
     @property
     def caption(self) -> str:
         """The words that stand on every view of it."""
-        name = self.name if len(self.name) <= NAME_LENGTH else self.name[: NAME_LENGTH - 1] + "…"
+        name = shortened(self.name, NAME_LENGTH)
         return {
             "generated": _("Synthetic – not for diagnosis"),
             "reconstruction": _("Synthetic – not for diagnosis"),

@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_stylegan3d.text import _
-from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance
+from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shortened
 
 SYNTHETIC = _("Synthetic – not for diagnosis")
 #: There is less room where both are named.
-PAIR_LENGTH = 20
+PAIR_LENGTH = 17
 
 
-def shortened(text: str, length: int) -> str:
-    """The text, or its beginning."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+def told_apart(title: str, other: str, length: int) -> str:
+    """A title, or as much of it as there is room for: first what the other one does not say.
+
+    Parameters
+    ----------
+    title, other
+        As of `describe_recipe`: parts that are joined by commas.
+    length
+        Most characters.
+    """
+    if len(title) <= length:
+        return title
+    parts, others = title.split(", "), other.split(", ")
+    same = 0
+    while same < min(len(parts) - 1, len(others)) and parts[same] == others[same]:
+        same += 1
+    return shortened(("… " if same else "") + ", ".join(parts[same:]), length)
 
 
 @dataclass(frozen=True)
@@ -27,16 +41,23 @@ class Side(Provenance):
         "A" or "B".
     title
         What it shows, in a few words.
+    other
+        What the other side shows.
     """
 
     letter: str = ""
     title: str = ""
+    other: str = ""
 
     @property
     def line(self) -> str:
         """Such as "A: Seed 12"; a real scan is called one."""
+        return self.line_of(NAME_LENGTH)
+
+    def line_of(self, length: int) -> str:
+        """The same with so many characters after the letter at most."""
         name = _("Real scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
-        return f"{self.letter}: {shortened(name, NAME_LENGTH)}"
+        return f"{self.letter}: {told_apart(name, self.other, length)}"
 
     @property
     def caption(self) -> str:
@@ -74,7 +95,7 @@ class Pair(Provenance):
     def caption(self) -> str:
         """Which is which."""
         lines = [
-            shortened(side.line, PAIR_LENGTH) + (f" ({how})" if how else "")
+            side.line_of(PAIR_LENGTH) + (f" ({how})" if how else "")
             for side, how in zip((self.a, self.b), self.how, strict=True)
             if side is not None
         ]

@@ -15,7 +15,7 @@ from napari_stylegan3d.display import Upright
 from napari_stylegan3d.panels.compare_figures import in_words
 from napari_stylegan3d.pinned import side_of
 from napari_stylegan3d.scan_jobs import align_scan, open_scan
-from napari_stylegan3d.views.sides import Pair, Side
+from napari_stylegan3d.views.sides import Pair, Side, told_apart
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.pair import PairFigures
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
@@ -333,7 +333,7 @@ def test_captions_tell_which_is_which():
     b = side_of(B.replace(edits=(Edit("A direction with a long name", 1.5),)), "B")
     assert a.caption == "A: Seed 3\nSynthetic – not for diagnosis"
     assert len(b.line) <= 3 + 24
-    assert b.line.endswith("…")
+    assert b.line.endswith("ame +1.5 sd")
     scan = Side("scan", "sub-07", "A", "sub-07")
     assert scan.caption == "A: Real scan\nsub-07"
     assert Pair.of(scan, scan, ("", "")).kind == "scan"
@@ -343,6 +343,22 @@ def test_captions_tell_which_is_which():
     assert both[-1] == "Synthetic – not for diagnosis"
     projected = Recipe(Source("projected", path="/d/sub-04_desc-projected_latent.safetensors"))
     assert side_of(projected, "B").title == "Reconstruction of sub-04"
+
+
+def test_captions_begin_with_what_is_different(pair):
+    long = "Grey matter volume at the same brain size"
+    a = B.replace(edits=(Edit("PC 1", 2.0),))
+    b = B.replace(edits=(*a.edits, Edit("PC 2", 2.0)))
+    pair.explorer.comparing.pin(a)
+    pair.session.change(b)
+    pair.settle()
+    pair.click("compare.mode.side")
+    assert caption(pair, "Axial").startswith("B: … PC 2 +2 sd\n")
+    pair.wait(lambda: any("A: Seed 8, PC 1 +2 sd\n" in text for text in all_captions(pair)))
+    assert pair.find("compare.b").text() == "Seed 8, PC 1 +2 sd, PC 2 +2 sd"
+    told = told_apart(f"Seed 8, {long} +1.5 sd", f"Seed 8, {long} +2 sd", 24)
+    assert told.startswith("… Grey")
+    assert told.endswith("ize +1.5 sd")
 
 
 def test_figures_in_words():
