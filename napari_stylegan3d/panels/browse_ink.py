@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 #: Opacity of the areas that enclose 50, 80 and 95 % of random brains, the inner on the outer.
 DEPTHS = (70, 48, 36)
-#: A spread this close to 1 would draw the line of 95% once more.
+#: A spread this close to 1 would draw the line of 95 % once more.
 SAME = 0.005
-LABEL_SHARES = {0: "50%", 2: "95%"}
+LABEL_SHARES = {0: "50 %", 2: "95 %"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def draw_axes(painter: QPainter, plot: LatentPlot, colors: Inks) -> None:
         painter.drawLine(QPointF(at.x(), area.top()), QPointF(at.x(), area.bottom()))
         painter.drawLine(QPointF(area.left(), at.y()), QPointF(area.right(), at.y()))
         painter.setPen(QColor(colors.hint))
-        text = f"{tick:+d}".replace("-", "−") if tick else "0"
+        text = f"{tick:+d}" if tick else "0"
         half = metrics.horizontalAdvance(text) / 2
         painter.drawText(QPointF(at.x() - half, area.bottom() + metrics.ascent() + 2), text)
         middle = at.y() + metrics.ascent() / 2 - 1

@@ -154,7 +154,7 @@ class MapBox(QWidget):
                 box.clear()
                 for name in survey.names:
                     share = directions.explained_variance[directions.names.index(name)]
-                    box.addItem(f"{name} · {share:.0%}" if share >= 0.005 else name, name)
+                    box.addItem(f"{name} · {100 * share:.0f} %" if share >= 0.005 else name, name)
                     told = directions.descriptions.get(name, "")
                     box.setItemData(box.count() - 1, told, Qt.ItemDataRole.ToolTipRole)
                 box.setCurrentIndex(first)
@@ -237,8 +237,8 @@ class Legend(QWidget):
         self.setFixedHeight(self.sizeHint().height())
         self.setToolTip(
             _(
-                "The areas hold 50, 80 and 95% of random brains at truncation 1;\n"
-                "the dashed line holds 95% of those at the present truncation."
+                "The areas hold 50, 80 and 95 % of random brains at truncation 1;\n"
+                "the dashed line holds 95 % of those at the present truncation."
             )
         )
 
@@ -266,7 +266,9 @@ def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:
     if share < 0.5:
         usual = _("among the half of random brains nearest to the average one")
     elif share < 0.95:
-        usual = _("{share:.0%} of random brains are nearer to the average one").format(share=share)
+        usual = _("{percent:.0f} % of random brains are nearer to the average one").format(
+            percent=100 * share
+        )
     else:
         usual = _("further out than nearly all random brains: expect flaws")
     words = f"{x}, {y}: {usual}."

@@ -191,8 +191,8 @@ class WalkBox(QWidget):
             return _("{count} stops; the brain that is shown is not on the way.").format(
                 count=len(self.stops)
             )
-        return _("{share:.0%} of the way from {first} to {second}.").format(
-            share=t, first=first, second=second
+        return _("{percent:.0f} % of the way from {first} to {second}.").format(
+            percent=100 * t, first=first, second=second
         )
 
     def _on_position(self, percent: float, live: bool) -> None:

@@ -24,7 +24,7 @@ ALIKE = (
     ("SSIM", "ssim", _("Likeness of local structure inside the brain; 1 is identical.")),
     ("PSNR", "psnr_db", _("Peak signal-to-noise ratio inside the brain, in dB; higher is closer.")),
 )
-NONE, MINUS = "–", "\N{MINUS SIGN}"
+NONE = "–"
 
 
 class FiguresBox(QWidget):
@@ -83,7 +83,7 @@ def in_words(figures: PairFigures | None) -> dict[str, str]:
     words = dict.fromkeys(keys, NONE)
     if figures is None:
         return words
-    words["mean_difference"] = f"{figures.mean_difference:.1%}"
+    words["mean_difference"] = f"{100 * figures.mean_difference:.1f} %"
     words["ssim"] = f"{figures.ssim:.3f}"
     words["psnr_db"] = (
         _("identical") if math.isinf(figures.psnr_db) else f"{figures.psnr_db:.1f} dB"
@@ -93,5 +93,5 @@ def in_words(figures: PairFigures | None) -> dict[str, str]:
         decimals = 1 if key in SMALL else 0
         for which, value, sign in (("a", a, ""), ("b", b, ""), ("change", b - a, "+")):
             if math.isfinite(value):
-                words[f"{key}.{which}"] = f"{value:{sign}.{decimals}f}".replace("-", MINUS)
+                words[f"{key}.{which}"] = f"{value:{sign}.{decimals}f}"
     return words

@@ -167,5 +167,5 @@ def _change(before: float, after: float) -> str:
     share = ""
     if before > 0:
         percent = 100 * change / before
-        share = f" ({percent:+.0f}%)" if abs(percent) >= 10 else f" ({percent:+.1f}%)"
+        share = f" ({percent:+.0f} %)" if abs(percent) >= 10 else f" ({percent:+.1f} %)"
     return (f"{change:+.1f}" if abs(change) < 100 else f"{change:+.0f}") + share

@@ -20,8 +20,8 @@ def tip_of(entry: Entry, label: str = "") -> str:
     """All that is known of a direction, for its tooltip."""
     name, told = entry.name, entry.check
     lines = [
-        _("{name} explains {share:.1%} of how brains of this model differ.").format(
-            name=name, share=entry.share
+        _("{name} explains {percent:.1f} % of how brains of this model differ.").format(
+            name=name, percent=100 * entry.share
         )
     ]
     if entry.description:
@@ -125,8 +125,8 @@ class DirectionRow(QWidget):
         self._written = (label, layers, active)
         text = label
         if self.entry.section == COMPONENTS:
-            share = self.entry.share
-            text += f" · {share:.1%}" if share < 0.0995 else f" · {share:.0%}"
+            percent = 100 * self.entry.share
+            text += f" · {percent:.1f} %" if percent < 9.95 else f" · {percent:.0f} %"
         if layers:
             text += f" · {layers.lower()}"
         self.name.setText(text)

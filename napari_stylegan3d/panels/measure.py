@@ -16,7 +16,7 @@ from stylegan3d.tissue_volumes import EXPLAINED, SMALL, VOLUMES
 if TYPE_CHECKING:
     from napari_stylegan3d.measured import Measured
 
-NONE, MINUS = "–", "\N{MINUS SIGN}"
+NONE = "–"
 #: Of the labels, told apart by everyone who sees colours at all (Okabe and Ito 2008).
 COLORS = {
     "csf": "#56b4e9",
@@ -147,7 +147,7 @@ def in_words(measured: Measured | None) -> dict[str, str]:
 def signed(value: float, decimals: int) -> str:
     """With its sign; what rounds to nothing is 0 without one."""
     text = f"{value:+.{decimals}f}"
-    return f"{0:.{decimals}f}" if float(text) == 0 else text.replace("-", MINUS)
+    return f"{0:.{decimals}f}" if float(text) == 0 else text
 
 
 def percentile_in_words(value: float) -> str:

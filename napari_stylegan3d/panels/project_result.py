@@ -91,7 +91,8 @@ class ResultBox(QWidget):
                 (f"project.{key}", projected.similarity if projected else {}),
                 (f"project.mean.{key}", projected.mean_brain if projected else {}),
             ):
-                self.figures[name].setText(form.format(numbers[key]) if key in numbers else "–")
+                text = form.format(numbers[key]) if key in numbers else "–"
+                self.figures[name].setText(text.replace("%", " %"))
         trust: Mapping[str, Any] = projected.trust if projected else {}
         verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
         self._show_verdict(verdict)
@@ -171,6 +172,7 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
     lines = []
     for name in worst:
         row = regions[name]
-        usual = _(" (usually {usual:.0%})").format(usual=row["usual"]) if "usual" in row else ""
-        lines.append(f"{name}: {row['rms']:.0%}{usual}")
+        lines.append(f"{name}: {100 * row['rms']:.0f} %")
+        if "usual" in row:
+            lines[-1] += _(" (usually {usual:.0f} %)").format(usual=100 * row["usual"])
     return _("Differs most, in % of the brightest tissue:\n") + "\n".join(lines)

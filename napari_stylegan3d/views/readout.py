@@ -135,14 +135,13 @@ class Readout(QWidget):
     def show_clipped(self, share: float) -> None:
         """Say if a good part of the picture is brighter than can be shown."""
         self.clipped.setVisible(share >= MUCH_CLIPPED)
-        self.clipped.setText(_("{share:.0%} too bright").format(share=share))
+        self.clipped.setText(_("{percent:.0f} % too bright").format(percent=100 * share))
         self.clipped.setToolTip(
             _(
-                "{share:.0%} of this volume is more than one and a half times as bright as the\n"
-                "brightest tissue should be, and is cut off there: this model uses other "
-                "intensities\n"
-                "than 0 to 1, or is not trained."
-            ).format(share=share)
+                "{percent:.0f} % of this volume is more than one and a half times as bright as\n"
+                "the brightest tissue should be, and is cut off there: this model uses other\n"
+                "intensities than 0 to 1, or is not trained."
+            ).format(percent=100 * share)
         )
 
     def show_levels(self, stage: Stage) -> None:

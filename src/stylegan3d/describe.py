@@ -100,7 +100,7 @@ def _mix(before: Mix | None, after: Mix | None) -> list[str]:
     values = {after.strength[layer] for layer in changed}
     if not changed:
         return ["Mix"]
-    amount = f"{values.pop():.0%}" if len(values) == 1 else "changed"
+    amount = f"{100 * values.pop():.0f} %" if len(values) == 1 else "changed"
     return [f"Mix of {_layers((changed[0], changed[-1] + 1))} {amount}"]
 
 

@@ -229,13 +229,13 @@ def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
 
 def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     """What was found, in sentences."""
-    lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {effect.threshold:.0%}."]
+    lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {100 * effect.threshold:.0f} %."]
     if effect.outside is not None:
         lines[0] = lines[0][:-1] + (
-            f"; {effect.outside:.0%} of all change lies away from the {effect.region}."
+            f"; {100 * effect.outside:.0f} % of all change lies away from the {effect.region}."
         )
     if effect.where:
-        parts = ", ".join(f"{name} {change:.1%}" for name, change in effect.where)
+        parts = ", ".join(f"{name} {100 * change:.1f} %" for name, change in effect.where)
         lines.append(f"Changed most, on average: {parts}.")
     lines.append(f"Volumes {effect.how}.")
     if back is not None:

@@ -242,9 +242,10 @@ def orthogonalised(
     left = float(np.linalg.norm(rest) / np.linalg.norm(own))
     if left < LEAST_LEFT:
         raise RecipeError(
-            f"{name} lies along {told_as}: {left:.0%} of it would be left. Choose fewer directions."
+            f"{name} lies along {told_as}: {100 * left:.0f} % of it would be left. "
+            "Choose fewer directions."
         )
-    description = f"{name} without {told_as} ({left:.0%} of it is left)"
+    description = f"{name} without {told_as} ({100 * left:.0f} % of it is left)"
     return _single(generator, rest, checked_name(f"{name} without {told_as}"), description)
 
 

@@ -235,7 +235,7 @@ def test_a_walk_goes_from_stop_to_stop(window, walk_box):
     window.set("browse.walk_position", 25)
     layers = window.session.generator.num_layers
     assert window.recipe == first.replace(mix=Mix(last.source, (0.25,) * layers))
-    assert window.find("browse.walk_note").text() == "25% of the way from Seed 0 to Seed 6."
+    assert window.find("browse.walk_note").text() == "25 % of the way from Seed 0 to Seed 6."
     window.set("browse.walk_position", 100)
     assert window.recipe == last
     QTest.mouseClick(walk_box.strip, LEFT, pos=centre(walk_box.strip, 0))

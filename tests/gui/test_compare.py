@@ -366,9 +366,9 @@ def test_figures_in_words():
     a["grey_ml"] = float("nan")
     b = {**a, "ventricle_ml": 17.25}
     words = in_words(PairFigures(0.0123, 0.9876, float("inf"), a, b, "by eye"))
-    assert words["mean_difference"] == "1.2%"
+    assert words["mean_difference"] == "1.2 %"
     assert words["psnr_db"] == "identical"
     assert words["brain_ml.a"] == "1500"
-    assert words["ventricle_ml.change"] == "−2.8"
+    assert words["ventricle_ml.change"] == "-2.8"
     assert words["grey_ml.a"] == "–"
     assert set(in_words(None).values()) == {"–"}

@@ -215,7 +215,7 @@ def test_directions_show_their_share_of_the_variance(window):
     directions = window.session.generator.directions
     told = window.find("directions.name.0").text()
     assert told.startswith(directions.names[0])
-    assert f"{directions.explained_variance[0]:.0%}" in told
+    assert f"{100 * directions.explained_variance[0]:.0f} %" in told
 
 
 def test_saved_volume_is_what_is_shown_and_opens_as_a_recipe(window, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def shown(window, segmenter):
 
 
 def number(window, name):
-    return float(window.find(f"measure.{name}").text().replace("\N{MINUS SIGN}", "-"))
+    return float(window.find(f"measure.{name}").text())
 
 
 def test_folded_away_it_measures_nothing(window):
@@ -179,5 +179,5 @@ def test_changes_are_counted_from_before_the_edits_else_from_before_the_mix():
 
 
 def test_numbers_are_written_with_their_sign():
-    assert [signed(v, 1) for v in (1.26, -0.5, 0.04, -0.04)] == ["+1.3", "−0.5", "0.0", "0.0"]
+    assert [signed(v, 1) for v in (1.26, -0.5, 0.04, -0.04)] == ["+1.3", "-0.5", "0.0", "0.0"]
     assert [percentile_in_words(v) for v in (0.4, 1, 55.4, 99.5)] == ["<1", "1", "55", ">99"]

@@ -71,7 +71,7 @@ def test_projection_shows_and_compares(projected):
     assert window.find("project.sentence").text() == result.trust["sentence"]
     worst = max(result.trust["regions"].items(), key=lambda item: item[1]["rms"])
     first = window.find("project.regions").text().splitlines()[1]
-    assert first == f"{worst[0]}: {worst[1]['rms']:.0%}"
+    assert first == f"{worst[0]}: {100 * worst[1]['rms']:.0f} %"
     reconstruction = window.volume
     assert window.captions == {"Synthetic – not for diagnosis"}
     window.click("project.show.scan")
@@ -145,9 +145,9 @@ def test_regions_are_named_by_how_unusual_they_are(window):
     box.show_result(Projected("sub-07", Source("seed", 1), None, {}, {}, remarks, trust))
     told = window.find("project.regions").text().splitlines()
     assert told[1:] == [
-        "cerebellum: 12% (usually 5%)",
-        "brain stem: 10% (usually 8%)",
-        "ventricles: 10% (usually 9%)",
+        "cerebellum: 12 % (usually 5 %)",
+        "brain stem: 10 % (usually 8 %)",
+        "ventricles: 10 % (usually 9 %)",
     ]
     assert window.find("project.verdict").property("role") == "error"
     assert window.find("project.notes").text() == "Look at the cerebellum.", "once is enough"

@@ -51,8 +51,8 @@ def calibrate_trust(
         f"{entry['people']} people; close up to a strangeness of {entry['close']:.2f}, outside "
         f"from {entry['outside']:.2f}",
         f"kinds the model does not know, made of these people, are told apart with an area under "
-        f"the curve of {check['auc']:.3f}; {check['others_outside']:.0%} of them and "
-        f"{check['people_outside']:.0%} of the people are called outside",
+        f"the curve of {check['auc']:.3f}; {100 * check['others_outside']:.0f} % of them and "
+        f"{100 * check['people_outside']:.0f} % of the people are called outside",
         *(f"  {kind}: {score:.1f}" for kind, score in check["median_strangeness"].items()),
     ]
     emit({"trust": entry, "model": model_entry(generator)}, lines, as_json=as_json)

@@ -267,7 +267,7 @@ def _edited(told: Mapping[str, Any]) -> str:
         for key in own or ("brain_ml", "ventricle_ml")
     ]
     if "right_way" in edited:
-        parts.append(f"grew in {edited['right_way']:.0%} of {edited['brains']}")
+        parts.append(f"grew in {100 * edited['right_way']:.0f} % of {edited['brains']}")
     if told.get("left_out"):
         parts.append("left out")
     return ", ".join(parts)
