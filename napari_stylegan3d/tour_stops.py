@@ -126,7 +126,8 @@ def save(tour: Tour) -> None:
         tour.wait_for(lambda: not explorer.exporting.job.running, "saving")
     tour.click("export.save_latent")
     tour.wait_for_thumbnails()
-    # A place of this machine is nothing to print.
+    # As a person finds it; a place of this machine is nothing to print.
+    tour.find("export.overwrite").setChecked(False)
     tour.find("export.folder").setText("~/brains")
     tour.shoot("export", "Export: volume, latent, pictures, report, film, recipe.")
 
