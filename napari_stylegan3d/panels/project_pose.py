@@ -33,7 +33,7 @@ TURNS = (
 #: The same in a word or two, over the numbers.
 COLUMNS = ((_("right"), _("front"), _("up")), (_("nose up"), _("lean right"), _("nose left")))
 STEP_NAMES = {
-    "brain": _("Brain"),
+    "brain": _("Extraction"),
     "bias": _("Brightness"),
     "pose": _("Pose"),
     "grid": _("Model's grid"),
@@ -224,7 +224,7 @@ class PoseBox(QWidget):
 
 
 def step_in_words(step: Step) -> str:
-    """Such as 'Brain: Brain extracted with deepbet. (8.2 s)'."""
+    """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
     took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
     text = " ".join(step.texts) or _("Resampled.")
     at_once = step.how == "done" and step.seconds < 0.05

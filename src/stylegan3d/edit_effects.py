@@ -244,14 +244,15 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
 
 
 def _way_in_words(back: WayBack) -> str:
-    exact = back.in_w < 1e-6
-    text = "Back at 0 sd is exactly the start" if exact else "Back at 0 sd misses the start"
-    text += " (in w)" if exact else f" by {back.in_w:.1%} of the way (in w)"
+    text = "Set back to 0 sd, it is exactly the brain from before"
+    if back.in_w >= 1e-6:
+        text = f"Set back to 0 sd, it misses the brain from before by {100 * back.in_w:.1f} %"
     if back.found is None or back.astray is None:
-        return text + "; this model has no encoder to find the way back from the picture."
+        return f"{text}. How much of it the picture shows is not known: the model has no encoder."
     return (
-        f"{text}. From the picture alone the encoder sees {back.found:.0%} of the way, and back "
-        f"ends {back.astray:.0%} of it off the start."
+        f"{text}. Judged by the picture alone, the change looks {100 * back.found:.0f} % as large "
+        f"as it is, and undoing it by what is seen leaves an error of {100 * back.astray:.0f} % of "
+        "it."
     )
 
 

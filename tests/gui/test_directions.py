@@ -196,7 +196,7 @@ def test_what_an_edit_changed_is_measured_and_laid_over_the_views(window, panel)
     assert directing.measured.effect.changed_mm3 == pytest.approx(expected, rel=0.01)
     told = window.find("directions.effect_told").text()
     assert f"{expected:,.0f} mm³"[:3] in told
-    assert "Back at 0 sd is exactly the start (in w)" in told
+    assert "Set back to 0 sd, it is exactly the brain from before" in told
     assert "no encoder" in told
     overlay = window.explorer.stage.overlay
     assert overlay.layer is None
