@@ -263,8 +263,18 @@ GROUPS = (
 )
 
 
+#: As a group of layers, of a model that has no others.
+WHOLE = ("whole", _("Brain"), _("everything at once, from the head's shape to the texture"))
+
+
 def layer_groups(generator: Generator) -> list[LayerGroup]:
-    """Split the layers by the size in mm of a voxel of the grid that each governs."""
+    """Split the layers by the size in mm of a voxel of the grid that each governs.
+
+    A model without per-layer styles has one group: the whole brain.
+    """
+    if not generator.can("layers"):
+        size = float(np.mean(generator.voxel_size))
+        return [LayerGroup(*WHOLE, (0,), (size,))]
     field_of_view = np.asarray(generator.shape) * np.asarray(generator.voxel_size)
     sizes = [float((field_of_view / grid).mean()) for grid in generator.layer_resolutions]
     levels = sorted(set(sizes), reverse=True)

@@ -32,6 +32,9 @@ HEADER = (
     "Plural-Forms: nplurals=2; plural=(n != 1);\n"
 )
 
+#: Tables of the engine whose values are sentences, as those of its errors are.
+TABLES = ("LACKS",)
+
 #: (context, singular, plural); None for none.
 Message = tuple[str | None, str, str | None]
 
@@ -67,11 +70,17 @@ def _literal(call: ast.Call, at: int, where: str) -> str:
 
 
 def engine_messages(source: str) -> Iterator[Message]:
-    """Sentences of the errors that a file of the engine raises, what is filled in as {1}, {2}, …
+    """Sentences of the errors that a file of the engine raises, what is filled in as {1}, {2}, …,
+    and those of `TABLES`.
 
     Those that are put together of other sentences alone are left out.
     """
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            if getattr(node.targets[0], "id", "") in TABLES:
+                for value in node.value.values:
+                    yield "engine", "".join(_parts(value, itertools.count(1))), None
+            continue
         raised = node.exc if isinstance(node, ast.Raise) else None
         if not isinstance(raised, ast.Call) or not raised.args:
             continue

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.lacks import why_not
 from napari_stylegan3d.panels.browse_map import MapBox
 from napari_stylegan3d.panels.browse_privacy import ABOUT, PrivacyBox
 from napari_stylegan3d.panels.browse_walk import WalkBox
@@ -18,6 +19,7 @@ from napari_stylegan3d.panels.frame import FrameBox
 from napari_stylegan3d.panels.panel import Panel, select_data
 from napari_stylegan3d.panels.seeds import SeedPicker
 from napari_stylegan3d.text import _
+from stylegan3d.families import STYLEGAN, family_called
 from stylegan3d.recipe import Label, Recipe, Source, Truncation
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 DEFAULT_PSI = 0.7
 SEEDED = "seeded"
+CUTOFF_TIP = _("Which sizes of structures are pulled towards the average brain.")
+NOISE_TIP = _(
+    "Random fine texture that no latent describes: the same every time, none, or drawn\n"
+    "anew from a number."
+)
+NOISE_SEED_TIP = _("Number of the texture (no unit).")
 
 
 def truncation_in_words(psi: float) -> str:
@@ -65,7 +73,7 @@ class BrowsePanel(Panel):
         self.meaning = controls.hint(name="browse.meaning")
         self.cutoff = QComboBox()
         self.cutoff.setObjectName("browse.cutoff")
-        self.cutoff.setToolTip(_("Which sizes of structures are pulled towards the average brain."))
+        self.cutoff.setToolTip(CUTOFF_TIP)
         self.noise, self.noise_seed = _make_noise(), _make_noise_seed()
         self.noise_note = controls.hint("", "browse.noise_note")
         self.label = LabelBox()
@@ -180,6 +188,7 @@ class BrowsePanel(Panel):
                     _("Structures down to {smallest:.0f} mm").format(smallest=min(group.sizes_mm)),
                     last,
                 )
+        self._explain_cutoff(why_not(generator, "layers"))
         self.label.show_model(generator)
         count = generator.config.image_channels
         with QSignalBlocker(self.channel):
@@ -195,12 +204,17 @@ class BrowsePanel(Panel):
 
     def show_texture(self, generator: Generator) -> None:
         """Offer noise where it changes the image."""
-        for control in (self.noise, self.noise_seed):
-            control.setEnabled(generator.has_noise)
-        self.noise_note.setText(
-            "" if generator.has_noise else _("This model has learned no texture of its own.")
-        )
-        self.noise_note.setVisible(not generator.has_noise)
+        reason = why_not(generator, "noise")
+        for control, tip in ((self.noise, NOISE_TIP), (self.noise_seed, NOISE_SEED_TIP)):
+            control.setEnabled(not reason)
+            control.setToolTip(reason or tip)
+        self.noise_note.setText(reason)
+        self.noise_note.setVisible(bool(reason))
+
+    def _explain_cutoff(self, reason: str) -> None:
+        """Without per-layer styles there is nothing to choose."""
+        self.cutoff.setEnabled(not reason)
+        self.cutoff.setToolTip(reason or CUTOFF_TIP)
 
     def _on_seed(self, seed: int) -> None:
         self.session.change(
@@ -236,12 +250,7 @@ class BrowsePanel(Panel):
 def _make_noise() -> QComboBox:
     noise = QComboBox()
     noise.setObjectName("browse.noise")
-    noise.setToolTip(
-        _(
-            "Random fine texture that no latent describes: the same every time, none, or drawn\n"
-            "anew from a number."
-        )
-    )
+    noise.setToolTip(NOISE_TIP)
     for text, data in ((_("Fixed"), "fixed"), (_("None"), "none"), (_("Numbered"), SEEDED)):
         noise.addItem(text, data)
     return noise
@@ -252,7 +261,7 @@ def _make_noise_seed() -> QSpinBox:
     spin.setObjectName("browse.noise_seed")
     spin.setRange(0, 2**31 - 1)
     spin.setKeyboardTracking(False)
-    spin.setToolTip(_("Number of the texture (no unit)."))
+    spin.setToolTip(NOISE_SEED_TIP)
     return spin
 
 
@@ -261,6 +270,8 @@ def describe_model(generator: Generator) -> str:
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
     lines = [_("{size} voxels of {voxel} mm.").format(size=size, voxel=" × ".join(voxel))]
+    if generator.family != STYLEGAN:
+        lines.append(_("Kind: {family}.").format(family=family_called(generator.family).title))
     card = generator.card
     sources = [s for s in card.get("training_data", []) if s.get("source")]
     if sources:

@@ -16,6 +16,7 @@ from napari_stylegan3d.panels.directions_menu import DirectionMenus
 from napari_stylegan3d.panels.directions_missing import MissingFiles
 from napari_stylegan3d.panels.directions_row import LIMITS_SD, DirectionRow
 from napari_stylegan3d.panels.panel import Panel
+from napari_stylegan3d.session import WHOLE
 from napari_stylegan3d.text import _
 from stylegan3d.direction_catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.recipe import Edit, Recipe
@@ -101,7 +102,8 @@ class DirectionsPanel(Panel):
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
         self.layers.setMinimumContentsLength(10)
-        change = controls.row(QLabel(_("Change")), self.layers, self.reset, stretch=1)
+        self.change = QLabel(_("Change"))
+        change = controls.row(self.change, self.layers, self.reset, stretch=1)
         self.waiting.setContentsMargins(14, 4, 14, 0)
         for layout in (top, change):
             layout.setContentsMargins(14, 0, 14, 0)
@@ -137,6 +139,8 @@ class DirectionsPanel(Panel):
             self.layers.clear()
             for text, span in self.spans():
                 self.layers.addItem(text, span)
+        for part in (self.change, self.layers):
+            part.setVisible(generator.can("layers"))
         self._own = own_entries(generator.directions)
         self._show_entries()
 
@@ -171,6 +175,8 @@ class DirectionsPanel(Panel):
     def spans(self) -> list[tuple[str, Span]]:
         """What an edit can be limited to: (in words, half-open range of layers)."""
         groups = self.session.layer_groups()
+        if [g.key for g in groups] == [WHOLE[0]]:
+            groups = []
         return [(EVERYWHERE, None)] + [
             (
                 _("{name} structures ({sizes})").format(name=g.name, sizes=g.size_in_words),

@@ -58,7 +58,8 @@ class DirectionMenus(QObject):
         pinned = entry.reference in panel.notes.pinned
         text = _("No longer at the top") if pinned else _("Keep at the top")
         menu.addAction(text, partial(self._pin, entry, not pinned))
-        self._add_layers(menu, entry)
+        if len(self.panel.spans()) > 1:
+            self._add_layers(menu, entry)
         menu.addSeparator()
         free = menu.addAction(_("Without the others in use"), partial(self.freed.emit, entry))
         free.setEnabled(bool(self.others_in_use(entry)))

@@ -8,6 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout
 
 from napari_stylegan3d import controls, dialogs
+from napari_stylegan3d.lacks import why_not
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.mix_group import GroupRow
 from napari_stylegan3d.panels.mix_pictures import MixPictures
@@ -42,6 +43,7 @@ class MixPanel(Panel):
         self.preset = QComboBox()
         self.preset.setObjectName("mix.preset")
         self.preset.setToolTip(_("Usual ways to mix brains A and B."))
+        self.layers_note = controls.hint("", "mix.layers_note")
         self.groups: list[GroupRow] = []
         self._group_box = QVBoxLayout()
         self._group_box.setSpacing(12)
@@ -70,6 +72,7 @@ class MixPanel(Panel):
         add(controls.line())
         add(controls.heading(_("Take from B")))
         add(self.preset)
+        add(self.layers_note)
         self.column.addLayout(self._group_box)
         buttons = controls.row(self.swap, self.reset, self.matrix)
         buttons.addStretch(1)
@@ -87,7 +90,10 @@ class MixPanel(Panel):
         session.projectedChanged.connect(lambda: self.show_recipe(session.recipe))
 
     def show_model(self, generator: Generator) -> None:
-        """One group of sliders for each size of structures the model has."""
+        """One group of sliders for each size of structures the model has, or one for all."""
+        reason = why_not(generator, "layers")
+        self.layers_note.setText(reason)
+        self.layers_note.setVisible(bool(reason))
         for group_row in self.groups:
             self._group_box.removeWidget(group_row)
             group_row.setParent(None)

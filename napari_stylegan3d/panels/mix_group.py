@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
-from napari_stylegan3d.session import LayerGroup
+from napari_stylegan3d.session import WHOLE, LayerGroup
 from napari_stylegan3d.text import _
 
 PERCENT = (0.0, 100.0, 1.0, 0.0)
@@ -27,15 +27,19 @@ class GroupRow(QWidget):
     ) -> None:
         super().__init__()
         key = f"mix.group.{group.key}"
-        self.group = group
+        self.group, whole = group, group.key == WHOLE[0]
         self.all = controls.SliderRow(
             key,
             group.name,
             PERCENT,
             " %",
-            _(
-                "{name} structures ({sizes}): {meaning}.\n"
-                "0 % keeps the first brain, 100 % takes the second."
+            (
+                _("{meaning}.\n0 % keeps the first brain, 100 % takes the second.")
+                if whole
+                else _(
+                    "{name} structures ({sizes}): {meaning}.\n"
+                    "0 % keeps the first brain, 100 % takes the second."
+                )
             ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
             label_width=48,
         )
@@ -64,7 +68,9 @@ class GroupRow(QWidget):
             )
             for index, size in zip(group.layers, group.sizes_mm, strict=True)
         }
-        self._lay_out()
+        self._lay_out(group.meaning if whole else f"{group.size_in_words}: {group.meaning}")
+        for part in (self.more, self.solo):
+            part.setVisible(not whole)
         for index, slider in self.layers.items():
             slider.valueChanged.connect(
                 lambda value, live, i=index: set_layers((i,), value, live, f"mix.layer.{i}")
@@ -75,7 +81,7 @@ class GroupRow(QWidget):
         self.more.toggled.connect(self._open)
         self.solo.clicked.connect(self.soloed)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, about: str) -> None:
         self.details = QWidget()
         details = QVBoxLayout(self.details)
         details.setContentsMargins(26, 0, 0, 4)
@@ -87,7 +93,7 @@ class GroupRow(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
         column.addLayout(controls.row(self.more, self.all, self.solo, stretch=1))
-        caption = controls.hint(f"{self.group.size_in_words}: {self.group.meaning}")
+        caption = controls.hint(about)
         caption.setContentsMargins(26, 0, 0, 0)
         column.addWidget(caption)
         column.addWidget(self.details)

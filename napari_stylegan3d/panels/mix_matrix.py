@@ -12,6 +12,7 @@ from napari_stylegan3d import controls, dialogs
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.gallery import Gallery, PictureButton
 from napari_stylegan3d.panels.matrix_picture import CAPTION, Table, write_matrix
+from napari_stylegan3d.session import WHOLE
 from napari_stylegan3d.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.mixing import around, mixing_matrix, solo
@@ -19,6 +20,7 @@ from stylegan3d.recipe import Source
 
 if TYPE_CHECKING:
     from napari_stylegan3d.panels.mix import MixPanel
+    from napari_stylegan3d.session import LayerGroup
     from napari_stylegan3d.thumbnails import Thumbnails
     from stylegan3d.recipe import Recipe
 
@@ -146,10 +148,23 @@ class Matrix(QDialog):
             found = []
         return list(dict.fromkeys(found))
 
+    @staticmethod
+    def _shares(groups: list[LayerGroup]) -> list[tuple[str, tuple[float, ...]]]:
+        """What columns can give: in words, and the strength of each layer."""
+        if [group.key for group in groups] == [WHOLE[0]]:
+            return [(_("Half of each brain"), (0.5,))]
+        layers = [group.layers for group in groups]
+        return [
+            (
+                _("{name} structures ({sizes})").format(name=group.name, sizes=group.size_in_words),
+                solo(k, layers),
+            )
+            for k, group in enumerate(groups)
+        ]
+
     def _list_choices(self) -> None:
         """The groups of the model, and the kinds of sources there are any of."""
         groups = self.session.layer_groups()
-        layers = [group.layers for group in groups]
         kinds = [(_("Numbers after the present ones"), SEEDS)]
         kinds += [(_("Favourites"), FAVOURITES)] if self.session.favourites.items else []
         kinds += [(_("Projected scans"), SCANS)] if self.session.projected else []
@@ -158,16 +173,7 @@ class Matrix(QDialog):
             (self.sources, kinds, 0),
             (
                 self.group,
-                [
-                    (
-                        _("{name} structures ({sizes})").format(
-                            name=group.name, sizes=group.size_in_words
-                        ),
-                        solo(k, layers),
-                    )
-                    for k, group in enumerate(groups)
-                ]
-                + [(_("As the sliders stand"), None)],
+                [*self._shares(groups), (_("As the sliders stand"), None)],
                 middle,
             ),
         ):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d import controls
+from napari_stylegan3d.lacks import offer, why_not
 from napari_stylegan3d.losses import losses
 from napari_stylegan3d.scan_jobs import BUDGETS, OpenedScan
 from napari_stylegan3d.text import _
@@ -64,12 +65,12 @@ class SearchBox(QWidget):
 
     def show_model(self, generator: Generator) -> None:
         """Enable what a model makes possible."""
-        index = self.space.findData("w+noise")
-        entry = self.space.model().item(index)
-        entry.setEnabled(generator.has_layer_noise)
-        entry.setToolTip("" if generator.has_layer_noise else NO_NOISE)
-        if not generator.has_layer_noise and self.space.currentIndex() == index:
-            self.space.setCurrentIndex(self.space.findData("w+"))
+        no_noise = why_not(generator, "noise_maps")
+        if not no_noise and not generator.has_layer_noise:
+            no_noise = NO_NOISE
+        offer(self.space, "w+noise", no_noise, "w+")
+        offer(self.space, "w", why_not(generator, "layers"), "w+")
+        offer(self.budget, "thorough", why_not(generator, "tuning"), "standard")
 
     def show_scan(self, opened: OpenedScan) -> None:
         """Offer what a scan may have lost."""

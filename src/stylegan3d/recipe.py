@@ -125,6 +125,11 @@ class Recipe:
         if self.label is not None:
             self.label.encode(generator)
         cutoff = self.truncation.cutoff
+        if not generator.can("layers") and self._names_layers():
+            raise RecipeError(
+                f"The recipe names layers, but {name} has no per-layer styles: truncate, mix and "
+                "edit the whole brain."
+            )
         if cutoff is not None and cutoff > layers:
             raise RecipeError(
                 f"The truncation cutoff {cutoff} is more than the {layers} layers of {name}: "
@@ -142,6 +147,12 @@ class Recipe:
                     f"choose a range within [0, {layers}]."
                 )
             find_step(edit.direction, generator, edit.sha256)
+
+    def _names_layers(self) -> bool:
+        """Whether it asks for more than the first row of w."""
+        mixed = 1 if self.mix is None else len(self.mix.strength)
+        edited = (edit.layers[1] for edit in self.edits if edit.layers is not None)
+        return max(self.truncation.cutoff or 0, mixed, *edited) > 1
 
     def latent(self, generator: Generator) -> torch.Tensor:
         """The point in latent space, `(num_layers, w_dim)` float32; the same each time.

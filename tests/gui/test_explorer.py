@@ -13,6 +13,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from stylegan3d.family_protocol import LACKS
 from stylegan3d.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.renderer import Renderer
 
@@ -322,7 +323,7 @@ def test_fine_texture_is_off_where_the_model_has_none(window):
     assert noise.isEnabled()
     assert not note.text()
     panel = next(p for p in _ancestors(noise) if hasattr(p, "show_texture"))
-    panel.show_texture(types.SimpleNamespace(has_noise=False))
+    panel.show_texture(types.SimpleNamespace(cannot={"noise": LACKS["noise"]}))
     assert not noise.isEnabled()
     assert "no texture" in note.text()
     panel.show_texture(window.session.generator)

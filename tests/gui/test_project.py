@@ -437,7 +437,7 @@ def test_noise_is_offered_where_a_model_has_some(window):
     generator = window.session.generator
     assert entry.isEnabled() == generator.has_layer_noise
     assert "layers' noise is fitted" in box.toolTip()
-    quiet = SimpleNamespace(has_layer_noise=False)
+    quiet = SimpleNamespace(has_layer_noise=False, cannot={})
     box.setCurrentIndex(box.findData("w+noise"))
     window.explorer.project.show_model(quiet)
     assert not entry.isEnabled()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError
+from stylegan3d.families import STYLEGAN, family_of
 
 if TYPE_CHECKING:
     from stylegan3d.generator import Generator
@@ -33,7 +34,7 @@ def card_text(card: dict[str, Any]) -> str:
         f"{card['licence']}. The code that runs it has its own licence.",
         *_origin(card),
         "## Architecture",
-        f"{_architecture(card['architecture'])} Every setting is in `card.json`.",
+        f"{_architecture(card)} Every setting is in `card.json`.",
         "## Measured quality",
         _quality(card.get("quality") or {}),
         *_evaluation(card),
@@ -79,31 +80,42 @@ def _origin(card: dict[str, Any]) -> list[str]:
         told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
         unknown = "Not known: the file names neither its data nor its people."
         return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
+    training = card["training"]
+    if not _is_stylegan(card):
+        told = training["description"]
+    else:
+        told = _training(training, card["architecture"]["generator"].get("deformation", 0))
     return [
         "## Training data",
         _data_table(card["training_data"]),
         *([card["attribution"]] if card.get("attribution") else []),
         "## Training",
-        _training(card["training"], card["architecture"]),
+        told,
     ]
+
+
+def _is_stylegan(card: dict[str, Any]) -> bool:
+    return card["architecture"].get("family", STYLEGAN) == STYLEGAN
+
+
+def _architecture(card: dict[str, Any]) -> str:
+    """The networks in a sentence; of another family its title and what its card says of them."""
+    if not _is_stylegan(card):
+        about = card["architecture"].get("description", "")
+        title = family_of(card).title
+        return f"{title[:1].upper()}{title[1:]}. {about}".strip()
+    network = card["architecture"]["generator"]
+    return (
+        f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
+        f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
+        f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}."
+    )
 
 
 def _data_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| source | people | licence |", "|---|---|---|"]
     lines += [f"| {r['source']} | {r['people']} | {r['licence']} |" for r in rows]
     return "\n".join(lines)
-
-
-def _architecture(architecture: dict[str, Any]) -> str:
-    """Families that came later describe themselves."""
-    if "description" in architecture:
-        return str(architecture["description"])
-    network = architecture["generator"]
-    return (
-        f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
-        f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
-        f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}."
-    )
 
 
 def _linear_part(network: dict[str, Any]) -> str:
@@ -122,10 +134,8 @@ def _linear_part(network: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _training(training: dict[str, Any], architecture: dict[str, Any]) -> str:
-    if "description" in training:
-        return str(training["description"])
-    told = _layers(training, architecture["generator"].get("deformation", 0))
+def _training(training: dict[str, Any], deformation: int) -> str:
+    told = _layers(training, deformation)
     flow = training.get("flow")
     if flow:
         told += " " + _flow(flow)

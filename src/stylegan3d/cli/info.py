@@ -85,6 +85,7 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
     return {
         "type": "generator",
         **model_entry(generator),
+        "family": generator.family,
         "shape": list(generator.shape),
         "voxel_size_mm": list(generator.voxel_size),
         "axes": "".join(generator.space.axcodes),

@@ -66,6 +66,8 @@ def mix(
     """
     first, second = parse_source(a), parse_source(b)
     generator = open_model(model, frame)
+    if layers is not None or "," in (strength or ""):
+        generator.require("layers")
     strengths = parse_strengths(strength, layers, generator.num_layers)
     recipe = Recipe(
         first,

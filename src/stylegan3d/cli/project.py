@@ -204,7 +204,7 @@ def project(
         scans,
         out,
         choices,
-        partial(_open, model, frame, channel),
+        partial(_open, model, frame, choices),
         None if model is None else os.path.abspath(model),
         None if cache is None else cache.absolute(),
         frame,
@@ -233,7 +233,7 @@ def _one(
         told = project_file(
             scan,
             out,
-            partial(_open, model, frame, choices.channel),
+            partial(_open, model, frame, choices),
             choices,
             mask=mask,
             cache=cache,
@@ -243,12 +243,14 @@ def _one(
     _tell(told, out, as_json=as_json)
 
 
-def _open(model: Path | None, frame: str | None, channel: int) -> Any:
-    """The generator, if it has that image channel."""
+def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:
+    """The generator, if it has that image channel and can be searched like that."""
+    from stylegan3d.projection.checks import check_choices
     from stylegan3d.recipe import Recipe
 
     generator = open_model(model, frame)
-    Recipe(channel=channel).check(generator)
+    Recipe(channel=choices.channel).check(generator)
+    check_choices(generator, choices.space, choices.budget, choices.method, "fixed")
     return generator
 
 

@@ -15,7 +15,7 @@ from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.store import Store
 from stylegan3d.metrics.subject import Brains, GeneratorSubject, StoredBrains, Subject
-from stylegan3d.projection.budgets import BUDGETS
+from stylegan3d.projection.budgets import BUDGETS, TUNED
 from stylegan3d.training.pack import Pack
 
 PARTS = (
@@ -142,6 +142,8 @@ class Material:
             raise StyleGAN3DError(
                 f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}, or none."
             )
+        if budget in TUNED and self.has_generator:
+            self.generator.require("tuning")
         if not self.pack.space.same_as(self.subject.space):
             raise StyleGAN3DError(
                 f"{self.pack.path} and {self.subject.name} are not on the same grid "

@@ -136,14 +136,19 @@ class LatentPrior:
         root = vectors * deviations
         return cls(w.mean(dim=0), root, (vectors / deviations).T)
 
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether each number of w is taken by itself, as of long latents."""
+        return self.root.ndim == 1
+
     def whiten(self, w: Tensor) -> Tensor:
         """w [..., w_dim] -> u [..., w_dim], standard normal for random brains."""
         away = w - self.mean
-        return away * self.inverse if self.inverse.ndim == 1 else away @ self.inverse.T
+        return away * self.inverse if self.is_diagonal else away @ self.inverse.T
 
     def color(self, u: Tensor) -> Tensor:
         """Inverse of `whiten`."""
-        return self.mean + (u * self.root if self.root.ndim == 1 else u @ self.root.T)
+        return self.mean + (u * self.root if self.is_diagonal else u @ self.root.T)
 
     def distance(self, w: Tensor) -> float:
         """Root mean square of the whitened latent: about 1 for a random brain.

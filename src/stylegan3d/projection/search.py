@@ -23,6 +23,8 @@ from stylegan3d.projection.problem import Problem
 # downhill; from afar larger steps overshoot.
 LEARNING_RATE = {"encoder": 0.25, "given": 0.25, "average": 0.15}
 NOISE_RATE = 0.1
+# Of these rates for long latents: tens of thousands of numbers that all move a little move far.
+LONG_SHARE = 0.1
 # Share of the steps at each image level from the average brain: a quarter resolution, half, full.
 SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))
 # Each halving of the resolution leaves an eighth of the voxels, but overhead never vanishes.
@@ -72,7 +74,7 @@ class Search:
 
     def __iter__(self) -> Iterator[Step]:
         problem, count = self.problem, len(self.plan)
-        size = LEARNING_RATE[problem.start]
+        size = LEARNING_RATE[problem.start] * (LONG_SHARE if problem.prior.is_diagonal else 1)
         groups: list[dict[str, Any]] = [{"params": [problem.u], "rate": size}]
         if problem.fitted_noise:
             groups.append({"params": problem.fitted_noise, "rate": NOISE_RATE})

@@ -105,7 +105,7 @@ def export_autoencoder(
         "family": VAE,
         "autoencoder": shape.to_dict(),
         "description": (
-            f"Variational autoencoder of Haar bands: a latent of {c} channels on {x} x {y} x {z} "
+            f"It works on Haar bands and has a latent of {c} channels on {x} x {y} x {z} "
             f"places, channels {shape.channels}. Random brains have latents drawn from the normal "
             f"distribution of people's, along its first {count} principal directions."
         ),
