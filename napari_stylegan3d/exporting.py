@@ -13,10 +13,12 @@ from qtpy.QtGui import QImage
 from napari_stylegan3d.memory import SAVE_FOLDER, settings
 from napari_stylegan3d.saving import (
     FilmRequest,
+    LatentRequest,
     PictureRequest,
     ReportRequest,
     SaveRequest,
     save_film,
+    save_latent,
     save_picture,
     save_report,
     save_volume,
@@ -56,6 +58,7 @@ class Exporting(QObject):
         self.job.runningChanged.connect(self._note_folder)
         panel.cancel.clicked.connect(self.job.cancel)
         panel.saveRequested.connect(self._save)
+        panel.latentRequested.connect(self._save_latent)
         panel.pictureRequested.connect(self._save_picture)
         panel.filmRequested.connect(self._save_film)
         panel.reportRequested.connect(self._save_report)
@@ -77,6 +80,9 @@ class Exporting(QObject):
 
     def _save(self, request: SaveRequest) -> None:
         self.job.start(save_volume, self.explorer.rendering.loaded, request)
+
+    def _save_latent(self, request: LatentRequest) -> None:
+        self.job.start(save_latent, self.explorer.rendering.loaded, request)
 
     def _save_picture(self, settings: PictureSettings, path: Path) -> None:
         views = self.explorer.views

@@ -51,6 +51,13 @@ class SaveRequest(Target):
 
 
 @dataclass(frozen=True, eq=False)
+class LatentRequest(Target):
+    """The point in the model's latent space that a recipe comes to."""
+
+    recipe: Recipe
+
+
+@dataclass(frozen=True, eq=False)
 class PictureRequest(Target):
     """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan."""
 
@@ -103,6 +110,31 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
         scan = recipe.scan() if path == request.native else None
         files |= rendered_files(path, rendered, lasting, generator, scan=scan)
     return _write(request, files, moved)
+
+
+def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved:
+    """Write a recipe's latent; one that is its source as it is, is copied with all it says."""
+    from stylegan3d import latents
+
+    report(0, 1, _("Writing"))
+    recipe, generator = request.recipe, loaded.generator
+    source = recipe.source
+    plain = source.kind != "seed" and recipe.mix is None and not recipe.edits
+    if plain:
+        latent = latents.read_latent(str(source.path), generator)[0]
+    else:
+        latent = latents.Latent.of(
+            generator,
+            recipe.latent(generator),
+            noise=recipe.noise,
+            scan=recipe.scan(),
+            delta=recipe.delta(generator),
+        )
+    sha256 = latents.save_latent(request.path, latent, overwrite=request.overwrite)
+    moved = {}
+    if plain:
+        moved[source] = dataclasses.replace(source, path=str(request.path), sha256=sha256)
+    return Saved([request.path], moved)
 
 
 def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Saved:

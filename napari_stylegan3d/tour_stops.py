@@ -121,10 +121,9 @@ def save(tour: Tour) -> None:
     tour.find("export.film_kind").setCurrentText("GIF")
     tour.set("export.film_seconds", 0.5)
     explorer.export.film.add_recipes(*(Recipe(Source("seed", seed)) for seed in (0, 1, 2)))
-    for button in ("export.save", "export.report", "export.film"):
+    for button in ("export.save", "export.report", "export.film", "export.save_latent"):
         tour.click(button)
         tour.wait_for(lambda: not explorer.exporting.job.running, "saving")
-    tour.click("export.save_latent")
     tour.wait_for_thumbnails()
     # As a person finds it; a place of this machine is nothing to print.
     tour.find("export.overwrite").setChecked(False)

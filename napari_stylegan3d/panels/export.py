@@ -15,16 +15,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d import controls, dialogs
-from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.panels.export_film import FilmPart
 from napari_stylegan3d.panels.export_picture import PicturePart
 from napari_stylegan3d.panels.export_recipe import RecipePart
 from napari_stylegan3d.panels.panel import Panel
-from napari_stylegan3d.saving import Saved, SaveRequest
+from napari_stylegan3d.saving import LatentRequest, Saved, SaveRequest
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Progress, duration_in_words
-from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe import Recipe, Source
+from stylegan3d.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.session import Session
@@ -41,6 +39,8 @@ class ExportPanel(Panel):
 
     saveRequested = Signal(object)
     """SaveRequest"""
+    latentRequested = Signal(object)
+    """LatentRequest"""
     pictureRequested = Signal(object, object)
     """(PictureSettings, Path)"""
     filmRequested = Signal(object, object)
@@ -197,12 +197,12 @@ class ExportPanel(Panel):
 
     def _enable(self) -> None:
         ready = self.session.generator is not None and not self.running
-        for widget in (self.save, self.picture.save, self.report):
+        for widget in (self.save, self.save_latent, self.picture.save, self.report):
             widget.setEnabled(ready)
         self.film.save.setEnabled(ready and self.film.can_save)
 
     def show_saved(self, saved: Saved) -> None:
-        """A volume was saved: from now on the recipe refers to the latents saved with it."""
+        """Something was saved: from now on the recipe refers to the latents saved with it."""
         for old, new in saved.moved.items():
             self.session.replace_source(old, new)
         self.show_done(saved.paths)
@@ -227,34 +227,13 @@ class ExportPanel(Panel):
         self.saveRequested.emit(SaveRequest(self.path_of(name), overwrite, folder, recipe, native))
 
     def _save_latent(self) -> None:
-        from stylegan3d.latents import Latent, read_latent, save_latent
         from stylegan3d.outputs import volume_name
 
-        recipe, generator = self.session.recipe, self.session.generator
-        if generator is None:
-            return
+        recipe = self.session.recipe
         stem = volume_name(recipe).removesuffix(SUFFIX)
         path = self.path_of(stem.removesuffix("_T1w") + "_latent.safetensors")
-        plain = recipe.source.kind != "seed" and recipe.mix is None and not recipe.edits
-        try:
-            if plain:
-                latent = read_latent(str(recipe.source.path), generator)[0]
-            else:
-                latent = Latent.of(
-                    generator,
-                    recipe.latent(generator),
-                    noise=recipe.noise,
-                    scan=recipe.scan(),
-                    delta=recipe.delta(generator),
-                )
-            sha256 = save_latent(path, latent, overwrite=self.overwrite.isChecked())
-        except StyleGAN3DError as error:
-            self.done.setText(tell_error(error, _("saving the latent")))
-            return
-        if plain:
-            kind = recipe.source.kind
-            self.session.replace_source(recipe.source, Source(kind, path=str(path), sha256=sha256))
-        self.show_done([path])
+        overwrite, folder = self.overwrite.isChecked(), self.session.folder
+        self.latentRequested.emit(LatentRequest(path, overwrite, folder, recipe))
 
     def _save_picture(self) -> None:
         from stylegan3d.picture_outputs import picture_name

@@ -264,6 +264,7 @@ def test_saved_latent_can_be_mixed_in(window, tmp_path, monkeypatch):
     window.set("browse.seed", 6)
     window.find("export.folder").setText(str(tmp_path))
     window.click("export.save_latent")
+    window.wait(lambda: not window.explorer.exporting.job.running)
     (latent,) = tmp_path.glob("*.safetensors")
     window.set("browse.seed", 0)
     monkeypatch.setattr("napari_stylegan3d.dialogs.open_file", lambda *_: latent)

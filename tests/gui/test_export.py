@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from qtpy.QtTest import QTest
 
 from napari_stylegan3d.panels.film_settings import KINDS
+from stylegan3d import latents
 from stylegan3d.recipe import Recipe, Source, read_recipe
 
 
@@ -177,6 +179,30 @@ def test_without_ffmpeg_the_panel_says_what_to_do(window, export, monkeypatch):
     window.choose("export.film_kind", ".gif")
     assert window.find("export.film").isEnabled()
     export_film._without_ffmpeg.cache_clear()
+
+
+def test_a_latent_is_written_beside_the_window(window, export, tmp_path, monkeypatch):
+    threads = []
+
+    def noted(*args, **options):
+        threads.append(threading.current_thread())
+        return write(*args, **options)
+
+    write = latents.save_latent
+    monkeypatch.setattr(latents, "save_latent", noted)
+    window.set("browse.seed", 9)
+    window.click("export.save_latent")
+    assert not window.find("export.save_latent").isEnabled(), "one thing at a time"
+    (path,) = [tmp_path / name for name in saved(window).splitlines()[1:]]
+    expected = window.recipe.latent(window.session.generator)
+    np.testing.assert_allclose(latents.load_latent(path).w, expected, atol=1e-6)
+    assert threads
+    assert threading.main_thread() not in threads
+    path.write_bytes(b"precious")
+    window.click("export.save_latent")
+    window.wait(lambda: window.find("explorer.message").text())
+    assert "exists already" in window.find("explorer.message").text()
+    assert path.read_bytes() == b"precious"
 
 
 def test_a_report_of_the_case(window, export, tmp_path):

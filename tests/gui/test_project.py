@@ -474,6 +474,7 @@ def test_saving_the_latent_keeps_the_recipe_valid(projected, tmp_path):
     before = window.volume
     window.find("export.folder").setText(str(tmp_path))
     window.click("export.save_latent")
+    window.wait(lambda: not window.explorer.exporting.job.running)
     assert str(tmp_path) in window.recipe.source.path
     window.settle()
     np.testing.assert_array_equal(window.volume, before)
