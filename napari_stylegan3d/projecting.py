@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_stylegan3d.filling import Filling
 from napari_stylegan3d.label_maps import LabelMap, LabelMaps
@@ -18,6 +18,7 @@ from napari_stylegan3d.scan_jobs import (
     align_scan,
     estimate,
     fit_scan,
+    give_memory_back,
     open_scan,
     project_scan,
 )
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from napari_stylegan3d.views.captions import Kind
     from stylegan3d.pose import Pose
     from stylegan3d.scans import AlignedScan
+
+
+#: After this pause nothing that a projection made is held any more.
+REST_MS = 1000
 
 
 class Projecting(QObject):
@@ -59,6 +64,10 @@ class Projecting(QObject):
         self.rendering, self.session = rendering, rendering.session
         self.panel, self.comparison = panel, comparison
         self.opening, self.job, self.estimating = LongJob(self), LongJob(self), LongJob(self)
+        self._tidying, self._rest = LongJob(self), QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(lambda: self._tidying.start(give_memory_back))
         self._estimated: Loaded | None = None
         self._opened: OpenedScan | None = None
         #: As the alignment put it.
@@ -106,6 +115,7 @@ class Projecting(QObject):
         self.opening.failed.connect(lambda error: self.failed.emit(error, _("opening the scan")))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
+        self.job.runningChanged.connect(self._on_running)
         self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
         self.job.cancelled.connect(self.stopped)
@@ -180,6 +190,8 @@ class Projecting(QObject):
         self.painting.forget()
         self.filling.shutdown()
         self.moving.shutdown()
+        self._rest.stop()
+        self._tidying.shutdown()
         self.estimating.shutdown()
         self.opening.shutdown()
         self.job.shutdown()
@@ -239,6 +251,13 @@ class Projecting(QObject):
             self.wentWell.emit()
             self.comparison.set_placed(aligned)
             self.panel.show_aligned(aligned)
+
+    def _on_running(self, running: bool) -> None:
+        """A search needs some hundreds of MB that nothing else does."""
+        if running:
+            self._rest.stop()
+        else:
+            self._rest.start()
 
     def _cancel(self) -> None:
         self.panel.show_cancelling()

@@ -19,6 +19,7 @@ from napari_stylegan3d.reader import scan_layer, scan_name
 from napari_stylegan3d.session import Projected
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report
+from stylegan3d.memory import give_back
 
 if TYPE_CHECKING:
     from napari_stylegan3d.regions import Region
@@ -202,6 +203,11 @@ def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
     from stylegan3d.projection import estimate_seconds
 
     return {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
+
+
+def give_memory_back(_report: Report) -> None:
+    """Hand to the system what a search has freed."""
+    give_back()
 
 
 def project_scan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import sys
+from collections.abc import Callable
 from functools import cache
 
 #: What libraries say, in lower case, that have no exception of their own for it.
@@ -27,13 +28,32 @@ def keep_large_blocks() -> bool:
     takes longer than the convolution that fills it (measured: a filter over a batch of four took
     35 ms instead of 11). Returns whether it applied; other C libraries are left alone.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
+    mallopt = _of_glibc("mallopt")
+    if mallopt is None:
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, 2**30)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def give_back() -> bool:
+    """Return to the kernel what was freed and is still kept, as `keep_large_blocks` has it.
+
+    For after work that needed much more than what follows. It may take a tenth of a second, and
+    whoever asks for memory meanwhile waits: not for a thread that draws. Returns whether there was
+    anything; other C libraries are left alone.
+    """
+    malloc_trim = _of_glibc("malloc_trim")
+    return malloc_trim is not None and bool(malloc_trim(0))
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library; None where that is another one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function: Callable[..., int] = getattr(ctypes.CDLL("libc.so.6"), name)
+    except (OSError, AttributeError):
+        return None
+    return function
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from napari.layers import Labels
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_stylegan3d import dialogs
+from napari_stylegan3d import dialogs, scan_jobs
 from napari_stylegan3d.commands import commands_of
 from napari_stylegan3d.jobs import RenderRequest, enlarge, render
 from napari_stylegan3d.outline import NAME
@@ -514,3 +515,17 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
     assert window.recipe.source.seed == 2
     np.testing.assert_array_equal(window.volume, before)
     assert window.find("project.start").isEnabled()
+
+
+def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_file, monkeypatch):
+    threads = []
+    monkeypatch.setattr(scan_jobs, "give_back", lambda: threads.append(threading.current_thread()))
+    window.open_scan(scan_file)
+    window.choose("project.budget", "thorough")
+    window.click("project.start")
+    window.wait(lambda: window.find("project.progress").value() > 0)
+    assert not threads
+    window.click("project.cancel")
+    window.wait(lambda: threads)
+    assert threading.main_thread() not in threads
+    assert not window.explorer.projecting.job.running
