@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_stylegan3d.session import WHOLE
 from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def mix(tour: Tour) -> None:
     """Coarse structures of the projected scan, fine ones of another brain."""
     tour.explorer.panel("Mix")
     tour.set("mix.seed", SECOND_SEED)
+    generator = tour.explorer.session.generator
+    if generator is not None and not generator.can("layers"):
+        tour.set(f"mix.group.{WHOLE[0]}", 50)
+        tour.wait_for_thumbnails()
+        tour.shoot("mix", "Mix: half of the way to another brain.")
+        return
     tour.set("mix.group.fine", 100)
     tour.set("mix.group.middle", 50)
     tour.wait_for_thumbnails()

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.cli.evaluate import PARTS as HELP
 from stylegan3d.labels import schema_of
 from stylegan3d.metrics import conditions as module
 from stylegan3d.metrics.conditions import BRAINS, conditions
 from stylegan3d.metrics.edit_judges import Judge
+from stylegan3d.metrics.evaluation import MEASURES, PARTS
+from stylegan3d.metrics.page import TITLES
+from stylegan3d.metrics.summary import ROWS
 
 PEOPLE = [
     {"age": 20.0 + i, "sex": "FM"[i % 2], "site": "abc"[i % 3], "height": 150.0 + i}
@@ -95,3 +99,8 @@ def test_a_model_without_labels_is_left_out():
     plain = SimpleNamespace(name="plain", card={})
     told = conditions(SimpleNamespace(generator=plain))  # type: ignore[arg-type]
     assert told == {"left_out": "plain was trained without labels."}
+
+
+def test_every_part_has_a_measure_rows_a_title_and_its_name_in_the_help():
+    assert set(PARTS) == set(MEASURES) == set(ROWS) == set(TITLES)
+    assert ", ".join(PARTS) == HELP

@@ -29,6 +29,7 @@ PARTS = (
     "privacy",
     "membership",
     "edits",
+    "conditions",
     "reconstruction",
     "speed",
 )
