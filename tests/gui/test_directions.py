@@ -47,7 +47,7 @@ def fitted(window):
         checks=(AGE,),
     )
     panel.show_model(generator)
-    panel.show_directions(SimpleNamespace(directions=directions))
+    panel.show_directions(SimpleNamespace(directions=directions, can=generator.can))
     yield window
     panel.show_model(generator)
     panel.show_directions(generator)
