@@ -253,3 +253,12 @@ def test_labels_the_card_names(window):
     window.pick("browse.label.0", "open")
     window.pick("browse.label.1", "open")
     assert window.recipe.label is None
+
+
+def test_the_menu_has_the_models_that_come_along(window):
+    menu = window.explorer.models.menu(window.explorer)
+    menu.aboutToShow.emit()
+    texts = [action.text() for action in menu.actions()]
+    at = texts.index("The model that comes along")
+    assert texts[at + 1] == "vae-t1-2mm"
+    assert menu.actions()[at + 1].toolTip().endswith("vae-t1-2mm")

@@ -1,0 +1,67 @@
+"""The autoencoder that comes along: opened by name, drawn for an age, and true to a scan."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.cli import main
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import bundled_model_path, bundled_models, load, seed_latents
+from stylegan3d.labels import encode_labels
+from stylegan3d.tissue_volumes import read_tissues
+
+NAME = "vae-t1-2mm"
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return load(NAME)
+
+
+def test_generators_that_come_along_have_names():
+    assert bundled_models() == ["brain-t1-2mm", NAME]  # the tissue network is none
+    assert load(NAME).path == bundled_model_path(NAME)
+    with pytest.raises(ModelError, match="There is no generator at 'tissue'"):
+        load("tissue")
+
+
+def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(ModelError, match="is not a generator"):
+        load(NAME)
+
+
+def test_it_gives_back_the_mean_brain(generator):
+    mean = torch.from_numpy(generator.template)[None, None] * 2 - 1
+    with torch.no_grad():
+        made = generator.synthesize(generator.encoder(mean))
+    inside = mean > -0.9
+    assert float((made - mean)[inside].abs().mean()) < 0.08
+
+
+def test_older_people_have_larger_ventricles(generator):
+    schema = generator.card["labels"]
+    assert [entry["name"] for entry in schema] == ["age", "sex"]
+    volumes = []
+    for age in (25, 75):
+        label = encode_labels(schema, {"age": age})
+        with torch.no_grad():
+            made = generator.synthesize(seed_latents(generator, range(4), 0.7, label=label))
+        shown = ((made[:, 0] + 1) / 2).clamp(0, 1).numpy()
+        found = [read_tissues(volume, generator.space).volumes["ventricle_ml"] for volume in shown]
+        volumes.append(np.mean(found))
+    assert volumes[1] > 1.15 * volumes[0]
+
+
+def test_the_command_opens_it_by_name(tmp_path, capsys):
+    words = ["generate", "--model", NAME, "--seeds", "3", "--label", "age=70", "--out", tmp_path]
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words), "--json"])
+    assert not ended.value.code, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["model"]["name"] == NAME
+    (volume,) = tmp_path.glob("*.nii.gz")
+    assert nib.load(volume).shape == (80, 112, 96)
