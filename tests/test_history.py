@@ -62,6 +62,12 @@ def test_a_position_outside_is_brought_inside():
 START = Recipe(Source("seed", 3), Truncation(0.7), Mix(Source("seed", 7), (0.0, 0.0, 0.0)))
 
 
+def test_a_model_of_one_row_mixes_whole_brains():
+    before = Recipe(mix=Mix(Source("seed", 7), (0.0,)))
+    after = before.replace(mix=Mix(Source("seed", 7), (0.5,)))
+    assert describe_change(before, after) == "Mix 50 %"
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

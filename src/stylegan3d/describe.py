@@ -101,6 +101,8 @@ def _mix(before: Mix | None, after: Mix | None) -> list[str]:
     if not changed:
         return ["Mix"]
     amount = f"{100 * values.pop():.0f} %" if len(values) == 1 else "changed"
+    if len(after.strength) == 1:  # of the whole brain
+        return [f"Mix {amount}"]
     return [f"Mix of {_layers((changed[0], changed[-1] + 1))} {amount}"]
 
 
