@@ -112,6 +112,8 @@ class ResidualBlock(nn.Module):
 class Autoencoder(nn.Module):
     """Volumes to the distribution of their latents, and latents to volumes."""
 
+    mean: Tensor
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -145,7 +147,7 @@ class Autoencoder(nn.Module):
             Convolution(a, 8),
         )
         # The mean brain: what the decoder learns is the difference to it.
-        self.mean = nn.Buffer(torch.zeros(1, 8, *(n // 2 for n in config.shape)))
+        self.register_buffer("mean", torch.zeros(1, 8, *(n // 2 for n in config.shape)))
 
     def encode(self, volume: Tensor, usual: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the latents, float32 [N, C, X/8, Y/8, Z/8].
@@ -168,10 +170,13 @@ class Autoencoder(nn.Module):
 class LatentSynthesis(nn.Module):
     """Flat latents [N, 1, w_dim] to volumes, as `family_protocol.Synthesis` has it."""
 
+    mean: Tensor
+
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
         self.latent_shape = autoencoder.config.latent_shape
-        self.decoder, self.mean = autoencoder.decoder, autoencoder.mean
+        self.decoder = autoencoder.decoder
+        self.register_buffer("mean", autoencoder.mean)
 
     def forward(
         self,
@@ -193,9 +198,12 @@ class LatentSynthesis(nn.Module):
 class LatentEncoder(nn.Module):
     """Volumes [N, 1, X, Y, Z] to the means of their latents, [N, 1, w_dim]."""
 
+    mean: Tensor
+
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
-        self.encoder, self.mean = autoencoder.encoder, autoencoder.mean
+        self.encoder = autoencoder.encoder
+        self.register_buffer("mean", autoencoder.mean)
 
     def forward(self, volume: Tensor) -> Tensor:
         """Of several volumes together what each alone would give."""

@@ -66,17 +66,23 @@ class LinearPrior(nn.Module):
     sizes : of the labels, as in `LabelKnowledge`; empty for a model without labels.
     """
 
+    mean: Tensor
+    components: Tensor
+    average: Tensor
+    spread: Tensor
+    shared: Tensor
+
     def __init__(self, z_dim: int, w_dim: int, sizes: Sequence[int] = ()) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
-        self.mean = nn.Buffer(torch.zeros(w_dim))
+        self.register_buffer("mean", torch.zeros(w_dim))
         # Principal directions, each as long as one standard deviation.
-        self.components = nn.Buffer(torch.zeros(z_dim, w_dim))
+        self.register_buffer("components", torch.zeros(z_dim, w_dim))
         if self.sizes:
             length = 1 + sum(self.sizes)
-            self.average = nn.Buffer(torch.zeros(length))
-            self.spread = nn.Buffer(torch.zeros(length, length))
-            self.shared = nn.Buffer(torch.zeros(z_dim, length))
+            self.register_buffer("average", torch.zeros(length))
+            self.register_buffer("spread", torch.zeros(length, length))
+            self.register_buffer("shared", torch.zeros(z_dim, length))
 
     @property
     def label_dim(self) -> int:
