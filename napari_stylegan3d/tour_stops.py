@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.session import WHOLE
 from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def mix(tour: Tour) -> None:
     """Coarse structures of the projected scan, fine ones of another brain."""
     tour.explorer.panel("Mix")
     tour.set("mix.seed", SECOND_SEED)
+    from napari_stylegan3d.session import WHOLE  # imports Qt, which may have to be refused first
+
     generator = tour.explorer.session.generator
     if generator is not None and not generator.can("layers"):
         tour.set(f"mix.group.{WHOLE[0]}", 50)
