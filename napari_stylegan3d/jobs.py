@@ -18,6 +18,7 @@ import numpy as np
 from napari_stylegan3d.display import Upright, upright
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report
+from stylegan3d.effort import effort
 from stylegan3d.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
     no help.
     """
     renderer, generator = loaded.renderer, loaded.generator
-    w = recipe.latent(generator)
     report(0, 3, _("Preparing previews"))
+    with effort("preview", lambda: report(0, 3, _("Preparing previews"))):
+        w = recipe.latent(generator)
     if renderer.preview_level != -1:
         renderer.render(w, quality="preview", should_stop=report.should_stop)
     report(1, 3, _("Finding directions"))

@@ -121,12 +121,15 @@ def survey_of(_report: Report, generator: Generator) -> tuple[Survey, Generator]
 
 def locate(request: _Request) -> list[np.ndarray | None]:
     """Place of each recipe; None for one whose files are gone."""
+    from stylegan3d.effort import effort
     from stylegan3d.errors import StyleGAN3DError
 
     places: list[np.ndarray | None] = []
     for recipe in request.recipes:
         try:
-            places.append(request.survey.locate(recipe.latent(request.generator)))
+            with effort("preview"):
+                w = recipe.latent(request.generator)
+            places.append(request.survey.locate(w))
         except StyleGAN3DError:
             places.append(None)
     return places

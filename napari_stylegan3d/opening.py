@@ -14,6 +14,7 @@ from napari_stylegan3d.dropped import Dropped, DropTarget
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.text import _
 from stylegan3d.describe import describe_recipe
+from stylegan3d.effort import effort
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe import Recipe, Source, read_recipe
 from stylegan3d.recipe_text import from_text, to_link
@@ -109,7 +110,8 @@ class Opening(QObject):
         if generator is None:
             return
         try:
-            recipe.latent(generator)
+            with effort("rough"):  # only whether it can be had: the picture comes later
+                recipe.latent(generator)
         except StyleGAN3DError as error:
             self.failed.emit(error, _("opening the recipe"))
             return

@@ -84,6 +84,7 @@ class RecipePart(QWidget):
         self.said.emit(_("{what} copied.{note}").format(what=what, note=note))
 
     def _open_recipe(self) -> None:
+        from stylegan3d.effort import effort
         from stylegan3d.recipe import read_recipe
 
         path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)
@@ -93,7 +94,8 @@ class RecipePart(QWidget):
             recipe = read_recipe(path)
             if self.session.generator is not None:
                 recipe.check(self.session.generator)
-                recipe.latent(self.session.generator)
+                with effort("rough"):  # only whether it can be had: the picture comes later
+                    recipe.latent(self.session.generator)
         except StyleGAN3DError as error:
             self.said.emit(tell_error(error, _("opening a recipe")))
             return

@@ -15,7 +15,11 @@ from stylegan3d.family_protocol import Family
 
 STYLEGAN = "stylegan"
 #: Module of each family that comes with the program; imported when a model of it is loaded.
-BUILT_IN = {STYLEGAN: "stylegan3d.stylegan_family", "vae": "stylegan3d.vae_family"}
+BUILT_IN = {
+    STYLEGAN: "stylegan3d.stylegan_family",
+    "vae": "stylegan3d.vae_family",
+    "diffusion": "stylegan3d.diffusion_family",
+}
 
 _registered: dict[str, Family] = {}
 

@@ -35,9 +35,14 @@ def render_recipe(
     Cancelled
         If `should_stop` says so.
     """
+    from stylegan3d.effort import effort
+    from stylegan3d.renderer import stopper
+
     generator = renderer.generator
+    with effort("preview" if quality == "preview" else "full", stopper(should_stop)):
+        w = recipe.latent(generator)
     return renderer.render(
-        recipe.latent(generator),
+        w,
         quality,
         cast("Noise", recipe.noise),
         recipe.channel,

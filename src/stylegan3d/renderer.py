@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.devices import measured_dtype
+from stylegan3d.effort import effort
 from stylegan3d.errors import ModelError
 from stylegan3d.family_protocol import HasFeatures, Synthesis, held
 from stylegan3d.generator import Generator, seed_latents, to_display
@@ -187,7 +188,8 @@ class Renderer:
             return None
 
         def pair(number: int) -> tuple[Tensor, Tensor]:
-            w = seed_latents(self.generator, [number], truncation=0.7)
+            with effort("preview", stopper(should_stop)):
+                w = seed_latents(self.generator, [number], truncation=0.7)
             with self._lock:
                 self._tune(None)
                 image = self._made(w, "fixed", self._way("fast", w), should_stop)
@@ -287,7 +289,7 @@ class Renderer:
             # A large network's features in a precision that is not wanted now are in the way.
             self.memo.clear()
         self._precision = dtype
-        self.memo.begin(w, noise, _stopper(should_stop))
+        self.memo.begin(w, noise, stopper(should_stop))
 
     def _read_out(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
         assert self.readout is not None
@@ -321,8 +323,8 @@ class Renderer:
         return self._recorded[key]
 
 
-def _stopper(should_stop: Callable[[], bool] | None) -> Callable[[], None] | None:
-    """What raises `Cancelled` once `should_stop` says yes."""
+def stopper(should_stop: Callable[[], bool] | None) -> Callable[[], None] | None:
+    """What raises `Cancelled` once `should_stop` says yes; None without it."""
     if should_stop is None:
         return None
 

@@ -45,20 +45,7 @@ class VariationalAutoencoder:
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
         """Every setting is of a sensible size, and no network larger than its weights."""
-        plan = card["architecture"]["autoencoder"]
-        if not isinstance(plan, Mapping):
-            raise ValueError("the architecture of the autoencoder is no table")
-        check_numbers(plan)
-        shape = whole_numbers(plan, "shape", (1,))
-        widths = whole_numbers(plan, "channels", (1,))
-        blocks = plan.get("blocks", [])
-        if not isinstance(blocks, list) or any(n > MOST_BLOCKS for n in blocks):
-            raise ValueError("the autoencoder has more blocks than any that was trained")
-        if len(shape) != 3 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
-            raise ValueError("the autoencoder's volumes have more voxels than any head scan")
-        needed = 27 * sum(a * a * (1 + n) for a, n in zip(widths, blocks, strict=False))
-        if needed > LEAST_WEIGHTS and needed > SLACK * sum(v.numel() for v in tensors.values()):
-            raise ValueError("the card asks for networks far larger than the weights there are")
+        check_autoencoder(card, tensors)
 
     def build(
         self,
@@ -89,6 +76,24 @@ class VariationalAutoencoder:
             deviations=weights["deviations"],
             components=prior.components,
         )
+
+
+def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """ValueError or ModelError if a card's autoencoder is none that has these weights."""
+    plan = card["architecture"]["autoencoder"]
+    if not isinstance(plan, Mapping):
+        raise ValueError("the architecture of the autoencoder is no table")
+    check_numbers(plan)
+    shape = whole_numbers(plan, "shape", (1,))
+    widths = whole_numbers(plan, "channels", (1,))
+    blocks = plan.get("blocks", [])
+    if not isinstance(blocks, list) or any(n > MOST_BLOCKS for n in blocks):
+        raise ValueError("the autoencoder has more blocks than any that was trained")
+    if len(shape) != 3 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+        raise ValueError("the autoencoder's volumes have more voxels than any head scan")
+    needed = 27 * sum(a * a * (1 + n) for a, n in zip(widths, blocks, strict=False))
+    if needed > LEAST_WEIGHTS and needed > SLACK * sum(v.numel() for v in tensors.values()):
+        raise ValueError("the card asks for networks far larger than the weights there are")
 
 
 FAMILY: Family = VariationalAutoencoder()

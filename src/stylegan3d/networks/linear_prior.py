@@ -97,17 +97,31 @@ class LinearPrior(nn.Module):
 
     def _given(self, z: Tensor, label: Tensor) -> Tensor:
         """Scores [K] of somebody with this label, from those of somebody."""
+        known = self.given(label)
+        if known is None:
+            return z
+        shift, axes, left = known
+        return z + axes @ ((left - 1) * (axes.T @ z)) + shift
+
+    def given(self, label: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What a label [L] says of the scores of those who have it; None if it says nothing.
+
+        Returns
+        -------
+        Their mean [K], the orthonormal axes [K, A] along which they differ less than people do, and
+        the share of their standard deviation that is left along each, [A].
+        """
         apart = label - self.average
         places = self._places(apart)
         if not len(places):
-            return z
+            return None
         spread = self.spread[places][:, places]
         weights = self.shared[:, places] @ torch.linalg.pinv(spread, hermitian=True)
         values, vectors = torch.linalg.eigh(spread)
         explained = weights @ (vectors * values.clamp(min=0).sqrt())
         axes, lengths, _ = torch.linalg.svd(explained, full_matrices=False)
         left = (1 - lengths.square()).clamp(min=LEAST_LEFT).sqrt()
-        return z + axes @ ((left - 1) * (axes.T @ z)) + weights @ apart[places]
+        return weights @ apart[places], axes, left
 
     def _places(self, apart: Tensor) -> Tensor:
         """Indices of those numbers of the label vector whose labels are given."""

@@ -18,7 +18,7 @@ from stylegan3d.checkpoints.folder import check_target
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator
 from stylegan3d.labels import encode_labels, encode_rows, schema_of
-from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder
+from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.linear_prior import LabelKnowledge
 from stylegan3d.training.autoencoder import AutoencoderRun
 from stylegan3d.training.export import card_of, finish
@@ -71,7 +71,7 @@ def export_autoencoder(
     if len(rows) < 3:
         raise ModelError("Two people have no distribution; train on more.")
     schema = schema_of(rows, labels)
-    latents = people_latents(network, pack, progress)
+    latents = people_latents(LatentEncoder(network), pack, progress)
     mean = latents.mean(dim=0)
     around = latents - mean
     # Of a few hundred rows as long as a latent: by the small square of their products.
@@ -135,16 +135,15 @@ def export_autoencoder(
 
 @torch.inference_mode()
 def people_latents(
-    network: Autoencoder, pack: Pack, progress: Callable[[int, int], None] | None = None
+    encode: LatentEncoder, pack: Pack, progress: Callable[[int, int], None] | None = None
 ) -> Tensor:
     """Latents of the training people and of their mirror images, float32 [2 N, w_dim]."""
-    encode = LatentEncoder(network)
     rows = pack.indices("train")
     found = []
     for done, row in enumerate(rows, 1):
         volume = torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None, None] * 2 - 1
         both = (volume, volume.flip(2))
-        found += [encode(v.to(network.mean.device))[0, 0].cpu() for v in both]
+        found += [encode(v.to(encode.mean.device))[0, 0].cpu() for v in both]
         if progress:
             progress(done, len(rows))
     return torch.stack(found)

@@ -1,0 +1,125 @@
+"""From a trained diffusion of latents to a generator's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from stylegan3d.checkpoints.folder import check_target, read_folder
+from stylegan3d.diffusion_family import DIFFUSION
+from stylegan3d.generator import Generator
+from stylegan3d.labels import encode_labels, encode_rows, schema_of
+from stylegan3d.networks.linear_prior import LabelKnowledge
+from stylegan3d.training.autoencoder_export import people_latents
+from stylegan3d.training.diffusion import DiffusionRun, encoder_of
+from stylegan3d.training.export import card_of, finish
+from stylegan3d.training.pack import TEMPLATE, Pack
+
+#: Evaluations of the network for a latent, and for one of a preview.
+STEPS, PREVIEW_STEPS = 20, 6
+# Of a number's spread among people, the least that counts, as a share of the median.
+LEAST_DEVIATION = 0.05
+
+
+def export_diffusion(
+    run: DiffusionRun,
+    pack: Pack,
+    stage: Generator,
+    out: str | Path,
+    name: str,
+    *,
+    labels: Sequence[str] = (),
+    licence: str | None = None,
+    attribution: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Generator:
+    """Write the averaged network of a run with its autoencoder as a generator's folder; open it.
+
+    Parameters
+    ----------
+    run : of the diffusion.
+    pack, stage : the data set and the autoencoder of the run.
+    out : the folder to write.
+    name : of the model.
+    labels : columns of the data set's table, such as "age" and "sex", that random brains can be
+        drawn for; see `stylegan3d.labels`.
+    licence : terms of the weights; by default the licences of the training data, joined.
+    attribution : whom users of the weights must name, where the data's licences ask for it.
+    overwrite : replace a model that is there.
+    progress : called with people encoded and people in all.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If the autoencoder is another one, a column is of no use, or the folder cannot be written.
+    """
+    out = Path(out)
+    check_target(out, overwrite)
+    run.check_stage(stage, pack)
+    encode = encoder_of(stage, pack)
+    rows = [pack.table[row] for row in pack.indices("train")]
+    schema = schema_of(rows, labels)
+    network = run.average.cpu()
+    latents = people_latents(encode, pack, progress)
+    deviations = latents.std(dim=0)
+    deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
+    assert stage.folder is not None  # a family other than StyleGAN is always a folder
+    files = read_folder(stage.folder)
+    tensors = {k: v for k, v in files.tensors.items() if k.startswith("decoder.") or k == "mean"}
+    exact = ("center", "scale", "gaussian.variances", "gaussian.rest", "gaussian.middle")
+    for key, value in network.state_dict().items():
+        tensors[f"diffusion.{key}"] = value if key in exact else value.half()
+    tensors["deviations"] = deviations.half()
+    if schema:
+        along = ((latents - network.center) / network.scale) @ network.gaussian.basis.T
+        scores = (along / network.gaussian.variances.sqrt()).reshape(len(rows), 2, -1).mean(dim=1)
+        sizes = [len(entry["average"]) for entry in schema]
+        known = LabelKnowledge.of(
+            scores, encode_rows(schema, rows), sizes, encode_labels(schema)[0]
+        )
+        for part in ("average", "spread", "shared"):
+            tensors[f"labels.{part}"] = getattr(known, part)
+    card = card_of(pack, name, licence, _architecture(run, stage), _training(run, stage))
+    if schema:
+        card["labels"] = schema
+    if attribution:
+        card["attribution"] = attribution
+    template = pack.path / TEMPLATE
+    encoder: dict[str, Tensor] | None = files.encoder
+    return finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+
+
+def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:
+    a, b = run.shape.channels
+    c, x, y, z = run.shape.latent
+    return {
+        "family": DIFFUSION,
+        "autoencoder": stage.card["architecture"]["autoencoder"],
+        "diffusion": run.shape.to_dict(),
+        "steps": STEPS,
+        "preview_steps": PREVIEW_STEPS,
+        "description": (
+            f"A diffusion in the latents of {stage.name}, {c} channels on {x} x {y} x {z} places: "
+            f"a U-Net of {a} and {b} channels corrects what a normal distribution with "
+            f"{run.shape.directions} principal directions says of a noisy latent. {STEPS} steps "
+            f"without chance lead from a seed's noise to its brain, {PREVIEW_STEPS} to a preview."
+        ),
+    }
+
+
+def _training(run: DiffusionRun, stage: Generator) -> dict[str, object]:
+    return {
+        "steps_done": run.steps,
+        "settings": vars(run.config).copy(),
+        "measured": run.measured,
+        "autoencoder": {"name": stage.name} | dict(stage.card["training"]),
+        "description": (
+            f"{run.steps} x {run.config.people} latents of people, as scanned, mirrored or "
+            "slightly stretched, with noise of random strength. The normal distribution that a "
+            "person's were compared with came from other people. The autoencoder was trained "
+            f"before: {stage.card['training']['description']}"
+        ),
+    }

@@ -1,0 +1,275 @@
+"""Training of a diffusion of latents: resuming, and the generator that comes of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.checkpointing import CHECKPOINT
+from stylegan3d.checkpoints.folder import CARD
+from stylegan3d.cli import main
+from stylegan3d.effort import effort
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import load, seed_latents, seed_z, to_display
+from stylegan3d.labels import encode_labels
+from stylegan3d.metrics.similarity import similarity
+from stylegan3d.networks.autoencoder import AutoencoderConfig
+from stylegan3d.networks.latent_diffusion import DiffusionConfig
+from stylegan3d.projection import project
+from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+from stylegan3d.training.autoencoder_export import export_autoencoder
+from stylegan3d.training.diffusion import (
+    DiffusionRun,
+    DiffusionTraining,
+    dealt,
+    train_diffusion,
+)
+from stylegan3d.training.diffusion_export import export_diffusion
+from stylegan3d.training.diffusion_latents import most_directions, people_of
+
+SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
+SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Volumes this small take longer on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stage(even_pack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vae")
+    shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
+    config = AutoencoderTraining(
+        steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
+    )
+    run = train_autoencoder(even_pack, folder / "run", shape, config)
+    return export_autoencoder(run, even_pack, folder / "model", "first stage")
+
+
+@pytest.fixture(scope="module")
+def run(even_pack, stage, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diffusion")
+    return train_diffusion(even_pack, stage, folder, SHAPE, DiffusionTraining(steps=250, **SHORT))
+
+
+@pytest.fixture(scope="module")
+def generator(run, stage, even_pack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diffusion") / "model"
+    return export_diffusion(
+        run, even_pack, stage, folder, "diffused", labels=["core"], licence="CC0", attribution="us"
+    )
+
+
+def people(pack, split="validation"):
+    return [pack.volumes[row].astype(np.float32) / 255 for row in pack.indices(split)]
+
+
+def test_it_learns_more_than_a_normal_distribution_knows():
+    # Channels that are all -1 or all 1, which no normal distribution says of them.
+    rng = np.random.default_rng(0)
+
+    def latents(*size):
+        signs = rng.choice([-1.0, 1.0], (*size, SHAPE.latent[0]))
+        return np.repeat(signs, SHAPE.w_dim // SHAPE.latent[0], axis=-1).astype(np.float16)
+
+    known = people_of(latents(60, 4), 1)
+    shape, settings = replace(SHAPE, directions=1), DiffusionTraining(**{**SHORT, "people": 16})
+    found = DiffusionRun(shape, settings, "", torch.device("cpu"))
+    found.begin(known)
+    held = torch.from_numpy(latents(10).astype(np.float32))
+    before = found.validate(held)
+    for _ in range(120):
+        found.step(known)
+    after = found.validate(held)
+    assert after["at 2"] < 0.5 * before["at 2"]
+    assert after["at 0.7"] < 0.7 * before["at 0.7"]
+
+
+def test_everybody_is_compared_with_what_others_say():
+    latents = np.random.default_rng(0).standard_normal((10, 3, 30)).astype(np.float16)
+    found = people_of(latents, most_directions(10))
+    rows = np.arange(10)
+    clean = found.standardised(rows, np.zeros(10, int))
+    sigma = torch.full((10,), 0.5)
+    # Directions of ten people describe these very people best; the variance is that of others.
+    assert float((clean @ found.all.basis.T).square().mean()) > 1.4
+    assert 0.5 < float(found.all.variances.mean()) < 1.2
+    for row in rows:
+        fold = found.folds[row]
+        assert not np.isin(row, np.flatnonzero(found.folds != fold))
+        assert torch.allclose(
+            found.denoise(clean[[row]], sigma[:1], rows[[row]]),
+            found.gaussians[fold].denoise(clean[[row]], sigma[:1]),
+        )
+
+
+def test_people_are_dealt_one_after_the_other():
+    rows = np.concatenate([dealt(7, 3, step, seed=1) for step in range(14)])
+    for epoch in range(6):
+        assert sorted(rows[epoch * 7 : (epoch + 1) * 7]) == list(range(7))
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, stage, tmp_path):
+    config = DiffusionTraining(steps=6, **SHORT)
+    whole = train_diffusion(even_pack, stage, tmp_path / "whole", SHAPE, config)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, figures):
+        if done == 3:
+            raise Stopped
+
+    part = tmp_path / "part"
+    often = DiffusionTraining(steps=6, save_seconds=0.0, **SHORT)
+    with pytest.raises(Stopped):
+        train_diffusion(even_pack, stage, part, SHAPE, often, progress=stop)
+    told = []
+    (part / CHECKPOINT).write_bytes((part / CHECKPOINT).read_bytes()[:1000])
+    (latents,) = part.glob("latents-*.npy")
+    latents.write_bytes(latents.read_bytes()[:500])
+    resumed = train_diffusion(even_pack, stage, part, resume=True, tell=told.append)
+    assert "checkpoint" in told[0]
+    for a, b in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_does_not_fit_is_told_in_a_sentence(run, even_pack, pack, stage, tmp_path):
+    with pytest.raises(ModelError, match="at least one step"):
+        DiffusionTraining(steps=0)
+    with pytest.raises(ModelError, match="5 people at the least, but there are 4"):
+        most_directions(4)
+    with pytest.raises(ModelError, match="24 x 32 x 24 voxels, the data set's have 20 x 28 x 24"):
+        train_diffusion(pack, stage, tmp_path)
+    with pytest.raises(ModelError, match="no variational autoencoder with its encoder"):
+        train_diffusion(even_pack, load(), tmp_path)
+    other = DiffusionRun(SHAPE, DiffusionTraining(**SHORT), "another", torch.device("cpu"))
+    with pytest.raises(ModelError, match="another autoencoder than first stage"):
+        other.check_stage(stage, even_pack)
+
+
+def test_what_runs_away_is_told_and_not_saved(even_pack, stage, tmp_path):
+    found = train_diffusion(even_pack, stage, tmp_path, SHAPE, DiffusionTraining(steps=1, **SHORT))
+    latents = np.load(next(tmp_path.glob("latents-*.npy")))
+    with torch.no_grad():
+        next(found.network.parameters()).fill_(float("inf"))
+    with pytest.raises(ModelError, match="ran away at step 1"):
+        found.step(people_of(latents, found.shape.directions))
+
+
+def test_the_generator_is_one_of_its_family(generator, stage):
+    assert generator.family == "diffusion"
+    assert generator.w_dim == generator.z_dim == 4 * 3 * 4 * 3
+    assert not generator.can("layers")
+    assert "no noise left" in generator.cannot["noise"]
+    card = generator.card
+    assert (card["licence"], card["attribution"]) == ("CC0", "us")
+    assert "Latent diffusion" in (generator.folder / "README.md").read_text()
+    # Scans are found as by the autoencoder itself.
+    assert card["quality"]["encoder_reconstruction"] == pytest.approx(
+        stage.card["quality"]["encoder_reconstruction"]
+    )
+    steps = generator.components
+    apart = steps @ steps.T
+    assert torch.allclose(apart, torch.diag(apart.diag()), atol=1e-3 * float(apart.max()))
+
+
+def test_a_seed_is_a_brain_like_peoples(generator, even_pack):
+    w = seed_latents(generator, range(6))
+    assert torch.equal(w, seed_latents(load(generator.folder), range(6)))
+    with torch.no_grad():
+        made = to_display(generator.synthesize(w))
+    real = np.stack(people(even_pack, "train"))
+    # As bright as people, on average and person by person.
+    assert made.mean() == pytest.approx(real.mean(), rel=0.15)
+    assert made.mean(axis=(1, 2, 3)).std() < 3 * real.mean(axis=(1, 2, 3)).std()
+    with effort("preview"):
+        quick = seed_latents(load(generator.folder), range(6))
+    assert 0 < float((quick - w).norm() / w.norm()) < 0.5
+
+
+def test_a_brain_leads_back_to_its_noise(generator):
+    w = seed_latents(generator, [3])[:, 0]
+    back = generator.mapping.invert(w)
+    assert float(torch.corrcoef(torch.cat([back, seed_z(generator, 3)]))[0, 1]) > 0.9
+
+
+def test_brains_are_drawn_for_a_label(generator):
+    schema = generator.card["labels"]
+    small, large = (
+        seed_latents(generator, range(8), label=encode_labels(schema, {"core": c}))
+        for c in (0.2, 0.5)
+    )
+    # A large core is dark in the middle.
+    x, y, z = (n // 2 for n in generator.shape)
+    middle = [
+        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, y - 4 : y + 4, z - 3 : z + 3].mean())
+        for w in (small, large)
+    ]
+    assert middle[0] > middle[1] + 0.05
+
+
+def test_a_scan_is_encoded_at_once_and_then_refined(generator, even_pack):
+    (true, *_) = people(even_pack)
+    volume = torch.from_numpy(true)[None, None] * 2 - 1
+    with torch.no_grad():
+        guess = to_display(generator.synthesize(generator.encoder(volume)))[0]
+    found = project(generator, true, steps=15)
+    first, second = (similarity(image, true, true > 0)["psnr"] for image in (guess, found.volume))
+    assert second > first
+
+
+def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
+    def copy(name, change):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in generator.folder.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        card = json.loads((folder / CARD).read_text())
+        change(card["architecture"])
+        (folder / CARD).write_text(json.dumps(card))
+        return folder
+
+    changes = {
+        "larger": lambda a: a["diffusion"].update(channels=[80000, 80000]),
+        "other": lambda a: a["diffusion"].update(latent=[5, 3, 4, 3]),
+        "word": lambda a: a["diffusion"].update(channels="wide"),
+        "deep": lambda a: a["diffusion"].update(blocks=10**4),
+        "many": lambda a: a["diffusion"].update(directions=10**9),
+        "endless": lambda a: a.update(steps=10**9),
+        "none": lambda a: a.update(preview_steps=0),
+        "silent": lambda a: a["diffusion"].update(least=0.0),
+        "without": lambda a: a.pop("diffusion"),
+    }
+    for name, change in changes.items():
+        with pytest.raises(ModelError, match=r"copy the model folder again|its most"):
+            load(copy(name, change))
+
+
+def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, capsys):
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([str(w) for w in words])
+        return ended.value.code or 0, capsys.readouterr()
+
+    out, model = tmp_path / "run", tmp_path / "model"
+    first = ("train-diffusion", even_pack.path, "--autoencoder", stage.folder, "--out", out)
+    status, told = run(*first, "--steps", 2)
+    assert status == 0, told.err
+    assert "2 steps of training" in told.out
+    assert "holds a run" in run(*first)[1].err
+    assert "is for new runs" in run(*first, "--resume", "--steps", 3)[1].err
+    status, told = run(*first, "--resume", "--export", model, "--labels", "age", "--json")
+    assert status == 0, told.err
+    found = json.loads(told.out)
+    assert found["steps"] == 2
+    assert set(found["measured"]) == {"at 0.2", "at 0.7", "at 2", "at 7"}
+    assert load(model).name == "model"
+    assert "already holds a model" in run(*first, "--resume", "--export", model)[1].err
