@@ -44,3 +44,24 @@ def test_autocast_keeps_its_precision():
     assert y.dtype == torch.bfloat16
     assert y[0, 0, 0, 0, 0].item() == 8 * 4
     assert conv3d(x.double(), weight.double(), padding=1).dtype == torch.float64
+
+
+@pytest.mark.parametrize("stride", [1, (2, 1, 2)])
+@pytest.mark.parametrize("padding", [0, (1, 0, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_single_small_volume_gives_what_torch_gives(stride, padding, bias):
+    x = torch.randn(1, 4, 5, 7, 6, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(3, 4, 3, 3, 3, dtype=torch.float64).requires_grad_()
+    shift = torch.randn(3, dtype=torch.float64) if bias else None
+    exact = torch.nn.functional.conv3d(x, weight, shift, stride, padding)
+    short = x.float(), weight.float(), None if shift is None else shift.float()
+    found = conv3d(*short, stride, padding)
+    assert torch.allclose(found.double(), exact, atol=1e-4)
+    # As R1 needs it: the gradient of a gradient.
+    for result in (exact, found):
+        (slope,) = torch.autograd.grad(result.square().sum(), x, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.square().sum(), weight)
+        if result is exact:
+            kept = slope, bend
+    for one, true in zip((slope, bend), kept, strict=True):
+        assert float((one - true).norm() / true.norm()) < 1e-4
