@@ -8,22 +8,23 @@ from stylegan3d.labels import encode_labels, encode_rows, schema_of
 from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior
 
 K, PEOPLE = 6, 20_000
-# How a score follows an age, of which it is one standard deviation.
+# How an age, of which it is one standard deviation, follows scores.
 SLOPE = torch.tensor([0.8, 0.0, -0.5, 0.0, 0.0, 0.0])
+
+
+def normal(rng, *size):
+    return torch.from_numpy(rng.normal(size=size)).float()
 
 
 @pytest.fixture(scope="module")
 def world():
     """Many people whose scores go with age and sex, and the prior that knows them."""
     rng = np.random.default_rng(0)
-    ages = rng.normal(50, 15, PEOPLE)
-    male = rng.random(PEOPLE) < 0.4
+    scores = normal(rng, PEOPLE, K)
+    ages = scores @ SLOPE + (1 - SLOPE.square().sum()).sqrt() * normal(rng, PEOPLE)
+    ages = 50 + 15 * ages.double().numpy()
+    male = (0.8 * scores[:, 5] + 0.6 * normal(rng, PEOPLE)).numpy() > 0.3
     rows = [{"age": a, "sex": "M" if m else "F"} for a, m in zip(ages, male, strict=True)]
-    y = torch.from_numpy((ages - ages.mean()) / ages.std()).float()[:, None]
-    scores = torch.from_numpy(rng.normal(size=(PEOPLE, K))).float() * (1 - SLOPE**2).sqrt()
-    scores = scores + y * SLOPE
-    scores[:, 5] = scores[:, 5] * 0.6 + 1.6 * (torch.from_numpy(male).float() - 0.4)
-    scores[:, 5] /= scores[:, 5].std()
     schema = schema_of(rows, ["age", "sex"])
     sizes = [len(entry["average"]) for entry in schema]
     vectors = encode_rows(schema, rows)
@@ -32,7 +33,7 @@ def world():
     prior.components.copy_(torch.eye(K))
     for part in ("average", "spread", "shared"):
         getattr(prior, part).copy_(getattr(known, part))
-    return prior, schema, scores, ages, male
+    return prior, schema, scores, ages, male, known
 
 
 def drawn(prior, schema, **values):
@@ -42,7 +43,7 @@ def drawn(prior, schema, **values):
 
 
 def test_who_is_drawn_for_an_age_is_as_people_of_that_age(world):
-    prior, schema, _, ages, _ = world
+    prior, schema, _, ages, *_ = world
     found = drawn(prior, schema, age=50 + 2 * 15)
     expected = SLOPE * (80 - ages.mean()) / ages.std()
     assert torch.allclose(found.mean(dim=0)[:5], expected[:5].float(), atol=0.06)
@@ -51,7 +52,7 @@ def test_who_is_drawn_for_an_age_is_as_people_of_that_age(world):
 
 
 def test_who_is_drawn_for_a_sex_is_as_people_of_that_sex(world):
-    prior, schema, scores, _, male = world
+    prior, schema, scores, _, male, _ = world
     found = drawn(prior, schema, sex="M")
     assert float(found[:, 5].mean()) == pytest.approx(float(scores[male, 5].mean()), abs=0.05)
     assert torch.allclose(found[:, :5].mean(dim=0), torch.zeros(5), atol=0.06)
@@ -64,8 +65,90 @@ def test_what_is_left_open_is_as_among_all(world):
     assert torch.equal(prior(z), z)
 
 
-def test_chance_is_not_taken_for_knowledge(world):
-    prior, *_ = world
-    # Scores 1, 3 and 4 have nothing to do with the age.
-    assert int((prior.shared[[1, 3, 4], 1] != 0).sum()) <= 1
-    assert bool((prior.shared[[0, 2], 1].abs() > 0.2).all())
+def test_people_drawn_for_their_ages_spread_as_people_do(world):
+    prior, schema, _, ages, *_ = world
+    rng = np.random.default_rng(1)
+    labels = torch.cat([encode_labels(schema, {"age": a}) for a in ages[:4000]])
+    found = prior(normal(rng, 4000, K), labels)
+    assert torch.allclose(torch.cov(found.T), torch.eye(K), atol=0.07)
+
+
+def test_the_share_that_is_explained_is_the_true_one(world):
+    *_, known = world
+    assert float(known.explained[1]) == pytest.approx(float(SLOPE.square().sum()), abs=0.01)
+    assert known.explained[0] == 0  # the one that is constant
+
+
+def few_people(seed, share, people=220, size=200):
+    """Hardly more people than scores, a label that some of these explain, and their direction."""
+    rng = np.random.default_rng(seed)
+    variances = torch.linspace(0, -4, size).exp()
+    direction = normal(rng, size) * variances.sqrt()
+    direction /= direction.norm()
+    scores = normal(rng, people, size)
+    y = share**0.5 * scores @ direction + (1 - share) ** 0.5 * normal(rng, people)
+    labels = torch.stack([torch.ones(people), y], dim=1)
+    return scores, labels, variances, direction
+
+
+def known_of(scores, labels, **others):
+    return LabelKnowledge.of(scores, labels, [1], torch.tensor([1.0, 0.0]), **others)
+
+
+def test_few_people_tell_a_part_of_the_direction_and_no_more():
+    for seed in range(3):
+        scores, labels, variances, direction = few_people(seed, 0.9)
+        known = known_of(scores, labels, variances=variances)
+        shift = known.shared[:, 1] / known.spread[1, 1].sqrt()
+        # Along what was found, people of that label are as far as who is drawn for it.
+        true = 0.9**0.5 * float(direction @ (shift / shift.norm()))
+        assert float(shift.norm()) == pytest.approx(true, abs=0.12)
+        assert 0.3 < float(known.explained[1]) < 0.9
+
+
+def test_what_differs_little_counts_less():
+    # The same people, once as if all scores mattered alike.
+    scores, labels, variances, direction = few_people(0, 0.9)
+    found = [known_of(scores, labels, variances=v).shared[:, 1] for v in (variances, None)]
+    weighed, alike = (float(direction @ v / v.norm()) for v in found)
+    assert weighed > alike
+
+
+def test_chance_is_not_taken_for_knowledge():
+    found = []
+    for seed in range(8):
+        scores, labels, variances, _ = few_people(seed, 0.0)
+        found.append(float(known_of(scores, labels, variances=variances).shared[:, 1].norm()))
+    assert np.median(found) == 0
+    assert max(found) < 0.25
+
+
+def test_who_is_not_known_is_left_out():
+    scores, labels, variances, _ = few_people(0, 0.8)
+    labels[150:, 1] = torch.nan
+    found = known_of(scores, labels, variances=variances)
+    alone = known_of(scores[:150], labels[:150], variances=variances)
+    assert torch.equal(found.shared, alone.shared)
+    assert torch.equal(found.spread, alone.spread)
+
+
+def test_a_scanner_is_not_put_down_to_age():
+    rng = np.random.default_rng(0)
+    scores, y = normal(rng, 300, 20), normal(rng, 300)
+    groups = torch.arange(300) % 2
+    y, scores[:, 0] = y + 2 * groups, scores[:, 0] + 2 * groups
+    labels = torch.stack([torch.ones(300), y], dim=1)
+    blind = known_of(scores, labels).shared[:, 1].norm()
+    assert float(blind) > 0.5
+    assert float(known_of(scores, labels, groups=groups).shared[:, 1].norm()) < 0.1
+
+
+def test_two_labels_that_say_the_same_leave_a_spread():
+    rng = np.random.default_rng(0)
+    scores = normal(rng, 500, 3)
+    y = scores[:, 0] + 0.01 * normal(rng, 500)
+    z = scores[:, 0] - 0.01 * normal(rng, 500)
+    labels = torch.stack([torch.ones(500), y, z], dim=1)
+    known = LabelKnowledge.of(scores, labels, [1, 1], torch.tensor([1.0, 0.0, 0.0]))
+    left = torch.eye(3) - known.shared @ torch.linalg.pinv(known.spread) @ known.shared.T
+    assert float(torch.linalg.eigvalsh(left).min()) >= 0

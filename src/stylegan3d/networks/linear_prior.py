@@ -2,7 +2,8 @@
 
 Principal components of people's latents with what is known of the people: the distribution for an
 age or a sex is that of the linear Gaussian model given the label (Bishop 2006, "Pattern
-Recognition and Machine Learning", eq. 2.81, 2.82).
+Recognition and Machine Learning", eq. 2.81, 2.82), whose covariance of labels and scores
+is estimated so that it holds for people left out (`label_ridge`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from stylegan3d.networks.label_ridge import foreseen_share, within
 
 # Of a score's variance, what labels leave open at the least.
 LEAST_LEFT = 1e-3
@@ -29,32 +32,92 @@ class LabelKnowledge:
     average : [L] the vector that leaves everything open, see `stylegan3d.labels`.
     spread : [L, L] covariance of label vectors.
     shared : [K, L] covariance of standardised scores with label vectors.
+    explained : [L] of the variance of each number of the vector, what scores foresee in people
+        left out; 0 to 1.
     """
 
     sizes: tuple[int, ...]
     average: Tensor
     spread: Tensor
     shared: Tensor
+    explained: Tensor
 
     @classmethod
     def of(
-        cls, scores: Tensor, labels: Tensor, sizes: Sequence[int], average: Tensor
+        cls,
+        scores: Tensor,
+        labels: Tensor,
+        sizes: Sequence[int],
+        average: Tensor,
+        *,
+        variances: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> LabelKnowledge:
         """From people.
 
+        A number y of the vector and standard normal scores s of which a share R2 of y's variance
+        is known have the covariance R sd(y) b, where b is the unit vector along which s foresees
+        y. The direction is that of a ridge regression of y on s, and R2 what this foresees in
+        people left out: chance explains nobody else (see `label_ridge`).
+
         Parameters
         ----------
-        scores : [people, K], standardised. What could be chance (a covariance below two standard
-            errors) is taken for none: hundreds of scores would add up to a change that says nothing
-            of the label.
-        labels : [people, L]
+        scores : [people, K], of one latent for each person: images of the same person, such as
+            mirrored ones, would be foreseen by each other. Their own variance need not be 1: what
+            counts is which way they go.
+        labels : [people, L]; NaN where a number is not known of somebody.
+        sizes, average : see the attributes.
+        variances : [K] what a standard deviation along each score changes, squared: the less, the
+            more its weight is held back. The same for all if they are not given.
+        groups : [people] which scanner or study everybody is from. Differences between these are
+            not put down to the labels. None if all are alike.
         """
-        count = len(scores)
-        y = labels - labels.mean(dim=0)
-        spread = y.T @ y / (count - 1)
-        shared = (scores - scores.mean(dim=0)).T @ y / (count - 1)
-        chance = 2 / count**0.5 * scores.std(dim=0)[:, None] * y.std(dim=0)[None]
-        return cls(tuple(sizes), average, spread, shared * (shared.abs() > chance))
+        size = scores.shape[1]
+        groups = torch.zeros(len(scores)) if groups is None else groups
+        lengths = torch.ones(size) if variances is None else variances.sqrt()
+        lengths = lengths.double()
+        x = scores.double() * lengths
+        y = within(labels.double(), groups)
+        shared, explained = [], []
+        for column in y.T:
+            known = column.isfinite()
+            inner = within(x[known], groups[known])
+            weights, share = foreseen_share(inner, column[known])
+            along = weights * lengths
+            along = along / along.norm().clamp(min=1e-30)
+            # Of a deviation along it some may lie between the groups.
+            outer = ((x[known] - x[known].mean(dim=0)) @ weights).std()
+            part = float((inner @ weights).std() / outer) if share else 0.0
+            deviation = column[known].square().mean().sqrt()
+            shared.append(along * share**0.5 * part * deviation)
+            explained.append(share)
+        spread = _covariance(y)
+        told = _possible(torch.stack(shared, dim=1), spread)
+        return cls(tuple(sizes), average, spread.float(), told.float(), torch.tensor(explained))
+
+
+def _covariance(y: Tensor) -> Tensor:
+    """Covariance [L, L] of columns about their mean [n, L], each pair over those known of both."""
+    known = y.isfinite().to(y)
+    filled = y.nan_to_num(0.0)
+    found = filled.T @ filled / (known.T @ known).clamp(min=1)
+    # Pairs over different people may contradict each other.
+    values, vectors = torch.linalg.eigh(found)
+    return (vectors * values.clamp(min=0)) @ vectors.T
+
+
+def _possible(shared: Tensor, spread: Tensor) -> Tensor:
+    """Covariances [K, L] no larger than scores of unit variance can have with the labels.
+
+    Each label was looked at alone: together they must leave something of the scores' variance.
+    """
+    values, vectors = torch.linalg.eigh(spread)
+    there = values > 1e-9 * values.max().clamp(min=1e-30)
+    roots = values[there].sqrt()
+    whitened = shared @ vectors[:, there] / roots
+    left, lengths, right = torch.linalg.svd(whitened, full_matrices=False)
+    lengths = lengths.clamp(max=(1 - LEAST_LEFT) ** 0.5)
+    return (left * lengths) @ right * roots @ vectors[:, there].T
 
 
 class LinearPrior(nn.Module):

@@ -20,6 +20,7 @@ from stylegan3d.generator import Generator
 from stylegan3d.labels import encode_labels, encode_rows, schema_of
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.linear_prior import LabelKnowledge
+from stylegan3d.people import group_numbers
 from stylegan3d.training.autoencoder import AutoencoderRun
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.pack import TEMPLATE, Pack
@@ -95,7 +96,15 @@ def export_autoencoder(
         scores = (around @ components.T / lengths).reshape(len(rows), 2, -1).mean(dim=1)
         sizes = [len(entry["average"]) for entry in schema]
         vectors = encode_rows(schema, rows)
-        known = LabelKnowledge.of(scores, vectors, sizes, encode_labels(schema)[0])
+        place = group_numbers([row.get("source") for row in rows], np.ones(len(rows), dtype=bool))
+        known = LabelKnowledge.of(
+            scores,
+            vectors,
+            sizes,
+            encode_labels(schema)[0],
+            variances=lengths,
+            groups=torch.from_numpy(place),
+        )
         for part in ("average", "spread", "shared"):
             tensors[f"prior.{part}"] = getattr(known, part)
     encoder = {k: v.half() for k, v in network.encoder.state_dict().items()}
