@@ -12,6 +12,7 @@ from napari_stylegan3d import controls
 from napari_stylegan3d.decimal_box import DecimalBox
 from napari_stylegan3d.panels.panel import select_data
 from napari_stylegan3d.text import _
+from stylegan3d.labels import label_title, middle_of, number_range
 from stylegan3d.recipe import Label, Recipe
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class LabelBox(QWidget):
             self._fields.setParent(None)
             self._fields.deleteLater()
             self._fields = None
-        size, schema = generator.config.label_dim, generator.card.get("labels")
+        size, schema = generator.label_dim, generator.card.get("labels")
         self.setVisible(bool(size))
         if not size:
             return
@@ -135,24 +136,28 @@ class NamedLabels(_Fields):
         self._values: dict[str, QDoubleSpinBox] = {}
         for index, entry in enumerate(schema):
             name = str(entry["name"])
+            told = label_title(entry)
             box = self._choices[name] = self._choice(
-                index, _("{name} of the person, or open.").format(name=name)
+                index, _("{name} of the person, or open.").format(name=told)
             )
             box.addItem(_("Open"), OPEN)
             fields: list[QWidget] = [box]
             if entry["kind"] == "number":
                 box.addItem(_("Value"), VALUE)
-                mean, reach = float(entry["mean"]), REACH_SD * float(entry["sd"])
-                tip = _("{name}, in the units of the training data").format(name=name)
-                spin = self._values[name] = self._number(index, (mean - reach, mean + reach), tip)
+                tip = _("{name}, in the units of the training data").format(name=told)
+                if entry.get("unit"):
+                    tip = _("{name} in {unit}, as in the people it was learned from").format(
+                        name=told, unit=entry["unit"]
+                    )
+                spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
                 with QSignalBlocker(spin):
-                    spin.setValue(mean)
+                    spin.setValue(middle_of(entry))
                 fields.append(spin)
             for value in entry.get("values", []):
                 box.addItem(str(value), str(value))
             if entry["missing"]:
                 box.addItem(_("Not known"), UNKNOWN)
-            self._add(name, *fields)
+            self._add(told, *fields)
 
     def show_label(self, label: Label | None) -> None:
         """Show a recipe's label without telling anyone."""

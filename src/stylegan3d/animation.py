@@ -9,7 +9,8 @@ straight lines in W and great circles in Z).
 Between two seeds a great circle in Z is the other choice. A random z lies near a sphere, whose
 inside the generator never saw; every z on the circle is as likely as its ends, so what lies midway
 is as far from the average brain as they are, while the middle of a straight line in W is closer to
-it. Legs with a mix, an edit or a latent file have no z and stay straight.
+it. Legs with a mix, an edit or a latent file have no z and stay straight, unless the generator can
+find one (a latent diffusion can, `Generator.invert`).
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ def stills(
     recipes : key frames, two or more, all of the same image channel.
     frames : moments per leg, from 1; each key frame is met exactly.
     easing : the pace along each leg, see `eased`.
-    how : the way between two seeds of the same truncation and label, see the module's text.
+    how : the way between two seeds of the same truncation and label, or between any brains of a
+        generator that can invert latents; see the module's text.
     loop : whether a last leg leads back to the first key frame. The end is then not repeated, so
         that a film of it runs on without a halt.
 
@@ -185,7 +187,11 @@ class _Leg:
         self.first, self.second, self.generator = first, second, generator
         self.w = first.latent(generator), second.latent(generator)
         self.delta = first.delta(generator), second.delta(generator)
-        self.round = how == "spherical" and _both_seeds(first, second)
+        seeds = _both_seeds(first, second)
+        self.round = how == "spherical" and (seeds or generator.can_invert)
+        if self.round:
+            self.z = _z(first, generator, seeds), _z(second, generator, seeds)
+        self.seeds = seeds
 
     def at(self, t: float, leg: int) -> Still:
         """The moment at share `t` of the leg."""
@@ -198,10 +204,12 @@ class _Leg:
         import torch
 
         recipe, generator = self.first, self.generator
-        label = None if recipe.label is None else recipe.label.encode(generator)
-        psi, cutoff = recipe.truncation.psi, recipe.truncation.cutoff
-        z = between(_z(self.first, generator), _z(self.second, generator), t, "spherical")
+        z = between(*self.z, t, "spherical")
         with torch.no_grad():
+            if not self.seeds:  # what was found on the way back leads to the brains as they are
+                return generator.map(z)[0]
+            label = None if recipe.label is None else recipe.label.encode(generator)
+            psi, cutoff = recipe.truncation.psi, recipe.truncation.cutoff
             return generator.map(z, label, psi, cutoff)[0]
 
     def _delta(self, t: float) -> Delta | None:
@@ -223,10 +231,12 @@ def _both_seeds(first: Recipe, second: Recipe) -> bool:
     return plain and first.truncation == second.truncation and first.label == second.label
 
 
-def _z(recipe: Recipe, generator: Generator) -> Tensor:
-    """[1, z_dim] of a seed, as `seed_latents` draws it."""
+def _z(recipe: Recipe, generator: Generator, seed: bool) -> Tensor:
+    """[1, z_dim] of a seed, as `seed_latents` draws it, or of the brain itself."""
     from stylegan3d.generator import seed_z
 
+    if not seed:
+        return generator.invert(recipe.latent(generator)[None])
     assert recipe.source.seed is not None
     return seed_z(generator, recipe.source.seed)
 

@@ -24,13 +24,11 @@ from stylegan3d.networks.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     LatentEncoder,
-    LatentSynthesis,
 )
 from stylegan3d.networks.diffusion_mapping import DiffusionMapping
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
-from stylegan3d.networks.latent_gaussian import GivenLabels
 from stylegan3d.stylegan_family import fill
-from stylegan3d.vae_family import check_autoencoder
+from stylegan3d.vae_family import check_autoencoder, synthesis_of
 
 DIFFUSION = "diffusion"
 MOST_BLOCKS, MOST_STEPS = 64, 1000
@@ -87,24 +85,13 @@ class LatentDiffusionFamily:
         network.mean.copy_(weights["mean"])
         diffusion = LatentDiffusion(DiffusionConfig.from_dict(architecture["diffusion"]))
         fill(diffusion, weights, "diffusion.")
-        sizes = [len(entry["average"]) for entry in card.get("labels") or ()]
-        asked = None
-        if sizes:
-            asked = GivenLabels(diffusion.gaussian, sizes)
-            for name in ("average", "spread", "shared"):
-                getattr(asked.prior, name).copy_(weights[f"labels.{name}"])
-        mapping = DiffusionMapping(
-            diffusion, asked, architecture["steps"], architecture["preview_steps"]
-        )
-        size = OneRow(
-            config.w_dim, config.w_dim, config.shape, label_dim=1 + sum(sizes) if sizes else 0
-        )
+        steps, preview_steps = architecture["steps"], architecture["preview_steps"]
         gaussian = diffusion.gaussian
         components = gaussian.basis * gaussian.variances.sqrt()[:, None] * diffusion.scale
         return Parts(
-            size,
-            mapping,
-            LatentSynthesis(network),
+            OneRow(config.w_dim, config.w_dim, config.shape),
+            DiffusionMapping(diffusion, steps, preview_steps),
+            synthesis_of(network, weights),
             diffusion.center,
             encoder=LatentEncoder(network) if encoder else None,
             cannot={"noise": "A latent diffusion has no noise left: a latent is one brain."},

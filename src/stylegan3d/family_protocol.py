@@ -141,6 +141,15 @@ class HasNoiseMaps(Protocol):
 
 
 @runtime_checkable
+class HasInverse(Protocol):
+    """A mapping that finds the random numbers a latent comes from."""
+
+    def invert(self, w: Tensor) -> Tensor:
+        """Latents [N, w_dim], of random brains or of scans -> z [N, z_dim], nearly."""
+        ...
+
+
+@runtime_checkable
 class HasFeatures(Protocol):
     """A synthesis without coarse images, from whose features before the last level previews can be
     read (see `preview.py`).

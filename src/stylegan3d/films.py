@@ -23,7 +23,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.figures import Look, draw_planes
 from stylegan3d.jsontext import to_json
 from stylegan3d.leftovers import temporary_folder
-from stylegan3d.outputs import INTENDED_USE, provenance, sources
+from stylegan3d.outputs import INTENDED_USE, model_of, provenance, sources
 from stylegan3d.picture_outputs import json_path
 from stylegan3d.recipe import Recipe
 from stylegan3d.slicing import PLANES, Plane, Upright
@@ -144,7 +144,7 @@ def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]
         **provenance(generator),
         "Sources": list(dict.fromkeys(file for recipe in recipes for file in sources(recipe))),
         "Recipes": [recipe.to_dict() for recipe in recipes],
-        "Model": {"Name": generator.name, "SHA256": generator.hash},
+        "Model": model_of(generator, *recipes),
         "Film": {
             "SecondsPerLeg": film.seconds,
             "FramesPerSecond": film.fps,

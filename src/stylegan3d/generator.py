@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,10 +33,11 @@ from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.directions import Directions, load_directions, pca_directions
 from stylegan3d.errors import ModelError
 from stylegan3d.families import STYLEGAN, family_of
-from stylegan3d.family_protocol import LACKS, HasNoiseMaps, Shape, Synthesis
+from stylegan3d.family_protocol import LACKS, HasInverse, HasNoiseMaps, Parts, Shape, Synthesis
 from stylegan3d.frame import Frame
 from stylegan3d.labels import encode_labels
 from stylegan3d.networks.config import GeneratorConfig, Grid
+from stylegan3d.networks.labelled_mapping import LabelledMapping
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.space import Space, checked_space
@@ -59,6 +60,8 @@ class Generator:
     w_avg : [w_dim] mean of w, towards which truncation pulls.
     card : the model's card: name, training data, licence, intended use, measured quality.
     hash : SHA-256 of the weights; latent files and recipes name it.
+    labels_hash : SHA-256 of what the model learned of labels after its training (`labelling.py`),
+        which changes no brain that is drawn without a label; else empty.
     deviations, components : [w_dim] and [K, w_dim], how random brains spread, where the family says
         it (see `family_protocol.Parts`); else None.
     dtype : precision of the feature maps during synthesis (images are always float32).
@@ -87,6 +90,7 @@ class Generator:
         cannot: Mapping[str, str] | None = None,
         deviations: Tensor | None = None,
         components: Tensor | None = None,
+        labels_hash: str = "",
     ) -> None:
         self.config: Shape = config or synthesis.config  # type: ignore[assignment]
         if tuple(space.shape) != self.config.image_grids[-1]:
@@ -108,6 +112,7 @@ class Generator:
         self.space = space
         self.card = card or {}
         self.hash = hash
+        self.labels_hash = labels_hash
         self.folder = folder
         self.path = path or folder
         self.family = family
@@ -131,6 +136,13 @@ class Generator:
     def w_dim(self) -> int:
         """Size of one row of the intermediate latent."""
         return self.config.w_dim
+
+    @property
+    def label_dim(self) -> int:
+        """Size of the label of random brains; 0 for a model without labels."""
+        if isinstance(self.mapping, LabelledMapping):
+            return self.mapping.label_dim
+        return self.config.label_dim
 
     @property
     def num_layers(self) -> int:
@@ -232,6 +244,7 @@ class Generator:
             cannot=self._reasons,
             deviations=self.deviations,
             components=self.components,
+            labels_hash=self.labels_hash,
         )
         # What was computed of the networks stays good; directions take seconds to find.
         for name in ("has_noise", "has_layer_noise", "template", "directions"):
@@ -285,6 +298,38 @@ class Generator:
             rows[:, :cutoff] = self.w_avg + truncation * (rows[:, :cutoff] - self.w_avg)
         return rows
 
+    @property
+    def can_invert(self) -> bool:
+        """Whether `invert` finds the z of a latent."""
+        inner = getattr(self.mapping, "mapping", self.mapping)  # without labels learned afterwards
+        return isinstance(inner, HasInverse)
+
+    @torch.no_grad()
+    def invert(self, w: Tensor) -> Tensor:
+        """The z that lead to latents, nearly: of random brains, or of scans found in w.
+
+        Between two z there are whole brains where there are double exposures between two w.
+
+        Parameters
+        ----------
+        w : [N, 1, w_dim]
+
+        Returns
+        -------
+        [N, z_dim]
+
+        Raises
+        ------
+        ModelError
+            If the generator's family has no way back.
+        """
+        if not self.can_invert:
+            raise ModelError(
+                f"{self.name} has no way back from a brain to its random numbers: a latent "
+                "diffusion has one."
+            )
+        return cast("HasInverse", self.mapping).invert(w[:, 0].to(self.device, torch.float32))
+
     def synthesize(self, w: Tensor, noise: Noise = "fixed", level: int = -1) -> Tensor:
         """Intermediate latent to volume; differentiable in w.
 
@@ -314,13 +359,14 @@ class Generator:
         """
         self.require("score")
         assert self.discriminator is not None
-        label = self._label(label, len(volume))
+        # Labels that were learned afterwards tell a discriminator nothing.
+        label = self._label(label, len(volume)) if self.config.label_dim else None
         return self.discriminator(volume.to(self.device, torch.float32), label)
 
     def _label(self, label: Tensor | None, count: int) -> Tensor | None:
         """[count, label_dim], open where none is given; None for an unconditional generator."""
-        size = self.config.label_dim
-        if label is None and size:
+        size = self.label_dim
+        if label is None and self.config.label_dim:
             # A network that names no labels, such as an official one, takes zeros for none.
             schema = self.card.get("labels")
             label = encode_labels(schema) if schema else torch.zeros(1, size)
@@ -500,7 +546,11 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
         family.check(card, files.tensors, files.encoder)
         parts = family.build(card, files.tensors, files.encoder)
         parts.check()
-        check_labels(card.get("labels"), parts.config.label_dim)
+        size = parts.config.label_dim
+        if files.labels is not None:
+            parts.mapping = _labelled(files, parts)
+            size = parts.mapping.label_dim
+        check_labels(card.get("labels"), size)
         space = checked_space(card["space"]["shape"], card["space"]["affine"])
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
@@ -526,7 +576,17 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
         cannot=parts.cannot,
         deviations=parts.deviations,
         components=parts.components,
+        labels_hash=files.labels_hash,
     )
+
+
+def _labelled(files: ModelFiles, parts: Parts) -> LabelledMapping:
+    """The mapping of a model that learned labels after its training."""
+    if parts.config.label_dim:
+        raise ValueError("it has labels of its training and others")
+    assert files.labels is not None
+    sizes = [len(entry["average"]) for entry in files.card["labels"]]
+    return LabelledMapping(parts.mapping, sizes, files.labels, parts.config.w_dim)
 
 
 def seed_latents(

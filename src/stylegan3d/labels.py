@@ -13,7 +13,10 @@ A model's card keeps the schema as `labels`, one entry per label::
     {"name": "sex", "kind": "category", "values": ["F", "M"], "missing": false,
      "average": [0.55, 0.45]}
 
-`average` is the mean of the label's part over the training people.
+`average` is the mean of the label's part over the training people. Labels that are learned after
+the training (`labelling.py`) have more: `"scale": "log"` for a number of whose logarithm the mean
+and the deviation are, `"range": [18, 82]` of the people it was learned from and how many `"people"`
+these are, its `"unit"`, and `"explained"`, the share of it that latents of people left out tell.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ Schema = Sequence[Mapping[str, Any]]
 
 MOST_CATEGORIES = 32
 CATEGORY = ":category"
+LOG = "log"
 MISSING = (None, "", "n/a", "N/A", "nan", "NaN", "unknown")
 
 
@@ -72,6 +76,28 @@ def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Te
     return torch.tensor([vector]) / math.sqrt(1 + len(schema))
 
 
+def label_title(entry: Mapping[str, Any]) -> str:
+    """What people call a label: "Ventricle volume" for "ventricle_ml"."""
+    from stylegan3d.people import NAMES
+
+    return NAMES.get(entry["name"], str(entry["name"]))
+
+
+def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, float]:
+    """What may be asked of a number: as far as people go, or so many deviations where unknown."""
+    if "range" in entry:
+        low, high = entry["range"]
+        return float(low), float(high)
+    reach = deviations * float(entry["sd"])
+    return float(entry["mean"]) - reach, float(entry["mean"]) + reach
+
+
+def middle_of(entry: Mapping[str, Any]) -> float:
+    """The mean of a number over people, where it differs by factors the geometric one."""
+    mean = float(entry["mean"])
+    return math.exp(mean) if entry.get("scale") == LOG else mean
+
+
 def label_dim(schema: Schema) -> int:
     """Length of the label vector; 0 without labels."""
     return 1 + sum(len(entry["average"]) for entry in schema) if schema else 0
@@ -100,6 +126,58 @@ def encode_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
 
     names = [entry["name"] for entry in schema]
     return torch.cat([encode_labels(schema, {n: row.get(n) for n in names}) for row in rows])
+
+
+def known_schema(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], logarithmic: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The schema of labels that are learned from whom they are known of, nobody else.
+
+    Parameters
+    ----------
+    rows, names : as for `schema_of`.
+    logarithmic : of these columns, those that differ by factors.
+
+    Raises
+    ------
+    ModelError
+        As `schema_of` does, and if a logarithm is asked of what has none.
+    """
+    schema = []
+    for name in names:
+        column = name.removesuffix(CATEGORY)
+        known = [row for row in rows if not _is_missing(row.get(column))]
+        (entry,) = schema_of(known or rows, [name])
+        if entry["kind"] == "number":
+            values = [float(row[column]) for row in known]
+            extra: dict[str, Any] = {"range": [min(values), max(values)]}
+            if name in logarithmic:
+                if min(values) <= 0:
+                    raise ModelError(f"The label '{name}' has values that have no logarithm.")
+                (entry,) = schema_of([{name: math.log(value)} for value in values], [name])
+                extra = {"scale": LOG, **extra}
+            entry |= extra
+        schema.append(entry)
+    return schema
+
+
+def encode_known(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
+    """Label vectors [n, label_dim] of people; NaN where a label is not known of somebody."""
+    import torch
+
+    vectors = []
+    for row in rows:
+        known = {
+            e["name"]: row.get(e["name"]) for e in schema if not _is_missing(row.get(e["name"]))
+        }
+        vector, start = encode_labels(schema, known)[0], 1
+        for entry in schema:
+            size = len(entry["average"])
+            if entry["name"] not in known:
+                vector[start : start + size] = torch.nan
+            start += size
+        vectors.append(vector)
+    return torch.stack(vectors)
 
 
 def _entry(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
@@ -154,6 +232,10 @@ def _part(entry: Mapping[str, Any], value: Any) -> list[float]:
         number = _number(value)
         if number is None:
             raise ModelError(f"The label '{name}' is {value!r}, but it must be a number.")
+        if entry.get("scale") == LOG:
+            if number <= 0:
+                raise ModelError(f"The label '{name}' is {value}, but it must be more than 0.")
+            number = math.log(number)
         return [(number - entry["mean"]) / entry["sd"], *indicator]
     if str(value) not in entry["values"]:
         raise ModelError(

@@ -171,12 +171,20 @@ def sidecar(
         "Sources": sources(recipe),
         # The model stands below, wherever the recipe came from.
         "Recipe": recipe.replace(model=None).to_dict(),
-        "Model": {"Name": generator.name, "SHA256": generator.hash, **_frame(generator)},
+        "Model": {**model_of(generator, recipe), **_frame(generator)},
         "SpatialReference": "the scan's own grid" if native else "the model's grid",
         "Units": "arbitrary",
         "Intensity": "units of the scan" if native else intensity,
         **about,
     }
+
+
+def model_of(generator: Generator, *recipes: Recipe) -> dict[str, Any]:
+    """The model of recipes in a sidecar, and the labels it learned if one of them has a label."""
+    told = {"Name": generator.name, "SHA256": generator.hash}
+    if generator.labels_hash and any(recipe.label is not None for recipe in recipes):
+        told["LabelsSHA256"] = generator.labels_hash
+    return told
 
 
 def provenance(generator: Generator) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
     rows, measured = [], []
     for volume in pack.volumes:
         intensity = np.asarray(volume, dtype=np.float32) / 255
-        rows.append(_encoded(generator, intensity))
+        rows.append(encoded(generator, intensity))
         measured.append(measure_attributes(intensity, pack.space))
     values = {key: np.array([row[key] for row in measured]) for key in measured[0]}
     known = {key for row in pack.table for key in row}
@@ -90,7 +90,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
     return People(np.stack(rows), held_out, values, tuple(pack.column("source")))
 
 
-def _encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
+def encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
     """float64 `(w_dim,)`: mean over its rows of the encoder's w of one volume in [0, 1]."""
     import torch
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from stylegan3d.figures import MM_PER_INCH, SYNTHETIC, png_bytes
 from stylegan3d.jsontext import to_json
-from stylegan3d.outputs import INTENDED_USE, provenance, sources, volume_name
+from stylegan3d.outputs import INTENDED_USE, model_of, provenance, sources, volume_name
 from stylegan3d.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def picture_sidecar(
         **provenance(generator),
         "Sources": sources(told),
         "Recipe": told.replace(model=None).to_dict(),
-        "Model": {"Name": generator.name, "SHA256": generator.hash},
+        "Model": model_of(generator, recipe),
     }
 
 

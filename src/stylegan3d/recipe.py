@@ -107,7 +107,7 @@ class Recipe:
 
     def signed(self, generator: Generator) -> Recipe:
         """The same recipe that names its model, to be handed on."""
-        return self.replace(model=MadeWith.of(generator))
+        return self.replace(model=MadeWith.of(generator, self.label is not None))
 
     def check(self, generator: Generator) -> None:
         """RecipeError if the recipe is another model's, or asks for what `generator` lacks."""
@@ -340,5 +340,6 @@ def of_sidecar(data: dict[str, Any]) -> Recipe:
     """The recipe in the content of a volume's sidecar, with the model named there."""
     recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
     if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):
-        recipe = recipe.replace(model=MadeWith(model["SHA256"], model.get("Name", "")))
+        made = MadeWith(model["SHA256"], model.get("Name", ""), model.get("LabelsSHA256"))
+        recipe = recipe.replace(model=made)
     return recipe

@@ -73,7 +73,7 @@ class Label:
         """[1, label_dim] for `Generator.map`; RecipeError if the generator takes no such label."""
         import torch
 
-        size, name = generator.config.label_dim, generator.name
+        size, name = generator.label_dim, generator.name
         schema = generator.card.get("labels")
         if not size:
             raise RecipeError(

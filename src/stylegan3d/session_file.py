@@ -21,6 +21,7 @@ from stylegan3d.jsontext import from_json
 from stylegan3d.recipe import Edit, Recipe, Source
 from stylegan3d.recipe_model import MadeWith
 from stylegan3d.recipe_parts import is_int
+from stylegan3d.recipe_plain import without_none
 from stylegan3d.tensorfiles import read_bytes
 
 FILE = "session.json"
@@ -119,7 +120,7 @@ def encode(state: SessionState, folder: Path) -> bytes:
         "version": VERSION,
         "saved": state.saved,
         "closed": state.closed,
-        "model": state.model and dataclasses.asdict(state.model),
+        "model": state.model and without_none(dataclasses.asdict(state.model)),
         "model_path": state.model_path,
         "frame": state.frame,
         "scan": state.scan,

@@ -62,20 +62,30 @@ class VariationalAutoencoder:
         if encoder:
             fill(network.encoder, {k: v.float() for k, v in encoder.items()}, "")
         network.mean.copy_(weights["mean"])
-        sizes = [len(entry["average"]) for entry in card.get("labels") or ()]
+        # Labels that were learned afterwards lie in a file of their own, see `labelling.py`.
+        labels = card.get("labels") or () if "prior.shared" in weights else ()
+        sizes = [len(entry["average"]) for entry in labels]
         prior = LinearPrior(len(components), config.w_dim, sizes)
         size = OneRow(len(components), config.w_dim, config.shape, label_dim=prior.label_dim)
         fill(prior, weights, "prior.")
         return Parts(
             size,
             prior,
-            LatentSynthesis(network),
+            synthesis_of(network, weights),
             prior.mean,
             encoder=LatentEncoder(network) if encoder else None,
             cannot={"noise": "A variational autoencoder has no noise: a latent is one brain."},
             deviations=weights["deviations"],
             components=prior.components,
         )
+
+
+def synthesis_of(network: Autoencoder, weights: Mapping[str, Tensor]) -> LatentSynthesis:
+    """The decoder with its toe, where one was found for it."""
+    synthesis = LatentSynthesis(network)
+    if "toe.ends" in weights:
+        fill(synthesis.toe, weights, "toe.")
+    return synthesis
 
 
 def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -31,6 +31,7 @@ class Judges:
             "age": Judge("looking", 0.9, 0.5, 1.0, 27),
             "sex": Judge("looking", 0.8, 1.0, 1.0, 27),
         }
+        self.known = {"age": np.array([row["age"] for row in PEOPLE]), "sex": np.arange(60) % 2.0}
 
     def readings(self, volumes: np.ndarray) -> dict[str, np.ndarray]:
         return {"age": 0.5 * volumes[:, 0, 0, 0], "sex": volumes[:, 0, 0, 1]}

@@ -57,7 +57,7 @@ def test_what_is_missed_counts_in_units_of_the_expected_error(diffusion):
     torch.nn.init.ones_(diffusion.correction.head.bias)
     x, sigma = torch.randn(1, CONFIG.w_dim), torch.tensor([0.7])
     linear = diffusion.gaussian.denoise(x, sigma)
-    found = diffusion._found(x, 0.7, None, torch.float32, lambda: None)
+    found = diffusion._found(x, 0.7, torch.float32, lambda: None)
     expected = linear + diffusion.gaussian.error(sigma).sqrt()
     assert torch.allclose(found, expected, atol=1e-5)
 
@@ -83,7 +83,7 @@ class Counting:
 
 
 def test_a_latent_is_kept_and_serves_for_a_preview(diffusion):
-    mapping = DiffusionMapping(bent(diffusion), None, 12, 4)
+    mapping = DiffusionMapping(bent(diffusion), 12, 4)
     count = Counting(diffusion)
     z = torch.randn(2, CONFIG.w_dim)
     with effort("preview"):
@@ -99,7 +99,7 @@ def test_a_latent_is_kept_and_serves_for_a_preview(diffusion):
 
 
 def test_statistics_do_not_ask_the_network(diffusion):
-    mapping = DiffusionMapping(bent(diffusion), None, 12, 4)
+    mapping = DiffusionMapping(bent(diffusion), 12, 4)
     count = Counting(diffusion)
     with effort("rough"):
         w = mapping(torch.randn(4000, CONFIG.w_dim))
@@ -110,7 +110,7 @@ def test_statistics_do_not_ask_the_network(diffusion):
 
 
 def test_what_is_not_wanted_any_more_ends_between_layers(diffusion):
-    mapping = DiffusionMapping(diffusion, None, 12, 4)
+    mapping = DiffusionMapping(diffusion, 12, 4)
 
     class Enough(Exception):
         pass

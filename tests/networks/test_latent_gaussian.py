@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from stylegan3d.networks.latent_gaussian import GivenLabels, LatentGaussian
+from stylegan3d.networks.latent_gaussian import LatentGaussian
 
 NUMBERS, KNOWN = 12, 3
 
@@ -57,18 +57,3 @@ def test_the_flow_leads_from_noise_to_where_it_is_said_to(gaussian):
         target = exact.denoise(x, high.expand(3))
         x = target + low / high * (x - target)
     assert torch.allclose(x.float(), gaussian.float().from_normal(z, 0.01), atol=0.01)
-
-
-def test_a_label_moves_and_narrows_the_distribution(gaussian):
-    given = GivenLabels(gaussian, [1])
-    given.prior.average = torch.tensor([1.0, 0.0])
-    given.prior.spread = torch.diag(torch.tensor([0.0, 1.0]))
-    # A label that explains 0.64 of the variance of the first score, and nothing else.
-    given.prior.shared = torch.tensor([[0.0, 0.8], [0.0, 0.0], [0.0, 0.0]])
-    assert given(torch.tensor([1.0, 0.0])) is None
-    asked = given(torch.tensor([1.0, 2.0]))
-    first = gaussian.basis[0]
-    mean = asked.middle @ asked.basis - gaussian.middle @ gaussian.basis
-    assert torch.allclose(mean, 2 * 0.8 * 3 * first, atol=1e-5)
-    narrowed = covariance(gaussian) - 0.64 * 9 * torch.outer(first, first)
-    assert torch.allclose(covariance(asked), narrowed, atol=1e-4)

@@ -246,7 +246,12 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
     status, told = run(*first, "--resume", "--export", model, "--labels", "height")
     assert status == 2
     assert "nothing of 'height'" in told.err
-    status, told = run(*first, "--resume", "--export", model, "--labels", "age", "--json")
+    # Of two steps of training nobody's age can be told; the model is there, without labels.
+    status, told = run(*first, "--resume", "--export", model, "--labels", "age")
+    assert status == 2
+    assert "Nothing of 'age' can be told" in told.err
+    assert load(model).label_dim == 0
+    status, told = run(*first, "--resume", "--export", model, "--overwrite", "--json")
     assert status == 0, told.err
     found = json.loads(told.out)
     assert found["steps"] == 2

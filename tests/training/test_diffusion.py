@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.animation import stills
 from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.checkpoints.folder import CARD
 from stylegan3d.cli import main
 from stylegan3d.effort import effort
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import load, seed_latents, seed_z, to_display
+from stylegan3d.generator import load, seed_latents, seed_z, tiny_generator, to_display
 from stylegan3d.labels import encode_labels
+from stylegan3d.latents import Latent, save_latent
 from stylegan3d.metrics.similarity import similarity
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
+from stylegan3d.recipe import Recipe, Source
 from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.diffusion import (
@@ -196,9 +199,33 @@ def test_a_seed_is_a_brain_like_peoples(generator, even_pack):
 
 
 def test_a_brain_leads_back_to_its_noise(generator):
-    w = seed_latents(generator, [3])[:, 0]
-    back = generator.mapping.invert(w)
+    w = seed_latents(generator, [3])
+    back = generator.invert(w)
     assert float(torch.corrcoef(torch.cat([back, seed_z(generator, 3)]))[0, 1]) > 0.9
+    with pytest.raises(ModelError, match="no way back"):
+        tiny_generator().invert(torch.zeros(1, 1, 16))
+
+
+def test_round_ways_lead_from_a_scan_to_a_seed(generator, even_pack, tmp_path):
+    volume = torch.from_numpy(people(even_pack)[0])[None, None] * 2 - 1
+    with torch.no_grad():
+        w = generator.encoder(volume)
+    path = tmp_path / "scan.safetensors"
+    digest = save_latent(path, Latent.of(generator, w[0]))
+    ends = [
+        Recipe(Source("latent", path=str(path), sha256=digest)),
+        Recipe(Source("seed", seed=4)),
+    ]
+    way = [still.w for still in stills(ends, generator, frames=4, how="spherical")]
+    straight = [still.w for still in stills(ends, generator, frames=4, how="linear")]
+    # Both begin and end at the brains themselves.
+    for one, other in zip((way[0], way[-1]), (straight[0], straight[-1]), strict=True):
+        assert torch.equal(one, other)
+    steps = torch.stack(way).diff(dim=0).flatten(1).norm(dim=1)
+    assert float(steps.max()) < 3 * float(steps.min())
+    # Halfway on a straight line variety is lost, and round it is kept.
+    middle = [float((w[2] - generator.w_avg).norm()) for w in (way, straight)]
+    assert middle[0] > middle[1]
 
 
 def test_brains_are_drawn_for_a_label(generator):
@@ -266,7 +293,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, caps
     assert "2 steps of training" in told.out
     assert "holds a run" in run(*first)[1].err
     assert "is for new runs" in run(*first, "--resume", "--steps", 3)[1].err
-    status, told = run(*first, "--resume", "--export", model, "--labels", "age", "--json")
+    status, told = run(*first, "--resume", "--export", model, "--labels", "core", "--json")
     assert status == 0, told.err
     found = json.loads(told.out)
     assert found["steps"] == 2

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stylegan3d.errors import ModelError
-from stylegan3d.labels import label_dim
+from stylegan3d.labels import LOG, label_dim
 from stylegan3d.recipe_parts import finite_number, is_int
 
 #: Of any number or list in an architecture, and of any network's levels.
@@ -80,6 +80,11 @@ def check_labels(schema: Any, size: Any) -> None:
             parts = [finite_number(entry.get(k)) for k in ("mean", "sd")]
             if None in parts or not parts[1] or parts[1] < 0:
                 raise ValueError(f"the label {name} has no mean and deviation")
+            if entry.get("scale") not in (None, LOG):
+                raise ValueError(f"the label {name} is on no scale that is known")
+            reach = [finite_number(x) for x in entry.get("range", [0, 1])]
+            if len(reach) != 2 or None in reach or not reach[0] < reach[1]:  # type: ignore[operator]
+                raise ValueError(f"the label {name} has no range")
             length = 1
         else:
             values = entry.get("values")

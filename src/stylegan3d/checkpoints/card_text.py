@@ -38,6 +38,7 @@ def card_text(card: dict[str, Any]) -> str:
         "## Measured quality",
         _quality(card.get("quality") or {}),
         *_evaluation(card),
+        *_labels(card.get("labels") or []),
         *_directions(card.get("directions") or []),
         *_trust(card.get("trust")),
         "## Limits",
@@ -218,6 +219,26 @@ def _evaluation(card: dict[str, Any]) -> list[str]:
     if card.get("montage"):
         parts.append(f"![Synthetic brains beside real ones]({card['montage']})")
     return parts
+
+
+def _labels(schema: list[dict[str, Any]]) -> list[str]:
+    """What random brains can be drawn for, where that was learned after the training."""
+    learned = [entry for entry in schema if "explained" in entry]
+    if not learned:
+        return []
+    lines = [
+        "| label | people | of whom | told by latents of people left out |",
+        "|---|---|---|---|",
+    ]
+    for entry in learned:
+        whom = ", ".join(entry.get("values", []))
+        if "range" in entry:
+            unit = f" {entry['unit']}" if "unit" in entry else ""
+            whom = "{:g} to {:g}".format(*(round(x, 1) for x in entry["range"])) + unit
+        share = f"{100 * entry['explained']:.0f} % of its variance"
+        lines.append(f"| {entry['name']} | {entry['people']} | {whom} | {share} |")
+    about = "What random brains can be drawn for; without a label they are as they were before."
+    return ["## Labels", about, "\n".join(lines)]
 
 
 def _directions(checks: list[dict[str, Any]]) -> list[str]:

@@ -31,13 +31,17 @@ FORMAT_VERSION = 1
 MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
 MONTAGE = "montage.png"
 TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
+#: What was learned of labels after the training, see `stylegan3d.labelling`. In a file of its own:
+#: without a label the model is the same one, and so is its hash.
+LABELS = "labels.safetensors"
 
 
 @dataclass(frozen=True)
 class ModelFiles:
     """What a model folder holds, read and checked but not yet built into networks.
 
-    `folder` is None for a network that was read from a file of another program.
+    `folder` is None for a network that was read from a file of another program. `labels` is None
+    for a model that learned no labels after its training, and `labels_hash` is then empty.
     """
 
     folder: Path | None
@@ -45,6 +49,8 @@ class ModelFiles:
     tensors: dict[str, Tensor]
     encoder: dict[str, Tensor] | None
     hash: str
+    labels: dict[str, Tensor] | None = None
+    labels_hash: str = ""
 
 
 def read_folder(path: Path) -> ModelFiles:
@@ -59,7 +65,7 @@ def read_folder(path: Path) -> ModelFiles:
     card = _read_card(folder)
     if not (folder / MODEL).is_file():
         raise ModelError(f"The model '{folder}' has no {MODEL}; copy the whole folder again.")
-    digest = ""
+    digests: dict[str, str] = {}
     for name, expected in {MODEL: None, **_listed(card, folder)}.items():
         found = sha256_of(folder / name) if (folder / name).is_file() else None
         if expected is not None and found != expected:
@@ -67,10 +73,20 @@ def read_folder(path: Path) -> ModelFiles:
                 f"'{folder / name}' is not the file its card describes (it is missing, was changed "
                 "or copied incompletely); copy the whole model folder again."
             )
-        if name == MODEL and found is not None:
-            digest = found
+        if found is not None:
+            digests[name] = found
     encoder = _read_tensors(folder / ENCODER) if (folder / ENCODER).is_file() else None
-    return ModelFiles(folder, card, _read_tensors(folder / MODEL), encoder, digest)
+    # Only one that the card lists: another may be left of a model that was there before.
+    labels = _read_tensors(folder / LABELS) if LABELS in digests else None
+    return ModelFiles(
+        folder,
+        card,
+        _read_tensors(folder / MODEL),
+        encoder,
+        digests[MODEL],
+        labels,
+        digests.get(LABELS, ""),
+    )
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -137,6 +153,7 @@ def write_folder(
     encoder: dict[str, Tensor] | None = None,
     extra_files: dict[str, Path] | None = None,
     overwrite: bool = False,
+    labels: dict[str, Tensor] | None = None,
 ) -> None:
     """Write a model folder, all of it or nothing: a model that was there stays if this fails.
 
@@ -145,11 +162,12 @@ def write_folder(
     Parameters
     ----------
     extra_files : name in the folder -> an existing file to copy (template, directions, README).
+    labels : what was learned of labels after the training.
     """
     check_target(folder, overwrite)
     contents = {
         name: save({k: v.detach().cpu().contiguous() for k, v in state.items()})
-        for name, state in ((MODEL, tensors), (ENCODER, encoder))
+        for name, state in ((MODEL, tensors), (ENCODER, encoder), (LABELS, labels))
         if state is not None
     }
     contents |= {name: Path(source).read_bytes() for name, source in (extra_files or {}).items()}
@@ -158,8 +176,9 @@ def write_folder(
     every = {folder / name: data for name, data in contents.items()}
     with only_run(folder):
         write_together({**every, folder / CARD: _card_bytes(card)}, overwrite=True)
-        if encoder is None:  # of the model that was there
-            (folder / ENCODER).unlink(missing_ok=True)
+        for name, state in ((ENCODER, encoder), (LABELS, labels)):
+            if state is None:  # of the model that was there
+                (folder / name).unlink(missing_ok=True)
 
 
 def _card_bytes(card: dict[str, Any]) -> bytes:

@@ -55,8 +55,8 @@ def animate(
         str,
         typer.Option(
             "--way",
-            help="Between two seeds straight in W (linear), or round in Z (spherical), which keeps "
-            "more variety midway.",
+            help="Straight in W (linear), or, between two seeds, round in Z (spherical), which "
+            "keeps more variety midway; with a latent diffusion round between any brains.",
         ),
     ] = WAYS[0],
     loop: Annotated[

@@ -95,7 +95,7 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
         "layer_resolutions": [list(grid) for grid in generator.layer_resolutions],
         **({"wiring": network.wiring, "channels": list(network.channels)} if network else {}),
         "image_channels": config.image_channels,
-        "label_dim": config.label_dim,
+        "label_dim": generator.label_dim,
         "discriminator": generator.discriminator is not None,
         "encoder": generator.encoder is not None,
         **({"cannot": generator.cannot} if generator.cannot else {}),

@@ -14,7 +14,7 @@ import numpy as np
 from stylegan3d.attribute_checks import scaled
 from stylegan3d.generator import seed_latents
 from stylegan3d.labels import encode_labels
-from stylegan3d.metrics.edit_judges import Judges
+from stylegan3d.metrics.edit_judges import MEASURED, Judges
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.material import Material
 from stylegan3d.metrics.sampling import packed_synthesis
@@ -48,7 +48,7 @@ def conditions(material: Material) -> dict[str, Any]:
     for entry in schema:
         if entry["kind"] != "number" and len(entry["values"]) != 2:
             missing[entry["name"]] = "Only numbers and pairs of words can be read off brains."
-        elif entry["name"] not in material.pack.table[0]:
+        elif entry["name"] not in {*material.pack.table[0], *MEASURED}:
             missing[entry["name"]] = "The table of these real brains does not have it."
         else:
             usable.append(entry)
@@ -66,7 +66,7 @@ def _label(
 ) -> dict[str, Any]:
     """One label; see `conditions`."""
     generator, name = material.generator, entry["name"]
-    asked = _asked(material, entry)
+    asked = _asked(entry, judges.known[name][: len(material.training)])
     volumes = []
     for seed, value in zip(material.seeds(BRAINS), asked, strict=True):
         label = encode_labels(schema, {name: value})
@@ -89,13 +89,12 @@ def _label(
     }
 
 
-def _asked(material: Material, entry: Mapping[str, Any]) -> list[Any]:
+def _asked(entry: Mapping[str, Any], people: np.ndarray) -> list[Any]:
     """What is asked for, one value for each brain: evenly over the people, or word by word."""
     if entry["kind"] != "number":
         first, second = entry["values"]
         return [first, second] * (BRAINS // 2)
-    column = as_numbers(entry["name"], material.pack.column(entry["name"]))[material.training]
-    low, high = np.nanquantile(column, QUANTILES)
+    low, high = np.nanquantile(people, QUANTILES)
     return [float(value) for value in np.linspace(low, high, BRAINS)]
 
 

@@ -70,6 +70,7 @@ class Judges:
     ----------
     of : attribute to its judge.
     missing : attribute to the sentence why it has none.
+    known : attribute to what is known of the people [people], training people first; NaN if not.
     """
 
     def __init__(self, material: Material, keys: Sequence[str]) -> None:
@@ -82,7 +83,7 @@ class Judges:
         self._place, self._fit = group_numbers(groups, fit), fit
         self._truth: dict[str, np.ndarray] = {}
         self._read: dict[str, np.ndarray] = {}
-        truths = _truths(material, keys)
+        truths = self.known = _truths(material, keys)
         columns = np.empty((0, 0))
         if not all(self._by_network(key) for key in keys):
             tissues = material.real_tissues if self._by_tissues else None

@@ -35,6 +35,8 @@ WORK = "work"
 # Beside a part's figures, while they are kept.
 SECONDS = "measured_in_s"
 
+# The part that depends on what a model learned of labels after its training.
+LABELLED = "conditions"
 # Part to module and function, imported when it is measured.
 MEASURES = {
     "fidelity": "parts:fidelity",
@@ -97,7 +99,10 @@ def evaluate_material(material: Material) -> dict[str, Any]:
             why = f"{material.subject.name} is a folder of volumes, not a generator."
             result["left_out"][part] = why
             continue
-        found = material.store.result(part, key, partial(_timed, measure_of(part), material))
+        # What was learned of labels afterwards changes no brain that is drawn without.
+        labels = material.generator.labels_hash if part == LABELLED else ""
+        kept = (*key, labels) if labels else key
+        found = material.store.result(part, kept, partial(_timed, measure_of(part), material))
         result["program"]["seconds"][part] = found.pop(SECONDS)
         if "left_out" in found:
             result["left_out"][part] = found["left_out"]
@@ -152,6 +157,7 @@ def _head(material: Material) -> dict[str, Any]:
         "model": {
             "name": subject.name,
             "hash": subject.hash,
+            **({"labels": material.generator.labels_hash} if _has_learned(material) else {}),
             "kind": "generator" if material.has_generator else "folder of volumes",
         },
         "data": {
@@ -178,6 +184,11 @@ def _head(material: Material) -> dict[str, Any]:
         "notes": [*subject.notes, *pack.info.get("notes", [])],
         "left_out": {},
     }
+
+
+def _has_learned(material: Material) -> bool:
+    """Whether the model learned labels after its training."""
+    return material.has_generator and bool(material.generator.labels_hash)
 
 
 def _kept_settings(settings: EvaluationSettings) -> dict[str, Any]:

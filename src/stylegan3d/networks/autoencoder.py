@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import Grid, known_fields
 from stylegan3d.networks.convolution import conv3d
+from stylegan3d.networks.finish import Toe
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
 
 #: Voxels along an axis that become one place of the latent.
@@ -168,7 +169,12 @@ class Autoencoder(nn.Module):
 
 
 class LatentSynthesis(nn.Module):
-    """Flat latents [N, 1, w_dim] to volumes, as `family_protocol.Synthesis` has it."""
+    """Flat latents [N, 1, w_dim] to volumes, as `family_protocol.Synthesis` has it.
+
+    Attributes
+    ----------
+    toe : takes the ripples of the decoder in the dark to nothing.
+    """
 
     mean: Tensor
 
@@ -176,6 +182,7 @@ class LatentSynthesis(nn.Module):
         super().__init__()
         self.latent_shape = autoencoder.config.latent_shape
         self.decoder = autoencoder.decoder
+        self.toe = Toe()
         self.register_buffer("mean", autoencoder.mean)
 
     def forward(
@@ -192,7 +199,8 @@ class LatentSynthesis(nn.Module):
         if level not in (0, -1):
             raise ModelError("An autoencoder makes volumes of one size only.")
         latent = w.reshape(len(w), *self.latent_shape).to(dtype)
-        return inverse_haar(self.decoder(latent).float() + self.mean)
+        image: Tensor = self.toe(inverse_haar(self.decoder(latent).float() + self.mean))
+        return image
 
 
 class LatentEncoder(nn.Module):

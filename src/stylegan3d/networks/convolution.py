@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +20,7 @@ def conv3d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | tuple[int, ...] = 1,
-    padding: int | tuple[int, ...] = 0,
+    padding: int | tuple[int, ...] | str = 0,
 ) -> Tensor:
     """`torch.nn.functional.conv3d`; on a CPU by oneDNN for a single small volume, too, and in
     float32 where an axis has fewer than three voxels.
@@ -33,9 +35,9 @@ def conv3d(
     weight : [O, I, k, k, k]
     """
     low = _precision(x)
-    if _is_withheld(x) and low == torch.float32:
-        sizes = [_three(n) for n in (padding, stride)]
-        return torch.mkldnn_convolution(x, weight, bias, *sizes, [1, 1, 1], 1)
+    if _is_withheld(x) and low == torch.float32 and not isinstance(padding, str):
+        sizes: Any = (_three(padding), _three(stride), [1, 1, 1], 1)
+        return torch.mkldnn_convolution(x, weight, bias, *sizes)
     reduced = low in (torch.bfloat16, torch.float16)
     if not reduced or min(x.shape[2:]) >= LEAST_SIDE or not torch.is_grad_enabled():
         return F.conv3d(x, weight, bias, stride, padding)
@@ -55,7 +57,7 @@ def _is_withheld(x: Tensor) -> bool:
     """Whether torch would not ask oneDNN to convolve this volume, though it could."""
     size = x.shape[0] * x.shape[1] * x.shape[2] * x.shape[3]
     known = x.device.type == "cpu" and x.dtype == torch.float32
-    ready = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    ready = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
     return known and ready and x.shape[0] == 1 and size <= GIVEN_TO_ONEDNN
 
 

@@ -227,7 +227,6 @@ class LatentDiffusion(nn.Module):
         self,
         z: Tensor,
         steps: int,
-        asked: LatentGaussian | None = None,
         dtype: torch.dtype = torch.float32,
         check: Callable[[], None] = lambda: None,
     ) -> Tensor:
@@ -236,15 +235,14 @@ class LatentDiffusion(nn.Module):
         Parameters
         ----------
         steps : evaluations of the network.
-        asked : the distribution of latents with some label; the network's corrections are the same.
         dtype : precision of the network's feature maps.
         check : called between layers; what it raises ends the work.
         """
         levels = self.levels(steps)
-        x = (asked or self.gaussian).from_normal(z, levels[0])
+        x = self.gaussian.from_normal(z, levels[0])
         before: Tensor | None = None
         for number, (sigma, following) in enumerate(pairwise(levels)):
-            found = self._found(x, sigma, asked, dtype, check)
+            found = self._found(x, sigma, dtype, check)
             target = found
             if before is not None and following > 0:
                 # Second order: where the estimate is going, from the last two of them.
@@ -259,7 +257,6 @@ class LatentDiffusion(nn.Module):
         self,
         w: Tensor,
         steps: int,
-        asked: LatentGaussian | None = None,
         dtype: torch.dtype = torch.float32,
         check: Callable[[], None] = lambda: None,
         rounds: int = 3,
@@ -277,15 +274,14 @@ class LatentDiffusion(nn.Module):
                 continue
             arrived = x
             for _ in range(rounds):
-                found = self._found(x, sigma, asked, dtype, check)
+                found = self._found(x, sigma, dtype, check)
                 x = found + (sigma / following) * (arrived - found)
-        return (asked or self.gaussian).to_normal(x, levels[0])
+        return self.gaussian.to_normal(x, levels[0])
 
     def _found(
         self,
         x: Tensor,
         sigma: float,
-        asked: LatentGaussian | None,
         dtype: torch.dtype,
         check: Callable[[], None],
     ) -> Tensor:
@@ -293,6 +289,4 @@ class LatentDiffusion(nn.Module):
         noise = x.new_full((len(x),), sigma)
         linear = self.gaussian.denoise(x, noise)
         missed = self.missed(x, linear, noise, dtype, check)
-        # What is known of those who were asked for takes the place of what is known of all.
-        begun = linear if asked is None else asked.denoise(x, noise)
-        return begun + self.gaussian.error(noise).sqrt()[:, None] * missed
+        return linear + self.gaussian.error(noise).sqrt()[:, None] * missed

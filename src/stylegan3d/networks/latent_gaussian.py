@@ -10,12 +10,8 @@ models", arXiv 2412.09726).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
-
-from stylegan3d.networks.linear_prior import LinearPrior
 
 
 class LatentGaussian(nn.Module):
@@ -97,37 +93,3 @@ class LatentGaussian(nn.Module):
         along, left = self.split(x)
         along = (along - self.middle) / (self.variances + sigma**2).sqrt()
         return self.join(along, left / (self.rest + sigma**2).sqrt())
-
-
-class GivenLabels(nn.Module):
-    """A label to the distribution of the latents of those who have it.
-
-    It is that of the linear Gaussian model of labels and scores (Bishop 2006, "Pattern Recognition
-    and Machine Learning", eq. 2.81, 2.82), as in `linear_prior.LinearPrior`.
-
-    Parameters
-    ----------
-    gaussian : of everybody.
-    sizes : numbers of each label in the label vector, which begins with one that is constant.
-    """
-
-    def __init__(self, gaussian: LatentGaussian, sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.gaussian = gaussian
-        self.prior = LinearPrior(len(gaussian.basis), 1, sizes)
-
-    @torch.no_grad()
-    def forward(self, label: Tensor) -> LatentGaussian | None:
-        """Label vector [L]; None for one that leaves everything open."""
-        given = self.prior.given(label)
-        if given is None:
-            return None
-        shift, axes, left = given
-        everybody = self.gaussian
-        lengths = everybody.variances.sqrt()
-        # Standardised scores keep the share `left` of their spread along the axes.
-        kept = torch.eye(len(lengths)).to(axes) + axes @ ((left.square() - 1)[:, None] * axes.T)
-        variances, turned = torch.linalg.eigh(lengths[:, None] * kept * lengths)
-        basis = turned.T @ everybody.basis
-        middle = turned.T @ (everybody.middle + lengths * shift)
-        return LatentGaussian.of(basis, variances.clamp(min=0), everybody.rest, middle)

@@ -155,43 +155,51 @@ class LinearPrior(nn.Module):
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """What a label leaves open is drawn as among all people."""
         if label is not None and self.sizes:
-            z = torch.stack([self._given(*pair) for pair in zip(z, label, strict=True)])
+            sizes, average, spread, shared = self.sizes, self.average, self.spread, self.shared
+            pairs = zip(z, label, strict=True)
+            z = torch.stack([given(s, of, sizes, average, spread, shared) for s, of in pairs])
         return self.mean + z @ self.components
 
-    def _given(self, z: Tensor, label: Tensor) -> Tensor:
-        """Scores [K] of somebody with this label, from those of somebody."""
-        known = self.given(label)
-        if known is None:
-            return z
-        shift, axes, left = known
-        return z + axes @ ((left - 1) * (axes.T @ z)) + shift
 
-    def given(self, label: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-        """What a label [L] says of the scores of those who have it; None if it says nothing.
+def given(
+    scores: Tensor,
+    label: Tensor,
+    sizes: Sequence[int],
+    average: Tensor,
+    spread: Tensor,
+    shared: Tensor,
+) -> Tensor:
+    """Scores of somebody with this label, from those of somebody.
 
-        Returns
-        -------
-        Their mean [K], the orthonormal axes [K, A] along which they differ less than people do, and
-        the share of their standard deviation that is left along each, [A].
-        """
-        apart = label - self.average
-        places = self._places(apart)
-        if not len(places):
-            return None
-        spread = self.spread[places][:, places]
-        weights = self.shared[:, places] @ torch.linalg.pinv(spread, hermitian=True)
-        values, vectors = torch.linalg.eigh(spread)
-        explained = weights @ (vectors * values.clamp(min=0).sqrt())
-        axes, lengths, _ = torch.linalg.svd(explained, full_matrices=False)
-        left = (1 - lengths.square()).clamp(min=LEAST_LEFT).sqrt()
-        return weights @ apart[places], axes, left
+    Parameters
+    ----------
+    scores : [K], standard normal among all.
+    label : [L]; what is as in `average` is left open.
+    sizes, average, spread, shared : as in `LabelKnowledge`.
 
-    def _places(self, apart: Tensor) -> Tensor:
-        """Indices of those numbers of the label vector whose labels are given."""
-        places: list[int] = []
-        start = 1
-        for size in self.sizes:
-            if bool((apart[start : start + size].abs() > SAME).any()):
-                places += range(start, start + size)
-            start += size
-        return torch.tensor(places, dtype=torch.long, device=apart.device)
+    Returns
+    -------
+    [K]; the scores themselves, bit for bit, where everything is open.
+    """
+    apart = label - average
+    places = _places(apart, sizes)
+    if not len(places):
+        return scores
+    spread = spread[places][:, places]
+    weights = shared[:, places] @ torch.linalg.pinv(spread, hermitian=True)
+    values, vectors = torch.linalg.eigh(spread)
+    explained = weights @ (vectors * values.clamp(min=0).sqrt())
+    axes, lengths, _ = torch.linalg.svd(explained, full_matrices=False)
+    left = (1 - lengths.square()).clamp(min=LEAST_LEFT).sqrt()
+    return scores + axes @ ((left - 1) * (axes.T @ scores)) + weights @ apart[places]
+
+
+def _places(apart: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Indices of those numbers of the label vector whose labels are given."""
+    places: list[int] = []
+    start = 1
+    for size in sizes:
+        if bool((apart[start : start + size].abs() > SAME).any()):
+            places += range(start, start + size)
+        start += size
+    return torch.tensor(places, dtype=torch.long, device=apart.device)

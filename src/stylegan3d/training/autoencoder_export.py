@@ -16,12 +16,11 @@ from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator
-from stylegan3d.labels import encode_labels, encode_rows, schema_of
-from stylegan3d.networks.autoencoder import LatentEncoder
-from stylegan3d.networks.linear_prior import LabelKnowledge
-from stylegan3d.people import group_numbers
+from stylegan3d.generator import Generator, to_display
+from stylegan3d.labelling import check_columns, learn_labels
+from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder
 from stylegan3d.training.autoencoder import AutoencoderRun
+from stylegan3d.training.calibration import find_toe
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.pack import TEMPLATE, Pack
 from stylegan3d.vae_family import VAE
@@ -30,6 +29,8 @@ from stylegan3d.vae_family import VAE
 COMPONENTS = 200
 # Of a number's spread among people, the least that counts, as a share of the median.
 LEAST_DEVIATION = 0.05
+# People whose reconstructions tell where the decoder's ripples in the dark end.
+TOED = 24
 
 
 def export_autoencoder(
@@ -53,7 +54,7 @@ def export_autoencoder(
     out : the folder to write.
     name : of the model.
     labels : columns of the data set's table, such as "age" and "sex", that random brains can be
-        drawn for; see `stylegan3d.labels`.
+        drawn for; see `stylegan3d.labelling`.
     licence : terms of the weights; by default the licences of the training data, joined.
     attribution : whom users of the weights must name, where the data's licences ask for it.
     overwrite : replace a model that is there.
@@ -71,7 +72,8 @@ def export_autoencoder(
     rows = [pack.table[row] for row in pack.indices("train")]
     if len(rows) < 3:
         raise ModelError("Two people have no distribution; train on more.")
-    schema = schema_of(rows, labels)
+    if labels:
+        check_columns(pack, labels)
     latents = people_latents(LatentEncoder(network), pack, progress)
     mean = latents.mean(dim=0)
     around = latents - mean
@@ -89,24 +91,8 @@ def export_autoencoder(
         "prior.mean": mean,
         "prior.components": components.half(),
         "deviations": deviations.half(),
+        "toe.ends": toe_ends(network, pack),
     }
-    if schema:
-        # Whoever is there with his mirror image has the mean of both scores.
-        lengths = components.square().sum(dim=1)
-        scores = (around @ components.T / lengths).reshape(len(rows), 2, -1).mean(dim=1)
-        sizes = [len(entry["average"]) for entry in schema]
-        vectors = encode_rows(schema, rows)
-        place = group_numbers([row.get("source") for row in rows], np.ones(len(rows), dtype=bool))
-        known = LabelKnowledge.of(
-            scores,
-            vectors,
-            sizes,
-            encode_labels(schema)[0],
-            variances=lengths,
-            groups=torch.from_numpy(place),
-        )
-        for part in ("average", "spread", "shared"):
-            tensors[f"prior.{part}"] = getattr(known, part)
     encoder = {k: v.half() for k, v in network.encoder.state_dict().items()}
     shape = run.shape
     c, x, y, z = shape.latent_shape
@@ -133,13 +119,28 @@ def export_autoencoder(
         ),
     }
     card = card_of(pack, name, licence, architecture, training)
-    if schema:
-        card["labels"] = schema
     if attribution:
         card["attribution"] = attribution
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
     template = pack.path / TEMPLATE
-    return finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    if not labels:
+        return generator
+    # Whoever is there with his mirror image has the mean of both latents.
+    people = latents.reshape(len(rows), 2, -1).mean(dim=1).cpu()
+    return learn_labels(out, pack, labels, latents=people, overwrite=True)
+
+
+@torch.inference_mode()
+def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
+    """Ends [2] of the toe that makes reconstructions as dark around as people are."""
+    rows = pack.indices("train")[:: max(1, len(pack.indices("train")) // TOED)]
+    people = [pack.volumes[row].astype(np.float32) / 255 for row in rows]
+    made = []
+    for person in people:
+        volume = torch.from_numpy(person)[None, None].to(network.mean.device) * 2 - 1
+        made.append(to_display(network.decode(network.encode(volume)[0]))[0])
+    return torch.tensor(find_toe(made, people))
 
 
 @torch.inference_mode()

@@ -10,8 +10,7 @@ from torch import Tensor
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.diffusion_family import DIFFUSION
 from stylegan3d.generator import Generator
-from stylegan3d.labels import encode_labels, encode_rows, schema_of
-from stylegan3d.networks.linear_prior import LabelKnowledge
+from stylegan3d.labelling import check_columns, learn_labels
 from stylegan3d.training.autoencoder_export import people_latents
 from stylegan3d.training.diffusion import DiffusionRun, encoder_of
 from stylegan3d.training.export import card_of, finish
@@ -45,7 +44,7 @@ def export_diffusion(
     out : the folder to write.
     name : of the model.
     labels : columns of the data set's table, such as "age" and "sex", that random brains can be
-        drawn for; see `stylegan3d.labels`.
+        drawn for, or volumes; see `learn_labels`.
     licence : terms of the weights; by default the licences of the training data, joined.
     attribution : whom users of the weights must name, where the data's licences ask for it.
     overwrite : replace a model that is there.
@@ -60,36 +59,31 @@ def export_diffusion(
     check_target(out, overwrite)
     run.check_stage(stage, pack)
     encode = encoder_of(stage, pack)
-    rows = [pack.table[row] for row in pack.indices("train")]
-    schema = schema_of(rows, labels)
+    if labels:
+        check_columns(pack, labels)
     network = run.average.cpu()
     latents = people_latents(encode, pack, progress)
     deviations = latents.std(dim=0)
     deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
     assert stage.folder is not None  # a family other than StyleGAN is always a folder
     files = read_folder(stage.folder)
-    tensors = {k: v for k, v in files.tensors.items() if k.startswith("decoder.") or k == "mean"}
+    kept = ("decoder.", "mean", "toe.")
+    tensors = {k: v for k, v in files.tensors.items() if k.startswith(kept)}
     exact = ("center", "scale", "gaussian.variances", "gaussian.rest", "gaussian.middle")
     for key, value in network.state_dict().items():
         tensors[f"diffusion.{key}"] = value if key in exact else value.half()
     tensors["deviations"] = deviations.half()
-    if schema:
-        along = ((latents - network.center) / network.scale) @ network.gaussian.basis.T
-        scores = (along / network.gaussian.variances.sqrt()).reshape(len(rows), 2, -1).mean(dim=1)
-        sizes = [len(entry["average"]) for entry in schema]
-        known = LabelKnowledge.of(
-            scores, encode_rows(schema, rows), sizes, encode_labels(schema)[0]
-        )
-        for part in ("average", "spread", "shared"):
-            tensors[f"labels.{part}"] = getattr(known, part)
     card = card_of(pack, name, licence, _architecture(run, stage), _training(run, stage))
-    if schema:
-        card["labels"] = schema
     if attribution:
         card["attribution"] = attribution
     template = pack.path / TEMPLATE
     encoder: dict[str, Tensor] | None = files.encoder
-    return finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
+    if not labels:
+        return generator
+    # Whoever is there with his mirror image has the mean of both latents.
+    people = latents.reshape(len(latents) // 2, 2, -1).mean(dim=1)
+    return learn_labels(out, pack, labels, latents=people, overwrite=True)
 
 
 def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:

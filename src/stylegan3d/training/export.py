@@ -137,7 +137,9 @@ def calibrate_folder(
     tensors = dict(files.tensors)
     _calibrate(load(folder, device="cpu"), pack, card, tensors)
     template = pack.path / PACK_TEMPLATE
-    return finish(out, card, tensors, files.encoder, template, pack, overwrite=overwrite)
+    return finish(
+        out, card, tensors, files.encoder, template, pack, overwrite=overwrite, labels=files.labels
+    )
 
 
 def _calibrate(
@@ -163,11 +165,15 @@ def finish(
     pack: Pack,
     *,
     overwrite: bool,
+    labels: dict[str, Tensor] | None = None,
 ) -> Generator:
-    """Write a folder with directions, figures and the page."""
+    """Write a folder with directions, figures and the page.
+
+    `labels` are those that a model with the same latents learned after its training.
+    """
     card = {k: v for k, v in card.items() if k not in ("quality", "directions")}
     extra = {TEMPLATE: template}
-    write_folder(out, card, tensors, encoder, extra, overwrite=overwrite)
+    write_folder(out, card, tensors, encoder, extra, overwrite=overwrite, labels=labels)
     (out / DIRECTIONS).unlink(missing_ok=True)
     generator = load(out, device="cpu")
     directions = build_directions(generator, pack)
@@ -178,7 +184,7 @@ def finish(
     if len(pack.indices("validation")) >= LEAST_PEOPLE:
         card["trust"] = calibrate_trust(generator, pack)
     extra[DIRECTIONS] = out / DIRECTIONS
-    write_folder(out, card, tensors, encoder, extra, overwrite=True)
+    write_folder(out, card, tensors, encoder, extra, overwrite=True, labels=labels)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)
     return load(out, device="cpu")
 

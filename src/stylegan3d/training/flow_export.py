@@ -63,7 +63,9 @@ def export_with_flow(
     state = {f"{FLOW}{k}": v.cpu() for k, v in flow.state_dict().items()}
     tensors |= halves(state)
     template = Path(folder) / TEMPLATE
-    return finish(out, card, tensors, files.encoder, template, pack, overwrite=overwrite)
+    return finish(
+        out, card, tensors, files.encoder, template, pack, overwrite=overwrite, labels=files.labels
+    )
 
 
 @torch.no_grad()

@@ -1,0 +1,68 @@
+"""`stylegan3d learn-labels`: a trained model learns to draw brains of an age, a sex, a volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylegan3d.cli.common import JsonOption, emit, model_entry, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("learn-labels")(learn_labels_command)
+
+
+def learn_labels_command(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a model with an encoder, trained without labels.")
+    ],
+    data: Annotated[Path, typer.Argument(help="The prepared data set it was trained on.")],
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            help="Columns of the data set's table, joined by commas, and volumes, which are "
+            "measured: brain_ml, ventricle_ml, grey_ml, white_ml.",
+        ),
+    ] = "age,sex",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write.", show_default="the model's own folder"),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the model there, or labels that it has learned."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn what brains of an age, a sex or a volume are like, from people with these.
+
+    No weight changes: without a label every seed gives the brain it gave before.
+
+    Example: stylegan3d learn-labels my-model prepared --labels age,sex
+
+    Then: stylegan3d generate --model my-model --seeds 1-3 --label age=70 --out brains
+    """
+    from stylegan3d.labelling import learn_labels
+    from stylegan3d.training.pack import load_pack
+
+    pack = load_pack(data)
+    names = [name.strip() for name in labels.split(",") if name.strip()]
+    with progress("Reading people") as bar:
+        generator = learn_labels(
+            model, pack, names, out, overwrite=overwrite, report=lambda n, of: bar(n, of)
+        )
+    schema = generator.card["labels"]
+    lines = [
+        f"{generator.folder}: {', '.join(entry['name'] for entry in schema)}",
+        *(
+            f"  {entry['name']}: {100 * entry['explained']:.0f} % of it is told by latents of "
+            f"people left out ({entry['people']} people)"
+            for entry in schema
+        ),
+    ]
+    result = {"model": model_entry(generator), "folder": str(generator.folder), "labels": schema}
+    emit(result, lines, as_json=as_json)
