@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.qt import QtViewer
 from qtpy.QtGui import QPixmap, QResizeEvent
 from qtpy.QtWidgets import QMainWindow, QVBoxLayout, QWidget
 
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.arrangement import Grid, Place
 from napari_stylegan3d.views.cameras import LinkedCameras
+from napari_stylegan3d.views.canvases import make_canvas
 from napari_stylegan3d.views.captions import shown
 from napari_stylegan3d.views.fitting import Fitting
 from napari_stylegan3d.views.follower import Follower
@@ -198,9 +198,7 @@ class FourViews(QWidget):
         views = [make_view(AXIAL, self.viewer, self._place.canvas)]
         for plane in (SAGITTAL, CORONAL, None):
             follower = Follower(self.viewer, plane, self._volume)
-            canvas = QtViewer(follower.model)
-            canvas.dims.setVisible(False)
-            canvas.setAcceptDrops(False)
+            canvas = make_canvas(follower.model)
             self._grid.put(plane.name if plane else "3D", canvas)
             view = make_view(plane, follower.model, canvas)
             view.follower = follower

@@ -1,113 +1,29 @@
-"""Side by side: each view gets a twin on its left that shows A, with linked camera and cross."""
+"""Side by side: each view gets a twin on its left that shows A, with linked camera and cross.
+
+Without a graphics card a canvas takes a third of a second to be made and drawn first. They are made
+one by one while the window goes on, only those that are looked at, and kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari.qt import QtViewer
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QSplitter
+from qtpy.QtWidgets import QSplitter, QWidget
 
 from napari_stylegan3d.display import Upright
-from napari_stylegan3d.views import navigation
-from napari_stylegan3d.views.arrangement import SMALLEST
 from napari_stylegan3d.views.captions import KEY, Provenance
-from napari_stylegan3d.views.crosshair import Crosshair
-from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.framing import BACKGROUND
-from napari_stylegan3d.views.labels import Labels
-from napari_stylegan3d.views.orientation import orient, orient_volume
 from napari_stylegan3d.views.overlays import place
+from napari_stylegan3d.views.twin import Seat, Twin
 from napari_stylegan3d.views.volume import VolumeLook
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.framing import View
     from napari_stylegan3d.views.look import Look
-
-CAMERA = ("center", "zoom", "orientation", "angles")
-
-
-class Twin(QObject):
-    """The twin of one view."""
-
-    def __init__(self, view: View, viewer: ViewerModel, volume: VolumeLook) -> None:
-        super().__init__(view.canvas)
-        self.view = view
-        self.follower = Follower(viewer, view.plane, volume)
-        self.model = self.follower.model
-        self.canvas = QtViewer(self.model)
-        self.canvas.dims.setVisible(False)
-        self.canvas.setAcceptDrops(False)
-        self.canvas.setMinimumSize(*SMALLEST)
-        self.model.canvas.background_color_override = BACKGROUND
-        splitter = view.canvas.parentWidget()
-        assert isinstance(splitter, QSplitter)
-        self.splitter = splitter
-        splitter.insertWidget(splitter.indexOf(view.canvas), self.canvas)
-        native = self.canvas.canvas.native
-        self.crosshair = Crosshair(native, self.model)
-        self.labels = Labels(native, self.model, view.plane)
-        self._wheel = navigation.install(self.model) if view.plane else None
-        self._busy = False
-        self._links = [
-            (getattr(one.scene.camera.events, name), partial(self._follow, one, other, name))
-            for one, other in ((view.model, self.model), (self.model, view.model))
-            for name in CAMERA
-        ]
-        for signal, slot in self._links:
-            signal.connect(slot)
-
-    def follow_look(self, look: Look) -> None:
-        """Look as its view looks."""
-        self.crosshair.shown = look.crosshair
-        self.labels.show_letters(look.letters)
-        self.labels.show_scale_bar(look.scale_bar)
-        self.labels.set_convention(look.convention)
-        if self.view.plane:
-            orient(self.model, self.view.plane, look.convention)
-        else:
-            orient_volume(self.model)
-            self.follower.restyle()
-        self.copy_camera()
-
-    def copy_camera(self) -> None:
-        """See it from where its view sees it."""
-        for name in CAMERA:
-            self._follow(self.view.model, self.model, name)
-
-    def show_point(self, point: tuple[float, ...]) -> None:
-        """Write where the slice lies."""
-        self.labels.set_point(point)
-        self.crosshair.update()
-
-    def close(self) -> None:
-        """Let go of everything."""
-        for signal, slot in self._links:
-            signal.disconnect(slot)
-        if self._wheel is not None:
-            navigation.uninstall(self.model, self._wheel)
-        self.labels.close_links()
-        self.crosshair.close_links()
-        self.follower.close()
-        self.canvas.close()
-        self.canvas.setParent(None)
-        self.canvas.deleteLater()
-
-    def _follow(self, leader: ViewerModel, follower: ViewerModel, name: str, _: Any = None) -> None:
-        if self._busy or not self.canvas.isVisible():
-            return
-        self._busy = True
-        try:
-            value = getattr(leader.scene.camera, name)
-            if getattr(follower.scene.camera, name) != value:
-                setattr(follower.scene.camera, name, value)
-        finally:
-            self._busy = False
 
 
 class Twins(QObject):
@@ -126,19 +42,31 @@ class Twins(QObject):
         self.layer: Image | None = None
         self.shown = False
         self._volume = VolumeLook()
-        self._twins: list[Twin] = []
+        self._provenance: Provenance | None = None
+        #: By the name of the view; a seat is there as long as the twin is not.
+        self._seats: dict[str, Seat] = {}
+        self._twins: dict[str, Twin] = {}
         self._sizes: list[tuple[QSplitter, list[int]]] = []
         self._cameras: list[tuple[View, Any, float]] = []
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._then: Callable[[], None] = self._fit
         self._soon.timeout.connect(lambda: self._then())
+        self._next = QTimer(self)
+        self._next.setSingleShot(True)
+        self._next.timeout.connect(self._make_next)
         views.looks.changed.connect(self._follow_look)
 
     @property
     def twins(self) -> tuple[Twin, ...]:
-        """In the order of the views."""
-        return tuple(self._twins)
+        """Those that are there, in the order of the views."""
+        names = [view.name for view in self.views.views]
+        return tuple(self._twins[name] for name in names if name in self._twins)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every view that is looked at has its twin."""
+        return not self._missing()
 
     def show(self, volume: Upright, provenance: Provenance, limits: tuple[float, float]) -> None:
         """Show A in the twins."""
@@ -156,9 +84,10 @@ class Twins(QObject):
         if self.layer.data is not volume.data:
             place(self.layer, volume)
         self.set_limits(limits)
+        self._provenance = provenance
         if not self.shown:
             self._open()
-        for twin in self._twins:
+        for twin in self.twins:
             twin.labels.set_provenance(provenance)
 
     def set_limits(self, limits: tuple[float, float]) -> None:
@@ -173,10 +102,11 @@ class Twins(QObject):
         if not self.shown:
             return
         self.shown = False
+        self._next.stop()
         self.views.viewer.dims.events.point.disconnect(self._follow_point)
         self.viewer.dims.events.point.disconnect(self._lead_point)
-        for twin in self._twins:
-            twin.canvas.hide()
+        for room in self._rooms():
+            room.hide()
         for splitter, sizes in self._sizes:
             splitter.setSizes(sizes)
         self._then = self._restore_cameras
@@ -185,14 +115,18 @@ class Twins(QObject):
     def close(self) -> None:
         """Let go of everything, before the views are closed."""
         self._soon.stop()
+        self._next.stop()
         self.views.looks.changed.disconnect(self._follow_look)
         if self.shown:
             self.shown = False
             self.views.viewer.dims.events.point.disconnect(self._follow_point)
             self.viewer.dims.events.point.disconnect(self._lead_point)
-        for twin in self._twins:
+        for twin in self.twins:
             twin.close()
+        for seat in self._seats.values():
+            seat.leave()
         self._twins.clear()
+        self._seats.clear()
         self.viewer.layers.clear()
 
     def _open(self) -> None:
@@ -203,12 +137,11 @@ class Twins(QObject):
         ]
         splitters = {view.canvas.parentWidget() for view in self.views.views}
         self._sizes = [(one, one.sizes()) for one in splitters if isinstance(one, QSplitter)]
-        if not self._twins:
-            self._twins = [Twin(view, self.viewer, self._volume) for view in self.views.views]
+        if not self._seats and not self._twins:
+            self._seats = {view.name: Seat(view) for view in self.views.views}
             self._sizes = [(one, self._with_twins(sizes)) for one, sizes in self._sizes]
         look = self.views.looks.look
-        for twin in self._twins:
-            twin.canvas.setVisible(look.shows(twin.view.name))
+        self._arrange(look)
         for splitter, _ in self._sizes:
             splitter.setSizes([10_000] * splitter.count())
         self._follow_look(look, None)
@@ -218,6 +151,36 @@ class Twins(QObject):
         self._then = self._fit
         self._soon.start(0)
 
+    def _rooms(self) -> list[QWidget]:
+        """What stands on the left of each view."""
+        return [*(twin.canvas for twin in self._twins.values()), *self._seats.values()]
+
+    def _arrange(self, look: Look) -> None:
+        """Show the rooms of those views that a look shows."""
+        for name, seat in self._seats.items():
+            seat.setVisible(look.shows(name))
+        for name, twin in self._twins.items():
+            twin.canvas.setVisible(look.shows(name))
+
+    def _missing(self) -> list[Seat]:
+        """Seats that somebody looks at."""
+        look = self.views.looks.look
+        return [seat for name, seat in self._seats.items() if self.shown and look.shows(name)]
+
+    def _make_next(self) -> None:
+        """Put a twin in one of the seats, and come back for the others after what else waits."""
+        missing = self._missing()
+        if not missing:
+            return
+        view = missing[0].view
+        twin = Twin(self._seats.pop(view.name), self.viewer, self._volume)
+        self._twins[view.name] = twin
+        twin.follow_look(self.views.looks.look)
+        twin.labels.set_provenance(self._provenance)
+        twin.show_point(tuple(self.views.viewer.dims.point))
+        if missing[1:]:
+            self._next.start(0)
+
     @staticmethod
     def _with_twins(sizes: list[int]) -> list[int]:
         """Sizes of a splitter in which each canvas has a hidden twin before it now."""
@@ -225,7 +188,7 @@ class Twins(QObject):
 
     def _fit(self) -> None:
         self.views.fit()
-        for twin in self._twins:
+        for twin in self.twins:
             twin.copy_camera()
 
     def _restore_cameras(self) -> None:
@@ -237,9 +200,10 @@ class Twins(QObject):
         self._volume.look = look
         if not self.shown:
             return
-        for twin in self._twins:
-            twin.canvas.setVisible(look.shows(twin.view.name))
+        self._arrange(look)
+        for twin in self.twins:
             twin.follow_look(look)
+        self._next.start(0)
         self._then = self._fit
         self._soon.start(0)
 
@@ -247,7 +211,7 @@ class Twins(QObject):
         point = self.views.viewer.dims.point
         if tuple(self.viewer.dims.point) != tuple(point) and self.viewer.dims.ndim == len(point):
             self.viewer.dims.point = point
-        for twin in self._twins:
+        for twin in self.twins:
             twin.show_point(tuple(point))
 
     def _lead_point(self, _: Any = None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -16,6 +16,7 @@ from napari_stylegan3d.panels.compare_figures import in_words
 from napari_stylegan3d.pinned import side_of
 from napari_stylegan3d.scan_jobs import align_scan, open_scan
 from napari_stylegan3d.views.sides import Pair, Side, told_apart
+from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import NAME, left_part
 from stylegan3d.pair import PairFigures
 from stylegan3d.recipe import Edit, Recipe, Source, Truncation
@@ -91,10 +92,10 @@ def all_captions(window: Any) -> list[str]:
 
 
 def test_side_by_side_shows_both_from_the_same_side(pair):
-    pair.click("compare.mode.side")
+    twins = side_by_side(pair)
     QTest.qWait(100)
     a = pair.explorer.comparing.pinned.shown.data
-    twins = pair.explorer.comparing.shows.twins
+    assert [twin.view.name for twin in twins.twins] == [view.name for view in pair.views.views]
     assert all(twin.canvas.isVisible() for twin in twins.twins)
     np.testing.assert_array_equal(twins.twins[0].model.layers[0].data, a)
     axial = pair.views.view("Axial")
@@ -114,6 +115,81 @@ def test_side_by_side_shows_both_from_the_same_side(pair):
     assert visible == ["Coronal"]
     pair.views.looks.change(layout="four")
     pair.views.reset()
+
+
+def side_by_side(window: Any) -> Twins:
+    """Choose the mode and wait for all canvases."""
+    window.click("compare.mode.side")
+    twins = window.explorer.comparing.shows.twins
+    window.wait(lambda: twins.is_complete)
+    return twins
+
+
+@pytest.fixture
+def new_twins(pair):
+    """Twins of which none was made yet."""
+    twins = pair.explorer.comparing.shows.twins
+    for twin in twins.twins:
+        twin.close()
+    for seat in twins._seats.values():
+        seat.leave()
+    twins._twins.clear()
+    twins._seats.clear()
+    yield twins
+    pair.views.looks.change(layout="four")
+
+
+def test_canvases_of_a_are_made_one_by_one(pair, new_twins, monkeypatch):
+    made, turns = [], [0]
+    make, beat = Twins._make_next, QTimer()
+
+    def note(twins: Twins) -> None:
+        before = len(twins.twins)
+        make(twins)
+        if len(twins.twins) > before:
+            made.append((turns[0], len(twins.twins) - before))
+
+    def count() -> None:
+        turns[0] += 1
+
+    new_twins._next.timeout.disconnect()
+    monkeypatch.setattr(Twins, "_make_next", note)
+    new_twins._next.timeout.connect(lambda: new_twins._make_next())
+    beat.timeout.connect(count)
+    beat.start(0)
+    pair.click("compare.mode.side")
+    seats = new_twins._missing()
+    assert [seat.view.name for seat in seats] == [view.name for view in pair.views.views]
+    assert all(seat.isVisible() and seat.text() == "Preparing A…" for seat in seats)
+    assert new_twins.twins == ()
+    pair.wait(lambda: new_twins.is_complete)
+    beat.stop()
+    assert [count for _, count in made] == [1, 1, 1, 1]
+    assert len({turn for turn, _ in made}) == 4, "the window has gone on between them"
+    assert all(twin.labels.caption.startswith("A: Seed 3") for twin in new_twins.twins)
+
+
+def test_only_what_is_looked_at_gets_a_canvas(pair, new_twins):
+    pair.views.looks.change(layout="one", alone="Coronal")
+    pair.click("compare.mode.side")
+    pair.wait(lambda: new_twins.is_complete)
+    assert [twin.view.name for twin in new_twins.twins] == ["Coronal"]
+    pair.views.looks.change(layout="four")
+    pair.wait(lambda: new_twins.is_complete)
+    assert len(new_twins.twins) == 4
+
+
+def test_another_mode_stops_the_making(pair, new_twins):
+    pair.click("compare.mode.side")
+    pair.wait(lambda: new_twins.twins)
+    pair.click("compare.mode.curtain")
+    there = new_twins.twins
+    QTest.qWait(100)
+    assert new_twins.twins == there
+    assert not any(room.isVisible() for room in new_twins._rooms())
+    pair.click("compare.mode.side")
+    pair.wait(lambda: new_twins.is_complete)
+    assert new_twins.twins[: len(there)] == there
 
 
 def test_the_curtain_shows_a_on_the_left_and_b_on_the_right(pair):
@@ -272,9 +348,8 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
     opened = open_scan(Quiet(), Choice(scan_file))
     aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan, tmp_path)
     pair.explorer.comparing.pin_scan("sub-07", aligned)
-    pair.click("compare.mode.side")
+    twin = side_by_side(pair).twins[0]
     assert pair.find("compare.a").text() == "Real scan: sub-07"
-    twin = pair.explorer.comparing.shows.twins.twins[0]
     assert twin.labels.caption == "A: Real scan\nsub-07"
     assert caption(pair, "Axial").startswith("B: Seed 8")
     assert "not for diagnosis" in caption(pair, "Axial")

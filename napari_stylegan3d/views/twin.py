@@ -1,0 +1,128 @@
+"""The twin of a view: it shows another volume from the same side, with the same cross."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtWidgets import QLabel, QSplitter, QWidget
+
+from napari_stylegan3d.text import _
+from napari_stylegan3d.theme import HINT
+from napari_stylegan3d.views import navigation
+from napari_stylegan3d.views.arrangement import SMALLEST
+from napari_stylegan3d.views.canvases import make_canvas
+from napari_stylegan3d.views.crosshair import Crosshair
+from napari_stylegan3d.views.follower import Follower
+from napari_stylegan3d.views.framing import BACKGROUND
+from napari_stylegan3d.views.labels import Labels
+from napari_stylegan3d.views.orientation import orient, orient_volume
+from napari_stylegan3d.views.volume import VolumeLook
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.views.framing import View
+    from napari_stylegan3d.views.look import Look
+
+CAMERA = ("center", "zoom", "orientation", "angles")
+
+
+class Seat(QLabel):
+    """Keeps the room of a twin that is not there yet, on the left of its view."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(_("Preparing A…"))
+        self.view = view
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setStyleSheet(f"background: {BACKGROUND}; color: {HINT};")
+        self.setMinimumSize(*SMALLEST)
+        splitter = view.canvas.parentWidget()
+        assert isinstance(splitter, QSplitter)
+        self.hide()  # whether it is looked at is said later
+        splitter.insertWidget(splitter.indexOf(view.canvas), self)
+
+    def take(self, canvas: QWidget) -> None:
+        """Let the canvas have the room."""
+        splitter = self.parentWidget()
+        assert isinstance(splitter, QSplitter)
+        splitter.replaceWidget(splitter.indexOf(self), canvas)
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the room back."""
+        self.setParent(None)
+        self.deleteLater()
+
+
+class Twin(QObject):
+    """The twin of one view."""
+
+    def __init__(self, seat: Seat, viewer: ViewerModel, volume: VolumeLook) -> None:
+        view = seat.view
+        super().__init__(view.canvas)
+        self.view = view
+        self.follower = Follower(viewer, view.plane, volume)
+        self.model = self.follower.model
+        self.canvas = make_canvas(self.model)
+        self.model.canvas.background_color_override = BACKGROUND
+        seat.take(self.canvas)
+        native = self.canvas.canvas.native
+        self.crosshair = Crosshair(native, self.model)
+        self.labels = Labels(native, self.model, view.plane)
+        self._wheel = navigation.install(self.model) if view.plane else None
+        self._busy = False
+        self._links = [
+            (getattr(one.scene.camera.events, name), partial(self._follow, one, other, name))
+            for one, other in ((view.model, self.model), (self.model, view.model))
+            for name in CAMERA
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+
+    def follow_look(self, look: Look) -> None:
+        """Look as its view looks."""
+        self.crosshair.shown = look.crosshair
+        self.labels.show_letters(look.letters)
+        self.labels.show_scale_bar(look.scale_bar)
+        self.labels.set_convention(look.convention)
+        if self.view.plane:
+            orient(self.model, self.view.plane, look.convention)
+        else:
+            orient_volume(self.model)
+            self.follower.restyle()
+        self.copy_camera()
+
+    def copy_camera(self) -> None:
+        """See it from where its view sees it."""
+        for name in CAMERA:
+            self._follow(self.view.model, self.model, name)
+
+    def show_point(self, point: tuple[float, ...]) -> None:
+        """Write where the slice lies."""
+        self.labels.set_point(point)
+        self.crosshair.update()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for signal, slot in self._links:
+            signal.disconnect(slot)
+        if self._wheel is not None:
+            navigation.uninstall(self.model, self._wheel)
+        self.labels.close_links()
+        self.crosshair.close_links()
+        self.follower.close()
+        self.canvas.close()
+        self.canvas.setParent(None)
+        self.canvas.deleteLater()
+
+    def _follow(self, leader: ViewerModel, follower: ViewerModel, name: str, _: Any = None) -> None:
+        if self._busy or not self.canvas.isVisible():
+            return
+        self._busy = True
+        try:
+            value = getattr(leader.scene.camera, name)
+            if getattr(follower.scene.camera, name) != value:
+                setattr(follower.scene.camera, name, value)
+        finally:
+            self._busy = False
