@@ -125,6 +125,10 @@ QPushButton[role="primary"] {{ background-color: {c.accent}; color: white; font-
 QPushButton[role="primary"]:hover {{ background-color: {c.accent_hover}; }}
 QPushButton[role="primary"]:disabled {{ background-color: {c.off}; color: {c.off_text}; }}
 QPushButton:disabled {{ color: {c.off_text}; }}
+QPushButton[role="link"], QPushButton[role="link"]:checked {{
+    background: transparent; color: {c.hint}; padding: 0 2px; text-decoration: underline;
+}}
+QPushButton[role="link"]:hover {{ color: {c.strong}; }}
 QPushButton[role="segment"] {{ border-radius: 0; margin: 0; }}
 QPushButton[role="segment"]:checked {{ background-color: {c.accent}; color: white; }}
 QToolButton {{ border: none; background: transparent; padding: 2px; }}

@@ -42,7 +42,8 @@ STEPS = (
     ),
 )
 WIDTH = 360
-MARGIN = 24
+NARROWEST = 250
+MARGIN = 16
 STYLE = """
 QFrame#welcome { background: rgba(30, 33, 42, 240); border: 1px solid #6480e6;
     border-radius: 8px; }
@@ -71,7 +72,6 @@ class Welcome(QFrame):
         self.explorer, self._views = explorer, views
         self.setObjectName("welcome")
         self.setStyleSheet(STYLE % controls.scaled(17))
-        self.setFixedWidth(controls.scaled(WIDTH))
         self.step = QLabel()
         self.step.setObjectName("welcome.step")
         self.heading = QLabel()
@@ -95,6 +95,7 @@ class Welcome(QFrame):
         # Whatever is done to the brain or opened closes it.
         explorer.session.recipeChanged.connect(self._on_done)
         explorer.projecting.job.runningChanged.connect(self._on_done)
+        explorer.tabs.currentChanged.connect(self._on_tab)
         views.installEventFilter(self)
         self.show()
         self.raise_()
@@ -108,6 +109,7 @@ class Welcome(QFrame):
         """Take it off the picture."""
         self.explorer.session.recipeChanged.disconnect(self._on_done)
         self.explorer.projecting.job.runningChanged.disconnect(self._on_done)
+        self.explorer.tabs.currentChanged.disconnect(self._on_tab)
         self._views.removeEventFilter(self)
         self.hide()
         self.setParent(None)
@@ -120,11 +122,14 @@ class Welcome(QFrame):
         return False
 
     def _on_next(self) -> None:
-        self._number += 1
-        if self._number == len(STEPS):
+        if self._number + 1 == len(STEPS):
             self.finished.emit()
-            return
-        tab, heading, text = STEPS[self._number]
+        else:
+            self._show_step(self._number + 1)
+
+    def _show_step(self, number: int) -> None:
+        self._number = number
+        tab, heading, text = STEPS[number]
         self.explorer.panel(tab)
         self.step.setText(
             _("First steps, {number} of {count}").format(number=self._number + 1, count=len(STEPS))
@@ -135,11 +140,22 @@ class Welcome(QFrame):
         self.next.setFocus(Qt.FocusReason.OtherFocusReason)
         self._place()
 
+    def _on_tab(self, index: int) -> None:
+        """A tab of another step is brought to the front: go to that step; of none: it is over."""
+        key = self.explorer.panels[index].key
+        steps = [tab for tab, _heading, _text in STEPS]
+        if key not in steps:
+            self.finished.emit()
+        elif key != steps[self._number]:
+            self._show_step(steps.index(key))
+
     def _on_done(self, *_: object) -> None:
         self.finished.emit()
 
     def _place(self) -> None:
-        """Beside the tabs it tells of."""
+        """Beside the tabs it tells of, no wider than the views at the right."""
+        room = self._views.width() // 2 - MARGIN
+        self.setFixedWidth(max(min(controls.scaled(WIDTH), room), controls.scaled(NARROWEST)))
         self.adjustSize()
         self.setFixedHeight(self.layout().heightForWidth(self.width()))
-        self.move(self._views.width() - self.width() - MARGIN, MARGIN + 24)
+        self.move(self._views.width() - self.width() - MARGIN, 2 * MARGIN + 16)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("", "before", "after", "change")
 HEADS = ("", _("before"), _("after"), _("change"))
+#: Sentences that are always shown: how much differs, and where.
+FIRST = 2
 TIP = _(
     "Measured in the two volumes, with and without the edits, in full resolution;\n"
     "volumes in ml as under Measure."
@@ -32,7 +34,10 @@ TIP = _(
 
 
 class EffectBox(QWidget):
-    """A small table with two or three sentences under it; shown while there are edits."""
+    """A small table with two or three sentences under it; shown while there are edits.
+
+    What only an expert asks for waits behind "More": the list of directions needs the room.
+    """
 
     chosen = Signal()
     """Another edit is to be measured."""
@@ -61,7 +66,14 @@ class EffectBox(QWidget):
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
         self.cells = [[QLabel() for _ in COLUMNS] for _ in TOLD]
         self.told = controls.hint(name="directions.effect_told")
+        self._lines: tuple[str, ...] = ()
+        self.more = controls.push_button(
+            _("More"), "directions.effect_more", _("How it was measured, and the way back.")
+        )
+        self.more.setCheckable(True)
+        self.more.setProperty("role", "link")
         self._lay_out()
+        self.more.toggled.connect(self._write)
         self.fold.toggled.connect(self._open)
         self.what.activated.connect(lambda _: self.chosen.emit())
         self.show_in_views.toggled.connect(self.shownInViews)
@@ -96,6 +108,8 @@ class EffectBox(QWidget):
                 grid.addWidget(cell, i, k)
         inner.addLayout(grid)
         inner.addWidget(self.told)
+        inner.addWidget(self.more, alignment=Qt.AlignmentFlag.AlignLeft)
+        self.more.hide()
 
     def _open(self, opened: bool) -> None:
         self.fold.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
@@ -141,15 +155,24 @@ class EffectBox(QWidget):
             for cell, text in zip(cells, texts, strict=True):
                 cell.setText(text)
                 cell.setEnabled(True)
-        self.told.setText("\n".join(effect_lines(effect, back)))
+        self._lines = tuple(effect_lines(effect, back))
+        self._write()
         self.told.setEnabled(True)
+
+    def _write(self) -> None:
+        """The sentences, or the first of them."""
+        shown = self._lines if self.more.isChecked() else self._lines[:FIRST]
+        self.told.setText("\n".join(shown))
+        self.more.setVisible(len(self._lines) > FIRST)
+        self.more.setText(_("Less") if self.more.isChecked() else _("More"))
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing could be measured."""
         for cells in self.cells:
             for cell in cells:
                 cell.clear()
-        self.told.setText(sentence)
+        self._lines = (sentence,)
+        self._write()
         self.told.setEnabled(True)
 
 

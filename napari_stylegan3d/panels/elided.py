@@ -1,10 +1,24 @@
-"""A line of text that ends in an ellipsis where there is no room for all of it."""
+"""A line of text that ends in an ellipsis where there is no room for all of it.
+
+Clauses that are set off by commas are left out as a whole: half a clause says nothing, and may say
+something else than the whole.
+"""
 
 from __future__ import annotations
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QPainter, QPaintEvent
+from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QStyle, QStyleOption
+
+
+def elided(text: str, metrics: QFontMetrics, width: int) -> str:
+    """As many clauses of a text as fit into so many pixels; of the first alone what fits."""
+    parts = text.split(", ")
+    for count in range(len(parts), 0, -1):
+        shown = ", ".join(parts[:count]) + (", …" if count < len(parts) else "")
+        if metrics.horizontalAdvance(shown) <= width:
+            return shown
+    return metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
 
 
 class ElidedLabel(QLabel):
@@ -27,9 +41,7 @@ class ElidedLabel(QLabel):
         option.initFrom(self)
         style, place = self.style(), self.contentsRect()
         assert style is not None
-        text = self.fontMetrics().elidedText(
-            self.text(), Qt.TextElideMode.ElideRight, place.width()
-        )
+        text = elided(self.text(), self.fontMetrics(), place.width())
         style.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, self)
         style.drawItemText(
             painter,

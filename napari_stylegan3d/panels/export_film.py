@@ -74,6 +74,9 @@ class FilmPart(QWidget):
             _("Make a film through these brains, with their recipes in a .json beside it."),
         )
         self.note = controls.hint(name="export.film_note")
+        self.empty = controls.hint(
+            _("A film leads from brain to brain: add this one, show another, add it too.")
+        )
         self._lay_out()
         self._connect()
         self._show()
@@ -194,6 +197,7 @@ class FilmPart(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(9)
         column.addWidget(controls.heading(_("Film")))
+        column.addWidget(self.empty)
         column.addWidget(self.frames)
         column.addLayout(controls.row(self.add, self.favourites, self.remove))
         column.addLayout(
@@ -240,6 +244,8 @@ class FilmPart(QWidget):
     def _show(self, _event: Any = None) -> None:
         """Say what will be made, and what is still missing for it."""
         settings = self.settings
+        self.empty.setVisible(not settings.recipes)
+        self.frames.setVisible(bool(settings.recipes))
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
         missing = ""

@@ -8,7 +8,8 @@ from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 
 from napari_stylegan3d.views.look import Look
 
-SMALLEST = (160, 120)
+#: Eight of them, side by side with A, and the dock fit a screen of 1024 pixels.
+SMALLEST = (120, 100)
 
 
 class Grid(QSplitter):

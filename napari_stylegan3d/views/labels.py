@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 from qtpy.QtCore import QPointF, QRectF, Qt, QTimer
-from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QWidget
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, Provenance
@@ -129,10 +129,25 @@ class Labels(Glass):
         if provenance == self._provenance:
             return  # napari draws the view anew for a colour that it has already
         self._provenance = provenance
-        self._overlay.text = self.caption.replace(DASH, BREAK)
+        self._write_caption()
         if provenance is not None:
             self._overlay.color = CAPTION_COLORS[provenance.kind]
         self._tidy.start()
+
+    @property
+    def written(self) -> str:
+        """The caption as there is room for it: names are shortened, a warning never is."""
+        metrics, room = QFontMetrics(_caption_font()), self.width() - 2 * MARGIN_PX
+        return "\n".join(
+            line.replace(DASH, BREAK)
+            if DASH in line
+            else metrics.elidedText(line, Qt.TextElideMode.ElideMiddle, room)
+            for line in self.caption.split("\n")
+        )
+
+    def _write_caption(self) -> None:
+        if self._overlay.text != self.written:
+            self._overlay.text = self.written
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -146,6 +161,7 @@ class Labels(Glass):
     def place(self, canvas: QWidget) -> None:
         """Cover the canvas, of another size now."""
         super().place(canvas)
+        self._write_caption()
         self._tidy.start()
 
     def close_links(self) -> None:
@@ -181,8 +197,8 @@ class Labels(Glass):
     def _paint_caption(self, painter: QPainter, room: QRectF) -> None:
         if self._provenance is None:
             return
-        text = self.caption.replace(DASH, BREAK)
-        painter.setFont(_font(painter, CAPTION_PX))
+        text = self.written
+        painter.setFont(_caption_font())
         box = painter.boundingRect(room, BOTTOM | LEFT, text)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(BEHIND)
@@ -193,13 +209,32 @@ class Labels(Glass):
     def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:
         right, y = room.right(), room.bottom() - TICK_PX
         left = right - self.scale_mm * self.model.scene.camera.zoom
+        text = f"{self.scale_mm} mm"
+        wide = QFontMetrics(_font(painter, SCALE_PX)).horizontalAdvance(text)
+        if min(left, right - wide) < room.left() + self._caption_width() + MARGIN_PX:
+            y = room.top() + scaled(SCALE_PX) + 2 * TICK_PX + 3  # the corner above is free then
         for pen in (QPen(SHADOW, LINE_PX + 2), QPen(TITLE_COLOR, LINE_PX)):
             painter.setPen(pen)
             painter.drawLine(QPointF(left, y), QPointF(right, y))
             for x in (left, right):
                 painter.drawLine(QPointF(x, y - TICK_PX), QPointF(x, y + TICK_PX))
         above = QRectF(left - 100, room.top(), right - left + 200, y - TICK_PX - 3 - room.top())
-        _write(painter, above, BOTTOM | CENTER, f"{self.scale_mm} mm", SCALE_PX, TITLE_COLOR)
+        if wide > right - left:
+            above.setRight(right)
+        place = BOTTOM | (RIGHT if wide > right - left else CENTER)
+        _write(painter, above, place, text, SCALE_PX, TITLE_COLOR)
+
+    def _caption_width(self) -> int:
+        """In pixels, of its longest line."""
+        metrics = QFontMetrics(_caption_font())
+        return max(metrics.horizontalAdvance(line) for line in self.written.split("\n"))
+
+
+def _caption_font() -> QFont:
+    """As large as what napari writes."""
+    font = QFont(QApplication.font())
+    font.setPixelSize(scaled(CAPTION_PX))
+    return font
 
 
 def _font(painter: QPainter, size: int) -> QFont:

@@ -151,7 +151,7 @@ class Readout(QWidget):
             self.white.setValue(stage.levels.white)
         width, level = brightness(high - low), brightness((high + low) / 2)
         self.levels.setText(
-            f"± {brightness(high)}" if stage.is_difference else f"W {width}  L {level}"
+            f"± {brightness(high)}" if stage.is_difference else f"W/L {width} / {level}"
         )
 
     def show_point(self, model: ViewerModel) -> None:
@@ -196,7 +196,11 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
     value = value_at(model, point_mm)
     if value is None:
         return ""
-    parts = [_("Intensity {value:.3g}").format(value=value) if roomy else f"I {value:.3g}"]
+    parts = [
+        _("Intensity {value:.3g}").format(value=value)
+        if roomy
+        else _("Int. {value:.3g}").format(value=value)
+    ]
     for layer in model.layers:
         if not layer.visible or layer.ndim != 3:
             continue

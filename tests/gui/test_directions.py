@@ -196,6 +196,9 @@ def test_what_an_edit_changed_is_measured_and_laid_over_the_views(window, panel)
     assert directing.measured.effect.changed_mm3 == pytest.approx(expected, rel=0.01)
     told = window.find("directions.effect_told").text()
     assert f"{expected:,.0f} mm³"[:3] in told
+    assert len(told.splitlines()) == 2, "the list of directions needs the room"
+    window.click("directions.effect_more")
+    told = window.find("directions.effect_told").text()
     assert "Set back to 0 sd, it is exactly the brain from before" in told
     assert "no encoder" in told
     overlay = window.explorer.stage.overlay

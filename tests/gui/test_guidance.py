@@ -14,6 +14,7 @@ from napari_stylegan3d import dialogs, keys
 from napari_stylegan3d.commands import commands_of
 from napari_stylegan3d.guidance import SEEN
 from napari_stylegan3d.memory import Memory, last_folder, note_folder, settings
+from napari_stylegan3d.welcome import STEPS
 from stylegan3d.recipe import Recipe
 
 
@@ -93,9 +94,23 @@ def test_the_first_steps_leave_the_window_usable_and_lie_within_it(window):
     window.explorer.guidance.show_welcome()
     box = window.explorer.guidance.welcome
     assert window.views.rect().contains(box.geometry())
-    window.explorer.panel("Mix")
+    window.explorer.panel("Directions")
     assert window.explorer.guidance.welcome is box
     window.click("welcome.skip")
+
+
+def test_the_first_steps_are_about_the_tab_in_front(window):
+    window.explorer.guidance.show_welcome()
+    box = window.explorer.guidance.welcome
+    for tab, number in (("Directions", 2), ("Browse", 0), ("Project", 1)):
+        window.explorer.panel(tab)
+        assert box.number == number
+        assert box.heading.text() == STEPS[number][1]
+    window.explorer.panel("Compare")
+    assert window.explorer.guidance.welcome is None
+    assert window.explorer.tabs.currentIndex() == 4
+    window.explorer.panel("Directions")
+    assert window.views.findChild(QWidget, "welcome") is None
 
 
 def test_napari_help_menu_leads_to_both(window):

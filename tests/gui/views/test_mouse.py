@@ -23,7 +23,7 @@ def test_the_right_button_sets_window_and_level_in_every_view(four, stage, name)
     drag(native(four, name), RIGHT, 0, -60)
     low, high = stage.layer.contrast_limits
     assert (high + low) / 2 == pytest.approx(0.7, abs=0.02)
-    assert four.readout.levels.text() == "W 1.30  L 0.70"
+    assert four.readout.levels.text() == "W/L 1.30 / 0.70"
     assert four.readout.white.value() == pytest.approx(high, abs=0.01)
     for other in FLAT:
         assert tuple(four.view(other).model.layers[0].contrast_limits) == (low, high)
@@ -51,10 +51,10 @@ def test_twice_the_right_button_brings_back_what_is_usual(four, stage):
 def test_white_and_the_window_are_one(four, stage):
     four.readout.white.setValue(0.5)
     assert tuple(stage.layer.contrast_limits) == (0.0, 0.5)
-    assert four.readout.levels.text() == "W 0.50  L 0.25"
+    assert four.readout.levels.text() == "W/L 0.50 / 0.25"
     stage.layer.contrast_limits = (0.1, 0.9)  # as napari's own controls of the layer do
     assert four.readout.white.value() == pytest.approx(0.9)
-    assert four.readout.levels.text() == "W 0.80  L 0.50"
+    assert four.readout.levels.text() == "W/L 0.80 / 0.50"
     stage.show(upright(phantom() * 0.5, AFFINE), Provenance("generated"))
     assert tuple(stage.layer.contrast_limits) == pytest.approx((0.1, 0.9)), "it stays"
 
@@ -76,7 +76,7 @@ def test_a_scan_in_other_numbers_keeps_the_same_look(four, stage):
     four.readout.white.setValue(0.5)
     stage.show(upright(700 * phantom(), AFFINE), Provenance("scan"), (0.0, 700.0))
     assert tuple(stage.layer.contrast_limits) == (0.0, 350.0)
-    assert four.readout.levels.text() == "W 350  L 175"
+    assert four.readout.levels.text() == "W/L 350 / 175"
 
 
 def test_ctrl_and_wheel_zoom_all_planes_about_the_pointer(four):

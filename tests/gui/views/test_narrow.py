@@ -1,0 +1,79 @@
+"""Words on views that have hardly any room for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtGui import QFontMetrics
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.panels.elided import elided
+from napari_stylegan3d.pinned import side_of
+from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.labels import MARGIN_PX, Labels, _caption_font
+from napari_stylegan3d.views.orientation import AXIAL
+from stylegan3d.recipe import Edit, Recipe, Source
+
+LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
+
+
+@pytest.fixture
+def labels(qapp):
+    canvas = QWidget()
+    canvas.resize(600, 300)
+    labels = Labels(canvas, ViewerModel(), AXIAL)
+    yield canvas, labels
+    labels.close_links()
+
+
+@pytest.mark.parametrize("width", [600, 300, 220, 160])
+def test_names_are_shortened_to_the_view_and_the_warning_never(labels, width):
+    canvas, sheet = labels
+    canvas.resize(width, 300)
+    sheet.place(canvas)
+    sheet.set_provenance(LONG)
+    lines = sheet.written.split("\n")
+    metrics = QFontMetrics(_caption_font())
+    assert lines[0].startswith("A: ")
+    assert metrics.horizontalAdvance(lines[0]) <= width - 2 * MARGIN_PX
+    assert lines[1:] == ["Synthetic –", "not for diagnosis"]
+    assert sheet._overlay.text == sheet.written
+
+
+def test_a_caption_is_written_again_when_there_is_more_room(labels):
+    canvas, sheet = labels
+    canvas.resize(160, 300)
+    sheet.place(canvas)
+    sheet.set_provenance(Provenance("scan", "sub-0123456789_T1w"))
+    assert "…" in sheet._overlay.text
+    canvas.resize(600, 300)
+    sheet.place(canvas)
+    assert sheet._overlay.text == "Real scan: sub-0123456789_T1w"
+
+
+@pytest.mark.parametrize(("width", "at_the_foot"), [(600, True), (162, False)])
+def test_the_scale_bar_lies_beside_the_caption_or_in_a_free_corner(labels, width, at_the_foot):
+    canvas, sheet = labels
+    canvas.resize(width, 300)
+    sheet.place(canvas)
+    sheet.set_provenance(LONG)
+    sheet.model.add_image(np.zeros((4, 4, 4), np.float32))
+    sheet.show_letters(False)
+    sheet.title = ""
+    sheet.set_provenance(LONG)
+    picture = sheet.grab().toImage()
+    points = [(x, y) for x in range(width) for y in range(300)]
+    rows = [y for x, y in points if picture.pixelColor(x, y).lightness() > 150]
+    assert rows, "a scale bar is drawn"
+    assert (min(rows) > 200) if at_the_foot else (max(rows) < 100)
+
+
+def test_half_a_clause_is_not_written(qapp):
+    metrics = QFontMetrics(_caption_font())
+    text = "+13.8 years per sd, head size held fixed"
+    whole = metrics.horizontalAdvance(text)
+    assert elided(text, metrics, whole) == text
+    assert elided(text, metrics, whole - 5) == "+13.8 years per sd, …"
+    assert elided(text, metrics, 40).endswith("…")
+    assert metrics.horizontalAdvance(elided(text, metrics, 40)) <= 40
