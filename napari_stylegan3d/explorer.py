@@ -152,6 +152,7 @@ class Explorer(Docked):
         self.measuring.shutdown()
         self.parking.shutdown()
         self.rendering.shutdown()
+        self.header.set_busy(False)
         self.browsing.shutdown()
         self.mixing.shutdown()
         self.directing.shutdown()

@@ -205,9 +205,10 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
         if not layer.visible or layer.ndim != 3:
             continue
         there = voxel_at(layer, point_mm)
-        if isinstance(layer, Labels) and there:
-            names = layer.metadata.get(NAMES, {})
-            parts.append(names.get(int(there), _("label {number:.0f}").format(number=there)))
+        if isinstance(layer, Labels):
+            if there:
+                names = layer.metadata.get(NAMES, {})
+                parts.append(names.get(int(there), _("label {number:.0f}").format(number=there)))
         elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
             parts.append(f"{there:+.2g}")
     return " · ".join(parts)

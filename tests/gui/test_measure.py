@@ -9,6 +9,7 @@ from napari_stylegan3d import measured
 from napari_stylegan3d.measured import start_of
 from napari_stylegan3d.panels.measure import percentile_in_words, signed
 from napari_stylegan3d.tissue_layer import NAME
+from napari_stylegan3d.views.captions import NAMES
 from stylegan3d.metrics.anatomy_volumes import MEASURES
 from stylegan3d.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.segmentation import inference
@@ -133,6 +134,19 @@ def test_labels_lie_over_the_planes_and_go_with_the_brain_they_belong_to(window,
     window.click("measure.labels")
     assert not layer.visible
     assert window.find("views.intensity").text().count("·") == 0
+
+
+def test_the_crosshair_may_lie_where_there_is_no_tissue(window, box):
+    window.click("measure.labels")
+    layer = window.viewer.layers[NAME]
+    background, tissue = (np.argwhere((layer.data > 0) == there)[0] for there in (False, True))
+    window.viewer.dims.point = layer.data_to_world(tissue)
+    named = layer.metadata[NAMES][int(layer.data[tuple(tissue)])]
+    assert window.views.readout.intensity.text().endswith(f" · {named}")
+    window.viewer.dims.point = layer.data_to_world(background)
+    said = window.views.readout.intensity.text()
+    assert said
+    assert " · " not in said
 
 
 def test_the_labels_have_a_colour_and_a_name_each(window, box):
