@@ -64,10 +64,10 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
     training = 0
     for split in ("train", "validation"):
         for row in pack.indices(split):
-            path = _label_map(folder, pack.table[row]["file"])
+            path = label_map_of(folder, pack.table[row]["file"])
             if path is not None:
                 rows.append(int(row))
-                maps.append(_read_map(path, pack.space, table))
+                maps.append(read_map(path, pack.space, table))
         training = training or len(rows)
     if not training or training == len(rows):
         raise StyleGAN3DError(
@@ -95,14 +95,25 @@ def _class_of_label(folder: Path) -> dict[int, int]:
     return {0: 0} | {label: CLASSES.index(tissue) for label, tissue in tissues.items()}
 
 
-def _label_map(folder: Path, scan: str) -> Path | None:
+def label_map_of(folder: Path, scan: str) -> Path | None:
+    """The label map in a folder that is named after a scan; None without one."""
     name = stem(Path(scan).name).removesuffix("_T1w")
     candidates = (folder / (name + ending) for ending in LABEL_MAPS)
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
-    """Classes of one label map, uint8 (X, Y, Z)."""
+def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
+    """One label map on the grid `space`, each value replaced by what `table` has for it.
+
+    Returns
+    -------
+    uint8 (X, Y, Z)
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it cannot be read, is on another grid, or holds a value that the table does not.
+    """
     try:
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)

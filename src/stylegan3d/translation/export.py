@@ -1,0 +1,136 @@
+"""From a training run to a painter that can be used and judged: weights, figures, card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.metrics.montage import draw_montage
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.training.export import NOT_STATED
+from stylegan3d.translation.card import write_model
+from stylegan3d.translation.contrast import CONTRAST
+from stylegan3d.translation.data import PaintedPeople
+from stylegan3d.translation.evaluation import Progress, evaluate
+from stylegan3d.translation.painter import Painter
+from stylegan3d.translation.training import TranslationRun
+
+INTENDED_USE = (
+    "Research, teaching and software development: pictures that go with tissue labels which were "
+    "drawn or edited. What it paints is synthetic. Not a medical device; not for diagnosis."
+)
+#: People in the montage.
+SHOWN = 4
+
+
+def export_translation(
+    run: TranslationRun,
+    people: PaintedPeople,
+    segmenter: Segmenter,
+    folder: Path,
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    notes: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Painter:
+    """Write the averaged network and its card, and measure what the card says.
+
+    Parameters
+    ----------
+    run : the run; the weights are rounded to float16 before anything is measured.
+    people : what it learned from and is measured on.
+    segmenter : reads the tissues of what is painted.
+    licence : of the weights; those of the data by default.
+    notes : further entries of the card, such as "labels" (where they come from) and "limits".
+
+    Raises
+    ------
+    StyleGAN3DError
+        If an entry of `notes` is one the program writes itself.
+    OutputError
+        If the folder holds such files and `overwrite` is false, or cannot be written.
+    """
+    network = run.average
+    state = {k: v.half().float() for k, v in network.state_dict().items()}
+    network.load_state_dict(state)
+    card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
+    card |= _grid_and_contrast(people) | _about(run, people, licence)
+    painter = Painter(network, card, "", run.device)
+    card["validation"] = evaluate(painter, people, segmenter, progress)
+    card["validation"]["reads_tissues"] = {"name": segmenter.name, "sha256": segmenter.hash}
+    taken = sorted(set(card) & set(notes or {}))
+    if taken:
+        raise StyleGAN3DError(f"'{taken[0]}' is an entry of the card that the program writes.")
+    picture = montage(painter, people)
+    write_model(folder, network, card | (notes or {}), picture, overwrite=overwrite)
+    return painter
+
+
+def montage(painter: Painter, people: PaintedPeople) -> bytes:
+    """Labels of people set aside, what is painted from them, and their scans; PNG."""
+    everybody = people.labelled("validation")
+    places = np.linspace(0, len(everybody) - 1, min(SHOWN, len(everybody)))
+    rows = [everybody[place] for place in places.round().astype(int)]
+    painted = []
+    for row in rows:
+        contrast = painter.contrast_of(people.volume(row), people.tissues[row])
+        painted.append(painter.paint(people.tissues[row], None, contrast))
+    step = 255 // (len(CLASSES) - 1)
+    columns: dict[str, Sequence[np.ndarray]] = {
+        "labels": [people.tissues[row] * np.uint8(step) for row in rows],
+        "painted from them - synthetic": [(v.clip(0, 1) * 255).astype(np.uint8) for v in painted],
+        "the scan": [people.pack.volumes[row] for row in rows],
+    }
+    return draw_montage(columns, people.pack.space)
+
+
+def _grid_and_contrast(people: PaintedPeople) -> dict[str, Any]:
+    space = people.pack.space
+    rows = people.contrasts[people.pack.indices("train")].astype(np.float64)
+    covariance = np.cov(rows, rowvar=False)
+    return {
+        "space": {
+            "shape": list(space.shape),
+            "affine": space.affine.tolist(),
+            "voxel_mm": list(space.voxel_size),
+            "axes": "".join(space.axcodes),
+        },
+        "contrast": {
+            "names": list(CONTRAST),
+            "mean": [round(float(v), 6) for v in rows.mean(axis=0)],
+            "covariance": [[float(f"{v:.6g}") for v in row] for row in covariance],
+        },
+        "regions": people.regions.to_list(),
+    }
+
+
+def _about(run: TranslationRun, people: PaintedPeople, licence: str | None) -> dict[str, Any]:
+    rows = [people.pack.table[row] for row in people.pack.indices("train")]
+    sources = Counter((str(r.get("source")), str(r.get("licence") or NOT_STATED)) for r in rows)
+    return {
+        "modality": "T1-weighted MR, brain extracted",
+        "intensity": {"outside": 0, "one": "99.5th percentile inside the brain"},
+        "training_data": [
+            {"source": source, "people": count, "licence": terms}
+            for (source, terms), count in sorted(sources.items())
+        ],
+        "training": {
+            "people": len(rows),
+            "with_label_maps": len(people.labelled("train")),
+            "steps": run.steps,
+            "seed": run.config.seed,
+            "seconds": round(run.seconds),
+            "torch": torch.__version__,
+        },
+        "licence": licence or "; ".join(sorted({terms for _, terms in sources})),
+        "intended_use": INTENDED_USE,
+    }

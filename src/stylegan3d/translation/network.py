@@ -1,0 +1,199 @@
+"""A network that paints labels: from a label map and a contrast to a T1 volume.
+
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
+
+Like the others here it works on Haar bands: half the grid, eight times the channels. It starts at
+each label painted in its tissue's mean brightness and learns the rest. The contrast scales and
+shifts the features of every block (FiLM, Perez et al. 2018, arXiv:1709.07871). Where it is in the
+head it knows by coordinates and by the mean brain, so that the thalamus is not painted like cortex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.autoencoder import Convolution
+from stylegan3d.networks.config import Grid, known_fields
+from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.translation.contrast import CONTRAST
+
+#: Numbers that a region of a parcellation becomes.
+REGION_CHANNELS = 4
+# Contrasts are told in standard deviations of people, and not believed beyond so many.
+FARTHEST = 4.0
+_EMBEDDED = 64
+# Haar bands of labels and of the mean brain, and three coordinates.
+_INPUTS = 8 * (len(CLASSES) - 1 + REGION_CHANNELS + 1) + 3
+
+
+@dataclass(frozen=True)
+class TranslationConfig:
+    """Shape of the network.
+
+    Attributes
+    ----------
+    shape : voxels of a volume, each a multiple of `multiple`.
+    channels : widths on the half grid, the quarter grid and so on.
+    blocks : residual blocks on each of them, on the way down and again on the way up.
+    regions : groups of regions that it knows, see `codes.RegionTable.groups`.
+    """
+
+    shape: Grid = (80, 112, 96)
+    channels: tuple[int, ...] = (32, 64, 96)
+    blocks: int = 1
+    regions: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.channels or min(self.channels) < 1 or self.blocks < 1 or self.regions < 0:
+            raise ModelError("A translation network has at least one channel everywhere.")
+        if any(n < self.multiple or n % self.multiple for n in self.shape):
+            raise ModelError(
+                "A translation network takes volumes whose axes are multiples of "
+                f"{self.multiple} voxels, not {' x '.join(map(str, self.shape))}; prepare the data "
+                "set on such a grid."
+            )
+
+    @property
+    def multiple(self) -> int:
+        """Every axis of a volume or a crop is a multiple of it."""
+        return int(2 ** len(self.channels))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a card holds it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TranslationConfig:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        TypeError, ValueError, ModelError
+            If an entry is not of its kind or out of its range.
+        """
+        return cls(**known_fields(cls, data))
+
+
+class FilmBlock(nn.Module):
+    """x plus two convolutions of it; the contrast scales and shifts what lies between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = Convolution(channels, channels)
+        self.second = Convolution(channels, channels)
+        self.film = nn.Linear(_EMBEDDED, 2 * channels)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor, contrast: Tensor) -> Tensor:
+        """[N, channels, X, Y, Z] and the embedded contrast [N, 64] -> the same shape."""
+        scale, shift = self.film(contrast)[:, :, None, None, None].to(x.dtype).chunk(2, dim=1)
+        return x + self.second(F.silu(self.first(F.silu(x)) * (1 + scale) + shift))
+
+
+class TranslationNetwork(nn.Module):
+    """Labels and a contrast to volumes in [0, 1].
+
+    Attributes
+    ----------
+    mean : [1, 8, X/2, Y/2, Z/2] Haar bands of the mean brain.
+    places : [1, 3, X/2, Y/2, Z/2] coordinates of the half grid, each in [-1, 1].
+    usual, spread : [14] mean and standard deviation of people's contrasts.
+    """
+
+    mean: Tensor
+    places: Tensor
+    usual: Tensor
+    spread: Tensor
+
+    def __init__(self, config: TranslationConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.channels
+        pairs = list(pairwise(widths))
+        self.region = nn.Embedding(config.regions + 1, REGION_CHANNELS, padding_idx=0)
+        self.contrast = nn.Sequential(nn.Linear(len(CONTRAST), _EMBEDDED), nn.SiLU())
+        self.stem = nn.Conv3d(_INPUTS, widths[0], 1)
+        self.down = nn.ModuleList(Convolution(a, b, 2) for a, b in pairs)
+        self.lift = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairs)
+        self.inward = nn.ModuleList(_blocks(w, config.blocks) for w in widths)
+        self.outward = nn.ModuleList(_blocks(a, config.blocks) for a in widths)
+        self.head = Convolution(widths[0], 8)
+        nn.init.zeros_(self.head.weight)
+        half = tuple(n // 2 for n in config.shape)
+        axes = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in half), indexing="ij")
+        self.register_buffer("places", torch.stack(axes)[None], persistent=False)
+        self.register_buffer("mean", torch.zeros(1, 8, *half))
+        self.register_buffer("usual", torch.zeros(len(CONTRAST)))
+        self.register_buffer("spread", torch.ones(len(CONTRAST)))
+
+    def forward(
+        self, tissues: Tensor, regions: Tensor, contrast: Tensor, where: Tensor | None = None
+    ) -> Tensor:
+        """Paint label maps.
+
+        Parameters
+        ----------
+        tissues : uint8 [N, X, Y, Z], of `CLASSES`.
+        regions : uint8 [N, X, Y, Z], groups of regions counted from 1; 0 where none is known.
+        contrast : float32 [N, 14], see `contrast.CONTRAST`.
+        where : [N, 11, X/2, Y/2, Z/2], `mean` and `places` of crops; None for whole volumes.
+
+        Returns
+        -------
+        float32 [N, 1, X, Y, Z], about in [0, 1].
+        """
+        hot = F.one_hot(tissues.long(), len(CLASSES))[..., 1:].movedim(-1, 1).float()
+        plain = torch.einsum("nc,ncxyz->nxyz", contrast[:, : len(CLASSES) - 1], hot)[:, None]
+        named = self.region(regions.int()).movedim(-1, 1).float()
+        if where is None:
+            whole = torch.cat([self.mean, self.places], dim=1)
+            where = whole.expand(len(hot), -1, -1, -1, -1)
+        told = torch.cat([haar(torch.cat([hot, named], dim=1)), where], dim=1)
+        code = ((contrast - self.usual) / self.spread).clamp(-FARTHEST, FARTHEST)
+        dtype = self.stem.weight.dtype
+        bands = self._body(told.to(dtype), self.contrast(code.to(dtype)))
+        return plain + inverse_haar(bands.float())
+
+    def where(self, box: tuple[slice, slice, slice]) -> Tensor:
+        """`mean` and `places` in a box of the grid that begins and ends at even voxels."""
+        x, y, z = (slice(part.start // 2, part.stop // 2) for part in box)
+        return torch.cat([self.mean[..., x, y, z], self.places[..., x, y, z]], dim=1)
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """Compute features in a lower precision; labels, mean brain and contrast stay as told."""
+        parts = (self.contrast, self.stem, self.down, self.lift, self.inward, self.outward)
+        for part in (*parts, self.head):
+            part.to(dtype)
+
+    def _body(self, told: Tensor, code: Tensor) -> Tensor:
+        """[N, inputs, X/2, ...] and the embedded contrast -> bands [N, 8, X/2, ...]."""
+        x = self.stem(told)
+        skips = []
+        for level, blocks in enumerate(self.inward):
+            x = _through(blocks, x if level == 0 else self.down[level - 1](x), code)
+            skips.append(x)
+        for level in reversed(range(len(skips))):
+            if level < len(skips) - 1:
+                x = skips[level] + F.interpolate(self.lift[level](x), scale_factor=2)
+            x = _through(self.outward[level], x, code)
+        bands: Tensor = self.head(F.silu(x))
+        return bands
+
+
+def _blocks(channels: int, count: int) -> nn.ModuleList:
+    return nn.ModuleList(FilmBlock(channels) for _ in range(count))
+
+
+def _through(blocks: nn.Module, x: Tensor, code: Tensor) -> Tensor:
+    assert isinstance(blocks, nn.ModuleList)
+    for block in blocks:
+        x = block(x, code)
+    return x

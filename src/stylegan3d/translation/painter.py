@@ -1,0 +1,248 @@
+"""Paint the brain that fits a label map, with a trained network."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from stylegan3d.devices import choose_device
+from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.generator import BRIGHTEST, bundled_model_path
+from stylegan3d.networks.resampling import inverse_haar
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.translation.card import MODEL, contrasts_of, read_model, space_of
+from stylegan3d.translation.codes import RegionTable
+from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
+from stylegan3d.translation.network import TranslationNetwork
+
+BUNDLED = "labels-to-t1-2mm"
+# Scans show this much of the seam round the labels, in voxels; beyond is nothing.
+SEAM = 2
+# Around what changed, millimetres: so far the scan's own detail fades in, and so far what the
+# network paints reaches out. Beyond, a voxel is what it was.
+DETAIL_MM, REACH_MM = 4.0, 12.0
+# Voxels that the network is shown around what is asked of it.
+MARGIN = 8
+
+Box = tuple[slice, slice, slice]
+
+
+class Painter:
+    """A translation network with its card, ready to paint; a `scans.target.Target`.
+
+    Parameters
+    ----------
+    network, card : as `card.read_model` gives them.
+    hash : SHA-256 of the weights.
+    device : where it runs.
+
+    Attributes
+    ----------
+    space : the grid it paints on.
+    regions : codes of the parcellation that it knows.
+    template : float32 (X, Y, Z) in [0, 1], the mean brain.
+    usual : float32 [14], the mean contrast of people.
+    """
+
+    def __init__(
+        self, network: TranslationNetwork, card: dict[str, Any], hash: str, device: torch.device
+    ) -> None:
+        self.card, self.hash, self.device = card, hash, device
+        self.name: str = card["name"]
+        self.space = space_of(card)
+        self.regions = RegionTable.from_list(card["regions"])
+        mean, self._covariance = contrasts_of(card)
+        self.usual = mean.astype(np.float32)
+        self.template = inverse_haar(network.mean.detach().cpu())[0, 0].numpy()
+        network.eval().requires_grad_(False)
+        self._networks = {torch.float32: network.to(device)}
+        self._lock = threading.Lock()
+
+    def paint(
+        self,
+        tissues: np.ndarray,
+        regions: np.ndarray | None = None,
+        contrast: np.ndarray | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> np.ndarray:
+        """The brain that fits a label map.
+
+        Parameters
+        ----------
+        tissues : uint8 (X, Y, Z) on `space`, of `CLASSES`.
+        regions : uint8 (X, Y, Z), groups as `regions.group_of` gives them; 0 where unknown.
+        contrast : [14], see `contrast.CONTRAST`; that of people by default.
+        dtype : precision of the feature maps; lower ones are for the screen.
+
+        Returns
+        -------
+        float32 (X, Y, Z) in [0, `BRIGHTEST`]; 0 away from the labels.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If the map is on another grid, empty, or holds a number that is no tissue.
+        """
+        self._check(tissues)
+        wanted = self.usual if contrast is None else filled(contrast, self.usual)
+        named = np.zeros_like(tissues) if regions is None else regions
+        seam = ndimage.binary_dilation(tissues > 0, iterations=SEAM)
+        volume = np.zeros(self.space.shape, np.float32)
+        box = self._box(seam, MARGIN)
+        volume[box] = self._painted(tissues[box], named[box], wanted, box, dtype)
+        volume[~seam] = 0
+        return volume
+
+    def repaint(
+        self,
+        volume: np.ndarray,
+        before: np.ndarray,
+        after: np.ndarray,
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> np.ndarray:
+        """A brain whose labels were changed: painted where they were, itself elsewhere.
+
+        Parameters
+        ----------
+        volume : float32 (X, Y, Z), the brain, 1 its 99.5th percentile.
+        before, after : uint8 (X, Y, Z), its tissues and what is asked for.
+        dtype : as of `paint`.
+
+        Returns
+        -------
+        float32 (X, Y, Z). Voxels farther than `REACH_MM` from every change are as they were; where
+        a label changed it is what `paint` gives in the brain's own contrast, and in between the
+        brain's own detail fades in.
+
+        Raises
+        ------
+        StyleGAN3DError
+            As of `paint`.
+        """
+        self._check(before)
+        self._check(after)
+        changed = before != after
+        if not changed.any():
+            return np.asarray(volume, np.float32).copy()
+        contrast = self.contrast_of(volume, before)
+        far = ndimage.distance_transform_edt(~changed, self.space.voxel_size)
+        box = self._box(far < REACH_MM, MARGIN)
+        none = np.zeros_like(before[box])
+        old, new = (self._painted(m[box], none, contrast, box, dtype) for m in (before, after))
+        painted = np.clip(1 - far[box] / DETAIL_MM, 0, 1)
+        reached = np.clip(2 * (1 - far[box] / REACH_MM), 0, 1)
+        result = np.asarray(volume, np.float32).copy()
+        detail = result[box] - old
+        result[box] += (reached * (new - old) - painted * detail).astype(np.float32)
+        # Nothing is left over where the brain ends now.
+        outside = ~ndimage.binary_dilation(after > 0, iterations=SEAM)
+        result[outside & (far < DETAIL_MM)] = 0
+        return np.clip(result, 0, None)
+
+    def contrast_of(self, volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
+        """The contrast of a brain, float32 [14]; what it does not tell is as in people's mean."""
+        return filled(contrast_of(np.asarray(volume, np.float32), tissues), self.usual)
+
+    def random_contrast(self, seed: int) -> np.ndarray:
+        """The contrast of no scanner in particular, float32 [14], spread as people's are."""
+        values, vectors = np.linalg.eigh(self._covariance)
+        drawn = np.random.default_rng(seed).standard_normal(len(CONTRAST))
+        step = vectors @ (np.sqrt(np.maximum(values, 0)) * np.clip(drawn, -2, 2))
+        return (self.usual + step).astype(np.float32)
+
+    def fits(self, shape: tuple[int, ...], affine: np.ndarray) -> bool:
+        """Whether a volume lies on the grid of this network."""
+        return tuple(shape) == self.space.shape and bool(
+            np.allclose(affine, self.space.affine, atol=1e-3)
+        )
+
+    @torch.inference_mode()
+    def _painted(
+        self,
+        tissues: np.ndarray,
+        regions: np.ndarray,
+        contrast: np.ndarray,
+        box: Box,
+        dtype: torch.dtype,
+    ) -> np.ndarray:
+        """What the network paints in a box of the grid, float32."""
+        network = self._network(dtype)
+        labels, named = (
+            torch.from_numpy(np.ascontiguousarray(m))[None].to(self.device)
+            for m in (tissues, regions)
+        )
+        code = torch.from_numpy(contrast)[None].to(self.device)
+        made = network(labels, named, code, network.where(box))[0, 0].float()
+        found: np.ndarray = made.clamp(0, BRIGHTEST).cpu().numpy()
+        return found
+
+    def _box(self, mask: np.ndarray, margin: int) -> Box:
+        """The smallest part of the grid around a mask that the network takes, and a margin."""
+        multiple = self._networks[torch.float32].config.multiple
+        places = np.argwhere(mask)
+        low = np.maximum(places.min(axis=0) - margin, 0) // multiple * multiple
+        high = np.minimum(places.max(axis=0) + 1 + margin, mask.shape)
+        high = -(-high // multiple) * multiple
+        x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        return x, y, z
+
+    def _check(self, tissues: np.ndarray) -> None:
+        if tissues.shape != self.space.shape:
+            raise StyleGAN3DError(
+                f"{self.name} paints maps of {' x '.join(map(str, self.space.shape))} voxels, but "
+                f"this one has {' x '.join(map(str, tissues.shape))}; bring it onto that grid."
+            )
+        if tissues.max() >= len(CLASSES):
+            raise StyleGAN3DError(
+                f"The map holds the label {int(tissues.max())}, but tissues go from 1 to "
+                f"{len(CLASSES) - 1}; name them so."
+            )
+        if not tissues.any():
+            raise StyleGAN3DError("The label map is empty; label some tissue in it.")
+
+    def _network(self, dtype: torch.dtype) -> TranslationNetwork:
+        with self._lock:
+            if dtype not in self._networks:
+                plain = self._networks[torch.float32]
+                copy = TranslationNetwork(plain.config)
+                copy.load_state_dict(plain.state_dict())
+                copy.eval().requires_grad_(False).to(self.device)
+                copy.lower(dtype)
+                self._networks[dtype] = copy
+            return self._networks[dtype]
+
+
+def load_painter(path: str | Path | None = None, device: str = "auto") -> Painter:
+    """Open a translation network.
+
+    Parameters
+    ----------
+    path : its folder; None opens the one that ships with the package.
+    device : "auto", "cpu", "cuda", "mps".
+
+    Raises
+    ------
+    ModelError
+        If there is no such network, or it is damaged.
+    """
+    folder = bundled_model_path(BUNDLED) if path is None else Path(path).expanduser()
+    if not folder.is_dir():
+        raise ModelError(f"There is no translation network at '{folder}'; check the path.")
+    network, card = read_model(folder)
+    digest = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+    return Painter(network, card, digest, choose_device(device))
+
+
+@lru_cache(maxsize=1)
+def bundled_painter() -> Painter:
+    """The translation network that ships with the package, opened once, on the CPU."""
+    return load_painter(device="cpu")
