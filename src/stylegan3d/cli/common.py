@@ -155,5 +155,21 @@ def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None
         typer.echo(line)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, such as further entries of a card; StyleGAN3DError if none."""
+    from stylegan3d.errors import StyleGAN3DError
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StyleGAN3DError(
+            f"{path} cannot be read as JSON ({type(error).__name__}); give a text file with one "
+            "JSON object."
+        ) from error
+    if not isinstance(found, dict):
+        raise StyleGAN3DError(f"{path} does not hold a JSON object; give one, in braces.")
+    return found
+
+
 def _say_nothing(done: float, total: float | None = None, note: str = "") -> None:
     pass

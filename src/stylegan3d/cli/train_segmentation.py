@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, emit, progress
+from stylegan3d.cli.common import JsonOption, emit, progress, read_object
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +77,7 @@ def train_segmentation_command(
             raise typer.BadParameter(f"{name} is for new runs, not --resume")
     if export is not None:  # before the training, not after
         check_output([export / name for name in (CARD, MODEL, PAGE)], overwrite)
-    notes = None if about is None else _read_object(about)
+    notes = None if about is None else read_object(about)
     brains = load_labelled(load_pack(data), labels)
     plain = SegmentationConfig()
     config = replace(plain, steps=steps or plain.steps, seed=plain.seed if seed is None else seed)
@@ -112,18 +111,3 @@ def train_segmentation_command(
             )
         lines.append(f"{export}: the tissue network")
     emit(result | {"export": export and str(export)}, lines, as_json=as_json)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    from stylegan3d.errors import StyleGAN3DError
-
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StyleGAN3DError(
-            f"{path} cannot be read as JSON ({type(error).__name__}); give a text file with one "
-            "JSON object."
-        ) from error
-    if not isinstance(found, dict):
-        raise StyleGAN3DError(f"{path} does not hold a JSON object; give one, in braces.")
-    return found

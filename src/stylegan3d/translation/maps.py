@@ -50,6 +50,12 @@ class PlacedMap:
             return volume
         return resample(volume, painter.space, self.space, self.rigid)
 
+    def labels_to_native(self, tissues: np.ndarray, painter: Painter) -> np.ndarray:
+        """Tissues (X, Y, Z) of the painter's on the map's own grid, uint8."""
+        if self.space.same_as(painter.space) and np.array_equal(self.rigid, np.eye(4)):
+            return tissues
+        return _nearest(tissues, painter.space, self.space, np.linalg.inv(self.rigid))
+
 
 def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "auto") -> PlacedMap:
     """Bring a label map onto the painter's grid.

@@ -22,7 +22,7 @@ class TranslationTraining:
     decay : of the averaged weights, which are what is measured and shipped.
     """
 
-    steps: int = 5000
+    steps: int = 4000
     people: int = 2
     crops: int = 2
     side: int = 48

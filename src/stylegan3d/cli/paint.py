@@ -1,0 +1,230 @@
+"""`stylegan3d paint`: the T1 brain that fits a label map."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stylegan3d.cli.common import JsonOption, OverwriteOption, emit, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stylegan3d.scans.scan import Scan
+    from stylegan3d.translation.maps import PlacedMap
+    from stylegan3d.translation.painter import Painter
+
+
+class Codes(StrEnum):
+    """What the numbers in the map are."""
+
+    AUTO = "auto"
+    TISSUES = "tissues"
+    REGIONS = "regions"
+
+
+class Pose(StrEnum):
+    """What to do about a map that does not lie as the model's brains do."""
+
+    AUTO = "auto"
+    KEEP = "keep"
+
+
+class Grid(StrEnum):
+    """Which grid the result is written on."""
+
+    OWN = "own"
+    MODEL = "model"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("paint")(paint)
+
+
+def paint(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            help="A label map of any orientation and voxel size, NIfTI or MGH: tissues as "
+            "`stylegan3d segment` writes them (1 outer fluid, 2 grey, 3 white, 4 ventricles, "
+            "5 brain stem), or regions of DLMUSE."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Brain to write, .nii.gz.")],
+    resize: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resize",
+            help="Move the border of a tissue first, so that what lies around gives way: csf, "
+            "grey, white, ventricle or other (the brain stem), and millimetres, such as "
+            "ventricle=4; may be given again.",
+        ),
+    ] = None,
+    onto: Annotated[
+        Path | None,
+        typer.Option(
+            "--onto",
+            help="The brain whose labels were edited, on the model's grid: where no label changed "
+            "it stays as it is.",
+        ),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", help="A T1-weighted scan of anybody whose contrast to take."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="A random contrast, as scanners differ.",
+            show_default="the mean of people's",
+        ),
+    ] = None,
+    codes: Annotated[
+        Codes, typer.Option("--codes", help="What the numbers are; auto tells by the highest.")
+    ] = Codes.AUTO,
+    pose: Annotated[
+        Pose,
+        typer.Option(
+            "--pose", help="Turn a map that lies otherwise than the model's brains, or keep it."
+        ),
+    ] = Pose.AUTO,
+    grid: Annotated[
+        Grid, typer.Option("--grid", help="Write on the map's own grid, or on the model's.")
+    ] = Grid.OWN,
+    labels_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels-out", help="Also write the tissues that were painted, .nii.gz, same grid."
+        ),
+    ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            "--network",
+            help="Folder of a network made by train-translation.",
+            show_default="the bundled one",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Paint the brain that fits a map of labels; what it paints is synthetic.
+
+    Example: stylegan3d paint brain_dseg.nii.gz --resize ventricle=4 --out larger.nii.gz
+    """
+    given = {"--onto": onto, "--like": like, "--seed": seed}
+    several = [name for name, value in given.items() if value is not None]
+    if len(several) > 1:
+        raise typer.BadParameter(f"{' and '.join(several)} each say the contrast; give one.")
+    for path in [out] + ([] if labels_out is None else [labels_out]):
+        if not path.name.endswith(".nii.gz"):
+            raise typer.BadParameter(f"The name {path.name} must end in .nii.gz.")
+
+    from stylegan3d.scans import read_scan
+    from stylegan3d.translation.files import Resize
+    from stylegan3d.translation.maps import place_map
+    from stylegan3d.translation.painter import load_painter
+    from stylegan3d.volumes import check_output, sidecar_path, write_together
+
+    planned = [p for path in (out, labels_out) if path for p in (path, sidecar_path(path))]
+    check_output(planned, overwrite)
+    edits = [Resize.parse(text) for text in resize or []]
+    with progress("Painting"):
+        painter = load_painter(network)
+        source = read_scan(labels)
+        placed = place_map(source, painter, kind=codes.value, pose=pose.value)
+        other = onto or like
+        reference = None if other is None else read_scan(other)
+        made = _made(placed, painter, edits, reference, onto is not None, seed)
+        files = _files(out, labels_out, placed, painter, made, source, reference, grid, edits)
+    write_together(files, overwrite=overwrite)
+    dice = made["agreement"]
+    lines = [
+        *(f"stylegan3d: {note}" for note in placed.notes),
+        f"Dice of the labels asked for and those read in the result: {dice['mean']:.3f}",
+        *map(str, files),
+    ]
+    result = {
+        "notes": placed.notes,
+        "agreement": dice,
+        "network": {"name": painter.name, "sha256": painter.hash},
+        "files": list(map(str, files)),
+    }
+    emit(result, lines, as_json=as_json)
+
+
+def _made(
+    placed: PlacedMap,
+    painter: Painter,
+    edits: list[Any],
+    reference: Scan | None,
+    onto: bool,
+    seed: int | None,
+) -> dict[str, Any]:
+    """The painted volume with its tissues, contrast, and how well it keeps the labels."""
+    import numpy as np
+
+    from stylegan3d.segmentation.inference import bundled_segmenter
+    from stylegan3d.segmentation.training import dice_scores
+    from stylegan3d.translation.files import brain_of, check_onto, edited, painted
+
+    segmenter = bundled_segmenter()
+    contrast = painter.usual if seed is None else painter.random_contrast(seed)
+    if onto and reference is not None:
+        check_onto(reference, placed, painter)
+    if reference is not None:
+        brain, read = brain_of(reference, painter, segmenter)
+        contrast = painter.contrast_of(brain, read)
+    if onto:
+        tissues = edited(placed.tissues, edits, painter)
+        volume = painter.repaint(brain, read, tissues)
+    else:
+        volume, tissues = painted(placed, painter, contrast, edits)
+    found = segmenter.segment(np.clip(volume, 0, 1), painter.space).labels
+    scores = dice_scores(found, tissues)
+    there = [score for i, score in enumerate(scores.values(), 1) if (tissues == i).any()]
+    agreement = scores | {"mean": float(np.mean(there))}
+    return {"volume": volume, "tissues": tissues, "contrast": contrast, "agreement": agreement}
+
+
+def _files(
+    out: Path,
+    labels_out: Path | None,
+    placed: PlacedMap,
+    painter: Painter,
+    made: dict[str, Any],
+    source: Scan,
+    reference: Scan | None,
+    grid: Grid,
+    edits: list[Any],
+) -> dict[Path, bytes]:
+    """What is to be written: name to content."""
+    from stylegan3d.segmentation.classes import CLASSES, TITLES
+    from stylegan3d.translation.files import contrast_entry, painted_files
+    from stylegan3d.volumes import make_image, volume_files
+
+    own = grid is Grid.OWN
+    space = placed.space if own else painter.space
+    volume: np.ndarray = placed.to_native(made["volume"], painter) if own else made["volume"]
+    about = {
+        "SpatialReference": "the label map's own grid" if own else "the model's grid",
+        "Edits": [{"Tissue": edit.tissue, "BorderMovedBy_mm": edit.mm} for edit in edits],
+        "Contrast": contrast_entry(made["contrast"]),
+        "AgreementWithLabels_Dice": made["agreement"],
+        "Preparation": placed.notes,
+    }
+    sources = [source] + ([] if reference is None else [reference])
+    files = painted_files(out, volume, space.affine, about, painter, sources)
+    if labels_out is not None:
+        tissues = placed.labels_to_native(made["tissues"], painter) if own else made["tissues"]
+        titles = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
+        said = {"Description": "Tissues that were painted.", "Labels": titles, **about}
+        image = make_image(tissues, space.affine)
+        files |= volume_files(labels_out, image, description="tissue labels", sidecar=said)
+    return files
