@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Comparison(QObject):
     """Holds the newest picture and the scan, and puts one of them on the stage.
 
-    Views are "" (a brain that is no reconstruction), "reconstruction", "scan", "difference" and
-    "filled", which another part draws whenever `pictured` is emitted.
+    Views are "" (a brain that is no reconstruction), "reconstruction", "scan", "difference",
+    "filled", which another part draws whenever `pictured` is emitted, and "painted", the brain that
+    fits edited labels.
     """
 
     viewChanged = Signal(str)
@@ -43,6 +44,8 @@ class Comparison(QObject):
         self.picture: Picture | None = None
         self.recipe: Recipe | None = None
         self.view = ""
+        #: What "painted" shows.
+        self.painted: tuple[Kind, np.ndarray] | None = None
         self._opened: OpenedScan | None = None
         #: The opened scan on the model's grid, once it was aligned.
         self._placed: AlignedScan | None = None
@@ -77,7 +80,7 @@ class Comparison(QObject):
     def set_picture(self, recipe: Recipe, picture: Picture) -> None:
         """A recipe was rendered: show it, unless the scan is being looked at."""
         self.recipe, self.picture = recipe, picture
-        if self.view == "scan":
+        if self.view in ("scan", "painted"):
             return
         if self.view == "filled" and self._aligned() is not None:
             self.pictured.emit()
@@ -88,7 +91,7 @@ class Comparison(QObject):
     def forget_model(self) -> None:
         """Another model was opened: its first picture is still to come. The scan stays open."""
         self.forget_place()
-        self.picture, self.recipe, self.view = None, None, ""
+        self.picture, self.recipe, self.view, self.painted = None, None, "", None
 
     def place(self, picture: Picture) -> None:
         """The current picture is the same voxels at another place."""
@@ -133,9 +136,11 @@ class Comparison(QObject):
             self._show_placed(self._placed)
 
     def show(self, view: str) -> None:
-        """Show "reconstruction" (or whatever brain is current), "scan" or "difference"."""
+        """Show "reconstruction" (or whatever brain is current), "scan", "difference", "painted"."""
         aligned = self._aligned()
-        if view == "scan" and aligned is not None:
+        if view == "painted" and self.painted is not None:
+            self.show_volume(*self.painted, view)
+        elif view == "scan" and aligned is not None:
             self.show_volume("scan", aligned.volume)
         elif view == "scan" and self._placed is not None:
             self._show_placed(self._placed)
@@ -154,6 +159,11 @@ class Comparison(QObject):
         name = self._opened.name if self._opened else ""
         self.stage.show(upright(aligned.volume, aligned.space.affine), Provenance("scan", name))
         self._set_view("scan", outlined=self._outlined)
+
+    def show_painted(self, kind: Kind, volume: np.ndarray) -> None:
+        """Show a brain painted from labels, or the one before, or the difference of the two."""
+        self.painted = kind, volume
+        self.show("painted")
 
     def show_volume(self, kind: Kind, volume: np.ndarray, view: str = "") -> None:
         """Show a volume on the generator's grid that no recipe made, as the view of its kind."""

@@ -36,6 +36,7 @@ from napari_stylegan3d.panels.tabs import Tabs
 from napari_stylegan3d.parking import Parking
 from napari_stylegan3d.projecting import Projecting
 from napari_stylegan3d.qt_binding import refuse_broken_binding
+from napari_stylegan3d.relabelling import Relabelling
 from napari_stylegan3d.rendering import Rendering
 from napari_stylegan3d.scan_jobs import Choice
 from napari_stylegan3d.session import Session
@@ -110,7 +111,7 @@ class Explorer(Docked):
         )
         self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
         self.exporting = Exporting(self, self.export)
-        self.measuring = Measuring(self)
+        self.measuring, self.relabelling = Measuring(self), Relabelling(self)
         self.parking = Parking(self.session, self)
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
@@ -150,6 +151,7 @@ class Explorer(Docked):
         self.history.shutdown()
         self.comparing.shutdown()
         self.measuring.shutdown()
+        self.relabelling.shutdown()
         self.parking.shutdown()
         self.rendering.shutdown()
         self.header.set_busy(False)
@@ -189,6 +191,7 @@ class Explorer(Docked):
         column.addWidget(self.header)
         column.addWidget(self.tabs, stretch=1)
         column.addWidget(self.measuring.box)
+        column.addWidget(self.relabelling.box)
         column.addWidget(self.message)
 
     def _connect(self) -> None:
@@ -208,7 +211,7 @@ class Explorer(Docked):
         self.projecting.stopped.connect(self._come_back)
         self.models.failed.connect(lambda error, doing: self._fail(doing, error))
         self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
-        parts = (self.sessions, self.opening, self.comparing, self.measuring)
+        parts = (self.sessions, self.opening, self.comparing, self.measuring, self.relabelling)
         for part in (*parts, self.browsing.privacy):
             part.failed.connect(lambda error, doing: self._fail(doing, error))
         self.viewer.layers.events.inserted.connect(self._on_layer)

@@ -59,12 +59,16 @@ class LatentRequest(Target):
 
 @dataclass(frozen=True, eq=False)
 class PictureRequest(Target):
-    """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan."""
+    """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan.
+
+    `note` says what else it shows that its recipe does not tell.
+    """
 
     recipe: Recipe
     image: QImage | None
     draw: Callable[[], Any] | None
     synthetic: bool
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +156,8 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
         png = _png(request.image, SYNTHETIC if request.synthetic else "")
     recipe = _lasting(request.recipe, moved)
     told = picture_sidecar(recipe, loaded.generator, request.path.parent)
+    if request.note:
+        told |= {"Description": request.note}
     if not request.synthetic:
         told |= {"Description": "Picture of a real scan.", "SyntheticImage": False}
     files |= {request.path: png, json_path(request.path): to_json(told).encode()}

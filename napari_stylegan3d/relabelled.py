@@ -1,0 +1,160 @@
+"""The work behind the Labels box: plain functions for a thread, no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_stylegan3d.cores import beside_the_window
+from napari_stylegan3d.measured import screen_dtype
+from napari_stylegan3d.text import _
+from napari_stylegan3d.worker import Report
+
+if TYPE_CHECKING:
+    from stylegan3d.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A brain whose labels are edited.
+
+    Attributes
+    ----------
+    title
+        What it is, in words.
+    volume, space
+        (X, Y, Z) intensities, 1 the 99.5th percentile, and their grid.
+    scan
+        Whether it was measured, not made.
+    labels
+        uint8 (X, Y, Z), its tissues; None until they were read.
+    """
+
+    title: str
+    volume: np.ndarray
+    space: Space
+    scan: bool = False
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What is wanted: labels as painted, and how far a tissue's border is to be moved then.
+
+    Attributes
+    ----------
+    base
+        The brain before, with its labels.
+    labels
+        uint8 (X, Y, Z).
+    tissue, mm
+        Index of the tissue, and how far its border moves outwards.
+    """
+
+    base: Base
+    labels: np.ndarray
+    tissue: int = 0
+    mm: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Labels after an edit, uint8 (X, Y, Z), and the brain that fits, float32 (X, Y, Z)."""
+
+    labels: np.ndarray
+    volume: np.ndarray
+
+
+def check_grid(space: Space) -> None:
+    """Refuse a grid that the translation network does not paint on; StyleGAN3DError.
+
+    A sentence for the person: which grid it is, and what to do.
+    """
+    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.translation.painter import bundled_painter
+
+    painter = bundled_painter()
+    if not painter.fits(space.shape, space.affine):
+        sizes = " x ".join(map(str, painter.space.shape))
+        mm = " x ".join(f"{size:g}" for size in painter.space.voxel_size)
+        raise StyleGAN3DError(
+            f"Labels can be edited on the grid of the bundled models, {sizes} voxels of {mm} mm, "
+            "and this model has another; open the bundled generator."
+        )
+
+
+def read_labels(base: Base) -> Base:
+    """The same brain with its tissues, as the tissue network reads them."""
+    from stylegan3d.segmentation.inference import bundled_segmenter
+
+    check_grid(base.space)
+    with beside_the_window():
+        found = bundled_segmenter().segment(base.volume, base.space, dtype=screen_dtype())
+    return Base(base.title, base.volume, base.space, base.scan, found.labels)
+
+
+def fit(wish: Wish) -> Fitted:
+    """Move the border, and paint the brain that fits."""
+    from stylegan3d.translation.edits import resized
+    from stylegan3d.translation.painter import bundled_painter
+
+    base, labels = wish.base, wish.labels
+    assert base.labels is not None
+    with beside_the_window():
+        if wish.mm:
+            structure = labels == wish.tissue
+            labels = resized(labels, structure, wish.mm, base.space.voxel_size)
+        volume = bundled_painter().repaint(base.volume, base.labels, labels, dtype=screen_dtype())
+    return Fitted(labels, volume)
+
+
+def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
+    """Paint in full precision; write the brain and its labels, both with sidecars, or nothing.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    from stylegan3d.outputs import INTENDED_USE
+    from stylegan3d.segmentation.classes import CLASSES, TITLES
+    from stylegan3d.translation.files import contrast_entry, painted_files
+    from stylegan3d.translation.painter import bundled_painter
+    from stylegan3d.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
+
+    base, painter = wish.base, bundled_painter()
+    assert base.labels is not None
+    if not path.name.endswith(VOLUME_SUFFIX):  # as a person may type it
+        path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
+    report(0, 2, _("Painting"))
+    volume = painter.repaint(base.volume, base.labels, wish.labels)
+    report(1, 2, _("Writing"))
+    about: dict[str, Any] = {
+        "EditedLabelsOf": base.title,
+        "VoxelsRelabelled": int((wish.labels != base.labels).sum()),
+        "Contrast": contrast_entry(painter.contrast_of(base.volume, base.labels)),
+        "SpatialReference": "the model's grid",
+        "Labels": labels_path(path).name,
+    }
+    files = painted_files(path, volume, base.space.affine, about, painter, [])
+    titles = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
+    told = {
+        "Description": "Tissue labels edited by hand.",
+        "IntendedUse": INTENDED_USE,
+        "LabelsOf": base.title,
+        "Labels": titles,
+    }
+    image = make_image(wish.labels, base.space.affine)
+    named = labels_path(path)
+    files |= volume_files(named, image, description="edited labels", sidecar=told)
+    write_together(files, overwrite=True)  # the dialog has asked
+    return [path, named]
+
+
+def labels_path(path: Path) -> Path:
+    """Beside brain_T1w.nii.gz, brain_dseg.nii.gz."""
+    stem = path.name.removesuffix(".nii.gz").removesuffix("_T1w")
+    return path.with_name(f"{stem}_dseg.nii.gz")

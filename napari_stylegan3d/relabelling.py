@@ -1,0 +1,290 @@
+"""Editing the tissue labels of what is shown, and painting the brain that fits, in a thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d import dialogs
+from napari_stylegan3d.display import upright
+from napari_stylegan3d.label_drawing import LabelDrawing
+from napari_stylegan3d.notify import tell_done
+from napari_stylegan3d.panels.labels import LabelsBox
+from napari_stylegan3d.relabel_base import base_of
+from napari_stylegan3d.relabelled import (
+    Base,
+    Fitted,
+    Wish,
+    fit,
+    labels_path,
+    read_labels,
+    save_fitted,
+)
+from napari_stylegan3d.text import _
+from napari_stylegan3d.worker import LatestWins, LongJob
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.explorer import Explorer
+    from stylegan3d.recipe import Recipe
+
+VIEW = "painted"
+#: Edits that can be taken back.
+MOST_STEPS = 30
+
+
+class Relabelling(QObject):
+    """Owns the labels that are edited, what they were, and the brain that fits them."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self.session, self.comparison = explorer.session, explorer.comparison
+        self.box = LabelsBox()
+        self.drawing = LabelDrawing(explorer.viewer, self)
+        self.base: Base | None = None
+        self.fitted: Fitted | None = None
+        self._steps: list[np.ndarray] = []
+        self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
+        self._job = LongJob(self)
+        self._asked: Wish | None = None
+        self._connect()
+
+    def shutdown(self) -> None:
+        """Stop, and take the labels away."""
+        for work in (self._reading, self._work, self._job):
+            work.shutdown()
+        self.drawing.remove()
+
+    def _connect(self) -> None:
+        box = self.box
+        box.takeRequested.connect(self._take)
+        box.paintChanged.connect(self._tool)
+        box.toolChanged.connect(self._on_tool)
+        box.resized.connect(self._resize)
+        box.fitRequested.connect(self._fit)
+        box.lookChanged.connect(self._look)
+        box.undoRequested.connect(self._undo)
+        box.saveRequested.connect(self._save)
+        box.closeRequested.connect(self._close)
+        box.header.toggled.connect(self._on_view)
+        self.drawing.changed.connect(self._on_stroke)
+        self.comparison.viewChanged.connect(self._on_view)
+        self.session.recipeChanged.connect(self._on_recipe)
+        self.session.modelChanged.connect(lambda _: self._forget())
+        self._reading.ready.connect(self._on_read)
+        self._work.ready.connect(self._on_fitted)
+        for work, doing in (
+            (self._reading, _("reading the labels")),
+            (self._work, _("painting the brain that fits")),
+        ):
+            work.failed.connect(lambda _request, error, doing=doing: self._fail(error, doing))
+        self._job.finished.connect(self._on_saved)
+        self._job.failed.connect(lambda error: self._fail(error, _("saving the brain that fits")))
+        self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
+
+    def _take(self) -> None:
+        """Read the labels of what is shown."""
+        base, why = self._shown()
+        if base is None:
+            self.box.note.setText(why)
+            return
+        self.box.take.setEnabled(False)
+        self.box.note.setText(_("Reading the tissues…"))
+        self._reading.submit(base)
+
+    def _shown(self) -> tuple[Base | None, str]:
+        """What is shown, or why its labels cannot be taken."""
+        if self.comparison.view == VIEW and self.base is not None and self.fitted is not None:
+            # What was painted is a brain like any other.
+            return Base(self.base.title, self.fitted.volume, self.base.space), ""
+        return base_of(self.comparison, self.session)
+
+    def _on_read(self, _request: Base, base: Base) -> None:
+        self.box.take.setEnabled(True)
+        assert base.labels is not None
+        self.base, self.fitted = base, Fitted(base.labels, base.volume)
+        self._steps = [base.labels]
+        self.box.show_base(True)
+        self.box.show_undo(False)
+        self._draw(base.labels)
+        self._tell()
+
+    def _draw(self, labels: np.ndarray) -> None:
+        assert self.base is not None
+        self.drawing.show(labels, upright(labels, self.base.space.affine).layer_kwargs())
+        self.drawing.set_visible(self.box.outlines.isChecked())
+
+    def _on_stroke(self) -> None:
+        """Labels were painted, by our brush or any of napari's tools."""
+        labels = self.drawing.labels
+        if labels is None:
+            return
+        self.box.resize_row.set_value(0.0)
+        self._remember(labels)
+        self._tell()
+        if self.box.live.isChecked():
+            self._fit()
+
+    def _remember(self, labels: np.ndarray) -> None:
+        self._steps = [*self._steps, labels][-MOST_STEPS:]
+        self.box.show_undo(len(self._steps) > 1)
+
+    def _resize(self, mm: float, live: bool) -> None:
+        """The slider counts from the labels of the last step; let go, it is a step of its own."""
+        if self.base is not None and self._steps:
+            self._ask(Wish(self.base, self._steps[-1], self._tissue, mm))
+
+    def _settle(self) -> None:
+        """What the slider has done becomes a step; it stands at 0 again."""
+        self.box.resize_row.set_value(0.0)
+        labels = self.drawing.labels
+        if labels is not None and not np.array_equal(labels, self._steps[-1]):
+            self._remember(labels)
+
+    @property
+    def _tissue(self) -> int:
+        from stylegan3d.segmentation.classes import CLASSES
+
+        return CLASSES.index(self.box.tissue)
+
+    def _fit(self) -> None:
+        labels = self.drawing.labels
+        if self.base is not None and labels is not None:
+            self._ask(Wish(self.base, labels))
+
+    def _ask(self, wish: Wish) -> None:
+        self._asked = wish
+        self._work.submit(wish)
+
+    def _on_fitted(self, wish: Wish, fitted: Fitted) -> None:
+        if wish.base is not self.base:
+            return
+        if wish.mm or wish.tissue:  # of the slider: the labels have moved, too
+            self.fitted = fitted
+            self._draw(fitted.labels)
+            self.box.show_undo(True)
+        elif wish is self._asked:
+            self.fitted = fitted
+        self.box.show_look("after")
+        self.comparison.show_painted("generated", fitted.volume)
+        self._tell()
+
+    def _look(self, key: str) -> None:
+        if self.base is None or self.fitted is None:
+            return
+        before, after = self.base.volume, self.fitted.volume
+        if key == "difference":
+            self.comparison.show_painted("difference", after - before)
+        elif key == "after":
+            self.comparison.show_painted("generated", after)
+        else:
+            self.comparison.show_painted("scan" if self.base.scan else "generated", before)
+
+    def _undo(self) -> None:
+        """Back to the labels before the last edit."""
+        if self.base is None or not self._steps:
+            return
+        moved = self.fitted is not None and self.box.resize_row.value() != 0
+        if not moved and len(self._steps) > 1:
+            self._steps.pop()
+        self.box.resize_row.set_value(0.0)
+        self._draw(self._steps[-1])
+        self.box.show_undo(len(self._steps) > 1)
+        self._fit()
+
+    def _tool(self, on: bool) -> None:
+        if on:
+            self._settle()
+            self.box.outlines.setChecked(True)
+            self.drawing.take_brush(self._tissue, self.box.brush_mm)
+        else:
+            self.drawing.put_brush_down()
+
+    def _on_tool(self) -> None:
+        """Another tissue, another brush, or labels that are to be seen."""
+        self._settle()
+        self.drawing.set_visible(self.box.outlines.isChecked())
+        if self.box.paint.isChecked():
+            self.drawing.take_brush(self._tissue, self.box.brush_mm)
+        self._tell()
+
+    def _on_recipe(self, _recipe: Recipe, _live: bool) -> None:
+        """Another brain is shown: the labels wait for theirs."""
+        if self.base is not None:
+            self.box.note.setText(
+                _(
+                    "These labels are of {title}: show the brain that fits to go on, or take those "
+                    "of the brain that is shown."
+                ).format(title=self.base.title)
+            )
+
+    def _on_view(self, _: Any = None) -> None:
+        """The labels are drawn where they belong."""
+        if self.base is None:
+            return
+        ours = self.comparison.view == VIEW or self._is_base()
+        shown = ours and self.box.header.isChecked() and self.box.outlines.isChecked()
+        if not shown:
+            self.drawing.put_brush_down()
+            self.box.paint.setChecked(False)
+        self.drawing.set_visible(shown)
+
+    def _is_base(self) -> bool:
+        """Whether the brain that is shown is the one whose labels were taken."""
+        base, _why = self._shown()
+        return base is not None and self.base is not None and base.volume is self.base.volume
+
+    def _tell(self) -> None:
+        """How large the chosen tissue is, and was."""
+        from stylegan3d.segmentation.classes import voxel_ml
+
+        labels = self.drawing.labels
+        if self.base is not None and self.base.labels is not None and labels is not None:
+            ml = voxel_ml(self.base.space)
+            both = (self.base.labels, labels)
+            self.box.say_size(
+                self.base.title, *(float((m == self._tissue).sum()) * ml for m in both)
+            )
+
+    def _save(self) -> None:
+        labels = self.drawing.labels
+        if self.base is None or labels is None:
+            return
+        path = dialogs.save_file(self.box, _("Save the brain that fits"), dialogs.VOLUMES)
+        if path is not None:
+            self._job.start(save_fitted, Wish(self.base, labels), path)
+
+    def _on_saved(self, paths: list[Path]) -> None:
+        tell_done(
+            _("Saved {brain} and {labels}.").format(
+                brain=paths[0].name, labels=labels_path(paths[0]).name
+            )
+        )
+
+    def _close(self) -> None:
+        """Take the labels away, and show what was shown before."""
+        was, self.comparison.painted = self.base, None
+        self._forget()
+        if self.comparison.view == VIEW:
+            self.comparison.show("scan" if was is not None and was.scan else "reconstruction")
+
+    def _forget(self) -> None:
+        self.base = self.fitted = self._asked = None
+        self._steps = []
+        self.drawing.remove()
+        self.box.show_base(False)
+
+    def _fail(self, error: Exception, doing: str) -> None:
+        from napari_stylegan3d.notify import sentence
+        from stylegan3d.errors import StyleGAN3DError
+
+        self.box.take.setEnabled(True)
+        if isinstance(error, StyleGAN3DError):
+            self.box.note.setText(sentence(error, doing))
+        else:
+            self.failed.emit(error, doing)
