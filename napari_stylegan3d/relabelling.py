@@ -65,6 +65,7 @@ class Relabelling(QObject):
         box.takeRequested.connect(self._take)
         box.paintChanged.connect(self._tool)
         box.toolChanged.connect(self._on_tool)
+        box.visibleChanged.connect(self._on_view)
         box.resized.connect(self._resize)
         box.fitRequested.connect(self._fit)
         box.lookChanged.connect(self._look)
@@ -101,7 +102,8 @@ class Relabelling(QObject):
         """What is shown, or why its labels cannot be taken."""
         if self.comparison.view == VIEW and self.base is not None and self.fitted is not None:
             # What was painted is a brain like any other.
-            return Base(self.base.title, self.fitted.volume, self.base.space), ""
+            title = _("{title}, relabelled").format(title=self.base.title)
+            return Base(title, self.fitted.volume, self.base.space), ""
         return base_of(self.comparison, self.session)
 
     def _on_read(self, _request: Base, base: Base) -> None:
@@ -117,7 +119,7 @@ class Relabelling(QObject):
     def _draw(self, labels: np.ndarray) -> None:
         assert self.base is not None
         self.drawing.show(labels, upright(labels, self.base.space.affine).layer_kwargs())
-        self.drawing.set_visible(self.box.outlines.isChecked())
+        self._on_view()
 
     def _on_stroke(self) -> None:
         """Labels were painted, by our brush or any of napari's tools."""
@@ -162,7 +164,7 @@ class Relabelling(QObject):
         self._work.submit(wish)
 
     def _on_fitted(self, wish: Wish, fitted: Fitted) -> None:
-        if wish.base is not self.base:
+        if wish.base is not self.base or self._asked is None:
             return
         if wish.mm or wish.tissue:  # of the slider: the labels have moved, too
             self.fitted = fitted
@@ -201,20 +203,21 @@ class Relabelling(QObject):
         if on:
             self._settle()
             self.box.outlines.setChecked(True)
+            self._show_ours()
             self.drawing.take_brush(self._tissue, self.box.brush_mm)
         else:
             self.drawing.put_brush_down()
 
     def _on_tool(self) -> None:
-        """Another tissue, another brush, or labels that are to be seen."""
+        """Another tissue, or another brush."""
         self._settle()
-        self.drawing.set_visible(self.box.outlines.isChecked())
         if self.box.paint.isChecked():
             self.drawing.take_brush(self._tissue, self.box.brush_mm)
         self._tell()
 
     def _on_recipe(self, _recipe: Recipe, _live: bool) -> None:
         """Another brain is shown: the labels wait for theirs."""
+        self._asked = None
         if self.base is not None:
             self.box.note.setText(
                 _(
@@ -230,9 +233,13 @@ class Relabelling(QObject):
         ours = self.comparison.view == VIEW or self._is_base()
         shown = ours and self.box.header.isChecked() and self.box.outlines.isChecked()
         if not shown:
-            self.drawing.put_brush_down()
-            self.box.paint.setChecked(False)
+            self.box.paint.setChecked(False)  # which puts the brush down
         self.drawing.set_visible(shown)
+
+    def _show_ours(self) -> None:
+        """Labels are painted on the brain that they are of."""
+        if self.comparison.view != VIEW and not self._is_base():
+            self._look("after")
 
     def _is_base(self) -> bool:
         """Whether the brain that is shown is the one whose labels were taken."""

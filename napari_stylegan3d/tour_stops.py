@@ -106,6 +106,28 @@ def compare(tour: Tour) -> None:
     tour.click("compare.mode.off")
 
 
+def labels(tour: Tour) -> None:
+    """The brain's tissues, larger ventricles, and the brain that fits."""
+    explorer = tour.explorer
+    explorer.session.change(Recipe(Source("seed", 0)))
+    explorer.panel("Browse")
+    part = explorer.relabelling
+    tour.wait_for(lambda: not explorer.rendering.busy, "the brain")
+    part.box.unfold()
+    tour.rest(1.0)
+    tour.click("labels.take")
+    tour.wait_for(lambda: part.base is not None, "the labels")
+    tour.shoot("labels", "Labels: the tissues of the brain, to be painted on or resized.")
+    tour.set("labels.resize", 4.0)
+    tour.wait_for(lambda: explorer.comparison.view == "painted", "the brain that fits")
+    tour.click("labels.visible")
+    tour.shoot("labels-after", "The brain that fits ventricles whose border was moved by 4 mm.")
+    tour.click("labels.show.difference")
+    tour.shoot("labels-difference", "What it changed.")
+    tour.click("labels.close")
+    part.box.unfold(False)
+
+
 def look(tour: Tour) -> None:
     """Other ways to look."""
     views = tour.explorer.views
@@ -149,4 +171,4 @@ def mistake(tour: Tour) -> None:
     explorer.say("")
 
 
-STOPS = (first_steps, browse, project, mix, push, compare, look, save, mistake)
+STOPS = (first_steps, browse, project, mix, push, compare, labels, look, save, mistake)

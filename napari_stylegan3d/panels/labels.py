@@ -32,6 +32,7 @@ class LabelsBox(Fold):
     takeRequested = Signal()
     paintChanged = Signal(bool)
     toolChanged = Signal()
+    visibleChanged = Signal(bool)
     resized = Signal(float, bool)
     """(mm, live): live while the slider is held."""
     fitRequested = Signal()
@@ -59,10 +60,11 @@ class LabelsBox(Fold):
         self._make_brush(inside)
         self._make_views(inside)
         self._make_ends(inside)
-        for widget in (self.take, self.tools, self.note):
+        self.column.addLayout(controls.row(self.take, self.close_labels, stretch=0))
+        for widget in (self.tools, self.note):
             self.column.addWidget(widget)
         self.take.clicked.connect(self.takeRequested)
-        self.tools.hide()
+        self.show_base(False)
 
     @property
     def tissue(self) -> str:
@@ -77,6 +79,7 @@ class LabelsBox(Fold):
     def show_base(self, taken: bool) -> None:
         """Offer the tools once there are labels; none of them is at work then."""
         self.tools.setVisible(taken)
+        self.close_labels.setVisible(taken)
         with QSignalBlocker(self.paint):
             self.paint.setChecked(False)
         self.resize_row.set_value(0.0)
@@ -166,10 +169,9 @@ class LabelsBox(Fold):
         self.outlines.setChecked(True)
         inside.addLayout(controls.row(self.fit, self.live, stretch=0))
         inside.addLayout(controls.row(*self.looks.values()))
-        inside.addWidget(self.outlines)
         self.fit.clicked.connect(self.fitRequested)
         self.live.toggled.connect(lambda on: self.fitRequested.emit() if on else None)
-        self.outlines.toggled.connect(lambda _on: self.toolChanged.emit())
+        self.outlines.toggled.connect(self.visibleChanged)
 
     def _make_ends(self, inside: QVBoxLayout) -> None:
         self.undo = controls.push_button(
@@ -183,7 +185,7 @@ class LabelsBox(Fold):
         self.close_labels = controls.push_button(
             _("Put away"), "labels.close", _("Take the labels away and show the brain before.")
         )
-        inside.addLayout(controls.row(self.undo, self.save, self.close_labels))
+        inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
         self.undo.clicked.connect(self.undoRequested)
         self.save.clicked.connect(self.saveRequested)
         self.close_labels.clicked.connect(self.closeRequested)

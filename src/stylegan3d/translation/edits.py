@@ -19,6 +19,8 @@ YIELD_MM = 14.0
 FARTHEST_MM = 10.0
 # Of the border's distance, in voxels: a border of voxels is a staircase.
 _SMOOTH = 0.8
+# Of the largest piece of a structure: smaller pieces are specks of the labelling, and stay.
+_SPECK = 0.03
 
 
 def resized(
@@ -36,7 +38,7 @@ def resized(
     Returns
     -------
     Of the type and shape of `labels`. Voxels outside the brain stay there, and no brain becomes
-    outside.
+    outside. Pieces far smaller than the largest are left as they are.
 
     Raises
     ------
@@ -51,14 +53,29 @@ def resized(
         )
     if mm == 0:
         return labels.copy()
-    distance = _distance(structure, voxel_mm)
+    moved = _without_specks(structure)
+    distance = _distance(moved, voxel_mm)
     source = _source(distance, mm)
     slopes = np.stack(np.gradient(distance, *voxel_mm))
     slopes /= np.maximum(np.sqrt((slopes**2).sum(axis=0)), 1e-3)
     step = (source - distance) * slopes / np.reshape(voxel_mm, (3, 1, 1, 1))
     places = np.indices(labels.shape) + step
     found = ndimage.map_coordinates(labels, places, order=0, mode="nearest")
+    if mm > 0:
+        # Where two borders meet there is no way out for what lay between them.
+        nearest = ndimage.distance_transform_edt(
+            ~moved, return_distances=False, return_indices=True
+        )
+        found = np.where(distance < mm, labels[tuple(nearest)], found)
     return np.where((labels == 0) | (found == 0), labels, found)
+
+
+def _without_specks(structure: np.ndarray) -> np.ndarray:
+    """The pieces of a structure that are worth moving, bool (X, Y, Z)."""
+    pieces, _count = ndimage.label(structure, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray((sizes >= _SPECK * sizes.max())[pieces])
 
 
 def _distance(structure: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarray:

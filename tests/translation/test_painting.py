@@ -1,0 +1,177 @@
+"""Painting, repainting, resizing structures, and label maps as they come."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
+from scipy import ndimage
+
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.scans import read_scan
+from stylegan3d.translation.edits import resized
+from stylegan3d.translation.files import Resize
+from stylegan3d.translation.maps import place_map
+from stylegan3d.translation.painter import REACH_MM, load_painter
+
+VOXEL = SPACE.voxel_size
+
+
+@pytest.fixture(scope="module")
+def painter(exported):
+    return load_painter(exported, device="cpu")
+
+
+def file_of(folder, labels, affine=SPACE.affine, dtype=np.int16):
+    path = folder / "map_dseg.nii.gz"
+    nib.Nifti1Image(np.asarray(labels, dtype), affine).to_filename(path)
+    return path
+
+
+def test_there_is_nothing_away_from_the_labels(painter):
+    labels = tissues(0.6)
+    made = painter.paint(labels)
+    assert made.dtype == np.float32
+    assert made[ndimage.distance_transform_edt(labels == 0) > 3].max() == 0
+    assert made[labels == 3].mean() > made[labels == 2].mean() > made[labels == 4].mean()
+
+
+def test_maps_that_cannot_be_painted_are_refused(painter):
+    for labels, sentence in (
+        (np.zeros(SPACE.shape, np.uint8), "is empty"),
+        (np.ones((4, 4, 4), np.uint8), "paints maps of 20 x 24 x 16 voxels, but this one has 4"),
+        (np.full(SPACE.shape, 9, np.uint8), "holds the label 9"),
+    ):
+        with pytest.raises(StyleGAN3DError, match=sentence):
+            painter.paint(labels)
+
+
+def test_a_repainted_brain_is_itself_where_no_label_changed(painter):
+    before = tissues()
+    volume = brain(before, 3) / np.float32(255)
+    assert np.array_equal(painter.repaint(volume, before, before), volume)
+    after = before.copy()
+    after[14:16, 11:13, 8:10] = 4
+    made = painter.repaint(volume, before, after)
+    far = ndimage.distance_transform_edt(after == before, VOXEL) > REACH_MM
+    assert far.sum() > 1000
+    assert np.array_equal(made[far], volume[far])
+    changed = after != before
+    contrast = painter.contrast_of(volume, before)
+    # As it paints the whole map, but for what it was not shown.
+    assert abs(made - painter.paint(after, None, contrast))[changed].mean() < 0.05
+    assert made[changed].mean() < volume[changed].mean() - 0.2
+
+
+def ball(radius, shape=(40, 40, 40), middle=(20, 20, 20)):
+    places = np.indices(shape) - np.reshape(middle, (3, 1, 1, 1))
+    return (places**2).sum(axis=0) < radius**2
+
+
+@pytest.mark.parametrize("mm", [-3.0, -1.5, 2.0, 4.0])
+def test_a_ball_is_resized_by_as_many_millimetres(mm):
+    labels = np.where(ball(18), 3, 0).astype(np.uint8)
+    labels[ball(6)] = 4
+    found = resized(labels, labels == 4, mm, (1.0, 1.0, 1.0))
+    radius = (3 * (found == 4).sum() / (4 * np.pi)) ** (1 / 3)
+    assert radius == pytest.approx(6 + mm, abs=0.4)
+    assert np.array_equal(found == 0, labels == 0)
+
+
+def test_what_lies_around_is_pushed_along():
+    labels = np.where(ball(19), 3, 0).astype(np.uint8)
+    labels[ball(10) & ~ball(8)] = 2
+    labels[ball(5)] = 4
+    found = resized(labels, labels == 4, 3.0, (1.0, 1.0, 1.0))
+    away = np.sqrt(((np.indices(labels.shape) - 20) ** 2).sum(axis=0))
+    before, after = away[labels == 2].mean(), away[found == 2].mean()
+    assert before + 1 < after < before + 3
+    assert (found == 2).sum() > 0.7 * (labels == 2).sum(), "it is not painted over"
+
+
+def test_two_parts_that_grow_into_each_other_leave_nothing_between():
+    labels = np.where(ball(19), 3, 0).astype(np.uint8)
+    labels[ball(5, middle=(14, 20, 20)) | ball(5, middle=(27, 20, 20))] = 4
+    found = resized(labels, labels == 4, 3.0, (1.0, 1.0, 1.0))
+    assert (found[14:28, 20, 20] == 4).all()
+
+
+def test_specks_stay_and_wrong_wishes_are_refused():
+    labels = np.where(ball(19), 3, 0).astype(np.uint8)
+    labels[ball(6)] = 4
+    labels[20, 20, 34] = 4
+    found = resized(labels, labels == 4, 3.0, (1.0, 1.0, 1.0))
+    assert (found[:, :, 32:] == 4).sum() == 1
+    assert np.array_equal(resized(labels, labels == 4, 0.0, (1.0, 1.0, 1.0)), labels)
+    with pytest.raises(StyleGAN3DError, match="10 mm at most, not by 11 mm"):
+        resized(labels, labels == 4, 11.0, (1.0, 1.0, 1.0))
+    with pytest.raises(StyleGAN3DError, match="nothing of this structure"):
+        resized(labels, labels == 5, 1.0, (1.0, 1.0, 1.0))
+    assert Resize.parse("ventricle=-1.5") == Resize("ventricle", -1.5)
+    for text in ("bone=3", "ventricle", "grey=nan", "=2"):
+        with pytest.raises(StyleGAN3DError, match="is no change of a tissue"):
+            Resize.parse(text)
+
+
+def test_a_map_on_the_grid_is_taken_as_it_is(painter, tmp_path):
+    labels = tissues()
+    placed = place_map(read_scan(file_of(tmp_path, labels)), painter)
+    assert np.array_equal(placed.tissues, labels)
+    assert placed.regions is None
+    codes = np.array(VALUES)[labels]
+    placed = place_map(read_scan(file_of(tmp_path, codes)), painter)
+    assert np.array_equal(placed.tissues, labels)
+    assert np.array_equal(placed.regions, painter.regions.group_of(codes))
+    made = painter.paint(placed.tissues, placed.regions)
+    assert placed.to_native(made, painter) is made
+
+
+def test_a_map_of_another_orientation_comes_to_lie_in_place_and_goes_back(painter, tmp_path):
+    labels = tissues()
+    turned = nib.as_closest_canonical(nib.Nifti1Image(labels, SPACE.affine)).as_reoriented(
+        np.array([[1, -1], [2, 1], [0, -1]])
+    )
+    path = file_of(tmp_path, np.asarray(turned.dataobj), turned.affine)
+    placed = place_map(read_scan(path), painter, pose="keep")
+    assert np.array_equal(placed.tissues, labels)
+    made = painter.paint(placed.tissues)
+    back = nib.Nifti1Image(placed.to_native(made, painter), turned.affine)
+    assert back.shape == turned.shape
+    assert np.allclose(nib.as_closest_canonical(back).get_fdata(), made, atol=1e-5)
+    assert np.array_equal(placed.labels_to_native(labels, painter), np.asarray(turned.dataobj))
+
+
+def test_finer_voxels_become_the_tissue_most_of_them_are(painter, tmp_path):
+    labels = tissues()
+    fine = labels.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    space = SPACE.resized((40, 48, 32))
+    # A single voxel among eight is a hole that the seven outvote.
+    fine[20, 24, 16] = 1
+    placed = place_map(read_scan(file_of(tmp_path, fine, space.affine)), painter, pose="keep")
+    assert (placed.tissues == labels).mean() > 0.97
+    assert placed.tissues[10, 12, 8] == labels[10, 12, 8]
+
+
+@pytest.mark.parametrize(
+    ("change", "dtype", "sentence"),
+    [
+        (lambda a: np.where(a == 5, 99, a), np.int16, "holds the label"),
+        (lambda a: a * 0.5, np.float32, "not whole or below 0"),
+        (lambda a: -a.astype(int), np.int16, "not whole or below 0"),
+    ],
+)
+def test_other_files_are_refused_in_a_sentence(painter, tmp_path, change, dtype, sentence):
+    path = file_of(tmp_path, change(tissues()), dtype=dtype)
+    with pytest.raises(ScanError, match=sentence):
+        place_map(read_scan(path), painter)
+
+
+def test_a_map_elsewhere_is_refused_where_it_is_to_be_kept(painter, tmp_path):
+    affine = SPACE.affine.copy()
+    affine[:3, 3] += 1000
+    scan = read_scan(file_of(tmp_path, tissues(), affine))
+    with pytest.raises(ScanError, match="wholly outside"):
+        place_map(scan, painter, pose="keep")
+
+
+def test_the_means_of_people_are_those_of_the_phantoms(painter):
+    assert painter.usual[:5] == pytest.approx(INTENSITIES[1:], abs=0.03)
