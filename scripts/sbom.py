@@ -24,6 +24,7 @@ SPECIFICATION = "1.6"
 # What the wheel brings besides code: folder in the checkout, and its kind in CycloneDX.
 PARTS = {
     "weights/brain-t1-2mm": "machine-learning-model",
+    "weights/labels-to-t1-2mm": "machine-learning-model",
     "weights/tissue-t1-2mm": "machine-learning-model",
     "weights/vae-t1-2mm": "machine-learning-model",
     "src/stylegan3d/atlas": "data",

@@ -93,7 +93,17 @@ def _figures(validation: dict[str, Any]) -> list[str]:
             f"{row['volume_bias_ml']:+.1f}",
         )
         lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
-    return lines
+    return lines + (_baselines(validation["baselines"]) if "baselines" in validation else [])
+
+
+def _baselines(found: dict[str, dict[str, float]]) -> list[str]:
+    """Dice of ways without a network as a table."""
+    lines = ["", "Dice of ways without a network, on the same people:", ""]
+    lines += ["| tissue | the commonest label there | a mixture of Gaussians |", "|---|---|---|"]
+    return lines + [
+        f"| {TITLES[name]} | {value:.3f} | {found['by_mixture'][name]:.3f} |"
+        for name, value in found["by_place"].items()
+    ]
 
 
 def read_model(folder: Path) -> tuple[TissueNetwork, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.anatomy_volumes import MEASURES, measure
+from stylegan3d.segmentation.baseline import measure_baselines
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml
 from stylegan3d.segmentation.data import LabelledBrains
@@ -84,7 +85,7 @@ def _about(run: SegmentationRun, brains: LabelledBrains, licence: str | None) ->
 
 
 def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
-    """Dice and volume errors on the people set aside."""
+    """Dice and volume errors on the people set aside, and Dice of ways without a network."""
     space = brains.pack.space
     scores, found, truth = [], [], []
     for index in brains.validation:
@@ -104,7 +105,8 @@ def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
             "volume_error_ml": round(float(np.abs(a - b).mean()), 2),
             "volume_ml": round(float(b.mean()), 2),
         }
-    return {"people": len(scores), "tissues": tissues}
+    baselines = measure_baselines(brains)
+    return {"people": len(scores), "tissues": tissues, "baselines": baselines}
 
 
 def _people(
