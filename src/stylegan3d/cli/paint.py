@@ -147,7 +147,11 @@ def paint(
     dice = made["agreement"]
     lines = [
         *(f"stylegan3d: {note}" for note in placed.notes),
-        f"Dice of the labels asked for and those read in the result: {dice['mean']:.3f}",
+        *(
+            [f"Dice of the labels asked for and those read in the result: {dice['mean']:.3f}"]
+            if dice
+            else []
+        ),
         *map(str, files),
     ]
     result = {
@@ -186,10 +190,12 @@ def _made(
         volume = painter.repaint(brain, read, tissues)
     else:
         volume, tissues = painted(placed, painter, contrast, edits)
-    found = segmenter.segment(np.clip(volume, 0, 1), painter.space).labels
-    scores = dice_scores(found, tissues)
-    there = [score for i, score in enumerate(scores.values(), 1) if (tissues == i).any()]
-    agreement = scores | {"mean": float(np.mean(there))}
+    agreement: dict[str, float] = {}
+    if segmenter.fits(painter.space):
+        found = segmenter.segment(np.clip(volume, 0, 1), painter.space).labels
+        agreement = dice_scores(found, tissues)
+        there = [score for i, score in enumerate(agreement.values(), 1) if (tissues == i).any()]
+        agreement["mean"] = float(np.mean(there))
     return {"volume": volume, "tissues": tissues, "contrast": contrast, "agreement": agreement}
 
 
