@@ -19,7 +19,7 @@ from stylegan3d.generator import tiny_generator
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "controls.md"
 NAME = re.compile(
-    r"(explorer|measure|views|history|browse|project|mix|directions|compare|export)\.[a-z_.0-9N]+"
+    r"(explorer|measure|labels|views|history|browse|project|mix|directions|compare|export)\.[a-z_.0-9N]+"
 )
 INTERACTIVE = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
 

@@ -1,0 +1,233 @@
+"""The Labels box: tissues of what is shown, edited, and the brain that fits them."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from qtpy.QtTest import QTest
+
+from napari_stylegan3d import dialogs, measured, relabelled
+from napari_stylegan3d.label_drawing import NAME
+from stylegan3d.segmentation import inference
+from stylegan3d.segmentation.inference import Segmentation
+from stylegan3d.translation import painter as painting
+from stylegan3d.translation.contrast import CONTRAST
+from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
+from stylegan3d.translation.painter import Painter
+
+VENTRICLE = 4
+
+
+def tissues(shape):
+    """Shells of grey and white matter with a ventricle in the middle."""
+    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    radius = np.sqrt((places**2).sum(axis=0))
+    labels = np.zeros(shape, np.uint8)
+    for index, reach in ((1, 0.95), (2, 0.85), (3, 0.7), (VENTRICLE, 0.25)):
+        labels[radius < reach] = index
+    return labels
+
+
+class Reader:
+    """Finds the same tissues in every brain."""
+
+    name, hash = "shells", "01234567"
+
+    def segment(self, volume, space, **_more):
+        return Segmentation(tissues(volume.shape), space)
+
+
+def untrained(space):
+    """A painter for the tiny generator's grid: every tissue in its usual brightness."""
+    torch.manual_seed(0)
+    network = TranslationNetwork(TranslationConfig(space.shape, (8,), 1, 0))
+    torch.nn.init.zeros_(network.head.bias)
+    usual = [0.3, 0.6, 0.9, 0.1, 0.8, *([0.05] * 5), 0.0, 0.0, 0.0, 0.05]
+    card = {
+        "name": "paint-tiny",
+        "space": {"shape": list(space.shape), "affine": space.affine.tolist()},
+        "regions": [],
+        "contrast": {
+            "names": list(CONTRAST),
+            "mean": usual,
+            "covariance": np.eye(len(CONTRAST)).tolist(),
+        },
+    }
+    return Painter(network, card, "0123456789", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks(model):
+    """Stand-ins for the bundled networks, on the tiny generator's grid."""
+    tiny = untrained(model.space)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "bundled_segmenter", Reader)
+        patch.setattr(painting, "bundled_painter", lambda: tiny)
+        patch.setattr(measured, "screen_dtype", lambda: torch.float32)
+        patch.setattr(relabelled, "screen_dtype", lambda: torch.float32)
+        yield tiny
+
+
+@pytest.fixture
+def part(window):
+    """The box, unfolded, with the labels of brain number 0."""
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.find("labels.live").setChecked(True)
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    yield part
+    part._close()
+    part.box.unfold(False)
+
+
+def count(window, label=VENTRICLE):
+    return int((np.asarray(window.viewer.layers[NAME].data) == label).sum())
+
+
+def is_shown(window, part):
+    """Whether what is on the screen is what fits the labels."""
+    view = window.explorer.comparison.view
+    return view == "painted" and not part._work.busy and not part._reading.busy
+
+
+def stroke(window, place, label=VENTRICLE):
+    """A stroke of the brush, as napari's layer is told of one."""
+    layer = window.viewer.layers[NAME]
+    layer.paint(place, label)
+    QTest.qWait(20)
+
+
+def test_labels_are_taken_and_put_away(window):
+    part = window.explorer.relabelling
+    assert part.base is None
+    part.box.unfold()
+    assert not window.find("labels.fit").isVisible()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    layer = window.viewer.layers[NAME]
+    assert np.array_equal(layer.data, tissues(window.volume.shape))
+    assert window.find("labels.fit").isVisible()
+    assert "Ventricles of Seed 0" in window.find("labels.note").text()
+    before = window.volume
+    window.click("labels.close")
+    assert NAME not in window.viewer.layers
+    assert np.array_equal(window.volume, before)
+    assert not window.find("labels.fit").isVisible()
+    part.box.unfold(False)
+
+
+def test_larger_ventricles_are_painted_and_the_brain_stays_elsewhere(window, part, networks):
+    before, few = window.volume, count(window)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) > 1.3 * few
+    after = window.volume
+    grown = (np.asarray(window.viewer.layers[NAME].data) == VENTRICLE) & (
+        tissues(before.shape) != VENTRICLE
+    )
+    expected = networks.contrast_of(before, tissues(before.shape))[CONTRAST.index("ventricle mean")]
+    assert after[grown] == pytest.approx(expected, abs=1e-4)
+    corner = (slice(0, 4),) * 3
+    assert np.array_equal(after[corner], before[corner])
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    millilitres = window.find("labels.note").text().split(": ")[1].split(" ml")
+    assert float(millilitres[1].split(", ")[1]) > float(millilitres[0])
+
+
+def test_before_after_and_the_difference_can_be_looked_at(window, part):
+    before = window.volume
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    after = window.volume
+    window.click("labels.show.before")
+    assert np.array_equal(window.volume, before)
+    window.click("labels.show.difference")
+    assert np.allclose(window.volume, after - before)
+    assert window.captions == {"Difference – not for diagnosis"}
+    window.click("labels.show.after")
+    assert np.array_equal(window.volume, after)
+
+
+def test_a_stroke_shows_the_brain_that_fits_at_once_and_can_be_undone(window, part):
+    few = count(window)
+    window.click("labels.paint")
+    assert window.viewer.layers[NAME].mode == "paint"
+    assert window.viewer.layers[NAME].selected_label == VENTRICLE
+    place = tuple(n // 4 for n in window.volume.shape)
+    stroke(window, place)
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) > few
+    painted = window.volume
+    window.click("labels.undo")
+    window.wait(lambda: is_shown(window, part))
+    window.wait(lambda: not np.array_equal(window.volume, painted))
+    assert count(window) == few
+    assert not window.find("labels.undo").isEnabled()
+    window.click("labels.paint")
+    assert window.viewer.layers[NAME].mode == "pan_zoom"
+
+
+def test_strokes_wait_where_that_is_wanted(window, part):
+    window.click("labels.live")
+    before = window.volume
+    stroke(window, tuple(n // 4 for n in before.shape))
+    QTest.qWait(100)
+    assert not part._work.busy
+    assert np.array_equal(window.volume, before)
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert not np.array_equal(window.volume, before)
+
+
+def test_another_brain_takes_the_labels_off_the_screen_but_keeps_them(window, part):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many = count(window)
+    window.set("browse.seed", 5)
+    window.settle()
+    layer = window.viewer.layers[NAME]
+    assert not layer.visible
+    assert "These labels are of Seed 0" in window.find("labels.note").text()
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert layer.visible
+    assert count(window) == many
+
+
+def test_brain_and_labels_are_saved_with_what_they_are(window, part, tmp_path, monkeypatch):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    path = tmp_path / "larger_T1w.nii.gz"
+    monkeypatch.setattr(dialogs, "save_file", lambda *_: path)
+    window.click("labels.save")
+    window.wait(lambda: (tmp_path / "larger_dseg.json").exists() and not part._job.running)
+    assert np.allclose(nib.load(path).get_fdata(), window.volume, atol=1e-4)
+    labels = np.asarray(nib.load(tmp_path / "larger_dseg.nii.gz").dataobj)
+    assert np.array_equal(labels, window.viewer.layers[NAME].data)
+    about = json.loads((tmp_path / "larger_T1w.json").read_text())
+    assert about["SyntheticImage"] is True
+    assert about["EditedLabelsOf"] == "Seed 0"
+    assert about["VoxelsRelabelled"] == int((labels != tissues(labels.shape)).sum())
+
+
+def test_a_grid_it_does_not_paint_on_is_refused_in_a_sentence(window, networks, monkeypatch):
+    monkeypatch.setattr(networks, "fits", lambda *_: False)
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: "this model has another" in window.find("labels.note").text())
+    assert part.base is None
+    assert window.find("labels.take").isEnabled()
+    part.box.unfold(False)
+
+
+def test_a_scan_is_to_be_aligned_first(window, scan_file):
+    window.open_scan(scan_file)
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.click("labels.take")
+    assert "Align the scan first" in window.find("labels.note").text()
+    part.box.unfold(False)
