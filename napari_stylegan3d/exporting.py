@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 
 #: Pixels per mm of a film and of a lightbox as large as on the screen.
 SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
-#: In the sidecar of a picture whose recipe is not all of it.
-PAINTED = (
-    "Picture of a synthetic brain that was painted to fit edited labels of the recipe's brain or "
-    "of a scan. Not a measurement."
-)
 
 
 class Exporting(QObject):
@@ -107,7 +102,7 @@ class Exporting(QObject):
             image,
             draw,
             self.explorer.comparison.view != "scan",
-            PAINTED if self.explorer.comparison.view == "painted" else "",
+            self.explorer.comparison.view == "painted",
         )
         self.job.start(save_picture, self.explorer.rendering.loaded, request)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,29 +68,12 @@ class Fitted:
     volume: np.ndarray
 
 
-def check_grid(space: Space) -> None:
-    """Refuse a grid that the translation network does not paint on; StyleGAN3DError.
-
-    A sentence for the person: which grid it is, and what to do.
-    """
-    from stylegan3d.errors import StyleGAN3DError
+def read_labels(base: Base) -> Base:
+    """The same brain with its tissues as the tissue network reads them; on other grids an error."""
+    from stylegan3d.segmentation.inference import bundled_segmenter
     from stylegan3d.translation.painter import bundled_painter
 
-    painter = bundled_painter()
-    if not painter.fits(space.shape, space.affine):
-        sizes = " x ".join(map(str, painter.space.shape))
-        mm = " x ".join(f"{size:g}" for size in painter.space.voxel_size)
-        raise StyleGAN3DError(
-            f"Labels can be edited on the grid of the bundled models, {sizes} voxels of {mm} mm, "
-            "and this model has another; open the bundled generator."
-        )
-
-
-def read_labels(base: Base) -> Base:
-    """The same brain with its tissues, as the tissue network reads them."""
-    from stylegan3d.segmentation.inference import bundled_segmenter
-
-    check_grid(base.space)
+    bundled_painter().check_grid(base.space)
     with beside_the_window():
         found = bundled_segmenter().segment(base.volume, base.space, dtype=screen_dtype())
     return Base(base.title, base.volume, base.space, base.scan, found.labels)
@@ -119,42 +102,17 @@ def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
     OutputError
         If they cannot be written.
     """
-    from stylegan3d.outputs import INTENDED_USE
-    from stylegan3d.segmentation.classes import CLASSES, TITLES
-    from stylegan3d.translation.files import contrast_entry, painted_files
+    from stylegan3d.translation.files import labels_path, relabelled_files
     from stylegan3d.translation.painter import bundled_painter
-    from stylegan3d.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
+    from stylegan3d.volumes import VOLUME_SUFFIX, write_together
 
-    base, painter = wish.base, bundled_painter()
+    base = wish.base
     assert base.labels is not None
     if not path.name.endswith(VOLUME_SUFFIX):  # as a person may type it
         path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
-    report(0, 2, _("Painting"))
-    volume = painter.repaint(base.volume, base.labels, wish.labels)
-    report(1, 2, _("Writing"))
-    about: dict[str, Any] = {
-        "EditedLabelsOf": base.title,
-        "VoxelsRelabelled": int((wish.labels != base.labels).sum()),
-        "Contrast": contrast_entry(painter.contrast_of(base.volume, base.labels)),
-        "SpatialReference": "the model's grid",
-        "Labels": labels_path(path).name,
-    }
-    files = painted_files(path, volume, base.space.affine, about, painter, [])
-    titles = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
-    told = {
-        "Description": "Tissue labels edited by hand.",
-        "IntendedUse": INTENDED_USE,
-        "LabelsOf": base.title,
-        "Labels": titles,
-    }
-    image = make_image(wish.labels, base.space.affine)
-    named = labels_path(path)
-    files |= volume_files(named, image, description="edited labels", sidecar=told)
+    report(0, 1, _("Painting"))
+    files = relabelled_files(
+        path, bundled_painter(), base.title, base.volume, base.labels, wish.labels
+    )
     write_together(files, overwrite=True)  # the dialog has asked
-    return [path, named]
-
-
-def labels_path(path: Path) -> Path:
-    """Beside brain_T1w.nii.gz, brain_dseg.nii.gz."""
-    stem = path.name.removesuffix(".nii.gz").removesuffix("_T1w")
-    return path.with_name(f"{stem}_dseg.nii.gz")
+    return [path, labels_path(path)]

@@ -14,15 +14,7 @@ from napari_stylegan3d.label_drawing import LabelDrawing
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.panels.labels import LabelsBox
 from napari_stylegan3d.relabel_base import base_of
-from napari_stylegan3d.relabelled import (
-    Base,
-    Fitted,
-    Wish,
-    fit,
-    labels_path,
-    read_labels,
-    save_fitted,
-)
+from napari_stylegan3d.relabelled import Base, Fitted, Wish, fit, read_labels, save_fitted
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins, LongJob
 
@@ -268,9 +260,7 @@ class Relabelling(QObject):
 
     def _on_saved(self, paths: list[Path]) -> None:
         tell_done(
-            _("Saved {brain} and {labels}.").format(
-                brain=paths[0].name, labels=labels_path(paths[0]).name
-            )
+            _("Saved {brain} and {labels}.").format(brain=paths[0].name, labels=paths[1].name)
         )
 
     def _close(self) -> None:

@@ -61,14 +61,14 @@ class LatentRequest(Target):
 class PictureRequest(Target):
     """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan.
 
-    `note` says what else it shows that its recipe does not tell.
+    What is `painted` to fit edited labels is more than its recipe tells.
     """
 
     recipe: Recipe
     image: QImage | None
     draw: Callable[[], Any] | None
     synthetic: bool
-    note: str = ""
+    painted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
     """Write a picture and the JSON beside it."""
     from stylegan3d.figures import SYNTHETIC, png_bytes
     from stylegan3d.jsontext import to_json
-    from stylegan3d.picture_outputs import json_path, picture_sidecar
+    from stylegan3d.picture_outputs import PAINTED, json_path, picture_sidecar
 
     moved, files = _latents(request, [request.recipe])
     report(0, 1, _("Drawing"))
@@ -156,8 +156,8 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
         png = _png(request.image, SYNTHETIC if request.synthetic else "")
     recipe = _lasting(request.recipe, moved)
     told = picture_sidecar(recipe, loaded.generator, request.path.parent)
-    if request.note:
-        told |= {"Description": request.note}
+    if request.painted:
+        told |= {"Description": PAINTED}
     if not request.synthetic:
         told |= {"Description": "Picture of a real scan.", "SyntheticImage": False}
     files |= {request.path: png, json_path(request.path): to_json(told).encode()}

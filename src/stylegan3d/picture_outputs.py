@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from stylegan3d.generator import Generator
     from stylegan3d.recipe import Recipe
 
+#: What a picture shows whose recipe is not all of it.
+PAINTED = (
+    "Picture of a synthetic brain that was painted to fit edited labels of the recipe's brain or "
+    "of a scan. Not a measurement."
+)
+
 
 def picture_name(recipe: Recipe, what: str, suffix: str = ".png") -> str:
     """Such as seed-0042_desc-synthetic_T1w_axial.png: the volume's name and what is shown of it."""

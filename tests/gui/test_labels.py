@@ -214,7 +214,7 @@ def test_brain_and_labels_are_saved_with_what_they_are(window, part, tmp_path, m
 
 
 def test_a_grid_it_does_not_paint_on_is_refused_in_a_sentence(window, networks, monkeypatch):
-    monkeypatch.setattr(networks, "fits", lambda *_: False)
+    monkeypatch.setattr(networks, "space", networks.space.resized((10, 14, 12)))
     part = window.explorer.relabelling
     part.box.unfold()
     window.click("labels.take")

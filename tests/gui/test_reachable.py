@@ -65,7 +65,7 @@ def test_a_panels_controls_are_reachable(window, tab):
 
 def test_what_is_around_the_panels_is_reachable(window):
     explorer = window.explorer
-    for root in (explorer.header, explorer.history, explorer.views):
+    for root in (explorer.header, explorer.history, explorer.views, explorer.relabelling.box):
         assert told(root) == {}
 
 

@@ -211,8 +211,7 @@ def _files(
     edits: list[Any],
 ) -> dict[Path, bytes]:
     """What is to be written: name to content."""
-    from stylegan3d.segmentation.classes import CLASSES, TITLES
-    from stylegan3d.translation.files import contrast_entry, painted_files
+    from stylegan3d.translation.files import LABELS, contrast_entry, painted_files
     from stylegan3d.volumes import make_image, volume_files
 
     own = grid is Grid.OWN
@@ -229,8 +228,7 @@ def _files(
     files = painted_files(out, volume, space.affine, about, painter, sources)
     if labels_out is not None:
         tissues = placed.labels_to_native(made["tissues"], painter) if own else made["tissues"]
-        titles = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
-        said = {"Description": "Tissues that were painted.", "Labels": titles, **about}
+        said = {"Description": "Tissues that were painted.", "Labels": LABELS, **about}
         image = make_image(tissues, space.affine)
         files |= volume_files(labels_out, image, description="tissue labels", sidecar=said)
     return files

@@ -13,13 +13,16 @@ from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.metrics.volume_sets import to_unit
 from stylegan3d.outputs import INTENDED_USE, PROGRAM
 from stylegan3d.scans.scan import Scan
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.maps import PlacedMap
 from stylegan3d.translation.painter import Painter
-from stylegan3d.volumes import make_image, volume_files
+from stylegan3d.volumes import VOLUME_SUFFIX, make_image, volume_files
+
+#: What the numbers in a map of tissues are, for its sidecar.
+LABELS = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,47 @@ def painted_files(
     }
     description = f"{PROGRAM} {painter.name} {painter.hash[:8]}"
     return volume_files(path, make_image(volume, affine), description=description, sidecar=sidecar)
+
+
+def relabelled_files(
+    path: Path,
+    painter: Painter,
+    title: str,
+    brain: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> dict[Path, bytes]:
+    """A brain whose labels were edited by hand, and the labels; not yet written: name to content.
+
+    Parameters
+    ----------
+    path : of the brain; its labels go to `labels_path(path)`.
+    title : what it was before, in words.
+    brain, before, after : (X, Y, Z) on the painter's grid: the brain, its tissues, the edited ones.
+    """
+    volume, affine = painter.repaint(brain, before, after), painter.space.affine
+    about: dict[str, Any] = {
+        "EditedLabelsOf": title,
+        "VoxelsRelabelled": int((after != before).sum()),
+        "Contrast": contrast_entry(painter.contrast_of(brain, before)),
+        "SpatialReference": "the model's grid",
+        "Labels": labels_path(path).name,
+    }
+    said = {
+        "Description": "Tissue labels edited by hand.",
+        "IntendedUse": INTENDED_USE,
+        "LabelsOf": title,
+        "Labels": LABELS,
+    }
+    files = painted_files(path, volume, affine, about, painter, [])
+    image = make_image(after, affine)
+    return files | volume_files(labels_path(path), image, description="edited labels", sidecar=said)
+
+
+def labels_path(path: Path) -> Path:
+    """Beside brain_T1w.nii.gz, brain_dseg.nii.gz."""
+    stem = path.name.removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
+    return path.with_name(f"{stem}_dseg{VOLUME_SUFFIX}")
 
 
 def contrast_entry(contrast: np.ndarray) -> dict[str, float]:

@@ -17,6 +17,7 @@ from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.generator import BRIGHTEST, bundled_model_path
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.space import Space
 from stylegan3d.translation.card import MODEL, contrasts_of, read_model, space_of
 from stylegan3d.translation.codes import RegionTable
 from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
@@ -159,11 +160,21 @@ class Painter:
         step = vectors @ (np.sqrt(np.maximum(values, 0)) * np.clip(drawn, -2, 2))
         return (self.usual + step).astype(np.float32)
 
-    def fits(self, shape: tuple[int, ...], affine: np.ndarray) -> bool:
-        """Whether a volume lies on the grid of this network."""
-        return tuple(shape) == self.space.shape and bool(
-            np.allclose(affine, self.space.affine, atol=1e-3)
-        )
+    def check_grid(self, space: Space) -> None:
+        """Refuse another grid than its own.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If the labels of volumes on this grid cannot be edited.
+        """
+        if not space.same_as(self.space):
+            sizes = " x ".join(map(str, self.space.shape))
+            mm = " x ".join(f"{size:g}" for size in self.space.voxel_size)
+            raise StyleGAN3DError(
+                f"Labels can be edited on the grid of the bundled models, {sizes} voxels of {mm} "
+                "mm, and this model has another; open the bundled generator."
+            )
 
     @torch.inference_mode()
     def _painted(
