@@ -9,8 +9,6 @@ that a resumed run goes on as if it had not been interrupted.
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.checkpointing import begin_or_resume, load_checkpoint, save_checkpoint
+from stylegan3d.checkpointing import begin_or_resume, load_checkpoint
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import BRIGHTEST
@@ -31,6 +29,7 @@ from stylegan3d.metrics.similarity import similarity
 from stylegan3d.networks.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.augment import augment
+from stylegan3d.training.averaged_run import AveragedRun
 from stylegan3d.training.pack import Pack
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -78,27 +77,23 @@ class AutoencoderTraining:
             raise ModelError(f"Crops of {self.side} voxels: take a multiple of {FACTOR}.")
 
 
-class AutoencoderRun:
+class AutoencoderRun(AveragedRun[Autoencoder]):
     """Network, average, optimiser and counters between two steps."""
 
     def __init__(
         self, shape: AutoencoderConfig, config: AutoencoderTraining, device: torch.device
     ) -> None:
-        self.shape, self.config, self.device = shape, config, device
         torch.manual_seed(config.seed)
-        self.network = Autoencoder(shape).to(device)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            config.learning_rate,
-            betas=(0.9, 0.99),
+        super().__init__(
+            Autoencoder(shape),
+            device,
+            total=config.steps,
+            learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
+            warm_up=config.warm_up,
+            decay=config.decay,
         )
-        self.steps, self.seconds = 0, 0.0
-        self.measured: dict[str, float] = {}
-        # What whoever resumed the run should know.
-        self.note = ""
+        self.shape, self.config = shape, config
 
     def begin(self, pack: Pack) -> None:
         """Start from the mean brain."""
@@ -106,17 +101,8 @@ class AutoencoderRun:
         for network in (self.network, self.average):
             network.mean.copy_(haar(mean))
 
-    def rate(self) -> float:
-        """Learning rate of the next step."""
-        config = self.config
-        warm = min((self.steps + 1) / config.warm_up, 1.0) if config.warm_up else 1.0
-        done = min(self.steps / config.steps, 1.0)
-        return config.learning_rate * warm * max(0.01, (1 + math.cos(math.pi * done)) / 2)
-
     def step(self, volume: Tensor, places: list[Place]) -> dict[str, float]:
         """Learn from crops [N, 1, X, Y, Z] in [-1, 1] of these places; the parts of the loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
         config = self.config
         source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.steps)
         low = fast_dtype(self.device) == torch.bfloat16
@@ -129,36 +115,13 @@ class AutoencoderRun:
         unlike = 1 - mean_ssim(made, volume)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = error + config.similarity * unlike + config.divergence * divergence
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if not norm.isfinite():
-            raise ModelError(
-                f"The training ran away at step {self.steps}; resume it from the checkpoint "
-                "before, or start anew with a lower learning rate."
-            )
-        self.optimiser.step()
-        self.steps += 1
-        decay = min(config.decay, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            averages: list[Tensor] = list(self.average.parameters())
-            currents: list[Tensor] = list(self.network.parameters())
-            torch._foreach_lerp_(averages, currents, 1 - decay)
+        self.learn(loss)
         parts = {"error": error, "unlike": unlike, "divergence": divergence}
         return {name: float(value.detach()) for name, value in parts.items()}
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint; see `checkpointing.save_checkpoint`."""
-        data = {
-            "shape": self.shape.to_dict(),
-            "config": asdict(self.config),
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "counters": {"steps": self.steps, "seconds": self.seconds},
-            "measured": self.measured,
-        }
-        save_checkpoint(folder, data)
+        self.save_as(folder, {"shape": self.shape.to_dict(), "config": asdict(self.config)})
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> AutoencoderRun:
@@ -173,11 +136,7 @@ class AutoencoderRun:
         def build(data: dict[str, Any]) -> AutoencoderRun:
             config = AutoencoderTraining(**data["config"])
             run = cls(AutoencoderConfig.from_dict(data["shape"]), config, device)
-            run.network.load_state_dict(data["network"])
-            run.average.load_state_dict(data["average"])
-            run.optimiser.load_state_dict(data["optimiser"])
-            run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
-            run.measured = data["measured"]
+            run.fill(data)
             return run
 
         run, note = load_checkpoint(folder, device, build)
