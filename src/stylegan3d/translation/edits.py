@@ -45,7 +45,7 @@ def resized(
     StyleGAN3DError
         If there is nothing to resize, or the distance is too large.
     """
-    if not structure.any():
+    if not (structure & (labels > 0)).any():
         raise StyleGAN3DError("There is nothing of this structure in the labels; paint some first.")
     if not abs(mm) <= FARTHEST_MM:
         raise StyleGAN3DError(
@@ -53,8 +53,17 @@ def resized(
         )
     if mm == 0:
         return labels.copy()
-    moved = _without_specks(structure)
-    distance = _distance(moved, voxel_mm)
+    box = ndimage.find_objects(np.asarray(labels > 0, np.int8))[0]
+    found = labels.copy()
+    found[box] = _moved(labels[box], _without_specks(structure[box]), mm, voxel_mm)
+    return found
+
+
+def _moved(
+    labels: np.ndarray, structure: np.ndarray, mm: float, voxel_mm: tuple[float, float, float]
+) -> np.ndarray:
+    """`resized`, of a box that holds the whole brain."""
+    distance = _distance(structure, voxel_mm)
     source = _source(distance, mm)
     slopes = np.stack(np.gradient(distance, *voxel_mm))
     slopes /= np.maximum(np.sqrt((slopes**2).sum(axis=0)), 1e-3)
@@ -64,7 +73,7 @@ def resized(
     if mm > 0:
         # Where two borders meet there is no way out for what lay between them.
         nearest = ndimage.distance_transform_edt(
-            ~moved, return_distances=False, return_indices=True
+            ~structure, return_distances=False, return_indices=True
         )
         found = np.where(distance < mm, labels[tuple(nearest)], found)
     return np.where((labels == 0) | (found == 0), labels, found)

@@ -135,19 +135,20 @@ class Painter:
         if not changed.any():
             return np.asarray(volume, np.float32).copy()
         contrast = self.contrast_of(volume, before)
-        far = ndimage.distance_transform_edt(~changed, self.space.voxel_size)
-        box = self._box(far < REACH_MM, MARGIN)
+        reach = int(np.ceil(REACH_MM / min(self.space.voxel_size)))
+        box = self._box(changed, reach + MARGIN)
+        far = ndimage.distance_transform_edt(~changed[box], self.space.voxel_size)
         none = np.zeros_like(before[box])
         old, new = (self._painted(m[box], none, contrast, box, dtype) for m in (before, after))
-        painted = np.clip(1 - far[box] / DETAIL_MM, 0, 1)
-        reached = np.clip(2 * (1 - far[box] / REACH_MM), 0, 1)
+        painted = np.clip(1 - far / DETAIL_MM, 0, 1)
+        reached = np.clip(2 * (1 - far / REACH_MM), 0, 1)
         result = np.asarray(volume, np.float32).copy()
-        detail = result[box] - old
-        result[box] += (reached * (new - old) - painted * detail).astype(np.float32)
+        part = result[box]
+        part += (reached * (new - old) - painted * (part - old)).astype(np.float32)
         # Nothing is left over where the brain ends now.
-        outside = ~ndimage.binary_dilation(after > 0, iterations=SEAM)
-        result[outside & (far < DETAIL_MM)] = 0
-        return np.clip(result, 0, None)
+        outside = ~ndimage.binary_dilation(after[box] > 0, iterations=SEAM)
+        part[outside & (far < DETAIL_MM)] = 0
+        return np.maximum(result, 0, out=result)
 
     def contrast_of(self, volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
         """The contrast of a brain, float32 [14]; what it does not tell is as in people's mean."""
