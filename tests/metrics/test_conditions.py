@@ -1,5 +1,6 @@
 """What was asked for, and what judges read off the brains that were drawn for it."""
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,6 +95,18 @@ def test_what_cannot_be_read_is_named(monkeypatch):
     found = measured(monkeypatch, 1.0, ["age", "sex", "site", "height"])
     assert [row["name"] for row in found["labels"]] == ["age", "sex"]
     assert set(found["missing"]) == {"site", "height"}
+
+
+def test_a_judge_that_is_blind_to_people_says_nothing_of_brains(monkeypatch):
+    class Blind(Judges):
+        def __init__(self, material: Any, keys: list[str]) -> None:
+            super().__init__(material, keys)
+            self.of["sex"] = Judge("looking", 0.16, 0.05, 1.0, 27)
+
+    monkeypatch.setattr(sys.modules[__name__], "Judges", Blind)
+    found = measured(monkeypatch, 1.0, ["age", "sex"])
+    assert [row["name"] for row in found["labels"]] == ["age"]
+    assert "r = 0.16 only" in found["missing"]["sex"]
 
 
 def test_a_model_without_labels_is_left_out():

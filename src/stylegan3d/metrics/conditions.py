@@ -14,7 +14,7 @@ import numpy as np
 from stylegan3d.attribute_checks import scaled
 from stylegan3d.generator import seed_latents
 from stylegan3d.labels import encode_labels
-from stylegan3d.metrics.edit_judges import MEASURED, Judges
+from stylegan3d.metrics.edit_judges import MEASURED, Judge, Judges
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.material import Material
 from stylegan3d.metrics.sampling import packed_synthesis
@@ -23,6 +23,7 @@ from stylegan3d.people import as_numbers
 BRAINS = 60
 #: Numbers that are asked for lie between these quantiles of the training people's.
 QUANTILES = (0.05, 0.95)
+LEAST_ERRORS = 2.0
 
 
 def conditions(material: Material) -> dict[str, Any]:
@@ -55,10 +56,21 @@ def conditions(material: Material) -> dict[str, Any]:
     judges = Judges(material, [entry["name"] for entry in usable])
     found = []
     for done, entry in enumerate(usable, 1):
-        if entry["name"] in judges.of:
+        name = entry["name"]
+        if name in judges.of and _blind(judges.of[name]):
+            missing[name] = (
+                f"The judge reads it off people with r = {judges.of[name].r:.2f} only, which may "
+                "be chance, so it cannot tell of brains."
+            )
+        elif name in judges.of:
             found.append(_label(material, judges, schema, entry))
         material.report("Labels", done, len(usable))
     return {"brains": BRAINS, "labels": found, "missing": missing | judges.missing}
+
+
+def _blind(judge: Judge) -> bool:
+    """Whether a judge's correlation with the truth is below two standard errors of none."""
+    return judge.r < LEAST_ERRORS / judge.n_test**0.5
 
 
 def _label(
