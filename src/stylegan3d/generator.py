@@ -279,7 +279,8 @@ class Generator:
             all labels stay open. One of the original 3D-StyleGAN does not say what its labels
             mean; without a label it gets zeros, as its own program gives it.
         truncation : psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes
-            nothing, 0 gives the average brain.
+            nothing, 0 gives the average brain. With labels learned after the training w_avg is
+            the mean for the label, so that who is drawn for an age is not pulled away from it.
         truncation_layers : truncate the first so many rows only; None for all.
 
         Returns
@@ -291,11 +292,15 @@ class Generator:
                 f"The latent z has shape {tuple(z.shape)}, but this generator takes (n, "
                 f"{self.z_dim})."
             )
-        w = self.mapping(z.to(self.device, torch.float32), self._label(label, len(z)))
+        z, label = z.to(self.device, torch.float32), self._label(label, len(z))
+        learned = isinstance(self.mapping, LabelledMapping)
+        w = self.mapping(z, None if learned else label)
         rows = w[:, None].expand(-1, self.num_layers, -1).clone()
         cutoff = self.num_layers if truncation_layers is None else truncation_layers
         if truncation != 1.0:
             rows[:, :cutoff] = self.w_avg + truncation * (rows[:, :cutoff] - self.w_avg)
+        if isinstance(self.mapping, LabelledMapping) and label is not None:
+            rows = self.mapping.moved(rows, label)
         return rows
 
     @property

@@ -127,6 +127,21 @@ def test_who_is_drawn_for_an_age_is_as_people_of_that_age(labelled, folder):
     assert float(old.std()) == pytest.approx(0.6, abs=0.12)
 
 
+def test_truncation_leaves_the_age_that_was_asked_for(labelled, folder):
+    read, label = towards(folder), encode_labels(labelled.card["labels"], {"age": MEAN + 2 * SD})
+    whole, half, none = (
+        read(seed_latents(labelled, range(200), psi, label=label)[:, 0].double())
+        for psi in (1.0, 0.5, 0.0)
+    )
+    assert float(half.mean()) == pytest.approx(float(whole.mean()), abs=0.1)
+    assert float(half.std() / whole.std()) == pytest.approx(0.5, abs=0.01)
+    assert float(none.std()) < 1e-3
+    # Of a few rows only: the others are as without truncation.
+    some = seed_latents(labelled, [3], 0.5, 2, label=label)[0]
+    assert torch.equal(some[2:], seed_latents(labelled, [3], label=label)[0, 2:])
+    assert not torch.equal(some[0], some[2])
+
+
 def test_labels_go_together(labelled, folder):
     read = towards(folder)
     women, men = (drawn(labelled, read, sex=s).mean() for s in "FM")

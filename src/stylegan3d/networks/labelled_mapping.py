@@ -74,12 +74,20 @@ class LabelledMapping(nn.Module):
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """What a label leaves open is drawn as among all people."""
         w = self.mapping(z, None)
-        if label is None:
-            return w
+        return w if label is None else self.moved(w, label)
+
+    def moved(self, w: Tensor, label: Tensor) -> Tensor:
+        """w [N, ..., w_dim] of people with labels [N, L], from that of anybody.
+
+        Of a w pulled towards the mean of all (truncation) it makes one pulled towards the mean of
+        people with that label: they stay as old as they were to be.
+        """
+        if bool((label == label[:1]).all()):
+            return self._moved(w, label[0])
         return torch.stack([self._moved(*pair) for pair in zip(w, label, strict=True)])
 
     def _moved(self, w: Tensor, label: Tensor) -> Tensor:
-        """w of somebody with this label, from that of somebody."""
+        """w [..., w_dim] of somebody with this label, from that of somebody."""
         scores = (w - self.centre) @ self.read
         there = given(scores, label, self.sizes, self.average, self.spread, self.shared)
         # Not by adding nothing: -0.0 + 0.0 has another sign.

@@ -173,13 +173,13 @@ def given(
 
     Parameters
     ----------
-    scores : [K], standard normal among all.
+    scores : [..., K], standard normal among all.
     label : [L]; what is as in `average` is left open.
     sizes, average, spread, shared : as in `LabelKnowledge`.
 
     Returns
     -------
-    [K]; the scores themselves, bit for bit, where everything is open.
+    [..., K]; the scores themselves, bit for bit, where everything is open.
     """
     apart = label - average
     places = _places(apart, sizes)
@@ -191,7 +191,7 @@ def given(
     explained = weights @ (vectors * values.clamp(min=0).sqrt())
     axes, lengths, _ = torch.linalg.svd(explained, full_matrices=False)
     left = (1 - lengths.square()).clamp(min=LEAST_LEFT).sqrt()
-    return scores + axes @ ((left - 1) * (axes.T @ scores)) + weights @ apart[places]
+    return scores + ((scores @ axes) * (left - 1)) @ axes.T + weights @ apart[places]
 
 
 def _places(apart: Tensor, sizes: Sequence[int]) -> Tensor:
