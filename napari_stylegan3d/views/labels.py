@@ -29,6 +29,8 @@ from napari_stylegan3d.views.orientation import (
 TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0, 165)
 TITLE_PX, LETTER_PX, SLICE_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 14, 14
 MARGIN_PX = 10
+#: So many lines of a caption stand beside the letter at the foot.
+LETTER_LINES = 2
 #: Captions are broken into two lines at the dash: one would reach the letter in a narrow view.
 DASH, BREAK = " – ", " –\n"
 #: Narrower views say in letters where the slice lies; in still narrower ones titles, letters and
@@ -111,6 +113,7 @@ class Labels(Glass):
     def show_letters(self, shown: bool) -> None:
         """Whether the letters are written."""
         self.lettered = shown and self.plane is not None
+        self._write_caption()
         self.update()
 
     def show_scale_bar(self, shown: bool) -> None:
@@ -136,14 +139,29 @@ class Labels(Glass):
 
     @property
     def written(self) -> str:
-        """The caption as there is room for it: names are shortened, a warning never is."""
-        metrics, room = QFontMetrics(_caption_font()), self.width() - 2 * MARGIN_PX
+        """The caption as there is room for it beside the letter at the foot.
+
+        Names are put into a line of their own and shortened, a warning never is.
+        """
+        metrics, lines = QFontMetrics(_caption_font()), self.caption.split("\n")
+        room = beside = self.width() - 2 * MARGIN_PX
+        if self.lettered and not self._is_narrow:
+            beside = self.width() // 2 - MARGIN_PX - scaled(LETTER_PX)
+        what, colon, name = lines[-1].partition(": ")
+        if len(what) > 1 and colon and metrics.horizontalAdvance(lines[-1]) > beside:
+            lines[-1:] = [f"{what}:", name]
+        elide = Qt.TextElideMode.ElideMiddle
+        low = len(lines) - LETTER_LINES
         return "\n".join(
             line.replace(DASH, BREAK)
             if DASH in line
-            else metrics.elidedText(line, Qt.TextElideMode.ElideMiddle, room)
-            for line in self.caption.split("\n")
+            else metrics.elidedText(line, elide, beside if index >= low else room)
+            for index, line in enumerate(lines)
         )
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self.width() < scaled(NARROW_PX)
 
     def _write_caption(self) -> None:
         if self._overlay.text != self.written:
@@ -179,7 +197,7 @@ class Labels(Glass):
     def paint(self, painter: QPainter) -> None:
         """Paint all of it into a view's rectangle."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        narrow = self.width() < scaled(NARROW_PX)
+        narrow = self._is_narrow
         room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
         _write(painter, room, TOP | LEFT, self.title, TITLE_PX, TITLE_COLOR)
         if not narrow:

@@ -52,6 +52,19 @@ def test_a_caption_is_written_again_when_there_is_more_room(labels):
     assert sheet._overlay.text == "Real scan: sub-0123456789_T1w"
 
 
+def test_a_caption_ends_before_the_letter_at_the_foot(labels):
+    canvas, sheet = labels
+    metrics = QFontMetrics(_caption_font())
+    canvas.resize(484, 300)
+    sheet.place(canvas)
+    sheet.set_provenance(Provenance("scan", "IM-0001-0042 sag T1 MPRAGE iso"))
+    assert sheet.written.startswith("Real scan:\nIM-0001")
+    for line in sheet.written.split("\n"):
+        assert MARGIN_PX + metrics.horizontalAdvance(line) < 484 / 2 - 10
+    sheet.show_letters(False)
+    assert sheet._overlay.text == sheet.caption
+
+
 @pytest.mark.parametrize(("width", "at_the_foot"), [(600, True), (162, False)])
 def test_the_scale_bar_lies_beside_the_caption_or_in_a_free_corner(labels, width, at_the_foot):
     canvas, sheet = labels
