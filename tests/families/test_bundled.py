@@ -1,4 +1,4 @@
-"""The autoencoder that comes along: opened by name, drawn for an age, and true to a scan."""
+"""The autoencoder and the diffusion that come along: opened by name, and true to people."""
 
 import json
 
@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from stylegan3d.cli import main
+from stylegan3d.effort import effort
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import bundled_model_path, bundled_models, load, seed_latents
 from stylegan3d.labels import encode_labels
 from stylegan3d.tissue_volumes import read_tissues
 
-NAME = "vae-t1-2mm"
+NAME, DIFFUSION = "vae-t1-2mm", "diffusion-t1-2mm"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,8 @@ def generator():
 
 
 def test_generators_that_come_along_have_names():
-    assert bundled_models() == ["brain-t1-2mm", NAME]  # the tissue network is none
+    # Networks for tissues are none.
+    assert bundled_models() == ["brain-t1-2mm", DIFFUSION, NAME]
     assert load(NAME).path == bundled_model_path(NAME)
     with pytest.raises(ModelError, match="There is no generator at 'tissue'"):
         load("tissue")
@@ -65,3 +67,30 @@ def test_the_command_opens_it_by_name(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["model"]["name"] == NAME
     (volume,) = tmp_path.glob("*.nii.gz")
     assert nib.load(volume).shape == (80, 112, 96)
+
+
+@pytest.fixture(scope="module")
+def diffusion():
+    return load(DIFFUSION)
+
+
+def test_the_diffusion_has_the_latents_of_the_autoencoder(generator, diffusion):
+    scan = torch.from_numpy(generator.template)[None, None] * 2 - 1
+    with torch.no_grad():
+        w = generator.encoder(scan)
+        assert torch.equal(diffusion.encoder(scan), w)
+        assert torch.equal(diffusion.synthesize(w), generator.synthesize(w))
+
+
+def test_a_seed_of_the_diffusion_is_a_brain(diffusion):
+    with effort("preview"):
+        quick = seed_latents(diffusion, [3])
+    w = seed_latents(diffusion, [3])
+    assert float((quick - w).norm() / (w - diffusion.w_avg).norm()) < 0.2
+    with torch.no_grad():
+        shown = ((diffusion.synthesize(w)[0, 0] + 1) / 2).clamp(0, 1).numpy()
+    brain = shown > 0.25
+    inside = diffusion.template > 0.25
+    dice = 2 * (brain & inside).sum() / (brain.sum() + inside.sum())
+    assert dice > 0.85
+    assert 0 < read_tissues(shown, diffusion.space).volumes["ventricle_ml"] < 150
