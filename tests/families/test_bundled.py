@@ -47,7 +47,7 @@ def test_it_gives_back_the_mean_brain(generator):
 
 def test_older_people_have_larger_ventricles(generator):
     schema = generator.card["labels"]
-    assert [entry["name"] for entry in schema] == ["age", "sex"]
+    assert [entry["name"] for entry in schema] == ["age", "sex", "brain_ml", "ventricle_ml"]
     volumes = []
     for age in (25, 75):
         label = encode_labels(schema, {"age": age})
