@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.decimal_box import DecimalBox
+from napari_stylegan3d.lacks import offer
 from napari_stylegan3d.panels.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import duration_in_words
@@ -74,6 +75,7 @@ class FilmPart(QWidget):
             _("Make a film through these brains, with their recipes in a .json beside it."),
         )
         self.note = controls.hint(name="export.film_note")
+        self._offered = False
         self.empty = controls.hint(
             _("A film leads from brain to brain: add this one, show another, add it too.")
         )
@@ -150,6 +152,7 @@ class FilmPart(QWidget):
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
         frames.setFixedHeight(LIST_HEIGHT)
+        frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
         return frames
 
     def _make_fields(self) -> None:
@@ -243,16 +246,15 @@ class FilmPart(QWidget):
 
     def _show(self, _event: Any = None) -> None:
         """Say what will be made, and what is still missing for it."""
+        if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
+            self._offered = True
+            offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")
         settings = self.settings
         self.empty.setVisible(not settings.recipes)
         self.frames.setVisible(bool(settings.recipes))
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
-        missing = ""
-        if len(settings.recipes) < 2:
-            missing = _("Add at least two brains.")
-        elif settings.suffix == ".mp4":
-            missing = _without_ffmpeg()
+        missing = _("Add at least two brains.") if len(settings.recipes) < 2 else ""
         self.note.setText(missing or self._estimate(settings))
         self.can_save = not missing
         self.changed.emit()

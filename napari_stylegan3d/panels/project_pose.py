@@ -47,7 +47,7 @@ BY_HAND = _(
     "uses it as it lies."
 )
 REFUSED = _("It was not aligned. If it is such a scan, align it by hand.")
-HOW = {"kept": _("as it was"), "cached": _("from an earlier time")}
+HOW = {"cached": _("from an earlier time")}
 
 
 class PoseBox(QWidget):
@@ -227,5 +227,5 @@ def step_in_words(step: Step) -> str:
     """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
     took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
     text = " ".join(step.texts) or _("Resampled.")
-    at_once = step.how == "done" and step.seconds < 0.05
+    at_once = step.how == "kept" or (step.how == "done" and step.seconds < 0.05)
     return f"{STEP_NAMES.get(step.name, step.name)}: {text}" + ("" if at_once else f" ({took})")

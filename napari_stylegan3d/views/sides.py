@@ -57,6 +57,8 @@ class Side(Provenance):
     def line_of(self, length: int) -> str:
         """The same with so many characters after the letter at most."""
         name = _("Real scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
+        if self.kind == "scan" and len(name) > length:  # which scan is said in the panel
+            name = _("Real scan")
         return f"{self.letter}: {told_apart(name, self.other, length)}"
 
     @property

@@ -414,6 +414,9 @@ def test_captions_tell_which_is_which():
     assert Pair.of(scan, scan, ("", "")).kind == "scan"
     both = Pair.of(scan, b, ("left", "right")).caption.splitlines()
     assert both[0] == "A: Real scan: sub-07 (left)"
+    export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", "A")
+    both = Pair.of(export, b, ("left", "right")).caption.splitlines()
+    assert both[0] == "A: Real scan (left)"
     assert both[1].endswith("(right)")
     assert both[-1] == "Synthetic – not for diagnosis"
     projected = Recipe(Source("projected", path="/d/sub-04_desc-projected_latent.safetensors"))
