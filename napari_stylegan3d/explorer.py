@@ -32,6 +32,7 @@ from napari_stylegan3d.mixing import Mixing
 from napari_stylegan3d.models import Models
 from napari_stylegan3d.notify import tell_error
 from napari_stylegan3d.opening import Opening
+from napari_stylegan3d.panels.fold import take_turns
 from napari_stylegan3d.panels.tabs import Tabs
 from napari_stylegan3d.parking import Parking
 from napari_stylegan3d.projecting import Projecting
@@ -192,6 +193,7 @@ class Explorer(Docked):
         column.addWidget(self.tabs, stretch=1)
         column.addWidget(self.measuring.box)
         column.addWidget(self.relabelling.box)
+        take_turns(self, self.measuring.box, self.relabelling.box)
         column.addWidget(self.message)
 
     def _connect(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSize, Qt
+from functools import partial
+
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
@@ -21,6 +23,9 @@ class Fold(QWidget):
     unfolded
         Whether the column is shown at first.
     """
+
+    growing = Signal(int)
+    """It is about to take so many pixels more of the column it is in."""
 
     def __init__(self, title: str, name: str, tip: str, unfolded: bool = False) -> None:
         super().__init__()
@@ -54,6 +59,25 @@ class Fold(QWidget):
         self.header.setChecked(unfolded)
 
     def _show(self, unfolded: bool) -> None:
+        if unfolded:
+            self.growing.emit(self.body.minimumSizeHint().height())
         self.body.setVisible(unfolded)
         arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
         self.header.setArrowType(arrow)
+
+
+def take_turns(column: QWidget, *folds: Fold) -> None:
+    """Fold the others away when one of them grows and the column has no room for all."""
+    for fold in folds:
+        fold.growing.connect(partial(_make_room, column, fold, folds))
+
+
+def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: int) -> None:
+    # Before it grows: a window that was made larger by its content stays so.
+    layout = column.layout()
+    if layout is None or not column.isVisible():
+        return
+    if layout.minimumSize().height() + pixels > column.height():
+        for fold in folds:
+            if fold is not growing:
+                fold.unfold(False)

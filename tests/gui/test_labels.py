@@ -38,6 +38,9 @@ class Reader:
     def segment(self, volume, space, **_more):
         return Segmentation(tissues(volume.shape), space)
 
+    def percentile(self, _name, _value):
+        return 50.0
+
 
 def untrained(space):
     """A painter for the tiny generator's grid: every tissue in its usual brightness."""
@@ -231,3 +234,22 @@ def test_a_scan_is_to_be_aligned_first(window, scan_file):
     window.click("labels.take")
     assert "Align the scan first" in window.find("labels.note").text()
     part.box.unfold(False)
+
+
+def test_measure_gives_way_where_there_is_no_room_for_both(window, part):
+    explorer, main = window.explorer, window.viewer.window._qt_window
+    before = main.size()
+    main.resize(1280, 640)
+    QTest.qWait(50)
+    explorer.measuring.box.unfold()
+    assert not part.box.header.isChecked()
+    part.box.unfold()
+    assert not explorer.measuring.box.open
+    QTest.qWait(50)
+    assert main.height() == 640
+    main.resize(1280, 960)
+    QTest.qWait(50)
+    explorer.measuring.box.unfold()
+    assert part.box.header.isChecked()
+    explorer.measuring.box.unfold(False)
+    main.resize(before)
