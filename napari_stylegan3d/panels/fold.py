@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
@@ -81,3 +81,5 @@ def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: 
         for fold in folds:
             if fold is not growing:
                 fold.unfold(False)
+        # The room they took is free only after this.
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
