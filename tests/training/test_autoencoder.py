@@ -13,7 +13,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.generator import load, seed_latents, to_display
 from stylegan3d.labels import encode_labels
 from stylegan3d.metrics.similarity import similarity
-from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig
+from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder
 from stylegan3d.projection import project
 from stylegan3d.training.autoencoder import (
     AutoencoderRun,
@@ -163,7 +163,7 @@ def test_the_generator_is_one_of_its_family(generator, run, even_pack):
 
 
 def test_random_brains_have_latents_like_peoples(generator, run, even_pack):
-    latents = people_latents(run.average, even_pack)
+    latents = people_latents(LatentEncoder(run.average), even_pack)
     drawn = seed_latents(generator, range(300))[:, 0]
     assert torch.allclose(drawn.mean(dim=0), latents.mean(dim=0), atol=0.3)
     spread = latents.std(dim=0).square().sum().sqrt()
