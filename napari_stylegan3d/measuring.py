@@ -90,12 +90,21 @@ class Measuring(QObject):
         comparison, recipe = self.comparison, self.comparison.recipe
         if comparison.view == "scan":
             return self._scan()
+        if comparison.view == "painted":
+            return self._painted()
         picture, loaded = comparison.picture, self.rendering.loaded
         if picture is None or picture.quality != "full" or recipe != self.session.recipe:
             return None
         rendered = picture.rendered
         title = describe_recipe(recipe)
         return Subject(title, rendered.volume, rendered.space, start_of(recipe), loaded)
+
+    def _painted(self) -> Subject | None:
+        """The brain that fits edited labels, or the one before; None while neither is shown."""
+        painted, generator = self.comparison.painted, self.session.generator
+        if painted is None or generator is None or painted[0] == "difference":
+            return None
+        return Subject(_("Brain with edited labels"), painted[1], generator.space)
 
     def _scan(self) -> Subject | None:
         """The scan that is shown, on the model's grid."""

@@ -253,3 +253,19 @@ def test_measure_gives_way_where_there_is_no_room_for_both(window, part):
     assert part.box.header.isChecked()
     explorer.measuring.box.unfold(False)
     main.resize(before)
+
+
+def test_measure_tells_of_the_brain_that_fits(window, part):
+    explorer = window.explorer
+    explorer.measuring.box.unfold()
+    window.wait(lambda: explorer.measuring.measured is not None)
+    part.box.unfold()
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    explorer.measuring.box.unfold()
+    asked = explorer.measuring._asked
+    assert asked.title == "Brain with edited labels"
+    assert np.array_equal(asked.volume, window.volume)
+    window.click("labels.show.before")
+    assert np.array_equal(explorer.measuring._asked.volume, part.base.volume)
+    explorer.measuring.box.unfold(False)
