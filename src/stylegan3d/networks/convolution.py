@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 #: Of one volume, the numbers without its last axis that torch gives to oneDNN from on (its
-#: `use_mkldnn`); fewer go through a kernel that takes about ten times as long on one core.
+#: `use_mkldnn`); fewer go through a kernel that takes two to ten times as long on one core
+#: (`benchmarks/small_volumes.py`).
 GIVEN_TO_ONEDNN = 20480
 #: Grids with a shorter axis are too small for kernels of reduced precision.
 LEAST_SIDE = 3
