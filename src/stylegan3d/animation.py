@@ -196,7 +196,8 @@ class _Leg:
     def at(self, t: float, leg: int) -> Still:
         """The moment at share `t` of the leg."""
         nearer = self.first if t < 0.5 else self.second
-        return Still(self._w(t), self._delta(t), nearer.noise, nearer.channel, leg, t)
+        noise = nearer.shown_noise(self.generator)
+        return Still(self._w(t), self._delta(t), noise, nearer.channel, leg, t)
 
     def _w(self, t: float) -> Tensor:
         if not self.round or t in (0.0, 1.0):

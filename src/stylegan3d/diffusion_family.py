@@ -28,7 +28,7 @@ from stylegan3d.networks.autoencoder import (
 from stylegan3d.networks.diffusion_mapping import DiffusionMapping
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
 from stylegan3d.stylegan_family import fill
-from stylegan3d.vae_family import check_autoencoder, synthesis_of
+from stylegan3d.vae_family import check_autoencoder, no_noise, synthesis_of
 
 DIFFUSION = "diffusion"
 MOST_BLOCKS, MOST_STEPS = 64, 1000
@@ -91,10 +91,10 @@ class LatentDiffusionFamily:
         return Parts(
             OneRow(config.w_dim, config.w_dim, config.shape),
             DiffusionMapping(diffusion, steps, preview_steps),
-            synthesis_of(network, weights),
+            synthesis_of(card, network, weights),
             diffusion.center,
             encoder=LatentEncoder(network) if encoder else None,
-            cannot={"noise": "A latent diffusion has no noise left: a latent is one brain."},
+            cannot=no_noise(card, "A latent diffusion has no noise left: a latent is one brain."),
             deviations=weights["deviations"],
             components=at_right_angles(components),
         )

@@ -141,11 +141,35 @@ class HasNoiseMaps(Protocol):
 
 
 @runtime_checkable
+class DrawsTexture(Protocol):
+    """A synthesis whose noise draws a texture over every brain, also one whose latent was found in
+    a scan. Those are shown without: what is in a scan, the scan says.
+    """
+
+    @property
+    def draws_texture(self) -> bool:
+        """Whether this one does; a draft has no texture either."""
+        ...
+
+
+@runtime_checkable
 class HasInverse(Protocol):
     """A mapping that finds the random numbers a latent comes from."""
 
     def invert(self, w: Tensor) -> Tensor:
         """Latents [N, w_dim], of random brains or of scans -> z [N, z_dim], nearly."""
+        ...
+
+
+@runtime_checkable
+class HasVariations(Protocol):
+    """A mapping that makes of a brain's latent others like it, with the faults of random ones."""
+
+    def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
+        """Latents w [N, w_dim] and standard normal z [N, z_dim or w_dim] -> w [N, w_dim].
+
+        Of a strength of 0 the latents themselves, near 1 such as `z` alone leads to.
+        """
         ...
 
 

@@ -33,7 +33,15 @@ from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.directions import Directions, load_directions, pca_directions
 from stylegan3d.errors import ModelError
 from stylegan3d.families import STYLEGAN, family_of
-from stylegan3d.family_protocol import LACKS, HasInverse, HasNoiseMaps, Parts, Shape, Synthesis
+from stylegan3d.family_protocol import (
+    LACKS,
+    DrawsTexture,
+    HasInverse,
+    HasNoiseMaps,
+    Parts,
+    Shape,
+    Synthesis,
+)
 from stylegan3d.frame import Frame
 from stylegan3d.labels import encode_labels
 from stylegan3d.networks.config import GeneratorConfig, Grid
@@ -428,6 +436,13 @@ class Generator:
         That of a flow does not: it comes in with the details, which a reconstruction leaves out.
         """
         return bool(getattr(self.synthesis, "has_layer_noise", False))
+
+    @cached_property
+    def draws_texture(self) -> bool:
+        """Whether noise draws a texture over every brain: one found in a scan is then shown with
+        noise "none", see `family_protocol.DrawsTexture`.
+        """
+        return isinstance(self.synthesis, DrawsTexture) and self.synthesis.draws_texture
 
     @cached_property
     def template(self) -> np.ndarray:

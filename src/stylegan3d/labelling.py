@@ -1,9 +1,11 @@
 """Labels that a model learns after its training: random brains of an age, a sex, a volume.
 
-People of the data set are encoded; how what is known of them goes with their latents is estimated
-so that it holds for people left out (`networks/linear_prior.py`), and random latents are moved
-accordingly (`networks/labelled_mapping.py`). No weight of the model changes: without a label every
-seed gives the same brain as before, bit for bit, and the model keeps its hash.
+People of the data set are encoded and their tissues measured; how what is known of them goes with
+latents or volumes is estimated so that it holds for people left out, and whichever tells more
+counts (`networks/linear_prior.py`). Which latents have which volumes, random brains tell. Random
+latents are moved accordingly (`networks/labelled_mapping.py`). No weight of the model changes:
+without a label every seed gives the same brain as before, bit for bit, and the model keeps its
+hash.
 """
 
 from __future__ import annotations
@@ -25,12 +27,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylegan3d.generator import Generator
+    from stylegan3d.networks.linear_prior import LabelKnowledge, Measured
     from stylegan3d.training.pack import Pack
 
 #: Volumes are measured in the scans, as they are in synthetic brains, whatever the table says.
 MEASURED = frozenset(measure.key for measure in MEASURES if measure.unit == "ml")
 #: Random brains that tell how latents spread, and numbers of theirs at most.
 SAMPLES, MOST_NUMBERS = 20_000, 24_000_000
+#: Random brains whose tissues are measured, and the first of their seeds: nobody browses these.
+BRAINS, FIRST_SEED = 600, 3_000_000
+#: Of these volumes the logarithms count, as far as they can be told on a model's grid.
+TISSUES = ("csf_ml", "ventricle_ml", "grey_ml", "white_ml", "other_ml")
+#: Fewer random brains than these tell nothing.
+FEWEST_BRAINS = 20
+#: By what a label was told, in a card.
+LATENTS, VOLUMES = "latents", "tissue volumes"
 #: Of a principal direction, the least variance that counts, as a share of the first one's.
 LEAST_VARIANCE = 1e-6
 # What of a card is about the labels, or written anew.
@@ -46,6 +57,7 @@ def learn_labels(
     out: str | Path | None = None,
     *,
     latents: Tensor | None = None,
+    brains: int = BRAINS,
     overwrite: bool = False,
     report: Report | None = None,
 ) -> Generator:
@@ -60,8 +72,9 @@ def learn_labels(
         "site:category"), and volumes, such as "ventricle_ml", which are measured in the scans.
     out : the folder to write; by default the model's own.
     latents : [training people, w_dim] if they are known; else people are encoded.
+    brains : random ones whose tissues are measured; 0 to go by latents alone.
     overwrite : replace a model that is in `out`, or labels that the model has already.
-    report : called with people done and people in all.
+    report : called with brains done and brains in all, once for each round of them.
 
     Returns
     -------
@@ -104,8 +117,9 @@ def learn_labels(
         groups=torch.from_numpy(
             group_numbers([row.get("source") for row in rows], np.ones(len(rows), dtype=bool))
         ),
+        measured=_measured(generator, pack, people, centre, components, brains, report),
     )
-    told = _told(schema, known.explained, rows)
+    told = _told(schema, known, rows)
     write_labels(generator, target, told, tensors_of(known, centre, components))
     return load(target, device="cpu")
 
@@ -204,21 +218,70 @@ def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Report
     return torch.from_numpy(np.stack(found))
 
 
+def _measured(
+    generator: Generator,
+    pack: Pack,
+    people: np.ndarray,
+    centre: Tensor,
+    components: Tensor,
+    brains: int,
+    report: Report | None,
+) -> Measured | None:
+    """Tissue volumes of people and of random brains; None if there are too few of either."""
+    import torch
+
+    from stylegan3d.generator import seed_latents
+    from stylegan3d.metrics.sampling import packed_synthesis, unit
+    from stylegan3d.networks.linear_prior import Measured
+
+    if brains < FEWEST_BRAINS:
+        return None
+    found = []
+    for done, row in enumerate(people, 1):
+        found.append(_log_volumes(unit(pack.volumes[row]), generator))
+        if report:
+            report(done, len(people))
+    of_people = torch.tensor(np.stack(found))
+    latents, found = [], []
+    for seed in range(FIRST_SEED, FIRST_SEED + brains):
+        w = seed_latents(generator, [seed])
+        latents.append(w[0, 0].double().cpu())
+        found.append(_log_volumes(unit(packed_synthesis(generator, w, seed)), generator))
+        if report:
+            report(len(found), brains)
+    of_brains = torch.tensor(np.stack(found))
+    usable = of_people.isfinite().any(dim=0) & (of_brains.isfinite().sum(dim=0) > brains // 2)
+    if not usable.any():
+        return None
+    scores = (torch.stack(latents) - centre) @ components.T / components.square().sum(dim=1)
+    return Measured(of_people[:, usable], scores, of_brains[:, usable])
+
+
+def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
+    """Logarithms of a brain's `TISSUES`, NaN for those that cannot be told."""
+    from stylegan3d.tissue_volumes import read_tissues
+
+    found = read_tissues(volume, generator.space).volumes
+    ml = np.array([found[name] for name in TISSUES])
+    return np.log(np.where(ml > 0, ml, np.nan))
+
+
 def _told(
-    schema: list[dict[str, Any]], explained: Tensor, rows: Sequence[Mapping[str, Any]]
+    schema: list[dict[str, Any]], known: LabelKnowledge, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The schema with what is known of each label; ModelError if nothing is known of one."""
     vectors, start, told = encode_known(schema, rows), 1, []
     for entry in schema:
         place = slice(start, start + len(entry["average"]))
-        share = float(explained[place].mean())
+        share = float(known.explained[place].mean())
         if share <= 0:
             raise ModelError(
-                f"Nothing of '{entry['name']}' can be told from the latents of people left out, "
-                "so no brain can be drawn for it: leave it out."
+                f"Nothing of '{entry['name']}' can be told from latents or volumes of people left "
+                "out, so no brain can be drawn for it: leave it out."
             )
         count = int(vectors[:, start].isfinite().sum())
-        told.append(entry | {"people": count, "explained": round(share, 3)})
+        by = VOLUMES if any(known.by_measures[place]) else LATENTS
+        told.append(entry | {"people": count, "explained": round(share, 3), "told_by": by})
         if UNITS.get(entry["name"]):
             told[-1]["unit"] = UNITS[entry["name"]]
         start = place.stop

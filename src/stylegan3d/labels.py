@@ -16,7 +16,8 @@ A model's card keeps the schema as `labels`, one entry per label::
 `average` is the mean of the label's part over the training people. Labels that are learned after
 the training (`labelling.py`) have more: `"scale": "log"` for a number of whose logarithm the mean
 and the deviation are, `"range": [18, 82]` of the people it was learned from and how many `"people"`
-these are, its `"unit"`, and `"explained"`, the share of it that latents of people left out tell.
+these are, its `"unit"`, `"explained"`, the share of it that is told of people left out, and
+`"told_by"`, by their "latents" or their "tissue volumes".
 """
 
 from __future__ import annotations

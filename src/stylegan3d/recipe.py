@@ -199,6 +199,16 @@ class Recipe:
         sources = [self.source] + ([self.mix.source] if self.mix is not None else [])
         return any(source.seed is not None for source in sources)
 
+    def shown_noise(self, generator: Generator) -> Noise:
+        """The noise to render it with: scans are shown without what noise would draw over them.
+
+        Of a mix the brain decides that has the greater share.
+        """
+        share = 0.0 if self.mix is None else sum(self.mix.strength) / len(self.mix.strength)
+        source = self.mix.source if self.mix is not None and share > 0.5 else self.source
+        plain = source.kind == "projected" and generator.draws_texture
+        return "none" if plain else self.noise
+
     def scan(self) -> dict[str, Any] | None:
         """The scan a projected source came from, as its latent file keeps it; None for others."""
         if self.source.kind != "projected" or self.source.path is None:

@@ -7,10 +7,9 @@ things that a recipe says (noise, channel, what a projection tuned) would show a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stylegan3d.networks.synthesis import Noise
     from stylegan3d.recipe import Recipe
     from stylegan3d.renderer import Quality, Rendered, Renderer
 
@@ -44,7 +43,7 @@ def render_recipe(
     return renderer.render(
         w,
         quality,
-        cast("Noise", recipe.noise),
+        recipe.shown_noise(generator),
         recipe.channel,
         should_stop,
         recipe.delta(generator),

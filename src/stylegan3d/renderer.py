@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -65,7 +65,8 @@ class Rendered:
 class Way:
     """How an image is made: which of the generator's levels, in what precision, by what shortcut.
 
-    `draft` leaves out the last level's convolutions (see `SynthesisNetwork.forward`).
+    `draft` leaves out the last level's convolutions (see `SynthesisNetwork.forward`), or the
+    texture (see `family_protocol.DrawsTexture`).
     """
 
     level: int
@@ -224,11 +225,13 @@ class Renderer:
         """How to make an image of this quality, found out by trying it on `w`."""
         if quality not in self._ways:
             dtype = measured_dtype(self.generator.device)
-            if quality == "fast" or self.preview_level == -1:
+            if quality == "preview" and self.generator.draws_texture:
+                candidates = [Way(-1, dtype, draft=True)]
+            elif quality == "fast" or self.preview_level == -1:
                 candidates = [Way(-1, dtype)]
             else:
                 candidates = [Way(-2, dtype, draft=True), Way(-2, dtype)]
-            exact = Way(candidates[0].level, torch.float32)
+            exact = replace(candidates[-1], dtype=torch.float32)
             coarse = candidates[0].level != -1
             tolerated = TOLERATED_IN_PREVIEWS if coarse else TOLERATED_DIFFERENCE
             self._ways[quality] = self._first_close(candidates, exact, w, tolerated)

@@ -25,12 +25,15 @@ from stylegan3d.networks.autoencoder import (
     LatentEncoder,
     LatentSynthesis,
 )
+from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.linear_prior import LinearPrior
 from stylegan3d.space import MAX_VOXELS
 from stylegan3d.stylegan_family import fill
 
 VAE = "vae"
-MOST_BLOCKS = 64
+MOST_BLOCKS, MOST_FLOW_STEPS = 64, 64
+#: How the names of a flow's tensors begin.
+FLOW = "flow."
 
 
 class VariationalAutoencoder:
@@ -71,21 +74,34 @@ class VariationalAutoencoder:
         return Parts(
             size,
             prior,
-            synthesis_of(network, weights),
+            synthesis_of(card, network, weights),
             prior.mean,
             encoder=LatentEncoder(network) if encoder else None,
-            cannot={"noise": "A variational autoencoder has no noise: a latent is one brain."},
+            cannot=no_noise(card, "A variational autoencoder has no noise: a latent is one brain."),
             deviations=weights["deviations"],
             components=prior.components,
         )
 
 
-def synthesis_of(network: Autoencoder, weights: Mapping[str, Tensor]) -> LatentSynthesis:
-    """The decoder with its toe, where one was found for it."""
-    synthesis = LatentSynthesis(network)
+def synthesis_of(
+    card: Mapping[str, Any], network: Autoencoder, weights: Mapping[str, Tensor]
+) -> LatentSynthesis:
+    """The decoder with its toe and its flow, where it has them."""
+    plan, flow, steps = card["architecture"].get("flow"), None, 1
+    if plan:
+        a, b, c = plan["channels"]
+        x, y, z = (n // 2 for n in network.config.shape)
+        flow, steps = Flow((a, b, c), (x, y, z)), plan["steps"]
+        fill(flow, {f"{FLOW}noise": flow.noise, **weights}, FLOW)
+    synthesis = LatentSynthesis(network, flow, steps)
     if "toe.ends" in weights:
         fill(synthesis.toe, weights, "toe.")
     return synthesis
+
+
+def no_noise(card: Mapping[str, Any], why: str) -> dict[str, str]:
+    """Of what a family cannot do, noise: `why`, for a model without a flow."""
+    return {} if card["architecture"].get("flow") else {"noise": why}
 
 
 def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -104,6 +120,24 @@ def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     needed = 27 * sum(a * a * (1 + n) for a, n in zip(widths, blocks, strict=False))
     if needed > LEAST_WEIGHTS and needed > SLACK * sum(v.numel() for v in tensors.values()):
         raise ValueError("the card asks for networks far larger than the weights there are")
+    flow = card["architecture"].get("flow")
+    if flow:
+        _check_flow(flow, tensors)
+
+
+def _check_flow(plan: object, tensors: Mapping[str, Tensor]) -> None:
+    if not isinstance(plan, Mapping):
+        raise ValueError("the architecture of the flow is no table")
+    check_numbers(plan)
+    widths = whole_numbers(plan, "channels", (1,))
+    steps = plan["steps"]
+    if len(widths) != 3 or min(widths) < 1:
+        raise ValueError("a flow has three widths above zero")
+    if not isinstance(steps, int) or not 0 < steps <= MOST_FLOW_STEPS:
+        raise ValueError(f"the flow's steps are no number from 1 to {MOST_FLOW_STEPS}")
+    needed = 27 * sum(a * a for a in widths)
+    if needed > LEAST_WEIGHTS and needed > SLACK * sum(v.numel() for v in tensors.values()):
+        raise ValueError("the card asks for a flow far larger than the weights there are")
 
 
 FAMILY: Family = VariationalAutoencoder()

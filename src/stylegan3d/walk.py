@@ -111,18 +111,18 @@ def as_latent(recipe: Recipe, generator: Generator, folder: Path) -> Recipe:
     """The same brain from a latent file, which is written to `folder`."""
     if recipe.source.seed is None and _plain(recipe) and not recipe.edits:
         return recipe
-    source = recipe.source
+    source, noise = recipe.source, recipe.shown_noise(generator)
     stem = f"seed-{source.seed:04d}" if source.seed is not None else scan_stem(str(source.path))
     mark = sha256(recipe.to_json().encode()).hexdigest()[:8]
     latent = Latent.of(
         generator,
         recipe.latent(generator),
-        noise=recipe.noise,
+        noise=noise,
         delta=recipe.delta(generator),
     )
     path = folder / f"{stem.partition('_desc-')[0]}_desc-walk{mark}_latent.safetensors"
     found = Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))
-    return Recipe(found, noise=recipe.noise, channel=recipe.channel)
+    return Recipe(found, noise=noise, channel=recipe.channel)
 
 
 def _needs_seed(recipe: Recipe) -> bool:

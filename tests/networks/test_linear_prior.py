@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stylegan3d.labels import encode_labels, encode_rows, schema_of
-from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior
+from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior, Measured
 
 K, PEOPLE = 6, 20_000
 # How an age, of which it is one standard deviation, follows scores.
@@ -152,3 +152,58 @@ def test_two_labels_that_say_the_same_leave_a_spread():
     known = LabelKnowledge.of(scores, labels, [1, 1], torch.tensor([1.0, 0.0, 0.0]))
     left = torch.eye(3) - known.shared @ torch.linalg.pinv(known.spread) @ known.shared.T
     assert float(torch.linalg.eigvalsh(left).min()) >= 0
+
+
+def measured_world(share=0.9, brains=600):
+    """People whose scores tell nothing of a label, but whose measures do; in random brains scores
+    change the measures, linearly."""
+    rng = np.random.default_rng(3)
+    change = torch.zeros(2, 30)
+    change[0, 4], change[1, 4], change[1, 11] = 0.3, -0.2, 0.2
+    of_people = normal(rng, 240, 2) @ torch.tensor([[0.4, -0.1], [0.0, 0.3]])
+    direction = torch.tensor([1.0, -1.0])
+    y = of_people @ direction / (of_people @ direction).std()
+    y = share**0.5 * y + (1 - share) ** 0.5 * normal(rng, 240)
+    scores = normal(rng, brains, 30)
+    random = 5 + scores @ change.T + 0.02 * normal(rng, brains, 2)
+    labels = torch.stack([torch.ones(240), y], dim=1)
+    return normal(rng, 240, 30), labels, Measured(of_people + 7, scores, random), change
+
+
+def test_brains_get_the_measures_of_people_with_a_label():
+    scores, labels, measured, change = measured_world()
+    known = known_of(scores, labels, measured=measured)
+    assert known.by_measures == (False, True)
+    assert float(known.explained[1]) == pytest.approx(0.9, abs=0.05)
+    # What a label of one deviation changes in random brains, beside what it is in people.
+    y = labels[:, 1] - labels[:, 1].mean()
+    people = (measured.people - measured.people.mean(dim=0)).T @ y / y.square().sum()
+    brains = change @ (known.shared[:, 1] / known.spread[1, 1])
+    # As large a difference as random brains have, and people's in kind.
+    assert torch.nn.functional.cosine_similarity(brains, people, dim=0) > 0.97
+    assert 0.5 < float(brains.norm() / people.norm()) < 1.05
+    # Scores that change nothing in brains are left alone.
+    idle = [k for k in range(30) if k not in (4, 11)]
+    assert float(known.shared[idle, 1].norm() / known.shared[:, 1].norm()) < 0.2
+
+
+def test_measures_that_tell_less_than_scores_change_nothing():
+    scores, labels, variances, _ = few_people(0, 0.9)
+    rng = np.random.default_rng(5)
+    nothing = Measured(normal(rng, len(scores), 2), normal(rng, 400, 200), normal(rng, 400, 2))
+    found = known_of(scores, labels, variances=variances, measured=nothing)
+    assert found.by_measures == (False, False)
+    assert torch.equal(found.shared, known_of(scores, labels, variances=variances).shared)
+
+
+def test_what_could_not_be_measured_in_somebody_is_left_out():
+    scores, labels, measured, _ = measured_world()
+    measured.people[200:, 0] = torch.nan
+    measured.random[500:, 1] = torch.nan
+    found = known_of(scores, labels, measured=measured)
+    fewer = Measured(measured.people[:200], measured.scores[:500], measured.random[:500])
+    labels[200:, 1] = torch.nan
+    alone = known_of(scores, labels, measured=measured)
+    assert torch.allclose(found.explained, alone.explained, atol=0.02)
+    only = known_of(scores[:200], labels[:200], measured=fewer)
+    assert torch.allclose(only.shared, alone.shared, atol=1e-6)

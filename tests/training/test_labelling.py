@@ -155,6 +155,7 @@ def test_the_card_says_what_is_known(labelled):
     age, sex = labelled.card["labels"]
     assert (age["people"], sex["people"]) == (PEOPLE - 1, PEOPLE)
     assert age["unit"] == "years"
+    assert age["told_by"] == "latents"  # on a grid and of brains whose tissues nobody can tell
     assert age["explained"] == pytest.approx(0.64, abs=0.12)
     assert age["missing"] is False
     assert labelled.card["evaluation"] == {"fidelity": []}
@@ -188,6 +189,45 @@ def test_what_cannot_be_learned_is_refused(folder, pack, latents, labels, senten
     with pytest.raises(ModelError, match=sentence):
         learn_labels(folder, pack, labels, tmp_path / "out", latents=latents)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_age_that_volumes_tell_is_learned_by_measuring(
+    folder, pack, latents, tmp_path, monkeypatch
+):
+    """People's volumes follow their ages and their latents nothing; brains' follow the latents."""
+    from stylegan3d import labelling, tissue_volumes
+
+    rng = np.random.default_rng(1)
+    ages = [row["age"] or MEAN for row in pack.table]
+    read, people = towards(folder), iter(ages)
+
+    class Found:
+        def __init__(self, grey):
+            self.volumes = dict.fromkeys(labelling.TISSUES, float("nan")) | {"grey_ml": grey}
+
+    asked = []
+
+    def tissues(volume, space):
+        age = next(people, None)
+        if age is None:  # a random brain, in the order of their seeds
+            seed = labelling.FIRST_SEED + len(asked)
+            score = float(read(seed_latents(load(folder, device="cpu"), [seed])[:, 0].double()))
+            asked.append(seed)
+            return Found(600 * np.exp(0.1 * score))
+        return Found(600 * np.exp(-0.1 * (age - MEAN) / SD + 0.01 * rng.normal()))
+
+    monkeypatch.setattr(tissue_volumes, "read_tissues", tissues)
+    shuffled = latents[torch.from_numpy(rng.permutation(PEOPLE))]
+    out = tmp_path / "model"
+    model = learn_labels(folder, pack, ["age"], out, latents=shuffled, brains=60)
+    assert len(asked) == 60
+    (age,) = model.card["labels"]
+    assert age["told_by"] == "tissue volumes"
+    assert age["explained"] > 0.9
+    # Old people have less grey matter, which in random brains is a smaller score.
+    old, young = (drawn(model, read, age=MEAN + k * SD) for k in (1, -1))
+    assert float((old - young).mean()) == pytest.approx(-2, abs=0.3)
+    assert "by tissue volumes" in (out / "README.md").read_text()
 
 
 def test_models_that_cannot_learn_are_refused(folder, pack, capsys):

@@ -227,7 +227,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
     if not learned:
         return []
     lines = [
-        "| label | people | of whom | told by latents of people left out |",
+        "| label | people | of whom | told of people left out |",
         "|---|---|---|---|",
     ]
     for entry in learned:
@@ -235,7 +235,8 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
         if "range" in entry:
             unit = f" {entry['unit']}" if "unit" in entry else ""
             whom = "{:g} to {:g}".format(*(round(x, 1) for x in entry["range"])) + unit
-        share = f"{100 * entry['explained']:.0f} % of its variance"
+        by = entry.get("told_by", "latents")
+        share = f"{100 * entry['explained']:.0f} % of its variance, by {by}"
         lines.append(f"| {entry['name']} | {entry['people']} | {whom} | {share} |")
     about = "What random brains can be drawn for; without a label they are as they were before."
     return ["## Labels", about, "\n".join(lines)]

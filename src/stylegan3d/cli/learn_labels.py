@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import JsonOption, emit, model_entry, progress
+from stylegan3d.labelling import BRAINS
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,14 @@ def learn_labels_command(
             "measured: brain_ml, ventricle_ml, grey_ml, white_ml.",
         ),
     ] = "age,sex",
+    brains: Annotated[
+        int,
+        typer.Option(
+            "--brains",
+            min=0,
+            help="Random brains whose tissue volumes are measured; 0 to go by latents alone.",
+        ),
+    ] = BRAINS,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder to write.", show_default="the model's own folder"),
@@ -51,16 +60,16 @@ def learn_labels_command(
 
     pack = load_pack(data)
     names = [name.strip() for name in labels.split(",") if name.strip()]
-    with progress("Reading people") as bar:
+    with progress("Reading brains") as bar:
         generator = learn_labels(
-            model, pack, names, out, overwrite=overwrite, report=lambda n, of: bar(n, of)
+            model, pack, names, out, brains=brains, overwrite=overwrite, report=bar
         )
     schema = generator.card["labels"]
     lines = [
         f"{generator.folder}: {', '.join(entry['name'] for entry in schema)}",
         *(
-            f"  {entry['name']}: {100 * entry['explained']:.0f} % of it is told by latents of "
-            f"people left out ({entry['people']} people)"
+            f"  {entry['name']}: {100 * entry['explained']:.0f} % of it is told by "
+            f"{entry['told_by']} of people left out ({entry['people']} people)"
             for entry in schema
         ),
     ]

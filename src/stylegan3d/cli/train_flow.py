@@ -21,7 +21,8 @@ def train_flow_command(
     model: Annotated[
         Path,
         typer.Argument(
-            help="Folder of a generator made by `train --export`. A flow that it has is trained on."
+            help="Folder of a generator made by `train --export`, `train-vae` or "
+            "`train-diffusion`. A flow that it has is trained on."
         ),
     ],
     data: Annotated[Path, typer.Argument(help="Prepared data set of people's brains.")],
@@ -31,6 +32,14 @@ def train_flow_command(
         typer.Option(
             "--teacher",
             help="Folder of the run of a trained flow: learn to go its way in one step.",
+        ),
+    ] = None,
+    begin_with: Annotated[
+        str | None,
+        typer.Option(
+            "--begin-with",
+            help="Flow to begin with, also that of another generator: folder of its run or of a "
+            "generator, or the name of a bundled one; new runs only.",
         ),
     ] = None,
     resume: Annotated[
@@ -77,21 +86,26 @@ def train_flow_command(
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.devices import choose_device
     from stylegan3d.generator import load
-    from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, train_flow
+    from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, start_of, train_flow
     from stylegan3d.training.flow_cubes import Source
     from stylegan3d.training.flow_export import export_with_flow
     from stylegan3d.training.flow_pairs import make_pairs
     from stylegan3d.training.flow_ways import make_ways, straight_config
     from stylegan3d.training.pack import load_pack
 
-    for name, value in {"--steps": steps, "--seed": seed}.items():
+    if begin_with and teacher is not None:
+        raise typer.BadParameter("--begin-with is for flows without a teacher")
+    given = {"--steps": steps, "--seed": seed, "--begin-with": begin_with}
+    for name, value in given.items():
         if resume and value is not None:
             raise typer.BadParameter(f"{name} is for new runs, not --resume")
     if export is not None:  # before the training, not after
         check_target(export, overwrite)
     pack = load_pack(data)
     generator, known, config = load(model, device=device), None, FlowConfig(seed=seed or 0)
-    start = flow_of(generator)
+    start = flow_of(generator) if begin_with is None else start_of(begin_with)
+    if begin_with and start is None:
+        raise typer.BadParameter(f"{begin_with} has no flow to begin with")
     if start is not None:
         config = replace(config, channels=start.channels)
     with progress("Making pairs") as bar:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,12 @@ from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import Grid, known_fields
 from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.finish import Toe
+from stylegan3d.networks.flow import Flow
+from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
+
+if TYPE_CHECKING:
+    from stylegan3d.networks.synthesis import Noise
 
 #: Voxels along an axis that become one place of the latent.
 FACTOR = 8
@@ -27,6 +32,9 @@ FACTOR = 8
 LOG_VARIANCE = (-20.0, 1.0)
 # Where it begins: with as much noise as signal a decoder learns to do without latents.
 FIRST_LOG_VARIANCE = -6.0
+# Of the texture that is always the same. It is drawn anew from the seed: a file of noise would be
+# larger than the flow.
+FIXED_NOISE = 0
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,13 @@ class Autoencoder(nn.Module):
 class LatentSynthesis(nn.Module):
     """Flat latents [N, 1, w_dim] to volumes, as `family_protocol.Synthesis` has it.
 
+    Parameters
+    ----------
+    autoencoder : whose decoder it is.
+    flow : from the decoder's brains, of which each is the mean of all that a latent may stand for,
+        to one of these: it draws the texture. Without noise it is left out.
+    flow_steps : along it.
+
     Attributes
     ----------
     toe : takes the ripples of the decoder in the dark to nothing.
@@ -178,29 +193,58 @@ class LatentSynthesis(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, autoencoder: Autoencoder) -> None:
+    def __init__(
+        self, autoencoder: Autoencoder, flow: Flow | None = None, flow_steps: int = 1
+    ) -> None:
         super().__init__()
         self.latent_shape = autoencoder.config.latent_shape
         self.decoder = autoencoder.decoder
         self.toe = Toe()
+        self.flow, self.flow_steps = flow, flow_steps
         self.register_buffer("mean", autoencoder.mean)
+        if flow is not None:
+            flow.noise.copy_(drawn_noise(flow, FIXED_NOISE))
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether noise has a meaning."""
+        return self.draws_texture
+
+    @property
+    def draws_texture(self) -> bool:
+        """Whether there is a flow, see `family_protocol.DrawsTexture`."""
+        return self.flow is not None
 
     def forward(
         self,
         w: Tensor,
-        noise: object = "fixed",
+        noise: Noise | list[Tensor | None] = "fixed",
         level: int = -1,
         dtype: torch.dtype = torch.float32,
         *,
         draft: bool = False,
-        memo: object = None,
+        memo: Memo | None = None,
     ) -> Tensor:
-        """[N, 1, X, Y, Z] float32; there is neither noise nor a coarser image."""
+        """[N, 1, X, Y, Z] float32; there is no coarser image. A draft has no texture."""
         if level not in (0, -1):
             raise ModelError("An autoencoder makes volumes of one size only.")
         latent = w.reshape(len(w), *self.latent_shape).to(dtype)
         image: Tensor = self.toe(inverse_haar(self.decoder(latent).float() + self.mean))
-        return image
+        if self.flow is None or noise == "none" or draft:
+            return image
+        added = self.flow.noise
+        if noise == "random":
+            added = torch.randn(len(w), *added.shape[1:]).to(added)
+        elif noise != "fixed":
+            added = drawn_noise(self.flow, int(cast("int", noise))).to(added)
+        check = (memo or NoMemo()).check
+        check()
+        return self.flow(image, added, self.flow_steps, dtype, check)
+
+
+def drawn_noise(flow: Flow, seed: int) -> Tensor:
+    """[1, 1, X, Y, Z] that a seed gives a flow; drawn on the CPU, so the same on every device."""
+    return torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(seed))
 
 
 class LatentEncoder(nn.Module):

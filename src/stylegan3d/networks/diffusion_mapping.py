@@ -43,6 +43,12 @@ class DiffusionMapping(nn.Module):
         """Latents [N, D] -> the z [N, D] that lead to them, nearly."""
         return self.diffusion.invert(w, self.steps, check=current().check)
 
+    def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
+        """See `family_protocol.HasVariations`."""
+        sigma = strength / max(1 - strength**2, 1e-6) ** 0.5
+        dtype = measured_dtype(z.device)
+        return self.diffusion.varied(w, z, sigma, self.steps, dtype, current().check)
+
     def _one(self, z: Tensor) -> Tensor:
         effort = current()
         if effort.care == "rough":

@@ -83,6 +83,7 @@ class Flow(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], grid: Grid) -> None:
         super().__init__()
+        self.channels = channels
         a, b, c = channels
         self.embedding = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, EMBEDDING),

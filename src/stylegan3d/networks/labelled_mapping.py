@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from stylegan3d.family_protocol import HasInverse
+from stylegan3d.family_protocol import HasInverse, HasVariations
 from stylegan3d.networks.linear_prior import LabelKnowledge, given
 
 #: Of directions that labels know of, those shorter than this say nothing.
@@ -70,6 +70,11 @@ class LabelledMapping(nn.Module):
         """z of latents without a label, where the mapping can tell; see `HasInverse`."""
         assert isinstance(self.mapping, HasInverse)
         return self.mapping.invert(w)
+
+    def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
+        """See `HasVariations`, where the mapping has them."""
+        assert isinstance(self.mapping, HasVariations)
+        return self.mapping.varied(w, z, strength)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """What a label leaves open is drawn as among all people."""

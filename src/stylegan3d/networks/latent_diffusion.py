@@ -239,7 +239,34 @@ class LatentDiffusion(nn.Module):
         check : called between layers; what it raises ends the work.
         """
         levels = self.levels(steps)
-        x = self.gaussian.from_normal(z, levels[0])
+        return self._drawn(self.gaussian.from_normal(z, levels[0]), levels, dtype, check)
+
+    def varied(
+        self,
+        w: Tensor,
+        z: Tensor,
+        sigma: float,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        check: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Latents w [N, D] with noise z [N, D], standard normal, taken off again (Meng et al. 2022,
+        SDEdit, arXiv 2108.01073): brains like them, made as random ones are.
+
+        Parameters
+        ----------
+        sigma : of the noise, in standard deviations of latents, at least.
+        steps, dtype, check : as of `draw`; of the steps those below sigma are gone.
+        """
+        levels = self.levels(steps)
+        first = max((k for k, level in enumerate(levels[:-1]) if level >= sigma), default=0)
+        x = (w - self.center) / self.scale + levels[first] * z
+        return self._drawn(x, levels[first:], dtype, check)
+
+    def _drawn(
+        self, x: Tensor, levels: list[float], dtype: torch.dtype, check: Callable[[], None]
+    ) -> Tensor:
+        """Latents w beneath x, which has noise of the first of the levels."""
         before: Tensor | None = None
         for number, (sigma, following) in enumerate(pairwise(levels)):
             found = self._found(x, sigma, dtype, check)

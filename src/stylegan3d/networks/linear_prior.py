@@ -23,6 +23,21 @@ SAME = 1e-5
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured in brains, such as logarithms of tissue volumes.
+
+    Attributes
+    ----------
+    people : [people, M] in those whose labels are known.
+    scores : [brains, K] of random brains, standard normal; random : [brains, M] measured in them.
+    """
+
+    people: Tensor
+    scores: Tensor
+    random: Tensor
+
+
+@dataclass(frozen=True)
 class LabelKnowledge:
     """How the labels of people and the scores of their latents go together.
 
@@ -32,8 +47,9 @@ class LabelKnowledge:
     average : [L] the vector that leaves everything open, see `stylegan3d.labels`.
     spread : [L, L] covariance of label vectors.
     shared : [K, L] covariance of standardised scores with label vectors.
-    explained : [L] of the variance of each number of the vector, what scores foresee in people
-        left out; 0 to 1.
+    explained : [L] of the variance of each number of the vector, what scores, or what was measured,
+        foresee in people left out; 0 to 1.
+    by_measures : [L] whether it was what was measured.
     """
 
     sizes: tuple[int, ...]
@@ -41,6 +57,7 @@ class LabelKnowledge:
     spread: Tensor
     shared: Tensor
     explained: Tensor
+    by_measures: tuple[bool, ...] = ()
 
     @classmethod
     def of(
@@ -52,6 +69,7 @@ class LabelKnowledge:
         *,
         variances: Tensor | None = None,
         groups: Tensor | None = None,
+        measured: Measured | None = None,
     ) -> LabelKnowledge:
         """From people.
 
@@ -59,6 +77,12 @@ class LabelKnowledge:
         is known have the covariance R sd(y) b, where b is the unit vector along which s foresees
         y. The direction is that of a ridge regression of y on s, and R2 what this foresees in
         people left out: chance explains nobody else (see `label_ridge`).
+
+        Where people differ by the place of every fold, the way from one age to another in w is a
+        double exposure, and a brain that goes it hardly ages. Measures that tell more of y than
+        scores do are then a better way: random brains get those of people with that y, along the
+        scores that change these measures in random brains (regression of latents on what an
+        instrument reads off images, compare Shen et al. 2020, arXiv 1907.10786).
 
         Parameters
         ----------
@@ -71,6 +95,7 @@ class LabelKnowledge:
             more its weight is held back. The same for all if they are not given.
         groups : [people] which scanner or study everybody is from. Differences between these are
             not put down to the labels. None if all are alike.
+        measured : in people and in random brains; None to go by the scores alone.
         """
         size = scores.shape[1]
         groups = torch.zeros(len(scores)) if groups is None else groups
@@ -78,7 +103,8 @@ class LabelKnowledge:
         lengths = lengths.double()
         x = scores.double() * lengths
         y = within(labels.double(), groups)
-        shared, explained = [], []
+        shared, explained, by_measures = [], [], []
+        ruler = None if measured is None else _Ruler(measured, lengths, groups)
         for column in y.T:
             known = column.isfinite()
             inner = within(x[known], groups[known])
@@ -89,11 +115,62 @@ class LabelKnowledge:
             outer = ((x[known] - x[known].mean(dim=0)) @ weights).std()
             part = float((inner @ weights).std() / outer) if share else 0.0
             deviation = column[known].square().mean().sqrt()
-            shared.append(along * share**0.5 * part * deviation)
+            found = along * share**0.5 * part * deviation
+            better = None if ruler is None else ruler.shared(column, known, above=share)
+            by_measures.append(better is not None)
+            if better is not None:
+                found, share = better
+            shared.append(found)
             explained.append(share)
         spread = _covariance(y)
         told = _possible(torch.stack(shared, dim=1), spread)
-        return cls(tuple(sizes), average, spread.float(), told.float(), torch.tensor(explained))
+        return cls(
+            tuple(sizes),
+            average,
+            spread.float(),
+            told.float(),
+            torch.tensor(explained),
+            tuple(by_measures),
+        )
+
+
+class _Ruler:
+    """What measures tell of labels, and which scores of random brains change them.
+
+    Parameters
+    ----------
+    measured : see `Measured`.
+    lengths : [K] what a standard deviation along each score changes.
+    groups : [people]
+    """
+
+    def __init__(self, measured: Measured, lengths: Tensor, groups: Tensor) -> None:
+        self.groups = groups
+        self.people = measured.people.double()
+        scores, values = measured.scores.double(), measured.random.double()
+        usable = values.isfinite().all(dim=1)
+        s, v = scores[usable], values[usable]
+        s, v = s - s.mean(dim=0), v - v.mean(dim=0)
+        # What a score changes, [M, K], and what of the measures scores leave open.
+        change = torch.stack([foreseen_share(s * lengths, column)[0] * lengths for column in v.T])
+        missed = v - s @ change.T
+        spread = change @ change.T + missed.T @ missed / len(v)
+        # The mean of scores whose brains measure so much more than others.
+        self.scores_of = change.T @ torch.linalg.pinv(spread, hermitian=True)
+
+    def shared(self, y: Tensor, known: Tensor, above: float) -> tuple[Tensor, float] | None:
+        """Covariance [K] of scores with a label's number y [people], and the share of its variance
+        that measures foresee in people left out; None if that is not above another share.
+        """
+        known = known & self.people.isfinite().all(dim=1)
+        values = within(self.people[known], self.groups[known])
+        deviations = values.std(dim=0).clamp(min=1e-12)
+        about = y[known] - y[known].mean()
+        weights, share = foreseen_share(values / deviations, about)
+        if share <= above:
+            return None
+        guesses = (values / deviations) @ weights
+        return self.scores_of @ (values.T @ guesses / len(guesses)), share
 
 
 def _covariance(y: Tensor) -> Tensor:
@@ -159,6 +236,11 @@ class LinearPrior(nn.Module):
             pairs = zip(z, label, strict=True)
             z = torch.stack([given(s, of, sizes, average, spread, shared) for s, of in pairs])
         return self.mean + z @ self.components
+
+    def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
+        """See `family_protocol.HasVariations`."""
+        kept = (1 - strength**2) ** 0.5
+        return self.mean + kept * (w - self.mean) + strength * (z @ self.components)
 
 
 def given(

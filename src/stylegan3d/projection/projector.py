@@ -113,6 +113,7 @@ def project(
     original = method == "original"
     volume, mask = check_scan(generator, aligned)
     check_choices(generator, space, budget, method, noise)
+    shown: Noise = "none" if generator.draws_texture else noise
     placed = aligned if isinstance(aligned, AlignedScan) else None
     seen = (operator or Identity()).on(generator.space, placed)
     problem = Problem(
@@ -120,7 +121,7 @@ def project(
         volume,
         mask,
         "w" if original else space,
-        noise,
+        shown,
         channel,
         seen,
         data,
@@ -135,7 +136,7 @@ def project(
         search = Search(problem, count, patient=steps is not None)
         candidates = _found(run, problem, search, tune=budget in TUNED)
         candidates.append((problem.initial, None))
-    w, delta, made = problem.best(candidates, noise)
+    w, delta, made = problem.best(candidates, shown)
     mean_brain = problem.mean_brain()
     seen_made, seen_mean = problem.simulate(made), problem.simulate(mean_brain)
     known = seen.known(mask)

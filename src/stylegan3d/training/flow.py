@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpointing import begin_or_resume, load_checkpoint, save_checkpoint
+from stylegan3d.checkpointing import CHECKPOINT, begin_or_resume, load_checkpoint, save_checkpoint
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator
+from stylegan3d.generator import Generator, load
 from stylegan3d.locks import only_run
+from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
@@ -251,15 +252,29 @@ class FlowRun:
 
 def flow_of(generator: Generator) -> Start | None:
     """The flow that a generator has, to train it on; None without one."""
-    network = style_network(generator)
-    config = network.config
-    if not config.flow_channels:
+    if isinstance(generator.synthesis, LatentSynthesis):
+        flow = generator.synthesis.flow
+    else:
+        network = style_network(generator)
+        flow = network.flow if network.config.flow_channels else None
+    if flow is None:
         return None
-    flow = network.flow
-    a, b, c = config.flow_channels
     x, y, z = (n // 2 for n in generator.shape)
     learned = generator.card["training"].get("flow", {})
-    return Start((a, b, c), (x, y, z), flow.state_dict(), learned)
+    return Start(flow.channels, (x, y, z), flow.state_dict(), learned)
+
+
+def start_of(source: str | Path) -> Start | None:
+    """The flow of a run's folder, or of a generator's; None if the generator has none.
+
+    Raises
+    ------
+    ModelError
+        If it is neither, or damaged.
+    """
+    if (Path(source) / CHECKPOINT).is_file():
+        return FlowRun.load(Path(source), torch.device("cpu")).start()
+    return flow_of(load(source, device="cpu"))
 
 
 def train_flow(

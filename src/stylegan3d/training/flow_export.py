@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from stylegan3d.checkpoints.folder import TEMPLATE, check_target, read_folder
 from stylegan3d.generator import Generator, load, seed_latents
+from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun
 from stylegan3d.training.pack import Pack
+from stylegan3d.vae_family import FLOW as LATENT_FLOW
 
 # Of Euler's method, where the flow is not a straight one.
 STEPS = 4
@@ -49,19 +52,25 @@ def export_with_flow(
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
     if steps is None:
         steps = 1 if run.config.straight else STEPS
-    before = style_network(generator).config
-    config = replace(before, flow_channels=run.config.channels, flow_steps=steps)
     flow = run.average
     flow.noise_strength.fill_(run.config.noise)
-    flow.spread.fill_(_spread(generator))
+    state = {k: v.cpu() for k, v in flow.state_dict().items()}
+    plan: dict[str, Any]
+    if isinstance(generator.synthesis, LatentSynthesis):
+        prefix, plan = LATENT_FLOW, {"flow": {"channels": run.config.channels, "steps": steps}}
+        del state["noise"]  # drawn from a seed there
+    else:
+        before = style_network(generator).config
+        config = replace(before, flow_channels=run.config.channels, flow_steps=steps)
+        prefix, plan = FLOW, {"generator": config.to_dict()}
+        state["spread"].fill_(_spread(generator))
     # What was measured before, and the files, are those of another generator.
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
-    card["architecture"] = card["architecture"] | {"generator": config.to_dict()}
+    card["architecture"] = card["architecture"] | plan
     card["training"] = card["training"] | {"flow": run.learned()}
-    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(FLOW)}
-    state = {f"{FLOW}{k}": v.cpu() for k, v in flow.state_dict().items()}
-    tensors |= halves(state)
+    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(prefix)}
+    tensors |= halves({f"{prefix}{k}": v for k, v in state.items()})
     template = Path(folder) / TEMPLATE
     return finish(
         out, card, tensors, files.encoder, template, pack, overwrite=overwrite, labels=files.labels

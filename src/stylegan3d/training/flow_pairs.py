@@ -1,30 +1,41 @@
-"""Pairs that a flow learns from: a brain of the linear model, and the person it was made after.
+"""Pairs that a flow learns from: a brain of the generator without it, and the person it was made
+after.
 
-The first of a pair has the velocities and basis images that the encoder finds in the person, and
-the details of a random brain: what the generator makes with that coarse anatomy. Each person is
-seen as it is and mirrored, with a few draws of details each.
+Of a StyleGAN with a linear model the first of a pair has the velocities and basis images that the
+encoder finds in the person, and the details of a random brain: what the generator makes with that
+coarse anatomy. Of an autoencoder it is what the decoder makes of the person's latent on the way to
+that of a random brain, further on with each draw. Each person is seen as it is and mirrored, with a
+few draws each.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import Generator, seed_latents, to_display
 from stylegan3d.metrics.sampling import as_packed
+from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.pack import Pack
 
+if TYPE_CHECKING:
+    from stylegan3d.family_protocol import HasVariations
+
 DRAWS = 3
+# How far from the person the draws of an autoencoder's latents are, see `HasVariations`; in turn.
+STRENGTHS = (0.3, 0.7, 0.9)
 # Seeds of the details: none that somebody browses.
 FIRST_SEED = 1_000_000
 VOLUMES, INFO = "pairs.npy", "pairs.json"
@@ -36,7 +47,7 @@ class Pairs:
 
     Attributes
     ----------
-    made : uint8 (n, draws, X, Y, Z), of the linear model.
+    made : uint8 (n, draws, X, Y, Z), of the generator without the flow.
     rows : (n,) the pack's row of each; mirrored : (n,) bool; training : (n,) bool.
     """
 
@@ -48,7 +59,7 @@ class Pairs:
 
     @property
     def draws(self) -> int:
-        """Brains of the linear model to each person."""
+        """Brains of the generator to each person."""
         return int(self.made.shape[1])
 
     def cube(
@@ -76,9 +87,9 @@ def make_pairs(
 
     Parameters
     ----------
-    generator : with an encoder and detail images; a flow that it has is left out.
+    generator : with an encoder; a flow that it has is left out.
     folder : where they are kept.
-    draws : of details for each person and mirror image.
+    draws : for each person and mirror image.
     report : called with pairs done and in all.
 
     Raises
@@ -108,14 +119,33 @@ def make_pairs(
 @torch.inference_mode()
 def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
     assert generator.encoder is not None
-    details, draws = style_network(generator).config.details, pairs.draws
+    draws = pairs.draws
     person = torch.from_numpy(pairs.person(index).astype(np.float32))
     w = generator.encoder(person[None, None].to(generator.device) / 127.5 - 1).clone()
     first = FIRST_SEED + index * draws
-    random = seed_latents(generator, range(first, first + draws))
-    for draw in range(draws):
-        w[:, :, details] = random[draw, :, details]
-        pairs.made[index, draw] = as_packed(to_display(generator.synthesis(w, "none"))[0])
+    autoencoder = isinstance(generator.synthesis, LatentSynthesis)
+    alike = _variations if autoencoder else _with_details
+    for draw, one in enumerate(alike(generator, w, range(first, first + draws))):
+        pairs.made[index, draw] = as_packed(to_display(generator.synthesis(one, "none"))[0])
+
+
+def _with_details(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
+    """A person's w [1, layers, w_dim] with the details of random brains."""
+    details = style_network(generator).config.details
+    random = seed_latents(generator, seeds)
+    for row in random:
+        one = w.clone()
+        one[:, :, details] = row[:, details]
+        yield one
+
+
+def _variations(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
+    """A person's w [1, 1, w_dim] on the way to random brains."""
+    mapping = cast("HasVariations", generator.mapping)
+    for number, seed in enumerate(seeds):
+        source = torch.Generator().manual_seed(seed)
+        z = torch.randn(1, generator.config.z_dim, generator=source).to(w)
+        yield mapping.varied(w[:, 0], z, STRENGTHS[number % len(STRENGTHS)])[:, None]
 
 
 def check_flow(generator: Generator, pack: Pack) -> None:
@@ -126,18 +156,24 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     ModelError
         If it lacks what a flow needs, or its grid is not the data set's.
     """
-    config = style_network(generator).config
-    if generator.encoder is None or not config.detail_basis or not config.deformation:
-        raise ModelError(
-            f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images and "
-            "a deformation."
-        )
+    if isinstance(generator.synthesis, LatentSynthesis):
+        if generator.encoder is None:
+            raise ModelError(f"'{generator.name}' cannot be given a flow: that takes an encoder.")
+    else:
+        config = style_network(generator).config
+        if generator.encoder is None or not config.detail_basis or not config.deformation:
+            raise ModelError(
+                f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images "
+                "and a deformation."
+            )
     if generator.space.shape != pack.space.shape:
         raise ModelError("The generator and the data set have different grids; prepare it again.")
 
 
 def without_flow(generator: Generator) -> Generator:
-    """The linear model that a generator's flow starts at."""
+    """What a generator's flow starts at."""
+    if isinstance(generator.synthesis, LatentSynthesis):
+        return generator  # without noise it makes no use of its flow
     network = style_network(generator)
     if not network.config.flow_channels:
         return generator
