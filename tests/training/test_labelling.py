@@ -98,7 +98,7 @@ def pack(folder, latents, tmp_path_factory):
 @pytest.fixture(scope="module")
 def labelled(folder, pack, latents, tmp_path_factory):
     out = tmp_path_factory.mktemp("labelled") / "model"
-    return learn_labels(folder, pack, ["age", "sex"], out, latents=latents)
+    return learn_labels(folder, pack, ["age", "sex"], out, latents=latents, brains=40)
 
 
 def drawn(generator, read, **values):
@@ -169,8 +169,8 @@ def test_the_card_says_what_is_known(labelled):
 def test_labels_are_learned_again_only_if_asked(labelled, pack, latents, tmp_path):
     folder = shutil.copytree(labelled.folder, tmp_path / "model")
     with pytest.raises(OutputError, match="already holds a model"):
-        learn_labels(folder, pack, ["age"], latents=latents)
-    again = learn_labels(folder, pack, ["size"], latents=latents, overwrite=True)
+        learn_labels(folder, pack, ["age"], latents=latents, brains=40)
+    again = learn_labels(folder, pack, ["size"], latents=latents, brains=40, overwrite=True)
     assert [entry["name"] for entry in again.card["labels"]] == ["size"]
     assert again.hash == labelled.hash
 

@@ -84,6 +84,8 @@ def _origin(card: dict[str, Any]) -> list[str]:
     training = card["training"]
     if not _is_stylegan(card):
         told = training["description"]
+        if training.get("flow"):
+            told += " " + _latent_flow(training["flow"])
     else:
         told = _training(training, card["architecture"]["generator"].get("deformation", 0))
     return [
@@ -104,7 +106,12 @@ def _architecture(card: dict[str, Any]) -> str:
     if not _is_stylegan(card):
         about = card["architecture"].get("description", "")
         title = family_of(card).title
-        return f"{title[:1].upper()}{title[1:]}. {about}".strip()
+        told = f"{title[:1].upper()}{title[1:]}. {about}".strip()
+        flow = card["architecture"].get("flow")
+        if flow:
+            steps = f"{flow['steps']} step{'' if flow['steps'] == 1 else 's'}"
+            told += f" A flow of {steps} draws the texture that a latent leaves open."
+        return told
     network = card["architecture"]["generator"]
     return (
         f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
@@ -158,6 +165,19 @@ def _flow(flow: dict[str, Any]) -> str:
     if ways:
         told.append(f"{ways} x {size} of the ways of a flow of more steps, to go them in fewer")
     return f"The flow at the end learned from {', then from '.join(told)}."
+
+
+def _latent_flow(flow: dict[str, Any]) -> str:
+    """Of a flow behind a decoder, which may have begun with that of another generator."""
+    size = f"{flow['cubes']} cubes of {flow['side']} voxels"
+    told = (
+        f"The flow learned from {flow['steps_done']} x {size}, each of a decoder's brain and of "
+        "the person it was made after."
+    )
+    before, run = 0, flow.get("begun_with")
+    while run:
+        before, run = before + run["steps_done"], run.get("begun_with")
+    return told + (f" It began with a flow of {before} steps of training." if before else "")
 
 
 def _layers(training: dict[str, Any], deformation: int) -> str:

@@ -85,6 +85,7 @@ def train_flow_command(
     """
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.devices import choose_device
+    from stylegan3d.errors import ModelError
     from stylegan3d.generator import load
     from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, start_of, train_flow
     from stylegan3d.training.flow_cubes import Source
@@ -105,7 +106,10 @@ def train_flow_command(
     generator, known, config = load(model, device=device), None, FlowConfig(seed=seed or 0)
     start = flow_of(generator) if begin_with is None else start_of(begin_with)
     if begin_with and start is None:
-        raise typer.BadParameter(f"{begin_with} has no flow to begin with")
+        raise ModelError(
+            f"{begin_with} has no flow to begin with: name a generator that has one, or the folder "
+            "of a flow's run."
+        )
     if start is not None:
         config = replace(config, channels=start.channels)
     with progress("Making pairs") as bar:

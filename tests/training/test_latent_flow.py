@@ -1,0 +1,247 @@
+"""A flow behind a decoder: its pairs, what noise draws, and what scans are spared."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.cli import main
+from stylegan3d.errors import ModelError
+from stylegan3d.generator import load, seed_latents, to_display
+from stylegan3d.latents import Latent, save_latent
+from stylegan3d.networks.autoencoder import AutoencoderConfig
+from stylegan3d.networks.latent_diffusion import DiffusionConfig
+from stylegan3d.projection import project
+from stylegan3d.recipe import Mix, Recipe, Source, Truncation
+from stylegan3d.renderer import Renderer
+from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+from stylegan3d.training.autoencoder_export import export_autoencoder
+from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
+from stylegan3d.training.diffusion_export import export_diffusion
+from stylegan3d.training.flow import FlowConfig, flow_of, start_of, train_flow
+from stylegan3d.training.flow_export import export_with_flow
+from stylegan3d.training.flow_pairs import make_pairs
+
+SMALL = {
+    "channels": (8, 8, 8),
+    "side": 16,
+    "cubes": 4,
+    "warm_up": 2,
+    "learning_rate": 5e-3,
+    "validate_every": 1000,
+}
+PLAIN = Truncation(1.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Volumes this small take longer on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stage(even_pack, tmp_path_factory):
+    """An autoencoder without a flow."""
+    folder = tmp_path_factory.mktemp("vae")
+    shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
+    config = AutoencoderTraining(
+        steps=300, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
+    )
+    run = train_autoencoder(even_pack, folder / "run", shape, config)
+    return export_autoencoder(run, even_pack, folder / "model", "plain")
+
+
+@pytest.fixture(scope="module")
+def pairs(stage, even_pack, tmp_path_factory):
+    return make_pairs(stage, even_pack, tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="module")
+def run(pairs, tmp_path_factory):
+    return train_flow(pairs, tmp_path_factory.mktemp("flow"), FlowConfig(steps=60, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def model(run, stage, even_pack, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / "model"
+    return export_with_flow(run, stage.folder, even_pack, out, steps=2)
+
+
+@pytest.fixture(scope="module")
+def scanned(model, even_pack, tmp_path_factory):
+    """A recipe of a person's latent, as a projection leaves it."""
+    volume = torch.from_numpy(even_pack.volumes[0].astype(np.float32))[None, None] / 127.5 - 1
+    path = tmp_path_factory.mktemp("scan") / "scan_latent.safetensors"
+    latent = Latent.of(model, model.encoder(volume)[0], scan={"name": "scan.nii.gz"})
+    return Recipe(Source("projected", path=str(path), sha256=save_latent(path, latent)))
+
+
+def test_pairs_go_from_a_person_to_random_brains(pairs, stage, even_pack):
+    assert pairs.made.shape == (20, 3, *even_pack.space.shape)
+    like = np.array(
+        [
+            [
+                np.corrcoef(pairs.person(i).ravel(), made.ravel())[0, 1]
+                for made in pairs.made[i].astype(float)
+            ]
+            for i in range(0, 20, 2)
+        ]
+    ).mean(axis=0)
+    assert like[0] > like[1] > like[2]
+    person = torch.from_numpy(pairs.person(0).astype(np.float32))[None, None] / 127.5 - 1
+    code = stage.encoder(person)[:, 0]
+    z = torch.randn(1, stage.z_dim)
+    assert torch.allclose(stage.mapping.varied(code, z, 0.0), code, atol=1e-5)
+    assert torch.allclose(stage.mapping.varied(code, z, 1.0), stage.mapping(z), atol=1e-5)
+
+
+def test_noise_draws_the_texture_and_none_leaves_the_decoders_brain(run, model, stage):
+    w = seed_latents(model, [3])
+    plain = stage.synthesis(w)
+    assert torch.equal(model.synthesis(w, "none"), plain)
+    assert torch.equal(model.synthesis(w, draft=True), plain)
+    fixed, again, other = (model.synthesis(w, noise) for noise in ("fixed", "fixed", 7))
+    assert torch.equal(fixed, again)
+    assert float((fixed - plain).abs().mean()) > 0.01
+    assert not torch.equal(fixed, other)
+    flow = run.average
+    flow.noise_strength.fill_(run.config.noise)
+    noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(fixed, flow(plain, noise, 2), rtol=0, atol=0.05)
+    assert model.can("noise")
+    assert not stage.can("noise")
+    assert not model.has_layer_noise
+
+
+def test_the_folder_holds_no_noise_and_says_what_was_learned(model, tmp_path):
+    from safetensors import safe_open
+
+    with safe_open(model.folder / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+    assert "flow.head.weight" in names
+    assert "flow.noise" not in names
+    page = (model.folder / "README.md").read_text(encoding="utf-8")
+    assert "60 x 4 cubes of 16 voxels" in page
+    assert "of a decoder's brain" in page
+    once, twice = (load(model.folder, device="cpu").synthesis.flow.noise for _ in range(2))
+    assert torch.equal(once, twice)
+
+
+def test_a_scan_is_shown_as_it_was_found(model, stage, scanned):
+    renderer = Renderer(model)
+    w = scanned.latent(model)
+    assert scanned.shown_noise(model) == "none"
+    assert scanned.shown_noise(stage) == "fixed"  # there it has no meaning
+
+    def shown(recipe):
+        from stylegan3d.recipe_rendering import render_recipe
+
+        return render_recipe(renderer, recipe).volume
+
+    assert np.array_equal(shown(scanned), to_display(stage.synthesis(w[None]))[0])
+    seed = Recipe(Source("seed", 1), PLAIN)
+    assert seed.shown_noise(model) == "fixed"
+    assert not np.array_equal(shown(seed), shown(seed.replace(noise="none")))
+    # Of a mix the greater share decides.
+    for strength, noise in ((0.3, "none"), (0.7, "fixed")):
+        assert scanned.replace(mix=Mix(seed.source, (strength,))).shown_noise(model) == noise
+        other = seed.replace(mix=Mix(scanned.source, (1 - strength,)))
+        assert other.shown_noise(model) == noise
+
+
+def test_a_scan_is_sought_without_texture(model, stage, even_pack):
+    volume = even_pack.volumes[1].astype(np.float32) / 255
+    found, plain = (project(g, volume, budget="draft", steps=3) for g in (model, stage))
+    assert np.array_equal(found.volume, plain.volume)
+    assert found.settings["noise"] == "fixed"  # what its recipe says of random brains beside it
+
+
+def test_previews_have_no_texture(model):
+    renderer, w = Renderer(model), seed_latents(model, [2])[0]
+    preview = renderer.render(w, "preview").volume
+    plain = to_display(model.synthesis(w[None], "none"))[0]
+    assert np.abs(preview - plain).max() < 0.05
+    full = renderer.render(w, "full").volume
+    assert np.array_equal(full, to_display(model.synthesis(w[None]))[0])
+
+
+def test_a_diffusions_brains_are_varied_by_its_own_steps(stage, even_pack, tmp_path):
+    shape = DiffusionConfig((4, 3, 4, 3), (8, 16), 1, 4)
+    run = train_diffusion(
+        even_pack, stage, tmp_path / "run", shape, DiffusionTraining(steps=5, people=4)
+    )
+    model = export_diffusion(run, even_pack, stage, tmp_path / "model", "diffused")
+    w, z = seed_latents(model, [0])[:, 0], torch.randn(1, model.z_dim)
+    near, far = (float((model.mapping.varied(w, z, s) - w).norm()) for s in (0.3, 0.95))
+    assert 0 < near < far
+    made = make_pairs(model, even_pack, tmp_path / "pairs", draws=1)
+    flow = train_flow(made, tmp_path / "flow", FlowConfig(steps=2, **SMALL))
+    out = export_with_flow(flow, model.folder, even_pack, tmp_path / "sharp", steps=1)
+    assert out.can("noise")
+    assert torch.equal(seed_latents(out, [4]), seed_latents(model, [4]))
+    assert torch.equal(out.invert(seed_latents(out, [4])), model.invert(seed_latents(out, [4])))
+
+
+def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, capsys, monkeypatch):
+    assert flow_of(stage) is None
+    start = start_of(model.folder)
+    assert start.channels == (8, 8, 8)
+    words = ("train-flow", stage.folder, even_pack.path, "--steps", 1, "--json")
+
+    def told(*more):
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in (*words, *more)])
+        return ended.value.code or 0, capsys.readouterr()
+
+    with monkeypatch.context() as patch:
+        quiet = partial(FlowConfig, **(SMALL | {"learning_rate": 0.0}))
+        patch.setattr("stylegan3d.training.flow.FlowConfig", quiet)
+        first = ("--out", tmp_path / "a", "--begin-with", model.folder)
+        code, out = told(*first, "--export", tmp_path / "made")
+    assert (code, json.loads(out.out)["steps"]) == (0, 1)
+    of_run = start_of(tmp_path / "a")
+    assert of_run.learned["begun_with"]["steps_done"] == 60
+    for name, value in load(tmp_path / "made", device="cpu").synthesis.flow.named_parameters():
+        torch.testing.assert_close(value, start.state[name], rtol=0, atol=1e-3)
+        torch.testing.assert_close(of_run.state[name], start.state[name], rtol=0, atol=1e-3)
+    page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert "began with a flow of 60 steps" in page
+    none = told("--out", tmp_path / "c", "--begin-with", stage.folder)[1]
+    assert "has no flow to begin with" in none.err
+    assert "for new runs" in told(*first, "--resume")[1].err
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        ({"channels": [8, 8], "steps": 1}, "three widths"),
+        ({"channels": [8, 8, 8], "steps": 0}, "from 1 to 64"),
+        ({"channels": [8, 8, 8], "steps": 1000}, "from 1 to 64"),
+        ({"channels": [9000, 8, 8], "steps": 1}, "far larger"),
+        ("yes", "no table"),
+        ({"channels": [8, 8, 16], "steps": 1}, "its card does not fit"),
+    ],
+)
+def test_a_card_with_a_flow_that_cannot_be_is_refused(model, plan, reason, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(model.folder, tmp_path / "model")
+    card = json.loads((folder / "card.json").read_text())
+    card["architecture"]["flow"] = plan
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match=reason):
+        load(folder, device="cpu")
+
+
+def test_a_flow_needs_an_encoder(model, even_pack, tmp_path):
+    model.encoder, before = None, model.encoder
+    try:
+        with pytest.raises(ModelError, match="takes an encoder"):
+            make_pairs(model, even_pack, tmp_path)
+    finally:
+        model.encoder = before
