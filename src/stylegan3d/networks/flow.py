@@ -58,8 +58,8 @@ class FlowBlock(nn.Module):
         """[N, inputs, X, Y, Z], [N, EMBEDDING] -> [N, outputs, X / stride, ...]"""
         gain, shift = self.time(time)[:, :, None, None, None].chunk(2, dim=1)
         inner = F.silu(self.first(x)) * (1 + gain) + shift
-        shortcut: Tensor = self.shortcut(x)
-        return shortcut + self.second(F.silu(inner))
+        out: Tensor = self.second(F.silu(inner))
+        return out.add_(self.shortcut(x))
 
 
 class Flow(nn.Module):
@@ -201,7 +201,11 @@ def _near(image: Tensor) -> Tensor:
     What noise makes elsewhere is left out.
     """
     low = F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2)
-    return F.max_pool3d(low, 2 * REACH + 1, 1, REACH) > 0
+    for axis in range(3):  # one after the other, 15 comparisons in the place of 125
+        size, edge = [1, 1, 1], [0, 0, 0]
+        size[axis], edge[axis] = 2 * REACH + 1, REACH
+        low = F.max_pool3d(low, size, 1, edge)
+    return low > 0
 
 
 def _box(near: Tensor) -> tuple[slice, slice, slice]:
