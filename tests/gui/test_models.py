@@ -262,3 +262,15 @@ def test_the_menu_has_the_models_that_come_along(window):
     at = texts.index("The model that comes along")
     assert texts[at + 1 : at + 3] == ["diffusion-t1-2mm", "vae-t1-2mm"]
     assert menu.actions()[at + 1].toolTip().endswith("diffusion-t1-2mm")
+
+
+def test_labels_are_asked_for_in_their_units(window):
+    generator = tiny_generator(3, label_dim=5)
+    generator.card["labels"] = [{**entry, "unit": "years"} for entry in SCHEMA[:1]] + SCHEMA[1:]
+    window.open(generator)
+    window.pick("browse.label.0", "value")
+    spin = window.find("browse.label_value.0")
+    assert spin.text().endswith(" years")
+    spin.lineEdit().setText("71 years")
+    spin.interpretText()
+    assert window.recipe.label == Label.of({"age": 71})
