@@ -137,3 +137,24 @@ def test_components_end_at_the_dimension_of_w(generator):
     directions = pca_directions(generator, components=1000, samples=200)
     assert len(directions) == generator.w_dim
     assert directions.explained_variance.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_directions_of_long_latents_take_half_the_space(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(20, 27_000)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    told = Directions(
+        vectors,
+        np.ones(20, np.float32),
+        np.full(20, 0.05, np.float32),
+        tuple(f"PC {k}" for k in range(20)),
+        "0" * 64,
+        "long",
+    )
+    path = tmp_path / "long.safetensors"
+    save_directions(path, told)
+    assert path.stat().st_size < 0.51 * vectors.nbytes
+    found = load_directions(path).vectors
+    assert found.dtype == np.float32
+    cosines = (found * vectors).sum(axis=1) / np.linalg.norm(found, axis=1)
+    assert (1 - cosines).max() < 1e-6
