@@ -33,6 +33,7 @@ NOISE_TIP = _(
     "Random fine texture that no latent describes: the same every time, none, or drawn\n"
     "anew from a number."
 )
+NO_TEXTURE = _("A scan is shown without: what is in a scan, the scan says.")
 NOISE_SEED_TIP = _("Number of the texture (no unit).")
 
 
@@ -173,6 +174,8 @@ class BrowsePanel(Panel):
         if seeded:
             with QSignalBlocker(self.noise_seed):
                 self.noise_seed.setValue(min(int(recipe.noise), self.noise_seed.maximum()))
+        if self.session.generator is not None:
+            self.show_texture(self.session.generator)
         self.label.show_recipe(recipe)
         select_data(self.channel, recipe.channel)
 
@@ -203,8 +206,11 @@ class BrowsePanel(Panel):
             self.about_fold.unfold()
 
     def show_texture(self, generator: Generator) -> None:
-        """Offer noise where it changes the image."""
+        """Offer noise where it changes the image, not for scans that are shown without."""
+        recipe = self.session.recipe
         reason = why_not(generator, "noise")
+        if not reason and recipe.shown_noise(generator) != recipe.noise:
+            reason = NO_TEXTURE
         for control, tip in ((self.noise, NOISE_TIP), (self.noise_seed, NOISE_SEED_TIP)):
             control.setEnabled(not reason)
             control.setToolTip(reason or tip)

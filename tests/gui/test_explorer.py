@@ -14,6 +14,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from stylegan3d.family_protocol import LACKS
+from stylegan3d.generator import seed_latents
+from stylegan3d.latents import Latent, save_latent
 from stylegan3d.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.renderer import Renderer
 
@@ -329,6 +331,26 @@ def test_fine_texture_is_off_where_the_model_has_none(window):
     assert "no texture" in note.text()
     panel.show_texture(window.session.generator)
     assert noise.isEnabled()
+
+
+def test_fine_texture_is_off_for_a_scan_that_it_would_be_drawn_over(window, tmp_path):
+    generator = window.session.generator
+    vars(generator)["draws_texture"] = True
+    try:
+        path = tmp_path / "scan_latent.safetensors"
+        latent = Latent.of(generator, seed_latents(generator, [1])[0], scan={"name": "scan.nii"})
+        found = Source("projected", path=str(path), sha256=save_latent(path, latent))
+        noise, note = window.find("browse.noise"), window.find("browse.noise_note")
+        window.session.change(Recipe(found))
+        window.settle()
+        assert not noise.isEnabled()
+        assert "the scan says" in note.text()
+        window.session.change(Recipe(Source("seed", 3)))
+        window.settle()
+        assert noise.isEnabled()
+        assert not note.text()
+    finally:
+        del vars(generator)["draws_texture"]
 
 
 def _ancestors(widget):
