@@ -70,6 +70,8 @@ class Projecting(QObject):
         self._rest.timeout.connect(lambda: self._tidying.start(give_memory_back))
         self._estimated: Loaded | None = None
         self._opened: OpenedScan | None = None
+        #: Scans and label maps that wait until the one before is read.
+        self._to_open: list[Choice] = []
         #: As the alignment put it.
         self._aligned: AlignedScan | None = None
         #: What the job under way is about; another scan may be opened meanwhile.
@@ -113,6 +115,7 @@ class Projecting(QObject):
         panel.cancelRequested.connect(self._cancel)
         self.opening.finished.connect(self._on_opened)
         self.opening.failed.connect(lambda error: self.failed.emit(error, _("opening the scan")))
+        self.opening.runningChanged.connect(self._read_next, Qt.ConnectionType.QueuedConnection)
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._on_running)
@@ -122,10 +125,17 @@ class Projecting(QObject):
         self._onTheWay.connect(self._show_on_the_way, Qt.ConnectionType.QueuedConnection)
 
     def open(self, choice: Choice) -> None:
-        """Read a scan and show it; does nothing while one is being projected."""
+        """Read a scan and show it, after those that are being read; not during a projection."""
         if self.job.running:
+            busy = _("A scan is being projected. Wait for it or cancel it, then open another.")
+            self.failed.emit(ScanError(busy), _("opening the scan"))
             return
-        self.opening.start(open_scan, choice)
+        self._to_open.append(choice)
+        self._read_next()
+
+    def _read_next(self) -> None:
+        if self._to_open and not self.opening.running:
+            self.opening.start(open_scan, self._to_open.pop(0))
 
     def start(self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str) -> None:
         """Project the scan that is open; as of `ProjectionRequest`."""
@@ -193,6 +203,7 @@ class Projecting(QObject):
         self._rest.stop()
         self._tidying.shutdown()
         self.estimating.shutdown()
+        self._to_open.clear()
         self.opening.shutdown()
         self.job.shutdown()
 

@@ -183,7 +183,7 @@ class ProjectPanel(Panel):
             self.estimate.setText(text)
 
     def _on_pause(self, paused: bool) -> None:
-        self.pause.setText("Go on" if paused else _("Pause"))
+        self.pause.setText(_("Go on") if paused else _("Pause"))
         self.estimate.setText(_("Paused") if paused else _("Going on…"))
         self.pauseRequested.emit(paused)
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from pathlib import Path
 
 import dicoms
 import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Labels
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.outline import NAME
 from napari_stylegan3d.samples import SAMPLES, sample_path
 from napari_stylegan3d.scan_jobs import STEPS_FOLDER
+from stylegan3d import scans
 from stylegan3d.errors import ScanError
-from stylegan3d.scans import preparation
+from stylegan3d.scans import preparation, read_scan
 
 
 def test_an_opened_scan_is_shown_as_real(window, scan_file):
@@ -122,46 +125,82 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     assert window.find("project.trust").isHidden()
 
 
+def drop(widget, *paths):
+    """Drag files onto a widget, and let go; where one must be entered to be dropped on."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    held = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton
+    enter = QDragEnterEvent(QPoint(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(widget, enter)
+    assert enter.isAccepted()
+    event = QDropEvent(QPointF(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(widget, event)
+
+
+def dicom_slices(folder, number):
+    """One series of a number, of noise that depends on it; what the window calls it begins so."""
+    data = np.round(100 * np.random.RandomState(number).rand(26, 24, 22)).astype(np.int16)
+    about = {"uid": f"1.2.840.99.{number}", "description": "t1_mprage", "number": number}
+    dicoms.write_series(folder, data, np.diag([5.0, 5.0, 5.0, 1.0]), **about)
+    return f"series-{number:04}"
+
+
 def test_a_dropped_file_is_opened(window, scan_file):
     window.explorer.panel("Project")
-    area = window.find("project.drop")
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(scan_file))])
-    drop = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        data,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    area.dropEvent(drop)
-    window.wait(lambda: window.find("project.name").text() == "sub-07")
+    drop(window.find("project.drop"), scan_file)
+    window.wait(lambda: window.captions == {"Real scan: sub-07"})
+    assert window.find("project.name").text() == "sub-07"
 
 
 @pytest.mark.parametrize("where", ["area", "view"])
 def test_a_dropped_dicom_folder_or_its_slices_are_opened(window, tmp_path, where):
-    data = np.round(100 * np.random.RandomState(0).rand(26, 24, 22)).astype(np.int16)
-    about = {"uid": "1.2.840.99.3", "description": "t1_mprage", "number": 3}
-    dicoms.write_series(tmp_path, data, np.diag([5.0, 5.0, 5.0, 1.0]), **about)
+    area = where == "area"
+    name = dicom_slices(tmp_path, 3 if area else 5)
     window.explorer.panel("Project")
-    urls = QMimeData()
-    if where == "area":  # the slices
-        urls.setUrls([QUrl.fromLocalFile(str(path)) for path in sorted(tmp_path.iterdir())])
+    if area:
+        drop(window.find("project.drop"), *sorted(tmp_path.iterdir()))
     else:
-        urls.setUrls([QUrl.fromLocalFile(str(tmp_path))])
-    drop = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        urls,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    if where == "area":
-        window.find("project.drop").dropEvent(drop)
-    else:
-        QApplication.sendEvent(window.views.view("Coronal").canvas, drop)
-    window.wait(lambda: window.find("project.name").text().startswith("series-0003"))
+        drop(window.views.view("Coronal").canvas, tmp_path)
+    window.wait(lambda: window.find("project.name").text().startswith(name))
     assert "26 x 24 x 22" in window.find("project.details").text()
+
+
+def test_what_is_dropped_while_a_scan_is_read_comes_after_it(
+    window, scan_file, label_file, tmp_path, monkeypatch
+):
+    gate, read = threading.Event(), []
+
+    def slow(path, *args):
+        gate.wait(60)
+        read.append(Path(path).name)
+        return read_scan(path, *args)
+
+    monkeypatch.setattr(scans, "read_scan", slow)
+    folder = tmp_path / "examination"
+    name = dicom_slices(folder, 6)
+    area = window.find("project.drop")
+    for path in (folder, scan_file, label_file[0]):
+        drop(area, path)
+    gate.set()
+    window.wait(lambda: "sub-07_dseg" in window.viewer.layers)
+    assert read == [folder.name, scan_file.name, label_file[0].name]
+    assert window.find("project.name").text() == "sub-07", f"newer than {name}"
+    assert window.captions == {"Real scan: sub-07"}
+    window.viewer.layers.remove("sub-07_dseg")
+
+
+def test_what_is_dropped_during_a_projection_is_refused_in_a_sentence(
+    window, scan_file, tmp_path, notifications
+):
+    dicom_slices(tmp_path, 7)
+    window.open_scan(scan_file)
+    window.click("project.start")
+    drop(window.find("project.drop"), tmp_path)
+    assert "Wait for it or cancel it" in notifications[-1]
+    assert window.find("explorer.message").text() == notifications[-1]
+    window.click("project.cancel")
+    window.wait(lambda: not window.explorer.projecting.job.running)
+    assert window.find("project.name").text() == "sub-07"
 
 
 def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
