@@ -1,7 +1,8 @@
-"""The real window, driven, and how late its event loop is."""
+"""The real window, driven, how late its event loop is, and the memory it has asked for."""
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,3 +114,19 @@ class Heartbeat:
         now = time.perf_counter()
         self.delays.append(max(now - self._due, 0.0))
         self._due = now + BEAT_MS / 1000
+
+
+def in_use() -> int:
+    """Bytes that glibc has given out; 0 with other C libraries."""
+
+    class Info(ctypes.Structure):
+        names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+        _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+    try:
+        mallinfo = ctypes.CDLL("libc.so.6").mallinfo2
+    except (OSError, AttributeError):
+        return 0
+    mallinfo.restype = Info
+    info = mallinfo()
+    return int(info.uordblks + info.hblkhd)

@@ -11,7 +11,9 @@ too which of two versions does less.
 `rest` measures the event loop while volumes are rendered and nothing is painted.
 `start` measures from the start of a process to its window and to its first brain.
 `memory` moves sliders, changes seeds, and starts and cancels projections, and compares the memory
-at the end with that after the first tenth; with `--share` so much of it.
+at the end with that after the first tenth; with `--share` so much of it. It is read once the window
+has handed back what a projection freed, a second after it; "in use" is what the program has asked
+for and not freed, as the C library counts it.
 
 A virtual screen is used where there is no display. Stop other work before: every figure is one of
 the machine as a whole.
@@ -30,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from _window import Driver, Heartbeat
+from _window import Driver, Heartbeat, in_use
 
 from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.virtual_screen import start_virtual_screen
@@ -155,7 +157,7 @@ def memory(driver: Driver, share: float) -> None:
     slider = driver.find("browse.truncation.slider")
     explorer.open_scan(sample_path("ucla-sub-04"))
     driver.wait(lambda: driver.find("project.start").isEnabled())
-    process, held = psutil.Process(), []
+    held = []
     moves, seeds, projections = (
         max(round(share * count / 10), 1) for count in (MOVES, SEEDS, PROJECTIONS)
     )
@@ -169,9 +171,18 @@ def memory(driver: Driver, share: float) -> None:
         for _ in range(projections):
             project_and_cancel(driver)
         driver.settle()
-        held.append(process.memory_info().rss / MIB)
-        print(f"memory after {10 * (tenth + 1)} %: {held[-1]:.0f} MiB", flush=True)
-    print(f"memory: {held[-1] / held[0] - 1:+.1%} against that after the first tenth")
+        driver.wait(lambda: explorer.projecting.rested)
+        held.append((psutil.Process().memory_info().rss / MIB, in_use() / MIB))
+        resident, used = held[-1]
+        print(
+            f"memory after {10 * (tenth + 1)} %: {resident:.0f} MiB, {used:.0f} MiB in use",
+            flush=True,
+        )
+    (before, used_before), (after, used) = held[0], held[-1]
+    print(
+        f"memory: {after / before - 1:+.1%} against that after the first tenth, in use "
+        f"{used / used_before - 1:+.1%}"
+    )
 
 
 def project_and_cancel(driver: Driver) -> None:

@@ -23,7 +23,6 @@ where there is no display.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -37,7 +36,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import psutil
-from _window import Driver
+from _window import Driver, in_use
 
 from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.virtual_screen import start_virtual_screen
@@ -188,22 +187,6 @@ class Day:
             len(QApplication.allWidgets()),
             latency,
         )
-
-
-def in_use() -> int:
-    """Bytes that glibc has given out; 0 with other C libraries."""
-
-    class Info(ctypes.Structure):
-        names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-        _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
-
-    try:
-        mallinfo = ctypes.CDLL("libc.so.6").mallinfo2
-    except (OSError, AttributeError):
-        return 0
-    mallinfo.restype = Info
-    info = mallinfo()
-    return int(info.uordblks + info.hblkhd)
 
 
 def small_models(folder: Path) -> list[Path]:

@@ -177,6 +177,11 @@ class Projecting(QObject):
             self.job.start(fit_scan, self._aligned, self.panel.pose.pose)
 
     @property
+    def rested(self) -> bool:
+        """Whether nothing runs, and what a search has freed was handed back."""
+        return not (self.job.running or self._rest.isActive() or self._tidying.running)
+
+    @property
     def opened(self) -> OpenedScan | None:
         """The scan that is open."""
         return self._opened
