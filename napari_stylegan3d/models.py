@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -47,12 +48,13 @@ class Models(QObject):
         super().__init__(parent)
         self.loading, self.warming = LongJob(self, urgent=True), LongJob(self)
         self._to_warm: tuple[Loaded, Recipe] | None = None
+        self._warmed: Loaded | None = None
         self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
         self.loading.finished.connect(self._on_loaded)
         self.loading.failed.connect(lambda error: self.failed.emit(error, _("loading the model")))
         self.warming.progressed.connect(self._on_warming)
         self.warming.finished.connect(self._on_warm)
-        self.warming.failed.connect(lambda error: self.failed.emit(error, _("finding directions")))
+        self.warming.failed.connect(self._on_not_warm)
         self.warming.runningChanged.connect(self._warm_next)
 
     def open(
@@ -130,9 +132,16 @@ class Models(QObject):
         if self._to_warm is None:
             self.warmed.emit(loaded)
 
+    def _on_not_warm(self, error: Exception) -> None:
+        """What failed is said; small pictures are made all the same."""
+        self.failed.emit(error, _("finding directions"))
+        if self._to_warm is None and self._warmed is not None:
+            self.warmed.emit(dataclasses.replace(self._warmed, previews_help=False))
+
     def _warm_next(self, _running: bool = False) -> None:
         if self._to_warm is not None and not self.warming.running:
             (loaded, recipe), self._to_warm = self._to_warm, None
+            self._warmed = loaded
             self.warming.start(warm_up, loaded, recipe)
 
 

@@ -64,6 +64,8 @@ class Thumbnails(QObject):
 
     ready = Signal(object, object)
     """(Recipe, QImage) each time one is finished"""
+    prepared = Signal(bool)
+    """Whether the model is ready for them; another one is not yet."""
 
     def __init__(
         self, session: Session, rendering: Rendering, parent: QObject | None = None
@@ -84,13 +86,22 @@ class Thumbnails(QObject):
         session.recipeChanged.connect(self._give_way)
         session.modelChanged.connect(self._on_model)
         rendering.busyChanged.connect(self._give_way)
-        rendering.prepared.connect(self._begin)
+        rendering.prepared.connect(self._on_prepared)
 
     def image(self, recipe: Recipe) -> QImage | None:
         """The picture of a recipe if it is at hand, see `picture_of`."""
         if recipe in self._images:
             self._images.move_to_end(recipe)
         return self._images.get(recipe)
+
+    def has(self, recipe: Recipe) -> bool:
+        """Whether the picture of a recipe is at hand."""
+        return recipe in self._images
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the model is ready for them."""
+        return self._rendering.is_prepared
 
     def want(self, owner: str, recipes: Sequence[Recipe]) -> None:
         """Say what an owner needs now, the most urgent first, in place of what it wanted before.
@@ -131,6 +142,11 @@ class Thumbnails(QObject):
         self._images.clear()
         self._renderer, self._rest_ms = None, REST_MS
         self._give_way()
+        self.prepared.emit(self.is_prepared)
+
+    def _on_prepared(self) -> None:
+        self._begin()
+        self.prepared.emit(True)
 
     def _drop_unwanted(self) -> None:
         order = self._order

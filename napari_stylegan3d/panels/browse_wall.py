@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPoint, Qt
@@ -14,6 +15,7 @@ from napari_stylegan3d.panels.browse_grid import Cell, ThumbnailGrid
 from napari_stylegan3d.panels.matrix_picture import CAPTION
 from napari_stylegan3d.panels.seeds import DICE_BELOW, LARGEST_SEED
 from napari_stylegan3d.text import _, ngettext
+from napari_stylegan3d.worker import duration_in_words
 from stylegan3d.recipe import Recipe, Source
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from napari_stylegan3d.thumbnails import Thumbnails
 
 COLUMNS, ROWS = 6, 4
+#: After so many pictures it can be told how long the others will take.
+TELLING = 3
 PAGE = COLUMNS * ROWS
 OWNER = "browse.wall"
 HELP = _(
@@ -48,6 +52,9 @@ class Wall(QDialog):
         self.numbers.setObjectName("browse.wall_numbers")
         self.numbers.setProperty("role", "heading")
         self.common = controls.hint(name="browse.wall_common")
+        self.progress = controls.hint(name="browse.wall_progress")
+        #: When the page was asked for, and how many of its pictures were there then.
+        self._asked: tuple[float, int] | None = None
         self._lay_out()
         self._connect()
 
@@ -75,7 +82,8 @@ class Wall(QDialog):
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 12)
         column.setSpacing(9)
-        head = controls.row(self.numbers, self.previous, self.following, self.dice, stretch=0)
+        buttons = self.previous, self.following, self.dice
+        head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
         column.addLayout(head)
         column.addWidget(self.grid)
         caption = QLabel(CAPTION)
@@ -91,8 +99,10 @@ class Wall(QDialog):
         self.grid.moved.connect(self._go_on)
         self.grid.accepted.connect(self.accept)
         self.grid.starred.connect(self._star)
-        self.thumbnails.ready.connect(lambda recipe, _: self.grid.show_ready(recipe))
+        self.thumbnails.ready.connect(self._on_ready)
+        self.thumbnails.prepared.connect(self._tell)
         self.session.recipeChanged.connect(self._on_recipe)
+        self.session.modelChanged.connect(lambda _: self._on_recipe(self.session.recipe, False))
         self.session.favourites.changed.connect(self._show_cells)
 
     def open_beside(self, widget: QWidget) -> None:
@@ -155,7 +165,35 @@ class Wall(QDialog):
 
     def _want(self) -> None:
         if self.isVisible():
+            self._asked = None
             self.thumbnails.want(OWNER, self.recipes())
+            self._tell()
+
+    def _on_ready(self, recipe: Recipe, _image: object) -> None:
+        self.grid.show_ready(recipe)
+        if self.isVisible():
+            self._tell()
+
+    def _tell(self, _prepared: object = None) -> None:
+        """How many of the pictures are there, and when the others will be."""
+        cells = self.grid.cells
+        there, of = sum(self.thumbnails.has(cell.recipe) for cell in cells), len(cells)
+        if not self.thumbnails.is_prepared:
+            self._asked = None
+            self.progress.setText(_("Preparing the model…"))
+            return
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now, there
+        since, first = self._asked
+        if there == of:
+            self.progress.setText("")
+            return
+        text = _("{there} of {of} drawn").format(there=there, of=of)
+        if there - first >= TELLING:
+            left = duration_in_words((now - since) * (of - there) / (there - first))
+            text += _(", about {time} left").format(time=left)
+        self.progress.setText(text)
 
     def _on_recipe(self, recipe: Recipe, live: bool) -> None:
         # While a slider moves the pictures would be old before they are drawn.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
+from napari_stylegan3d import models
 from napari_stylegan3d.controls import fit_window
 from stylegan3d.generator import tiny_generator
 from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation
@@ -76,6 +78,34 @@ def test_the_wall_fills_and_a_click_takes_a_brain(window, wall):
     assert wall.isVisible()
     assert window.find("browse.seed").value() == 7
     window.settle()
+
+
+def test_the_wall_says_how_far_it_is(window, wall):
+    said = window.find("browse.wall_progress")
+    window.click("browse.wall_dice")
+    assert said.text() == "0 of 24 drawn"
+    window.wait(lambda: said.text().startswith("5 of 24 drawn, about "))
+    window.wait(lambda: said.text() == "")
+    assert all(window.explorer.thumbnails.has(recipe) for recipe in wall.recipes())
+
+
+def test_a_model_that_cannot_be_prepared_has_a_wall_too(window, wall, model, monkeypatch):
+    gate = threading.Event()
+
+    def fail(*_):
+        gate.wait(60)
+        raise MemoryError
+
+    monkeypatch.setattr(models, "warm_up", fail)
+    said = window.find("browse.wall_progress")
+    window.explorer.open_model(tiny_generator(seed=3))
+    window.wait(lambda: said.text() == "Preparing the model…")
+    gate.set()
+    window.wait(lambda: all(window.explorer.thumbnails.has(recipe) for recipe in wall.recipes()))
+    assert said.text() == ""
+    assert "not enough memory" in window.find("explorer.message").text()
+    monkeypatch.undo()
+    window.open(model)
 
 
 def test_a_double_click_takes_a_brain_and_closes_the_wall(window, wall):
