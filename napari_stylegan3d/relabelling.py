@@ -166,6 +166,7 @@ class Relabelling(QObject):
             self.fitted = fitted
         self.box.show_look("after")
         self.comparison.show_painted("generated", fitted.volume)
+        self._on_view()
         self._tell()
 
     def _look(self, key: str) -> None:
@@ -178,6 +179,7 @@ class Relabelling(QObject):
             self.comparison.show_painted("generated", after)
         else:
             self.comparison.show_painted("scan" if self.base.scan else "generated", before)
+        self._on_view()
 
     def _undo(self) -> None:
         """Back to the labels before the last edit."""
@@ -194,8 +196,8 @@ class Relabelling(QObject):
     def _tool(self, on: bool) -> None:
         if on:
             self._settle()
-            self.box.outlines.setChecked(True)
             self._show_ours()
+            self.box.outlines.setChecked(True)
             self.drawing.take_brush(self._tissue, self.box.brush_mm)
         else:
             self.drawing.put_brush_down()
@@ -223,6 +225,7 @@ class Relabelling(QObject):
         if self.base is None:
             return
         ours = self.comparison.view == VIEW or self._is_base()
+        ours &= self.box.look != "difference"  # whose colours would mix with theirs
         shown = ours and self.box.header.isChecked() and self.box.outlines.isChecked()
         if not shown:
             self.box.paint.setChecked(False)  # which puts the brush down
@@ -230,7 +233,9 @@ class Relabelling(QObject):
 
     def _show_ours(self) -> None:
         """Labels are painted on the brain that they are of."""
-        if self.comparison.view != VIEW and not self._is_base():
+        compared = self.box.look == "difference"
+        if compared or (self.comparison.view != VIEW and not self._is_base()):
+            self.box.show_look("after")
             self._look("after")
 
     def _is_base(self) -> bool:

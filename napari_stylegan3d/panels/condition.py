@@ -150,8 +150,7 @@ class NamedLabels(_Fields):
                         name=told, unit=entry["unit"]
                     )
                 spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
-                if entry.get("unit"):
-                    spin.setSuffix(f" {entry['unit']}")
+                spin.setSuffix(f" {entry['unit']}" if entry.get("unit") else "")
                 with QSignalBlocker(spin):
                     spin.setValue(middle_of(entry))
                 fields.append(spin)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
 
 from napari_stylegan3d import controls
 from napari_stylegan3d.panels.directions_effect import EffectBox
@@ -80,10 +80,6 @@ class DirectionsPanel(Panel):
     def rows(self) -> dict[str, DirectionRow]:
         """The rows by the reference of their direction."""
         return self.list.rows
-
-    def scrolled(self) -> QWidget:
-        """The panel itself: its list scrolls, so that what changed stays in sight."""
-        return self
 
     def _lay_out(self) -> None:
         self.find_field.setObjectName("directions.filter")

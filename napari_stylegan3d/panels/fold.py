@@ -8,6 +8,11 @@ from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from napari_stylegan3d.controls import scaled
+
+#: Beyond its smallest height, left to what scrolls in the same column.
+SCROLLED_PX = 120
+
 
 class Fold(QWidget):
     """A heading with an arrow, and under it a column that the heading shows or hides.
@@ -73,11 +78,12 @@ def take_turns(column: QWidget, *folds: Fold) -> None:
 
 
 def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: int) -> None:
-    # Before it grows: a window that was made larger by its content stays so.
+    # Before it grows: a window that was made larger by its content stays so. What scrolls in the
+    # column could do with less than it takes to be worked with.
     layout = column.layout()
     if layout is None or not column.isVisible():
         return
-    if layout.minimumSize().height() + pixels > column.height():
+    if layout.minimumSize().height() + pixels + scaled(SCROLLED_PX) > column.height():
         for fold in folds:
             if fold is not growing:
                 fold.unfold(False)

@@ -89,6 +89,11 @@ class LabelsBox(Fold):
         if not taken:
             self.note.setText(START)
 
+    @property
+    def look(self) -> str:
+        """Which of the brains is shown: "before", "after" or "difference"."""
+        return next((key for key, button in self.looks.items() if button.isChecked()), "after")
+
     def show_look(self, key: str) -> None:
         """Say which of the brains is shown, without telling anyone."""
         for name, button in self.looks.items():

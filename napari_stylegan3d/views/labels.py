@@ -37,6 +37,8 @@ DASH, BREAK = " – ", " –\n"
 #: captions would lie over each other: they leave out what the letter opposite or the strip below
 #: says too.
 ROOMY_PX, NARROW_PX = 400, 330
+#: In views as narrow as this the title is small, or it would touch the letter at the top.
+TIGHT_PX, SMALL_TITLE_PX = 200, 13
 #: Lengths of a scale bar; the first that is no more than this share of the view is drawn.
 SCALES_MM, SCALE_SHARE = (50, 20, 10, 5, 2, 1), 0.4
 TICK_PX, LINE_PX = 4, 2.0
@@ -79,10 +81,13 @@ class Labels(Glass):
         )
         model.canvas.overlays[CAPTION] = self._overlay
         self._tidy = QTimer()
+        self._untidy = False
         super().__init__(canvas, model, (model.scene.camera.events.zoom,))
         self._tidy.setSingleShot(True)
         self._tidy.setInterval(TIDY_MS)
         self._tidy.timeout.connect(canvas.update)
+        if hasattr(canvas, "frameSwapped"):
+            canvas.frameSwapped.connect(self._on_drawn)
 
     @property
     def caption(self) -> str:
@@ -135,7 +140,7 @@ class Labels(Glass):
         self._write_caption()
         if provenance is not None:
             self._overlay.color = CAPTION_COLORS[provenance.kind]
-        self._tidy.start()
+        self._begin_tidying()
 
     @property
     def written(self) -> str:
@@ -150,13 +155,16 @@ class Labels(Glass):
         what, colon, name = lines[-1].partition(": ")
         if len(what) > 1 and colon and metrics.horizontalAdvance(lines[-1]) > beside:
             lines[-1:] = [f"{what}:", name]
+        parts = [
+            (part, DASH in line) for line in lines for part in line.replace(DASH, BREAK).split("\n")
+        ]
         elide = Qt.TextElideMode.ElideMiddle
-        low = len(lines) - LETTER_LINES
+        low = len(parts) - LETTER_LINES
         return "\n".join(
-            line.replace(DASH, BREAK)
-            if DASH in line
-            else metrics.elidedText(line, elide, beside if index >= low else room)
-            for index, line in enumerate(lines)
+            part
+            if is_warning
+            else metrics.elidedText(part, elide, beside if index >= low else room)
+            for index, (part, is_warning) in enumerate(parts)
         )
 
     @property
@@ -180,7 +188,17 @@ class Labels(Glass):
         """Cover the canvas, of another size now."""
         super().place(canvas)
         self._write_caption()
+        self._begin_tidying()
+
+    def _begin_tidying(self) -> None:
+        self._untidy = True
         self._tidy.start()
+
+    def _on_drawn(self) -> None:
+        """A first drawing may have taken longer than the wait for it."""
+        if self._untidy:
+            self._untidy = False
+            self._tidy.start()
 
     def close_links(self) -> None:
         """Take them off a canvas that outlives the linked views."""
@@ -199,7 +217,8 @@ class Labels(Glass):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         narrow = self._is_narrow
         room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
-        _write(painter, room, TOP | LEFT, self.title, TITLE_PX, TITLE_COLOR)
+        size = SMALL_TITLE_PX if self.width() < scaled(TIGHT_PX) else TITLE_PX
+        _write(painter, room, TOP | LEFT, self.title, size, TITLE_COLOR)
         if not narrow:
             _write(painter, room, TOP | RIGHT, self.slice, SLICE_PX, TITLE_COLOR)
         if self.lettered:
@@ -243,9 +262,9 @@ class Labels(Glass):
         _write(painter, above, place, text, SCALE_PX, TITLE_COLOR)
 
     def _caption_width(self) -> int:
-        """In pixels, of its longest line."""
-        metrics = QFontMetrics(_caption_font())
-        return max(metrics.horizontalAdvance(line) for line in self.written.split("\n"))
+        """In pixels, of the longest of the lines that a scale bar would stand beside."""
+        metrics, lines = QFontMetrics(_caption_font()), self.written.split("\n")
+        return max(metrics.horizontalAdvance(line) for line in lines[-LETTER_LINES:])
 
 
 def _caption_font() -> QFont:

@@ -27,6 +27,8 @@ LETTER_WIDTH = 52
 WHITE_WIDTH = 84
 #: In a strip narrower than this positions are lettered, and what can wait is left out.
 ROOMY_PX = 820
+#: The name of a tissue or a label takes so much more.
+NAMED_PX = 150
 #: A share of clipped voxels this large is worth a word.
 MUCH_CLIPPED = 0.05
 
@@ -44,6 +46,7 @@ class Readout(QWidget):
         self.position = [QLabel() for _ in range(3)]
         self._words: tuple[str, ...] = ("", "", "")
         self._letters: tuple[str, ...] = ("", "", "")
+        self._named = self._was_roomy = False
         self.intensity = _label(
             "views.intensity",
             _(
@@ -117,20 +120,20 @@ class Readout(QWidget):
     @property
     def roomy(self) -> bool:
         """Whether there is room for words."""
-        return self.width() >= scaled(ROOMY_PX)
+        return self.width() >= scaled(ROOMY_PX + NAMED_PX * self._named)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Words where there is room, letters where there is none."""
         super().resizeEvent(event)
-        if (event.oldSize().width() >= scaled(ROOMY_PX)) != self.roomy:
-            self._set_widths()
+        self._set_widths()
 
     def _set_widths(self) -> None:
+        self._was_roomy = self.roomy
         widths = POSITION_WIDTHS if self.roomy else (LETTER_WIDTH,) * 3
         for axis, (label, width) in enumerate(zip(self.position, widths, strict=True)):
             label.setMinimumWidth(scaled(width))
             label.setText(self._words[axis] if self.roomy else self._letters[axis])
-        self.white.setVisible(self.roomy)
+        self.white.setVisible(self.width() >= scaled(ROOMY_PX))
 
     def show_clipped(self, share: float) -> None:
         """Say if a good part of the picture is brighter than can be shown."""
@@ -164,6 +167,9 @@ class Readout(QWidget):
             return
         self._words = tuple(position_in_words(point, axis) for axis in range(3))
         self._letters = tuple(position_in_letters(point, axis) for axis in range(3))
+        self._named = any(isinstance(one, Labels) and one.visible for one in model.layers)
+        if self.roomy != self._was_roomy:
+            self._set_widths()
         for label, text in zip(
             self.position, self._words if self.roomy else self._letters, strict=True
         ):

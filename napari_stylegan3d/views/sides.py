@@ -8,8 +8,6 @@ from napari_stylegan3d.text import _
 from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shortened
 
 SYNTHETIC = _("Synthetic – not for diagnosis")
-#: There is less room where both are named.
-PAIR_LENGTH = 17
 
 
 def told_apart(title: str, other: str, length: int) -> str:
@@ -97,7 +95,7 @@ class Pair(Provenance):
     def caption(self) -> str:
         """Which is which."""
         lines = [
-            side.line_of(PAIR_LENGTH) + (f" ({how})" if how else "")
+            side.line_of(NAME_LENGTH) + (f" ({how})" if how else "")
             for side, how in zip((self.a, self.b), self.how, strict=True)
             if side is not None
         ]

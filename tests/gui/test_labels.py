@@ -236,17 +236,47 @@ def test_a_scan_is_to_be_aligned_first(window, scan_file):
     part.box.unfold(False)
 
 
+def test_the_difference_is_not_covered_by_labels(window, part):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    assert part.drawing.layer.visible
+    window.click("labels.show.difference")
+    assert not part.drawing.layer.visible
+    window.click("labels.show.after")
+    assert part.drawing.layer.visible
+    window.click("labels.show.difference")
+    window.click("labels.paint")
+    assert part.drawing.layer.visible
+    assert part.box.look == "after", "what is painted on is to be seen"
+    assert part.drawing.layer.mode == "paint"
+
+
+def test_labels_leave_a_low_window_as_it_is(window, part):
+    main = window.viewer.window._qt_window
+    before = main.size()
+    main.resize(1280, 700)
+    window.explorer.panel("Directions")
+    window.set("directions.strength.0", 1.0)
+    window.explorer.panel("Browse")
+    window.click("labels.close")
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    QTest.qWait(50)
+    assert main.height() == 700
+    main.resize(before)
+
+
 def test_measure_gives_way_where_there_is_no_room_for_both(window, part):
     explorer, main = window.explorer, window.viewer.window._qt_window
     before = main.size()
-    main.resize(1280, 640)
+    main.resize(1280, 720)
     QTest.qWait(50)
     explorer.measuring.box.unfold()
     assert not part.box.header.isChecked()
     part.box.unfold()
     assert not explorer.measuring.box.open
     QTest.qWait(50)
-    assert main.height() == 640
+    assert main.height() == 720
     main.resize(1280, 960)
     QTest.qWait(50)
     explorer.measuring.box.unfold()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -13,6 +15,7 @@ from napari_stylegan3d.pinned import side_of
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.labels import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.orientation import AXIAL
+from napari_stylegan3d.views.sides import Pair
 from stylegan3d.recipe import Edit, Recipe, Source
 
 LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
@@ -80,6 +83,39 @@ def test_the_scale_bar_lies_beside_the_caption_or_in_a_free_corner(labels, width
     rows = [y for x, y in points if picture.pixelColor(x, y).lightness() > 150]
     assert rows, "a scale bar is drawn"
     assert (min(rows) > 200) if at_the_foot else (max(rows) < 100)
+
+
+def test_a_name_above_the_warning_has_the_whole_width(labels):
+    canvas, sheet = labels
+    canvas.resize(484, 300)
+    sheet.place(canvas)
+    before = Recipe(Source("seed", 0), edits=(Edit("Age", 2.0),))
+    after = before.replace(edits=(*before.edits, Edit("Ventricle volume", 2.0)))
+    b = dataclasses.replace(side_of(after, "B"), other=side_of(before, "A").title)
+    sheet.set_provenance(Pair.of(side_of(before, "A"), b, ("", "colours: B − A")))
+    assert sheet.written.split("\n") == [
+        "A: Seed 0, Age +2 sd",
+        "B: … Ventricle volume +2 sd (colours: B − A)",
+        "Synthetic –",
+        "not for diagnosis",
+    ]
+
+
+@pytest.mark.parametrize("width", [160, 190, 220])
+def test_the_title_and_the_letter_at_the_top_do_not_touch(labels, width):
+    canvas, sheet = labels
+    canvas.resize(width, 300)
+    sheet.place(canvas)
+    sheet.show_scale_bar(False)
+    sheet.title = "Sagittal"
+    sheet.letters = ("S", "I", "A", "P")
+    picture = sheet.grab().toImage()
+    bright = [
+        any(picture.pixelColor(x, y).lightness() > 150 for y in range(40)) for x in range(width)
+    ]
+    title = max(x for x in range(width // 2 - 9) if bright[x])
+    letter = next(x for x in range(title + 1, width) if bright[x])
+    assert letter - title >= 8
 
 
 def test_half_a_clause_is_not_written(qapp):
