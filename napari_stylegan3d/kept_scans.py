@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.filling import Filled
 from napari_stylegan3d.label_maps import LabelMap
@@ -113,6 +113,9 @@ class KeptScan:
 class KeptScans(QObject):
     """Aligns a restored session's scan as it was, behind what is shown."""
 
+    aligned = Signal()
+    """It lies where it lay."""
+
     def __init__(self, projecting: Projecting, parent: QObject) -> None:
         super().__init__(parent)
         self.projecting, self.session = projecting, projecting.session
@@ -164,6 +167,7 @@ class KeptScans(QObject):
                 self.session.projected.append(_projected(name, source, moved, found, told))
         self.session.projectedChanged.emit()
         projecting.panel.show_recipe(self.session.recipe)
+        self.aligned.emit()
 
 
 def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:

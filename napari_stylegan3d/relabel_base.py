@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.relabelled import Base
+from napari_stylegan3d.relabelled import Base, Fitted, Origin
 from napari_stylegan3d.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.comparison import Comparison
     from napari_stylegan3d.session import Session
+    from stylegan3d.recipe import Recipe
+    from stylegan3d.renderer import Rendered
+    from stylegan3d.scans import AlignedScan
 
 UNREADY = _("Wait for the full picture, then take its labels.")
 UNPLACED = _("Align the scan first (Project): labels are edited on the model's grid.")
@@ -17,18 +20,37 @@ UNPLACED = _("Align the scan first (Project): labels are edited on the model's g
 
 def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]:
     """The brain or the aligned scan that is shown, or why its labels cannot be taken."""
-    from stylegan3d.describe import describe_recipe
-
-    recipe = comparison.recipe
+    recipe, generator = comparison.recipe, session.generator
     if comparison.view == "scan":
         projected = recipe and session.find_projected(recipe.source)
         placed = (projected.name, projected.aligned) if projected else comparison.placed
         if placed is None:
             return None, UNPLACED
-        title = _("Scan {name}").format(name=placed[0])
-        return Base(title, placed[1].volume, placed[1].space, True), ""
+        return of_scan(*placed), ""
     picture = comparison.picture
-    if picture is None or recipe is None or picture.quality != "full":
+    if picture is None or recipe is None or generator is None or picture.quality != "full":
         return None, UNREADY
-    rendered = picture.rendered
-    return Base(describe_recipe(recipe), rendered.volume, rendered.space), ""
+    return of_recipe(recipe, picture.rendered, generator.hash), ""
+
+
+def of_scan(name: str, aligned: AlignedScan) -> Base:
+    """A scan on the model's grid."""
+    title = _("Scan {name}").format(name=name)
+    return Base(title, aligned.volume, aligned.space, True, origin=Origin(None))
+
+
+def of_recipe(recipe: Recipe, rendered: Rendered, model: str) -> Base:
+    """A brain of a model, which is told by its sha256."""
+    from stylegan3d.describe import describe_recipe
+
+    origin = Origin(recipe, model)
+    return Base(describe_recipe(recipe), rendered.volume, rendered.space, origin=origin)
+
+
+def relabelled(base: Base, fitted: Fitted) -> Base:
+    """What was painted, as a brain like any other; its tissues are still to be read."""
+    title, origin = _("{title}, relabelled").format(title=base.title), base.origin
+    if origin is not None and base.labels is not None:
+        edits = (*origin.edits, (base.labels, fitted.labels))
+        origin = Origin(origin.recipe, origin.model, edits)
+    return Base(title, fitted.volume, base.space, origin=origin)

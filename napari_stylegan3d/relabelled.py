@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,26 @@ from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import Report
 
 if TYPE_CHECKING:
+    from stylegan3d.recipe import Recipe
     from stylegan3d.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What a brain can be had from again.
+
+    Attributes
+    ----------
+    recipe, model
+        Of a synthetic brain, and the sha256 of its model; None and "" for the scan that is open.
+    edits
+        Labels (before, after), uint8 (X, Y, Z), of the edits it has behind it, each made on the
+        brain that fitted the one before.
+    """
+
+    recipe: Recipe | None
+    model: str = ""
+    edits: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +51,8 @@ class Base:
         Whether it was measured, not made.
     labels
         uint8 (X, Y, Z), its tissues; None until they were read.
+    origin
+        What it can be had from again; None if it cannot.
     """
 
     title: str
@@ -38,6 +60,11 @@ class Base:
     space: Space
     scan: bool = False
     labels: np.ndarray | None = None
+    origin: Origin | None = None
+
+    def with_labels(self, labels: np.ndarray) -> Base:
+        """The same brain, whose tissues are known."""
+        return dataclasses.replace(self, labels=labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +103,7 @@ def read_labels(base: Base) -> Base:
     bundled_painter().check_grid(base.space)
     with beside_the_window():
         found = bundled_segmenter().segment(base.volume, base.space, dtype=screen_dtype())
-    return Base(base.title, base.volume, base.space, base.scan, found.labels)
+    return base.with_labels(found.labels)
 
 
 def fit(wish: Wish) -> Fitted:

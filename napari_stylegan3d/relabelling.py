@@ -13,13 +13,14 @@ from napari_stylegan3d.display import upright
 from napari_stylegan3d.label_drawing import LabelDrawing
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.panels.labels import LabelsBox
-from napari_stylegan3d.relabel_base import base_of
+from napari_stylegan3d.relabel_base import base_of, relabelled
 from napari_stylegan3d.relabelled import Base, Fitted, Wish, fit, read_labels, save_fitted
 from napari_stylegan3d.text import _
 from napari_stylegan3d.worker import LatestWins, LongJob
 
 if TYPE_CHECKING:
     from napari_stylegan3d.explorer import Explorer
+    from stylegan3d.generator import Generator
     from stylegan3d.recipe import Recipe
 
 VIEW = "painted"
@@ -32,6 +33,8 @@ class Relabelling(QObject):
 
     failed = Signal(object, str)
     """(exception, what was being done)"""
+    changed = Signal()
+    """Labels were edited, taken or put away."""
 
     def __init__(self, explorer: Explorer) -> None:
         super().__init__(explorer)
@@ -41,6 +44,8 @@ class Relabelling(QObject):
         self.base: Base | None = None
         self.fitted: Fitted | None = None
         self._steps: list[np.ndarray] = []
+        #: What was put away, or gave way to other labels, after it had been edited.
+        self._put_by: tuple[Base, Fitted, list[np.ndarray]] | None = None
         self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
         self._job = LongJob(self)
         self._asked: Wish | None = None
@@ -64,11 +69,12 @@ class Relabelling(QObject):
         box.undoRequested.connect(self._undo)
         box.saveRequested.connect(self._save)
         box.closeRequested.connect(self._close)
+        box.backRequested.connect(self._bring_back)
         box.header.toggled.connect(self._on_view)
         self.drawing.changed.connect(self._on_stroke)
         self.comparison.viewChanged.connect(self._on_view)
         self.session.recipeChanged.connect(self._on_recipe)
-        self.session.modelChanged.connect(lambda _: self._forget())
+        self.session.modelChanged.connect(self._on_model)
         self._reading.ready.connect(self._on_read)
         self._work.ready.connect(self._on_fitted)
         for work, doing in (
@@ -93,20 +99,68 @@ class Relabelling(QObject):
     def _shown(self) -> tuple[Base | None, str]:
         """What is shown, or why its labels cannot be taken."""
         if self.comparison.view == VIEW and self.base is not None and self.fitted is not None:
-            # What was painted is a brain like any other.
-            title = _("{title}, relabelled").format(title=self.base.title)
-            return Base(title, self.fitted.volume, self.base.space), ""
+            return relabelled(self.base, self.fitted), ""
         return base_of(self.comparison, self.session)
 
     def _on_read(self, _request: Base, base: Base) -> None:
         self.box.take.setEnabled(True)
         assert base.labels is not None
-        self.base, self.fitted = base, Fitted(base.labels, base.volume)
-        self._steps = [base.labels]
-        self.box.show_base(True)
-        self.box.show_undo(False)
-        self._draw(base.labels)
+        self._put_edited_by()
+        self._begin(base, Fitted(base.labels, base.volume), [base.labels])
         self._tell()
+
+    def take_up(self, base: Base, fitted: Fitted) -> None:
+        """Go on with labels that were edited before, behind what is shown."""
+        assert base.labels is not None
+        self._begin(base, fitted, [base.labels, fitted.labels])
+        self._wait()
+        self.box.unfold()
+
+    def _begin(self, base: Base, fitted: Fitted, steps: list[np.ndarray]) -> None:
+        self.base, self.fitted, self._steps, self._asked = base, fitted, steps, None
+        self.box.show_base(True)
+        self.box.show_undo(len(steps) > 1)
+        self._draw(fitted.labels)
+        self._show_back()
+        self.changed.emit()
+
+    @property
+    def edited(self) -> np.ndarray | None:
+        """The labels as they are now, uint8 (X, Y, Z); None if nobody has changed any."""
+        labels, base = self.drawing.labels, self.base
+        if base is None or base.labels is None or labels is None:
+            return None
+        return None if np.array_equal(labels, base.labels) else labels
+
+    def _put_edited_by(self) -> None:
+        """Labels that were edited can be brought back."""
+        labels = self.edited
+        if self.base is not None and self.fitted is not None and labels is not None:
+            self._settle()
+            self._put_by = self.base, Fitted(labels, self.fitted.volume), self._steps
+
+    def _bring_back(self) -> None:
+        if self._put_by is not None:
+            (base, fitted, steps), self._put_by = self._put_by, None
+            self._put_edited_by()
+            self._begin(base, fitted, steps)
+            self._fit()
+
+    def _show_back(self) -> None:
+        """Offer what was put by, if it is of this grid."""
+        generator, kept = self.session.generator, self._put_by
+        fits = kept and generator and kept[0].space.same_as(generator.space)
+        self.box.back.setVisible(bool(fits))
+
+    def _on_model(self, generator: Generator) -> None:
+        """Labels of another model's brain go on to be good on the same grid."""
+        if self.base is not None and not self.base.space.same_as(generator.space):
+            self._put_edited_by()
+            self._forget()
+        self._asked = None
+        self._show_back()
+        self._wait()
+        self._on_view()
 
     def _draw(self, labels: np.ndarray) -> None:
         assert self.base is not None
@@ -127,6 +181,7 @@ class Relabelling(QObject):
     def _remember(self, labels: np.ndarray) -> None:
         self._steps = [*self._steps, labels][-MOST_STEPS:]
         self.box.show_undo(len(self._steps) > 1)
+        self.changed.emit()
 
     def _resize(self, mm: float, live: bool) -> None:
         """The slider counts from the labels of the last step; let go, it is a step of its own."""
@@ -162,6 +217,7 @@ class Relabelling(QObject):
             self.fitted = fitted
             self._draw(fitted.labels)
             self.box.show_undo(True)
+            self.changed.emit()
         elif wish is self._asked:
             self.fitted = fitted
         self.box.show_look("after")
@@ -191,6 +247,7 @@ class Relabelling(QObject):
         self.box.resize_row.set_value(0.0)
         self._draw(self._steps[-1])
         self.box.show_undo(len(self._steps) > 1)
+        self.changed.emit()
         self._fit()
 
     def _tool(self, on: bool) -> None:
@@ -212,6 +269,10 @@ class Relabelling(QObject):
     def _on_recipe(self, _recipe: Recipe, _live: bool) -> None:
         """Another brain is shown: the labels wait for theirs."""
         self._asked = None
+        self._wait()
+
+    def _wait(self) -> None:
+        """Say whose labels these are."""
         if self.base is not None:
             self.box.note.setText(
                 _(
@@ -271,15 +332,22 @@ class Relabelling(QObject):
     def _close(self) -> None:
         """Take the labels away, and show what was shown before."""
         was, self.comparison.painted = self.base, None
-        self._forget()
+        self.put_away()
         if self.comparison.view == VIEW:
             self.comparison.show("scan" if was is not None and was.scan else "reconstruction")
+
+    def put_away(self) -> None:
+        """Take the labels away; if they were edited they can be brought back."""
+        self._put_edited_by()
+        self._forget()
+        self._show_back()
 
     def _forget(self) -> None:
         self.base = self.fitted = self._asked = None
         self._steps = []
         self.drawing.remove()
         self.box.show_base(False)
+        self.changed.emit()
 
     def _fail(self, error: Exception, doing: str) -> None:
         from napari_stylegan3d.notify import sentence

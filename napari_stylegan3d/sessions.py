@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMenu
 
 from napari_stylegan3d import dialogs
 from napari_stylegan3d.autosave import Autosave, sessions_folder
+from napari_stylegan3d.kept_labels import KeptEdits, KeptLabels
 from napari_stylegan3d.kept_scans import KeptScan, KeptScans
 from napari_stylegan3d.notify import tell_done
 from napari_stylegan3d.restore_bar import RestoreBar, summary
@@ -45,7 +46,7 @@ class Sessions(QObject):
         self.autosave = Autosave(self.state, self)
         self.session.make_folder = lambda: self.autosave.folder.make()
         self.looking, self.files = LongJob(self), LongJob(self)
-        self.scans = KeptScans(explorer.projecting, self)
+        self.scans, self.edits = KeptScans(explorer.projecting, self), KeptEdits(explorer, self)
         self.kept: list[Kept] = []
         #: What is to be done once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
@@ -103,6 +104,7 @@ class Sessions(QObject):
         self.looking.shutdown()
         self.files.shutdown()
         self.scans.shutdown()
+        self.edits.shutdown()
         self.autosave.shutdown()
 
     def _connect(self) -> None:
@@ -115,6 +117,9 @@ class Sessions(QObject):
         self.explorer.comparison.placedChanged.connect(self.autosave.soon)
         self.explorer.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
         self.explorer.projecting.regions.changed.connect(self.autosave.soon)
+        self.explorer.relabelling.changed.connect(self.autosave.soon)
+        self.scans.aligned.connect(self.edits.go_on)
+        self.edits.failed.connect(self.failed)
         self.autosave.failed.connect(lambda error: self.failed.emit(error, _("saving the session")))
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
@@ -222,6 +227,7 @@ class Sessions(QObject):
         session.favourites.restore(state.favourites)
         session.restore(History(state.states, state.position))
         self._show_view(state.view)
+        self.edits.restore(KeptLabels.from_plain(state.view.get("labels")), state.states)
         if state.scan is not None and Path(state.scan).exists():
             self._reopen(KeptScan.from_plain(state.view.get("scan")) or _only(state.scan))
         self.autosave.soon()
@@ -249,6 +255,10 @@ class Sessions(QObject):
         kept = KeptScan.of(explorer.projecting)
         if kept is not None:
             view["scan"] = kept.to_plain()
+        generator = self.session.generator
+        labels = KeptLabels.of(explorer.relabelling, "" if generator is None else generator.hash)
+        if labels is not None:
+            view["labels"] = labels.to_plain()
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention

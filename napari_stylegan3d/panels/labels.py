@@ -40,6 +40,7 @@ class LabelsBox(Fold):
     undoRequested = Signal()
     saveRequested = Signal()
     closeRequested = Signal()
+    backRequested = Signal()
 
     def __init__(self) -> None:
         tip = _("Paint tissues or make them larger or smaller, and see the brain that fits.")
@@ -60,10 +61,17 @@ class LabelsBox(Fold):
         self._make_brush(inside)
         self._make_views(inside)
         self._make_ends(inside)
-        self.column.addLayout(controls.row(self.take, self.close_labels, stretch=0))
+        self.back = controls.push_button(
+            _("Bring back"),
+            "labels.back",
+            _("Go on with the labels that were edited and put away last."),
+        )
+        self.back.hide()
+        self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
         for widget in (self.tools, self.note):
             self.column.addWidget(widget)
         self.take.clicked.connect(self.takeRequested)
+        self.back.clicked.connect(self.backRequested)
         self.show_base(False)
 
     @property

@@ -86,7 +86,9 @@ class SessionState:
     @property
     def worth_keeping(self) -> bool:
         """Whether anything was done in it."""
-        return len(self.states) > 1 or any(self.favourites.values()) or self.scan is not None
+        edited = bool(self.view.get("labels"))
+        kept = edited or self.scan is not None
+        return kept or len(self.states) > 1 or any(self.favourites.values())
 
     @property
     def age_s(self) -> float:

@@ -1,6 +1,7 @@
 """The Labels box: tissues of what is shown, edited, and the brain that fits them."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -9,15 +10,22 @@ import torch
 from qtpy.QtTest import QTest
 
 from napari_stylegan3d import dialogs, measured, relabelled
+from napari_stylegan3d.autosave import FOLDER_VARIABLE
+from napari_stylegan3d.kept_labels import KeptLabels
 from napari_stylegan3d.label_drawing import NAME
+from napari_stylegan3d.relabelled import Origin
+from stylegan3d.generator import tiny_generator
+from stylegan3d.recipe import Recipe
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.inference import Segmentation
+from stylegan3d.session_store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.translation import painter as painting
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
 from stylegan3d.translation.painter import Painter
 
 VENTRICLE = 4
+OFFICIAL = Path(__file__).parents[1] / "checkpoints" / "data" / "official_tiny.pkl"
 
 
 def tissues(shape):
@@ -83,6 +91,8 @@ def part(window):
     window.wait(lambda: part.base is not None)
     yield part
     part._close()
+    part._put_by = None
+    part._show_back()
     part.box.unfold(False)
 
 
@@ -214,6 +224,151 @@ def test_brain_and_labels_are_saved_with_what_they_are(window, part, tmp_path, m
     assert about["SyntheticImage"] is True
     assert about["EditedLabelsOf"] == "Seed 0"
     assert about["VoxelsRelabelled"] == int((labels != tissues(labels.shape)).sum())
+
+
+def test_edited_labels_that_were_put_away_are_brought_back(window, part):
+    back = window.find("labels.back")
+    window.click("labels.close")
+    assert not back.isVisible(), "nothing was edited"
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many, fitting = count(window), window.volume
+    window.click("labels.close")
+    assert part.base is None
+    window.set("browse.seed", 5)
+    window.settle()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    assert "Seed 5" in window.find("labels.note").text()
+    few = count(window)
+    assert few < many
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+    assert "of Seed 0" in window.find("labels.note").text()
+    assert not back.isVisible(), "those of seed 5 were not edited"
+    window.click("labels.undo")
+    window.wait(lambda: count(window) == few)
+
+
+def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many = count(window)
+    window.open(tiny_generator(seed=3))
+    assert not window.viewer.layers[NAME].visible
+    assert "These labels are of Seed 0" in window.find("labels.note").text()
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    assert "labels" not in window.explorer.sessions.state().view, "its brain is another model's"
+    window.open(OFFICIAL)
+    assert part.base is None
+    assert NAME not in window.viewer.layers
+    assert not window.find("labels.back").isVisible()
+    window.open(model)
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+
+
+@pytest.fixture
+def ended(window, tmp_path, monkeypatch):
+    """Saves the session as one that came to a sudden end."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
+
+    def end():
+        kept = SessionFolder(tmp_path / "sessions")
+        kept.write(window.explorer.sessions.state().stamped())
+        (kept.path / OWNER).unlink()
+        return next(k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path)
+
+    return end
+
+
+def test_edited_labels_are_restored_with_their_session(window, part, ended):
+    sessions = window.explorer.sessions
+    assert "labels" not in sessions.state().view, "nothing was edited"
+    assert not sessions.state().worth_keeping
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    window.click("labels.take")  # of the brain that was painted
+    window.wait(lambda: part.base is not None and "relabelled" in part.base.title)
+    stroke(window, tuple(n // 4 for n in window.volume.shape))
+    window.wait(lambda: is_shown(window, part))
+    many, fitting, title = count(window), window.volume, part.base.title
+    assert sessions.state().worth_keeping
+    window.wait(lambda: sessions.autosave.folder.exists)
+    kept = ended()
+    window.click("labels.close")
+    part._put_by = None
+    window.set("browse.seed", 5)
+    window.settle()
+    part.box.unfold(False)
+    sessions.restore(kept)
+    window.wait(lambda: part.base is not None)
+    window.settle()
+    assert part.box.header.isChecked()
+    assert part.base.title == title
+    assert window.explorer.comparison.view != "painted", "what was looked at is"
+    assert f"These labels are of {title}" in window.find("labels.note").text()
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+    window.click("labels.undo")
+    window.wait(lambda: count(window) < many)
+
+
+def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
+    part, explorer = window.explorer.relabelling, window.explorer
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many, fitting = count(window), window.volume
+    kept = ended()
+    window.click("labels.close")
+    explorer.projecting.forget_model()
+    explorer.sessions.restore(kept)
+    window.wait(lambda: part.base is not None)
+    assert part.base.scan
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+    part._close()
+    part._put_by = None
+    part.box.unfold(False)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"edits": []},
+        {"edits": [[{"shape": [4, 4, 4], "voxels": "eJw="}] * 2]},
+        {"edits": [[{"shape": [10**6] * 3, "voxels": ""}] * 2]},
+        {"recipe": {"source": 5}},
+        {"model": None, "edits": "none"},
+    ],
+)
+def test_damaged_labels_of_a_session_are_left_aside(damage):
+    labels = tissues((6, 5, 4))
+    kept = KeptLabels(Origin(Recipe(), "01"), labels, np.zeros_like(labels))
+    plain = json.loads(json.dumps(kept.to_plain()))
+    again = KeptLabels.from_plain(plain)
+    np.testing.assert_array_equal(again.labels, labels)
+    np.testing.assert_array_equal(again.edited, 0)
+    assert (again.origin.recipe, again.origin.model) == (Recipe(), "01")
+    assert KeptLabels.from_plain({**plain, **damage}) is None
+    assert KeptLabels.from_plain(None) is None
 
 
 def test_a_grid_it_does_not_paint_on_is_refused_in_a_sentence(window, networks, monkeypatch):
