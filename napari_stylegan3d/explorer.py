@@ -248,9 +248,9 @@ class Explorer(Docked):
         self.comparison.follow(recipe)
 
     def _come_back(self) -> None:
-        """Show the current brain again after a projection that came to nothing."""
+        """Show the scan or the brain again after a projection that came to nothing."""
         self.comparison.follow()
-        self.comparison.show("reconstruction")
+        self.comparison.show(self.projecting.shown_before)
 
     def _on_first_brain(self) -> None:
         if not self._is_ready:

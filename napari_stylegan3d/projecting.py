@@ -76,6 +76,8 @@ class Projecting(QObject):
         self._aligned: AlignedScan | None = None
         #: What the job under way is about; another scan may be opened meanwhile.
         self._at_work: OpenedScan | None = None
+        #: "scan" or "reconstruction": what was looked at when the job under way began.
+        self.shown_before = "reconstruction"
         self.moving = LatestWins(_move, self)
         panel.openRequested.connect(self.open)
         panel.startRequested.connect(self.start)
@@ -271,6 +273,8 @@ class Projecting(QObject):
     def _on_running(self, running: bool) -> None:
         """A search needs some hundreds of MB that nothing else does."""
         if running:
+            is_scan = self.comparison.view == "scan"
+            self.shown_before = "scan" if is_scan else "reconstruction"
             self._rest.stop()
         else:
             self._rest.start()

@@ -53,6 +53,7 @@ class Wall(QDialog):
         self.numbers.setProperty("role", "heading")
         self.common = controls.hint(name="browse.wall_common")
         self.progress = controls.hint(name="browse.wall_progress")
+        self.progress.setWordWrap(False)
         #: When the page was asked for, and how many of its pictures were there then.
         self._asked: tuple[float, int] | None = None
         self._lay_out()

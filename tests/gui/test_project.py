@@ -510,9 +510,17 @@ def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
     window.wait(lambda: not window.explorer.projecting.job.running)
     window.settle()
     assert window.session.projected == []
-    assert window.recipe.source.seed == 2
-    np.testing.assert_array_equal(window.volume, before)
+    assert window.captions == {"Real scan: sub-07"}, "it was looked at"
+    assert window.find("project.show.scan").isChecked()
     assert window.find("project.start").isEnabled()
+    assert window.recipe.source.seed == 2
+    window.explorer.comparison.show("reconstruction")
+    np.testing.assert_array_equal(window.volume, before)
+    window.click("project.start")
+    window.click("project.cancel")
+    window.wait(lambda: not window.explorer.projecting.job.running)
+    assert window.captions == {"Synthetic – not for diagnosis"}, "the brain was looked at now"
+    window.wait(lambda: window.explorer.projecting.rested)
 
 
 def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_file, monkeypatch):

@@ -286,6 +286,7 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     window.wait(lambda: notifications)
     assert "No orientation" in window.find("explorer.message").text()
     assert "align it by hand" in window.find("project.quality").text()
+    assert window.captions == {"Real scan: sub-07"}
     window.click("project.by_hand")
     window.wait(lambda: not window.find("project.fit").parentWidget().isHidden())
     assert "until it fits the outline" in window.find("project.quality").text()
