@@ -129,7 +129,7 @@ class Directing(QObject):
         self._request = EffectRequest(
             recipe, picture.rendered.volume, loaded, direction, attribute, threading.Event()
         )
-        self.panel.effect.show_waiting()
+        self.panel.effect.show_waiting(at_work=True)
         self.measuring.submit(self._request)
 
     def _on_measured(self, request: EffectRequest, measured: Measured) -> None:

@@ -137,14 +137,15 @@ class EffectBox(QWidget):
                 self.what.setCurrentIndex(known.index(before) if before in known else 0)
         self.setVisible(bool(edits))
 
-    def show_waiting(self) -> None:
-        """What is written is of an earlier brain."""
+    def show_waiting(self, *, at_work: bool = False) -> None:
+        """What is written is of an earlier brain; whether this one is being measured."""
         for cells in self.cells:
             for cell in cells:
                 cell.setEnabled(False)
         self.told.setEnabled(False)
-        if not self.told.text():
-            self.told.setText(_("Measuring once the slider rests…"))
+        if not self._lines:
+            rests = _("Measuring once the slider rests…")
+            self.told.setText(_("Measuring…") if at_work else rests)
 
     def show_effect(self, effect: EditEffect, back: WayBack) -> None:
         """Write what was found."""

@@ -202,6 +202,9 @@ class Labels(Glass):
 
     def close_links(self) -> None:
         """Take them off a canvas that outlives the linked views."""
+        if hasattr(canvas := self.parent(), "frameSwapped"):
+            canvas.frameSwapped.disconnect(self._on_drawn)
+        self._untidy = False
         self._tidy.stop()
         self.model.canvas.overlays.pop(CAPTION, None)
         super().close_links()
