@@ -109,6 +109,8 @@ def test_noise_draws_the_texture_and_none_leaves_the_decoders_brain(run, model, 
     assert torch.equal(fixed, again)
     assert float((fixed - plain).abs().mean()) > 0.01
     assert not torch.equal(fixed, other)
+    both = model.synthesis(torch.cat([seed_latents(model, [4]), w]))
+    assert torch.allclose(both[1:], fixed, atol=1e-5)  # whatever stands beside it
     flow = run.average
     flow.noise_strength.fill_(run.config.noise)
     noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(0))

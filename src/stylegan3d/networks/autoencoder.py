@@ -232,14 +232,17 @@ class LatentSynthesis(nn.Module):
         image: Tensor = self.toe(inverse_haar(self.decoder(latent).float() + self.mean))
         if self.flow is None or noise == "none" or draft:
             return image
-        added = self.flow.noise
+        added = self.flow.noise.expand(len(w), -1, -1, -1, -1)
         if noise == "random":
-            added = torch.randn(len(w), *added.shape[1:]).to(added)
+            added = torch.randn(added.shape).to(added)
         elif noise != "fixed":
-            added = drawn_noise(self.flow, int(cast("int", noise))).to(added)
+            added = drawn_noise(self.flow, int(cast("int", noise))).to(added).expand(added.shape)
         check = (memo or NoMemo()).check
         check()
-        return self.flow(image, added, self.flow_steps, dtype, check)
+        # One by one: the flow looks at the box that a brain reaches, and a volume shall have the
+        # same bits whatever stands beside it.
+        pairs = zip(image.split(1), added.split(1), strict=True)
+        return torch.cat([self.flow(*pair, self.flow_steps, dtype, check) for pair in pairs])
 
 
 def drawn_noise(flow: Flow, seed: int) -> Tensor:
