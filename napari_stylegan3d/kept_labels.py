@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 MOST_VOXELS = 100_000_000
 #: Bytes of layers kept while the brain before is rendered.
 LAYERS_KEPT = 32 * 2**20
+NOT_ALIGNED = _(
+    "The scan whose labels were edited could not be aligned again, so the edits are left out: "
+    "align it and take its labels anew."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +151,7 @@ def have_again(
     elif placed is not None:
         base = of_scan(*placed)
     else:
-        raise SessionError(_("The scan whose labels were edited is not aligned any more."))
+        raise SessionError(NOT_ALIGNED)
     if base.volume.shape != kept.labels.shape:
         raise SessionError(_("The edited labels of this session are of another grid: left out."))
     for before, after in origin.edits:
@@ -192,6 +196,12 @@ class KeptEdits(QObject):
         if self._of_scan is not None:
             kept, self._of_scan = self._of_scan, None
             self._begin(kept)
+
+    def give_up(self) -> None:
+        """The scan of the session could not be brought to where it lay."""
+        if self._of_scan is not None:
+            self._of_scan = None
+            self.failed.emit(SessionError(NOT_ALIGNED), _("restoring labels"))
 
     def shutdown(self) -> None:
         """Stop."""

@@ -116,6 +116,9 @@ class KeptScans(QObject):
     aligned = Signal()
     """It lies where it lay."""
 
+    failed = Signal()
+    """It could not be brought there."""
+
     def __init__(self, projecting: Projecting, parent: QObject) -> None:
         super().__init__(parent)
         self.projecting, self.session = projecting, projecting.session
@@ -123,6 +126,7 @@ class KeptScans(QObject):
         self._kept: KeptScan | None = None
         self._scan: Scan | None = None
         self.job.finished.connect(self._on_done)
+        self.job.failed.connect(lambda _: self.failed.emit())
 
     def restore(self, kept: KeptScan) -> None:
         """The scan is open again: bring it to where it lay.

@@ -119,6 +119,7 @@ class Sessions(QObject):
         self.explorer.projecting.regions.changed.connect(self.autosave.soon)
         self.explorer.relabelling.changed.connect(self.autosave.soon)
         self.scans.aligned.connect(self.edits.go_on)
+        self.scans.failed.connect(self.edits.give_up)
         self.edits.failed.connect(self.failed)
         self.autosave.failed.connect(lambda error: self.failed.emit(error, _("saving the session")))
         self.looking.finished.connect(self._on_kept)
@@ -230,6 +231,8 @@ class Sessions(QObject):
         self.edits.restore(KeptLabels.from_plain(state.view.get("labels")), state.states)
         if state.scan is not None and Path(state.scan).exists():
             self._reopen(KeptScan.from_plain(state.view.get("scan")) or _only(state.scan))
+        else:
+            self.edits.give_up()
         self.autosave.soon()
         self.restored.emit()
 

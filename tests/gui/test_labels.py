@@ -14,6 +14,7 @@ from napari_stylegan3d.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.kept_labels import KeptLabels
 from napari_stylegan3d.label_drawing import NAME
 from napari_stylegan3d.relabelled import Origin
+from stylegan3d.errors import ScanError
 from stylegan3d.generator import tiny_generator
 from stylegan3d.recipe import Recipe
 from stylegan3d.segmentation import inference
@@ -345,6 +346,33 @@ def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
     assert count(window) == many
     np.testing.assert_array_equal(window.volume, fitting)
     part._close()
+    part._put_by = None
+    part.box.unfold(False)
+
+
+def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
+    window, scan_file, ended, monkeypatch
+):
+    part, explorer = window.explorer.relabelling, window.explorer
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    kept = ended()
+    window.click("labels.close")
+    explorer.projecting.forget_model()
+
+    def fails(*_):
+        raise ScanError("it lies elsewhere")
+
+    monkeypatch.setattr("napari_stylegan3d.kept_scans._again", fails)
+    explorer.sessions.restore(kept)
+    window.wait(lambda: "could not be aligned again" in explorer.message.text())
+    assert part.base is None
     part._put_by = None
     part.box.unfold(False)
 
