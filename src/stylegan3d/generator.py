@@ -349,7 +349,8 @@ class Generator:
         Parameters
         ----------
         w : [N, num_layers, w_dim]
-        noise : "fixed" (the maps stored with the model), "none", or a seed.
+        noise : "fixed" (the maps stored with the model), "none", or a seed. Of a scan's latent
+            "none", where noise `draws_texture` over every brain.
         level : which of `levels`; -1 is full resolution.
 
         Returns

@@ -40,7 +40,7 @@ def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
 def test_it_gives_back_the_mean_brain(generator):
     mean = torch.from_numpy(generator.template)[None, None] * 2 - 1
     with torch.no_grad():
-        made = generator.synthesize(generator.encoder(mean))
+        made = generator.synthesize(generator.encoder(mean), "none")
     inside = mean > -0.9
     assert float((made - mean)[inside].abs().mean()) < 0.08
 
@@ -79,7 +79,9 @@ def test_the_diffusion_has_the_latents_of_the_autoencoder(generator, diffusion):
     with torch.no_grad():
         w = generator.encoder(scan)
         assert torch.equal(diffusion.encoder(scan), w)
-        assert torch.equal(diffusion.synthesize(w), generator.synthesize(w))
+        assert torch.equal(diffusion.synthesize(w, "none"), generator.synthesize(w, "none"))
+        textured = generator.synthesize(w)
+    assert float((textured - scan).abs().mean()) > 0.01  # which noise draws over every brain
 
 
 def test_a_seed_of_the_diffusion_is_a_brain(diffusion):
