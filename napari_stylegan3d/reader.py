@@ -118,8 +118,9 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     layers: list[LayerTuple] = []
     for p in paths:
         latent = load_latent(p, generator)
+        plain = latent.scan is not None and generator.draws_texture
         rendered = Renderer(generator).render(
-            latent.to_w(generator), noise=latent.noise, delta=latent.delta
+            latent.to_w(generator), noise="none" if plain else latent.noise, delta=latent.delta
         )
         shown = upright(rendered.volume, rendered.space.affine)
         meta = {

@@ -105,7 +105,7 @@ def save_projection(
     recipe = Recipe(source, noise=noise, channel=result.settings.get("channel", 0))
     # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
     rendered = Renderer(generator).render(
-        result.w, "full", noise, recipe.channel, delta=result.delta
+        result.w, "full", recipe.shown_noise(generator), recipe.channel, delta=result.delta
     )
     report = {
         **projection_report(generator, aligned, result, rendered.volume),

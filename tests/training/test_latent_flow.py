@@ -3,6 +3,7 @@
 import json
 from functools import partial
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -10,12 +11,15 @@ import torch
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import load, seed_latents, to_display
-from stylegan3d.latents import Latent, save_latent
+from stylegan3d.latents import Latent, load_latent, save_latent
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
+from stylegan3d.projection_outputs import save_projection
 from stylegan3d.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.renderer import Renderer
+from stylegan3d.scans import AlignedScan, Scan
+from stylegan3d.scans.native import geometry_of
 from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
@@ -161,6 +165,24 @@ def test_a_scan_is_sought_without_texture(model, stage, even_pack):
     found, plain = (project(g, volume, budget="draft", steps=3) for g in (model, stage))
     assert np.array_equal(found.volume, plain.volume)
     assert found.settings["noise"] == "fixed"  # what its recipe says of random brains beside it
+
+
+def test_what_a_projection_writes_is_what_was_found(model, even_pack, tmp_path):
+    volume, affine = even_pack.volumes[1].astype(np.float32) / 255, even_pack.space.affine
+    header = nib.Nifti1Image(volume, affine).header
+    scan = Scan(volume, affine, geometry_of(header), tmp_path / "sub-1_T1w.nii.gz", "0" * 64)
+    aligned = AlignedScan(volume, even_pack.space, np.eye(4), 0.95, volume > 0.05, 1.0, [], scan)
+    found = project(model, aligned, budget="draft", steps=2)
+    save_projection(tmp_path / "found", model, aligned, found)
+    (made,) = (tmp_path / "found").glob("*space-model_desc-projected*.nii.gz")
+    (path,) = (tmp_path / "found").glob("*_latent.safetensors")
+    w = load_latent(path, model).to_w(model)[None]
+    written = nib.load(made).get_fdata()
+    plain, textured = (to_display(model.synthesis(w, noise))[0] for noise in ("none", "fixed"))
+    assert np.abs(written - plain).max() < 1e-3
+    assert np.abs(written - textured).mean() > 0.005
+    report = json.loads(next((tmp_path / "found").glob("*_report.json")).read_text())
+    assert report["recipe"]["source"]["kind"] == "projected"
 
 
 def test_previews_have_no_texture(model):
