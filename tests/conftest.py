@@ -67,3 +67,14 @@ def tiny_generator() -> "Generator":
     from stylegan3d.generator import tiny_generator
 
     return tiny_generator(seed=0)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Volumes as small as tests have take longer on two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -324,8 +324,8 @@ def test_edited_labels_are_restored_with_their_session(window, part, ended):
     window.wait(lambda: count(window) < many)
 
 
-def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
-    part, explorer = window.explorer.relabelling, window.explorer
+def edit_labels_of_scan(window, scan_file):
+    part = window.explorer.relabelling
     window.open_scan(scan_file)
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
@@ -334,6 +334,11 @@ def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
     window.wait(lambda: part.base is not None)
     window.set("labels.resize", 8)
     window.wait(lambda: is_shown(window, part))
+
+
+def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
+    part, explorer = window.explorer.relabelling, window.explorer
+    edit_labels_of_scan(window, scan_file)
     many, fitting = count(window), window.volume
     kept = ended()
     window.click("labels.close")
@@ -354,14 +359,7 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
     window, scan_file, ended, monkeypatch
 ):
     part, explorer = window.explorer.relabelling, window.explorer
-    window.open_scan(scan_file)
-    window.click("project.align")
-    window.wait(lambda: window.find("project.quality").text())
-    part.box.unfold()
-    window.click("labels.take")
-    window.wait(lambda: part.base is not None)
-    window.set("labels.resize", 8)
-    window.wait(lambda: is_shown(window, part))
+    edit_labels_of_scan(window, scan_file)
     kept = ended()
     window.click("labels.close")
     explorer.projecting.forget_model()

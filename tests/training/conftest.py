@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.space import Space
+from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.pack import load_pack, write_pack
 
 SHAPE = (20, 28, 24)
@@ -18,6 +21,18 @@ def pack(tmp_path_factory):
 def even_pack(tmp_path_factory):
     """Of axes that can be halved three times."""
     return phantom_pack(tmp_path_factory.mktemp("even"), (24, 32, 24))
+
+
+@pytest.fixture(scope="session")
+def stage(even_pack, tmp_path_factory):
+    """An autoencoder without a flow, the first stage of a diffusion."""
+    folder = tmp_path_factory.mktemp("vae")
+    shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
+    config = AutoencoderTraining(
+        steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
+    )
+    run = train_autoencoder(even_pack, folder / "run", shape, config)
+    return export_autoencoder(run, even_pack, folder / "model", "first stage")
 
 
 def phantom_pack(folder, shape=SHAPE):

@@ -17,12 +17,9 @@ from stylegan3d.generator import load, seed_latents, seed_z, tiny_generator, to_
 from stylegan3d.labels import encode_labels
 from stylegan3d.latents import Latent, save_latent
 from stylegan3d.metrics.similarity import similarity
-from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
 from stylegan3d.recipe import Recipe, Source
-from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
-from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.diffusion import (
     DiffusionRun,
     DiffusionTraining,
@@ -36,24 +33,7 @@ SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
 SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Volumes this small take longer on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def stage(even_pack, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vae")
-    shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
-    config = AutoencoderTraining(
-        steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
-    )
-    run = train_autoencoder(even_pack, folder / "run", shape, config)
-    return export_autoencoder(run, even_pack, folder / "model", "first stage")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

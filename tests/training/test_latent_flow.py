@@ -12,7 +12,6 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.generator import load, seed_latents, to_display
 from stylegan3d.latents import Latent, load_latent, save_latent
-from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
 from stylegan3d.projection_outputs import save_projection
@@ -20,8 +19,6 @@ from stylegan3d.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
-from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
-from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.flow import FlowConfig, flow_of, start_of, train_flow
@@ -39,25 +36,7 @@ SMALL = {
 PLAIN = Truncation(1.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Volumes this small take longer on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def stage(even_pack, tmp_path_factory):
-    """An autoencoder without a flow."""
-    folder = tmp_path_factory.mktemp("vae")
-    shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
-    config = AutoencoderTraining(
-        steps=300, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
-    )
-    run = train_autoencoder(even_pack, folder / "run", shape, config)
-    return export_autoencoder(run, even_pack, folder / "model", "plain")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
