@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.card_checks import (
-    LEAST_WEIGHTS,
-    SLACK,
     check_numbers,
+    far_larger,
     whole_numbers,
 )
 from stylegan3d.family_protocol import Family, OneRow, Parts
@@ -65,7 +64,7 @@ class LatentDiffusionFamily:
         if tuple(latent) != expected.latent_shape:
             raise ValueError("the diffusion is of other latents than the autoencoder's")
         needed = directions * numbers + 27 * 4 * blocks * sum(a * a for a in widths)
-        if needed > LEAST_WEIGHTS and needed > SLACK * sum(v.numel() for v in tensors.values()):
+        if far_larger(needed, sum(v.numel() for v in tensors.values())):
             raise ValueError("the card asks for networks far larger than the weights there are")
 
     def build(

@@ -109,7 +109,7 @@ def learn_labels(
     centre, components = principal(generator)
     variances = components.square().sum(dim=1)
     known = LabelKnowledge.of(
-        (latents.double() - centre) @ components.T / variances,
+        _scores(latents, centre, components),
         encode_known(schema, rows),
         [len(entry["average"]) for entry in schema],
         encode_labels(schema)[0],
@@ -245,7 +245,7 @@ def _measured(
     latents, found = [], []
     for seed in range(FIRST_SEED, FIRST_SEED + brains):
         w = seed_latents(generator, [seed])
-        latents.append(w[0, 0].double().cpu())
+        latents.append(w[0, 0].cpu())
         found.append(_log_volumes(unit(packed_synthesis(generator, w, seed)), generator))
         if report:
             report(len(found), brains)
@@ -253,8 +253,13 @@ def _measured(
     usable = of_people.isfinite().any(dim=0) & (of_brains.isfinite().sum(dim=0) > brains // 2)
     if not usable.any():
         return None
-    scores = (torch.stack(latents) - centre) @ components.T / components.square().sum(dim=1)
+    scores = _scores(torch.stack(latents), centre, components)
     return Measured(of_people[:, usable], scores, of_brains[:, usable])
+
+
+def _scores(latents: Tensor, centre: Tensor, components: Tensor) -> Tensor:
+    """Latents [n, w_dim] along principal directions, [n, K] in their standard deviations."""
+    return (latents.double() - centre) @ components.T / components.square().sum(dim=1)
 
 
 def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:

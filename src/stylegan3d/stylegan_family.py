@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.card_checks import (
-    LEAST_WEIGHTS,
     MOST_LEVELS,
-    SLACK,
     check_numbers,
+    far_larger,
     whole_numbers,
 )
 from stylegan3d.errors import ModelError
@@ -144,5 +143,5 @@ def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:
         needed += finest // 64 + images * finest // 4096
         needed += max(0, plan.get("mapping_layers", 8) - 2) * min(width, plan.get("w_dim", 1)) ** 2
         needed += width * max(channels)
-    if needed > LEAST_WEIGHTS and needed > SLACK * weights:
+    if far_larger(needed, weights):
         raise ValueError(f"the card asks for a {part} far larger than the weights there are")

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from small_flow import SMALL
 
 from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.cli import main
@@ -19,16 +20,6 @@ from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.loop import train
-
-SMALL = {
-    "channels": (8, 8, 8),
-    "side": 16,
-    "cubes": 4,
-    "warm_up": 2,
-    "learning_rate": 5e-3,
-    "validate_every": 1000,
-}
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

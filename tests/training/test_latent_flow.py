@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from small_flow import SMALL
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
@@ -25,14 +26,6 @@ from stylegan3d.training.flow import FlowConfig, flow_of, start_of, train_flow
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 
-SMALL = {
-    "channels": (8, 8, 8),
-    "side": 16,
-    "cubes": 4,
-    "warm_up": 2,
-    "learning_rate": 5e-3,
-    "validate_every": 1000,
-}
 PLAIN = Truncation(1.0)
 
 

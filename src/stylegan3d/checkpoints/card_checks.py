@@ -56,6 +56,11 @@ def check_numbers(plan: Mapping[str, Any], largest: int = LARGEST_NUMBER) -> Non
                 raise ValueError(f"the architecture's {name} is no number of a sensible size")
 
 
+def far_larger(needed: int, weights: int) -> bool:
+    """Whether networks of so many numbers are far larger than the weights there are."""
+    return needed > LEAST_WEIGHTS and needed > SLACK * weights
+
+
 def whole_numbers(plan: Mapping[str, Any], name: str, default: tuple[int, ...]) -> list[int]:
     """A list of positive whole numbers in an architecture, not an empty one."""
     values = plan.get(name, default)

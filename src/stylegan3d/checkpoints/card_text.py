@@ -109,8 +109,9 @@ def _architecture(card: dict[str, Any]) -> str:
         told = f"{title[:1].upper()}{title[1:]}. {about}".strip()
         flow = card["architecture"].get("flow")
         if flow:
-            steps = f"{flow['steps']} step{'' if flow['steps'] == 1 else 's'}"
-            told += f" A flow of {steps} draws the texture that a latent leaves open."
+            told += (
+                f" A flow of {_steps(flow['steps'])} draws the texture that a latent leaves open."
+            )
         return told
     network = card["architecture"]["generator"]
     return (
@@ -137,9 +138,12 @@ def _linear_part(network: dict[str, Any]) -> str:
     if network.get("detail_slope"):
         parts.append("details and outline calibrated to the training people")
     if network.get("flow_channels"):
-        steps = network["flow_steps"]
-        parts.append(f"a flow of {steps} step{'' if steps == 1 else 's'} to people's brains")
+        parts.append(f"a flow of {_steps(network['flow_steps'])} to people's brains")
     return ", ".join(parts)
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _training(training: dict[str, Any], deformation: int) -> str:
@@ -151,15 +155,11 @@ def _training(training: dict[str, Any], deformation: int) -> str:
 
 
 def _flow(flow: dict[str, Any]) -> str:
-    runs = [flow]
-    while runs[-1].get("begun_with"):
-        runs.append(runs[-1]["begun_with"])
     pairs, ways = (
-        sum(run["steps_done"] for run in runs if bool(run.get("straight")) == straight)
+        sum(run["steps_done"] for run in _runs(flow) if bool(run.get("straight")) == straight)
         for straight in (False, True)
     )
-    size = f"{flow['cubes']} cubes of {flow['side']} voxels"
-    told = []
+    size, told = _cubes(flow), []
     if pairs:
         told.append(f"{pairs} x {size}, each of a linear brain and of the person with its anatomy")
     if ways:
@@ -167,16 +167,23 @@ def _flow(flow: dict[str, Any]) -> str:
     return f"The flow at the end learned from {', then from '.join(told)}."
 
 
+def _runs(flow: dict[str, Any]) -> list[dict[str, Any]]:
+    """The run of a flow, the one it began with, and so on."""
+    begun = flow.get("begun_with")
+    return [flow, *(_runs(begun) if begun else [])]
+
+
+def _cubes(flow: dict[str, Any]) -> str:
+    return f"{flow['cubes']} cubes of {flow['side']} voxels"
+
+
 def _latent_flow(flow: dict[str, Any]) -> str:
     """Of a flow behind a decoder, which may have begun with that of another generator."""
-    size = f"{flow['cubes']} cubes of {flow['side']} voxels"
     told = (
-        f"The flow learned from {flow['steps_done']} x {size}, each of a decoder's brain and of "
-        "the person it was made after."
+        f"The flow learned from {flow['steps_done']} x {_cubes(flow)}, each of a decoder's brain "
+        "and of the person it was made after."
     )
-    before, run = 0, flow.get("begun_with")
-    while run:
-        before, run = before + run["steps_done"], run.get("begun_with")
+    before = sum(run["steps_done"] for run in _runs(flow)[1:])
     return told + (f" It began with a flow of {before} steps of training." if before else "")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,7 @@ from stylegan3d.networks.finish import Toe
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
-
-if TYPE_CHECKING:
-    from stylegan3d.networks.synthesis import Noise
+from stylegan3d.networks.synthesis import Noise, drawn_noise
 
 #: Voxels along an axis that become one place of the latent.
 FACTOR = 8
@@ -203,7 +201,9 @@ class LatentSynthesis(nn.Module):
         self.flow, self.flow_steps = flow, flow_steps
         self.register_buffer("mean", autoencoder.mean)
         if flow is not None:
-            flow.noise.copy_(drawn_noise(flow, FIXED_NOISE))
+            (fixed,) = drawn_noise([flow.noise], FIXED_NOISE)
+            assert fixed is not None
+            flow.noise.copy_(fixed)
 
     @property
     def has_noise(self) -> bool:
@@ -232,22 +232,14 @@ class LatentSynthesis(nn.Module):
         image: Tensor = self.toe(inverse_haar(self.decoder(latent).float() + self.mean))
         if self.flow is None or noise == "none" or draft:
             return image
-        added = self.flow.noise.expand(len(w), -1, -1, -1, -1)
-        if noise == "random":
-            added = torch.randn(added.shape).to(added)
-        elif noise != "fixed":
-            added = drawn_noise(self.flow, int(cast("int", noise))).to(added).expand(added.shape)
+        (added,) = drawn_noise([self.flow.noise], cast("Noise", noise), len(w))
+        assert added is not None
         check = (memo or NoMemo()).check
         check()
         # One by one: the flow looks at the box that a brain reaches, and a volume shall have the
         # same bits whatever stands beside it.
-        pairs = zip(image.split(1), added.split(1), strict=True)
+        pairs = zip(image.split(1), added.expand(image.shape).split(1), strict=True)
         return torch.cat([self.flow(*pair, self.flow_steps, dtype, check) for pair in pairs])
-
-
-def drawn_noise(flow: Flow, seed: int) -> Tensor:
-    """[1, 1, X, Y, Z] that a seed gives a flow; drawn on the CPU, so the same on every device."""
-    return torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(seed))
 
 
 class LatentEncoder(nn.Module):

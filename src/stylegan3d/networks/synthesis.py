@@ -261,17 +261,7 @@ class SynthesisNetwork(CommonAnatomy):
         stored = [layer.noise for level in self.typed_levels for layer in level.layers]
         if self.config.flow_channels:
             stored.append(self.flow.noise)
-        if noise == "fixed":
-            return list(stored)
-        if noise == "none":
-            return [None] * len(stored)
-        if noise == "random":
-            return [
-                torch.randn(batch, *n.shape[1:], device=n.device, dtype=n.dtype) for n in stored
-            ]
-        # Drawn on the CPU, so that a seed means the same noise on every device.
-        generator = torch.Generator().manual_seed(int(noise))
-        return [torch.randn(n.shape, generator=generator).to(n) for n in stored]
+        return drawn_noise(stored, noise, batch)
 
     def forward(
         self,
@@ -597,3 +587,16 @@ def _sum_low(bands: Tensor, low: Tensor) -> Tensor:
 def _of_sample(maps: list[Tensor | None], index: int) -> list[Tensor | None]:
     """The noise maps of one sample of a batch."""
     return [m if m is None or len(m) == 1 else m[index : index + 1] for m in maps]
+
+
+def drawn_noise(stored: list[Tensor], noise: Noise, batch: int = 1) -> list[Tensor | None]:
+    """The maps of a kind of noise, each [1 or N, ...] as those that are stored, [1, ...]."""
+    if noise == "fixed":
+        return list(stored)
+    if noise == "none":
+        return [None] * len(stored)
+    if noise == "random":
+        return [torch.randn(batch, *n.shape[1:], device=n.device, dtype=n.dtype) for n in stored]
+    # Drawn on the CPU, so that a seed means the same noise on every device.
+    generator = torch.Generator().manual_seed(int(noise))
+    return [torch.randn(n.shape, generator=generator).to(n) for n in stored]
