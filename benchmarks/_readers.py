@@ -199,15 +199,15 @@ def dicom_frames() -> Files:
 
 @cache
 def generator() -> Any:
-    from stylegan3d.generator import tiny_generator
+    from stylegan3d.model.generator import tiny_generator
 
     return tiny_generator(seed=0)
 
 
 def model_folder() -> Files:
     from stylegan3d.checkpoints.folder import write_folder
-    from stylegan3d.directions import pca_directions, save_directions
-    from stylegan3d.generator import load
+    from stylegan3d.directions.directions import pca_directions, save_directions
+    from stylegan3d.model.generator import load
 
     made = generator()
     tensors = {"w_avg": made.w_avg}
@@ -247,15 +247,15 @@ def model_on_disk() -> Path:
 
 @cache
 def model() -> Any:
-    from stylegan3d.generator import load
+    from stylegan3d.model.generator import load
 
     return load(model_on_disk())
 
 
 def latent() -> Files:
-    from stylegan3d.latents import Latent, latent_bytes
+    from stylegan3d.model.latents import Latent, latent_bytes
+    from stylegan3d.model.tuning import Delta
     from stylegan3d.scans.native import pack_mask
-    from stylegan3d.tuning import Delta
 
     made = model()
     w = made.map(__import__("torch").zeros(1, made.z_dim))[0]
@@ -284,7 +284,7 @@ def latent() -> Files:
 def latent_bombs(sample: Files) -> list[Files]:
     import base64
 
-    from stylegan3d.tensorfiles import pack, unpack
+    from stylegan3d.storage.tensorfiles import pack, unpack
 
     tensors, about = unpack(
         sample["a.safetensors"],  # type: ignore[arg-type]
@@ -312,9 +312,9 @@ def latent_bombs(sample: Files) -> list[Files]:
 
 
 def read_latent(folder: Path) -> None:
-    from stylegan3d.latents import load_latent
-    from stylegan3d.recipe import Recipe, Source
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.model.latents import load_latent
+    from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.render.renderer import Renderer
     from stylegan3d.scans.native import native_image
 
     found = load_latent(folder / "a.safetensors", model())
@@ -329,8 +329,8 @@ def directions() -> Files:
 
 
 def read_directions(folder: Path) -> None:
-    from stylegan3d.directions import load_directions
-    from stylegan3d.recipe import Edit, Recipe
+    from stylegan3d.directions.directions import load_directions
+    from stylegan3d.recipe.recipe import Edit, Recipe
 
     found = load_directions(folder / "d.safetensors", model())
     for name in found.names[:2]:
@@ -362,14 +362,14 @@ def sidecar() -> Files:
 
 
 def read_recipe_file(folder: Path) -> None:
-    from stylegan3d.recipe import read_recipe
+    from stylegan3d.recipe.recipe import read_recipe
 
     read_recipe(folder / "r.json").latent(model())
 
 
 def texts() -> Files:
-    from stylegan3d.recipe import Recipe
-    from stylegan3d.recipe_text import to_link
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.recipe.text import to_link
 
     made = Recipe.from_json(recipe_text().decode())
     return {
@@ -381,7 +381,7 @@ def texts() -> Files:
 
 def read_texts(folder: Path) -> None:
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.recipe_text import from_text
+    from stylegan3d.recipe.text import from_text
 
     refused = None
     for path in sorted(folder.glob("*.txt")):
@@ -396,8 +396,8 @@ def read_texts(folder: Path) -> None:
 
 
 def session() -> Files:
-    from stylegan3d.recipe import Recipe, Source
-    from stylegan3d.session_file import Favourite, SessionState, encode
+    from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.session.file import Favourite, SessionState, encode
 
     made = Recipe.from_json(recipe_text().decode())
     states = (Recipe(), made, Recipe(Source("seed", 9)))
@@ -409,8 +409,8 @@ def session() -> Files:
 
 
 def archive() -> Files:
-    from stylegan3d.session_archive import pack
-    from stylegan3d.session_file import read_session
+    from stylegan3d.session.archive import pack
+    from stylegan3d.session.file import read_session
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -427,7 +427,7 @@ def archive_bombs(sample: Files) -> list[Files]:
 
 
 def read_archive(folder: Path) -> None:
-    from stylegan3d.session_archive import unpack
+    from stylegan3d.session.archive import unpack
 
     inside = folder / "unpacked"
     state, files = unpack(folder / "s.sg3d", inside)
@@ -443,7 +443,7 @@ def read_archive(folder: Path) -> None:
 
 
 def read_session_folder(folder: Path) -> None:
-    from stylegan3d.session_file import encode, read_session
+    from stylegan3d.session.file import encode, read_session
 
     encode(read_session(folder), folder)
 
@@ -455,7 +455,7 @@ def table() -> Files:
 
 
 def read_table(folder: Path) -> None:
-    from stylegan3d.value_table import read_value_table
+    from stylegan3d.directions.value_table import read_value_table
 
     found = read_value_table(folder / "t.csv")
     found.sources()
@@ -477,7 +477,7 @@ def table_words(folder: Path, model: Path) -> list[str]:
 
 
 def notes() -> Files:
-    from stylegan3d.direction_catalogue import DirectionNotes, write_notes
+    from stylegan3d.directions.catalogue import DirectionNotes, write_notes
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "n.json"
@@ -487,15 +487,15 @@ def notes() -> Files:
 
 
 def read_notes(folder: Path) -> None:
-    from stylegan3d.direction_catalogue import read_notes
+    from stylegan3d.directions.catalogue import read_notes
 
     read_notes(folder / "n.json", "hash")
 
 
 def read_model(folder: Path) -> None:
-    from stylegan3d.checkpoints.card_text import check_card
-    from stylegan3d.generator import load, seed_latents
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.model.generator import load, seed_latents
+    from stylegan3d.outputs.model_card import check_card
+    from stylegan3d.render.renderer import Renderer
 
     found = load(folder)
     Renderer(found).render(seed_latents(found, [1], 0.7)[0])
@@ -532,7 +532,7 @@ def model_claims(sample: Files) -> list[Files]:
 def tissue_folder_files() -> Files:
     import torch
 
-    from stylegan3d.generator import bundled_model_path
+    from stylegan3d.model.generator import bundled_model_path
     from stylegan3d.segmentation.card import write_model
     from stylegan3d.segmentation.network import TissueNetwork
 
@@ -547,8 +547,8 @@ def tissue_folder_files() -> Files:
 
 
 def read_tissues(folder: Path) -> None:
+    from stylegan3d.geometry.space import Space
     from stylegan3d.segmentation.inference import load_segmenter
-    from stylegan3d.space import Space
 
     found = load_segmenter(folder, "cpu")
     space = Space((16, 16, 16), np.diag([2.0, 2, 2, 1]))
@@ -558,8 +558,8 @@ def read_tissues(folder: Path) -> None:
 
 
 def privacy() -> Files:
-    from stylegan3d.metrics.privacy_index import index_of
-    from stylegan3d.space import Space
+    from stylegan3d.evaluation.privacy_index import index_of
+    from stylegan3d.geometry.space import Space
 
     rows = np.random.RandomState(0).rand(12, 448)
     index = index_of(rows, rows[::-1], rows[:3] + 0.1, Space(SHAPE, AFFINE), "hash")
@@ -567,15 +567,15 @@ def privacy() -> Files:
 
 
 def read_privacy(folder: Path) -> None:
-    from stylegan3d.metrics.privacy_index import load_index
-    from stylegan3d.space import Space
+    from stylegan3d.evaluation.privacy_index import load_index
+    from stylegan3d.geometry.space import Space
 
     load_index(folder / "privacy.safetensors").space.same_as(Space(SHAPE, AFFINE))
 
 
 def pack_folder() -> Files:
-    from stylegan3d.space import Space
-    from stylegan3d.training.pack import write_pack
+    from stylegan3d.dataset.pack import write_pack
+    from stylegan3d.geometry.space import Space
 
     rows = [
         {
@@ -594,7 +594,7 @@ def pack_folder() -> Files:
 
 
 def read_pack(folder: Path) -> None:
-    from stylegan3d.training.pack import load_pack
+    from stylegan3d.dataset.pack import load_pack
 
     found = load_pack(folder)
     found.indices("train"), found.column("age"), np.asarray(found.volumes[:1])
@@ -605,8 +605,8 @@ def pickle() -> Files:
 
 
 def read_pickle(folder: Path) -> None:
-    from stylegan3d.generator import load, seed_latents
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.model.generator import load, seed_latents
+    from stylegan3d.render.renderer import Renderer
 
     found = load(folder / "n.pkl")
     Renderer(found).render(seed_latents(found, [1], 0.7)[0])
@@ -707,7 +707,7 @@ def npz_claims(sample: Files) -> list[Files]:
 
 
 def read_cache(folder: Path) -> None:
-    from stylegan3d.metrics.store import Store, digest_of
+    from stylegan3d.evaluation.store import Store, digest_of
     from stylegan3d.scans.cache import StepCache
 
     StepCache(folder).get("k", {"mask": (100,), "rigid": (4, 4), "text": ()})
@@ -762,9 +762,9 @@ def participants() -> Files:
 
 
 def read_participants(folder: Path) -> None:
+    from stylegan3d.dataset.sources import read_participants
+    from stylegan3d.dataset.tissues import read_tissues
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.training.sources import read_participants
-    from stylegan3d.training.tissues import read_tissues
 
     refused = None
     for read in (read_participants, read_tissues):
@@ -785,7 +785,7 @@ def label_map() -> Files:
 
 
 def read_label_map(folder: Path) -> None:
-    from stylegan3d.training.tissues import measure_tissues
+    from stylegan3d.dataset.tissues import measure_tissues
 
     measure_tissues(folder / "sub-01_T1w.nii.gz", {1: "grey", 2: "white"})
 

@@ -35,7 +35,7 @@ import psutil
 from _window import Driver, Heartbeat, in_use
 
 from napari_stylegan3d.__main__ import has_display
-from napari_stylegan3d.virtual_screen import start_virtual_screen
+from napari_stylegan3d.app.virtual_screen import start_virtual_screen
 
 PARTS = ("drag", "rest", "start", "memory")
 PER_SECOND = 12.0
@@ -108,7 +108,7 @@ def wave(seconds: float) -> Iterator[tuple[float, float]]:
 
 def rest(driver: Driver, seconds: float) -> None:
     """The event loop while volumes are made in the background and none is shown."""
-    from stylegan3d.recipe import Recipe, Source
+    from stylegan3d.recipe.recipe import Recipe, Source
 
     loaded = driver.explorer.rendering.loaded
     done, stopped = [0], [False]
@@ -119,7 +119,7 @@ def rest(driver: Driver, seconds: float) -> None:
             loaded.renderer.render(w)
             done[0] += 1
 
-    from napari_stylegan3d.worker import LongJob
+    from napari_stylegan3d.core.worker import LongJob
 
     driver.settle()
     job = LongJob(driver.explorer)
@@ -151,7 +151,7 @@ def start(model: Path | None) -> None:
 
 def memory(driver: Driver, share: float) -> None:
     """Moves, seeds, projections with cancel; the memory after each tenth of this share of all."""
-    from napari_stylegan3d.samples import sample_path
+    from napari_stylegan3d.app.samples import sample_path
 
     explorer = driver.explorer
     slider = driver.find("browse.truncation.slider")
@@ -191,7 +191,7 @@ def project_and_cancel(driver: Driver) -> None:
     However busy the machine is: what is imported and kept by a later stage would else be counted
     with whichever tenth is the first to come so far.
     """
-    from napari_stylegan3d.scan_jobs import SEARCHING
+    from napari_stylegan3d.project.jobs import SEARCHING
 
     job, steps = driver.explorer.projecting.job, [0]
 

@@ -29,8 +29,8 @@ import doomed
 import doomed_window
 
 from napari_stylegan3d.__main__ import has_display
-from napari_stylegan3d.virtual_screen import start_virtual_screen
-from stylegan3d.leftovers import sweep
+from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from stylegan3d.storage.leftovers import sweep
 
 #: A process is killed so often before it may come to its end.
 MOST_KILLS = 4

@@ -1,4 +1,4 @@
-"""How well `stylegan3d.attributes` measures, against label maps; and what it measures with.
+"""How well `stylegan3d.measures.attributes` measures against label maps, and what with.
 
     python benchmarks/measures.py PACK LABEL_FOLDER [--region FILE]
 
@@ -18,9 +18,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d import attributes
-from stylegan3d.space import Space
-from stylegan3d.training.pack import load_pack
+from stylegan3d.dataset.pack import load_pack
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures import attributes
 
 NEAR_FROM, CORE_FROM = 0.005, 0.2
 

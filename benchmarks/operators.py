@@ -28,12 +28,12 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from stylegan3d.generator import Generator, load
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Contrast, Mask, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore
-from stylegan3d.space import Space
 
 TASKS = ("thick:5mm:S", "thick:5mm:A", "lesion", "resection", "blur:3mm", "kspace:4x:A", "contrast")
 # Radii in mm of the masked ball: a large lesion, a resection.

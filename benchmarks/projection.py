@@ -31,12 +31,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from stylegan3d.attributes import measure_volume
-from stylegan3d.generator import Generator, load
+from stylegan3d.measures.attributes import measure_volume
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.projection import Projection, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.original import original_loss
 from stylegan3d.projection.projector import Method
-from stylegan3d.renderer import Renderer
+from stylegan3d.render.renderer import Renderer
 
 # Directions, and the volume in ml that each is to change; strengths either way.
 EDITS = {"Ventricle volume": "ventricle_ml", "Grey matter": "grey_ml", "Head size": "brain_ml"}

@@ -19,10 +19,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d import attributes
+from stylegan3d.dataset.pack import load_pack
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures import attributes
 from stylegan3d.projection import regions
-from stylegan3d.space import Space
-from stylegan3d.training.pack import load_pack
 
 # The atlas has every second voxel of the pack: borders of lobes are no finer than that.
 COARSER = 2

@@ -39,8 +39,8 @@ import psutil
 from _window import Driver, in_use
 
 from napari_stylegan3d.__main__ import has_display
-from napari_stylegan3d.virtual_screen import start_virtual_screen
-from stylegan3d.files import atomic_write_text
+from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from stylegan3d.storage.files import atomic_write_text
 
 MIB = 2**20
 #: What may be more at the end than after the warm-up: shares, else counts.
@@ -192,8 +192,8 @@ class Day:
 def small_models(folder: Path) -> list[Path]:
     """Two networks of 8 mm whose mean brain is the bundled one's."""
     from stylegan3d.checkpoints.folder import TEMPLATE, write_folder
-    from stylegan3d.generator import tiny_generator
-    from stylegan3d.training.pack import template_bytes
+    from stylegan3d.dataset.pack import template_bytes
+    from stylegan3d.model.generator import tiny_generator
 
     mean = bundled_template()
     blocks = mean.reshape(20, 4, 28, 4, 24, 4).mean(axis=(1, 3, 5)).astype(np.float32)
@@ -216,7 +216,7 @@ def small_models(folder: Path) -> list[Path]:
 def bundled_template() -> np.ndarray:
     """The mean brain of the bundled generator."""
     from stylegan3d.checkpoints.folder import TEMPLATE
-    from stylegan3d.generator import bundled_model_path
+    from stylegan3d.model.generator import bundled_model_path
 
     return np.asarray(nib.load(bundled_model_path() / TEMPLATE).dataobj, dtype=np.float32)
 
@@ -224,7 +224,7 @@ def bundled_template() -> np.ndarray:
 def a_scan(folder: Path) -> Path:
     """The mean brain as a scan: no skull to extract, in the time of which nothing would happen."""
     from stylegan3d.checkpoints.folder import TEMPLATE
-    from stylegan3d.generator import bundled_model_path
+    from stylegan3d.model.generator import bundled_model_path
 
     image = nib.load(bundled_model_path() / TEMPLATE)
     path = folder / "sub-01_T1w.nii.gz"
@@ -281,7 +281,7 @@ def main() -> int:
         from napari.qt import get_qapp
 
         _ = get_qapp()  # without a client a virtual screen would end
-        from stylegan3d.generator import bundled_model_path
+        from stylegan3d.model.generator import bundled_model_path
 
         models = small_models(folder) if args.small else [args.model or bundled_model_path()]
         driver = Driver(models[0])

@@ -31,14 +31,14 @@ from _naive import same_image, synthesize
 
 import stylegan3d
 from stylegan3d.devices import fast_dtype, measured_dtype
-from stylegan3d.generator import Generator
+from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.objective import multiscale_mse
-from stylegan3d.renderer import Renderer
-from stylegan3d.space import Space
+from stylegan3d.render.renderer import Renderer
 
 OFFICIAL = GeneratorConfig(
     base=(5, 6, 7),

@@ -16,7 +16,7 @@ import torch
 
 from stylegan3d import load
 from stylegan3d.devices import measured_dtype
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.translation.edits import resized

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 import stylegan3d
+from stylegan3d.dataset.pack import load_pack
 from stylegan3d.errors import ScanError
-from stylegan3d.generator import Generator
-from stylegan3d.metrics.sampling import unit
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.sampling import unit
 from stylegan3d.projection import project
 from stylegan3d.projection.calibration import (
     FOREGROUND,
@@ -38,7 +39,6 @@ from stylegan3d.projection.calibration import (
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.projection.trust import CLOSE, OUTSIDE, TYPICAL, compare_signs
 from stylegan3d.scans import read_scan
-from stylegan3d.training.pack import load_pack
 
 Brain = tuple[np.ndarray, np.ndarray]
 

@@ -21,8 +21,8 @@ import numpy as np
 from explorer import Driver, Heartbeat
 
 from napari_stylegan3d.__main__ import has_display
-from napari_stylegan3d.panels.browse_wall import PAGE
-from napari_stylegan3d.virtual_screen import start_virtual_screen
+from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from napari_stylegan3d.browse.wall import PAGE
 
 #: Numbers that no page before has shown.
 FRESH, SEEDS = 100_000, 1000

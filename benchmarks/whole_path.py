@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from stylegan3d.generator import Generator, load
-from stylegan3d.projecting import Choices, project_file
+from stylegan3d.model.generator import Generator, load
+from stylegan3d.projection.pipeline import Choices, project_file
 
 COLUMNS = ("prepare", "search", "total", "CPU")
 

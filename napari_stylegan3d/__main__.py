@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.qt_binding import BrokenBindingError, refuse_broken_binding
+from napari_stylegan3d.app.qt_binding import BrokenBindingError, refuse_broken_binding
 
 if TYPE_CHECKING:
     import napari
 
-    from napari_stylegan3d.explorer import Explorer
+    from napari_stylegan3d.app.explorer import Explorer
 
 TITLE = "StyleGAN 3D explorer"
 SIZE = (1500, 950)
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
 def wrong_frame(text: str) -> str:
     """What is wrong with a `--frame`, in one sentence; empty if nothing is."""
     from stylegan3d.errors import ModelError
-    from stylegan3d.frame import Frame
+    from stylegan3d.geometry.frame import Frame
 
     try:
         Frame.parse(text)
@@ -116,12 +116,12 @@ def open_window(
         If Qt would not carry it; nothing of Qt is imported then.
     """
     refuse_broken_binding()
-    from napari_stylegan3d.jobs import load_ahead
+    from napari_stylegan3d.core.jobs import load_ahead
 
     loading = load_ahead(model, frame)
     import napari
 
-    from napari_stylegan3d.explorer import Explorer
+    from napari_stylegan3d.app.explorer import Explorer
 
     viewer = napari.Viewer(title=TITLE, show=False, show_welcome_screen=False)
     explorer = Explorer(viewer, loading)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from stylegan3d.generator import Generator
+    from stylegan3d.model.generator import Generator
 
 # Settings, caches and plugin lists go to a folder of this run. Set while this file is imported:
 # napari, npe2 and Qt look the places up when they are imported, before any fixture runs.
@@ -64,7 +64,7 @@ def _two_threads() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_generator() -> "Generator":
     """A generator with random weights, fast as it is small. Shared: do not change it."""
-    from stylegan3d.generator import tiny_generator
+    from stylegan3d.model.generator import tiny_generator
 
     return tiny_generator(seed=0)
 

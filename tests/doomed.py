@@ -38,10 +38,10 @@ def make_inputs(folder: Path, people: int = 8) -> Path:
     from studies import MEAN_BRAIN, save_prepared
 
     from stylegan3d.checkpoints.folder import TEMPLATE, write_folder
-    from stylegan3d.generator import tiny_generator
+    from stylegan3d.dataset.pack import write_pack
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.model.generator import tiny_generator
     from stylegan3d.scans import load_template
-    from stylegan3d.space import Space
-    from stylegan3d.training.pack import write_pack
 
     inputs = folder / "inputs"
     inputs.mkdir(parents=True)
@@ -142,9 +142,9 @@ def _train_outcome(mine: Path) -> Any:
 
 
 def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.data import load_labelled
     from stylegan3d.segmentation.training import SegmentationConfig, train_segmentation
-    from stylegan3d.training.pack import load_pack
 
     config = SegmentationConfig(widths=(8, 8), steps=10, validate_every=5, save_seconds=0.0)
     train_segmentation(
@@ -164,10 +164,10 @@ def _segmentation_outcome(mine: Path) -> Any:
 
 
 def _flow(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.filled_files import FilledFile, fill_files
     from stylegan3d.training.flow import FlowConfig, train_flow
     from stylegan3d.training.flow_pairs import INFO, VOLUMES, Pairs
-    from stylegan3d.training.pack import load_pack
 
     pack = load_pack(inputs / "pack")
     count = len(pack.table)
@@ -195,9 +195,9 @@ def _flow_outcome(mine: Path) -> Any:
 
 
 def _autoencoder(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.networks.autoencoder import AutoencoderConfig
     from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
-    from stylegan3d.training.pack import load_pack
 
     train_autoencoder(
         load_pack(inputs / "halved"),
@@ -229,7 +229,7 @@ def _bytes_of(states: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _prepare(inputs: Path, mine: Path, slowly: float) -> None:
-    from stylegan3d.training.prepare import prepare
+    from stylegan3d.dataset.preparation import prepare
 
     wait = lambda *_: time.sleep(slowly)  # noqa: E731
     prepare(inputs / "study", mine / "pack", progress=wait)
@@ -253,7 +253,7 @@ def _evaluate(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.metrics import features
 
     features.FEATURE_MM = 5.0
-    with _slowed("stylegan3d.metrics.store", slowly):
+    with _slowed("stylegan3d.evaluation.store", slowly):
         _program(
             *("evaluate", inputs / "model", inputs / "pack", "--out", mine / "out", "--overwrite"),
             *("--only", "fidelity,diversity", "--budget", "none", "--samples", 4),
@@ -283,12 +283,13 @@ def _cohort_outcome(mine: Path) -> Any:
 def _privacy(inputs: Path, mine: Path, slowly: float) -> None:
     import shutil
 
-    from stylegan3d.metrics import features, privacy_index
+    from stylegan3d.evaluation import privacy_index
+    from stylegan3d.metrics import features
 
     features.FEATURE_MM, privacy_index.BLOCK = 5.0, 3
     if not (mine / "model" / "card.json").exists():
         shutil.copytree(inputs / "model", mine / "model", dirs_exist_ok=True)
-    with _slowed("stylegan3d.metrics.store", slowly):
+    with _slowed("stylegan3d.evaluation.store", slowly):
         _program("privacy-index", inputs / "pack", "--model", mine / "model", "--overwrite")
 
 

@@ -3,9 +3,9 @@
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.dataset.pack import load_pack, write_pack
+from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.space import Space
-from stylegan3d.training.pack import load_pack, write_pack
 
 SHAPE = (20, 24, 16)
 SPACE = Space(SHAPE, nib.affines.from_matvec(np.diag([4.0, 4.0, 4.0]), [-38, -46, -30]))

@@ -5,8 +5,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans.resampling import resample
-from stylegan3d.space import Space
 
 MEAN_BRAIN = Path(__file__).parent / "scans" / "mean-brain-4mm.nii.gz"
 

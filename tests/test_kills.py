@@ -10,8 +10,8 @@ import doomed
 import pytest
 
 from stylegan3d.errors import OutputError
-from stylegan3d.leftovers import sweep
-from stylegan3d.locks import LOCK, only_run
+from stylegan3d.storage.leftovers import sweep
+from stylegan3d.storage.locks import LOCK, only_run
 
 #: `test_training.py` kills a training. In `make soak` all kinds are killed many times.
 KINDS = ("prepare", "evaluate", "cohort", "privacy")
@@ -59,7 +59,7 @@ def test_killed_work_goes_on_and_ends_as_if_it_had_not_been(kind, inputs, tmp_pa
 HOLD = """
 import sys, time
 from pathlib import Path
-from stylegan3d.locks import only_run
+from stylegan3d.storage.locks import only_run
 with only_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -99,7 +99,7 @@ def test_a_second_run_on_a_folder_is_told_who_has_it(kind, folder, inputs, tmp_p
 
 def test_a_lock_without_locks_goes_by_the_process_it_names(tmp_path, monkeypatch):
     """As on a network file system that has none."""
-    from stylegan3d import locks
+    from stylegan3d.storage import locks
 
     def none(*_):
         raise locks.NoLocks

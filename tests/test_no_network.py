@@ -80,9 +80,9 @@ def test_the_engine_asks_nobody(tmp_path):
         import numpy as np
         import stylegan3d as s3
         from stylegan3d.cli import main
-        from stylegan3d.generator import load
-        from stylegan3d.recipe import Edit, Recipe
-        from stylegan3d.renderer import Renderer
+        from stylegan3d.model.generator import load
+        from stylegan3d.recipe.recipe import Edit, Recipe
+        from stylegan3d.render.renderer import Renderer
         from stylegan3d.scans import read_scan
 
         generator = load()
@@ -112,8 +112,8 @@ def test_the_window_asks_nobody(tmp_path):
         import napari
         from qtpy.QtCore import QTimer
         from qtpy.QtWidgets import QApplication
-        from napari_stylegan3d.explorer import Explorer
-        from stylegan3d.generator import tiny_generator
+        from napari_stylegan3d.app.explorer import Explorer
+        from stylegan3d.model.generator import tiny_generator
 
         viewer = napari.Viewer(show=False)
         explorer = Explorer(viewer, tiny_generator())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_stylegan3d import qt_binding
+from napari_stylegan3d.app import qt_binding
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 DIES = sys.version_info < (3, 12)
@@ -30,7 +30,7 @@ def start(folder: Path, code: str, **environment: str) -> subprocess.CompletedPr
 
 
 WINDOW = "import sys; from napari_stylegan3d.__main__ import main; sys.exit(main([]))"
-TOUR = "import sys; from napari_stylegan3d.tour import main; sys.exit(main(['--out', 'x']))"
+TOUR = "import sys; from napari_stylegan3d.app.tour import main; sys.exit(main(['--out', 'x']))"
 
 
 @pytest.mark.skipif(not DIES, reason="None is not counted from Python 3.12 on")
@@ -63,7 +63,9 @@ def test_only_the_broken_pyside_on_the_old_python_is_refused(
     tmp_path: Path, found: str, version: str, environment: str, broken: bool
 ) -> None:
     binding(tmp_path, found, "PySide6", version)
-    code = "from napari_stylegan3d.qt_binding import *; print(chosen_binding(), broken_binding())"
+    code = (
+        "from napari_stylegan3d.app.qt_binding import *; print(chosen_binding(), broken_binding())"
+    )
     result = start(tmp_path, code, QT_API=environment)
     chosen, _, why = result.stdout.strip().partition(" ")
     assert chosen == ("PySide6" if environment == "pyside6" else "PyQt6")
@@ -71,7 +73,7 @@ def test_only_the_broken_pyside_on_the_old_python_is_refused(
 
 
 def test_the_plugin_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_stylegan3d import explorer
+    from napari_stylegan3d.app import explorer
 
     monkeypatch.setattr(qt_binding, "broken_binding", lambda: "It would crash.")
     with pytest.raises(qt_binding.BrokenBindingError, match=r"^It would crash\.$"):

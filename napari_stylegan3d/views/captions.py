@@ -11,7 +11,7 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
-from napari_stylegan3d.text import _
+from napari_stylegan3d.core.text import _
 
 KEY = "stylegan3d"
 #: Marks layers that are drawn over a picture, and are none themselves.

@@ -7,8 +7,8 @@ from qtpy.QtCore import QLineF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.widgets.controls import scaled
 
 COLOR = QColor(79, 195, 247, 175)
 GAP_PX = 9

@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.text import _
+from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, shown
 from napari_stylegan3d.views.framing import head_box
 from napari_stylegan3d.views.legend import paint_legend

@@ -38,7 +38,7 @@ from napari_stylegan3d.views.staged import StagedViews
 from napari_stylegan3d.views.volume import VolumeLook
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.stage import Stage
+    from napari_stylegan3d.views.stage import Stage
 
 
 class FourViews(QWidget):

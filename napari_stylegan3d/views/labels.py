@@ -16,7 +16,6 @@ from qtpy.QtCore import QPointF, QRectF, Qt, QTimer
 from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stylegan3d.controls import scaled
 from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, Provenance
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.orientation import (
@@ -25,6 +24,7 @@ from napari_stylegan3d.views.orientation import (
     position_in_letters,
     position_in_words,
 )
+from napari_stylegan3d.widgets.controls import scaled
 
 TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0, 165)
 TITLE_PX, LETTER_PX, SLICE_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 14, 14

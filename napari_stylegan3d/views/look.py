@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.text import _
+from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention
 
 Layout = Literal["four", "one", "lightbox"]

@@ -17,7 +17,7 @@ from napari.layers import Image
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.stage import Stage
+    from napari_stylegan3d.views.stage import Stage
 
 ZOOM_PER_NOTCH = 1.15
 LEFT, RIGHT, MIDDLE = 1, 2, 3

@@ -11,15 +11,15 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_stylegan3d.controls import scaled
-from napari_stylegan3d.decimal_box import DecimalBox
-from napari_stylegan3d.text import _
+from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.levels import WHITE_LIMITS
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
+from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.stage import Stage
+    from napari_stylegan3d.views.stage import Stage
 
 #: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)

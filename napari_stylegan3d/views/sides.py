@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_stylegan3d.text import _
+from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shortened
 
 SYNTHETIC = _("Synthetic – not for diagnosis")

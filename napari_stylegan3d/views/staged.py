@@ -9,8 +9,8 @@ from napari_stylegan3d.views.navigation import LevelsByMouse
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_stylegan3d.stage import Stage
     from napari_stylegan3d.views.four import FourViews
+    from napari_stylegan3d.views.stage import Stage
 
 
 class StagedViews:

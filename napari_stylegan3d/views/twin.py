@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QLabel, QSplitter, QWidget
 
-from napari_stylegan3d.text import _
-from napari_stylegan3d.theme import HINT
+from napari_stylegan3d.app.theme import HINT
+from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.arrangement import SMALLEST
 from napari_stylegan3d.views.canvases import make_canvas

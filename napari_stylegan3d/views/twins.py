@@ -14,7 +14,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QSplitter, QWidget
 
-from napari_stylegan3d.display import Upright
+from napari_stylegan3d.core.display import Upright
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.overlays import place
 from napari_stylegan3d.views.twin import Seat, Twin

@@ -24,26 +24,26 @@ from stylegan3d.errors import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.attribute_directions import attribute_directions, build_directions
-    from stylegan3d.attributes import measure_volume
     from stylegan3d.checkpoints.converting import convert
-    from stylegan3d.directions import (
+    from stylegan3d.directions.attributes import attribute_directions, build_directions
+    from stylegan3d.directions.directions import (
         Directions,
         load_directions,
         pca_directions,
         save_directions,
     )
-    from stylegan3d.frame import Frame
-    from stylegan3d.generator import Generator, load, mix, seed_latents
-    from stylegan3d.latents import Latent, load_latent, save_latent
-    from stylegan3d.metrics import similarity
-    from stylegan3d.outputs import save_rendered
+    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.measures.attributes import measure_volume
+    from stylegan3d.measures.similarity import similarity
+    from stylegan3d.model.generator import Generator, load, mix, seed_latents
+    from stylegan3d.model.latents import Latent, load_latent, save_latent
+    from stylegan3d.outputs.results import save_rendered
     from stylegan3d.projection import project
-    from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation, read_recipe
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation, read_recipe
+    from stylegan3d.render.renderer import Renderer
     from stylegan3d.scans import list_series, read_scan
-    from stylegan3d.space import Space
-    from stylegan3d.volumes import write_volume
+    from stylegan3d.storage.volumes import write_volume
 
 __all__ = [
     "Directions",
@@ -86,36 +86,36 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "Directions": "directions",
-    "Edit": "recipe",
-    "Frame": "frame",
-    "Generator": "generator",
-    "Latent": "latents",
-    "Mix": "recipe",
-    "Recipe": "recipe",
-    "Renderer": "renderer",
-    "Source": "recipe",
-    "Space": "space",
-    "Truncation": "recipe",
-    "attribute_directions": "attribute_directions",
-    "build_directions": "attribute_directions",
+    "Directions": "directions.directions",
+    "Edit": "recipe.recipe",
+    "Frame": "geometry.frame",
+    "Generator": "model.generator",
+    "Latent": "model.latents",
+    "Mix": "recipe.recipe",
+    "Recipe": "recipe.recipe",
+    "Renderer": "render.renderer",
+    "Source": "recipe.recipe",
+    "Space": "geometry.space",
+    "Truncation": "recipe.recipe",
+    "attribute_directions": "directions.attributes",
+    "build_directions": "directions.attributes",
     "convert": "checkpoints.converting",
     "list_series": "scans",
-    "load": "generator",
-    "load_directions": "directions",
-    "load_latent": "latents",
-    "measure_volume": "attributes",
-    "mix": "generator",
-    "pca_directions": "directions",
+    "load": "model.generator",
+    "load_directions": "directions.directions",
+    "load_latent": "model.latents",
+    "measure_volume": "measures.attributes",
+    "mix": "model.generator",
+    "pca_directions": "directions.directions",
     "project": "projection",
-    "read_recipe": "recipe",
+    "read_recipe": "recipe.recipe",
     "read_scan": "scans",
-    "save_directions": "directions",
-    "save_latent": "latents",
-    "save_rendered": "outputs",
-    "seed_latents": "generator",
-    "similarity": "metrics",
-    "write_volume": "volumes",
+    "save_directions": "directions.directions",
+    "save_latent": "model.latents",
+    "save_rendered": "outputs.results",
+    "seed_latents": "model.generator",
+    "similarity": "measures.similarity",
+    "write_volume": "storage.volumes",
 }
 
 

@@ -10,9 +10,9 @@ from checkpoints.official_files import Maker, Network, dumps
 import stylegan3d
 from stylegan3d.checkpoints.official import is_official
 from stylegan3d.errors import ModelError
-from stylegan3d.frame import Frame
-from stylegan3d.generator import load, seed_latents
-from stylegan3d.hashing import sha256_of
+from stylegan3d.geometry.frame import Frame
+from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.storage.hashing import sha256_of
 
 DATA = Path(__file__).parent / "data"
 FIXTURE = DATA / "official_tiny.pkl"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from stylegan3d.checkpoints.folder import DIRECTIONS, write_folder
-from stylegan3d.directions import pca_directions, save_directions
-from stylegan3d.generator import Generator, load
+from stylegan3d.directions.directions import pca_directions, save_directions
+from stylegan3d.model.generator import Generator, load
 
 
 def write_generator(folder: Path, generator: Generator) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from phantoms import encoding_generator, write_people
 
-from stylegan3d.directions import load_directions
-from stylegan3d.generator import load
-from stylegan3d.recipe import Edit, Recipe, Source, Truncation
-from stylegan3d.renderer import Renderer
+from stylegan3d.directions.directions import load_directions
+from stylegan3d.model.generator import load
+from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.render.renderer import Renderer
 
 
 def test_the_list_is_the_generators(run, model):

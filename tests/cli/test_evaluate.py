@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan3d.generator import load
+from stylegan3d.dataset.pack import load_pack, write_pack
+from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.model.generator import load
+from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.scans import checks
-from stylegan3d.space import Space
-from stylegan3d.training.pack import load_pack, write_pack
 
 PEOPLE, SET_ASIDE = 8, 3
 OFFICIAL = Path(__file__).parent.parent / "checkpoints" / "data"
@@ -89,8 +89,8 @@ def test_every_figure_with_numbers_has_an_interval(run, model, data) -> None:
 
 def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monkeypatch) -> None:
     """The second part fails; the next run makes neither brains nor the first part again."""
-    from stylegan3d.metrics import parts
-    from stylegan3d.metrics.sampling import RandomBrains
+    from stylegan3d.evaluation import parts
+    from stylegan3d.model.sampling import RandomBrains
 
     out = tmp_path / "out"
     words = ("--only", "fidelity,diversity", "--out", out, "--json", *SMALL)

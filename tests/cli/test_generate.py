@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.generator import load, tiny_generator, to_display
-from stylegan3d.latents import Latent, save_latent
-from stylegan3d.recipe import Edit, Recipe, Source, Truncation
-from stylegan3d.renderer import Renderer
+from stylegan3d.model.generator import load, tiny_generator, to_display
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.render.renderer import Renderer
 
 NAMES = [f"seed-{n:04d}_desc-synthetic_T1w" for n in (0, 1, 7)]
 

@@ -4,10 +4,10 @@ import dicoms
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.generator import load
-from stylegan3d.latents import Latent, save_latent
-from stylegan3d.recipe import Recipe, Source
-from stylegan3d.tuning import Delta
+from stylegan3d.model.generator import load
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.model.tuning import Delta
+from stylegan3d.recipe.recipe import Recipe, Source
 
 
 def test_a_generator(run, model):

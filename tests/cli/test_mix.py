@@ -8,10 +8,10 @@ import pytest
 
 from stylegan3d.cli.parsing import parse_edits, parse_numbers, parse_strengths
 from stylegan3d.errors import RecipeError
-from stylegan3d.generator import load
-from stylegan3d.latents import Latent, save_latent
-from stylegan3d.recipe import Edit, Mix, Recipe, Source, Truncation
-from stylegan3d.renderer import Renderer
+from stylegan3d.model.generator import load
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
+from stylegan3d.render.renderer import Renderer
 
 
 def test_layers_of_a_latent_and_a_seed(run, model, tmp_path):

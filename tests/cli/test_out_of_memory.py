@@ -9,8 +9,8 @@ import pytest
 
 from stylegan3d.errors import ModelError
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.recipe import Recipe
-from stylegan3d.renderer import Renderer
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.render.renderer import Renderer
 
 TORCH = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
 
@@ -54,7 +54,10 @@ def test_a_verb_without_memory_ends_with_a_sentence(
     def full(*_, **__):
         raise error
 
-    aligning, drawing = "stylegan3d.scans.scan.Scan.align", "stylegan3d.renderer.Renderer.render"
+    aligning, drawing = (
+        "stylegan3d.scans.scan.Scan.align",
+        "stylegan3d.render.renderer.Renderer.render",
+    )
     target = aligning if verb == "project" else drawing
     monkeypatch.setattr(target, full)
     told = run(*words, "--model", model, "--out", out)
@@ -101,7 +104,7 @@ import resource, sys
 import torch
 torch.set_num_threads(1)
 from stylegan3d import cli
-from stylegan3d.renderer import Renderer
+from stylegan3d.render.renderer import Renderer
 original = Renderer.render
 
 def limited(self, *args, **options):

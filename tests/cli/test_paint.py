@@ -9,11 +9,11 @@ import pytest
 import torch
 from labelled_phantoms import SPACE, VALUES, tissues, write_labelled
 
-from stylegan3d.generator import load
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.model.generator import load
+from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.training import dice_scores
-from stylegan3d.volumes import write_volume
+from stylegan3d.storage.volumes import write_volume
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan3d.generator import load
-from stylegan3d.latents import Latent, save_latent
-from stylegan3d.recipe import Recipe, Source, Truncation, read_recipe
-from stylegan3d.volumes import write_volume
+from stylegan3d.model.generator import load
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation, read_recipe
+from stylegan3d.storage.volumes import write_volume
 
 
 def test_pictures_of_seeds(run, model, tmp_path, listing):

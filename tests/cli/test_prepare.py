@@ -9,9 +9,9 @@ from studies import MEAN_BRAIN, make_study, write_splits
 from typer.testing import CliRunner
 
 from stylegan3d.cli.prepare import register
+from stylegan3d.dataset import scan_preparation as preparing
+from stylegan3d.dataset.preparation import prepare
 from stylegan3d.scans import load_template
-from stylegan3d.training import preparing
-from stylegan3d.training.prepare import prepare
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from stylegan3d.generator import load
+from stylegan3d.dataset.pack import write_pack
+from stylegan3d.evaluation.privacy_index import FILE, load_index
+from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
-from stylegan3d.metrics.privacy_index import FILE, load_index
-from stylegan3d.metrics.sampling import RandomBrains
-from stylegan3d.space import Space
-from stylegan3d.training.pack import write_pack
+from stylegan3d.model.generator import load
+from stylegan3d.model.sampling import RandomBrains
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.checkpoints.folder import TEMPLATE
-from stylegan3d.generator import load
+from stylegan3d.model.generator import load
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
 WORDS = ["--steps", "2", "--skull", "keep", "--space", "w"]

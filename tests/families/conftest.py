@@ -1,8 +1,8 @@
 import pytest
 from families import toy
 
-from stylegan3d import families
-from stylegan3d.generator import load
+from stylegan3d.model import registry as families
+from stylegan3d.model.generator import load
 
 
 @pytest.fixture(scope="session", autouse=True)

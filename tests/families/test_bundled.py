@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from stylegan3d.cli import main
-from stylegan3d.effort import effort
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import bundled_model_path, bundled_models, load, seed_latents
-from stylegan3d.labels import encode_labels
-from stylegan3d.tissue_volumes import read_tissues
+from stylegan3d.measures.tissue_volumes import read_tissues
+from stylegan3d.model.generator import bundled_model_path, bundled_models, load, seed_latents
+from stylegan3d.model.labels import encode_labels
+from stylegan3d.networks.effort import effort
 
 NAME, DIFFUSION = "vae-t1-2mm", "diffusion-t1-2mm"
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from families import toy
 
-from stylegan3d.family_protocol import LACKS
-from stylegan3d.recipe import Edit, Recipe, Source
-from stylegan3d.training.pack import write_pack
+from stylegan3d.dataset.pack import write_pack
+from stylegan3d.model.family import LACKS
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 LAYERED = Recipe(Source("seed", 1), edits=(Edit("PC 1", 1.0, (0, 4)),)).to_json()
 

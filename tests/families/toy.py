@@ -10,8 +10,8 @@ from torch import nn
 
 from stylegan3d.checkpoints.card_checks import check_numbers
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.family_protocol import OneRow, Parts
-from stylegan3d.space import Space
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.family import OneRow, Parts
 
 NO_NOISE = "A linear model has no texture that could be drawn anew."
 SPACE = Space((20, 28, 24), np.diag([8.0, 8.0, 8.0, 1.0]))

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     import napari
 
-    from napari_stylegan3d.explorer import Explorer
+    from napari_stylegan3d.app.explorer import Explorer
 
 # A busy machine needs its time; nothing is slower for it where all is well.
 PATIENCE_MS = 60_000
@@ -142,7 +142,7 @@ def wait_until(condition: Callable[[], Any], patience_ms: float = PATIENCE_MS) -
 
 def open_window(viewer: Any, model: Any) -> Window:
     """Dock the explorer in a viewer and wait for the first brain and the directions."""
-    from napari_stylegan3d.explorer import Explorer
+    from napari_stylegan3d.app.explorer import Explorer
 
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer", area="right")
@@ -154,8 +154,8 @@ def open_window(viewer: Any, model: Any) -> Window:
 @pytest.fixture(scope="session", autouse=True)
 def _greeted() -> None:
     """The first steps would lie over the views in every test."""
-    from napari_stylegan3d.guidance import SEEN
-    from napari_stylegan3d.memory import settings
+    from napari_stylegan3d.app.guidance import SEEN
+    from napari_stylegan3d.core.settings import settings
 
     settings().setValue(SEEN, True)
 
@@ -164,7 +164,7 @@ def _greeted() -> None:
 def _nothing_remembered() -> Iterator[None]:
     """How one test leaves its window is not how the next finds it."""
     yield
-    from napari_stylegan3d.memory import FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
+    from napari_stylegan3d.core.settings import FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 
     for key in (FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH):
         settings().remove(key)
@@ -195,7 +195,7 @@ def window(shared_window: Window) -> Window:
     """The explorer as it opens: brain number 0, nothing undone, nothing projected."""
     from qtpy.QtTest import QTest
 
-    from stylegan3d.recipe import Recipe
+    from stylegan3d.recipe.recipe import Recipe
 
     explorer = shared_window.explorer
     explorer.exporting.job.cancel()
@@ -251,7 +251,7 @@ def model() -> Any:
 
     Of its directions the first is described.
     """
-    from stylegan3d.generator import tiny_generator
+    from stylegan3d.model.generator import tiny_generator
 
     generator = tiny_generator(seed=0)
     vars(generator)["directions"] = dataclasses.replace(
@@ -266,7 +266,7 @@ def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scan of the egg without a skull: an LAS array, oblique by 5 degrees."""
     import nibabel as nib
 
-    from stylegan3d.space import Space
+    from stylegan3d.geometry.space import Space
 
     angle = np.radians(5)
     turn = np.eye(4)

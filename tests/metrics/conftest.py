@@ -1,47 +1,5 @@
-"""Blobs that stand for brains: ellipsoids with three tissues on a small grid."""
+"""Brains of the tests of measures."""
 
-import numpy as np
-import pytest
+from blobs import blobs, coarse_features, many_blobs, space
 
-from stylegan3d.metrics import features
-from stylegan3d.space import Space
-
-SHAPE = (20, 28, 24)
-
-
-@pytest.fixture(scope="session")
-def space() -> Space:
-    """The grid of the tiny generator: 20 x 28 x 24 voxels of 8 mm, RAS, centred."""
-    affine = np.diag([8.0, 8.0, 8.0, 1.0])
-    affine[:3, 3] = -8.0 * (np.array(SHAPE) - 1) / 2
-    return Space(SHAPE, affine)
-
-
-def blob(seed: int) -> np.ndarray:
-    """A brain-like ellipsoid, uint8: shell of white matter in grey, fluid in its middle."""
-    rng = np.random.default_rng(seed)
-    axes = np.array([6.0, 8.5, 6.5]) * rng.normal(1, 0.04, 3)
-    x, y, z = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij")
-    x = x + rng.normal(0, 0.3)
-    radius = np.sqrt((x / axes[0]) ** 2 + (y / axes[1]) ** 2 + (z / axes[2]) ** 2)
-    volume = np.select([radius < 0.45, radius < 0.75, radius < 1], [0.3, 0.9, 0.6], 0.0)
-    noise = rng.normal(0, 0.03, SHAPE)
-    return np.rint(np.clip(np.where(volume > 0, volume + noise, 0), 0, 1) * 255).astype(np.uint8)
-
-
-@pytest.fixture(scope="session")
-def blobs() -> np.ndarray:
-    """Twelve of them, [12, 20, 28, 24]."""
-    return np.stack([blob(seed) for seed in range(12)])
-
-
-@pytest.fixture(scope="session")
-def many_blobs() -> np.ndarray:
-    """Fifty-four of them, [54, 20, 28, 24]."""
-    return np.stack([blob(seed) for seed in range(54)])
-
-
-@pytest.fixture
-def coarse_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features at 5 mm: small enough for a test."""
-    monkeypatch.setattr(features, "FEATURE_MM", 5.0)
+__all__ = ["blobs", "coarse_features", "many_blobs", "space"]

@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from stylegan3d.space import Space
-from stylegan3d.training.pack import write_pack
+from stylegan3d.dataset.pack import write_pack
+from stylegan3d.geometry.space import Space
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks/damage_ladder.py"
 PEOPLE, SET_ASIDE = 48, 6

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.plausibility import (
     CHECKS,
     PlausibilityLimits,
@@ -12,7 +13,6 @@ from stylegan3d.metrics.plausibility import (
     measure_brains,
     pass_rate,
 )
-from stylegan3d.space import Space
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.labels import encode_labels, encode_rows, schema_of
+from stylegan3d.model.labels import encode_labels, encode_rows, schema_of
 from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior, Measured
 
 K, PEOPLE = 6, 20_000

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.metrics import similarity
+from stylegan3d.measures.similarity import similarity
 from stylegan3d.projection.objective import MaskedSSIM
 from stylegan3d.projection.original import original_loss
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.generator import seed_latents, tiny_generator
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.generator import seed_latents, tiny_generator
 from stylegan3d.projection import project
 from stylegan3d.projection.operators import Contrast, Identity, Mask, Masked, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore
-from stylegan3d.renderer import Renderer
+from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.scan import Scan
-from stylegan3d.space import Space
 
 SHAPE = (12, 14, 13)
 AFFINE = np.array([[-2.0, 0, 0, 40], [0, 0, 2.0, -30], [0, 2.0, 0, 10], [0, 0, 0, 1]])  # L-S-A

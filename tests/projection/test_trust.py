@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from phantoms import head, write_people
 
-from stylegan3d.attributes import FRAME_CENTER_MM
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.generator import tiny_generator
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.attributes import FRAME_CENTER_MM
+from stylegan3d.model.generator import tiny_generator
 from stylegan3d.projection import project, signs
 from stylegan3d.projection.calibration import (
     area_under_curve,
@@ -30,7 +31,6 @@ from stylegan3d.projection.trust import (
     place_in_words,
     residuals_by_region,
 )
-from stylegan3d.space import Space
 
 
 @pytest.fixture(scope="module")

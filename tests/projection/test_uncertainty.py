@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.generator import seed_latents, tiny_generator
+from stylegan3d.model.generator import seed_latents, tiny_generator
 from stylegan3d.projection import project, self_test, uncertainty
-from stylegan3d.renderer import Renderer
+from stylegan3d.render.renderer import Renderer
 
 
 @pytest.fixture(scope="module")

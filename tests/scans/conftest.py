@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Template, load_template
 from stylegan3d.scans.resampling import resample
-from stylegan3d.space import Space
 
 MEAN_BRAIN = Path(__file__).parent / "mean-brain-4mm.nii.gz"
 

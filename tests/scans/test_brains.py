@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
 from stylegan3d.scans.bias import bias_field
 from stylegan3d.scans.extraction import extract_brain, extracted_mask, voxel_litres
 from stylegan3d.scans.intensity import normalise
 from stylegan3d.scans.resampling import resample
-from stylegan3d.space import Space
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
-from stylegan3d.frame import Frame
+from stylegan3d.geometry.frame import Frame
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import native_image, read_scan
-from stylegan3d.space import Space
 
 CODES = [
     "".join(letters)

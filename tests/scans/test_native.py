@@ -8,8 +8,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans.native import edited_scan, native_image, pack_mask
-from stylegan3d.space import Space
 
 CODES = [
     "".join(letters)

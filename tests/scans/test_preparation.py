@@ -8,10 +8,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Scan, extraction, finding, read_scan
 from stylegan3d.scans.cache import MOST_ENTRIES, SUFFIX, StepCache, key_of
 from stylegan3d.scans.intensity import contrast_in_brain
-from stylegan3d.space import Space
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.generator import bundled_model_path, load
-from stylegan3d.metrics.anatomy_volumes import MEASURES, measures_of
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.evaluation.anatomy_volumes import MEASURES, measures_of
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.generator import bundled_model_path, load
+from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.resampling import resample
@@ -20,7 +21,6 @@ from stylegan3d.segmentation.classes import CLASSES, volumes_ml
 from stylegan3d.segmentation.inference import BUNDLED, bundled_segmenter
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.segmentation.training import dice_scores
-from stylegan3d.space import Space
 
 
 @pytest.fixture(scope="module")

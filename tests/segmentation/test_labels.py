@@ -9,6 +9,7 @@ import torch
 from labelled_phantoms import brain, tissues
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation import augmentation
 from stylegan3d.segmentation.augmentation import augment_labelled
 from stylegan3d.segmentation.classes import (
@@ -18,7 +19,6 @@ from stylegan3d.segmentation.classes import (
     volumes_ml,
 )
 from stylegan3d.segmentation.data import load_labelled
-from stylegan3d.space import Space
 
 
 def test_volumes_are_voxels_times_their_size():

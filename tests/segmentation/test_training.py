@@ -8,7 +8,6 @@ import pytest
 import torch
 from labelled_phantoms import SPACE, brain, tissues
 
-from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.segmentation.card import read_model
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml
@@ -22,6 +21,7 @@ from stylegan3d.segmentation.training import (
     segmentation_loss,
     train_segmentation,
 )
+from stylegan3d.storage.checkpoint import CHECKPOINT
 
 SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate": 1e-2}
 

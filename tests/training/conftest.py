@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from stylegan3d.dataset.pack import load_pack, write_pack
+from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
-from stylegan3d.space import Space
 from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
-from stylegan3d.training.pack import load_pack, write_pack
 
 SHAPE = (20, 28, 24)
 

@@ -8,8 +8,8 @@ import torch
 from scipy import ndimage
 
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import load, seed_latents
-from stylegan3d.metrics.sampling import unit
+from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.model.sampling import unit
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
 from stylegan3d.training.config import EncoderConfig, tiny

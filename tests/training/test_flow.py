@@ -8,10 +8,10 @@ import pytest
 import torch
 from small_flow import SMALL
 
-from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import load, seed_latents
+from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, train_flow

@@ -9,13 +9,19 @@ import torch
 
 from stylegan3d.checkpoints.folder import CARD, LABELS, MODEL, read_folder, write_folder
 from stylegan3d.cli import main
+from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, RecipeError
-from stylegan3d.generator import load, seed_latents, tiny_generator
-from stylegan3d.labelling import learn_labels, principal
-from stylegan3d.labels import encode_known, encode_labels, known_schema, middle_of, number_range
-from stylegan3d.random_latents import random_w
-from stylegan3d.recipe import Label, MadeWith, Recipe, Source
-from stylegan3d.training.pack import load_pack, write_pack
+from stylegan3d.model.generator import load, seed_latents, tiny_generator
+from stylegan3d.model.labels import (
+    encode_known,
+    encode_labels,
+    known_schema,
+    middle_of,
+    number_range,
+)
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.recipe.recipe import Label, MadeWith, Recipe, Source
+from stylegan3d.training.labels import learn_labels, principal
 
 PEOPLE = 120
 MEAN, SD = 50.0, 12.0
@@ -195,7 +201,8 @@ def test_an_age_that_volumes_tell_is_learned_by_measuring(
     folder, pack, latents, tmp_path, monkeypatch
 ):
     """People's volumes follow their ages and their latents nothing; brains' follow the latents."""
-    from stylegan3d import labelling, tissue_volumes
+    from stylegan3d.measures import tissue_volumes
+    from stylegan3d.training import labels as labelling
 
     rng = np.random.default_rng(1)
     ages = [row["age"] or MEAN for row in pack.table]

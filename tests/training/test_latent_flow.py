@@ -11,13 +11,13 @@ from small_flow import SMALL
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import load, seed_latents, to_display
-from stylegan3d.latents import Latent, load_latent, save_latent
+from stylegan3d.model.generator import load, seed_latents, to_display
+from stylegan3d.model.latents import Latent, load_latent, save_latent
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
+from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
-from stylegan3d.projection_outputs import save_projection
-from stylegan3d.recipe import Mix, Recipe, Source, Truncation
-from stylegan3d.renderer import Renderer
+from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
+from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
@@ -117,7 +117,7 @@ def test_a_scan_is_shown_as_it_was_found(model, stage, scanned):
     assert scanned.shown_noise(stage) == "fixed"  # there it has no meaning
 
     def shown(recipe):
-        from stylegan3d.recipe_rendering import render_recipe
+        from stylegan3d.render.recipes import render_recipe
 
         return render_recipe(renderer, recipe).volume
 

@@ -13,19 +13,19 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from stylegan3d.checkpointing import PREVIOUS
+from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
-from stylegan3d.generator import load, seed_latents
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.generator import load, seed_latents
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.space import Space
+from stylegan3d.storage.checkpoint import PREVIOUS
 from stylegan3d.training import warm_start
 from stylegan3d.training.adversarial import adversarial_step, random_rows
 from stylegan3d.training.config import PRESETS, TrainConfig, brain_2mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_generator
 from stylegan3d.training.loop import LOG, train
-from stylegan3d.training.pack import load_pack, write_pack
 from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.start import set_gaussian, start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState

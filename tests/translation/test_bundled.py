@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stylegan3d.generator import bundled_model_path, bundled_models, load
-from stylegan3d.metrics.sampling import RandomBrains
+from stylegan3d.model.generator import bundled_model_path, bundled_models, load
+from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.training import dice_scores

@@ -9,11 +9,11 @@ import torch
 from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from translation.conftest import SETTINGS, SMALL, Reader
 
-from stylegan3d.checkpointing import CHECKPOINT
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
-from stylegan3d.generator import bundled_models
-from stylegan3d.metrics.similarity import similarity
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.generator import bundled_models
 from stylegan3d.segmentation.training import dice_scores
+from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.translation.card import MODEL, read_model
 from stylegan3d.translation.codes import RegionTable, read_regions
 from stylegan3d.translation.contrast import CONTRAST, contrast_of

@@ -20,18 +20,18 @@ from torch import Tensor
 
 from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.files import write_together
-from stylegan3d.hashing import sha256_of
-from stylegan3d.jsontext import from_json
-from stylegan3d.locks import LOCK, only_run
-from stylegan3d.recipe_parts import is_int
+from stylegan3d.recipe.parts import is_int
+from stylegan3d.storage.files import write_together
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.locks import LOCK, only_run
 
 FORMAT = "stylegan3d"
 FORMAT_VERSION = 1
 MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
 MONTAGE = "montage.png"
 TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
-#: What was learned of labels after the training, see `stylegan3d.labelling`. In a file of its own:
+#: What was learned of labels after the training, see `training.labels`. In a file of its own:
 #: without a label the model is the same one, and so is its hash.
 LABELS = "labels.safetensors"
 
@@ -193,7 +193,7 @@ def add_to_card(folder: Path, additions: dict[str, Any]) -> None:
     ModelError, OutputError
         If the folder holds no readable card, or cannot be written to.
     """
-    from stylegan3d.checkpoints.card_text import card_text
+    from stylegan3d.outputs.model_card import card_text
 
     card = _read_card(folder) | additions
     page = card_text(card).encode()

@@ -30,7 +30,7 @@ from stylegan3d.checkpoints.pickle_data import read_pickle
 from stylegan3d.checkpoints.pickle_values import Array, Network, Refused, quoted
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig
-from stylegan3d.tensorfiles import read_bytes
+from stylegan3d.storage.tensorfiles import read_bytes
 
 SUFFIXES = (".pkl", ".pickle")
 OTHERS = (".safetensors", ".json")  # of our own models; they may begin with any byte

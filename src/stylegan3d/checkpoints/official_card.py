@@ -8,7 +8,7 @@ from typing import Any
 
 from stylegan3d.checkpoints.official_settings import LONGEST_TEXT, Settings, plain_value
 from stylegan3d.checkpoints.pickle_values import printable
-from stylegan3d.frame import Frame, assumed_frame
+from stylegan3d.geometry.frame import Frame, assumed_frame
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig
 
 ORIGIN = (

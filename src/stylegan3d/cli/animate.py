@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.animation import EASINGS, WAYS
 from stylegan3d.cli.common import (
     FrameOption,
     JsonOption,
@@ -29,7 +28,8 @@ from stylegan3d.cli.picture import (
     chosen_recipes,
     look,
 )
-from stylegan3d.slicing import PLANES
+from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.recipe.keyframes import EASINGS, WAYS
 
 
 def register(app: typer.Typer) -> None:
@@ -79,10 +79,10 @@ def animate(
     Example: stylegan3d animate --seeds 0-3 --loop --out walk.gif
     """
     frames = chosen_recipes(recipes, seeds, truncation, noise)
-    from stylegan3d.animation import check_key_frames
-    from stylegan3d.films import Film, check_suffix, film_files
-    from stylegan3d.picture_outputs import json_path
-    from stylegan3d.volumes import check_output, write_together
+    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.recipe.keyframes import check_key_frames
+    from stylegan3d.render.films import Film, check_suffix, film_files
+    from stylegan3d.storage.volumes import check_output, write_together
 
     film = Film(
         tuple(frames),
@@ -99,7 +99,7 @@ def animate(
     check_output([out, json_path(out)], overwrite)
     generator = open_model(model, frame)
     check_key_frames(film.recipes, generator)
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.render.renderer import Renderer
 
     with progress("Rendering", total=film.frames) as report:
         files = film_files(

@@ -32,10 +32,10 @@ def calibrate_trust(
 
     Example: stylegan3d calibrate-trust prepared --model my-model
     """
-    from stylegan3d.checkpoints.card_text import check_card
     from stylegan3d.checkpoints.folder import add_to_card
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.outputs.model_card import check_card
     from stylegan3d.projection.calibration import calibrate
-    from stylegan3d.training.pack import load_pack
 
     pack = load_pack(data)
     generator = open_model(model)

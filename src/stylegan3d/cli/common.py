@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from stylegan3d.jsontext import to_plain
+from stylegan3d.storage.jsontext import to_plain
 
 if TYPE_CHECKING:
-    from stylegan3d.generator import Generator
+    from stylegan3d.model.generator import Generator
 
 ModelOption = Annotated[
     Path | None,
@@ -98,7 +98,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     If its voxels' place is only assumed, a line on stderr says so.
     """
     with progress("Opening the model"):
-        from stylegan3d.generator import load
+        from stylegan3d.model.generator import load
 
         generator = load(path, frame=frame)
     if generator.frame_note:

@@ -42,14 +42,14 @@ def compare_models(
     import json
     from dataclasses import replace
 
-    from stylegan3d.metrics.side_by_side import (
+    from stylegan3d.evaluation.side_by_side import (
         SideBySide,
         comparison_csv,
         comparison_json,
         comparison_page,
         read_evaluation,
     )
-    from stylegan3d.volumes import atomic_write_text, check_output
+    from stylegan3d.storage.volumes import atomic_write_text, check_output
 
     writers = {
         ".html": comparison_page,

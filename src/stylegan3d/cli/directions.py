@@ -35,12 +35,12 @@ from stylegan3d.cli.own_directions import (
 from stylegan3d.cli.parsing import parse_edits, parse_label, parse_noise
 from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Edit, Recipe, Source, Truncation
-from stylegan3d.tensorfiles import read_bytes
+from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
-    from stylegan3d.directions import Directions
-    from stylegan3d.generator import Generator
+    from stylegan3d.directions.directions import Directions
+    from stylegan3d.model.generator import Generator
 
 
 def register(app: typer.Typer) -> None:
@@ -135,7 +135,7 @@ def directions(
         else:
             listed = _find(generator, components, samples)
         if save is not None:
-            from stylegan3d.directions import save_directions
+            from stylegan3d.directions.directions import save_directions
 
             save_directions(save, listed, overwrite)
         _list(listed, generator, save, as_json=as_json)
@@ -166,7 +166,7 @@ def directions(
 def _find(generator: Generator, components: int | None, samples: int) -> Directions:
     if components is None:
         return generator.directions
-    from stylegan3d.directions import pca_directions
+    from stylegan3d.directions.directions import pca_directions
 
     with progress("Finding directions"):
         return pca_directions(generator, components, samples)
@@ -180,10 +180,10 @@ def _fit(
     components: int | None,
     samples: int,
 ) -> Directions:
-    from stylegan3d.attribute_directions import build_directions
-    from stylegan3d.directions import COMPONENTS
-    from stylegan3d.people import key_of
-    from stylegan3d.training.pack import load_pack
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.directions.attributes import build_directions
+    from stylegan3d.directions.directions import COMPONENTS
+    from stylegan3d.directions.people import key_of
 
     wanted, fixed = (
         None if text is None else [key_of(part) for part in text.split(",") if part.strip()]
@@ -256,7 +256,7 @@ def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _edited(told: Mapping[str, Any]) -> str:
     """What edited brains measured: the attribute itself, or else head and ventricles."""
-    from stylegan3d.people import NAMES
+    from stylegan3d.directions.people import NAMES
 
     edited = told.get("edited")
     if edited is None:

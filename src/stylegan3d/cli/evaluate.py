@@ -19,10 +19,10 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.generator import Generator
-    from stylegan3d.metrics.material import EvaluationSettings
-    from stylegan3d.metrics.subject import Subject
-    from stylegan3d.training.pack import Pack
+    from stylegan3d.dataset.pack import Pack
+    from stylegan3d.evaluation.material import EvaluationSettings
+    from stylegan3d.evaluation.subject import Subject
+    from stylegan3d.model.generator import Generator
 
 # Written out, so that `--help` need not import torch.
 PARTS = (
@@ -130,10 +130,10 @@ def evaluate_command(
 
     Example: stylegan3d evaluate my-model prepared --out evaluated
     """
-    from stylegan3d.locks import only_run
-    from stylegan3d.metrics.evaluation import evaluate_material, finish, open_material
-    from stylegan3d.metrics.outputs import pictures_of, report_files
-    from stylegan3d.volumes import atomic_write_bytes, write_together
+    from stylegan3d.evaluation.evaluation import evaluate_material, finish, open_material
+    from stylegan3d.evaluation.outputs import pictures_of, report_files
+    from stylegan3d.storage.locks import only_run
+    from stylegan3d.storage.volumes import atomic_write_bytes, write_together
 
     subject, real = _places(subject, real, model, data)
     folder, files = _check_files(out, montage, overwrite)
@@ -193,8 +193,8 @@ def _places(
 def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
     from stylegan3d.checkpoints.folder import CARD
-    from stylegan3d.metrics.subject import GeneratorSubject, VolumesSubject
-    from stylegan3d.metrics.volume_sets import holds_volumes, open_real, read_set
+    from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
+    from stylegan3d.evaluation.subject import GeneratorSubject, VolumesSubject
 
     with progress("Reading real brains") as bar:
         pack = open_real(real, bar)
@@ -207,8 +207,8 @@ def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject,
 
 def _check_card(subject: Subject) -> None:
     """Refuse a card that no page can be written from, before any work is done."""
-    from stylegan3d.checkpoints.card_text import check_card
     from stylegan3d.errors import ModelError
+    from stylegan3d.outputs.model_card import check_card
 
     if subject.generator is None:
         raise ModelError(
@@ -221,9 +221,9 @@ def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -
     from dataclasses import asdict
 
     from stylegan3d.checkpoints.folder import MONTAGE, add_to_card
-    from stylegan3d.metrics.material import PARTS
-    from stylegan3d.metrics.summary import figures
-    from stylegan3d.volumes import atomic_write_bytes
+    from stylegan3d.evaluation.material import PARTS
+    from stylegan3d.evaluation.summary import figures
+    from stylegan3d.storage.volumes import atomic_write_bytes
 
     assert generator.folder is not None
     atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
@@ -249,7 +249,7 @@ def _check_files(
     written, before the work.
     """
     from stylegan3d.errors import OutputError
-    from stylegan3d.volumes import check_output
+    from stylegan3d.storage.volumes import check_output
 
     if montage is not None and montage.suffix != ".png":
         raise OutputError(f"{montage} does not end in .png; give it a name that does.")
@@ -266,7 +266,7 @@ def _check_files(
 def _settings(
     only: str | None, speed: bool, inception: Path | None, **given: Any
 ) -> EvaluationSettings:
-    from stylegan3d.metrics.material import EvaluationSettings
+    from stylegan3d.evaluation.material import EvaluationSettings
 
     parts = EvaluationSettings.parts if only is None else tuple(p.strip() for p in only.split(","))
     if inception is not None and only is None:
@@ -278,7 +278,7 @@ def _settings(
 
 def _show(report: dict[str, Any], as_json: bool) -> None:
     """The report as one JSON object, or its figures as a table."""
-    from stylegan3d.metrics.summary import figures
+    from stylegan3d.evaluation.summary import figures
 
     rows = figures(report)
     if as_json:
@@ -287,7 +287,7 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from stylegan3d.metrics.words import alarms
+    from stylegan3d.evaluation.words import alarms
 
     table = Table(title=f"{report['model']['name']} ({report['model']['hash'][:8]})")
     for column in ("figure", "synthetic", "real vs real", "compared", "aim", ""):

@@ -15,10 +15,10 @@ from stylegan3d.cli.common import (
     open_model,
     progress,
 )
-from stylegan3d.jsontext import to_json
+from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
-    from stylegan3d.generator import Generator
+    from stylegan3d.model.generator import Generator
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +61,7 @@ def info(
 
 def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
     from stylegan3d.scans import is_scan
-    from stylegan3d.tensorfiles import kind_of
+    from stylegan3d.storage.tensorfiles import kind_of
 
     saved = path is not None and path.name.endswith((".json", ".nii.gz"))
     if path is not None and saved and path.name != "card.json" and not _is_raw(path):
@@ -112,7 +112,7 @@ def _self_test(generator: Generator) -> dict[str, Any]:
 
 
 def _describe_latent(path: Path) -> dict[str, Any]:
-    from stylegan3d.latents import read_latent
+    from stylegan3d.model.latents import read_latent
 
     latent, sha256 = read_latent(path)
     return {
@@ -130,7 +130,7 @@ def _describe_latent(path: Path) -> dict[str, Any]:
 
 
 def _describe_directions(path: Path) -> dict[str, Any]:
-    from stylegan3d.directions import load_directions
+    from stylegan3d.directions.directions import load_directions
 
     found = load_directions(path)
     return {
@@ -142,8 +142,8 @@ def _describe_directions(path: Path) -> dict[str, Any]:
 
 
 def _describe_recipe(path: Path) -> dict[str, Any]:
-    from stylegan3d.recipe import read_recipe
-    from stylegan3d.volumes import sidecar_path
+    from stylegan3d.recipe.recipe import read_recipe
+    from stylegan3d.storage.volumes import sidecar_path
 
     recipe = read_recipe(sidecar_path(path) if path.name.endswith(".nii.gz") else path)
     return {"type": "recipe", **recipe.to_dict(), "command": recipe.command()}
@@ -151,7 +151,7 @@ def _describe_recipe(path: Path) -> dict[str, Any]:
 
 def _is_raw(path: Path) -> bool:
     """Whether a volume has no sidecar that tells how it was made, as a scanner's have none."""
-    from stylegan3d.volumes import sidecar_path
+    from stylegan3d.storage.volumes import sidecar_path
 
     return path.name.endswith(".nii.gz") and path.is_file() and not sidecar_path(path).is_file()
 

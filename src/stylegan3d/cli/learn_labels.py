@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import JsonOption, emit, model_entry, progress
-from stylegan3d.labelling import BRAINS
+from stylegan3d.training.labels import BRAINS
 
 
 def register(app: typer.Typer) -> None:
@@ -55,8 +55,8 @@ def learn_labels_command(
 
     Then: stylegan3d generate --model my-model --seeds 1-3 --label age=70 --out brains
     """
-    from stylegan3d.labelling import learn_labels
-    from stylegan3d.training.pack import load_pack
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.labels import learn_labels
 
     pack = load_pack(data)
     names = [name.strip() for name in labels.split(",") if name.strip()]

@@ -21,7 +21,7 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.parsing import parse_label, parse_noise, parse_source, parse_strengths
 from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
-from stylegan3d.recipe import Mix, Recipe, Truncation
+from stylegan3d.recipe.recipe import Mix, Recipe, Truncation
 
 
 def register(app: typer.Typer) -> None:

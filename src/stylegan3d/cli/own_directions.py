@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Truncation
+from stylegan3d.recipe.recipe import Truncation
 
 if TYPE_CHECKING:
-    from stylegan3d.directions import Directions
-    from stylegan3d.generator import Generator
+    from stylegan3d.directions.directions import Directions
+    from stylegan3d.model.generator import Generator
 
 BetweenOption = Annotated[
     str | None,
@@ -55,8 +55,8 @@ def find_own(
     truncation: float | None,
 ) -> Directions:
     """A direction between two groups, or of a column of values."""
-    from stylegan3d.own_directions import direction_between, direction_of_values, orthogonalised
-    from stylegan3d.value_table import brain_source, latents_of, read_value_table
+    from stylegan3d.directions.custom import direction_between, direction_of_values, orthogonalised
+    from stylegan3d.directions.value_table import brain_source, latents_of, read_value_table
 
     psi = Truncation(0.7 if truncation is None else truncation)
     if between is not None:

@@ -127,10 +127,10 @@ def paint(
             raise typer.BadParameter(f"The name {path.name} must end in .nii.gz.")
 
     from stylegan3d.scans import read_scan
+    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
     from stylegan3d.translation.files import Resize
     from stylegan3d.translation.maps import place_map
     from stylegan3d.translation.painter import load_painter
-    from stylegan3d.volumes import check_output, sidecar_path, write_together
 
     planned = [p for path in (out, labels_out) if path for p in (path, sidecar_path(path))]
     check_output(planned, overwrite)
@@ -211,8 +211,8 @@ def _files(
     edits: list[Any],
 ) -> dict[Path, bytes]:
     """What is to be written: name to content."""
+    from stylegan3d.storage.volumes import make_image, volume_files
     from stylegan3d.translation.files import LABELS, contrast_entry, painted_files
-    from stylegan3d.volumes import make_image, volume_files
 
     own = grid is Grid.OWN
     space = placed.space if own else painter.space

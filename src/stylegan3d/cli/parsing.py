@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Edit, Label, Source
-from stylegan3d.recipe_parts import LONGEST_NUMBER, Noise
-from stylegan3d.slicing import PLANES, Plane
+from stylegan3d.geometry.slicing import PLANES, Plane
+from stylegan3d.recipe.parts import LONGEST_NUMBER, Noise
+from stylegan3d.recipe.recipe import Edit, Label, Source
 
 _MOST_NUMBERS = 100_000
 

@@ -22,11 +22,11 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.parsing import parse_noise, parse_numbers, parse_planes, parse_point
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe import Recipe, Source, Truncation, read_recipe
-from stylegan3d.slicing import PLANES
+from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation, read_recipe
 
 if TYPE_CHECKING:
-    from stylegan3d.figures import Look
+    from stylegan3d.render.figures import Look
 
 RecipesArgument = Annotated[
     list[str] | None,
@@ -91,11 +91,11 @@ def picture(
     if slices and len(shown) != 1:
         raise RecipeError("A lightbox is of one plane: choose it, such as --planes axial.")
 
-    from stylegan3d.figures import draw_planes, lightbox
-    from stylegan3d.picture_outputs import json_path, picture_files, picture_name
-    from stylegan3d.recipe_rendering import render_recipe
-    from stylegan3d.slicing import Upright
-    from stylegan3d.volumes import check_output, write_together
+    from stylegan3d.geometry.slicing import Upright
+    from stylegan3d.outputs.pictures import json_path, picture_files, picture_name
+    from stylegan3d.render.figures import draw_planes, lightbox
+    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.storage.volumes import check_output, write_together
 
     drawn_as = look(scale, neurological)
     what = "lightbox" if slices else "planes"
@@ -104,7 +104,7 @@ def picture(
     generator = open_model(model, frame)
     for recipe in chosen:
         recipe.check(generator)
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.render.renderer import Renderer
 
     renderer = Renderer(generator)
     with progress("Drawing", total=len(chosen)) as report:
@@ -141,7 +141,7 @@ def chosen_recipes(
 
 def look(scale: float, neurological: bool = False) -> Look:
     """How the verbs draw; RecipeError for a size out of bounds."""
-    from stylegan3d.figures import Look
+    from stylegan3d.render.figures import Look
 
     low, high = SCALE_LIMITS
     if not low <= scale <= high:

@@ -19,9 +19,9 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from stylegan3d.dataset.pack import Pack
+    from stylegan3d.dataset.plan import Plan
     from stylegan3d.scans import Target
-    from stylegan3d.training.pack import Pack
-    from stylegan3d.training.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -94,11 +94,11 @@ def prepare_command(
         "validation": validation,
     }
     if out is None or dry_run:
-        from stylegan3d.training.plan import make_plan
+        from stylegan3d.dataset.plan import make_plan
 
         _tell_plan(make_plan(folder, out, **settings), as_json=as_json)
         return
-    from stylegan3d.training.prepare import prepare
+    from stylegan3d.dataset.preparation import prepare
 
     with progress("Preparing") as report:
         pack = prepare(
@@ -124,7 +124,7 @@ def _target(template: Path | None, model: Path | None, frame: str | None) -> Tar
 
 def _tell_plan(plan: Plan, *, as_json: bool) -> None:
     """Print what preparing would do."""
-    from stylegan3d.training.plan import DONE, LEAVE_OUT, PREPARE
+    from stylegan3d.dataset.plan import DONE, LEAVE_OUT, PREPARE
 
     rows = plan.rows()
     counts = Counter(row["action"] for row in rows)
@@ -152,7 +152,7 @@ def _tell_plan(plan: Plan, *, as_json: bool) -> None:
 
 
 def _tell(pack: Pack, *, as_json: bool) -> None:
-    from stylegan3d.training.contact_sheet import CONTACT_SHEET
+    from stylegan3d.dataset.contact_sheet import CONTACT_SHEET
 
     refused = [{"file": r["file"], "reason": r["reason"]} for r in pack.info["refused"]]
     counts = {split: len(pack.indices(split)) for split in ("train", "validation")}

@@ -41,11 +41,11 @@ def privacy_index(
 
     Example: stylegan3d privacy-index prepared --model my-model
     """
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.locks import only_run
-    from stylegan3d.metrics.privacy_index import FILE, build_index, write_index
-    from stylegan3d.training.pack import load_pack
-    from stylegan3d.volumes import check_output
+    from stylegan3d.evaluation.privacy_index import FILE, build_index, write_index
+    from stylegan3d.storage.locks import only_run
+    from stylegan3d.storage.volumes import check_output
 
     pack = load_pack(data)
     generator = open_model(model)

@@ -26,7 +26,7 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.project_many import project_many
 
 if TYPE_CHECKING:
-    from stylegan3d.projecting import Choices, Report
+    from stylegan3d.projection.pipeline import Choices, Report
 
 
 class LatentSpace(StrEnum):
@@ -169,9 +169,9 @@ def project(
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """
     from stylegan3d.cohort.scans import holds_scans
-    from stylegan3d.pose import parse_pose
-    from stylegan3d.projecting import Choices
     from stylegan3d.projection.operators import parse
+    from stylegan3d.projection.pipeline import Choices
+    from stylegan3d.scans.pose import parse_pose
 
     # Words that are none are refused before any work.
     parse_pose(pose)
@@ -227,7 +227,7 @@ def _one(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    from stylegan3d.projecting import project_file
+    from stylegan3d.projection.pipeline import project_file
 
     with _bars() as report:
         told = project_file(
@@ -246,7 +246,7 @@ def _one(
 def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:
     """The generator, if it has that image channel and can be searched like that."""
     from stylegan3d.projection.checks import check_choices
-    from stylegan3d.recipe import Recipe
+    from stylegan3d.recipe.recipe import Recipe
 
     generator = open_model(model, frame)
     Recipe(channel=choices.channel).check(generator)

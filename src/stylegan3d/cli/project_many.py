@@ -13,8 +13,8 @@ from stylegan3d.cli.common import emit, model_entry, progress
 
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item, Outcome
-    from stylegan3d.generator import Generator
-    from stylegan3d.projecting import Choices
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.projection.pipeline import Choices
 
 
 def project_many(
@@ -37,7 +37,7 @@ def project_many(
     """
     from stylegan3d.cohort import find_items, run_cohort
     from stylegan3d.cohort.run import FAILED
-    from stylegan3d.projecting import project_item
+    from stylegan3d.projection.pipeline import project_item
 
     items = _without_results(find_items(paths), out)
     generator = open_generator()

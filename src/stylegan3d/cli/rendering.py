@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import emit, model_entry, progress
-from stylegan3d.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from stylegan3d.generator import Generator
-    from stylegan3d.tissue_volumes import Tissues
+    from stylegan3d.measures.tissue_volumes import Tissues
+    from stylegan3d.model.generator import Generator
 
 LabelOption = Annotated[
     str | None,
@@ -44,17 +44,17 @@ def render_to_files(
     `onto` is the scan that an edit's change is added to; the volumes are then native, too. `table`
     is a CSV to write the tissue volumes of all brains to.
     """
-    from stylegan3d.edit_outputs import edit_files, edit_names, original_scan
-    from stylegan3d.outputs import (
+    from stylegan3d.measures.tissue_volumes import read_tissues, table_text
+    from stylegan3d.outputs.edits import edit_files, edit_names, original_scan
+    from stylegan3d.outputs.results import (
         native_scan,
         rendered_files,
         volume_name,
         write_dataset_description,
     )
-    from stylegan3d.recipe_rendering import render_recipe
-    from stylegan3d.renderer import Renderer
-    from stylegan3d.tissue_volumes import read_tissues, table_text
-    from stylegan3d.volumes import check_output, sidecar_path, write_together
+    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.render.renderer import Renderer
+    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
     native = native or onto is not None
     paths = [out / volume_name(recipe, native=native) for recipe in recipes]

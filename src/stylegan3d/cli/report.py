@@ -24,10 +24,10 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.picture import RecipesArgument, SeedsOption, chosen_recipes
 from stylegan3d.errors import ScanError
-from stylegan3d.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from stylegan3d.generator import Generator
+    from stylegan3d.model.generator import Generator
 
 
 def register(app: typer.Typer) -> None:
@@ -58,16 +58,16 @@ def report(
     """
     chosen = chosen_recipes(recipes, seeds, truncation, noise)
 
-    from stylegan3d.picture_outputs import json_path
-    from stylegan3d.report import build_case, report_files, report_name
-    from stylegan3d.volumes import check_output, write_together
+    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.outputs.report import build_case, report_files, report_name
+    from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [out / report_name(recipe) for recipe in chosen]
     check_output([*paths, *map(json_path, paths)], overwrite)
     generator = open_model(model, frame)
     for recipe in chosen:
         recipe.check(generator)
-    from stylegan3d.renderer import Renderer
+    from stylegan3d.render.renderer import Renderer
 
     renderer = Renderer(generator)
     with progress("Measuring", total=len(chosen)) as tell:
@@ -89,8 +89,8 @@ def _projected(
         return None, None
     import nibabel as nib
 
-    from stylegan3d.projection_outputs import output_names
-    from stylegan3d.space import Space
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.outputs.projections import output_names
 
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None

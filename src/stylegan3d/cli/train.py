@@ -220,8 +220,8 @@ def _train(
 ) -> tuple[dict[str, Any], list[str]]:
     """Train and export; what to print."""
     from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.loop import train
-    from stylegan3d.training.pack import load_pack
 
     export, name, licence, overwrite = target
     if export is not None:

@@ -72,11 +72,11 @@ def train_diffusion_command(
     Example: stylegan3d train-diffusion prepared --autoencoder my-vae --out run --export my-model
     """
     from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
-    from stylegan3d.generator import load
+    from stylegan3d.model.generator import load
     from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
     from stylegan3d.training.diffusion_export import export_diffusion
-    from stylegan3d.training.pack import load_pack
 
     for option, value in {"--steps": steps, "--seed": seed}.items():
         if resume and value is not None:

@@ -84,15 +84,15 @@ def train_flow_command(
     Then: stylegan3d train-flow my-model prepared --out runs/fast --teacher runs/flow --export sharp
     """
     from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.errors import ModelError
-    from stylegan3d.generator import load
+    from stylegan3d.model.generator import load
     from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, start_of, train_flow
     from stylegan3d.training.flow_cubes import Source
     from stylegan3d.training.flow_export import export_with_flow
     from stylegan3d.training.flow_pairs import make_pairs
     from stylegan3d.training.flow_ways import make_ways, straight_config
-    from stylegan3d.training.pack import load_pack
 
     if begin_with and teacher is not None:
         raise typer.BadParameter("--begin-with is for flows without a teacher")

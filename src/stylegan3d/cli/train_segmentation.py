@@ -64,13 +64,13 @@ def train_segmentation_command(
     Example: stylegan3d train-segmentation prepared --labels brains --out runs/tissues
     """
     from stylegan3d.checkpoints.folder import CARD, MODEL
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.card import PAGE
     from stylegan3d.segmentation.data import load_labelled
     from stylegan3d.segmentation.export import export_segmentation
     from stylegan3d.segmentation.training import SegmentationConfig, train_segmentation
-    from stylegan3d.training.pack import load_pack
-    from stylegan3d.volumes import check_output
+    from stylegan3d.storage.volumes import check_output
 
     for name, value in {"--steps": steps, "--seed": seed}.items():
         if resume and value is not None:

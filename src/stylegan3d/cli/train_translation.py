@@ -74,15 +74,15 @@ def train_translation_command(
     Example: stylegan3d train-translation prepared --labels brains --out runs/paint
     """
     from stylegan3d.checkpoints.folder import CARD, MODEL
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.inference import load_segmenter
-    from stylegan3d.training.pack import load_pack
+    from stylegan3d.storage.volumes import check_output
     from stylegan3d.translation.card import MONTAGE, PAGE
     from stylegan3d.translation.data import load_painted
     from stylegan3d.translation.export import export_translation
     from stylegan3d.translation.settings import TranslationTraining
     from stylegan3d.translation.training import train_translation
-    from stylegan3d.volumes import check_output
 
     for name, value in {"--steps": steps, "--seed": seed}.items():
         if resume and value is not None:

@@ -75,11 +75,11 @@ def train_vae_command(
     Example: stylegan3d train-vae prepared --out runs/vae --export my-vae
     """
     from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.networks.autoencoder import AutoencoderConfig
     from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
     from stylegan3d.training.autoencoder_export import export_autoencoder
-    from stylegan3d.training.pack import load_pack
 
     new = {"--steps": steps, "--seed": seed, "--latent-channels": latent_channels}
     for option, value in new.items():

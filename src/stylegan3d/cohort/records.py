@@ -16,12 +16,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from stylegan3d import locks
 from stylegan3d.cohort.scans import Item
-from stylegan3d.files import atomic_write_text, output_errors
-from stylegan3d.hashing import sha256_of
-from stylegan3d.jsontext import to_json
-from stylegan3d.tissue_volumes import TOLD
+from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.storage import locks
+from stylegan3d.storage.files import atomic_write_text, output_errors
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.jsontext import to_json
 
 RECORDS = ".cohort"
 TABLE = "projections.tsv"

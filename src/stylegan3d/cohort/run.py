@@ -23,7 +23,7 @@ from stylegan3d.cohort.records import (
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.volumes import atomic_write_text
+from stylegan3d.storage.volumes import atomic_write_text
 
 _log = logging.getLogger(__name__)
 # A generator may be changed while it is tuned to a scan: one scan at a time in a process.

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stylegan3d.dataset.sources import EXTENSIONS, find_sources
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.names import same_place
-from stylegan3d.outputs import scan_stem
-from stylegan3d.training.sources import EXTENSIONS, find_sources
+from stylegan3d.outputs.results import scan_stem
+from stylegan3d.storage.names import same_place
 
 LISTS = (".txt", ".tsv", ".csv", ".list")
 

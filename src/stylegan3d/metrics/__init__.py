@@ -4,6 +4,6 @@
 that comparing two volumes does not load a generator.
 """
 
-from stylegan3d.metrics.similarity import similarity, ssim_map
+from stylegan3d.measures.similarity import similarity, ssim_map
 
 __all__ = ["similarity", "ssim_map"]

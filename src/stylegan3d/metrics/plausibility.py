@@ -18,10 +18,10 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.sampling import unit
-from stylegan3d.metrics.workers import workers
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.sampling import unit
 from stylegan3d.scans.extraction import voxel_litres
-from stylegan3d.space import Space
+from stylegan3d.workers import workers
 
 # Where a volume shows a brain.
 FOREGROUND = 0.05

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
-from stylegan3d.metrics.workers import workers
+from stylegan3d.workers import workers
 
 FOLDS, REPEATS, STEPS, BATCH = 5, 3, 160, 16
 RATE, DECAY = 3e-3, 1e-2

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.devices import measured_dtype
-from stylegan3d.effort import current
+from stylegan3d.networks.effort import current
 from stylegan3d.networks.latent_diffusion import LatentDiffusion
 
 #: Latents that are kept; of 27,000 numbers each takes a tenth of a megabyte.

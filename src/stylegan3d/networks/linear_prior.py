@@ -44,7 +44,7 @@ class LabelKnowledge:
     Attributes
     ----------
     sizes : numbers of each label in the label vector, which begins with one that is constant.
-    average : [L] the vector that leaves everything open, see `stylegan3d.labels`.
+    average : [L] the vector that leaves everything open, see `stylegan3d.model.labels`.
     spread : [L, L] covariance of label vectors.
     shared : [K, L] covariance of standardised scores with label vectors.
     explained : [L] of the variance of each number of the vector, what scores, or what was measured,

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.generator import Generator
+from stylegan3d.model.generator import Generator
 from stylegan3d.projection import original
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.pivotal import tuning_cost

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.generator import Generator
-from stylegan3d.metrics.sampling import unit
-from stylegan3d.metrics.similarity import similarity
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.sampling import unit
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.regions import region_masks
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 from stylegan3d.projection.trust import compare_signs, residuals_by_region
-from stylegan3d.training.pack import Pack
 
 VERSION = 1
 LEAST_PEOPLE = 8

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.generator import Generator
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.synthesis import Noise
 from stylegan3d.projection.budgets import TUNED, check_budget
 

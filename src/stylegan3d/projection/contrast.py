@@ -9,8 +9,8 @@ import torch
 from scipy.optimize import least_squares
 from torch import Tensor
 
+from stylegan3d.geometry.space import Space
 from stylegan3d.projection.forward import Operator
-from stylegan3d.space import Space
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
 from stylegan3d.projection.forward import Operator
-from stylegan3d.space import Space
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

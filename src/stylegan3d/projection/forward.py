@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.space import Space
+from stylegan3d.geometry.space import Space
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

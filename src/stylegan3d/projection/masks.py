@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.hashing import sha256_of
+from stylegan3d.geometry.space import Space
 from stylegan3d.projection.forward import Operator
 from stylegan3d.scans import checks
 from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.resampling import resample
-from stylegan3d.space import Space
+from stylegan3d.storage.hashing import sha256_of
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.generator import BRIGHTEST, Generator
-from stylegan3d.metrics.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
+from stylegan3d.measures.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
+from stylegan3d.model.generator import BRIGHTEST, Generator
+from stylegan3d.model.random_latents import diagonal, is_long
 from stylegan3d.networks.resampling import along_axes
-from stylegan3d.random_latents import diagonal, is_long
 
 SAMPLES = 4096
 PRIOR_SEED = 0

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.generator import Generator
+from stylegan3d.model.generator import Generator
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step
 

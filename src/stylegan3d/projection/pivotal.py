@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.generator import Generator
+from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.tuning import with_state
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
-from stylegan3d.stylegan_family import style_network
-from stylegan3d.tuning import with_state
 
 CONSTANT = "image_const"
 # Linear solves in turn with syntheses, for refining layers see the constant, too.

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from stylegan3d.generator import Generator
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.tuning import Delta
 from stylegan3d.networks.synthesis import Noise
 from stylegan3d.projection.budgets import TUNED, step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
@@ -22,7 +23,6 @@ from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.trust import Trust, measure_trust
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.tuning import Delta
 
 Space = Literal["w", "w+", "w+noise"]
 Method = Literal["stylegan3d", "original"]

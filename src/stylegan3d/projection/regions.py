@@ -12,8 +12,8 @@ from importlib import resources
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.attributes import FRAME_CENTER_MM, FRAME_SPREAD_MM
-from stylegan3d.space import Space
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.attributes import FRAME_CENTER_MM, FRAME_SPREAD_MM
 
 #: Names of the atlas' values, from 1; those with two sides are told apart by side.
 NAMES = (

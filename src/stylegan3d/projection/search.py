@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegan3d.generator import Generator
+from stylegan3d.model.generator import Generator
 from stylegan3d.projection.problem import Problem
 
 # In standard deviations of random brains. From a guess nearby the way is short and known to be

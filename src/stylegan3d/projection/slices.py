@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space
 from stylegan3d.projection.filters import DIRECTIONS, along_axis, array_axis, read_mm
 from stylegan3d.projection.forward import Operator
-from stylegan3d.space import Space
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan

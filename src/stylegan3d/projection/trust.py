@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.generator import Generator
-from stylegan3d.metrics import similarity
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.regions import region_masks
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs

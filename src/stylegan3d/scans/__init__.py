@@ -1,13 +1,13 @@
 """Scans: read, check, extract the brain, align it to a model, and bring results back."""
 
-from .aligned import AlignedScan, Step
-from .dicom import list_series
-from .label_maps import looks_like_labels
-from .native import native_image
-from .reading import SeveralVolumes, is_scan, read_scan
-from .scan import Scan
-from .series import Series, SeveralSeries
-from .target import Target, Template, load_template
+from stylegan3d.scans.aligned import AlignedScan, Step
+from stylegan3d.scans.dicom import list_series
+from stylegan3d.scans.label_maps import looks_like_labels
+from stylegan3d.scans.native import native_image
+from stylegan3d.scans.reading import SeveralVolumes, is_scan, read_scan
+from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.series import Series, SeveralSeries
+from stylegan3d.scans.target import Target, Template, load_template
 
 __all__ = [
     "AlignedScan",

@@ -10,16 +10,16 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..errors import ScanError
-from ..space import Space
-from .alignment import centroid, refined_rigid
-from .intensity import contrast_agreement, contrast_in_brain, correlation, normalise
-from .native import edited_scan, native_image, pack_mask
-from .resampling import resample
-from .target import Target
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.alignment import centroid, refined_rigid
+from stylegan3d.scans.intensity import contrast_agreement, contrast_in_brain, correlation, normalise
+from stylegan3d.scans.native import edited_scan, native_image, pack_mask
+from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.target import Target
 
 if TYPE_CHECKING:
-    from .scan import Scan
+    from stylegan3d.scans.scan import Scan
 
 # Where less than this of a model voxel is brain it counts as outside, as in the training data.
 BRAIN_SHARE = 0.35

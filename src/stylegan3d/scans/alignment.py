@@ -25,10 +25,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ..errors import ScanError
-from ..space import Space
-from .resampling import isotropic_space, resample
-from .target import Target
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.resampling import isotropic_space, resample
+from stylegan3d.scans.target import Target
 
 LEVELS_MM = (8.0, 4.0)
 ITERATIONS = 40

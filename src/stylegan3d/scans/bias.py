@@ -6,8 +6,8 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from ..space import RAS_TO_LPS, Space
-from .resampling import resample
+from stylegan3d.geometry.space import RAS_TO_LPS, Space
+from stylegan3d.scans.resampling import resample
 
 WORKING_MM = 4.0
 FIELD_OF_VIEW_MM = 256.0

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrayfiles import BROKEN, read_arrays
-from ..errors import OutputError
-from ..space import Space
-from ..volumes import atomic_write_bytes
+from stylegan3d.errors import OutputError
+from stylegan3d.geometry.space import Space
+from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
+from stylegan3d.storage.volumes import atomic_write_bytes
 
 # To be raised whenever a step's result changes: what older versions left is not found then.
 VERSION = 2

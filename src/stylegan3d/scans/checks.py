@@ -15,8 +15,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ..errors import ScanError
-from ..space import MAX_VOXELS
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import MAX_VOXELS
 
 EXTENSIONS = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img")
 MIN_VOXELS_PER_AXIS = 16

@@ -11,11 +11,17 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import ScanError
-from . import checks
-from .dicom_headers import SECONDARY_CAPTURE, Slice, looks_like_dicom, quiet, slices_of
-from .series import Series
-from .stacks import Stack, regridded, stacked
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import checks
+from stylegan3d.scans.dicom_headers import (
+    SECONDARY_CAPTURE,
+    Slice,
+    looks_like_dicom,
+    quiet,
+    slices_of,
+)
+from stylegan3d.scans.series import Series
+from stylegan3d.scans.stacks import Stack, regridded, stacked
 
 # A folder of one examination holds some thousand files.
 MOST_FILES = 20_000

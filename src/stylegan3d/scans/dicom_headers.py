@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from .dicom_lengths import lengths_fit
+from stylegan3d.scans.dicom_lengths import lengths_fit
 
 PREAMBLE, MAGIC = 128, b"DICM"
 # Files of the time before preambles begin with an element of group 2 or 8, little endian.

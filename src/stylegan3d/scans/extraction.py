@@ -11,9 +11,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from ..errors import ScanError
-from ..space import Space, to_ras
-from .resampling import isotropic_space, resample
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space, to_ras
+from stylegan3d.scans.resampling import isotropic_space, resample
 
 # Intracranial volumes of adults lie between 1.0 and 2.0 litres; children and atrophy below.
 BRAIN_LITRES = (0.5, 2.3)

@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..errors import ScanError
-from ..space import Space
-from .extraction import (
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.extraction import (
     check_brain_size,
     extract_brain,
     extract_upright,
@@ -19,7 +19,7 @@ from .extraction import (
 )
 
 if TYPE_CHECKING:
-    from .scan import Scan
+    from stylegan3d.scans.scan import Scan
 
 # Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
 # bottom no more than a brain stem has.

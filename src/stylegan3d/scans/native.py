@@ -11,9 +11,9 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ..errors import ScanError
-from ..space import Space, checked_space
-from .resampling import resample
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.scans.resampling import resample
 
 DESCRIPTION = b"SYNTHETIC - not for diagnosis"
 # Coarser than any structure of a brain, as fine as a coil's field varies.

@@ -9,7 +9,7 @@ from typing import Any
 
 import nibabel as nib
 
-from . import checks
+from stylegan3d.scans import checks
 
 
 @contextmanager

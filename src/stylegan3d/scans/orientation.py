@@ -8,8 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ..errors import ScanError
-from .native import geometry_of
+from stylegan3d.errors import ScanError
+from stylegan3d.scans.native import geometry_of
 
 FORMS = ("sform", "qform")
 

@@ -16,20 +16,20 @@ import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..errors import ScanError
-from ..jsontext import from_json
-from ..space import Space
-from .aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
-from .alignment import align_rigid, centred_rigid
-from .bias import field_on, log_bias_field, working_grid
-from .cache import StepCache, key_of
-from .finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
-from .intensity import correlation
-from .resampling import cropped, resample
-from .target import Target, standard_brain
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
+from stylegan3d.scans.alignment import align_rigid, centred_rigid
+from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
+from stylegan3d.scans.cache import StepCache, key_of
+from stylegan3d.scans.finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
+from stylegan3d.scans.intensity import correlation
+from stylegan3d.scans.resampling import cropped, resample
+from stylegan3d.scans.target import Target, standard_brain
+from stylegan3d.storage.jsontext import from_json
 
 if TYPE_CHECKING:
-    from .scan import Scan
+    from stylegan3d.scans.scan import Scan
 
 SKULL_CHOICES = ("auto", "extract", "keep")
 POSE_CHOICES = ("auto", "keep", "centre")

@@ -8,16 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ScanError
-from ..hashing import sha256_of
-from . import checks, dicom
-from .contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
-from .native import geometry_of
-from .opening import open_image
-from .orientation import header_notes, orientation_checks, scanner_geometry, trusted_affine
-from .scan import Scan
-from .series import Series, choose_series
-from .wording import grid_notes, intensity_notes
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import checks, dicom
+from stylegan3d.scans.contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
+from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.opening import open_image
+from stylegan3d.scans.orientation import (
+    header_notes,
+    orientation_checks,
+    scanner_geometry,
+    trusted_affine,
+)
+from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.series import Series, choose_series
+from stylegan3d.scans.wording import grid_notes, intensity_notes
+from stylegan3d.storage.hashing import sha256_of
 
 
 class SeveralVolumes(ScanError):

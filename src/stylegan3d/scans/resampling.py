@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from ..space import Space
+from stylegan3d.geometry.space import Space
 
 
 def resample(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..space import Space
-from .aligned import AlignedScan
-from .preparation import Progress, Wishes, align_scan
-from .target import Target
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.preparation import Progress, Wishes, align_scan
+from stylegan3d.scans.target import Target
 
 
 @dataclass(frozen=True, eq=False)

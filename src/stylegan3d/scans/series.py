@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ScanError
-from .stacks import Stack
+from stylegan3d.errors import ScanError
+from stylegan3d.scans.stacks import Stack
 
 LISTED = 12
 

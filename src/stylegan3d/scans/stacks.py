@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..space import RAS_TO_LPS
-from .checks import MIN_VOXELS_PER_AXIS
-from .dicom_headers import Slice
+from stylegan3d.geometry.space import RAS_TO_LPS
+from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
+from stylegan3d.scans.dicom_headers import Slice
 
 # Positions closer than this are one.
 SAME_MM = 0.01

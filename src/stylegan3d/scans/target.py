@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import nibabel as nib
 import numpy as np
 
-from ..errors import ScanError
-from ..space import Space
-from . import checks
-from .opening import open_image
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans import checks
+from stylegan3d.scans.opening import open_image
 
 
 class Target(Protocol):
@@ -45,8 +45,8 @@ def standard_brain(space: Space) -> Template:
 
     For generators of which neither the geometry nor the image can be relied on.
     """
-    from ..checkpoints.folder import TEMPLATE
-    from ..generator import bundled_model_path
+    from stylegan3d.checkpoints.folder import TEMPLATE
+    from stylegan3d.model.generator import bundled_model_path
 
     found = load_template(bundled_model_path() / TEMPLATE)
     affine = found.space.affine.copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 
-from .contrast import CT
+from stylegan3d.scans.contrast import CT
 
 AXIS_WORDS = {
     "R": "to the right",

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan3d import tensorfiles
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.folder import CARD, MODEL
 from stylegan3d.errors import ModelError
-from stylegan3d.jsontext import from_json, to_json
-from stylegan3d.recipe_parts import finite_number, is_int
+from stylegan3d.recipe.parts import finite_number, is_int
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.network import TissueNetwork
-from stylegan3d.volumes import write_together
+from stylegan3d.storage import tensorfiles
+from stylegan3d.storage.jsontext import from_json, to_json
+from stylegan3d.storage.volumes import write_together
 
 FORMAT, FORMAT_VERSION = "stylegan3d-tissues", 1
 KIND = "tissue network"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stylegan3d.space import Space
+from stylegan3d.geometry.space import Space
 
 #: Name of each label, from 0.
 CLASSES = ("background", "csf", "grey", "white", "ventricle", "other")

@@ -8,13 +8,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.dataset.sources import stem
+from stylegan3d.dataset.tissues import LABEL_MAPS, TABLE, read_tissues
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.space import Space
-from stylegan3d.training.pack import Pack
-from stylegan3d.training.sources import stem
-from stylegan3d.training.tissues import LABEL_MAPS, TABLE, read_tissues
 
 
 @dataclass(frozen=True, eq=False)

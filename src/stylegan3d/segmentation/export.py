@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.anatomy_volumes import MEASURES, measure
+from stylegan3d.evaluation.anatomy_volumes import MEASURES, measure
 from stylegan3d.segmentation.baseline import measure_baselines
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml

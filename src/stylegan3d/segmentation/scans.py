@@ -13,18 +13,18 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.checkpoints.folder import TEMPLATE
-from stylegan3d.generator import bundled_model_path
-from stylegan3d.jsontext import to_json
-from stylegan3d.metrics.anatomy_volumes import MEASURES, measures_of
-from stylegan3d.metrics.volume_sets import to_unit
-from stylegan3d.outputs import PROGRAM
+from stylegan3d.dataset.volume_sets import to_unit
+from stylegan3d.evaluation.anatomy_volumes import MEASURES, measures_of
+from stylegan3d.model.generator import bundled_model_path
+from stylegan3d.outputs.results import PROGRAM
 from stylegan3d.scans.aligned import WARNING, AlignedScan
 from stylegan3d.scans.preparation import Progress
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
-from stylegan3d.volumes import make_image, sidecar_path, volume_files
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
 NOTICE = "Labels by a network; not a medical device, not for diagnosis."
 

@@ -21,18 +21,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.checkpointing import (
-    begin_or_resume,
-    load_checkpoint,
-    save_checkpoint,
-)
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.locks import only_run
 from stylegan3d.segmentation.augmentation import augment_labelled
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.data import LabelledBrains
 from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
+from stylegan3d.storage.checkpoint import (
+    begin_or_resume,
+    load_checkpoint,
+    save_checkpoint,
+)
+from stylegan3d.storage.locks import only_run
 
 # Called with steps done, steps in all, and figures such as {"loss": 0.2}.
 Progress = Callable[[int, int, dict[str, float]], None]

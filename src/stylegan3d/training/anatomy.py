@@ -28,11 +28,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.deformation import exponential, resize, warp
-from stylegan3d.training.pack import Pack
+from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text, output_errors
 from stylegan3d.training.registration import SQUARINGS, Demons, match_intensities, register
-from stylegan3d.volumes import atomic_write_bytes, atomic_write_text, output_errors
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),

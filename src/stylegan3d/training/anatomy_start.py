@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.fitting import FittingEncoder
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.anatomy import Anatomy, mirrored
-from stylegan3d.training.pack import Pack
 from stylegan3d.training.start import LAYERS_SHARE, components_of
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import set_mapping

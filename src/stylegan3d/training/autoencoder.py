@@ -20,17 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.checkpointing import begin_or_resume, load_checkpoint
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import BRIGHTEST
-from stylegan3d.locks import only_run
-from stylegan3d.metrics.similarity import similarity
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.generator import BRIGHTEST
 from stylegan3d.networks.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from stylegan3d.networks.resampling import haar
+from stylegan3d.storage.checkpoint import begin_or_resume, load_checkpoint
+from stylegan3d.storage.locks import only_run
 from stylegan3d.training.augment import augment
 from stylegan3d.training.averaged_run import AveragedRun
-from stylegan3d.training.pack import Pack
 
 Progress = Callable[[int, int, dict[str, float]], None]
 Place = tuple[slice, slice, slice]

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target
+from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator, to_display
-from stylegan3d.labelling import check_columns, learn_labels
+from stylegan3d.model.families.autoencoder import VAE
+from stylegan3d.model.generator import Generator, to_display
 from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder
 from stylegan3d.training.autoencoder import AutoencoderRun
 from stylegan3d.training.calibration import TOES, toed
 from stylegan3d.training.export import card_of, finish
-from stylegan3d.training.pack import TEMPLATE, Pack
-from stylegan3d.vae_family import VAE
+from stylegan3d.training.labels import check_columns, learn_labels
 
 #: Principal directions of the latents that are kept.
 COMPONENTS = 200
@@ -54,7 +54,7 @@ def export_autoencoder(
     out : the folder to write.
     name : of the model.
     labels : columns of the data set's table, such as "age" and "sex", that random brains can be
-        drawn for; see `stylegan3d.labelling`.
+        drawn for; see `stylegan3d.training.labels`.
     licence : terms of the weights; by default the licences of the training data, joined.
     attribution : whom users of the weights must name, where the data's licences ask for it.
     overwrite : replace a model that is there.

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from stylegan3d.checkpointing import save_checkpoint
 from stylegan3d.errors import ModelError
+from stylegan3d.storage.checkpoint import save_checkpoint
 
 N = TypeVar("N", bound=nn.Module)
 

@@ -23,15 +23,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator, seed_latents, to_display
-from stylegan3d.metrics.sampling import unit
+from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.generator import Generator, seed_latents, to_display
+from stylegan3d.model.sampling import unit
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.stylegan_family import style_network
-from stylegan3d.training.pack import Pack
 
 # Steepness of the sigmoid for details of unit variance. A steep one (4) makes edges between two
 # greys, but not where the basis images have theirs.

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.training.augment import augment
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.draws import Purpose, generator_for
-from stylegan3d.training.pack import Pack
 
 
 class Batches:

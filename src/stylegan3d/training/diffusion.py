@@ -19,13 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpointing import begin_or_resume, load_checkpoint
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator
-from stylegan3d.locks import only_run
+from stylegan3d.model.families.autoencoder import VAE
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
+from stylegan3d.storage.checkpoint import begin_or_resume, load_checkpoint
+from stylegan3d.storage.locks import only_run
 from stylegan3d.training.averaged_run import AveragedRun
 from stylegan3d.training.diffusion_latents import (
     People,
@@ -33,8 +35,6 @@ from stylegan3d.training.diffusion_latents import (
     people_of,
     varied_latents,
 )
-from stylegan3d.training.pack import Pack
-from stylegan3d.vae_family import VAE
 
 if TYPE_CHECKING:
     from stylegan3d.networks.autoencoder import LatentSynthesis

@@ -8,13 +8,13 @@ from pathlib import Path
 from torch import Tensor
 
 from stylegan3d.checkpoints.folder import check_target, read_folder
-from stylegan3d.diffusion_family import DIFFUSION
-from stylegan3d.generator import Generator
-from stylegan3d.labelling import check_columns, learn_labels
+from stylegan3d.dataset.pack import TEMPLATE, Pack
+from stylegan3d.model.families.diffusion import DIFFUSION
+from stylegan3d.model.generator import Generator
 from stylegan3d.training.autoencoder_export import people_latents
 from stylegan3d.training.diffusion import DiffusionRun, encoder_of
 from stylegan3d.training.export import card_of, finish
-from stylegan3d.training.pack import TEMPLATE, Pack
+from stylegan3d.training.labels import check_columns, learn_labels
 
 #: Evaluations of the network for a latent, and for one of a preview.
 STEPS, PREVIEW_STEPS = 20, 6

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.files import atomic_file
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_gaussian import LatentGaussian
+from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
-from stylegan3d.training.pack import Pack
 
 FOLDS = 5
 #: Of each person: as scanned, mirrored, and so many stretched a little.

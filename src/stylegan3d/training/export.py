@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.attribute_directions import build_directions
-from stylegan3d.checkpoints.card_text import card_text
 from stylegan3d.checkpoints.folder import (
     DIRECTIONS,
     TEMPLATE,
@@ -23,21 +21,23 @@ from stylegan3d.checkpoints.folder import (
     read_folder,
     write_folder,
 )
-from stylegan3d.directions import save_directions
-from stylegan3d.generator import Generator, load, to_display
-from stylegan3d.metrics import similarity
+from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.directions.attributes import build_directions
+from stylegan3d.directions.directions import save_directions
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.generator import Generator, load, to_display
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.outputs.model_card import card_text
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
-from stylegan3d.stylegan_family import style_network
+from stylegan3d.storage.volumes import atomic_write_text
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes
-from stylegan3d.training.pack import TEMPLATE as PACK_TEMPLATE
-from stylegan3d.training.pack import Pack
 from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import fit_mapping
-from stylegan3d.volumes import atomic_write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

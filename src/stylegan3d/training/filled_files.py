@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import ModelError
-from stylegan3d.locks import only_run
-from stylegan3d.volumes import atomic_write_text, output_errors
+from stylegan3d.storage.locks import only_run
+from stylegan3d.storage.volumes import atomic_write_text, output_errors
 
 # What is written is known to be there every so many items.
 REMEMBERED = 20

@@ -17,16 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpointing import CHECKPOINT, begin_or_resume, load_checkpoint, save_checkpoint
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator, load
-from stylegan3d.locks import only_run
+from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
-from stylegan3d.stylegan_family import style_network
+from stylegan3d.storage.checkpoint import (
+    CHECKPOINT,
+    begin_or_resume,
+    load_checkpoint,
+    save_checkpoint,
+)
+from stylegan3d.storage.locks import only_run
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
 
 # Kernels of reduced precision err on smaller cubes, at least oneDNN's of 2026.

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import places_on
-from stylegan3d.training.pack import Pack
 
 # A cube's middle lies in the brain: where the mean brain is brighter than this.
 BRAIN = 0.1

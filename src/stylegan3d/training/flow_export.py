@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from stylegan3d.checkpoints.folder import TEMPLATE, check_target, read_folder
-from stylegan3d.generator import Generator, load, seed_latents
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
+from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.generator import Generator, load, seed_latents
 from stylegan3d.networks.autoencoder import LatentSynthesis
-from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun
-from stylegan3d.training.pack import Pack
-from stylegan3d.vae_family import FLOW as LATENT_FLOW
 
 # Of Euler's method, where the flow is not a straight one.
 STEPS = 4

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator, seed_latents, to_display
-from stylegan3d.metrics.sampling import as_packed
+from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.generator import Generator, seed_latents, to_display
+from stylegan3d.model.sampling import as_packed
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.stylegan_family import style_network
 from stylegan3d.training.filled_files import FilledFile, fill_files
-from stylegan3d.training.pack import Pack
 
 if TYPE_CHECKING:
-    from stylegan3d.family_protocol import HasVariations
+    from stylegan3d.model.family import HasVariations
 
 DRAWS = 3
 # How far from the person the draws of an autoencoder's latents are, see `HasVariations`; in turn.

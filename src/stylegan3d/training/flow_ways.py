@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.generator import Generator, seed_latents
+from stylegan3d.model.generator import Generator, seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.flow import FlowConfig, FlowRun
 from stylegan3d.training.flow_pairs import check_flow, without_flow
-from stylegan3d.training.pack import Pack
 
 COUNT, STEPS = 600, 8
 # Of a run that learns from them; its network begins at the teacher's.

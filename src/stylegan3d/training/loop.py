@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack, load_pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.files import output_errors
 from stylegan3d.memory import keep_large_blocks
+from stylegan3d.storage.files import output_errors
 from stylegan3d.training.adversarial import adversarial_step
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.board import Board, check_tensorboard
@@ -27,7 +28,6 @@ from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import Batches
 from stylegan3d.training.monitor import Monitor, alarm
 from stylegan3d.training.opening import ANATOMY, open_run
-from stylegan3d.training.pack import Pack, load_pack
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team, join_team
 from stylegan3d.training.texture import Texture, texture_step

@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from stylegan3d.checkpointing import CHECKPOINT, PREVIOUS
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.labels import encode_rows, label_dim, schema_of
-from stylegan3d.leftovers import sweep
-from stylegan3d.locks import LOCK, only_run
+from stylegan3d.model.labels import encode_rows, label_dim, schema_of
+from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
+from stylegan3d.storage.leftovers import sweep
+from stylegan3d.storage.locks import LOCK, only_run
+from stylegan3d.storage.volumes import atomic_write_text
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.anatomy_start import start_from_anatomy
 from stylegan3d.training.config import TrainConfig, brain_2mm
-from stylegan3d.training.pack import Pack
 from stylegan3d.training.start import start_from_data
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.team import Team
-from stylegan3d.volumes import atomic_write_text
 
 SETTINGS = "settings.json"
 ANATOMY = "anatomy"

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.layers import Dense
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.resampling import haar
-from stylegan3d.training.pack import Pack
 from stylegan3d.training.state import TrainState
 
 MAX_VOLUMES = 600

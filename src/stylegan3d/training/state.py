@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from stylegan3d.checkpointing import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.judge_augment import JudgeAugment
 
@@ -48,7 +48,7 @@ class TrainState:
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
         # Labels [n, label_dim] of the training people; None for an unconditional generator.
         self.people: torch.Tensor | None = None
-        self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.labels`
+        self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.model.labels`
         # Whether the reconstruction phase is over and the mapping network fitted.
         self.warm_started = False
         self.images = 0

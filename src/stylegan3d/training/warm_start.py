@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.dataset.pack import Pack
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.training import losses
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.draws import Purpose, generators_for, normal
-from stylegan3d.training.pack import Pack
 from stylegan3d.training.parts import Log, split
 from stylegan3d.training.start import set_gaussian
 from stylegan3d.training.state import TrainState

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from stylegan3d.dataset.tissues import TABLE, read_tissues
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe_parts import is_int
+from stylegan3d.recipe.parts import is_int
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.training.tissues import TABLE, read_tissues
 
 #: Highest code of a region; the usual tables end at a few hundred, FreeSurfer's at 14,175.
 HIGHEST = 20_000

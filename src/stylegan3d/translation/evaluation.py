@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.metrics.similarity import similarity
+from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.training import dice_scores

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from stylegan3d.dataset.volume_sets import to_unit
 from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.metrics.volume_sets import to_unit
-from stylegan3d.outputs import INTENDED_USE, PROGRAM
+from stylegan3d.outputs.results import INTENDED_USE, PROGRAM
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.maps import PlacedMap
 from stylegan3d.translation.painter import Painter
-from stylegan3d.volumes import VOLUME_SUFFIX, make_image, volume_files
 
 #: What the numbers in a map of tissues are, for its sidecar.
 LABELS = {str(i): TITLES.get(name, name.title()) for i, name in enumerate(CLASSES)}

@@ -8,13 +8,13 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans.aligned import EXPECTED_QUALITY
 from stylegan3d.scans.alignment import align_rigid
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.space import Space
 from stylegan3d.translation.codes import unknown_codes
 from stylegan3d.translation.painter import Painter
 

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpointing import begin_or_resume, load_checkpoint, save_checkpoint
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.locks import only_run
-from stylegan3d.metrics.similarity import similarity
+from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
+from stylegan3d.storage.checkpoint import begin_or_resume, load_checkpoint, save_checkpoint
+from stylegan3d.storage.locks import only_run
 from stylegan3d.training.autoencoder import mean_ssim
 from stylegan3d.translation.data import PaintedPeople
 from stylegan3d.translation.draws import Crops, draw

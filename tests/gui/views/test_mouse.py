@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from view_helpers import AFFINE, FLAT, drag, native, phantom, wheel
 
-from napari_stylegan3d.display import upright
+from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.views.captions import Provenance
 
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton

@@ -10,13 +10,13 @@ from napari.components import ViewerModel
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.panels.elided import elided
-from napari_stylegan3d.pinned import side_of
+from napari_stylegan3d.compare.pinned import side_of
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.labels import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.sides import Pair
-from stylegan3d.recipe import Edit, Recipe, Source
+from napari_stylegan3d.widgets.elided import elided
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 LONG = side_of(Recipe(Source("seed", 12), edits=(Edit("A direction with a long name", 1.5),)), "A")
 

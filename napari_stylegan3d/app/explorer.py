@@ -1,0 +1,300 @@
+"""The explorer: one dock with six tabs, and the four views in the middle of the window.
+
+It composes; the current recipe is the session's, the panels read and replace it, and what follows
+from a new recipe (render, show, caption) happens here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QLabel, QMainWindow, QVBoxLayout, QWidget
+
+from napari_stylegan3d.app.arrivals import Arrivals
+from napari_stylegan3d.app.calm import CalmWindow
+from napari_stylegan3d.app.docked import Docked
+from napari_stylegan3d.app.guidance import Guidance
+from napari_stylegan3d.app.header import Header
+from napari_stylegan3d.app.models import Models
+from napari_stylegan3d.app.opening import Opening
+from napari_stylegan3d.app.qt_binding import refuse_broken_binding
+from napari_stylegan3d.app.tabs import Tabs
+from napari_stylegan3d.app.viewing import Viewing
+from napari_stylegan3d.browse.controller import Browsing
+from napari_stylegan3d.compare.controller import Comparing
+from napari_stylegan3d.core.comparison import Comparison
+from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.parking import Parking
+from napari_stylegan3d.core.rendering import Rendering
+from napari_stylegan3d.core.session import Session
+from napari_stylegan3d.core.settings import Memory
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.thumbnails import Thumbnails
+from napari_stylegan3d.directions.controller import Directing
+from napari_stylegan3d.export.controller import Exporting
+from napari_stylegan3d.history.sessions import Sessions
+from napari_stylegan3d.history.strip import HistoryStrip
+from napari_stylegan3d.labels.controller import Relabelling
+from napari_stylegan3d.measure.controller import Measuring
+from napari_stylegan3d.mix.controller import Mixing
+from napari_stylegan3d.project.controller import Projecting
+from napari_stylegan3d.project.jobs import Choice
+from napari_stylegan3d.views.stage import Stage
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.fold import take_turns
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import napari
+
+    from napari_stylegan3d.views.four import FourViews
+    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+MIN_WIDTH = 376
+
+
+class Explorer(Docked):
+    """The dock widget.
+
+    Parameters
+    ----------
+    napari_viewer
+        Injected by napari.
+    model
+        A model folder, an official checkpoint (.pkl), or a generator that is loaded already or on
+        its way (`jobs.load_ahead`); None for the bundled one.
+    frame
+        Where the voxels of a checkpoint lie, such as "LIA:2".
+    """
+
+    ready = Signal()
+    """The first brain is on the screen."""
+
+    def __init__(
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        model: Path | Generator | Future[Loaded] | None = None,
+        frame: str | None = None,
+    ) -> None:
+        refuse_broken_binding()  # as a plugin: napari says why it does not open
+        super().__init__()
+        self.setObjectName("explorer")
+        # napari hands plugins a proxy whose layers are proxies too; identity needs the real ones.
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._model = model
+        self._frame: Frame | str | None = frame
+        self._is_ready = False
+        self.viewing: Viewing | None = None
+        self.views: FourViews | None = None
+        self._calm: CalmWindow | None = None
+        self.session = Session(self)
+        self.stage = Stage(self.viewer)
+        self.rendering = Rendering(self.session, self)
+        self.thumbnails = Thumbnails(self.session, self.rendering, self)
+        self.comparison = Comparison(self.session, self.stage)
+        self.models = Models(self)
+        self.tabs = Tabs(self.session)
+        self.panels = self.tabs.panels
+        self.browse, self.project, self.mix = self.tabs.browse, self.tabs.project, self.tabs.mix
+        self.directions, self.compare = self.tabs.directions, self.tabs.compare
+        self.export = self.tabs.export
+        self.browsing = Browsing(self.browse, self.thumbnails, self)
+        self.mixing = Mixing(self.mix, self.thumbnails, self)
+        self.directing = Directing(
+            self.directions, self.rendering, self.comparison, self.thumbnails, self
+        )
+        self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
+        self.exporting = Exporting(self, self.export)
+        self.measuring, self.relabelling = Measuring(self), Relabelling(self)
+        self.parking = Parking(self.session, self)
+        self._lay_out()
+        self.history = HistoryStrip(self.session, self.thumbnails)
+        self.sessions, self.opening = Sessions(self), Opening(self)
+        self.guidance, self.memory = Guidance(self), Memory(self)
+        self.comparing = Comparing(self)
+        self.arrivals = Arrivals(self)
+        self._connect()
+
+    def panel(self, key: str) -> QWidget:
+        """Bring a tab to the front by its panel's key, and return the panel."""
+        return self.tabs.bring(key)
+
+    def open_scan(self, path: str | Path) -> None:
+        """Open a scan in the Project tab: a file, or a folder of DICOM files."""
+        self.panel("Project")
+        self.projecting.open(Choice(Path(path)))
+
+    def open_model(self, path: Path | None, frame: Frame | str | None = None) -> None:
+        """Open another model: a folder, an official checkpoint, or None for the bundled one.
+
+        What is shown stays until it is loaded, and for good if it cannot be.
+        """
+        if self._window is None:
+            self._model, self._frame = path, frame
+        else:
+            self.models.open(path, frame)
+
+    def close_explorer(self) -> None:
+        """Stop all work and give the window back to napari; may be called more than once."""
+        if self._closed:
+            return
+        self._closed = True
+        self.memory.close()
+        self.guidance.close()
+        self.sessions.shutdown()
+        self.history.shutdown()
+        self.comparing.shutdown()
+        self.measuring.shutdown()
+        self.relabelling.shutdown()
+        self.parking.shutdown()
+        self.rendering.shutdown()
+        self.header.set_busy(False)
+        self.browsing.shutdown()
+        self.mixing.shutdown()
+        self.directing.shutdown()
+        self.thumbnails.shutdown()
+        self.models.shutdown()
+        self.exporting.shutdown()
+        self.projecting.shutdown()
+        self.viewer.layers.events.inserted.disconnect(self._on_layer)
+        self.let_go()
+        self.stage.clear()
+        if self.views is not None:
+            self.opening.let_go(self.views)
+            self.views = None
+        if self.viewing is not None:
+            self.viewing.close()
+            self.viewing = None
+        if self._calm is not None:
+            self._calm.restore()
+        self.session.close()
+
+    def _lay_out(self) -> None:
+        self.setMinimumWidth(controls.scaled(MIN_WIDTH))
+        self.header = Header()
+        self.header.set_menu(self.models.menu(self))
+        self.message = QLabel()
+        self.message.setObjectName("explorer.message")
+        self.message.setProperty("role", "error")
+        self.message.setWordWrap(True)
+        self.message.setContentsMargins(14, 4, 14, 8)
+        self.message.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.header)
+        column.addWidget(self.tabs, stretch=1)
+        column.addWidget(self.measuring.box)
+        column.addWidget(self.relabelling.box)
+        take_turns(self, self.measuring.box, self.relabelling.box)
+        column.addWidget(self.message)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.historyChanged.connect(self._show_history)
+        session.recipeChanged.connect(self._on_recipe)
+        self.header.undo.clicked.connect(session.undo)
+        self.header.redo.clicked.connect(session.redo)
+        self.rendering.busyChanged.connect(self.header.set_busy)
+        self.rendering.shown.connect(self._on_picture)
+        self.rendering.failed.connect(partial(self._fail, "rendering"))
+        self.rendering.cramped.connect(self.say)
+        self.project.viewRequested.connect(self.comparison.show)
+        self.comparison.viewChanged.connect(self._on_view)
+        self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
+        self.projecting.wentWell.connect(lambda: self.say(""))
+        self.projecting.stopped.connect(self._come_back)
+        self.models.failed.connect(lambda error, doing: self._fail(doing, error))
+        self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
+        parts = (self.sessions, self.opening, self.comparing, self.measuring, self.relabelling)
+        for part in (*parts, self.browsing.privacy):
+            part.failed.connect(lambda error, doing: self._fail(doing, error))
+        self.viewer.layers.events.inserted.connect(self._on_layer)
+
+    def begin(self, window: QMainWindow) -> None:
+        """Put the views into the window and load the model."""
+        self._calm = CalmWindow(window, self.viewer)
+        self.viewing = Viewing(window, self.comparison, self)
+        self.viewing.pace(self.rendering)
+        self.views = self.viewing.views
+        self.views.set_message(_("Loading the model…"))
+        self.views.layout().addWidget(self.history)
+        self.opening.begin(self.views)
+        self.comparing.begin(self.views)
+        self.guidance.begin(window)
+        self.memory.begin(window)
+        for part in (self, self.views):
+            controls.name_for_readers(part)
+        self.views.hold()
+        self.models.open(self._model, self._frame)
+
+    def _on_picture(self, recipe: Any, picture: Any) -> None:
+        first = self.comparison.picture is None
+        self.comparison.set_picture(recipe, picture)
+        if first:
+            QTimer.singleShot(0, self._on_first_brain)
+
+    def _on_recipe(self, recipe: Recipe, live: bool) -> None:
+        self.say("")
+        if self.views is not None:
+            self.views.set_dragged(live)
+        self.comparison.follow(recipe)
+
+    def _come_back(self) -> None:
+        """Show the scan or the brain again after a projection that came to nothing."""
+        self.comparison.follow()
+        self.comparison.show(self.projecting.shown_before)
+
+    def _on_first_brain(self) -> None:
+        if not self._is_ready:
+            self._is_ready = True
+            self.ready.emit()
+        self.stage.fit_white(self.comparison.share_above(1.0))
+        if self.rendering.loaded is not None:
+            self.models.warm_up(self.rendering.loaded, self.session.recipe)
+
+    def _on_view(self, view: str) -> None:
+        self.project.show_view(view or None)
+        if self.views is not None:
+            self.views.refresh()
+            ours = view in ("", "reconstruction")
+            preview = ours and self.comparison.is_preview
+            self.views.readout.quality.setText(_("preview") if preview else "")
+            from stylegan3d.model.generator import BRIGHTEST
+
+            clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
+            self.views.readout.show_clipped(clipped)
+
+    def _show_history(self) -> None:
+        self.header.undo.setEnabled(self.session.can_undo)
+        self.header.redo.setEnabled(self.session.can_redo)
+
+    def _on_layer(self, event: Any) -> None:
+        """A scan opened through napari (File > Open, samples, a drop on a view) is ours to project.
+
+        Its layer stays in napari's list, hidden: the explorer shows the scan itself.
+        """
+        path = event.value.metadata.get("path")
+        if path and event.value is not self.stage.layer:
+            event.value.visible = False
+            QTimer.singleShot(0, partial(self.open_scan, path))
+
+    def _fail(self, doing: str, error: Exception) -> None:
+        self.say(tell_error(error, doing))
+        self.header.set_model(self.session.generator)
+        self.header.set_busy(self.rendering.busy)
+        if self.views is not None and self.comparison.picture is None:
+            self.views.release()
+            self.views.set_message(_("No model"))
+
+    def say(self, text: str) -> None:
+        """An error that stays under the tabs until something else happens."""
+        self.message.setText(text)
+        self.message.setVisible(bool(text))

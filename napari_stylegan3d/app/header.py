@@ -1,0 +1,72 @@
+"""The strip above the tabs: the model, another one, undo and redo, and whether there is work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
+
+from napari_stylegan3d.app.busy_line import BusyLine
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+
+class Header(QWidget):
+    """Model name, the menu of others, undo, redo, busy line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = QLabel(_("Loading the model…"))
+        self.model.setObjectName("explorer.model")
+        self.model.setProperty("role", "model")
+        self.open = controls.tool_button(
+            _("Open ▾"),
+            "explorer.open_model",
+            _("Open another model: a model folder, or an official 3D-StyleGAN checkpoint (.pkl)."),
+        )
+        self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.open.setProperty("role", "menu")
+        self.undo = controls.tool_button("↶", "explorer.undo", _("Undo the last change (Ctrl+Z)."))
+        self.redo = controls.tool_button("↷", "explorer.redo", _("Redo (Ctrl+Shift+Z)."))
+        for button in (self.undo, self.redo):
+            button.setEnabled(False)
+            button.setProperty("role", "step")
+        self.help = controls.tool_button("?", "explorer.help", _("Keys and mouse gestures (F1)."))
+        self.busy = BusyLine()
+        self.busy.setObjectName("explorer.busy")
+        self.busy.setToolTip(_("Moves while a brain is being rendered."))
+        top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
+        top.setContentsMargins(14, 8, 10, 6)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(top)
+        column.addWidget(self.busy)
+
+    def set_menu(self, menu: QMenu) -> None:
+        """What the button beside the model's name offers."""
+        self.open.setMenu(menu)
+
+    def set_loading(self, name: str) -> None:
+        """Another model is on its way; one at a time."""
+        self.model.setText(_("Loading {name}…").format(name=name))
+        self.model.setToolTip("")
+        self.open.setEnabled(False)
+        self.set_busy(True)
+
+    def set_model(self, generator: Generator | None) -> None:
+        """Name the model."""
+        self.open.setEnabled(True)
+        self.model.setText(generator.name if generator is not None else _("No model"))
+        if generator is not None:
+            size = " × ".join(str(n) for n in generator.shape)
+            self.model.setToolTip(
+                _("{size} voxels, on {device}").format(size=size, device=generator.device)
+            )
+
+    def set_busy(self, busy: bool) -> None:
+        """There is work, or there is none."""
+        self.busy.set_busy(busy)

@@ -1,0 +1,123 @@
+"""All keys and mouse gestures of the explorer: one table, which installs the keys and is the help.
+
+A row with a command is installed as a shortcut of the panels and the views (F1 of the whole
+window); one without says what another part listens to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.core.text import _
+
+
+@dataclass(frozen=True)
+class Row:
+    """One key or gesture.
+
+    Attributes
+    ----------
+    group
+        Heading it stands under.
+    keys
+        Such as "Ctrl+Z"; several for one command are separated by " or ".
+    does
+        What it does, in words.
+    command
+        Name of the command it runs; empty for what another part listens to.
+    everywhere
+        Whether it counts in the whole window, also where neither panels nor views have the focus.
+    """
+
+    group: str
+    keys: str
+    does: str
+    command: str = ""
+    everywhere: bool = False
+
+
+#: Do something while they are held; `hold_key` listens to them.
+HELD, HELD_IN_VIEWS = "B", "Space"
+EDITING, BRAINS, WINDOW = _("Changes"), _("Brains"), _("Window")
+FLAT, SOLID = _("In a 2D view"), _("In the 3D view")
+
+TABLE = (
+    Row(EDITING, "Ctrl+Z", _("undo the last change; while painting, the last stroke"), "undo"),
+    Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", _("redo"), "redo"),
+    Row(EDITING, "Ctrl+V", _("paste a recipe: a link, JSON or a command"), "paste"),
+    Row(
+        EDITING,
+        _("{key}, held ({other} in a view)").format(key=HELD, other=HELD_IN_VIEWS),
+        _("see the brain that was pinned as A"),
+    ),
+    Row(BRAINS, "Alt+Right", _("next number"), "next"),
+    Row(BRAINS, "Alt+Left", _("previous number"), "previous"),
+    Row(BRAINS, "Alt+R", _("a brain drawn at random"), "dice"),
+    Row(BRAINS, "Ctrl+D", _("keep as a favourite"), "favourite"),
+    Row(BRAINS, "Alt+S", _("save the volume"), "save"),
+    Row(WINDOW, "Alt+1 … Alt+6", _("Browse, Project, Mix, Directions, Compare, Export")),
+    Row(WINDOW, "Alt+0", _("reset the views"), "reset_views"),
+    Row(WINDOW, "F1", _("this list"), "help", everywhere=True),
+    Row(WINDOW, "Ctrl+Shift+P", _("all commands by name")),
+    Row(FLAT, _("Click or drag"), _("move the crosshair")),
+    Row(FLAT, _("Wheel"), _("go through the slices")),
+    Row(FLAT, _("Ctrl+wheel"), _("zoom")),
+    Row(FLAT, _("Middle button or Shift, drag"), _("move the picture")),
+    Row(FLAT, _("Right button, drag"), _("brightness and contrast (level and window)")),
+    Row(FLAT, _("Right button, double-click"), _("usual brightness and contrast")),
+    Row(FLAT, _("Drag, while painting"), _("paint or erase; [ and ] change the brush")),
+    Row(FLAT, _("Double-click"), _("this view alone, and back")),
+    Row(SOLID, _("Drag"), _("turn the brain")),
+    Row(SOLID, _("Wheel"), _("zoom")),
+    Row(SOLID, _("Shift, drag"), _("move the brain")),
+    Row(SOLID, _("Double-click"), _("this view alone, and back")),
+)
+#: Keys of the tabs by their place.
+TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))
+
+
+def groups() -> Iterator[tuple[str, list[Row]]]:
+    """The table by headings, in order."""
+    for name, rows in groupby(TABLE, lambda row: row.group):
+        yield name, list(rows)
+
+
+def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> list[QShortcut]:
+    """Make the table's shortcuts for a widget and all within it.
+
+    Parameters
+    ----------
+    parent
+        Owns them.
+    commands
+        What to call, by the names in the table; rows of other names are left out.
+    """
+    made = []
+    for row in TABLE:
+        if row.command not in commands:
+            continue
+        for keys in row.keys.split(" or "):
+            shortcut = _shortcut(parent, keys, commands[row.command], row.everywhere)
+            shortcut.setObjectName(f"key.{row.command}")
+            made.append(shortcut)
+    for number, keys in enumerate(TAB_KEYS):
+        tab = commands.get(f"tab_{number}")
+        if tab is not None:
+            made.append(_shortcut(parent, keys, tab, False))
+    return made
+
+
+def _shortcut(
+    parent: QWidget, keys: str, command: Callable[[], object], everywhere: bool
+) -> QShortcut:
+    shortcut = QShortcut(QKeySequence(keys), parent)
+    within = Qt.ShortcutContext.WidgetWithChildrenShortcut
+    shortcut.setContext(Qt.ShortcutContext.WindowShortcut if everywhere else within)
+    shortcut.activated.connect(command)
+    return shortcut

@@ -1,0 +1,172 @@
+"""Opening models while the window runs: off the GUI thread, and what was open stays on an error."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QMenu, QWidget
+
+from napari_stylegan3d.core.jobs import Loaded, load_model, warm_up
+from napari_stylegan3d.core.settings import settings
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LongJob, Progress
+from napari_stylegan3d.widgets import dialogs
+
+if TYPE_CHECKING:
+    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+#: The step of `warm_up` at which directions are ready.
+DIRECTED = 2
+RECENT_KEY = "recent_models"
+MOST_RECENT = 5
+
+
+class Models(QObject):
+    """Loads a model, then prepares what is slow the first time (previews, directions)."""
+
+    started = Signal(str)
+    """Name of the model that is being loaded."""
+    imported = Signal()
+    """torch is there; loading goes on."""
+    loaded = Signal(object)
+    """Loaded"""
+    directed = Signal()
+    """Directions are ready."""
+    warmed = Signal(object)
+    """Loaded: previews are ready too."""
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.loading, self.warming = LongJob(self, urgent=True), LongJob(self)
+        self._to_warm: tuple[Loaded, Recipe] | None = None
+        self._warmed: Loaded | None = None
+        self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
+        self.loading.finished.connect(self._on_loaded)
+        self.loading.failed.connect(lambda error: self.failed.emit(error, _("loading the model")))
+        self.warming.progressed.connect(self._on_warming)
+        self.warming.finished.connect(self._on_warm)
+        self.warming.failed.connect(self._on_not_warm)
+        self.warming.runningChanged.connect(self._warm_next)
+
+    def open(
+        self,
+        model: Path | Generator | Future[Loaded] | None,
+        frame: Frame | str | None = None,
+    ) -> None:
+        """Load a model folder or an official checkpoint; None for the bundled model.
+
+        `frame` says where the voxels of a checkpoint lie. A model that is being loaded ahead is
+        waited for. Does nothing while another is loaded.
+        """
+        if self.loading.running:
+            return
+        self.started.emit(name_of(model))
+        self.loading.start(load_model, model, frame)
+
+    def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
+        """Prepare previews and directions; what is prepared of an earlier model is dropped."""
+        self._to_warm = loaded, recipe
+        if self.warming.running:
+            self.warming.cancel()
+        else:
+            self._warm_next()
+
+    def shutdown(self) -> None:
+        """Stop; what is in flight ends unheard."""
+        self._to_warm = None
+        self.loading.shutdown()
+        self.warming.shutdown()
+
+    def menu(self, parent: QWidget) -> QMenu:
+        """What can be opened, with what was opened lately."""
+        menu = QMenu(parent)
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(lambda: self._fill(menu))
+        return menu
+
+    def _fill(self, menu: QMenu) -> None:
+        menu.clear()
+        menu.addAction(_("Model folder…"), lambda: self._ask_for_folder(menu))
+        menu.addAction(_("Official checkpoint (.pkl)…"), lambda: self._ask_for_checkpoint(menu))
+        menu.addAction(_("The model that comes along"), partial(self.open, None))
+        for path in others_that_come_along():
+            menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
+        recent = [path for path in recent_models() if path.exists()]
+        if recent:
+            menu.addSection(_("Opened lately"))
+        for path in recent:
+            menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
+
+    def _ask_for_folder(self, parent: QWidget) -> None:
+        folder = dialogs.choose_folder(parent, _("Open a model folder"), Path.home())
+        if folder is not None:
+            self.open(folder)
+
+    def _ask_for_checkpoint(self, parent: QWidget) -> None:
+        path = dialogs.open_file(parent, _("Open an official checkpoint"), dialogs.CHECKPOINTS)
+        if path is not None:
+            self.open(path)
+
+    def _on_loaded(self, loaded: Loaded) -> None:
+        from stylegan3d.model.generator import bundled_model_path
+
+        path = loaded.generator.path
+        if path is not None and path.parent != bundled_model_path().parent:
+            remember(path)
+        self.loaded.emit(loaded)
+
+    def _on_warming(self, progress: Progress) -> None:
+        if progress.done == DIRECTED and self._to_warm is None:
+            self.directed.emit()
+
+    def _on_warm(self, loaded: Loaded) -> None:
+        if self._to_warm is None:
+            self.warmed.emit(loaded)
+
+    def _on_not_warm(self, error: Exception) -> None:
+        """What failed is said; small pictures are made all the same."""
+        self.failed.emit(error, _("finding directions"))
+        if self._to_warm is None and self._warmed is not None:
+            self.warmed.emit(dataclasses.replace(self._warmed, previews_help=False))
+
+    def _warm_next(self, _running: bool = False) -> None:
+        if self._to_warm is not None and not self.warming.running:
+            (loaded, recipe), self._to_warm = self._to_warm, None
+            self._warmed = loaded
+            self.warming.start(warm_up, loaded, recipe)
+
+
+def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
+    """What a model is called before it is there."""
+    if isinstance(model, Future):
+        return _("the model")
+    return _("the bundled model") if model is None else model.name
+
+
+def others_that_come_along() -> list[Path]:
+    """Folders of the generators beside the usual one."""
+    from stylegan3d.model.generator import bundled_model_path, bundled_models
+
+    return [bundled_model_path(name) for name in bundled_models()[1:]]
+
+
+def recent_models() -> list[Path]:
+    """Paths of models opened lately, the last one first."""
+    kept = settings().value(RECENT_KEY) or []
+    return [Path(path) for path in ([kept] if isinstance(kept, str) else kept)]
+
+
+def remember(path: Path) -> None:
+    """Put a model first among those opened lately."""
+    path = path.absolute()
+    others = [other for other in recent_models() if other != path]
+    settings().setValue(RECENT_KEY, [str(p) for p in (path, *others)][:MOST_RECENT])

@@ -1,0 +1,170 @@
+"""Opening scans, latents and models from napari: File > Open, drag and drop, the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+
+LayerTuple = tuple[np.ndarray, dict[str, Any], str]
+#: Share of the range of intensities that is shown black in a raw scan.
+NOISE_SHARE = 0.05
+CHECKPOINT = ".pkl"
+CARD = "card.json"
+#: What a napari reader returns if there is nothing to add.
+NO_LAYER: list[Any] = [(None,)]
+SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
+    """npe2 reader: a function that reads these files, or None if they are not ours."""
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if paths and all(str(p).lower().endswith(SCAN_SUFFIXES) for p in paths):
+        return read_scans
+    if paths and all(str(p).lower().endswith(".safetensors") for p in paths):
+        return read_latents
+    if len(paths) == 1 and str(paths[0]).lower().endswith(CHECKPOINT):
+        return read_checkpoint  # model folders not: napari would ask about every folder then
+    return None
+
+
+def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
+    """Read scans as image layers, and label maps as labels layers, in RAS+ millimetres.
+
+    Of a file with several volumes no layer is made: the explorer asks which one is meant. An open
+    explorer makes the layer of a label map itself, and moves it with its scan.
+
+    Raises
+    ------
+    ScanError
+        One sentence, if a file is not a usable 3D scan.
+    """
+    from napari_stylegan3d.project.label_maps import LabelMap
+    from stylegan3d.scans import SeveralVolumes, looks_like_labels, read_scan
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    layers: list[Any] = []
+    for p in paths:
+        try:
+            scan = read_scan(p)
+        except SeveralVolumes:
+            docked_explorer().open_scan(p)
+            continue
+        explorer = open_explorer()
+        if not looks_like_labels(scan.data):
+            layers.append(scan_layer(scan))
+        elif explorer is not None:
+            explorer.projecting.labels.add(LabelMap.of(scan, scan_name(p)))
+        else:
+            layers.append(LabelMap.of(scan, scan_name(p)).layer().as_layer_data_tuple())
+    return layers or NO_LAYER
+
+
+def scan_layer(scan: Any) -> LayerTuple:
+    """An image layer for a scan that was read, upright, with its own intensities."""
+    from napari_stylegan3d.core.display import upright
+    from napari_stylegan3d.views.captions import KEY, Provenance
+
+    shown = upright(scan.data, scan.affine)
+    name = scan_name(scan.path)
+    # The brightest half percent is vessels and fat: it should not darken the brain. Black starts
+    # a little above the lowest values, which are noise around the head.
+    low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
+    low += NOISE_SHARE * (high - low)
+    meta = {
+        **shown.layer_kwargs(),
+        "name": name,
+        "colormap": "gray",
+        "contrast_limits": (float(low), float(max(high, low + 1e-6))),
+        "interpolation2d": "linear",
+        "rendering": "attenuated_mip",
+        "metadata": {KEY: Provenance("scan", name), "path": str(scan.path)},
+    }
+    return shown.data, meta, "image"
+
+
+def scan_name(path: str | Path) -> str:
+    """What to call a scan: its file name without endings, 'sub-04' for 'sub-04_T1w.nii.gz'."""
+    from stylegan3d.outputs.results import scan_stem
+
+    return scan_stem(path).removesuffix(".mgz")
+
+
+def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
+    """Show a latent file in the explorer, if one is open; else render it with the bundled model.
+
+    Raises
+    ------
+    LatentError
+        One sentence, if a file is no latent or belongs to another model.
+    """
+    import stylegan3d
+    from napari_stylegan3d.core.display import upright
+    from napari_stylegan3d.views.captions import KEY, Provenance
+    from stylegan3d.model.latents import load_latent
+    from stylegan3d.render.renderer import Renderer
+
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    explorer = open_explorer()
+    if explorer is not None and explorer.session.generator is not None:
+        explorer.opening.open_latent(Path(paths[-1]))
+        return NO_LAYER
+    generator = stylegan3d.load()
+    layers: list[LayerTuple] = []
+    for p in paths:
+        latent = load_latent(p, generator)
+        plain = latent.scan is not None and generator.draws_texture
+        rendered = Renderer(generator).render(
+            latent.to_w(generator), noise="none" if plain else latent.noise, delta=latent.delta
+        )
+        shown = upright(rendered.volume, rendered.space.affine)
+        meta = {
+            **shown.layer_kwargs(),
+            "name": Path(p).stem,
+            "colormap": "gray",
+            "contrast_limits": (0.0, 1.0),
+            "interpolation2d": "linear",
+            "rendering": "attenuated_mip",
+            "metadata": {KEY: Provenance("generated", Path(p).stem), "latent": str(p)},
+        }
+        layers.append((shown.data, meta, "image"))
+    return layers
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
+    path = Path(path)
+    return path.suffix.lower() == CHECKPOINT or (path / CARD).is_file()
+
+
+def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
+    """Open an official checkpoint in the explorer, which is docked if need be; adds no layer."""
+    explorer = docked_explorer()
+    explorer.open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
+    return NO_LAYER
+
+
+def docked_explorer() -> Explorer:
+    """The explorer of the current viewer."""
+    import napari
+
+    found = open_explorer()
+    if found is not None:
+        return found
+    window = napari.current_viewer().window
+    return window.add_plugin_dock_widget("napari-stylegan3d", "Explorer")[1]
+
+
+def open_explorer() -> Explorer | None:
+    """The explorer of the current viewer, if it has one."""
+    import napari
+
+    from napari_stylegan3d.app.explorer import Explorer
+
+    viewer = napari.current_viewer()
+    return None if viewer is None else viewer.window._qt_window.findChild(Explorer)

@@ -1,0 +1,87 @@
+"""napari's notifications: beside what the views say of themselves, never over it.
+
+napari lays them over the lower right of its own canvas, which is the axial view here: over the
+caption of a narrow one, and out of sight where another view is alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, QTimer
+from qtpy.QtWidgets import QDialog
+
+from napari_stylegan3d.widgets.controls import scaled
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.views.four import FourViews
+
+MARGIN_PX = 8
+#: Height of the longest caption at the foot of a view, with its margin.
+CAPTION_PX = 84
+#: Object name of those that were taken.
+NAME = "views.toast"
+HERE = Qt.FindChildOption.FindDirectChildrenOnly
+
+
+class Toasts(QObject):
+    """Takes notifications from napari's canvas and puts them at the lower right of all views.
+
+    They lie over the strips below the views where they have room there, else above the captions.
+    """
+
+    def __init__(self, views: FourViews) -> None:
+        super().__init__(views)
+        self._views = views
+        self._canvas = views.view("Axial").canvas.canvas.native
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._take)
+        views.setFocusProxy(self._canvas)  # napari gives it to their parent when they go
+        for widget in (self._canvas, views):
+            widget.installEventFilter(self)
+
+    def close(self) -> None:
+        """Leave the next ones to napari."""
+        self._soon.stop()
+        for toast in self._taken():
+            toast.close()
+        for widget in (self._canvas, self._views):
+            widget.removeEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Notice a new one, and a window of another size."""
+        kind = event.type()
+        if watched is self._canvas and kind == QEvent.Type.ChildAdded:
+            self._soon.start(0)  # it is not made yet
+        elif watched is self._views and kind == QEvent.Type.Resize:
+            for toast in self._taken():
+                self._place(toast)
+        return False
+
+    def _taken(self) -> list[QDialog]:
+        return self._views.findChildren(QDialog, NAME, HERE)
+
+    def _take(self) -> None:
+        for toast in self._canvas.findChildren(QDialog, options=HERE):
+            if not toast.testAttribute(Qt.WidgetAttribute.WA_DeleteOnClose):
+                continue  # napari's list of what it is doing stands there, too
+            toast.setObjectName(NAME)
+            hidden = toast.isHidden()
+            for animation in toast.findChildren(QPropertyAnimation, options=HERE):
+                if bytes(animation.propertyName()) == b"geometry":
+                    animation.stop()  # it would bring it back to its place on the canvas
+            toast.setParent(self._views, toast.windowFlags())
+            self._place(toast)
+            toast.setVisible(not hidden)  # not `show`, with which napari begins anew
+            toast.raise_()
+
+    def _place(self, toast: QDialog) -> None:
+        """Where it hides no caption, even when it is opened to be read."""
+        views = self._views
+        height = max(toast.height(), toast.sizeHint().height())
+        bottom = views.height() - MARGIN_PX
+        if bottom - height < views.readout.y():
+            bottom = views.readout.y() - scaled(CAPTION_PX)
+        corner = QPoint(views.width() - MARGIN_PX - toast.width(), bottom - toast.height())
+        toast.move(max(corner.x(), 0), max(corner.y(), 0))

@@ -1,0 +1,101 @@
+"""How the explorer looks at what it shows: the views with their stage, settings and theme."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from napari_stylegan3d.app.theme import ThemedWidgets
+from napari_stylegan3d.app.toasts import Toasts
+from napari_stylegan3d.views.four import FourViews
+from napari_stylegan3d.views.pacing import Pacing
+from napari_stylegan3d.views.settings import ViewSettings
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.rendering import Rendering
+
+
+class Viewing(QObject):
+    """Makes the views and what belongs to them; `close` gives the window back.
+
+    Parameters
+    ----------
+    window
+        napari's.
+    comparison
+        Whose stage is looked at.
+    explorer
+        The dock, which follows the theme too.
+    """
+
+    def __init__(self, window: QMainWindow, comparison: Comparison, explorer: QWidget) -> None:
+        super().__init__(explorer)
+        self.comparison = comparison
+        stage = comparison.stage
+        self.views = FourViews(window)
+        self.views.watch(stage)
+        self.toasts = Toasts(self.views)
+        self.pacing = Pacing(window, self)
+        self.settings = ViewSettings(self.views.looks, stage.overlay, self.views)
+        self.themed = ThemedWidgets(self.views.viewer, (explorer, self.views))
+        self.views.viewer.events.theme.connect(self._show_theme)
+        self.views.readout.menuRequested.connect(self._open)
+        self.settings.themeChosen.connect(self._choose_theme)
+        self.settings.levelsReset.connect(stage.reset_levels)
+        self.views.looks.changed.connect(self._on_look)
+        comparison.session.modelChanged.connect(self._outline)
+        self._show_theme()
+
+    def pace(self, rendering: Rendering) -> None:
+        """Let nothing stop a hand that drags: the window is drawn once for each preview of this
+        rendering, not before it as well, and Python's search for garbage is short.
+        """
+        rendering.prepared.connect(set_aside)
+        rendering.awaited.connect(self.pacing.hold)
+        rendering.shown.connect(self.pacing.release)
+        rendering.failed.connect(self.pacing.release)
+
+    def close(self) -> None:
+        """Let go of everything, and give napari its canvas back."""
+        self.pacing.close()
+        self.toasts.close()
+        gc.unfreeze()
+        self.views.viewer.events.theme.disconnect(self._show_theme)
+        self.comparison.session.modelChanged.disconnect(self._outline)
+        self.themed.close()
+        self.settings.close_links()
+        self.views.close_views()
+
+    def _open(self) -> None:
+        self.settings.open_at(self.views.readout.menu, self.views)
+
+    def _choose_theme(self, name: str) -> None:
+        self.views.viewer.theme = name
+        self._show_theme()
+
+    def _show_theme(self, _: Any = None) -> None:
+        self.settings.show_theme(self.themed.kind)
+
+    def _on_look(self, look: Any, before: Any) -> None:
+        if look.outline != before.outline:
+            self._outline()
+
+    def _outline(self, _: Any = None) -> None:
+        wanted = self.views.looks.look.outline
+        self.comparison.outline.pin(self.comparison.session.generator if wanted else None)
+
+
+def set_aside() -> None:
+    """Have Python look for garbage only in what is made from now on, until `gc.unfreeze`.
+
+    Of an open window there are half a million objects, which take 0.2 s to look through. Those of
+    a model that was open before are looked through once more.
+    """
+    if gc.get_freeze_count():
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()

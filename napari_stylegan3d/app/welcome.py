@@ -1,0 +1,161 @@
+"""The first steps, in a box on the picture; gone with the first thing that is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.views.four import FourViews
+
+#: (panel that is brought to the front, heading, text)
+STEPS = (
+    (
+        "Browse",
+        _("Browse by number"),
+        _(
+            "Every number is another brain that nobody has. Use ◀ ▶ and Random at the right, "
+            "or open the wall of brains."
+        ),
+    ),
+    (
+        "Project",
+        _("Drop a scan"),
+        _(
+            "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or take one of the "
+            "samples, and press Project: the program looks for the brain most like it."
+        ),
+    ),
+    (
+        "Directions",
+        _("Move a slider"),
+        _(
+            "Make the brain older, its ventricles larger, its folds other. Nothing is lost: Ctrl+Z "
+            "undoes every change, and F1 lists all keys."
+        ),
+    ),
+)
+WIDTH = 360
+NARROWEST = 250
+MARGIN = 16
+STYLE = """
+QFrame#welcome { background: rgba(30, 33, 42, 240); border: 1px solid #6480e6;
+    border-radius: 8px; }
+QFrame#welcome QLabel { color: #f0f1f2; background: transparent; }
+QFrame#welcome QLabel#welcome\\.step { color: #ffb74d; font-weight: 600; }
+QFrame#welcome QLabel#welcome\\.heading { font-size: %dpx; font-weight: 600; }
+"""
+
+
+class Welcome(QFrame):
+    """Three steps, one at a time; the window can be used all the while.
+
+    Parameters
+    ----------
+    views
+        On which it lies.
+    explorer
+        Whose tabs the steps are about.
+    """
+
+    finished = Signal()
+    """Read to the end, skipped, or something was done."""
+
+    def __init__(self, views: FourViews, explorer: Explorer) -> None:
+        super().__init__(views)
+        self.explorer, self._views = explorer, views
+        self.setObjectName("welcome")
+        self.setStyleSheet(STYLE % controls.scaled(17))
+        self.step = QLabel()
+        self.step.setObjectName("welcome.step")
+        self.heading = QLabel()
+        self.heading.setObjectName("welcome.heading")
+        self.text = QLabel()
+        self.text.setWordWrap(True)
+        self.skip = controls.push_button(
+            _("Skip"), "welcome.skip", _("Close this; Help shows it again.")
+        )
+        self.next = controls.push_button(_("Next"), "welcome.next", _("The next step."), "primary")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(20, 16, 20, 16)
+        column.setSpacing(8)
+        for widget in (self.step, self.heading, self.text):
+            column.addWidget(widget)
+        column.addLayout(controls.row(QLabel(), self.skip, self.next, stretch=0))
+        self.skip.clicked.connect(self.finished)
+        self.next.clicked.connect(self._on_next)
+        self._number = -1
+        self._on_next()
+        # Whatever is done to the brain or opened closes it.
+        explorer.session.recipeChanged.connect(self._on_done)
+        explorer.projecting.job.runningChanged.connect(self._on_done)
+        explorer.tabs.currentChanged.connect(self._on_tab)
+        views.installEventFilter(self)
+        self.show()
+        self.raise_()
+
+    @property
+    def number(self) -> int:
+        """Which step is shown, from 0."""
+        return self._number
+
+    def dismiss(self) -> None:
+        """Take it off the picture."""
+        self.explorer.session.recipeChanged.disconnect(self._on_done)
+        self.explorer.projecting.job.runningChanged.disconnect(self._on_done)
+        self.explorer.tabs.currentChanged.disconnect(self._on_tab)
+        self._views.removeEventFilter(self)
+        self.hide()
+        self.setParent(None)
+        self.deleteLater()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep its place when the views are resized."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _on_next(self) -> None:
+        if self._number + 1 == len(STEPS):
+            self.finished.emit()
+        else:
+            self._show_step(self._number + 1)
+
+    def _show_step(self, number: int) -> None:
+        self._number = number
+        tab, heading, text = STEPS[number]
+        self.explorer.panel(tab)
+        self.step.setText(
+            _("First steps, {number} of {count}").format(number=self._number + 1, count=len(STEPS))
+        )
+        self.heading.setText(heading)
+        self.text.setText(text)
+        self.next.setText(_("Next") if self._number + 1 < len(STEPS) else _("Done"))
+        self.next.setFocus(Qt.FocusReason.OtherFocusReason)
+        self._place()
+
+    def _on_tab(self, index: int) -> None:
+        """A tab of another step is brought to the front: go to that step; of none: it is over."""
+        key = self.explorer.panels[index].key
+        steps = [tab for tab, _heading, _text in STEPS]
+        if key not in steps:
+            self.finished.emit()
+        elif key != steps[self._number]:
+            self._show_step(steps.index(key))
+
+    def _on_done(self, *_: object) -> None:
+        self.finished.emit()
+
+    def _place(self) -> None:
+        """Beside the tabs it tells of, no wider than the views at the right."""
+        room = self._views.width() // 2 - MARGIN
+        self.setFixedWidth(max(min(controls.scaled(WIDTH), room), controls.scaled(NARROWEST)))
+        self.adjustSize()
+        self.setFixedHeight(self.layout().heightForWidth(self.width()))
+        self.move(self._views.width() - self.width() - MARGIN, 2 * MARGIN + 16)

@@ -1,0 +1,191 @@
+"""Where the voxels of a model lie, for models whose file does not say it."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.panel import select_data
+
+if TYPE_CHECKING:
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.model.generator import Generator
+
+WORDS = {
+    "R": _("right"),
+    "L": _("left"),
+    "A": _("forward"),
+    "P": _("back"),
+    "S": _("up"),
+    "I": _("down"),
+}
+#: The usual ones, and whose they are.
+COMMON = {
+    "LIA": "FreeSurfer",
+    "RAS": "NIfTI",
+    "LAS": _("radiological NIfTI"),
+    "LPS": "DICOM, ITK",
+    "PIR": _("sagittal series"),
+    "LSA": _("coronal series"),
+}
+ASSUMED = _(
+    "This model's file does not say where its voxels lie; what stands here is assumed. If the "
+    "head lies on its side, faces the wrong way or has the wrong size, correct it:"
+)
+CHOSEN = _("This model's file does not say where its voxels lie. Chosen for it:")
+#: Millimetres.
+VOXEL_LIMITS = (0.05, 50.0)
+
+
+def axis_codes() -> list[str]:
+    """The 48 ways in which three array axes can point, the common ones first."""
+    every = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
+    return [*COMMON, *sorted(set(every) - set(COMMON))]
+
+
+def axes_in_words(code: str) -> str:
+    """Such as 'LIA · left, down, forward (FreeSurfer)'."""
+    words = ", ".join(WORDS[letter] for letter in code)
+    return f"{code} · {words}" + (f" ({COMMON[code]})" if code in COMMON else "")
+
+
+class Millimetres(DecimalBox):
+    """A size with as many decimals as it needs: 2, or 0.9375."""
+
+    def textFromValue(self, value: float) -> str:
+        """The number as it is written."""
+        return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".")
+
+
+class FrameBox(QWidget):
+    """Directions of the array axes and size of the voxels; hidden for models that know theirs."""
+
+    frameChanged = Signal(object)
+    """Frame"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: Space | None = None
+        self._network: object = None
+        self.note = controls.hint(name="browse.frame_note")
+        self.axes = QComboBox()
+        self.axes.setObjectName("browse.frame_axes")
+        self.axes.setToolTip(
+            _(
+                "Which way the three axes of the model's array point in the person.\n"
+                "If the head lies on its side or faces the wrong way, choose others."
+            )
+        )
+        for code in axis_codes():
+            self.axes.addItem(axes_in_words(code), code)
+        self.axes.setMinimumContentsLength(12)
+        self.axes.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.sizes = [self._make_size(axis) for axis in range(3)]
+        self.cubic = QCheckBox(_("Cubes"))
+        self.cubic.setObjectName("browse.frame_cubic")
+        self.cubic.setToolTip(_("The voxels are as long in every direction."))
+        self.reset = controls.tool_button(
+            controls.RESET_GLYPH,
+            "browse.frame_reset",
+            _("Go back to the axes and sizes the model was opened with."),
+        )
+        self._lay_out()
+        self._connect()
+        self.hide()
+
+    def _make_size(self, axis: int) -> QDoubleSpinBox:
+        spin = Millimetres()
+        spin.setObjectName(f"browse.frame_voxel_size.{axis}")
+        spin.setRange(*VOXEL_LIMITS)
+        spin.setDecimals(4)
+        spin.setSingleStep(0.1)
+        spin.setSuffix(" mm")
+        spin.setKeyboardTracking(False)
+        spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        spin.setToolTip(
+            _("Size of a voxel along array axis {axis}, in mm ({low:g} to {high:g}).").format(
+                axis=axis + 1, low=VOXEL_LIMITS[0], high=VOXEL_LIMITS[1]
+            )
+        )
+        return spin
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(9)
+        column.addWidget(self.note)
+        sizes = QWidget()
+        sizes.setToolTip(_("Size of a voxel along the three axes of the array, in mm."))
+        sizes.setLayout(controls.row(*self.sizes, self.cubic))
+        column.addLayout(controls.form((_("Axes"), self.axes), (_("Voxel"), sizes)))
+        told = controls.hint(_("This moves the image; it does not change it."))
+        column.addLayout(controls.row(told, self.reset, stretch=0))
+
+    def _connect(self) -> None:
+        self.axes.currentIndexChanged.connect(self._emit)
+        for spin in self.sizes:
+            spin.valueChanged.connect(self._emit)
+        self.cubic.toggled.connect(self._on_cubic)
+        self.reset.clicked.connect(self._reset)
+
+    def show_model(self, generator: Generator) -> None:
+        """Offer the frame of a model that was opened or placed anew."""
+        self.setVisible(generator.frame is not None)
+        self.note.setText(ASSUMED if generator.frame_note else CHOSEN)
+        if generator.synthesis is not self._network:
+            self._network, self._first = generator.synthesis, generator.space
+            self._set_cubic(_is_cubic(generator.space))
+        self._show(generator.space)
+
+    def _show(self, space: Space) -> None:
+        """Show the axes and sizes of a space without telling anyone."""
+        select_data(self.axes, "".join(space.axcodes))
+        if not _is_cubic(space):
+            self._set_cubic(False)
+        for spin, size in zip(self.sizes, space.voxel_size, strict=True):
+            with QSignalBlocker(spin):
+                spin.setValue(size)
+        self.reset.setEnabled(self._first is not None and not space.same_as(self._first))
+
+    def _set_cubic(self, cubic: bool) -> None:
+        with QSignalBlocker(self.cubic):
+            self.cubic.setChecked(cubic)
+        self._link(cubic)
+
+    def _link(self, equal: bool) -> None:
+        """One size for all three: the others follow the first."""
+        for spin in self.sizes[1:]:
+            spin.setEnabled(not equal)
+
+    def _on_cubic(self, equal: bool) -> None:
+        self._link(equal)
+        if equal:
+            self._emit()
+
+    def _reset(self) -> None:
+        if self._first is not None:
+            self._set_cubic(_is_cubic(self._first))
+            self._show(self._first)
+            self._emit()
+
+    def _emit(self) -> None:
+        from stylegan3d.geometry.frame import Frame
+
+        if self.cubic.isChecked():
+            for spin in self.sizes[1:]:
+                with QSignalBlocker(spin):
+                    spin.setValue(self.sizes[0].value())
+        x, y, z = (spin.value() for spin in self.sizes)
+        self.frameChanged.emit(Frame(self.axes.currentData(), (x, y, z)))
+
+
+def _is_cubic(space: Space) -> bool:
+    return len({round(size, 4) for size in space.voxel_size}) == 1

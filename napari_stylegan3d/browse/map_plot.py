@@ -1,0 +1,222 @@
+"""The plot of the latent map: density of random brains, marks, and a place to travel to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import (
+    QColor,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPolygonF,
+)
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from napari_stylegan3d.browse import map_ink as ink
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.controls import scaled
+
+if TYPE_CHECKING:
+    from stylegan3d.recipe.recipe import Recipe
+
+#: Room for tick labels and axis names, in px.
+LEFT, BOTTOM, TOP, RIGHT = 40, 36, 6, 8
+HEIGHT = 306
+#: A mark that is no further from the mouse than this is meant, in px.
+NEAR = 9
+#: What an arrow key travels, alone and with Shift, in sd.
+STEP_SD, LONG_STEP_SD = 0.1, 0.5
+ARROWS = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, 1),
+    Qt.Key.Key_Down: (0, -1),
+}
+
+Kind = Literal["favourite", "scan"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A brain on the map."""
+
+    kind: Kind
+    at: np.ndarray
+    label: str
+    recipe: Recipe
+
+
+class LatentPlot(QWidget):
+    """Draws a plane of latent space, in sd; tells where a person wants to go.
+
+    Attributes
+    ----------
+    here : (2,) or None
+        The current brain.
+    marks : sequence of Mark
+        Other brains.
+    lines : list of list of (m, 2)
+        Lines of equal density, for 50, 80 and 95 % of random brains.
+    """
+
+    travelled = Signal(object, bool)
+    """((x, y) in sd, live): `live` while the mouse is held."""
+    chosen = Signal(object)
+    """Recipe of a mark that was clicked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here: np.ndarray | None = None
+        self.marks: Sequence[Mark] = ()
+        self.lines: list[list[np.ndarray]] = []
+        self.names = ("", "")
+        self.spread: float | None = None
+        self.reach = 3.5
+        self._dragging = False
+        self.setObjectName("browse.map")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setToolTip(
+            _(
+                "The latent map, in standard deviations (sd) of random brains from the "
+                "average one.\n"
+                "Click or drag to travel; arrow keys go 0.1 sd, with Shift 0.5 sd.\n"
+                "Click a star or a triangle to go to that brain."
+            )
+        )
+
+    def sizeHint(self) -> QSize:
+        """As wide as the panel."""
+        return QSize(320, HEIGHT)
+
+    @property
+    def dragging(self) -> bool:
+        """Whether the mouse is held to travel."""
+        return self._dragging
+
+    def show_axes(self, names: tuple[str, str], lines: list[list[np.ndarray]]) -> None:
+        """Show a plane: the axes with what they change, and its lines of equal density."""
+        self.names, self.lines = names, lines
+        self.update()
+
+    def show_brains(
+        self, here: np.ndarray | None, marks: Sequence[Mark], spread: float | None
+    ) -> None:
+        """Show the current brain and others; `spread` is how far truncation leaves them."""
+        self.here, self.marks, self.spread = here, marks, spread
+        if not self._dragging:  # the ground must not move under the hand
+            points = [mark.at for mark in marks] + ([here] if here is not None else [])
+            furthest = max((float(np.abs(p).max()) for p in points), default=0.0)
+            self.reach = float(np.clip(np.ceil(2 * furthest + 0.6) / 2, 3.5, 8.0))
+        self.update()
+
+    @property
+    def plot(self) -> QRectF:
+        """The part of the widget that is the plane."""
+        return QRectF(self.rect()).adjusted(scaled(LEFT), TOP, -RIGHT, -scaled(BOTTOM))
+
+    def to_pixels(self, at: np.ndarray) -> QPointF:
+        """Where a place (x, y) in sd is drawn."""
+        x, y = (np.asarray(at) / self.reach + 1) / 2
+        return QPointF(
+            self.plot.left() + x * self.plot.width(), self.plot.bottom() - y * self.plot.height()
+        )
+
+    def polygon(self, places: np.ndarray) -> QPolygonF:
+        """Where places (n, 2) in sd are drawn."""
+        area = self.plot
+        x, y = ((places / self.reach + 1) / 2).T
+        across, down = area.left() + x * area.width(), area.bottom() - y * area.height()
+        return QPolygonF([QPointF(*pair) for pair in zip(across, down, strict=True)])
+
+    def to_place(self, point: QPointF) -> np.ndarray:
+        """The place in sd under a point, no further than the plane reaches."""
+        x = (point.x() - self.plot.left()) / self.plot.width()
+        y = (self.plot.bottom() - point.y()) / self.plot.height()
+        return np.clip((2 * np.array([x, y]) - 1) * self.reach, -self.reach, self.reach)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Density, axes, marks, the current brain."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        colors = ink.inks(self)
+        ink.draw_axes(painter, self, colors)
+        painter.save()
+        painter.setClipRect(self.plot)
+        ink.draw_density(painter, self, colors)
+        for mark in self.marks:
+            ink.draw_mark(painter, self, mark, colors)
+        if self.here is not None:
+            ink.draw_here(painter, self.to_pixels(self.here), colors)
+        for mark in self.marks:
+            ink.draw_name(painter, self, mark, colors)
+        painter.restore()
+        if self.hasFocus():
+            painter.setPen(QColor(colors.accent))
+            painter.drawRect(self.plot)
+        painter.end()
+
+    def mark_at(self, point: QPointF) -> Mark | None:
+        """The mark under the mouse."""
+
+        def distance(mark: Mark) -> float:
+            away = self.to_pixels(mark.at) - point
+            return float(np.hypot(away.x(), away.y()))
+
+        nearest = min(self.marks, key=distance, default=None)
+        return nearest if nearest is not None and distance(nearest) <= NEAR else None
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Go to a mark, or begin to travel."""
+        if event.button() != Qt.MouseButton.LeftButton or not self.plot.contains(event.position()):
+            return
+        mark = self.mark_at(event.position())
+        if mark is not None:
+            self.chosen.emit(mark.recipe)
+        elif self.here is not None:
+            self._dragging = True
+            self._go(self.to_place(event.position()), live=True)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Travel on."""
+        if self._dragging:
+            self._go(self.to_place(event.position()), live=True)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Arrive."""
+        if self._dragging:
+            self._dragging = False
+            self._go(self.to_place(event.position()), live=False)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Travel a little."""
+        key: Any = event.key()
+        if key not in ARROWS or self.here is None:
+            super().keyPressEvent(event)
+            return
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        step = LONG_STEP_SD if shift else STEP_SD
+        there = self.here + step * np.array(ARROWS[key])
+        self._go(np.clip(there, -self.reach, self.reach), live=False)
+
+    def event(self, event: QEvent) -> bool:
+        """Name the mark under the mouse."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            mark = self.mark_at(QPointF(event.pos()))
+            if mark is not None:
+                QToolTip.showText(event.globalPos(), mark.label, self)
+                return True
+        return super().event(event)
+
+    def _go(self, there: np.ndarray, live: bool) -> None:
+        self.here = there
+        self.update()
+        self.travelled.emit(there, live)

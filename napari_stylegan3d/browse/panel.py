@@ -1,0 +1,293 @@
+"""Browse: random brains by number, how adventurous they are, and what the model is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d.browse.condition import LabelBox
+from napari_stylegan3d.browse.frame import FrameBox
+from napari_stylegan3d.browse.map import MapBox
+from napari_stylegan3d.browse.privacy import ABOUT, PrivacyBox
+from napari_stylegan3d.browse.walk import WalkBox
+from napari_stylegan3d.core.lacks import why_not
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.fold import Fold
+from napari_stylegan3d.widgets.panel import Panel, select_data
+from napari_stylegan3d.widgets.seeds import SeedPicker
+from stylegan3d.model.registry import STYLEGAN, family_called
+from stylegan3d.recipe.recipe import Label, Recipe, Source, Truncation
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.model.generator import Generator
+
+DEFAULT_PSI = 0.7
+SEEDED = "seeded"
+CUTOFF_TIP = _("Which sizes of structures are pulled towards the average brain.")
+NOISE_TIP = _(
+    "Random fine texture that no latent describes: the same every time, none, or drawn\n"
+    "anew from a number."
+)
+NO_TEXTURE = _("A scan is shown without: what is in a scan, the scan says.")
+NOISE_SEED_TIP = _("Number of the texture (no unit).")
+
+
+def truncation_in_words(psi: float) -> str:
+    """What a truncation means for the picture."""
+    if psi < 0.05:
+        return _("The average brain: every number gives the same one.")
+    if psi < 0.5:
+        return _("Close to the average brain: little variety, few flaws.")
+    if psi < 0.85:
+        return _("Typical brains: fair variety, few flaws.")
+    if psi <= 1.02:
+        return _("The full variety the model has learned, flaws included.")
+    return _("Beyond what the model has seen: expect flaws.")
+
+
+class BrowsePanel(Panel):
+    """Seed, label, truncation, noise and image channel of the current brain; the model."""
+
+    key = "Browse"
+    title = _("Browse")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.seed = SeedPicker("browse")
+        self.wall = controls.push_button(
+            _("Wall…"), "browse.wall", _("Many random brains side by side, to pick from.")
+        )
+        self.truncation = controls.SliderRow(
+            "browse.truncation",
+            "",
+            (0.0, 1.5, 0.01, DEFAULT_PSI),
+            tip=_(
+                "Truncation (psi, no unit): 0 is the average brain, 1 the full variety.\n"
+                "It has no effect on projected scans and latent files."
+            ),
+        )
+        self.meaning = controls.hint(name="browse.meaning")
+        self.cutoff = QComboBox()
+        self.cutoff.setObjectName("browse.cutoff")
+        self.cutoff.setToolTip(CUTOFF_TIP)
+        self.noise, self.noise_seed = _make_noise(), _make_noise_seed()
+        self.noise_note = controls.hint("", "browse.noise_note")
+        self.label = LabelBox()
+        self.channel = QComboBox()
+        self.channel.setObjectName("browse.channel")
+        self.channel.setToolTip(_("Which channel of the model's image is shown and saved."))
+        self.channels = self._make_channels()
+        self.map, self.walk = MapBox(session), WalkBox(session)
+        self.privacy = PrivacyBox()
+        self.about = controls.hint("", "browse.about")
+        self.frame = FrameBox()
+        self._lay_out()
+        self._connect()
+        self.show_recipe(session.recipe)
+
+    def _lay_out(self) -> None:
+        add = self.column.addWidget
+        add(controls.heading(_("Brain number")))
+        add(self.seed)
+        told = controls.hint(_("A number always gives the same brain."))
+        self.column.addLayout(controls.row(told, self.wall, stretch=0))
+        add(self.label)
+        add(controls.line())
+        add(controls.heading(_("Variety")))
+        add(self.truncation)
+        add(self.meaning)
+        self.column.addLayout(controls.form((_("Applies to"), self.cutoff)))
+        add(self.channels)
+        for fold in self._make_folds():
+            add(controls.line())
+            add(fold)
+        self.column.addStretch(1)
+
+    def _make_folds(self) -> tuple[Fold, ...]:
+        """What needs room, or is needed seldom."""
+        where = Fold(
+            _("Latent map"),
+            "browse.map_fold",
+            _("Where this brain lies among random ones, and a way to travel."),
+            unfolded=True,
+        )
+        where.column.addWidget(self.map)
+        way = Fold(
+            _("Walk between brains"),
+            "browse.walk_fold",
+            _("From this brain to others, or from favourite to favourite."),
+        )
+        way.column.addWidget(self.walk)
+        texture = Fold(_("Fine texture"), "browse.texture_fold", _("Random detail of the image."))
+        texture.column.addLayout(controls.row(self.noise, self.noise_seed, stretch=0))
+        texture.column.addWidget(self.noise_note)
+        near = Fold(_("Privacy"), "browse.privacy_fold", ABOUT)
+        near.column.addWidget(self.privacy)
+        self.about_fold = Fold(
+            _("About this model"), "browse.about_fold", _("Size, data and licence.")
+        )
+        for part in (self.about, self.frame):
+            self.about_fold.column.addWidget(part)
+        return where, way, texture, near, self.about_fold
+
+    def _make_channels(self) -> QWidget:
+        """The image channels, with their heading; hidden for models with one."""
+        part = QWidget()
+        column = QVBoxLayout(part)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(9)
+        column.addWidget(controls.line())
+        column.addWidget(controls.heading(_("Image")))
+        column.addLayout(controls.form((_("Channel"), self.channel)))
+        part.hide()
+        return part
+
+    def _connect(self) -> None:
+        self.seed.seedChanged.connect(self._on_seed)
+        self.truncation.valueChanged.connect(self._on_truncation)
+        self.cutoff.currentIndexChanged.connect(self._on_cutoff)
+        self.noise.currentIndexChanged.connect(self._on_noise)
+        self.noise_seed.valueChanged.connect(self._on_noise)
+        self.label.labelChanged.connect(self._on_label)
+        self.channel.currentIndexChanged.connect(self._on_channel)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show seed, truncation and noise of the recipe."""
+        if recipe.source.seed is not None:
+            self.seed.set_seed(recipe.source.seed)
+        self.truncation.set_value(recipe.truncation.psi)
+        self.truncation.setEnabled(recipe.has_seed)
+        self.meaning.setText(
+            truncation_in_words(recipe.truncation.psi)
+            if self.truncation.isEnabled()
+            else _("Not for projected scans and latent files: they are points already chosen.")
+        )
+        select_data(self.cutoff, recipe.truncation.cutoff)
+        seeded = not isinstance(recipe.noise, str)
+        select_data(self.noise, SEEDED if seeded else recipe.noise)
+        self.noise_seed.setVisible(seeded)
+        if seeded:
+            with QSignalBlocker(self.noise_seed):
+                self.noise_seed.setValue(min(int(recipe.noise), self.noise_seed.maximum()))
+        if self.session.generator is not None:
+            self.show_texture(self.session.generator)
+        self.label.show_recipe(recipe)
+        select_data(self.channel, recipe.channel)
+
+    def show_model(self, generator: Generator) -> None:
+        """Offer what the model has, and say what it is."""
+        self.show_texture(generator)
+        with QSignalBlocker(self.cutoff):
+            self.cutoff.clear()
+            self.cutoff.addItem(_("All sizes of structures"), None)
+            for group in self.session.layer_groups()[:-1]:
+                last = group.layers[-1] + 1
+                self.cutoff.addItem(
+                    _("Structures down to {smallest:.0f} mm").format(smallest=min(group.sizes_mm)),
+                    last,
+                )
+        self._explain_cutoff(why_not(generator, "layers"))
+        self.label.show_model(generator)
+        count = generator.config.image_channels
+        with QSignalBlocker(self.channel):
+            self.channel.clear()
+            for index in range(count):
+                text = _("{number} of {count}").format(number=index + 1, count=count)
+                self.channel.addItem(text, index)
+        self.channels.setVisible(count > 1)
+        self.about.setText(describe_model(generator))
+        self.frame.show_model(generator)
+        if generator.frame_note:  # it may be wrong, and then the picture lies on its side
+            self.about_fold.unfold()
+
+    def show_texture(self, generator: Generator) -> None:
+        """Offer noise where it changes the image, not for scans that are shown without."""
+        recipe = self.session.recipe
+        reason = why_not(generator, "noise")
+        if not reason and recipe.shown_noise(generator) != recipe.noise:
+            reason = NO_TEXTURE
+        for control, tip in ((self.noise, NOISE_TIP), (self.noise_seed, NOISE_SEED_TIP)):
+            control.setEnabled(not reason)
+            control.setToolTip(reason or tip)
+        self.noise_note.setText(reason)
+        self.noise_note.setVisible(bool(reason))
+
+    def _explain_cutoff(self, reason: str) -> None:
+        """Without per-layer styles there is nothing to choose."""
+        self.cutoff.setEnabled(not reason)
+        self.cutoff.setToolTip(reason or CUTOFF_TIP)
+
+    def _on_seed(self, seed: int) -> None:
+        self.session.change(
+            self.session.recipe.replace(source=Source("seed", seed)), gesture="browse.seed"
+        )
+
+    def _on_truncation(self, psi: float, live: bool) -> None:
+        recipe = self.session.recipe
+        truncation = dataclasses.replace(recipe.truncation, psi=psi)
+        self.session.change(
+            recipe.replace(truncation=truncation), live=live, gesture="browse.truncation"
+        )
+
+    def _on_cutoff(self, _: int) -> None:
+        recipe = self.session.recipe
+        truncation = Truncation(recipe.truncation.psi, self.cutoff.currentData())
+        self.session.change(recipe.replace(truncation=truncation))
+
+    def _on_noise(self, _: int) -> None:
+        kind = self.noise.currentData()
+        noise = self.noise_seed.value() if kind == SEEDED else kind
+        self.session.change(self.session.recipe.replace(noise=noise), gesture="browse.noise")
+
+    def _on_label(self, label: Label | None) -> None:
+        recipe = self.session.recipe.replace(label=label)
+        self.session.change(recipe, gesture="browse.label")
+
+    def _on_channel(self, _: int) -> None:
+        recipe = self.session.recipe.replace(channel=self.channel.currentData())
+        self.session.change(recipe, gesture="browse.channel")
+
+
+def _make_noise() -> QComboBox:
+    noise = QComboBox()
+    noise.setObjectName("browse.noise")
+    noise.setToolTip(NOISE_TIP)
+    for text, data in ((_("Fixed"), "fixed"), (_("None"), "none"), (_("Numbered"), SEEDED)):
+        noise.addItem(text, data)
+    return noise
+
+
+def _make_noise_seed() -> QSpinBox:
+    spin = QSpinBox()
+    spin.setObjectName("browse.noise_seed")
+    spin.setRange(0, 2**31 - 1)
+    spin.setKeyboardTracking(False)
+    spin.setToolTip(NOISE_SEED_TIP)
+    return spin
+
+
+def describe_model(generator: Generator) -> str:
+    """Size, training data and intended use, from the model's card."""
+    size = " × ".join(str(n) for n in generator.shape)
+    voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
+    lines = [_("{size} voxels of {voxel} mm.").format(size=size, voxel=" × ".join(voxel))]
+    if generator.family != STYLEGAN:
+        lines.append(_("Kind: {family}.").format(family=family_called(generator.family).title))
+    card = generator.card
+    sources = [s for s in card.get("training_data", []) if s.get("source")]
+    if sources:
+        people = sum(s.get("people", 0) for s in sources)
+        names = ", ".join(s["source"].split(",")[0] for s in sources)
+        lines.append(_("Trained on {people} people: {names}.").format(people=people, names=names))
+    else:
+        lines.append(_("What it was trained on is not known."))
+    lines += [str(card["intended_use"])] if card.get("intended_use") else []
+    lines += (
+        [_("Licence: {licence}").format(licence=card["licence"])] if card.get("licence") else []
+    )
+    return "\n\n".join(lines)

@@ -1,0 +1,86 @@
+"""Privacy: how near the brain that is shown comes to the people the model learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+if TYPE_CHECKING:
+    from stylegan3d.evaluation.privacy_index import Nearness
+
+ABOUT = _(
+    "Is this brain close to one of those the model learned from? Only features of these are\n"
+    "compared, 448 numbers for each; no image of them comes with the model."
+)
+MISSING = _("This model comes without features of the brains it learned from.")
+UNCHECKED = _("This brain is not checked yet.")
+CHECKING = _("Checking…")
+
+
+class PrivacyBox(QWidget):
+    """A sentence, and a button that asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = controls.hint(UNCHECKED, "browse.privacy")
+        self.told.setToolTip(ABOUT)
+        self.check = controls.push_button(
+            _("Check"),
+            "browse.privacy_check",
+            _(
+                "Compare the features of the brain that is shown to those of the training brains.\n"
+                "It takes about a second."
+            ),
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(controls.row(self.told, self.check, stretch=0))
+        self.offer(False)
+
+    def offer(self, possible: bool) -> None:
+        """Whether the model lets brains be checked."""
+        self.check.setEnabled(possible)
+        self.say(UNCHECKED if possible else MISSING)
+
+    def say(self, text: str, tip: str = ABOUT) -> None:
+        """Write a sentence in place of what stands there."""
+        self.told.setText(text)
+        self.told.setToolTip(tip)
+
+    def show_nearness(self, found: Nearness) -> None:
+        """Write what was found."""
+        self.say(in_words(found), f"{ABOUT}\n{details(found)}")
+
+
+def in_words(found: Nearness) -> str:
+    """Such as "Nearest of 222 training brains: farther than 93 % of strangers are."."""
+    start = _("Nearest of {people} training brains").format(people=found.people)
+    if found.farther_than == 0:
+        return _("{start}: nearer than any of {strangers} strangers is.").format(
+            start=start, strangers=found.strangers
+        )
+    if found.farther_than == 1:
+        return _("{start}: farther than any of {strangers} strangers is.").format(
+            start=start, strangers=found.strangers
+        )
+    # 99.6 % of strangers are not all of them.
+    percent = min(max(round(100 * found.farther_than), 1), 99)
+    return _("{start}: farther than {percent} % of strangers are.").format(
+        start=start, percent=percent
+    )
+
+
+def details(found: Nearness) -> str:
+    """What the sentence means."""
+    image = _("the mirror image of one of them") if found.mirrored else _("one of them")
+    return _(
+        "Distance of features {distance:.3f}, to {image}. Strangers are real people "
+        "who are held against\n"
+        "the training people other than themselves. A copy would be nearer than all of "
+        "them; a few per cent\n"
+        "are nothing unusual."
+    ).format(distance=found.distance, image=image)

@@ -1,0 +1,269 @@
+"""Comparing what is shown with what was pinned: the work behind the Compare tab."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.app.hold_key import HoldKey
+from napari_stylegan3d.compare.pinned import Pinned, render_pinned, side_of
+from napari_stylegan3d.compare.views import ComparedViews
+from napari_stylegan3d.core.jobs import Picture
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.sides import Side
+from stylegan3d.recipe.description import describe_recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.views.four import FourViews
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.scans import AlignedScan
+
+THUMBNAIL = "compare"
+
+
+class Comparing(QObject):
+    """Holds A, and shows it with B in the mode that was chosen."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self.explorer, self.session = explorer, explorer.session
+        self.comparison, self.panel = explorer.comparison, explorer.compare
+        self.thumbnails = explorer.thumbnails
+        self.pinned: Pinned | None = None
+        self.mode = "off"
+        self.held = False
+        self.shows: ComparedViews | None = None
+        self._key: HoldKey | None = None
+        self._busy = False
+        self._renders = LatestWins(render_pinned, self)
+        self._measures = LatestWins(_measure, self)
+        self.comparison.mark = self._mark
+        self._connect()
+
+    def begin(self, views: FourViews) -> None:
+        """The views are there."""
+        self.shows = ComparedViews(views, self.comparison.stage)
+        self.panel.curtainMoved.connect(self.shows.set_curtain)
+        self.panel.rateChanged.connect(self.shows.set_rate)
+        self.panel.thresholdChanged.connect(self.shows.set_threshold)
+        window = views.window().windowHandle()
+        if window is not None:
+            self._key = HoldKey(window, views, lambda: self._a_is_there, self)
+            self._key.held.connect(self.hold)
+
+    def shutdown(self) -> None:
+        """Stop, and leave the views as they were."""
+        self._renders.shutdown()
+        self._measures.shutdown()
+        self.thumbnails.drop(THUMBNAIL)
+        if self._key is not None:
+            self._key.close()
+        if self.shows is not None:
+            self.shows.close()
+            self.shows = None
+
+    def pin(self, recipe: Recipe | None = None) -> None:
+        """Make a recipe A; by default the one that is shown."""
+        recipe = recipe or self.session.recipe
+        self._set(Pinned.of_recipe(recipe))
+        picture = self.comparison.picture
+        if recipe == self.comparison.recipe and picture is not None and picture.quality == "full":
+            self._on_rendered((None, recipe), picture)
+        elif self.explorer.rendering.loaded is not None:
+            self._renders.submit((self.explorer.rendering.loaded, recipe))
+        self.thumbnails.want(THUMBNAIL, [recipe])
+        self._show_thumbnail(recipe)
+
+    def pin_scan(self, name: str, aligned: AlignedScan) -> None:
+        """Make a scan A, as it lies in the model's space."""
+        self._set(Pinned.of_scan(name, aligned))
+        self.thumbnails.drop(THUMBNAIL)
+        self._follow()
+
+    def unpin(self) -> None:
+        """Compare no longer."""
+        self.set_mode("off")
+        self.pinned = None
+        self.thumbnails.drop(THUMBNAIL)
+        self.panel.show_pinned("", None)
+
+    def swap(self) -> None:
+        """Show A, and pin what was shown."""
+        if self.pinned is not None and self.pinned.recipe is not None:
+            shown, recipe = self.session.recipe, self.pinned.recipe
+            self.pin(shown)
+            self.session.change(recipe)
+
+    def set_mode(self, mode: str) -> None:
+        """Compare in another way: "off", "side", "curtain", "flicker", "difference"."""
+        if self.pinned is None:
+            mode = "off"
+        self.mode = mode
+        self.panel.show_mode(mode)
+        if mode == "off" and self.shows is not None:
+            self.shows.clear()
+        # B's picture says which it is; a scan or a difference gives way to the brain.
+        self._show_b()
+
+    def hold(self, held: bool) -> None:
+        """Show A for as long as a key is held."""
+        a, shows = self.pinned, self.shows
+        if shows is None or held == self.held or (held and not self._a_is_there):
+            return
+        self.held = held
+        shows.lift(held)
+        if held and a is not None and a.shown is not None:
+            self.comparison.stage.show(a.shown, self._a(a).side)
+            shows.views.refresh()
+        else:
+            self.comparison.show(self.comparison.view or "reconstruction")
+
+    def fill(self) -> None:
+        """Offer what there is to compare with."""
+        menu, session = self.panel.choices, self.session
+        menu.clear()
+        states, position = session.history.states, session.history.position
+        if position:
+            before = states[position - 1]
+            words = _("The state before: {change}").format(change=describe_recipe(before))
+            menu.addAction(words, partial(self.pin, before))
+        placed = self.comparison.placed
+        if placed is not None:
+            menu.addAction(
+                _("The scan {name}").format(name=placed[0]), partial(self.pin_scan, *placed)
+            )
+        for projected in session.projected:
+            if session.find_projected(projected.source) is None:
+                continue
+            plain = session.recipe.replace(source=projected.source, mix=None, edits=())
+            scan = partial(self.pin_scan, projected.name, projected.aligned)
+            menu.addAction(_("The scan {name}, as projected").format(name=projected.name), scan)
+            menu.addAction(
+                _("The reconstruction of {name}").format(name=projected.name),
+                partial(self.pin, plain),
+            )
+        if session.favourites.items:
+            menu.addSection(_("Favourites"))
+        for item in session.favourites.items:
+            words = item.note or describe_recipe(item.recipe)
+            menu.addAction(words, partial(self.pin, item.recipe))
+        if menu.isEmpty():
+            menu.addAction(_("Nothing yet: star a brain, or open a scan")).setEnabled(False)
+
+    @property
+    def _a_is_there(self) -> bool:
+        return self.pinned is not None and self.pinned.shown is not None
+
+    def _connect(self) -> None:
+        panel = self.panel
+        panel.pinRequested.connect(lambda: self.pin())
+        panel.swapRequested.connect(self.swap)
+        panel.unpinRequested.connect(self.unpin)
+        panel.modeChosen.connect(self.set_mode)
+        panel.choices.aboutToShow.connect(self.fill)
+        self.explorer.history.pinRequested.connect(self._on_history)
+        self.comparison.viewChanged.connect(self._on_view)
+        self.session.modelChanged.connect(lambda _: self.unpin())
+        self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
+        self._renders.ready.connect(self._on_rendered)
+        self._renders.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("rendering A"))
+        )
+        self._measures.ready.connect(self._on_measured)
+        self._measures.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("measuring"))
+        )
+
+    def _on_history(self, recipe: Recipe) -> None:
+        self.explorer.panel(self.panel.key)
+        self.pin(recipe)
+
+    def _set(self, pinned: Pinned) -> None:
+        self.pinned = pinned
+        self.panel.show_pinned(pinned.title, pinned.recipe)
+        self.panel.figures.show_figures(None)
+        if self.mode != "off":
+            self._show_b()
+
+    def _on_rendered(self, request: tuple[Any, Recipe], picture: Picture) -> None:
+        if self.pinned is not None and self.pinned.recipe == request[1]:
+            self.pinned = self.pinned.with_picture(picture)
+            self._follow()
+
+    def _on_view(self, view: str) -> None:
+        """Something is shown: B, or a scan, with which the comparison ends."""
+        if self._busy or self.held:
+            return
+        if view in ("", "reconstruction"):
+            self._follow()
+        elif self.mode != "off":
+            self.mode = "off"
+            self.panel.show_mode("off")
+            if self.shows is not None:
+                self.shows.clear()
+
+    def _follow(self) -> None:
+        """B is another picture, or A is: show both anew, and measure them."""
+        picture, a = self.comparison.picture, self.pinned
+        if picture is None or a is None or a.shown is None or self.shows is None:
+            return
+        if self.mode != "off":
+            self.shows.show(self.mode, self._a(a), self._b(), picture.shown)
+        if picture.quality == "full" and self.session.generator is not None:
+            space = self.session.generator.space
+            self._measures.submit((a, picture, a.volume, picture.rendered.volume, space))
+
+    def _show_b(self) -> None:
+        """Let B's own picture say which it is, and show A with it."""
+        self._busy = True
+        try:
+            self.comparison.show("reconstruction")
+        finally:
+            self._busy = False
+        self._follow()
+
+    def _a(self, pinned: Pinned) -> Pinned:
+        """A, which says on its picture what B is not."""
+        return replace(pinned, side=replace(pinned.side, other=self._side_of_b().title))
+
+    def _b(self) -> Side:
+        """What is said on B's picture: first what A is not."""
+        other = "" if self.pinned is None else self.pinned.side.title
+        return replace(self._side_of_b(), other=other)
+
+    def _side_of_b(self) -> Side:
+        return side_of(self.comparison.recipe or self.session.recipe, "B")
+
+    def _mark(self, provenance: Provenance) -> Provenance:
+        """What is said on the picture of the current brain."""
+        return provenance if self.mode == "off" or self.pinned is None else self._b()
+
+    def _show_thumbnail(self, recipe: Recipe) -> None:
+        image = self.thumbnails.image(recipe)
+        if self.pinned is not None and self.pinned.recipe == recipe and image is not None:
+            self.panel.show_picture(image)
+
+    def _on_measured(self, request: tuple[Any, ...], figures: Any) -> None:
+        a, picture = request[0], request[1]
+        if a is self.pinned and picture is self.comparison.picture:
+            self.panel.figures.show_figures(figures)
+
+
+def _measure(request: tuple[Any, ...]) -> Any:
+    """In a thread."""
+    from napari_stylegan3d.core.cores import beside_the_window
+    from napari_stylegan3d.measure.jobs import screen_dtype
+    from stylegan3d.measures.comparison import compare_pair
+
+    _, _, a, b, space = request
+    with beside_the_window():
+        return compare_pair(a, b, space, dtype=screen_dtype())

@@ -1,0 +1,200 @@
+"""Compare: A, which is pinned, with B, which is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QToolButton, QWidget
+
+from napari_stylegan3d.compare.figures import FiguresBox
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.thumbnails import scaled
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.recipe.recipe import Recipe
+
+MODES = (
+    ("off", _("Off"), _("Show B alone.")),
+    (
+        "side",
+        _("Side by side"),
+        _("A on the left of B in every view; cameras and crosshair are linked."),
+    ),
+    ("curtain", _("Curtain"), _("A on the left of a line, B on the right; drag the line.")),
+    ("flicker", _("Flicker"), _("A and B in turn, in the planes.")),
+    (
+        "difference",
+        _("Difference"),
+        _("B, and over it in colours what is brighter or darker than in A."),
+    ),
+)
+#: A's thumbnail.
+PICTURE = 64
+NOTHING = _("Nothing yet: pin what is shown, or choose.")
+
+
+class ComparePanel(Panel):
+    """A with its source, the way to compare, and how different they are."""
+
+    key = "Compare"
+    title = _("Compare")
+
+    pinRequested = Signal()
+    swapRequested = Signal()
+    unpinRequested = Signal()
+    modeChosen = Signal(str)
+    curtainMoved = Signal(float)
+    """Share of the field of view from the left, 0 to 1."""
+    rateChanged = Signal(float)
+    """Changes from A to B and back, per second."""
+    thresholdChanged = Signal(float)
+    """Share of white."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._make_sides()
+        self._make_modes()
+        self.figures = FiguresBox()
+        self._lay_out()
+        self._connect()
+        self.show_pinned("", None)
+        self.show_mode("off")
+        self.show_recipe(session.recipe)
+
+    def _make_sides(self) -> None:
+        self.picture = QLabel()
+        self.picture.setObjectName("compare.picture")
+        self.picture.setFixedSize(PICTURE, PICTURE)
+        self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.a = QLabel()
+        self.a.setObjectName("compare.a")
+        self.a.setWordWrap(True)
+        self.a.setToolTip(_("What B is compared with."))
+        self.b = QLabel()
+        self.b.setObjectName("compare.b")
+        self.b.setWordWrap(True)
+        self.b.setToolTip(_("What the window shows now; change it as you like."))
+        self.pin = controls.push_button(
+            _("Pin as A"), "compare.pin", _("Keep what is shown now as A."), "primary"
+        )
+        self.choose = controls.tool_button(
+            _("Choose A ▾"),
+            "compare.choose",
+            _("Compare with the state before, a favourite, a scan or its reconstruction."),
+        )
+        self.choose.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.choose.setProperty("role", "menu")
+        self.choices = QMenu(self)
+        self.choose.setMenu(self.choices)
+        self.swap = controls.tool_button(
+            _("Swap"), "compare.swap", _("Show A, and pin B in its place.")
+        )
+        self.unpin = controls.tool_button(_("Unpin"), "compare.unpin", _("Compare no longer."))
+
+    def _make_modes(self) -> None:
+        self._modes = QButtonGroup(self)
+        self.modes: dict[str, QPushButton] = {}
+        for name, text, tip in MODES:
+            button = controls.push_button(text, f"compare.mode.{name}", tip, "segment")
+            button.setCheckable(True)
+            self._modes.addButton(button)
+            self.modes[name] = button
+            button.clicked.connect(lambda _, name=name: self.modeChosen.emit(name))
+        self.curtain = controls.SliderRow(
+            "compare.curtain",
+            _("Line at"),
+            (0, 100, 1, 50),
+            " %",
+            _("Where the line is, in % of the field of view from the left; 0 to 100."),
+        )
+        self.rate = controls.SliderRow(
+            "compare.rate",
+            _("Rate"),
+            (0.5, 4, 0.5, 1),
+            " Hz",
+            _("How often A and B are both shown in a second, 0.5 to 4 Hz."),
+        )
+        self.threshold = controls.SliderRow(
+            "compare.threshold",
+            _("Above"),
+            (0, 50, 1, 5),
+            " %",
+            _("Differences smaller than this stay grey, in % of white; 0 to 50."),
+        )
+        self._options: dict[str, QWidget] = {
+            "curtain": self.curtain,
+            "flicker": self.rate,
+            "difference": self.threshold,
+        }
+
+    def _lay_out(self) -> None:
+        add, row = self.column.addWidget, controls.row
+        add(controls.heading(_("A · pinned")))
+        self.column.addLayout(row(self.picture, self.a, stretch=1))
+        self.column.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
+        add(controls.line())
+        add(controls.heading(_("B · shown now")))
+        add(self.b)
+        add(controls.line())
+        add(controls.heading(_("How to compare")))
+        buttons = list(self.modes.values())
+        for some in (buttons[:3], buttons[3:]):
+            layout = row(*some)
+            layout.setSpacing(1)
+            self.column.addLayout(layout)
+        for option in self._options.values():
+            add(option)
+        add(controls.hint(_("Hold B, or the space bar over the views, to see A."), "compare.hint"))
+        add(controls.line())
+        add(controls.heading(_("How different they are")))
+        add(self.figures)
+        self.column.addStretch(1)
+
+    def _connect(self) -> None:
+        self.pin.clicked.connect(self.pinRequested)
+        self.swap.clicked.connect(self.swapRequested)
+        self.unpin.clicked.connect(self.unpinRequested)
+        self.curtain.valueChanged.connect(lambda value, _: self.curtainMoved.emit(value / 100))
+        self.rate.valueChanged.connect(lambda value, _: self.rateChanged.emit(value))
+        self.threshold.valueChanged.connect(
+            lambda value, _: self.thresholdChanged.emit(value / 100)
+        )
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Say what B is."""
+        from stylegan3d.recipe.description import describe_recipe
+
+        self.b.setText(describe_recipe(recipe))
+
+    def show_pinned(self, title: str, recipe: Recipe | None) -> None:
+        """Say what A is; an empty title for nothing."""
+        self.a.setText(title or NOTHING)
+        self.a.setProperty("role", "" if title else "hint")
+        self.a.style().unpolish(self.a)
+        self.a.style().polish(self.a)
+        self.picture.setVisible(recipe is not None)
+        self.show_picture(None)
+        for name, button in self.modes.items():
+            button.setEnabled(bool(title) or name == "off")
+        self.swap.setEnabled(recipe is not None)
+        self.unpin.setEnabled(bool(title))
+        if not title:
+            self.figures.show_figures(None)
+
+    def show_picture(self, image: QImage | None) -> None:
+        """A's thumbnail, or that it is on its way."""
+        if image is None:
+            self.picture.setText("…")
+        else:
+            self.picture.setPixmap(scaled(image, PICTURE, self.devicePixelRatioF()))
+
+    def show_mode(self, mode: str) -> None:
+        """Press the mode's button and offer what belongs to it."""
+        self.modes[mode].setChecked(True)
+        for name, option in self._options.items():
+            option.setVisible(name == mode)

@@ -1,0 +1,88 @@
+"""What a comparison is made with: a recipe, a scan, or a reconstruction, with its voxels."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_stylegan3d.core.display import Upright, upright
+from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest, render
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.views.sides import Side
+from stylegan3d.recipe.description import PROJECTED, describe_recipe, is_reconstruction
+
+if TYPE_CHECKING:
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.scans import AlignedScan
+
+#: Bytes of layers kept while A is rendered.
+LAYERS_KEPT = 32 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Pinned:
+    """A.
+
+    Attributes
+    ----------
+    side
+        What is said on its picture.
+    recipe
+        Of a brain; None for a scan.
+    volume
+        (X, Y, Z) on the generator's grid; None until it is rendered.
+    shown
+        The same for the views.
+    """
+
+    side: Side
+    recipe: Recipe | None = None
+    volume: np.ndarray | None = None
+    shown: Upright | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        return (
+            _("Real scan: {name}").format(name=self.side.name)
+            if self.recipe is None
+            else self.side.title
+        )
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe) -> Pinned:
+        """A brain that is still to be rendered."""
+        return cls(side_of(recipe, "A"), recipe)
+
+    @classmethod
+    def of_scan(cls, name: str, aligned: AlignedScan) -> Pinned:
+        """A scan on the generator's grid."""
+        shown = upright(aligned.volume, aligned.space.affine)
+        return cls(Side("scan", name, "A", name), None, aligned.volume, shown)
+
+    def with_picture(self, picture: Picture) -> Pinned:
+        """The same brain, rendered."""
+        return dataclasses.replace(self, volume=picture.rendered.volume, shown=picture.shown)
+
+
+def side_of(recipe: Recipe, letter: str) -> Side:
+    """What is said on the picture of a recipe."""
+    words = describe_recipe(recipe)
+    if is_reconstruction(recipe):
+        return Side(
+            "reconstruction",
+            "",
+            letter,
+            _("Reconstruction of {name}").format(name=words.removeprefix(PROJECTED).strip()),
+        )
+    return Side("generated", "", letter, words)
+
+
+def render_pinned(request: tuple[Loaded, Recipe]) -> Picture:
+    """Render A in full, with a renderer of its own; in a thread."""
+    loaded, recipe = request
+    own = dataclasses.replace(loaded, renderer=loaded.renderer.companion(LAYERS_KEPT))
+    return render(own, RenderRequest(recipe, "full"))

@@ -1,0 +1,187 @@
+"""Long work as plain functions for `LongJob`: no Qt; the engine is imported where it is needed.
+
+Importing torch takes about a second, so it happens here, off the GUI thread, not while the window
+is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_stylegan3d.core.display import Upright, upright
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import Report
+from stylegan3d.memory import is_out_of_memory
+from stylegan3d.networks.effort import effort
+
+if TYPE_CHECKING:
+    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.renderer import Quality, Rendered, Renderer
+
+#: A preview that takes a larger share of the full volume's time only delays it.
+WORTHWHILE = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A generator with its renderer.
+
+    Attributes
+    ----------
+    generator, renderer
+        The generator, and what draws it.
+    previews_help
+        Whether a preview is faster than the full volume, as far as is known.
+    """
+
+    generator: Generator
+    renderer: Renderer
+    previews_help: bool = True
+
+
+def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None) -> Future[Loaded]:
+    """Import torch, and load a model in a thread while the window is being made.
+
+    For programs that open a window of their own, before they import napari: no window is there yet
+    that could be kept waiting. The first brain is rendered too, so that it can be shown at once.
+    """
+    import stylegan3d.render.renderer  # noqa: F401
+
+    def load() -> Loaded:
+        from stylegan3d.recipe.recipe import Recipe
+        from stylegan3d.render.recipes import render_recipe
+
+        loaded = load_model(Report(lambda _progress: None), model, frame)
+        try:
+            render_recipe(loaded.renderer, Recipe())
+        except Exception as error:
+            if not is_out_of_memory(error):  # else the window makes do with a preview
+                raise
+        return loaded
+
+    executor = ThreadPoolExecutor(1, "stylegan3d-ahead")
+    future = executor.submit(load)
+    executor.shutdown(wait=False)
+    return future
+
+
+def load_model(
+    report: Report,
+    model: Path | Generator | Future[Loaded] | None,
+    frame: Frame | str | None = None,
+) -> Loaded:
+    """Load a generator from its folder or an official checkpoint; None for the bundled one.
+
+    `frame` says where the voxels of a checkpoint lie, such as "LIA:2"; a model that is being loaded
+    already (`load_ahead`) is waited for. Reports one step of two once torch is imported.
+    """
+    report(0, 2, _("Loading the model"))
+    if isinstance(model, Future):
+        report(1, 2, _("Loading the model"))
+        return model.result()
+    from stylegan3d.model.generator import Generator, load
+    from stylegan3d.render.renderer import Renderer
+
+    report(1, 2, _("Loading the model"))
+    generator = model if isinstance(model, Generator) else load(model, frame=frame)
+    return Loaded(generator, Renderer(generator))
+
+
+def place(loaded: Loaded, frame: Frame) -> Loaded:
+    """The same model with its voxels in another frame; nothing is computed."""
+    generator = loaded.generator.with_space(frame.space(loaded.generator.shape))
+    loaded.renderer.generator = generator
+    return dataclasses.replace(loaded, generator=generator)
+
+
+def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
+    """Do once what is slow the first time: a preview, and directions that no file holds.
+
+    Reports two steps of three once there are directions. What remains then is for networks without
+    coarse images only: previews are learned, which takes some volumes' time, or are found to be of
+    no help.
+    """
+    renderer, generator = loaded.renderer, loaded.generator
+    report(0, 3, _("Preparing previews"))
+    with effort("preview", lambda: report(0, 3, _("Preparing previews"))):
+        w = recipe.latent(generator)
+    if renderer.preview_level != -1:
+        renderer.render(w, quality="preview", should_stop=report.should_stop)
+    report(1, 3, _("Finding directions"))
+    _directions = generator.directions
+    report(2, 3, _("Learning previews"))
+    if renderer.preview_level == -1:
+        renderer.learn_preview(report.should_stop)
+        renderer.render(w, quality="preview", should_stop=report.should_stop)
+    if renderer.preview_level == -1:
+        # Another latent than the one that is shown: its layers would be remembered.
+        preview = renderer.render(-w, "preview", should_stop=report.should_stop).seconds
+        full = renderer.render(-w, "full", should_stop=report.should_stop).seconds
+        loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
+    return loaded
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """A recipe, and whether a preview will do."""
+
+    recipe: Recipe
+    quality: Quality
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A rendering made ready for the views, on the generator's full grid."""
+
+    shown: Upright
+    rendered: Rendered
+    quality: Quality
+
+    def on_grid(self, shape: tuple[int, ...]) -> np.ndarray:
+        """(X, Y, Z) of the generator's grid of this shape, which a preview is coarser than."""
+        volume = self.rendered.volume
+        same = tuple(volume.shape) == tuple(shape)
+        return volume if same else enlarge(volume, (shape[0], shape[1], shape[2]))
+
+
+def render(
+    loaded: Loaded, request: RenderRequest, should_stop: Callable[[], bool] | None = None
+) -> Picture:
+    """Render a recipe for display; the renderer's `Cancelled` if `should_stop` says yes."""
+    from stylegan3d.render.recipes import render_recipe
+
+    rendered = render_recipe(loaded.renderer, request.recipe, request.quality, should_stop)
+    return Picture(as_shown(rendered, loaded.generator), rendered, request.quality)
+
+
+def placed(picture: Picture, generator: Generator) -> Picture:
+    """The same voxels where a generator says they lie."""
+    grid = picture.rendered.space.shape
+    rendered = dataclasses.replace(picture.rendered, space=generator.space.resized(grid))
+    return dataclasses.replace(picture, shown=as_shown(rendered, generator), rendered=rendered)
+
+
+def as_shown(rendered: Rendered, generator: Generator) -> Upright:
+    """On the full grid whatever the quality, so that nothing in the views moves when it changes."""
+    volume = rendered.volume
+    if tuple(volume.shape) != tuple(generator.shape):
+        volume = enlarge(volume, generator.shape)
+    return upright(volume, generator.affine)
+
+
+def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Interpolate a volume onto a finer grid with the same field of view (corners coincide)."""
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+    larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode="trilinear")
+    return larger[0, 0].numpy()

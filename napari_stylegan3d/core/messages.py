@@ -1,0 +1,39 @@
+"""Telling the person what went wrong: one sentence, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+
+from napari.utils.notifications import show_error, show_info
+
+from napari_stylegan3d.core.text import _, of_engine
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
+
+logger = logging.getLogger("napari_stylegan3d")
+
+
+def sentence(error: BaseException, doing: str) -> str:
+    """What to say about an error that came up while `doing` something ('loading the model')."""
+    if is_out_of_memory(error):
+        return out_of_memory_sentence(doing)
+    if isinstance(error, StyleGAN3DError):
+        return of_engine(str(error))
+    return _(
+        "Something unexpected happened while {doing} ({name}): try again, and report "
+        "it if it happens twice; the details are in the terminal."
+    ).format(doing=doing, name=type(error).__name__)
+
+
+def tell_error(error: BaseException, doing: str) -> str:
+    """Show a notification for an error, log an unexpected one, and return the sentence."""
+    text = sentence(error, doing)
+    if not isinstance(error, StyleGAN3DError) and not is_out_of_memory(error):
+        logger.error("Failed while %s", doing, exc_info=error)
+    show_error(text)
+    return text
+
+
+def tell_done(text: str) -> None:
+    """Say in passing that something was done which the window does not show by itself."""
+    show_info(text)

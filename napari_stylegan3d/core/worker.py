@@ -1,0 +1,285 @@
+"""Work off the GUI thread: renderings of which only the newest counts, and long jobs.
+
+Both run plain functions in threads of their own, made a little less urgent than the window where
+the system can do that; results come back as Qt signals on the thread of the receiver.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+from napari_stylegan3d.core.text import _
+
+NICENESS = 10
+
+
+def step_back(niceness: int = NICENESS) -> None:
+    """Let the window go before the calling thread: on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+class LatestWins(QObject):
+    """Runs `function(request)` for the newest request; those overtaken while waiting never run.
+
+    One request is in flight and at most one waits. Signals arrive on the GUI thread. Where a hand
+    waits for the result it is `urgent`: while the window is busy drawing without a graphics card, a
+    thread that lets it go first would hardly get on, and what is drawn would be old.
+    """
+
+    ready = Signal(object, object)
+    """(request, result) of each request that was run."""
+    failed = Signal(object, object)
+    """(request, exception)."""
+    busyChanged = Signal(bool)
+    _done = Signal(object, object, object)
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        parent: QObject | None = None,
+        *,
+        urgent: bool = False,
+    ) -> None:
+        super().__init__(parent)
+        self._function = function
+        before = None if urgent else step_back
+        self._executor = ThreadPoolExecutor(1, "stylegan3d-render", initializer=before)
+        self._busy = False
+        self._waiting: tuple[Any] | None = None
+        self._closed = False
+        self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in flight."""
+        return self._busy
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether nobody needs the request in flight any more: a newer one waits, or it is over."""
+        return self._closed or self._waiting is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was shut down."""
+        return self._closed
+
+    def submit(self, request: Any) -> None:
+        """Run this request next, in place of any that still waits."""
+        if self._closed:
+            return
+        if self._busy:
+            self._waiting = (request,)
+            return
+        self._busy = True
+        self.busyChanged.emit(True)
+        self._executor.submit(self._run, request)
+
+    def shutdown(self) -> None:
+        """Drop what waits; what is in flight ends unheard."""
+        self._closed, self._waiting = True, None
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, request: Any) -> None:
+        result, failure = None, None
+        try:
+            result = self._function(request)
+        except Exception as error:
+            failure = error
+        if not self._closed:
+            self._done.emit(request, result, failure)
+
+    def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
+        if self._closed:
+            return
+        self._busy = False
+        if self._waiting is not None:
+            (following,), self._waiting = self._waiting, None
+            self.submit(following)
+        else:
+            self.busyChanged.emit(False)
+        if error is not None:
+            self.failed.emit(request, error)
+        else:
+            self.ready.emit(request, result)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long job is; `remaining_s` is None until it can be estimated."""
+
+    done: int
+    total: int
+    text: str
+    detail: str
+    elapsed_s: float
+    remaining_s: float | None
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+
+class Cancelled(Exception):
+    """Raised by a job's `report` after the person has asked to stop."""
+
+
+class Report:
+    """What a job's function calls to say how far it is, and to learn that it should stop."""
+
+    def __init__(self, emit: Callable[[Progress], None]) -> None:
+        self._emit = emit
+        self._stop, self._pause = threading.Event(), threading.Event()
+        self._paused_at, self._lost_s = 0.0, 0.0
+        self._phase: tuple[str, int, float] = ("", 0, time.monotonic())
+        self._start = time.monotonic()
+
+    def __call__(self, done: int, total: int, text: str = "", detail: str = "") -> None:
+        """`done` of `total` is over; a new `text` starts a phase with its own clock.
+
+        Raises
+        ------
+        Cancelled
+            If the person has asked to stop.
+        """
+        if self._stop.is_set():
+            raise Cancelled
+        now = time.monotonic() - self._lost_s
+        if text != self._phase[0]:
+            self._phase = (text, done, now)
+        _, first, since = self._phase
+        steps = done - first
+        remaining = (now - since) * (total - done) / steps if steps >= 2 else None
+        self._emit(Progress(done, total, text, detail, now - self._start, remaining))
+
+    def should_stop(self) -> bool:
+        """Whether the person has asked to stop."""
+        return self._stop.is_set()
+
+    def should_pause(self) -> bool:
+        """Whether the person has asked to wait."""
+        return self._pause.is_set()
+
+    def pause(self, paused: bool) -> None:
+        """Ask the job to wait after its next step, or to go on; waiting counts for no estimate."""
+        if paused == self._pause.is_set():
+            return
+        if paused:
+            self._paused_at = time.monotonic()
+            self._pause.set()
+        else:
+            self._lost_s += time.monotonic() - self._paused_at
+            self._pause.clear()
+
+    def stop(self) -> None:
+        """Ask the job to stop at its next step."""
+        self._stop.set()
+
+
+class LongJob(QObject):
+    """One job at a time that reports progress and can be cancelled.
+
+    `start(function, *args)` calls `function(report, *args)` in a thread, which lets the window go
+    first unless it is `urgent`.
+    """
+
+    progressed = Signal(object)
+    """Progress"""
+    finished = Signal(object)
+    """What the function returned."""
+    failed = Signal(object)
+    """The exception."""
+    cancelled = Signal()
+    runningChanged = Signal(bool)
+    _progress = Signal(object, object)
+    _done = Signal(object, object, object)
+
+    def __init__(self, parent: QObject | None = None, *, urgent: bool = False) -> None:
+        super().__init__(parent)
+        before = None if urgent else step_back
+        self._executor = ThreadPoolExecutor(1, "stylegan3d-job", initializer=before)
+        self._report: Report | None = None
+        self._progress.connect(self._on_progress, Qt.ConnectionType.QueuedConnection)
+        self._done.connect(self._on_done, Qt.ConnectionType.QueuedConnection)
+
+    @property
+    def running(self) -> bool:
+        """Whether a job runs (one that was cancelled counts until it has stopped)."""
+        return self._report is not None
+
+    def start(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function; does nothing while another runs."""
+        if self.running:
+            return
+        report = Report(lambda progress: self._progress.emit(report, progress))
+        self._report = report
+        self.runningChanged.emit(True)
+        self._executor.submit(self._run, report, function, args)
+
+    def cancel(self) -> None:
+        """Ask the job to stop at its next step."""
+        if self._report is not None:
+            self._report.stop()
+
+    def pause(self, paused: bool) -> None:
+        """Ask the job to wait after its next step, or to go on; for jobs that heed it."""
+        if self._report is not None:
+            self._report.pause(paused)
+
+    def shutdown(self) -> None:
+        """Stop, and let the thread end unheard."""
+        self.cancel()
+        self._report = None
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, report: Report, function: Callable[..., Any], args: tuple) -> None:
+        result, failure = None, None
+        try:
+            result = function(report, *args)
+        except Exception as error:
+            failure = error
+        if self._report is report:
+            self._done.emit(report, result, failure)
+
+    def _on_progress(self, report: Report, progress: Progress) -> None:
+        if report is self._report and not report.should_stop():
+            self.progressed.emit(progress)
+
+    def _on_done(self, report: Report, result: Any, error: Exception | None) -> None:
+        if report is not self._report:
+            return
+        self._report = None
+        self.runningChanged.emit(False)
+        if isinstance(error, Cancelled) or report.should_stop():
+            self.cancelled.emit()
+        elif error is not None:
+            self.failed.emit(error)
+        else:
+            self.finished.emit(result)
+
+
+def duration_in_words(seconds: float) -> str:
+    """Such as '8 s', '2 min 10 s' or '1 h 5 min'."""
+    whole = max(round(seconds), 1)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return (
+            _("{minutes} min {rest} s").format(minutes=minutes, rest=rest)
+            if rest and minutes < 10
+            else _("{minutes} min").format(minutes=minutes)
+        )
+    hours, minutes = divmod(minutes, 60)
+    return _("{hours} h {minutes} min").format(hours=hours, minutes=minutes)

@@ -1,0 +1,185 @@
+"""What the Directions panel needs computed: previews on a strip, and what the edits changed."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.core.display import upright
+from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.directions.files import DirectionFiles
+from napari_stylegan3d.directions.jobs import EffectMeasurer, EffectRequest, Measured
+from napari_stylegan3d.directions.strip import STEPS_SD, Strip
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.rendering import Rendering
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.directions.panel import DirectionsPanel
+    from napari_stylegan3d.directions.row import DirectionRow
+    from stylegan3d.recipe.recipe import Recipe
+
+#: How long the picture must have rested before its change is measured, which takes a second.
+REST_MS = 500
+CHANGE = _("Change by the edit")
+
+
+class Directing(QObject):
+    """Brings the Directions panel together with what works behind it."""
+
+    def __init__(
+        self,
+        panel: DirectionsPanel,
+        rendering: Rendering,
+        comparison: Comparison,
+        thumbnails: Thumbnails,
+        parent: QWidget,
+    ) -> None:
+        super().__init__(parent)
+        self.panel, self.session = panel, panel.session
+        self.rendering, self.comparison = rendering, comparison
+        self.files = DirectionFiles(panel, thumbnails, parent)
+        self.strip = Strip(thumbnails, panel)
+        self._row: DirectionRow | None = None
+        self.measuring = LatestWins(EffectMeasurer(), self)
+        self._request: EffectRequest | None = None
+        self._measured: Measured | None = None
+        self._overlaid = False
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._connect()
+
+    def _connect(self) -> None:
+        panel = self.panel
+        self._rest.timeout.connect(self._measure)
+        self.measuring.ready.connect(self._on_measured)
+        self.measuring.failed.connect(self._on_failed)
+        panel.looked.connect(self._look)
+        panel.previewed.connect(self._keep_open)
+        panel.seen.connect(self._on_seen)
+        panel.effect.chosen.connect(self._again)
+        panel.effect.shownInViews.connect(lambda _: self._overlay())
+        self.strip.wanted.connect(self._show_strip)
+        self.strip.picked.connect(self._pick)
+        self.session.recipeChanged.connect(self._on_recipe)
+        self.session.modelChanged.connect(lambda _: self._forget())
+        panel.entriesChanged.connect(self._let_go)
+        self.rendering.shown.connect(lambda *_: self._again())
+        self.comparison.viewChanged.connect(lambda _: self._overlay())
+
+    @property
+    def measured(self) -> Measured | None:
+        """What was found of the recipe that is shown; None while it is measured."""
+        return self._measured
+
+    def shutdown(self) -> None:
+        """Stop; what is in flight ends unheard."""
+        self._forget()
+        self._let_go()
+        self.measuring.shutdown()
+        self.files.shutdown()
+
+    def _on_seen(self, seen: bool) -> None:
+        if not seen:
+            self.strip.let_go()
+            self.panel.effect.show_in_views.setChecked(False)
+        self._again()
+
+    def _on_recipe(self, _recipe: Recipe, live: bool) -> None:
+        self._forget()
+        if self.session.recipe.edits:
+            self.panel.effect.show_waiting()
+        if self.strip.isVisible() and not live:
+            self._show_strip()
+
+    def _forget(self) -> None:
+        """What was measured, or is being measured, is of another brain."""
+        self._rest.stop()
+        if self._request is not None:
+            self._request.stop.set()
+        self._request = self._measured = None
+        self._overlay()
+
+    def _again(self) -> None:
+        """Measure once the picture has rested, if there is anything to measure."""
+        if self.panel.isVisible() and self.session.recipe.edits and not self.measuring.closed:
+            self._rest.start()
+
+    def _measure(self) -> None:
+        picture, loaded = self.comparison.picture, self.rendering.loaded
+        recipe, direction = self.session.recipe, self.panel.effect.direction
+        if picture is None or loaded is None or self.rendering.busy:
+            return  # the picture that is on its way starts the rest anew
+        if picture.quality != "full" or self.comparison.recipe != recipe:
+            return
+        known = self._request
+        if known is not None and (known.recipe, known.direction) == (recipe, direction):
+            return
+        if known is not None:
+            known.stop.set()
+        entry = self.panel.entries.get(direction or "")
+        attribute = entry.attribute if entry is not None else ""
+        self._measured = None
+        self._request = EffectRequest(
+            recipe, picture.rendered.volume, loaded, direction, attribute, threading.Event()
+        )
+        self.panel.effect.show_waiting(at_work=True)
+        self.measuring.submit(self._request)
+
+    def _on_measured(self, request: EffectRequest, measured: Measured) -> None:
+        if request is not self._request:
+            return
+        self._measured = measured
+        self.panel.effect.show_effect(measured.effect, measured.back)
+        self._overlay()
+
+    def _on_failed(self, request: EffectRequest, error: Exception) -> None:
+        from stylegan3d.render.renderer import Cancelled
+
+        if request is self._request and not isinstance(error, Cancelled):
+            self.panel.effect.show_failure(sentence(error, _("measuring the edit")))
+
+    def _overlay(self) -> None:
+        """Lay the difference over the views while the switch is on and it is of what they show."""
+        overlay, generator = self.comparison.stage.overlay, self.session.generator
+        wanted = self.panel.effect.show_in_views.isChecked()
+        ours = self.comparison.view in ("", "reconstruction")
+        if wanted and ours and self._measured is not None and generator is not None:
+            self._overlaid = True
+            overlay.show(upright(self._measured.change, generator.affine), CHANGE, "")
+        elif self._overlaid:
+            self._overlaid = False
+            overlay.hide()
+
+    def _look(self, row: DirectionRow, looking: bool) -> None:
+        if looking and not self.strip.kept:
+            self._row = row
+        self.strip.look(row.preview, looking)
+
+    def _keep_open(self, row: DirectionRow) -> None:
+        self._row = row
+        self.strip.keep(row.preview)
+
+    def _show_strip(self) -> None:
+        row, panel = self._row, self.panel
+        if row is None or row.entry.reference not in panel.entries:
+            self._let_go()
+            return
+        reference, recipe = row.entry.reference, self.session.recipe
+        recipes = [panel.with_strength(recipe, reference, float(step)) for step in STEPS_SD]
+        self.strip.show_recipes(panel.notes.label_of(row.entry), recipes, row.row.value())
+
+    def _let_go(self) -> None:
+        """Rows may go away: forget the one the strip is for."""
+        self._row = None
+        self.strip.let_go()
+
+    def _pick(self, strength: float) -> None:
+        if self._row is not None:
+            self.panel.set_strength(self._row.entry.reference, strength)

@@ -1,0 +1,109 @@
+"""Two groups of favourites, to find the direction from one to the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import ElidedLabel
+from napari_stylegan3d.widgets.gallery import Gallery, PictureButton
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import QObject
+
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from stylegan3d.recipe.recipe import Recipe
+
+SIDE = 56
+NEITHER, LESS, MORE = "neither", "less", "more"
+ABOUT = _(
+    "The direction goes from the mean of group A to the mean of group B. It needs at least three "
+    "brains in each, and means little with fewer than ten."
+)
+
+
+class FavouriteGroups(QWidget):
+    """All favourites, each with a choice of group."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QObject) -> None:
+        super().__init__()
+        self.session = session
+        self.gallery = Gallery(thumbnails, "directions.groups", parent)
+        self.choices: list[tuple[Recipe, QComboBox]] = []
+        self.count = controls.hint(name="directions.new_count")
+        self._area = QScrollArea()
+        self._area.setWidgetResizable(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2, 8, 2, 2)
+        column.addWidget(controls.hint(ABOUT))
+        column.addWidget(self._area, stretch=1)
+        column.addWidget(self.count)
+
+    def refresh(self) -> None:
+        """List the favourites; those that were there keep their group."""
+        before = {recipe: box.currentData() for recipe, box in self.choices}
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.setSpacing(4)
+        self.choices, pictures = [], {}
+        for index, favourite in enumerate(self.session.favourites.items):
+            recipe = favourite.recipe
+            picture = PictureButton(f"directions.new_picture.{index}", _("A favourite."), SIDE)
+            pictures[picture] = recipe
+            box = QComboBox()
+            box.setObjectName(f"directions.new_group.{index}")
+            box.setToolTip(_("Which group this brain is in."))
+            for text, data in ((_("Neither"), NEITHER), (_("Group A"), LESS), (_("Group B"), MORE)):
+                box.addItem(text, data)
+            box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))
+            box.currentIndexChanged.connect(self._on_changed)
+            picture.clicked.connect(
+                lambda _=False, b=box: b.setCurrentIndex((b.currentIndex() + 1) % 3)
+            )
+            self.choices.append((recipe, box))
+            text = ElidedLabel(favourite.note or _told(recipe), role="")
+            column.addLayout(controls.row(picture, text, box, stretch=1))
+        column.addStretch(1)
+        self._area.setWidget(inner)
+        self.gallery.show(pictures)
+        self._count()
+
+    def stop(self) -> None:
+        """Nobody looks at them any more."""
+        self.gallery.stop()
+
+    def recipes(self) -> tuple[list[Recipe], list[Recipe]]:
+        """Those of group A and of group B."""
+        chosen = [(recipe, box.currentData()) for recipe, box in self.choices]
+        less, more = ([r for r, group in chosen if group == kind] for kind in (LESS, MORE))
+        return less, more
+
+    def _on_changed(self, _: int) -> None:
+        self._count()
+        self.changed.emit()
+
+    def _count(self) -> None:
+        less, more = self.recipes()
+        self.count.setText(
+            _("{less} in group A, {more} in group B").format(less=len(less), more=len(more))
+        )
+
+
+def _told(recipe: Recipe) -> str:
+    seed = recipe.source.seed
+    text = (
+        _("Brain {seed}").format(seed=seed)
+        if seed is not None
+        else str(recipe.source.path).rsplit("/", 1)[-1]
+    )
+    parts = [_("mixed")] if recipe.mix is not None and any(recipe.mix.strength) else []
+    parts += [_("edited")] if recipe.edits else []
+    return ", ".join([text, *parts])

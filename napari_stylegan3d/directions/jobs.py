@@ -1,0 +1,180 @@
+"""Long work on directions as plain functions, for `LongJob` and `LatestWins`: no Qt."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import Report, step_back
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.jobs import Loaded
+    from stylegan3d.directions.catalogue import Entry
+    from stylegan3d.directions.direction_set import Directions
+    from stylegan3d.directions.edit_effects import EditEffect, WayBack
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.renderer import Renderer
+
+#: Of the thread that measures; pictures are drawn at 10.
+NICENESS = 19
+#: Brains without edits that are kept; people go back and forth between few of them.
+KEPT = 3
+#: Bytes of layers the renderer of these keeps.
+LAYERS_KEPT = 0
+
+
+@dataclass(frozen=True, eq=False)
+class EffectRequest:
+    """What to measure: the brain as it is shown, against the one without an edit.
+
+    Attributes
+    ----------
+    recipe, after
+        What is shown, and its volume at full resolution.
+    direction
+        Reference of the edit that is taken away; None for all.
+    attribute
+        What that edit is about, see `edit_effects.ABOUT`.
+    stop
+        Set when nobody wants the answer any more.
+    """
+
+    recipe: Recipe
+    after: np.ndarray
+    loaded: Loaded
+    direction: str | None
+    attribute: str
+    stop: threading.Event
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found, and the difference after minus before, (X, Y, Z)."""
+
+    effect: EditEffect
+    back: WayBack
+    change: np.ndarray
+
+
+class EffectMeasurer:
+    """Renders brains without edits and measures; one thread uses it."""
+
+    def __init__(self) -> None:
+        self._renderer: tuple[Loaded, Renderer] | None = None
+        self._before: OrderedDict[Recipe, np.ndarray] = OrderedDict()
+
+    def __call__(self, request: EffectRequest) -> Measured:
+        """Measure; the renderer's `Cancelled` if the request is not wanted any more."""
+        from napari_stylegan3d.measure.jobs import screen_dtype
+        from stylegan3d.directions.edit_effects import measure_effect, way_back
+        from stylegan3d.render.renderer import Cancelled
+
+        generator = request.loaded.generator
+
+        def check() -> None:
+            if request.stop.is_set():
+                raise Cancelled
+
+        before = self._rendered(request)
+        effect = measure_effect(
+            before, request.after, generator.space, request.attribute, check, screen_dtype()
+        )
+        check()
+        back = way_back(request.recipe, generator, before, request.after, request.direction)
+        return Measured(effect, back, request.after - before)
+
+    def _rendered(self, request: EffectRequest) -> np.ndarray:
+        from stylegan3d.directions.edit_effects import without_edits
+        from stylegan3d.render.recipes import render_recipe
+
+        if self._renderer is None or self._renderer[0].renderer is not request.loaded.renderer:
+            from napari_stylegan3d.core.cores import on_cores
+
+            on_cores(1)
+            step_back(NICENESS)
+            self._renderer = request.loaded, request.loaded.renderer.companion(LAYERS_KEPT)
+            self._before.clear()
+        start = without_edits(request.recipe, request.direction)
+        if start not in self._before:
+            rendered = render_recipe(self._renderer[1], start, should_stop=request.stop.is_set)
+            self._before[start] = rendered.volume
+            while len(self._before) > KEPT:
+                self._before.popitem(last=False)
+        self._before.move_to_end(start)
+        return self._before[start]
+
+
+def make_between(
+    report: Report, generator: Generator, less: Sequence[Recipe], more: Sequence[Recipe], name: str
+) -> Directions:
+    """The direction from one group of brains to another."""
+    from stylegan3d.directions.custom import direction_between
+    from stylegan3d.directions.value_table import latents_of_recipes
+
+    report(0, 2, _("Finding the direction"))
+    w_less, w_more = (latents_of_recipes(generator, recipes) for recipes in (less, more))
+    report(1, 2, _("Finding the direction"))
+    return direction_between(generator, w_less, w_more, name)
+
+
+def make_of_values(
+    report: Report, generator: Generator, recipes: Sequence[Recipe], values: np.ndarray, name: str
+) -> Directions:
+    """The direction along which values of brains grow."""
+    from stylegan3d.directions.custom import direction_of_values
+    from stylegan3d.directions.value_table import latents_of_recipes
+
+    report(0, 2, _("Finding the direction"))
+    latents = latents_of_recipes(generator, recipes)
+    report(1, 2, _("Finding the direction"))
+    return direction_of_values(generator, latents, values, name)
+
+
+def make_free(
+    report: Report, generator: Generator, entry: Entry, others: Sequence[Entry], told_as: str
+) -> Directions:
+    """A direction without its parts along others."""
+    from stylegan3d.directions.custom import orthogonalised
+
+    report(0, 1, _("Finding the direction"))
+    steps = [other.step for other in others]
+    return orthogonalised(generator, entry.directions, entry.name, steps, told_as)
+
+
+def keep(report: Report, folder: Path, directions: Directions) -> Path:
+    """Write a direction to a new file among a person's own."""
+    from stylegan3d.directions.catalogue import free_name
+    from stylegan3d.directions.directions import save_directions
+
+    report(0, 1, _("Saving the direction"))
+    path = free_name(folder, directions.names[0])
+    save_directions(path, directions)
+    return path
+
+
+def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
+    """Directions of the catalogue as one set, by the names people gave them."""
+    from functools import reduce
+
+    from stylegan3d.directions.custom import renamed
+    from stylegan3d.directions.direction_set import join
+
+    each = [renamed(e.directions, e.name, label) for e, label in zip(entries, labels, strict=True)]
+    return reduce(join, each)
+
+
+def save_entries(report: Report, path: Path, entries: Sequence[Entry], labels: Any) -> Path:
+    """Write directions to a file of a person's choice, which they were asked about."""
+    from stylegan3d.directions.directions import save_directions
+
+    report(0, 1, _("Saving the directions"))
+    save_directions(path, joined(entries, labels), overwrite=True)
+    return path

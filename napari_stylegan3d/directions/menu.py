@@ -1,0 +1,133 @@
+"""The menus of the Directions panel: that of one direction, and that of all."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QPoint, Signal
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QInputDialog, QMenu, QWidget
+
+from napari_stylegan3d.core.text import _
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.directions.panel import DirectionsPanel
+    from napari_stylegan3d.directions.row import DirectionRow
+    from stylegan3d.directions.catalogue import Entry
+
+
+def ask_label(parent: QWidget, name: str, label: str) -> str | None:
+    """A person's own name for a direction; None if they thought better of it."""
+    text, given = QInputDialog.getText(
+        parent,
+        _("Rename the direction"),
+        _("Your name for {name} (empty for its own; recipes keep {name}):").format(name=name),
+        text=label,
+    )
+    return text if given else None
+
+
+class DirectionMenus(QObject):
+    """Menus that are made when they are opened."""
+
+    freed = Signal(object)
+    """Entry that should be made orthogonal to the others in use."""
+    saved = Signal(object)
+    """Entries to save to a file."""
+    opened = Signal()
+    """A directions file should be opened."""
+    dropped = Signal(object)
+    """Entry whose file should leave the list."""
+
+    def __init__(self, panel: DirectionsPanel) -> None:
+        super().__init__(panel)
+        self.panel = panel
+        panel.more.clicked.connect(self._open_common)
+
+    def open(self, row: DirectionRow) -> None:
+        """Open the menu of one direction under its button."""
+        self._pop_up(self.of_row(row), row.menu)
+
+    def of_row(self, row: DirectionRow) -> QMenu:
+        """What can be done with one direction."""
+        panel, entry = self.panel, row.entry
+        menu = QMenu(panel)
+        menu.setToolTipsVisible(True)
+        menu.addAction(_("Rename…"), partial(self._rename, entry))
+        pinned = entry.reference in panel.notes.pinned
+        text = _("No longer at the top") if pinned else _("Keep at the top")
+        menu.addAction(text, partial(self._pin, entry, not pinned))
+        if len(self.panel.spans()) > 1:
+            self._add_layers(menu, entry)
+        menu.addSeparator()
+        free = menu.addAction(_("Without the others in use"), partial(self.freed.emit, entry))
+        free.setEnabled(bool(self.others_in_use(entry)))
+        free.setToolTip(
+            _("A new direction that does not move along the others in use (Gram-Schmidt in w).")
+        )
+        menu.addAction(_("Save to a file…"), partial(self.saved.emit, [entry]))
+        if entry.file is not None:
+            menu.addAction(_("Take its file off the list"), partial(self.dropped.emit, entry))
+        return menu
+
+    def common(self) -> QMenu:
+        """What can be done with all of them."""
+        menu = QMenu(self.panel)
+        menu.addAction(_("Open a directions file…"), self.opened.emit)
+        used = self.in_use()
+        menu.addAction(_("Save those in use…"), partial(self.saved.emit, used)).setEnabled(
+            bool(used)
+        )
+        return menu
+
+    def in_use(self) -> list[Entry]:
+        """Directions that are not at 0."""
+        panel = self.panel
+        return [
+            panel.entries[edit.direction]
+            for edit in panel.session.recipe.edits
+            if edit.direction in panel.entries
+        ]
+
+    def others_in_use(self, entry: Entry) -> list[Entry]:
+        """Directions that are not at 0, but for one."""
+        return [other for other in self.in_use() if other.reference != entry.reference]
+
+    def _add_layers(self, menu: QMenu, entry: Entry) -> None:
+        panel, reference = self.panel, entry.reference
+        layers = menu.addMenu(_("Change"))
+        own = panel.has_own_layers(reference)
+        actions = [
+            (_("As all others"), partial(panel.set_layers, reference, None, own=False), not own)
+        ]
+        actions += [
+            (
+                text,
+                partial(panel.set_layers, reference, span),
+                own and panel.layers_of(reference) == span,
+            )
+            for text, span in panel.spans()
+        ]
+        for text, act, chosen in actions:
+            action = QAction(text, layers)
+            action.setCheckable(True)
+            action.setChecked(chosen)
+            action.triggered.connect(lambda _=False, do=act: do())
+            layers.addAction(action)
+
+    def _open_common(self) -> None:
+        self._pop_up(self.common(), self.panel.more)
+
+    def _pop_up(self, menu: QMenu, button: QWidget) -> None:
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(button.mapToGlobal(QPoint(0, button.height())))
+
+    def _rename(self, entry: Entry) -> None:
+        notes = self.panel.notes
+        label = ask_label(self.panel, entry.name, notes.labels.get(entry.reference, ""))
+        if label is not None:
+            self.panel.noted.emit(notes.labelled(entry.reference, label))
+
+    def _pin(self, entry: Entry, pinned: bool) -> None:
+        self.panel.noted.emit(self.panel.notes.pin(entry.reference, pinned))

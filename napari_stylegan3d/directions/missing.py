@@ -1,0 +1,65 @@
+"""Directions files that cannot be used any more: what is wrong, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+
+class MissingFiles(QWidget):
+    """One row for each file, with a button to find it and one to forget it; hidden if all is well.
+
+    Rows are `directions.missing.N`, their buttons `directions.find.N` and `directions.forget.N`.
+    """
+
+    findRequested = Signal(str)
+    """The file's path, as it was noted."""
+    forgetRequested = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[QWidget] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(14, 0, 14, 0)
+        self._column.setSpacing(6)
+        self.hide()
+
+    def show_files(self, problems: Mapping[str, str]) -> None:
+        """Show files by their paths, with what is wrong with each in a sentence."""
+        for row in self._rows:
+            row.setParent(None)
+            row.deleteLater()
+        self._rows = [self._make(*item) for item in enumerate(problems.items())]
+        for row in self._rows:
+            self._column.addWidget(row)
+        self.setVisible(bool(self._rows))
+
+    def _make(self, index: int, file: tuple[str, str]) -> QWidget:
+        path, problem = file
+        told = QLabel(_("{name} cannot be used now.").format(name=Path(path).name))
+        told.setObjectName(f"directions.missing.{index}")
+        told.setProperty("role", "caution")
+        told.setWordWrap(True)
+        told.setToolTip(problem)
+        find = controls.push_button(
+            _("Find…"),
+            f"directions.find.{index}",
+            _("Say where the file is now; notes on it stay."),
+        )
+        forget = controls.push_button(
+            _("Forget"),
+            f"directions.forget.{index}",
+            _("Take the file off the list; steps along its directions stay in the recipe."),
+        )
+        find.clicked.connect(partial(self.findRequested.emit, path))
+        forget.clicked.connect(partial(self.forgetRequested.emit, path))
+        row = QWidget()
+        row.setLayout(controls.row(told, find, forget, stretch=0))
+        return row

@@ -1,0 +1,182 @@
+"""A new direction: from two groups of favourites, or from a person's own table of values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QPoint, Signal
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QDialog, QLineEdit, QTabWidget, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LongJob
+from napari_stylegan3d.directions.groups import FavouriteGroups
+from napari_stylegan3d.directions.jobs import make_between, make_of_values
+from napari_stylegan3d.directions.values import ValuesForm
+from napari_stylegan3d.widgets import controls
+from stylegan3d.errors import StyleGAN3DError
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from stylegan3d.directions.direction_set import Directions
+
+
+class NewDirection(QDialog):
+    """A window beside the panel: choose, find, read how well it holds, keep.
+
+    Parameters
+    ----------
+    parent
+        The dock.
+    """
+
+    found = Signal(object)
+    """Directions: a new direction that the person keeps."""
+
+    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.setObjectName("directions.new_window")
+        self.setWindowTitle(_("New direction"))
+        self.job = LongJob(self)
+        self._directions: Directions | None = None
+        self.name = QLineEdit()
+        self.name.setObjectName("directions.new_name")
+        self.name.setPlaceholderText(_("such as Cortical atrophy"))
+        self.name.setToolTip(_("What the new direction is called; 1 to 120 letters."))
+        self.groups = FavouriteGroups(session, thumbnails, self)
+        self.values = ValuesForm()
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("directions.new_tabs")
+        self.tabs.addTab(self.groups, _("From favourites"))
+        self.tabs.addTab(self.values, _("From a table"))
+        self.told = controls.hint(name="directions.new_told")
+        self.find = controls.push_button(
+            _("Find it"), "directions.new_find", _("Compute the direction and check it."), "primary"
+        )
+        self.keep = controls.push_button(
+            _("Keep it"), "directions.new_keep", _("Add the direction to your list.")
+        )
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 12, 14, 12)
+        column.setSpacing(9)
+        column.addLayout(controls.form((_("Name"), self.name)))
+        column.addWidget(self.tabs, stretch=1)
+        column.addWidget(self.told)
+        buttons = controls.row(self.find, self.keep)
+        buttons.insertStretch(0, 1)
+        column.addLayout(buttons)
+        for button in (self.find, self.keep):
+            button.setAutoDefault(False)
+        self.setMinimumSize(460, 460)
+
+    def _connect(self) -> None:
+        self.find.clicked.connect(self._find)
+        self.keep.clicked.connect(self._keep)
+        self.job.finished.connect(self._on_found)
+        self.job.failed.connect(self._on_failed)
+        self.job.runningChanged.connect(lambda running: self.find.setEnabled(not running))
+        self.tabs.currentChanged.connect(lambda _: self._forget())
+        self.groups.changed.connect(self._forget)
+        self.values.changed.connect(self._forget)
+        self.values.failed.connect(lambda error: self._on_failed(error))
+        self.values.named.connect(self._suggest)
+        self.session.modelChanged.connect(lambda _: self.hide())
+
+    def open_beside(self, widget: QWidget) -> None:
+        """Open left of a widget, over the views."""
+        self._forget()
+        self.groups.refresh()
+        if not self.session.favourites.items and self.values.table is None:
+            self.told.setText(
+                _(
+                    "There are no favourites yet: keep brains with the star under the views, "
+                    "or open a table of values."
+                )
+            )
+        corner = widget.mapToGlobal(QPoint(0, 0))
+        self.resize(480, 520)
+        self.move(max(corner.x() - 492, 0), max(corner.y(), 0))
+        controls.name_for_readers(self)
+        self.show()
+        self.raise_()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Nobody waits any more."""
+        self.job.cancel()
+        self.groups.stop()
+        super().hideEvent(event)
+
+    def shutdown(self) -> None:
+        """Close, and let the work end unheard."""
+        self.hide()
+        self.job.shutdown()
+
+    def _suggest(self, name: str) -> None:
+        if not self.name.text():
+            self.name.setText(name.replace("_", " ").capitalize())
+
+    def _forget(self) -> None:
+        self._directions = None
+        self.told.clear()
+        self.keep.setEnabled(False)
+
+    def _find(self) -> None:
+        from stylegan3d.directions.custom import checked_name
+
+        self._forget()
+        generator = self.session.generator
+        if generator is None:
+            return
+        work: tuple[Any, ...]
+        try:
+            name = checked_name(self.name.text())
+            if self.tabs.currentWidget() is self.groups:
+                work = (make_between, generator, *self.groups.recipes(), name)
+            else:
+                recipes, values = self.values.recipes(self.session)
+                work = (make_of_values, generator, recipes, values, name)
+        except StyleGAN3DError as error:
+            self._on_failed(error)
+            return
+        self.told.setText(_("Finding the direction…"))
+        self.job.start(*work)
+
+    def _on_found(self, directions: Directions) -> None:
+        self._directions = directions
+        name = directions.names[0]
+        told = directions.checks[0] if directions.checks else {}
+        self.told.setText(f"{name}: {directions.descriptions.get(name, '')}. {verdict(told)}")
+        self.keep.setEnabled(True)
+
+    def _on_failed(self, error: Exception) -> None:
+        self._forget()
+        self.told.setText(sentence(error, _("finding the direction")))
+
+    def _keep(self) -> None:
+        if self._directions is not None:
+            self.found.emit(self._directions)
+            self.name.clear()
+            self.hide()
+
+
+def verdict(told: dict[str, Any]) -> str:
+    """What the check means, in a sentence."""
+    figure, chance = told.get("auc", told.get("r")), told.get("chance")
+    if figure is None or chance is None:
+        return _("It was not checked.")
+    if "auc" in told and "r" in told:
+        figure = told["r"]
+    if figure <= chance:
+        return _(
+            "That is no better than chance: the direction may mean nothing. More brains would tell."
+        )
+    return _(
+        "That is better than chance ({chance:.2f}), on brains that had no part in the fit."
+    ).format(chance=chance)

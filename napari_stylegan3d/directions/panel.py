@@ -1,0 +1,277 @@
+"""Directions: push a brain along attributes, and along the ways in which brains vary most."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
+
+from napari_stylegan3d.core.session import WHOLE
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.directions.effect import EffectBox
+from napari_stylegan3d.directions.list import DirectionList
+from napari_stylegan3d.directions.menu import DirectionMenus
+from napari_stylegan3d.directions.missing import MissingFiles
+from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.panel import Panel
+from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
+from stylegan3d.recipe.recipe import Edit, Recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.model.generator import Generator
+
+Span = tuple[int, int] | None
+EVERYWHERE = _("All sizes of structures")
+
+
+class DirectionsPanel(Panel):
+    """One slider per direction, in standard deviations; many may be used at once."""
+
+    key = "Directions"
+    title = _("Directions")
+    noted = Signal(object)
+    """DirectionNotes: a person pinned or renamed a direction."""
+    entriesChanged = Signal()
+    looked = Signal(object, bool)
+    """(DirectionRow, whether the mouse is on its button for previews)"""
+    previewed = Signal(object)
+    """DirectionRow whose button for previews was pressed."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.notes = DirectionNotes()
+        self.entries: dict[str, Entry] = {}
+        self._own: list[Entry] = []
+        self._of_files: list[Entry] = []
+        #: Layers a person chose for one direction; the others follow the list above.
+        self._own_layers: dict[str, Span] = {}
+        self.find_field = QLineEdit()
+        self.layers = QComboBox()
+        self.used = controls.push_button(
+            _("In use"), "directions.used", _("Show only the directions that are not at 0 sd.")
+        )
+        self.new = controls.push_button(
+            _("New…"),
+            "directions.new",
+            _("Make a direction from favourites or from a table of values."),
+        )
+        self.reset = controls.push_button(
+            _("Reset all"), "directions.reset", _("Set every direction to 0 sd.")
+        )
+        self.more = controls.tool_button(
+            "⋯", "directions.more", _("Open a directions file, or save those in use.")
+        )
+        self.waiting = controls.hint(
+            _("Finding the directions of this model…"), "directions.waiting"
+        )
+        self.missing = MissingFiles()
+        self.list = DirectionList()
+        self.effect = EffectBox()
+        self.menus = DirectionMenus(self)
+        self._lay_out()
+        self._connect()
+
+    @property
+    def rows(self) -> dict[str, DirectionRow]:
+        """The rows by the reference of their direction."""
+        return self.list.rows
+
+    def _lay_out(self) -> None:
+        self.find_field.setObjectName("directions.filter")
+        self.find_field.setPlaceholderText(_("Find a direction"))
+        self.find_field.setClearButtonEnabled(True)
+        self.find_field.setToolTip(_("Words of a name or of what a direction changes."))
+        self.used.setCheckable(True)
+        self.layers.setObjectName("directions.layers")
+        self.layers.setToolTip(
+            _(
+                "Which sizes of structures the directions change; the menu of each can say "
+                "otherwise."
+            )
+        )
+        self.column.setContentsMargins(0, 12, 0, 0)
+        self.column.setSpacing(7)
+        top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
+        self.layers.setMinimumContentsLength(10)
+        self.change = QLabel(_("Change"))
+        change = controls.row(self.change, self.layers, self.reset, stretch=1)
+        self.waiting.setContentsMargins(14, 4, 14, 0)
+        for layout in (top, change):
+            layout.setContentsMargins(14, 0, 14, 0)
+            self.column.addLayout(layout)
+        self.column.addWidget(self.waiting)
+        self.column.addWidget(self.missing)
+        self.column.addWidget(self.list, stretch=1)
+        self.column.addWidget(self.effect)
+
+    def _connect(self) -> None:
+        session = self.session
+        self.layers.activated.connect(self._on_layers)
+        self.find_field.textChanged.connect(self._filter)
+        self.used.toggled.connect(self._filter)
+        self.list.changed.connect(self._set)
+        self.reset.clicked.connect(
+            lambda: session.change(session.recipe.replace(edits=self._others(session.recipe)))
+        )
+
+    def show_model(self, generator: Generator) -> None:
+        """Take away the old model's directions; the new one's are still to be found."""
+        self.list.clear()
+        self.entries, self._of_files, self._own_layers = {}, [], {}
+        self.entriesChanged.emit()
+        self.find_field.clear()
+        self.used.setChecked(False)
+        self.waiting.show()
+
+    def show_directions(self, generator: Generator) -> None:
+        """One row for each direction of the model, once they are computed."""
+        self.waiting.hide()
+        with QSignalBlocker(self.layers):
+            self.layers.clear()
+            for text, span in self.spans():
+                self.layers.addItem(text, span)
+        for part in (self.change, self.layers):
+            part.setVisible(generator.can("layers"))
+        self._own = own_entries(generator.directions)
+        self._show_entries()
+
+    def show_files(self, entries: Sequence[Entry], notes: DirectionNotes) -> None:
+        """Show directions of files beside the model's own, with what a person noted."""
+        self._of_files, self.notes = list(entries), notes
+        if self.entries:
+            self._show_entries()
+
+    def show_notes(self, notes: DirectionNotes) -> None:
+        """Show other labels and pins."""
+        self.notes = notes
+        self.list.arrange(notes)
+        self._filter()
+        self.show_recipe(self.session.recipe)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show the strength of every direction; those not in the recipe are at 0."""
+        used = {edit.direction: edit for edit in recipe.edits if edit.direction in self.entries}
+        for reference, edit in used.items():
+            if edit.layers != self.layers.currentData():
+                self._own_layers[reference] = edit.layers
+        self.list.show_strengths({r: edit.strength for r, edit in used.items()})
+        for reference, row in self.rows.items():
+            label = self.notes.label_of(row.entry)
+            row.show_name(label, self._layers_in_words(reference), active=reference in used)
+        self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
+        self.reset.setEnabled(bool(used))
+        if self.used.isChecked():
+            self._filter()
+
+    def spans(self) -> list[tuple[str, Span]]:
+        """What an edit can be limited to: (in words, half-open range of layers)."""
+        groups = self.session.layer_groups()
+        if [g.key for g in groups] == [WHOLE[0]]:
+            groups = []
+        return [(EVERYWHERE, None)] + [
+            (
+                _("{name} structures ({sizes})").format(name=g.name, sizes=g.size_in_words),
+                (g.layers[0], g.layers[-1] + 1),
+            )
+            for g in groups
+        ]
+
+    def layers_of(self, reference: str) -> Span:
+        """The layers that an edit along a direction changes."""
+        return self._own_layers.get(reference, self.layers.currentData())
+
+    def has_own_layers(self, reference: str) -> bool:
+        """Whether a direction has a range of layers of its own."""
+        return reference in self._own_layers
+
+    def set_layers(self, reference: str, span: Span, *, own: bool = True) -> None:
+        """Limit one direction to some layers, or let it follow the list above."""
+        self._own_layers.pop(reference, None)
+        if own:
+            self._own_layers[reference] = span
+        recipe = self.session.recipe
+        edits = tuple(
+            dataclasses.replace(edit, layers=self.layers_of(reference))
+            if edit.direction == reference
+            else edit
+            for edit in recipe.edits
+        )
+        if edits != recipe.edits:
+            self.session.change(recipe.replace(edits=edits))
+        else:
+            self.show_recipe(recipe)
+
+    def set_strength(self, reference: str, strength: float) -> None:
+        """Push the brain along one direction, in one gesture."""
+        self._set(reference, strength, live=False)
+
+    def with_strength(self, recipe: Recipe, reference: str, strength: float) -> Recipe:
+        """The recipe with another strength along one direction."""
+        edits = {edit.direction: edit for edit in recipe.edits}
+        edits[reference] = self.entries[reference].edit(strength, self.layers_of(reference))
+        if abs(strength) < LIMITS_SD[2] / 2:
+            del edits[reference]
+        order = list(self.entries)
+        kept = sorted(
+            (edit for edit in edits.values() if edit.direction in self.entries),
+            key=lambda edit: order.index(edit.direction),
+        )
+        return recipe.replace(edits=self._others(recipe) + tuple(kept))
+
+    def _show_entries(self) -> None:
+        entries = [*self._own, *self._of_files]
+        self.entries = {entry.reference: entry for entry in entries}
+        for row in self.list.show_entries(entries):
+            row.looked.connect(lambda on, r=row: self.looked.emit(r, on))
+            row.previewed.connect(lambda r=row: self.previewed.emit(r))
+            row.menuWanted.connect(lambda r=row: self.menus.open(r))
+            row.pinToggled.connect(
+                lambda on, r=row.entry.reference: self.noted.emit(self.notes.pin(r, on))
+            )
+        controls.name_for_readers(self.list)
+        self.list.arrange(self.notes)
+        self._filter()
+        self.show_recipe(self.session.recipe)
+        self.entriesChanged.emit()
+
+    def _layers_in_words(self, reference: str) -> str:
+        """Such as "coarse"; empty for a direction that follows the list above."""
+        if reference not in self._own_layers:
+            return ""
+        span = self._own_layers[reference]
+        for group in self.session.layer_groups():
+            if span == (group.layers[0], group.layers[-1] + 1):
+                return group.name
+        return (
+            _("all sizes")
+            if span is None
+            else _("layers {first}-{last}").format(first=span[0], last=span[1] - 1)
+        )
+
+    def _filter(self, *_: object) -> None:
+        used = frozenset(edit.direction for edit in self.session.recipe.edits)
+        only = used if self.used.isChecked() else None
+        self.list.filter(self.find_field.text(), dict(self.notes.labels), only)
+
+    def _others(self, recipe: Recipe) -> tuple[Edit, ...]:
+        """Edits along directions that are not listed here, such as those of a file elsewhere."""
+        return tuple(edit for edit in recipe.edits if edit.direction not in self.entries)
+
+    def _set(self, reference: str, strength: float, live: bool) -> None:
+        recipe = self.with_strength(self.session.recipe, reference, strength)
+        self.session.change(recipe, live=live, gesture=f"directions.{reference}")
+
+    def _on_layers(self, _: int) -> None:
+        recipe, span = self.session.recipe, self.layers.currentData()
+        edits = tuple(
+            dataclasses.replace(edit, layers=span)
+            if edit.direction in self.entries and edit.direction not in self._own_layers
+            else edit
+            for edit in recipe.edits
+        )
+        self.session.change(recipe.replace(edits=edits))

@@ -1,0 +1,148 @@
+"""One direction in the list: its name, what it changes, and how far the brain is pushed."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, Signal
+from qtpy.QtGui import QEnterEvent
+from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.elided import ElidedLabel
+from stylegan3d.directions.catalogue import COMPONENTS, Entry
+
+#: Further out there are hardly any brains to have learned from.
+LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
+PINNED, UNPINNED = "★", "☆"
+
+
+def tip_of(entry: Entry, label: str = "") -> str:
+    """All that is known of a direction, for its tooltip."""
+    name, told = entry.name, entry.check
+    lines = [
+        _("{name} explains {percent:.1f} % of how brains of this model differ.").format(
+            name=name, percent=100 * entry.share
+        )
+    ]
+    if entry.description:
+        lines.insert(0, f"{name}: {entry.description}.")
+    if label and label != name:
+        lines.insert(0, _("You call it {label}.").format(label=label))
+    if "mae" in told:
+        lines.append(
+            _(
+                "Mean error on people not used to fit it: {mae:.3g} {unit} "
+                "(always saying the mean: {baseline:.3g} {unit})."
+            ).format(mae=told["mae"], baseline=told["baseline"], unit=told["unit"])
+        )
+    if "r" in told and "chance" in told:
+        lines.append(
+            _("By chance r would reach {chance:.2f} once in twenty times.").format(
+                chance=told["chance"]
+            )
+        )
+    lines.append(_("In standard deviations of random brains, -4 to 4; 0 changes nothing."))
+    return "\n".join(lines)
+
+
+class PreviewButton(QToolButton):
+    """Tells when the mouse or the focus comes and goes."""
+
+    looked = Signal(bool)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        """The mouse comes."""
+        super().enterEvent(event)
+        self.looked.emit(True)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """The mouse goes."""
+        super().leaveEvent(event)
+        self.looked.emit(False)
+
+
+class DirectionRow(QWidget):
+    """Two lines: name, meaning and buttons; slider, number and reset.
+
+    Parameters
+    ----------
+    index
+        Its place in the catalogue, for the names of its controls.
+    """
+
+    valueChanged = Signal(float, bool)
+    """(strength in sd, live)"""
+    pinToggled = Signal(bool)
+    looked = Signal(bool)
+    """Whether the mouse is on the button for previews."""
+    previewed = Signal()
+    """The button for previews was pressed."""
+    menuWanted = Signal()
+
+    def __init__(self, index: int, entry: Entry) -> None:
+        super().__init__()
+        self.entry = entry
+        self.name = QLabel()
+        self.name.setObjectName(f"directions.name.{index}")
+        self.meaning = ElidedLabel(entry.summary)
+        if entry.summary:
+            self.meaning.setObjectName(f"directions.meaning.{index}")
+        self.pin = controls.tool_button(
+            UNPINNED, f"directions.pin.{index}", _("Keep it at the top.")
+        )
+        self.pin.setCheckable(True)
+        self.preview = PreviewButton()
+        self.preview.setText("▦")
+        self.preview.setObjectName(f"directions.preview.{index}")
+        self.preview.setAutoRaise(True)
+        self.preview.setToolTip(
+            _("See it at -2, -1, 0, 1 and 2 sd; a click keeps the pictures open.")
+        )
+        self.menu = controls.tool_button(
+            "⋯", f"directions.menu.{index}", _("Rename it, limit it to some sizes, save it, …")
+        )
+        self.row = controls.SliderRow(
+            f"directions.strength.{index}", "", LIMITS_SD, " sd", tip_of(entry)
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        top = controls.row(self.name, self.meaning, self.pin, self.preview, self.menu, stretch=1)
+        top.setSpacing(4)
+        column.addLayout(top)
+        column.addWidget(self.row)
+        self.row.valueChanged.connect(self.valueChanged)
+        self.pin.clicked.connect(self.pinToggled)
+        self.preview.looked.connect(self.looked)
+        self.preview.clicked.connect(self.previewed)
+        self.menu.clicked.connect(self.menuWanted)
+        self._written = ("", "", False)
+
+    def show_name(self, label: str, layers: str, *, active: bool) -> None:
+        """Write what it is called, and which sizes of structures it is limited to, if it is."""
+        if (label, layers, active) == self._written:
+            return
+        self._written = (label, layers, active)
+        text = label
+        if self.entry.section == COMPONENTS:
+            percent = 100 * self.entry.share
+            text += f" · {percent:.1f} %" if percent < 9.95 else f" · {percent:.0f} %"
+        if layers:
+            text += f" · {layers.lower()}"
+        self.name.setText(text)
+        font = self.name.font()
+        font.setBold(active)
+        self.name.setFont(font)
+        tip = tip_of(self.entry, label)
+        for widget in (self, self.name, self.meaning, self.row):
+            widget.setToolTip(tip)
+        self.row.slider.setAccessibleName(label)
+
+    def show_pin(self, pinned: bool) -> None:
+        """Show whether it is kept at the top."""
+        self.pin.setChecked(pinned)
+        self.pin.setText(PINNED if pinned else UNPINNED)
+
+    def set_value(self, strength: float) -> None:
+        """Show a strength without telling anyone."""
+        self.row.set_value(strength)

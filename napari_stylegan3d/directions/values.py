@@ -1,0 +1,92 @@
+"""A table of values of brains, to find the direction along which a value grows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls, dialogs
+from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.directions.value_table import ValueTable
+
+ABOUT = _(
+    "A CSV or TSV file with a header. Its first column names the brains: a number, a latent file "
+    "(.safetensors, beside the table), or a scan projected in this session. The other columns hold "
+    "values; empty and n/a are not known. Numbers stand for brains at the current truncation. At "
+    "least 24 brains are needed."
+)
+
+
+class ValuesForm(QWidget):
+    """Opens a table and chooses one of its columns."""
+
+    changed = Signal()
+    named = Signal(str)
+    """Name of the column that was chosen."""
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: ValueTable | None = None
+        self.open = controls.push_button(
+            _("Open a table…"), "directions.new_table", _("Choose a CSV or TSV file of values.")
+        )
+        self.open.setAutoDefault(False)
+        self.path = controls.hint(name="directions.new_path")
+        self.column = QComboBox()
+        self.column.setObjectName("directions.new_column")
+        self.column.setToolTip(_("Which of the table's values the direction is for."))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(2, 8, 2, 2)
+        column.setSpacing(9)
+        column.addWidget(controls.hint(ABOUT))
+        column.addLayout(controls.row(self.open, self.path, stretch=1))
+        column.addLayout(controls.form((_("Values"), self.column)))
+        column.addStretch(1)
+        self.open.clicked.connect(self._open)
+        self.column.activated.connect(self._on_column)
+
+    def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray]:
+        """The brains of the table as they are shown now, and their values.
+
+        Raises
+        ------
+        RecipeError, LatentError
+            If there is no table, or a brain or value in it is none.
+        """
+        if self.table is None:
+            raise RecipeError(_("Open a table of values first."))
+        values = self.table.values(self.column.currentText())
+        projected = {scan.name: scan.source for scan in session.projected}
+        plain = session.recipe.replace(mix=None, edits=())
+        return [plain.replace(source=s) for s in self.table.sources(projected)], values
+
+    def _open(self) -> None:
+        from stylegan3d.directions.value_table import read_value_table
+
+        path = dialogs.open_file(self, _("Open a table of values"), dialogs.TABLES)
+        if path is None:
+            return
+        try:
+            self.table = read_value_table(path)
+        except StyleGAN3DError as error:
+            self.failed.emit(error)
+            return
+        self.path.setText(
+            _("{name}: {count} brains").format(name=path.name, count=len(self.table.brains))
+        )
+        self.column.clear()
+        self.column.addItems(list(self.table.columns))
+        self._on_column()
+
+    def _on_column(self, _: int = 0) -> None:
+        self.changed.emit()
+        self.named.emit(self.column.currentText())

@@ -1,0 +1,212 @@
+"""Saving what is shown: the work behind the Export tab."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QImage
+
+from napari_stylegan3d.core.settings import SAVE_FOLDER, settings
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LongJob
+from napari_stylegan3d.export.jobs import (
+    FilmRequest,
+    LatentRequest,
+    PictureRequest,
+    ReportRequest,
+    SaveRequest,
+    save_film,
+    save_latent,
+    save_picture,
+    save_report,
+    save_volume,
+)
+from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.look import VIEW_TITLES
+from stylegan3d.errors import OutputError, StyleGAN3DError
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.export.film_settings import FilmSettings
+    from napari_stylegan3d.export.panel import ExportPanel
+    from napari_stylegan3d.export.picture import PictureSettings
+    from stylegan3d.geometry.slicing import Plane, Upright
+
+#: Pixels per mm of a film and of a lightbox as large as on the screen.
+SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
+
+
+class Exporting(QObject):
+    """Saves one thing at a time as a long job, and tells the panel how far it is."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, explorer: Explorer, panel: ExportPanel) -> None:
+        super().__init__(explorer)
+        self.explorer, self.panel = explorer, panel
+        self.job = LongJob(self)
+        self.job.finished.connect(panel.show_saved)
+        self.job.failed.connect(lambda error: self.failed.emit(error, "saving"))
+        self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled; nothing was saved.")))
+        self.job.progressed.connect(panel.show_progress)
+        self.job.runningChanged.connect(panel.show_running)
+        self.job.runningChanged.connect(self._note_folder)
+        panel.cancel.clicked.connect(self.job.cancel)
+        panel.saveRequested.connect(self._save)
+        panel.latentRequested.connect(self._save_latent)
+        panel.pictureRequested.connect(self._save_picture)
+        panel.filmRequested.connect(self._save_film)
+        panel.reportRequested.connect(self._save_report)
+        panel.film.use_thumbnails(explorer.thumbnails)
+        explorer.rendering.shown.connect(self._on_shown)
+
+    def shutdown(self) -> None:
+        """Stop; what is half done is not written."""
+        self.job.shutdown()
+
+    def _note_folder(self, running: bool) -> None:
+        """Where something is being saved: after a sudden end, the next start clears up there."""
+        if running:
+            settings().setValue(SAVE_FOLDER, self.panel.folder.text())
+
+    def _on_shown(self, _recipe: Any, picture: Any) -> None:
+        if picture.quality == "full":
+            self.panel.film.set_seconds_each(picture.rendered.seconds)
+
+    def _save(self, request: SaveRequest) -> None:
+        self.job.start(save_volume, self.explorer.rendering.loaded, request)
+
+    def _save_latent(self, request: LatentRequest) -> None:
+        self.job.start(save_latent, self.explorer.rendering.loaded, request)
+
+    def _save_picture(self, settings: PictureSettings, path: Path) -> None:
+        views = self.explorer.views
+        if views is None or self.explorer.rendering.loaded is None:
+            return
+        try:
+            image, draw = self._picture(settings)
+        except (StyleGAN3DError, AttributeError) as error:
+            self.failed.emit(error, _("drawing the picture"))
+            return
+        session = self.explorer.session
+        request = PictureRequest(
+            path,
+            self.panel.overwrite.isChecked(),
+            session.folder,
+            session.recipe,
+            image,
+            draw,
+            self.explorer.comparison.view != "scan",
+            self.explorer.comparison.view == "painted",
+        )
+        self.job.start(save_picture, self.explorer.rendering.loaded, request)
+
+    def _picture(self, settings: PictureSettings) -> tuple[QImage | None, Any]:
+        """A picture of the window, or a function that draws a lightbox."""
+        from napari_stylegan3d.views.view_pictures import all_pictures, print_scale, view_picture
+
+        views = self.explorer.views
+        assert views is not None
+        if settings.plane is not None:
+            return None, self._lightbox(settings.plane, settings.size)
+        view = None if settings.view == "all" else views.view(settings.view)
+        if view is not None and not view.canvas.isVisible():
+            raise OutputError(
+                _("The {view} view is not on the screen: show it first (View menu).").format(
+                    view=VIEW_TITLES[settings.view]
+                )
+            )
+        widget = views if view is None else view.canvas.canvas.native
+        scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
+        return (all_pictures(views, scale) if view is None else view_picture(view, scale)), None
+
+    def _lightbox(self, plane: Plane, size: str) -> Any:
+        """What draws a lightbox of the volume on the stage, as bright as it is shown."""
+        from stylegan3d.render.figures import Look, lightbox
+
+        layer = self.explorer.stage.layer
+        if layer is None:
+            raise OutputError(_("There is nothing to draw yet: wait for the first brain."))
+        provenance = layer.metadata[KEY]
+        low, high = layer.contrast_limits
+        views = self.explorer.views
+        look = Look(
+            {"screen": 1.0, "double": SCREEN_SCALE, "print": PRINT_SCALE}[size],
+            (low, high),
+            "radiological" if views is None else views.convention,
+            provenance.kind == "difference",
+            provenance.caption.replace("–", "-"),
+        )
+        volume = upright_of(np.asarray(layer.data), layer.scale, layer.translate)
+        return partial(lightbox, volume, plane, look)
+
+    def _save_film(self, settings: FilmSettings, path: Path) -> None:
+        from stylegan3d.render.figures import Look
+        from stylegan3d.render.films import Film
+
+        views, session = self.explorer.views, self.explorer.session
+        try:
+            film = Film(
+                settings.recipes,
+                settings.seconds,
+                settings.fps,
+                settings.easing,
+                settings.how,
+                settings.loop,
+                settings.planes,
+                self._crosshair(),
+                Look(SCREEN_SCALE, convention="radiological" if not views else views.convention),
+            )
+            if session.generator is not None:
+                from stylegan3d.recipe.keyframes import check_key_frames
+
+                check_key_frames(film.recipes, session.generator)
+        except StyleGAN3DError as error:
+            self.failed.emit(error, _("preparing the film"))
+            return
+        request = FilmRequest(path, self.panel.overwrite.isChecked(), session.folder, film)
+        self.job.start(save_film, self.explorer.rendering.loaded, request)
+
+    def _crosshair(self) -> tuple[float, float, float] | None:
+        """The point the slices go through, where it lies in the model's field of view."""
+        views, generator = self.explorer.views, self.explorer.session.generator
+        if views is None or generator is None or len(views.viewer.dims.point) != 3:
+            return None
+        x, y, z = (float(value) for value in views.viewer.dims.point)
+        index = np.linalg.inv(generator.affine) @ (x, y, z, 1.0)
+        inside = ((index[:3] >= 0) & (index[:3] <= np.array(generator.shape) - 1)).all()
+        return (x, y, z) if inside else None
+
+    def _save_report(self, path: Path) -> None:
+        session = self.explorer.session
+        recipe = session.recipe
+        projected = session.find_projected(recipe.source)
+        trust: Any = None
+        if projected is not None:
+            trust = {**projected.trust, "similarity": projected.similarity}
+        request = ReportRequest(
+            path,
+            self.panel.overwrite.isChecked(),
+            session.folder,
+            recipe,
+            projected.name if projected else "",
+            projected.aligned.volume if projected else None,
+            trust,
+        )
+        self.job.start(save_report, self.explorer.rendering.loaded, request)
+
+
+def upright_of(data: np.ndarray, scale: Any, translate: Any) -> Upright:
+    """A layer's volume, whose axes run right, anterior and superior, with where it lies."""
+    from stylegan3d.geometry.slicing import Upright
+    from stylegan3d.geometry.space import Space
+
+    affine = np.diag([*(float(size) for size in scale), 1.0])
+    affine[:3, 3] = translate
+    shape = cast("tuple[int, int, int]", data.shape)
+    return Upright(data, Space(shape, affine))

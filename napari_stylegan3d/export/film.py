@@ -1,0 +1,293 @@
+"""The part of Export that makes films: key frames, pace, planes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QComboBox,
+    QListWidget,
+    QListWidgetItem,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d.core.lacks import offer
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import duration_in_words
+from napari_stylegan3d.export.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+
+OWNER = "export.frames"
+KEY = Qt.ItemDataRole.UserRole
+THUMBNAIL = QSize(40, 40)
+LIST_HEIGHT = 148
+
+
+class FilmPart(QWidget):
+    """A list of brains, how to go from one to the next, and the button.
+
+    Attributes
+    ----------
+    can_save
+        Whether there is all that a film needs.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._thumbnails: Thumbnails | None = None
+        self._seconds_each = 0.0
+        #: Items hold a key only: what is dragged in a list is copied by Qt, which knows no recipes.
+        self._recipes: dict[int, Recipe] = {}
+        self.frames = self._make_list()
+        button = controls.push_button
+        self.add = button(
+            _("Add this brain"), "export.frames_add", _("Add the brain that is shown.")
+        )
+        self.favourites = button(
+            _("Add favourites"),
+            "export.frames_favourites",
+            _("Add all favourites, in their order."),
+        )
+        self.remove = button(
+            _("Remove"), "export.frames_remove", _("Take the chosen brain off the list.")
+        )
+        self._make_fields()
+        self.save = button(
+            _("Save film"),
+            "export.film",
+            _("Make a film through these brains, with their recipes in a .json beside it."),
+        )
+        self.note = controls.hint(name="export.film_note")
+        self._offered = False
+        self.empty = controls.hint(
+            _("A film leads from brain to brain: add this one, show another, add it too.")
+        )
+        self._lay_out()
+        self._connect()
+        self._show()
+
+    def use_thumbnails(self, thumbnails: Thumbnails) -> None:
+        """Where the small pictures of the list come from."""
+        self._thumbnails = thumbnails
+        thumbnails.ready.connect(self._on_thumbnail)
+
+    def set_seconds_each(self, seconds: float) -> None:
+        """How long one picture takes here, for the estimate."""
+        self._seconds_each = seconds
+        self._show()
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The key frames."""
+        return tuple(self._recipe_of(self.frames.item(row)) for row in range(self.frames.count()))
+
+    @property
+    def settings(self) -> FilmSettings:
+        """What the controls say."""
+        return FilmSettings(
+            self.recipes,
+            self.seconds.value(),
+            self.fps.value(),
+            self.pace.currentData(),
+            self.way.currentData(),
+            self.loop.isChecked(),
+            PLANES[self.planes.currentIndex()][1],
+            str(self.kind.currentData()),
+        )
+
+    def clear(self) -> None:
+        """Another model: its brains are others."""
+        self.frames.clear()
+        self._recipes.clear()
+        self._show()
+
+    def add_recipes(self, *recipes: Recipe) -> None:
+        """Put brains at the end of the list."""
+        for recipe in recipes:
+            item = QListWidgetItem(describe_recipe(recipe))
+            item.setToolTip(
+                _("{brain}\nDrag it to another place in the film.").format(
+                    brain=describe_recipe(recipe)
+                )
+            )
+            key = len(self._recipes)
+            self._recipes[key] = recipe
+            item.setData(KEY, key)
+            item.setSizeHint(QSize(0, THUMBNAIL.height() + 6))
+            image = self._thumbnails and self._thumbnails.image(recipe)
+            if image:
+                item.setIcon(_icon(image))
+            self.frames.addItem(item)
+        if self._thumbnails is not None:
+            self._thumbnails.want(OWNER, self.recipes)
+        self._show()
+
+    def _make_list(self) -> QListWidget:
+        frames = QListWidget()
+        frames.setObjectName("export.frames")
+        frames.setToolTip(
+            _(
+                "Brains the film leads through, from top to bottom. Drag one to move it; "
+                "double-click\n"
+                "to look at it."
+            )
+        )
+        frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
+        frames.setIconSize(THUMBNAIL)
+        frames.setFixedHeight(LIST_HEIGHT)
+        frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
+        return frames
+
+    def _make_fields(self) -> None:
+        self.seconds = DecimalBox()
+        self.seconds.setRange(0.1, 60.0)
+        self.seconds.setSingleStep(0.5)
+        self.seconds.setDecimals(1)
+        self.seconds.setValue(2.0)
+        self.seconds.setSuffix(" s")
+        self.fps = QSpinBox()
+        self.fps.setRange(1, 60)
+        self.fps.setValue(12)
+        self.fps.setSuffix(_(" per s"))
+        self.pace = _choices(PACES)
+        self.way = _choices(WAYS)
+        self.planes = _choices(tuple((text, text) for text, _axes in PLANES))
+        self.kind = _choices(KINDS)
+        self.loop = QCheckBox(_("Lead back to the first brain"))
+        for widget, name, tip in (
+            (self.seconds, "film_seconds", _("From one brain to the next; 0.1 to 60 s.")),
+            (
+                self.fps,
+                "film_fps",
+                _("Pictures per second; 1 to 60. More are smoother, and take longer."),
+            ),
+            (self.pace, "film_pace", _("Whether the film slows down at each brain.")),
+            (
+                self.way,
+                "film_way",
+                _(
+                    "Between two random brains: straight through the model's space, where "
+                    "the middle\n"
+                    "is closer to the average brain, or round it."
+                ),
+            ),
+            (self.planes, "film_planes", _("Slices through the crosshair's point.")),
+            (self.kind, "film_kind", _("Format. MP4 is the smallest, PNG loses nothing.")),
+            (self.loop, "film_loop", _("The film then runs on without a halt.")),
+        ):
+            widget.setObjectName(f"export.{name}")
+            widget.setToolTip(tip)
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(9)
+        column.addWidget(controls.heading(_("Film")))
+        column.addWidget(self.empty)
+        column.addWidget(self.frames)
+        column.addLayout(controls.row(self.add, self.favourites, self.remove))
+        column.addLayout(
+            controls.form(
+                (_("Each way"), self.seconds),
+                (_("Pictures"), self.fps),
+                (_("Pace"), self.pace),
+                (_("Path"), self.way),
+                (_("Show"), self.planes),
+                (_("Format"), self.kind),
+            )
+        )
+        column.addWidget(self.loop)
+        column.addWidget(self.note)
+        column.addWidget(self.save)
+
+    def _connect(self) -> None:
+        self.add.clicked.connect(lambda: self.add_recipes(self.session.recipe))
+        self.favourites.clicked.connect(
+            lambda: self.add_recipes(*(item.recipe for item in self.session.favourites.items))
+        )
+        self.remove.clicked.connect(self._remove)
+        self.frames.itemSelectionChanged.connect(self._show)
+        self.frames.itemDoubleClicked.connect(
+            lambda item: self.session.change(self._recipe_of(item))
+        )
+        self.session.favourites.changed.connect(self._show)
+        for signal in (
+            self.seconds.valueChanged,
+            self.fps.valueChanged,
+            self.loop.toggled,
+            self.kind.currentIndexChanged,
+        ):
+            signal.connect(self._show)
+
+    def _recipe_of(self, item: QListWidgetItem) -> Recipe:
+        return self._recipes[int(item.data(KEY))]
+
+    def _remove(self) -> None:
+        for item in self.frames.selectedItems():
+            self.frames.takeItem(self.frames.row(item))
+        self._show()
+
+    def _show(self, _event: Any = None) -> None:
+        """Say what will be made, and what is still missing for it."""
+        if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
+            self._offered = True
+            offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")
+        settings = self.settings
+        self.empty.setVisible(not settings.recipes)
+        self.frames.setVisible(bool(settings.recipes))
+        self.remove.setEnabled(bool(self.frames.selectedItems()))
+        self.favourites.setEnabled(bool(self.session.favourites.items))
+        missing = _("Add at least two brains.") if len(settings.recipes) < 2 else ""
+        self.note.setText(missing or self._estimate(settings))
+        self.can_save = not missing
+        self.changed.emit()
+
+    def _estimate(self, settings: FilmSettings) -> str:
+        text = _("{frames} pictures, {seconds:.1f} s long").format(
+            frames=settings.frames, seconds=settings.frames / settings.fps
+        )
+        if self._seconds_each:
+            took = duration_in_words(settings.frames * self._seconds_each)
+            text += _("; takes about {took} to make").format(took=took)
+        return text + "."
+
+    def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:
+        for row in range(self.frames.count()):
+            if self._recipe_of(self.frames.item(row)) == recipe:
+                self.frames.item(row).setIcon(_icon(image))
+
+
+@cache
+def _without_ffmpeg() -> str:
+    """What is missing for an MP4, in a sentence; empty if nothing is."""
+    from stylegan3d.render.films import NO_FFMPEG, has_ffmpeg
+
+    return "" if has_ffmpeg() else NO_FFMPEG
+
+
+def _icon(image: QImage) -> QIcon:
+    return QIcon(QPixmap.fromImage(image))
+
+
+def _choices(entries: tuple[tuple[str, Any], ...]) -> QComboBox:
+    box = QComboBox()
+    for text, data in entries:
+        box.addItem(text, data)
+    return box

@@ -1,0 +1,262 @@
+"""Saving volumes, pictures, films and reports with all that their recipes need, as long jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QBuffer, QByteArray, QIODevice
+from qtpy.QtGui import QImage
+
+from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import Report
+
+if TYPE_CHECKING:
+    from stylegan3d.recipe.recipe import Recipe, Source
+    from stylegan3d.render.films import Film
+
+DOTS_PER_METRE = 300 / 0.0254
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where something goes.
+
+    Attributes
+    ----------
+    path
+        Its file.
+    overwrite
+        Whether files of its names may be replaced.
+    session_folder
+        Latents in here go away with the session: they are saved beside the file.
+    """
+
+    path: Path
+    overwrite: bool
+    session_folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class SaveRequest(Target):
+    """A volume: its recipe, and the file in the projected scan's own space, if that is wanted."""
+
+    recipe: Recipe
+    native: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class LatentRequest(Target):
+    """The point in the model's latent space that a recipe comes to."""
+
+    recipe: Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class PictureRequest(Target):
+    """A picture: made in the window, or drawn by `draw` in the job; of a recipe or a scan.
+
+    What is `painted` to fit edited labels is more than its recipe tells.
+    """
+
+    recipe: Recipe
+    image: QImage | None
+    draw: Callable[[], Any] | None
+    synthetic: bool
+    painted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FilmRequest(Target):
+    """A film."""
+
+    film: Film
+
+
+@dataclass(frozen=True, eq=False)
+class ReportRequest(Target):
+    """A report; `scan` (X, Y, Z) on the model's grid and the `trust` of its projection, or None."""
+
+    recipe: Recipe
+    name: str
+    scan: np.ndarray | None
+    trust: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """Files that were written, and session latents with the lasting sources they became."""
+
+    paths: list[Path]
+    moved: dict[Source, Source] = field(default_factory=dict)
+
+
+def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
+    """Render in full quality and write all files, or none of them."""
+    from stylegan3d.outputs.results import rendered_files
+    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.storage.volumes import check_output
+
+    moved, files = _latents(request, [request.recipe])
+    targets = [request.path] if request.native is None else [request.path, request.native]
+    check_output([*targets, *files], request.overwrite)
+    report(0, 2, _("Rendering"))
+    recipe, generator = request.recipe, loaded.generator
+    rendered = render_recipe(loaded.renderer, recipe, should_stop=report.should_stop)
+    report(1, 2, _("Writing"))
+    lasting = _lasting(recipe, moved)
+    for path in targets:
+        scan = recipe.scan() if path == request.native else None
+        files |= rendered_files(path, rendered, lasting, generator, scan=scan)
+    return _write(request, files, moved)
+
+
+def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved:
+    """Write a recipe's latent; one that is its source as it is, is copied with all it says."""
+    from stylegan3d.model import latents
+
+    report(0, 1, _("Writing"))
+    recipe, generator = request.recipe, loaded.generator
+    source = recipe.source
+    plain = source.kind != "seed" and recipe.mix is None and not recipe.edits
+    if plain:
+        latent = latents.read_latent(str(source.path), generator)[0]
+    else:
+        latent = latents.Latent.of(
+            generator,
+            recipe.latent(generator),
+            noise=recipe.noise,
+            scan=recipe.scan(),
+            delta=recipe.delta(generator),
+        )
+    sha256 = latents.save_latent(request.path, latent, overwrite=request.overwrite)
+    moved = {}
+    if plain:
+        moved[source] = dataclasses.replace(source, path=str(request.path), sha256=sha256)
+    return Saved([request.path], moved)
+
+
+def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Saved:
+    """Write a picture and the JSON beside it."""
+    from stylegan3d.outputs.pictures import PAINTED, json_path, picture_sidecar
+    from stylegan3d.render.figures import SYNTHETIC, png_bytes
+    from stylegan3d.storage.jsontext import to_json
+
+    moved, files = _latents(request, [request.recipe])
+    report(0, 1, _("Drawing"))
+    if request.draw is not None:
+        png = png_bytes(request.draw(), description=SYNTHETIC if request.synthetic else "")
+    else:
+        assert request.image is not None
+        png = _png(request.image, SYNTHETIC if request.synthetic else "")
+    recipe = _lasting(request.recipe, moved)
+    told = picture_sidecar(recipe, loaded.generator, request.path.parent)
+    if request.painted:
+        told |= {"Description": PAINTED}
+    if not request.synthetic:
+        told |= {"Description": "Picture of a real scan.", "SyntheticImage": False}
+    files |= {request.path: png, json_path(request.path): to_json(told).encode()}
+    return _write(request, files, moved)
+
+
+def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
+    """Draw a film, by a renderer of its own, so that the window's need not wait."""
+    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.render.films import check_suffix, film_files
+    from stylegan3d.render.renderer import Renderer
+    from stylegan3d.storage.volumes import check_output
+
+    check_suffix(request.path)
+    film = request.film
+    moved, files = _latents(request, film.recipes)
+    check_output([request.path, json_path(request.path), *files], request.overwrite)
+    report(0, film.frames, _("Making the film"))
+    renderer = Renderer(loaded.generator)
+    drawn = film_files(
+        request.path,
+        film,
+        loaded.generator,
+        renderer,
+        lambda done, total: report(
+            done, total, _("Making the film"), _("picture {done}").format(done=done + 1)
+        ),
+    )
+    lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
+    from stylegan3d.render.films import film_sidecar
+    from stylegan3d.storage.jsontext import to_json
+
+    told = film_sidecar(lasting, loaded.generator, request.path)
+    drawn[json_path(request.path)] = to_json(told).encode()
+    return _write(request, files | drawn, moved)
+
+
+def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved:
+    """Render, measure and write the report of a case."""
+    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.outputs.report import build_case, report_files
+    from stylegan3d.storage.volumes import check_output
+
+    moved, files = _latents(request, [request.recipe])
+    check_output([request.path, json_path(request.path), *files], request.overwrite)
+    report(0, 2, _("Measuring"))
+    case = build_case(
+        request.recipe,
+        loaded.generator,
+        loaded.renderer,
+        name=request.name,
+        scan=request.scan,
+        trust=request.trust,
+    )
+    report(1, 2, _("Writing"))
+    case = dataclasses.replace(case, recipe=_lasting(request.recipe, moved))
+    return _write(request, files | report_files(request.path, case, loaded.generator), moved)
+
+
+def _write(target: Target, files: dict[Path, bytes], moved: dict[Source, Source]) -> Saved:
+    from stylegan3d.storage.volumes import write_together
+
+    write_together(files, overwrite=target.overwrite)
+    return Saved([path for path in files if path.suffix != ".json"], moved)
+
+
+def _lasting(recipe: Recipe, moved: dict[Source, Source]) -> Recipe:
+    return recipe.with_paths(lambda source: moved.get(source, source))
+
+
+def _latents(
+    target: Target, recipes: Sequence[Recipe]
+) -> tuple[dict[Source, Source], dict[Path, bytes]]:
+    """Sources of the session's folder and what they become; the files that this takes.
+
+    A latent that lies beside the file already, byte for byte, is not written again.
+    """
+    both = [r.source for r in recipes] + [r.mix.source for r in recipes if r.mix is not None]
+    moved: dict[Source, Source] = {}
+    files: dict[Path, bytes] = {}
+    for source in dict.fromkeys(both):
+        if source.path is None or Path(source.path).parent != target.session_folder:
+            continue
+        path = target.path.parent / Path(source.path).name
+        data = Path(source.path).read_bytes()
+        moved[source] = dataclasses.replace(source, path=str(path))
+        if not (path.is_file() and path.read_bytes() == data):
+            files[path] = data
+    return moved, files
+
+
+def _png(image: QImage, description: str) -> bytes:
+    """The image as PNG, which prints at 300 dpi."""
+    image = QImage(image)
+    image.setText("Description", description)
+    image.setDotsPerMeterX(round(DOTS_PER_METRE))
+    image.setDotsPerMeterY(round(DOTS_PER_METRE))
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    image.save(buffer, "PNG")
+    return bytes(data)

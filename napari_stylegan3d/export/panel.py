@@ -1,0 +1,260 @@
+"""Export: the volume, the latent, pictures, a report, a film, the recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QLineEdit,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import Progress, duration_in_words
+from napari_stylegan3d.export.film import FilmPart
+from napari_stylegan3d.export.jobs import LatentRequest, Saved, SaveRequest
+from napari_stylegan3d.export.picture import PicturePart
+from napari_stylegan3d.export.recipe import RecipePart
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.panel import Panel
+from stylegan3d.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.model.generator import Generator
+
+SUFFIX = ".nii.gz"
+
+
+class ExportPanel(Panel):
+    """Names follow the recipe until the person types one."""
+
+    key = "Export"
+    title = _("Export")
+
+    saveRequested = Signal(object)
+    """SaveRequest"""
+    latentRequested = Signal(object)
+    """LatentRequest"""
+    pictureRequested = Signal(object, object)
+    """(PictureSettings, Path)"""
+    filmRequested = Signal(object, object)
+    """(FilmSettings, Path)"""
+    reportRequested = Signal(object)
+    """Path"""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.running = False
+        self._generator: Generator | None = None
+        self.folder = QLineEdit(str(Path.home()))
+        self.folder.setObjectName("export.folder")
+        self.folder.setToolTip(_("Folder that everything on this page is saved in."))
+        self.browse = controls.push_button("…", "export.browse", _("Choose the folder."))
+        self.browse.setFixedWidth(controls.scaled(34))
+        self.name = QLineEdit()
+        self.name.setObjectName("export.name")
+        self.name.setToolTip(_("Name of the volume's file; empty for the suggestion."))
+        self.native = QCheckBox(_("Also in the scan's own space"))
+        self.native.setObjectName("export.native")
+        self.native.setToolTip(
+            _("A second file on the grid, orientation and intensities of the projected scan.")
+        )
+        self.overwrite = QCheckBox(_("Replace files of the same name"))
+        self.overwrite.setObjectName("export.overwrite")
+        self.overwrite.setToolTip(_("Without this, a file that exists is never touched."))
+        button = controls.push_button
+        self.save = button(
+            _("Save volume"),
+            "export.save",
+            _("Save what is shown as NIfTI in full quality, with its recipe in a .json beside it."),
+            "primary",
+        )
+        self.save_latent = button(
+            _("Save latent"),
+            "export.save_latent",
+            _("Save the point in the model's latent space, to load it again or mix it."),
+        )
+        self.picture, self.film = PicturePart(), FilmPart(session)
+        self.report = button(
+            _("Save report"),
+            "export.report",
+            _(
+                "One page (A4, PDF) about this case: views beside the scan, tissue volumes, "
+                "verdict, recipe."
+            ),
+        )
+        self.recipe = RecipePart(session)
+        self.progress = QProgressBar()
+        self.progress.setObjectName("export.progress")
+        self.progress.setToolTip(_("How far the saving is."))
+        self.cancel = button(_("Cancel"), "export.cancel", _("Stop; nothing is written then."))
+        self.progress_text = controls.hint(name="export.progress_text")
+        self.done = controls.hint(name="export.done")
+        self._lay_out()
+        self._connect()
+        self.show_recipe(session.recipe)
+
+    def _lay_out(self) -> None:
+        add = self.column.addWidget
+        add(controls.heading(_("Save to")))
+        self.column.addLayout(controls.row(self.folder, self.browse, stretch=0))
+        add(self.overwrite)
+        add(controls.line())
+        add(controls.heading(_("Volume")))
+        self.column.addLayout(controls.form((_("Name"), self.name)))
+        add(self.native)
+        self.column.addLayout(controls.row(self.save, self.save_latent, stretch=0))
+        add(controls.line())
+        add(self.picture)
+        add(controls.line())
+        add(controls.heading(_("Report")))
+        add(self.report)
+        add(controls.line())
+        add(self.film)
+        add(controls.line())
+        add(self.recipe)
+        self.column.addStretch(1)
+
+    def footer(self) -> QWidget:
+        """Progress and what was done last; stays in sight below the part that scrolls."""
+        footer = QWidget()
+        column = QVBoxLayout(footer)
+        column.setContentsMargins(14, 6, 14, 8)
+        column.addLayout(controls.row(self.progress, self.cancel, stretch=0))
+        column.addWidget(self.progress_text)
+        column.addWidget(self.done)
+        for widget in (self.progress, self.cancel, self.progress_text):
+            widget.hide()
+        return footer
+
+    def scrolled(self) -> QWidget:
+        """The panel in a scroll area, above its footer."""
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(super().scrolled(), stretch=1)
+        column.addWidget(self.footer())
+        return whole
+
+    def _connect(self) -> None:
+        self.browse.clicked.connect(self._choose_folder)
+        self.save.clicked.connect(self._save)
+        self.save_latent.clicked.connect(self._save_latent)
+        self.picture.save.clicked.connect(self._save_picture)
+        self.report.clicked.connect(self._save_report)
+        self.film.save.clicked.connect(self._save_film)
+        self.film.changed.connect(self._enable)
+        self.recipe.said.connect(self.done.setText)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Suggest a name, and offer the scan's own space where there is one."""
+        from stylegan3d.outputs.results import volume_name
+
+        self.name.setPlaceholderText(volume_name(recipe))
+        projected = recipe.source.kind == "projected"
+        self.native.setEnabled(projected)
+        if not projected:
+            self.native.setChecked(False)
+
+    def show_model(self, generator: Generator) -> None:
+        """Saving needs a model, and key frames are of one."""
+        if generator is not self._generator:
+            self._generator = generator
+            self.film.clear()
+        self._enable()
+
+    def show_running(self, running: bool) -> None:
+        """One thing is saved at a time."""
+        self.running = running
+        for widget in (self.progress, self.cancel, self.progress_text):
+            widget.setVisible(running)
+        if running:
+            self.done.clear()
+            self.progress.setRange(0, 1)
+            self.progress.setValue(0)
+            self.progress_text.setText(_("Starting…"))
+        self._enable()
+
+    def show_progress(self, progress: Progress) -> None:
+        """How far it is, and how long it will take."""
+        self.progress.setRange(0, progress.total)
+        self.progress.setValue(progress.done)
+        text = progress.text + (f", {progress.detail}" if progress.detail else "")
+        if progress.remaining_s is not None:
+            text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
+        self.progress_text.setText(text)
+
+    def show_done(self, paths: list[Path]) -> None:
+        """Say what was written."""
+        self.done.setText(_("Saved\n") + "\n".join(path.name for path in paths))
+
+    def _enable(self) -> None:
+        ready = self.session.generator is not None and not self.running
+        for widget in (self.save, self.save_latent, self.picture.save, self.report):
+            widget.setEnabled(ready)
+        self.film.save.setEnabled(ready and self.film.can_save)
+
+    def show_saved(self, saved: Saved) -> None:
+        """Something was saved: from now on the recipe refers to the latents saved with it."""
+        for old, new in saved.moved.items():
+            self.session.replace_source(old, new)
+        self.show_done(saved.paths)
+
+    def path_of(self, name: str) -> Path:
+        """A name in the chosen folder."""
+        return Path(self.folder.text()).expanduser() / name
+
+    def _save(self) -> None:
+        from stylegan3d.outputs.results import volume_name
+
+        recipe = self.session.recipe
+        name = self.name.text().strip() or volume_name(recipe)
+        if not name.endswith(SUFFIX):
+            name += SUFFIX
+        native = None
+        if self.native.isChecked():
+            typed = bool(self.name.text().strip())
+            native_name = name.replace(SUFFIX, f"_native{SUFFIX}") if typed else ""
+            native = self.path_of(native_name or volume_name(recipe, native=True))
+        overwrite, folder = self.overwrite.isChecked(), self.session.folder
+        self.saveRequested.emit(SaveRequest(self.path_of(name), overwrite, folder, recipe, native))
+
+    def _save_latent(self) -> None:
+        from stylegan3d.outputs.results import volume_name
+
+        recipe = self.session.recipe
+        stem = volume_name(recipe).removesuffix(SUFFIX)
+        path = self.path_of(stem.removesuffix("_T1w") + "_latent.safetensors")
+        overwrite, folder = self.overwrite.isChecked(), self.session.folder
+        self.latentRequested.emit(LatentRequest(path, overwrite, folder, recipe))
+
+    def _save_picture(self) -> None:
+        from stylegan3d.outputs.pictures import picture_name
+
+        settings = self.picture.settings
+        name = picture_name(self.session.recipe, settings.what)
+        self.pictureRequested.emit(settings, self.path_of(name))
+
+    def _save_film(self) -> None:
+        from stylegan3d.outputs.results import volume_name
+
+        settings = self.film.settings
+        stem = volume_name(settings.recipes[0]).removesuffix(SUFFIX)
+        self.filmRequested.emit(settings, self.path_of(f"{stem}_film{settings.suffix}"))
+
+    def _save_report(self) -> None:
+        from stylegan3d.outputs.report import report_name
+
+        self.reportRequested.emit(self.path_of(report_name(self.session.recipe)))
+
+    def _choose_folder(self) -> None:
+        folder = dialogs.choose_folder(self, _("Save to"), self.path_of(""))
+        if folder is not None:
+            self.folder.setText(str(folder))

@@ -1,0 +1,103 @@
+"""The part of Export that hands the recipe on, and opens another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls, dialogs
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe.text import to_link
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.recipe.recipe import Recipe
+
+
+class RecipePart(QWidget):
+    """Copies the recipe as command, JSON or link; opens one from a file."""
+
+    said = Signal(str)
+    """What was done, or why not."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        button = controls.push_button
+        self.copy_command = button(
+            _("Copy command"),
+            "export.copy_command",
+            _("Copy a shell command that writes this very volume."),
+        )
+        self.copy_json = button(_("Copy JSON"), "export.copy_json", _("Copy the recipe as JSON."))
+        self.copy_link = button(
+            _("Copy link"),
+            "export.copy_link",
+            _("Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V."),
+        )
+        self.open_recipe = button(
+            _("Open recipe…"), "export.open_recipe", _("Open a recipe, or a saved volume's .json.")
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(9)
+        column.addWidget(controls.heading(_("Recipe")))
+        column.addWidget(
+            controls.hint(_("All that is needed to make this volume again, bit for bit."))
+        )
+        column.addLayout(controls.row(self.copy_command, self.copy_json, self.copy_link))
+        column.addWidget(self.open_recipe)
+        self.copy_command.clicked.connect(
+            lambda: self._copy(self._recipe().command(*self._model()), _("Command"))
+        )
+        self.copy_json.clicked.connect(lambda: self._copy(self._recipe().to_json(), _("Recipe")))
+        self.copy_link.clicked.connect(lambda: self._copy(to_link(self._recipe()), _("Link")))
+        self.open_recipe.clicked.connect(self._open_recipe)
+
+    def _recipe(self) -> Recipe:
+        """The recipe with the name of its model: in another one it would be another brain."""
+        generator = self.session.generator
+        return self.session.recipe if generator is None else self.session.recipe.signed(generator)
+
+    def _model(self) -> tuple[str | None, str | None]:
+        """Path and frame of the model for commands; None where they need no naming."""
+        from stylegan3d.model.generator import bundled_model_path
+
+        generator = self.session.generator
+        if generator is None or generator.path in (None, bundled_model_path()):
+            return None, None
+        return str(generator.path), str(generator.frame) if generator.frame else None
+
+    def _copy(self, text: str, what: str) -> None:
+        QApplication.clipboard().setText(text)
+        note = ""
+        sources = [self.session.recipe.source]
+        if self.session.recipe.mix:
+            sources.append(self.session.recipe.mix.source)
+        folder = str(self.session.folder)
+        if any(source.path and source.path.startswith(folder) for source in sources):
+            note = _(" It needs the latent of the projected scan: save that too.")
+        self.said.emit(_("{what} copied.{note}").format(what=what, note=note))
+
+    def _open_recipe(self) -> None:
+        from stylegan3d.networks.effort import effort
+        from stylegan3d.recipe.recipe import read_recipe
+
+        path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)
+        if path is None:
+            return
+        try:
+            recipe = read_recipe(path)
+            if self.session.generator is not None:
+                recipe.check(self.session.generator)
+                with effort("rough"):  # only whether it can be had: the picture comes later
+                    recipe.latent(self.session.generator)
+        except StyleGAN3DError as error:
+            self.said.emit(tell_error(error, _("opening a recipe")))
+            return
+        self.session.change(recipe)
+        self.said.emit(_("Opened {name}").format(name=path.name))

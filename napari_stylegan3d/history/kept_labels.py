@@ -1,0 +1,218 @@
+"""What a session keeps of labels that are edited, so that a restored one has them again.
+
+No image is kept: the brain before is rendered again, or is the scan of the session, and the brain
+that fits is painted again.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LongJob, Report
+from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
+from stylegan3d.errors import RecipeError, SessionError
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
+from stylegan3d.session.file import file_of, with_file
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.core.jobs import Loaded
+    from napari_stylegan3d.labels.controller import Relabelling
+    from stylegan3d.scans import AlignedScan
+
+#: Voxels of a label map that is read from a session, at most.
+MOST_VOXELS = 100_000_000
+#: Bytes of layers kept while the brain before is rendered.
+LAYERS_KEPT = 32 * 2**20
+NOT_ALIGNED = _(
+    "The scan whose labels were edited could not be aligned again, so the edits are left out: "
+    "align it and take its labels anew."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptLabels:
+    """Labels that were edited.
+
+    Attributes
+    ----------
+    origin
+        The brain before.
+    labels, edited
+        uint8 (X, Y, Z), its tissues and what became of them.
+    """
+
+    origin: Origin
+    labels: np.ndarray
+    edited: np.ndarray
+
+    @classmethod
+    def of(cls, relabelling: Relabelling, model: str) -> KeptLabels | None:
+        """Those of the window; None without an edit, or for a brain of another model than this."""
+        base, edited = relabelling.base, relabelling.edited
+        if base is None or base.labels is None or base.origin is None or edited is None:
+            return None
+        origin = base.origin
+        return None if origin.model not in ("", model) else cls(origin, base.labels, edited)
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        steps = (*self.origin.edits, (self.labels, self.edited))
+        recipe = self.origin.recipe
+        return {
+            "recipe": None if recipe is None else recipe.to_dict(),
+            "model": self.origin.model,
+            "edits": [[_packed(before), _packed(after)] for before, after in steps],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> KeptLabels | None:
+        """As far as it makes sense: it was written to a file, which a person may have changed."""
+        try:
+            recipe = None if plain["recipe"] is None else Recipe.from_dict(plain["recipe"])
+            steps = [(_unpacked(before), _unpacked(after)) for before, after in plain["edits"]]
+            shapes = {labels.shape for pair in steps for labels in pair}
+            if len(shapes) != 1:
+                return None
+            *edits, (labels, edited) = steps
+            return cls(Origin(recipe, str(plain["model"]), tuple(edits)), labels, edited)
+        except (KeyError, TypeError, ValueError, AttributeError, RecipeError, zlib.error):
+            return None
+
+
+def _packed(labels: np.ndarray) -> dict[str, Any]:
+    voxels = base64.b64encode(zlib.compress(np.ascontiguousarray(labels, np.uint8).tobytes(), 1))
+    return {"shape": [int(n) for n in labels.shape], "voxels": voxels.decode()}
+
+
+def _unpacked(plain: Any) -> np.ndarray:
+    """The labels; ValueError if they are none."""
+    from stylegan3d.segmentation.classes import CLASSES
+
+    x, y, z = (int(n) for n in plain["shape"])
+    count = x * y * z
+    if min(x, y, z) < 1 or count > MOST_VOXELS:
+        raise ValueError("no grid")
+    # A damaged file may hold more than it says.
+    raw = zlib.decompressobj().decompress(base64.b64decode(plain["voxels"]), count + 1)
+    labels = np.frombuffer(raw, np.uint8)
+    if labels.size != count or labels.max() >= len(CLASSES):
+        raise ValueError("no labels")
+    return labels.reshape(x, y, z).copy()
+
+
+def with_files_of(recipe: Recipe, states: Iterable[Recipe]) -> Recipe:
+    """The recipe, with its files where other recipes have them; known by their sha256."""
+    places: dict[str, str] = {}
+
+    def note(part: Source | Edit) -> Source | Edit:
+        path = file_of(part)
+        if path is not None and part.sha256 is not None:
+            places[part.sha256] = str(path)
+        return part
+
+    def place(part: Source | Edit) -> Source | Edit:
+        path = None if part.sha256 is None else places.get(part.sha256)
+        return part if path is None or file_of(part) is None else with_file(part, path)
+
+    for state in states:
+        state.with_paths(note)
+    return recipe.with_paths(place)
+
+
+def have_again(
+    report: Report, loaded: Loaded, kept: KeptLabels, placed: tuple[str, AlignedScan] | None
+) -> tuple[Base, Fitted]:
+    """The brain before and the one that fits; of a scan, from where it is `placed` (name, scan).
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the brain before cannot be had any more, or is on another grid.
+    """
+    from napari_stylegan3d.labels.base import of_recipe, of_scan, relabelled
+    from stylegan3d.render.recipes import render_recipe
+
+    report(0, 1, _("Restoring edited labels"))
+    origin = kept.origin
+    if origin.recipe is not None:
+        renderer = loaded.renderer.companion(LAYERS_KEPT)
+        rendered = render_recipe(renderer, origin.recipe, "full", report.should_stop)
+        base = of_recipe(origin.recipe, rendered, loaded.generator.hash)
+    elif placed is not None:
+        base = of_scan(*placed)
+    else:
+        raise SessionError(NOT_ALIGNED)
+    if base.volume.shape != kept.labels.shape:
+        raise SessionError(_("The edited labels of this session are of another grid: left out."))
+    for before, after in origin.edits:
+        base = base.with_labels(before)
+        base = relabelled(base, fit(Wish(base, after)))
+    base = base.with_labels(kept.labels)
+    return base, fit(Wish(base, kept.edited))
+
+
+class KeptEdits(QObject):
+    """Brings a restored session's edited labels back, behind what is shown."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, explorer: Explorer, parent: QObject) -> None:
+        super().__init__(parent)
+        self.explorer = explorer
+        self.job = LongJob(self)
+        self._of_scan: KeptLabels | None = None
+        self.job.finished.connect(self._on_done)
+        self.job.failed.connect(lambda error: self.failed.emit(error, _("restoring labels")))
+
+    def restore(self, kept: KeptLabels | None, states: Iterable[Recipe]) -> None:
+        """Begin; labels of a scan wait until it is aligned again.
+
+        Files that the brain is made from are where `states`, of the same session, have them.
+        """
+        self.explorer.relabelling.put_away()
+        self._of_scan = None
+        if kept is None:
+            return
+        if kept.origin.recipe is None:
+            self._of_scan = kept
+            return
+        recipe = with_files_of(kept.origin.recipe, states)
+        origin = dataclasses.replace(kept.origin, recipe=recipe)
+        self._begin(dataclasses.replace(kept, origin=origin))
+
+    def go_on(self) -> None:
+        """The scan of the session lies where it lay."""
+        if self._of_scan is not None:
+            kept, self._of_scan = self._of_scan, None
+            self._begin(kept)
+
+    def give_up(self) -> None:
+        """The scan of the session could not be brought to where it lay."""
+        if self._of_scan is not None:
+            self._of_scan = None
+            self.failed.emit(SessionError(NOT_ALIGNED), _("restoring labels"))
+
+    def shutdown(self) -> None:
+        """Stop."""
+        self.job.shutdown()
+
+    def _begin(self, kept: KeptLabels) -> None:
+        loaded = self.explorer.rendering.loaded
+        if loaded is not None and kept.origin.model in ("", loaded.generator.hash):
+            self.job.start(have_again, loaded, kept, self.explorer.comparison.placed)
+
+    def _on_done(self, result: tuple[Base, Fitted]) -> None:
+        relabelling = self.explorer.relabelling
+        if relabelling.base is None:  # else a person was quicker
+            relabelling.take_up(*result)

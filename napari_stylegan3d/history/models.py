@@ -1,0 +1,254 @@
+"""The history and the favourites as Qt lists of recipes, and how an entry is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
+from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
+from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.thumbnails import scaled
+from stylegan3d.recipe.description import describe_change, describe_recipe
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.history.favourites import Favourites
+    from stylegan3d.recipe.recipe import Recipe
+
+RECIPE = Qt.ItemDataRole.UserRole
+#: Whether it is what is shown now; whether it lies ahead, undone; whether it is a favourite.
+CURRENT, AHEAD, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
+PICTURE, TEXT, MARGIN = 54, 14, 3
+NOTE_WIDTH = 190
+CELL = QSize(78, PICTURE + TEXT + 2 * MARGIN)
+MARK = QColor("#5b7be8")
+STAR = QColor("#ffb74d")
+STAR_GLYPH = "★"
+NO_INDEX = QModelIndex()
+
+
+class RecipeList(QAbstractListModel):
+    """Recipes in a row; subclasses say what is written under them."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._recipes: list[Recipe] = []
+
+    def rowCount(self, parent: QModelIndex = NO_INDEX) -> int:
+        """How many there are."""
+        return 0 if parent.isValid() else len(self._recipes)
+
+    def recipe(self, row: int) -> Recipe:
+        """The recipe of a row."""
+        return self._recipes[row]
+
+    def show_recipes(self, recipes: Sequence[Recipe]) -> None:
+        """Show these; rows at the beginning that are the same stay, and so does the scrolling."""
+        same = 0
+        for old, new in zip(self._recipes, recipes, strict=False):
+            if old is not new:
+                break
+            same += 1
+        if same < len(self._recipes):
+            self.beginRemoveRows(NO_INDEX, same, len(self._recipes) - 1)
+            del self._recipes[same:]
+            self.endRemoveRows()
+        if same < len(recipes):
+            self.beginInsertRows(NO_INDEX, same, len(recipes) - 1)
+            self._recipes.extend(recipes[same:])
+            self.endInsertRows()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the rows anew."""
+        if self._recipes:
+            self.dataChanged.emit(self.index(0), self.index(len(self._recipes) - 1))
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """What a view asks for."""
+        row = index.row()
+        if not index.isValid() or not 0 <= row < len(self._recipes):
+            return None
+        if role == RECIPE:
+            return self._recipes[row]
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+            return self.words(row)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self.tip(row)
+        if role == CURRENT:
+            return self.is_current(row)
+        if role == STARRED:
+            return self.session.favourites.index_of(self._recipes[row]) is not None
+        return False if role == AHEAD else None
+
+    def words(self, row: int) -> str:
+        """What stands under the picture."""
+        raise NotImplementedError
+
+    def tip(self, row: int) -> str:
+        """What is said when the mouse rests on it."""
+        raise NotImplementedError
+
+    def is_current(self, row: int) -> bool:
+        """Whether it is what is shown now."""
+        raise NotImplementedError
+
+
+class HistoryList(RecipeList):
+    """The states of the session, with what changed in each."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        session.historyChanged.connect(self.follow)
+        session.favourites.changed.connect(self.refresh)
+        self.follow()
+
+    def follow(self) -> None:
+        """Show what the history is now."""
+        self.show_recipes(self.session.history.states)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """As in `RecipeList`; states that were undone lie ahead."""
+        if role == AHEAD:
+            return index.row() > self.session.history.position
+        return super().data(index, role)
+
+    def words(self, row: int) -> str:
+        """What changed."""
+        return describe_change(self._recipes[row - 1] if row else None, self._recipes[row])
+
+    def tip(self, row: int) -> str:
+        """What changed, and what there is then."""
+        where = _("{number} of {count}").format(number=row + 1, count=len(self._recipes))
+        ahead = _(" (undone)") if row > self.session.history.position else ""
+        change, whole = self.words(row), describe_recipe(self._recipes[row])
+        return f"{where}{ahead}: {change}" + (f"\n{whole}" if whole != change else "")
+
+    def is_current(self, row: int) -> bool:
+        """Whether one is there."""
+        return row == self.session.history.position
+
+
+class FavouriteList(RecipeList):
+    """The favourites, with their notes, which can be edited in place."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.favourites: Favourites = session.favourites
+        self.favourites.changed.connect(self.follow)
+        session.recipeChanged.connect(lambda *_: self.refresh())
+        self.follow()
+
+    def follow(self) -> None:
+        """Show what the favourites are now."""
+        self.show_recipes([item.recipe for item in self.favourites.items])
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        """Notes can be edited."""
+        return super().flags(index) | Qt.ItemFlag.ItemIsEditable
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """As in `RecipeList`; what is edited is the note."""
+        if role == Qt.ItemDataRole.EditRole and index.isValid():
+            return self.favourites.items[index.row()].note
+        return super().data(index, role)
+
+    def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        """Write a note."""
+        if role != Qt.ItemDataRole.EditRole or not index.isValid():
+            return False
+        self.favourites.set_note(index.row(), str(value).strip())
+        return True
+
+    def words(self, row: int) -> str:
+        """The note, or what it shows."""
+        return self.favourites.items[row].note or describe_recipe(self._recipes[row])
+
+    def tip(self, row: int) -> str:
+        """The note and what it shows."""
+        note, shows = self.favourites.items[row].note, describe_recipe(self._recipes[row])
+        return f"{note}\n{shows}" if note else shows
+
+    def is_current(self, row: int) -> bool:
+        """Whether it is what is shown."""
+        return self._recipes[row] == self.session.recipe
+
+
+class RecipeDelegate(QStyledItemDelegate):
+    """Draws the thumbnail with its words below; frames the current one, dims what lies ahead."""
+
+    def __init__(self, image: Callable[[Recipe], QImage | None]) -> None:
+        super().__init__()
+        self._image = image
+
+    def sizeHint(self, _option: QStyleOptionViewItem, _index: QModelIndex) -> QSize:
+        """All are of one size."""
+        return CELL
+
+    def createEditor(self, parent: Any, _option: Any, _index: QModelIndex) -> QLineEdit:
+        """A field for the note."""
+        field = QLineEdit(parent)
+        field.setObjectName("history.note_field")
+        field.setPlaceholderText(_("Why it is worth keeping"))
+        field.setMaxLength(500)
+        field.setFrame(True)
+        return field
+
+    def updateEditorGeometry(self, editor: Any, option: Any, _index: QModelIndex) -> None:
+        """A note is edited at the foot of its picture."""
+        place = option.rect
+        middle = place.left() + place.width() // 2
+        left = max(0, middle - NOTE_WIDTH // 2)
+        editor.setGeometry(left, place.top() + PICTURE - 8, NOTE_WIDTH, 24)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """Draw one entry."""
+        cell = option.rect
+        left = cell.left() + (cell.width() - PICTURE) // 2
+        place = QRect(left, cell.top() + MARGIN, PICTURE, PICTURE)
+        painter.save()
+        if index.data(AHEAD):
+            painter.setOpacity(0.45)
+        self._draw_picture(painter, place, index)
+        self._draw_words(painter, cell, option, index)
+        painter.setOpacity(1.0)
+        hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
+        if index.data(CURRENT) or hovered:
+            painter.setPen(QPen(MARK, 2.0 if index.data(CURRENT) else 1.0))
+            painter.drawRect(place.adjusted(-1, -1, 0, 0))
+        painter.restore()
+
+    def _draw_picture(self, painter: QPainter, place: QRect, index: QModelIndex) -> None:
+        painter.fillRect(place, Qt.GlobalColor.black)
+        image = self._image(index.data(RECIPE))
+        if image is None:
+            painter.setPen(QColor("#7d8590"))
+            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
+        else:
+            device = painter.device()
+            ratio = device.devicePixelRatioF() if device is not None else 1.0
+            painter.drawPixmap(place.topLeft(), scaled(image, PICTURE, ratio))
+        if index.data(STARRED):
+            painter.setPen(STAR)
+            corner = place.adjusted(0, 0, -2, 0)
+            painter.drawText(
+                corner, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop, STAR_GLYPH
+            )
+
+    @staticmethod
+    def _draw_words(
+        painter: QPainter, cell: QRect, option: QStyleOptionViewItem, index: QModelIndex
+    ) -> None:
+        font = option.font
+        font.setPixelSize(10)
+        painter.setFont(font)
+        painter.setPen(option.palette.text().color())
+        line = QRect(cell.left() + 2, cell.top() + PICTURE + MARGIN, cell.width() - 4, TEXT)
+        words = QFontMetrics(font).elidedText(
+            index.data(Qt.ItemDataRole.DisplayRole), Qt.TextElideMode.ElideRight, line.width()
+        )
+        painter.drawText(line, Qt.AlignmentFlag.AlignCenter, words)

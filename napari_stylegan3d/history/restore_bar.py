@@ -1,0 +1,78 @@
+"""The strip that offers a session which came to a sudden end."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
+
+from napari_stylegan3d.core.text import _, ngettext
+from napari_stylegan3d.core.worker import duration_in_words
+from napari_stylegan3d.widgets import controls
+from stylegan3d.session.file import SessionState
+
+DAY_S = 86_400.0
+
+
+class RestoreBar(QFrame):
+    """A sentence and two answers; hidden until there is something to offer."""
+
+    restoreRequested = Signal()
+    startedAnew = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("explorer.restore_bar")
+        self.setProperty("role", "notice")
+        self.text = QLabel()
+        self.text.setObjectName("explorer.restore_text")
+        self.text.setWordWrap(True)
+        self.restore = controls.push_button(
+            _("Restore the last session"),
+            "explorer.restore",
+            _("Bring back its history, favourites and scan, as they were."),
+            "primary",
+        )
+        self.anew = controls.push_button(
+            _("Start anew"),
+            "explorer.start_anew",
+            _("Leave it; it can still be opened from Open ▾ › Earlier sessions."),
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 8, 14, 8)
+        column.setSpacing(6)
+        column.addWidget(self.text)
+        column.addLayout(controls.row(self.restore, self.anew, stretch=0))
+        self.restore.clicked.connect(self.restoreRequested)
+        self.anew.clicked.connect(self.startedAnew)
+        self.hide()
+
+    def offer(self, state: SessionState) -> None:
+        """Ask about a session."""
+        self.text.setText(
+            _("The last session ended unexpectedly, {summary}.").format(summary=summary(state))
+        )
+        self.show()
+
+
+def summary(state: SessionState) -> str:
+    """When a session was, and what is in it: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
+    age = state.age_s
+    if age < DAY_S:
+        when = _("{time} ago").format(time=duration_in_words(age))
+    else:
+        when = state.saved[:10] or _("some time ago")
+    counts = [_states(len(state.states))]
+    favourites = sum(len(items) for items in state.favourites.values())
+    if favourites:
+        counts.append(_favourites(favourites))
+    if state.model is not None and state.model.name:
+        counts.append(state.model.name)
+    return f"{when}: {', '.join(counts)}"
+
+
+def _states(count: int) -> str:
+    return ngettext("{count} state", "{count} states", count).format(count=count)
+
+
+def _favourites(count: int) -> str:
+    return ngettext("{count} favourite", "{count} favourites", count).format(count=count)

@@ -1,0 +1,308 @@
+"""Sessions that go on: saved by themselves, offered after a sudden end, opened from a menu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QMenu
+
+from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LongJob
+from napari_stylegan3d.history.autosave import Autosave, sessions_folder
+from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
+from napari_stylegan3d.history.kept_labels import KeptEdits, KeptLabels
+from napari_stylegan3d.history.kept_scans import KeptScan, KeptScans
+from napari_stylegan3d.history.restore_bar import RestoreBar, summary
+from napari_stylegan3d.project.jobs import Choice
+from napari_stylegan3d.widgets import dialogs
+from stylegan3d.errors import SessionError, StyleGAN3DError
+from stylegan3d.recipe.history import History
+from stylegan3d.recipe.model import MadeWith
+from stylegan3d.session.archive import SUFFIX
+from stylegan3d.session.file import SessionState
+from stylegan3d.session.store import Kept, SessionFolder, mark_closed
+from stylegan3d.storage.volumes import write_together
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+
+
+class Sessions(QObject):
+    """Saves the explorer's session, and brings earlier ones back."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+    restored = Signal()
+    """A session is back as it was."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self.explorer, self.session = explorer, explorer.session
+        self.autosave = Autosave(self.state, self)
+        self.session.make_folder = lambda: self.autosave.folder.make()
+        self.looking, self.files = LongJob(self), LongJob(self)
+        self.scans, self.edits = KeptScans(explorer.projecting, self), KeptEdits(explorer, self)
+        self.kept: list[Kept] = []
+        #: What is to be done once a model with this hash is loaded.
+        self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
+        #: The scan that is being opened behind what is shown.
+        self._reopening: KeptScan | None = None
+        self.bar = RestoreBar()
+        explorer.layout().insertWidget(1, self.bar)
+        self._connect()
+
+    def state(self) -> SessionState:
+        """The session as it is now."""
+        from stylegan3d.model.generator import bundled_model_path
+
+        session, generator = self.session, self.session.generator
+        path = None if generator is None else generator.path
+        return SessionState(
+            tuple(session.history.states),
+            session.history.position,
+            None if generator is None else MadeWith.of(generator),
+            None if path in (None, bundled_model_path()) else str(path),
+            None if generator is None or generator.frame is None else str(generator.frame),
+            session.favourites.by_model,
+            self._scan(),
+            self._view(),
+        )
+
+    def restore(self, kept: Kept) -> None:
+        """Go on with a session that lies on the disk; its model is loaded first."""
+        self._with_model(kept.state, partial(self._take, kept))
+
+    def open(self, path: Path) -> None:
+        """Go on with a session from a file."""
+        self.files.start(read_session_file, path, SessionFolder(sessions_folder()))
+
+    def save_as(self, path: Path) -> None:
+        """Write the session with all its latents to one file."""
+        path = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
+        self.files.start(
+            write_session_file, path, self.state().stamped(closed=True), self.autosave.folder.path
+        )
+
+    def start_anew(self) -> None:
+        """Offer sessions that ended unexpectedly no more; they stay in the menu."""
+        self.bar.hide()
+        for kept in self.kept:
+            if not kept.state.closed:
+                try:
+                    mark_closed(kept)
+                except StyleGAN3DError as error:
+                    self.failed.emit(error, _("starting anew"))
+        self._look()
+
+    def shutdown(self) -> None:
+        """Save a last time and stop."""
+        self.looking.shutdown()
+        self.files.shutdown()
+        self.scans.shutdown()
+        self.edits.shutdown()
+        self.autosave.shutdown()
+
+    def _connect(self) -> None:
+        session = self.session
+        for changed in (session.historyChanged, session.projectedChanged):
+            changed.connect(self.autosave.soon)
+        session.favourites.changed.connect(self.autosave.soon)
+        session.modelChanged.connect(self._on_model)
+        self.explorer.comparison.viewChanged.connect(lambda _: self.autosave.soon())
+        self.explorer.comparison.placedChanged.connect(self.autosave.soon)
+        self.explorer.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
+        self.explorer.projecting.regions.changed.connect(self.autosave.soon)
+        self.explorer.relabelling.changed.connect(self.autosave.soon)
+        self.scans.aligned.connect(self.edits.go_on)
+        self.scans.failed.connect(self.edits.give_up)
+        self.edits.failed.connect(self.failed)
+        self.autosave.failed.connect(lambda error: self.failed.emit(error, _("saving the session")))
+        self.looking.finished.connect(self._on_kept)
+        self.files.finished.connect(self._on_file)
+        self.files.failed.connect(lambda error: self.failed.emit(error, _("reading the session")))
+        self.explorer.projecting.opening.finished.connect(self._on_scan)
+        self.bar.restoreRequested.connect(self._restore_last)
+        self.bar.startedAnew.connect(self.start_anew)
+        self.explorer.header.open.menu().aboutToShow.connect(self._fill)
+
+    def _on_model(self, generator: Any) -> None:
+        if not self.kept and not self.looking.running:
+            self._look()
+        if self._waiting is None:
+            return
+        (wanted, then), self._waiting = self._waiting, None
+        if generator.hash == wanted.sha256:
+            then()
+            return
+        error = SessionError(
+            _(
+                "This session was made with the model {name} ({sha256}), but {other} "
+                "({other_sha256}) was found in its place: open its own model, then the "
+                "session."
+            ).format(
+                name=wanted.name,
+                sha256=wanted.sha256[:8],
+                other=generator.name,
+                other_sha256=generator.hash[:8],
+            )
+        )
+        self.failed.emit(error, _("restoring the session"))
+
+    def _look(self) -> None:
+        """See which sessions there are, while nothing waits for it."""
+        self.looking.start(find_sessions, sessions_folder(), self.explorer.export.folder.text())
+
+    def _on_kept(self, kept: list[Kept]) -> None:
+        self.kept = kept
+        last = self._last()
+        if last is not None:
+            self.bar.offer(last.state)
+
+    def _last(self) -> Kept | None:
+        """The newest session that ended unexpectedly."""
+        ended = (k for k in self.kept if not k.state.closed and k.state.worth_keeping)
+        return next(ended, None)
+
+    def _restore_last(self) -> None:
+        last = self._last()
+        self.bar.hide()
+        if last is not None:
+            self.restore(last)
+
+    def _with_model(self, state: SessionState, then: Callable[[], None]) -> None:
+        """Do something once the session's model is loaded, which may take a while."""
+        generator = self.session.generator
+        if state.model is None or (generator and generator.hash == state.model.sha256):
+            then()
+            return
+        path = None if state.model_path is None else Path(state.model_path)
+        if path is not None and not path.exists():
+            error = SessionError(
+                _(
+                    "The model of this session, {name}, is not at {path} any more: put it back, or "
+                    "open it from where it is now, and then the session."
+                ).format(name=state.model.name, path=path)
+            )
+            self.failed.emit(error, _("restoring the session"))
+            return
+        self._waiting = state.model, then
+        self.explorer.open_model(path, state.frame)
+
+    def _take(self, kept: Kept) -> None:
+        folder = SessionFolder(sessions_folder())
+        try:
+            state = folder.take(kept.folder)
+        except StyleGAN3DError as error:
+            self.failed.emit(error, _("restoring the session"))
+            return
+        self.kept = [other for other in self.kept if other is not kept]
+        self._go_on(state, folder)
+
+    def _on_file(self, result: Any) -> None:
+        if isinstance(result, Path):
+            tell_done(_("The session was saved as {name}.").format(name=result.name))
+            return
+        state, files, folder = result
+        self._with_model(state, partial(self._take_file, state, files, folder))
+
+    def _take_file(
+        self, state: SessionState, files: dict[Path, bytes], folder: SessionFolder
+    ) -> None:
+        try:
+            folder.make()
+            write_together(files)
+        except StyleGAN3DError as error:
+            self.failed.emit(error, _("opening the session"))
+            return
+        self._go_on(state, folder)
+
+    def _go_on(self, state: SessionState, folder: SessionFolder) -> None:
+        self.autosave.move_to(folder)
+        self.bar.hide()
+        session = self.session
+        session.favourites.restore(state.favourites)
+        session.restore(History(state.states, state.position))
+        self._show_view(state.view)
+        self.edits.restore(KeptLabels.from_plain(state.view.get("labels")), state.states)
+        if state.scan is not None and Path(state.scan).exists():
+            self._reopen(KeptScan.from_plain(state.view.get("scan")) or _only(state.scan))
+        else:
+            self.edits.give_up()
+        self.autosave.soon()
+        self.restored.emit()
+
+    def _reopen(self, kept: KeptScan) -> None:
+        """Open a scan behind what is shown, and align it as it was."""
+        self._reopening = kept
+        self.explorer.projecting.open(kept.choice)
+
+    def _on_scan(self, _: Any) -> None:
+        kept, self._reopening = self._reopening, None
+        if kept is not None:
+            self.explorer.comparison.follow()
+            self.explorer.comparison.show("reconstruction")
+            self.scans.restore(kept)
+
+    def _scan(self) -> str | None:
+        path = self.explorer.comparison.scan_path
+        return None if path is None else str(path)
+
+    def _view(self) -> dict[str, Any]:
+        explorer, views = self.explorer, self.explorer.views
+        view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].key}
+        kept = KeptScan.of(explorer.projecting)
+        if kept is not None:
+            view["scan"] = kept.to_plain()
+        generator = self.session.generator
+        labels = KeptLabels.of(explorer.relabelling, "" if generator is None else generator.hash)
+        if labels is not None:
+            view["labels"] = labels.to_plain()
+        if views is not None and len(views.viewer.dims.point) == 3:
+            view["point_mm"] = [float(value) for value in views.viewer.dims.point]
+            view["convention"] = views.convention
+        return view
+
+    def _show_view(self, view: Any) -> None:
+        """As far as what is written makes sense."""
+        explorer, views = self.explorer, self.explorer.views
+        if view.get("tab") in [panel.key for panel in explorer.panels]:
+            explorer.panel(view["tab"])
+        if views is None:
+            return
+        if view.get("convention") in ("radiological", "neurological"):
+            views.set_convention(view["convention"])
+        point = view.get("point_mm")
+        numbers = isinstance(point, list) and all(isinstance(x, (int, float)) for x in point)
+        if numbers and len(point) == len(views.viewer.dims.point) == 3:
+            views.viewer.dims.point = tuple(point)
+
+    def _fill(self) -> None:
+        """Add sessions to the menu of what can be opened, which was filled just now."""
+        menu: QMenu = self.explorer.header.open.menu()
+        menu.addSection(_("Session"))
+        menu.addAction(_("Open session…"), self._ask_open)
+        menu.addAction(_("Save session as…"), self._ask_save)
+        earlier = menu.addMenu(_("Earlier sessions"))
+        for kept in self.kept:
+            earlier.addAction(summary(kept.state), partial(self.restore, kept))
+        earlier.setEnabled(bool(self.kept))
+
+    def _ask_open(self) -> None:
+        path = dialogs.open_file(self.explorer, _("Open a session"), dialogs.SESSIONS)
+        if path is not None:
+            self.open(path)
+
+    def _ask_save(self) -> None:
+        path = dialogs.save_file(self.explorer, _("Save the session as"), dialogs.SESSIONS)
+        if path is not None:
+            self.save_as(path)
+
+
+def _only(scan: str) -> KeptScan:
+    """Of a session that says of its scan no more than where it is."""
+    return KeptScan(Choice(Path(scan)))

@@ -1,0 +1,233 @@
+"""The strip under the views: every state as a thumbnail, and the favourites."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QModelIndex, Qt, Signal
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.history.models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.recipe_row import ROW_HEIGHT, RecipeRow
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from stylegan3d.recipe.recipe import Recipe
+
+#: Which of the two is looked at must not be told by colour alone.
+STYLE = f"""
+QToolButton[role="choice"] {{ padding: 2px 4px; border-bottom: 2px solid transparent; }}
+QToolButton[role="choice"]:checked {{
+    border-bottom: 2px solid {MARK.name()}; font-weight: 600;
+}}
+"""
+
+
+class HistoryStrip(QWidget):
+    """History and favourites, one at a time, beside the buttons that belong to them."""
+
+    copyRequested = Signal()
+    pasteRequested = Signal()
+    pinRequested = Signal(object)
+    """Recipe to be compared with."""
+
+    def __init__(self, session: Session, thumbnails: Thumbnails) -> None:
+        super().__init__()
+        self.setObjectName("history")
+        self.session = session
+        self.history, self.kept = HistoryList(session), FavouriteList(session)
+        self.states = RecipeRow(
+            "history.list",
+            _("Every state so far; click one to go back to it."),
+            self.history,
+            thumbnails,
+        )
+        self.favourites = RecipeRow(
+            "history.favourites", _("Your favourites; click one to show it."), self.kept, thumbnails
+        )
+        self.empty = controls.hint(
+            _("No favourites yet: press ☆ to keep what is shown."), "history.empty"
+        )
+        self.setStyleSheet(STYLE)
+        self._make_buttons()
+        self._lay_out()
+        self._connect()
+        self._on_history()
+
+    def shutdown(self) -> None:
+        """Stop asking for thumbnails."""
+        for strip in (self.states, self.favourites):
+            strip.shutdown()
+
+    def _make_buttons(self) -> None:
+        tool = controls.tool_button
+        self.fold = tool("▾", "history.fold", _("Fold the history away, or unfold it."))
+        self.fold.setCheckable(True)
+        self.show_history = tool(
+            _("History"), "history.show_history", _("Show every state so far.")
+        )
+        self.show_favourites = tool(
+            _("Favourites"), "history.show_favourites", _("Show what you have starred.")
+        )
+        self._which = QButtonGroup(self)
+        for button in (self.show_history, self.show_favourites):
+            button.setCheckable(True)
+            button.setProperty("role", "choice")
+            self._which.addButton(button)
+        self.show_history.setChecked(True)
+        self.star = tool("☆", "history.star", _("Make what is shown a favourite, or let go of it."))
+        self.star.setProperty("role", "step")
+        self.note = tool(
+            _("Note…"), "history.note", _("Write why this favourite is worth keeping (F2).")
+        )
+        self.remove = tool(_("Remove"), "history.remove", _("Let go of this favourite."))
+        self.link = tool(
+            _("Copy link"),
+            "history.copy_link",
+            _("Copy a link to what is shown, to paste elsewhere."),
+        )
+        self.paste = tool(
+            _("Paste recipe"),
+            "history.paste",
+            _("Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V)."),
+        )
+        self.count = QLabel()
+        self.count.setProperty("role", "hint")
+
+    def _lay_out(self) -> None:
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.states)
+        self._stack.addWidget(self.favourites)
+        self._stack.addWidget(self.empty)
+        self._stack.setFixedHeight(ROW_HEIGHT)
+        buttons = QVBoxLayout()
+        buttons.setSpacing(2)
+        buttons.addLayout(_row(self.fold, self.show_history, self.show_favourites))
+        self._more = QWidget()
+        more = QVBoxLayout(self._more)
+        more.setContentsMargins(0, 0, 0, 0)
+        more.setSpacing(2)
+        more.addLayout(_row(self.star, self.count, self.note, self.remove))
+        more.addLayout(_row(self.link, self.paste))
+        buttons.addWidget(self._more)
+        buttons.addStretch(1)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 2, 8, 2)
+        row.setSpacing(8)
+        row.addLayout(buttons)
+        row.addWidget(self._stack, stretch=1)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.historyChanged.connect(self._on_history)
+        session.favourites.changed.connect(self._on_history)
+        session.recipeChanged.connect(lambda *_: self._show_star())
+        self.states.picked.connect(session.go_to)
+        self.favourites.picked.connect(lambda row: session.change(self.kept.recipe(row)))
+        self.states.menuRequested.connect(self._show_menu)
+        self.favourites.menuRequested.connect(self._show_menu)
+        self.fold.toggled.connect(self._on_fold)
+        self._which.buttonClicked.connect(lambda _: self._on_which())
+        self.star.clicked.connect(self._toggle_star)
+        self.note.clicked.connect(self._edit_note)
+        self.remove.clicked.connect(self._remove)
+        self.link.clicked.connect(self.copyRequested)
+        self.paste.clicked.connect(self.pasteRequested)
+
+    def _on_which(self) -> None:
+        if self.fold.isChecked():
+            self.fold.setChecked(False)
+        self._on_history()
+
+    def _on_fold(self, folded: bool) -> None:
+        self.fold.setText("▸" if folded else "▾")
+        self._stack.setVisible(not folded)
+        self._more.setVisible(not folded)
+
+    def _on_history(self) -> None:
+        """The history or the favourites changed, or the other one is looked at."""
+        session, favourites = self.session, self.show_favourites.isChecked()
+        count = len(session.favourites.items if favourites else session.history.states)
+        if favourites:
+            self._stack.setCurrentWidget(self.favourites if count else self.empty)
+            self.count.setText("")
+        else:
+            self._stack.setCurrentWidget(self.states)
+            self.count.setText(
+                _("{number} of {count}").format(number=session.history.position + 1, count=count)
+            )
+            self.states.go_to(session.history.position)
+        self.note.setVisible(favourites)
+        self.remove.setVisible(favourites)
+        self._show_star()
+
+    def _show_star(self) -> None:
+        favourite = self.session.favourites.index_of(self.session.recipe)
+        self.star.setText("☆" if favourite is None else "★")
+        if self.show_favourites.isChecked():
+            self.favourites.go_to(favourite)
+        for button in (self.note, self.remove):
+            button.setEnabled(favourite is not None)
+
+    def _toggle_star(self) -> None:
+        favourites, recipe = self.session.favourites, self.session.recipe
+        index = favourites.index_of(recipe)
+        if index is None:
+            favourites.add(recipe)
+        else:
+            favourites.remove(index)
+
+    def _edit_note(self) -> None:
+        index = self.session.favourites.index_of(self.session.recipe)
+        if index is not None:
+            self.edit_note(index)
+
+    def edit_note(self, row: int) -> None:
+        """Open the field for the note of a favourite."""
+        self.show_favourites.setChecked(True)
+        self._on_which()
+        self.favourites.edit(self.kept.index(row))
+
+    def _remove(self) -> None:
+        index = self.session.favourites.index_of(self.session.recipe)
+        if index is not None:
+            self.session.favourites.remove(index)
+
+    def _show_menu(self, row: int, where: Any) -> None:
+        model: RecipeList = self.kept if self.sender() is self.favourites else self.history
+        menu = self.menu(model.index(row))
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(where)
+
+    def menu(self, index: QModelIndex) -> QMenu:
+        """What can be done with an entry."""
+        menu = QMenu(self)
+        recipe: Recipe = index.data(RECIPE)
+        favourites = self.session.favourites
+        kept = favourites.index_of(recipe)
+        menu.addAction(_("Compare with it (pin as A)"), lambda: self.pinRequested.emit(recipe))
+        if kept is None:
+            menu.addAction(_("Make it a favourite"), lambda: favourites.add(recipe))
+        else:
+            menu.addAction(_("Edit its note…"), lambda: self.edit_note(kept))
+            menu.addAction(_("Remove from the favourites"), lambda: favourites.remove(kept))
+        return menu
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    """Buttons at the left."""
+    layout = controls.row(*widgets)
+    layout.setSpacing(2)
+    layout.addStretch(1)
+    return layout

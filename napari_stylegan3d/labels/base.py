@@ -1,0 +1,56 @@
+"""What is shown, as a brain whose labels can be edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.labels.jobs import Base, Fitted, Origin
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.renderer import Rendered
+    from stylegan3d.scans import AlignedScan
+
+UNREADY = _("Wait for the full picture, then take its labels.")
+UNPLACED = _("Align the scan first (Project): labels are edited on the model's grid.")
+
+
+def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]:
+    """The brain or the aligned scan that is shown, or why its labels cannot be taken."""
+    recipe, generator = comparison.recipe, session.generator
+    if comparison.view == "scan":
+        projected = recipe and session.find_projected(recipe.source)
+        placed = (projected.name, projected.aligned) if projected else comparison.placed
+        if placed is None:
+            return None, UNPLACED
+        return of_scan(*placed), ""
+    picture = comparison.picture
+    if picture is None or recipe is None or generator is None or picture.quality != "full":
+        return None, UNREADY
+    return of_recipe(recipe, picture.rendered, generator.hash), ""
+
+
+def of_scan(name: str, aligned: AlignedScan) -> Base:
+    """A scan on the model's grid."""
+    title = _("Scan {name}").format(name=name)
+    return Base(title, aligned.volume, aligned.space, True, origin=Origin(None))
+
+
+def of_recipe(recipe: Recipe, rendered: Rendered, model: str) -> Base:
+    """A brain of a model, which is told by its sha256."""
+    from stylegan3d.recipe.description import describe_recipe
+
+    origin = Origin(recipe, model)
+    return Base(describe_recipe(recipe), rendered.volume, rendered.space, origin=origin)
+
+
+def relabelled(base: Base, fitted: Fitted) -> Base:
+    """What was painted, as a brain like any other; its tissues are still to be read."""
+    title, origin = _("{title}, relabelled").format(title=base.title), base.origin
+    if origin is not None and base.labels is not None:
+        edits = (*origin.edits, (base.labels, fitted.labels))
+        origin = Origin(origin.recipe, origin.model, edits)
+    return Base(title, fitted.volume, base.space, origin=origin)

@@ -1,0 +1,360 @@
+"""Editing the tissue labels of what is shown, and painting the brain that fits, in a thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.display import upright
+from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LatestWins, LongJob
+from napari_stylegan3d.labels.base import base_of, relabelled
+from napari_stylegan3d.labels.brush import LabelDrawing
+from napari_stylegan3d.labels.jobs import Base, Fitted, Wish, fit, read_labels, save_fitted
+from napari_stylegan3d.labels.panel import LabelsBox
+from napari_stylegan3d.widgets import dialogs
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+VIEW = "painted"
+#: Edits that can be taken back.
+MOST_STEPS = 30
+
+
+class Relabelling(QObject):
+    """Owns the labels that are edited, what they were, and the brain that fits them."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+    changed = Signal()
+    """Labels were edited, taken or put away."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self.session, self.comparison = explorer.session, explorer.comparison
+        self.box = LabelsBox()
+        self.drawing = LabelDrawing(explorer.viewer, self)
+        self.base: Base | None = None
+        self.fitted: Fitted | None = None
+        self._steps: list[np.ndarray] = []
+        #: What was put away, or gave way to other labels, after it had been edited.
+        self._put_by: tuple[Base, Fitted, list[np.ndarray]] | None = None
+        self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
+        self._job = LongJob(self)
+        self._asked: Wish | None = None
+        self._connect()
+
+    def shutdown(self) -> None:
+        """Stop, and take the labels away."""
+        for work in (self._reading, self._work, self._job):
+            work.shutdown()
+        self.drawing.remove()
+
+    def _connect(self) -> None:
+        box = self.box
+        box.takeRequested.connect(self._take)
+        box.paintChanged.connect(self._tool)
+        box.toolChanged.connect(self._on_tool)
+        box.visibleChanged.connect(self._on_view)
+        box.resized.connect(self._resize)
+        box.fitRequested.connect(self._fit)
+        box.lookChanged.connect(self._look)
+        box.undoRequested.connect(self._undo)
+        box.saveRequested.connect(self._save)
+        box.closeRequested.connect(self._close)
+        box.backRequested.connect(self._bring_back)
+        box.header.toggled.connect(self._on_view)
+        self.drawing.changed.connect(self._on_stroke)
+        self.comparison.viewChanged.connect(self._on_view)
+        self.session.recipeChanged.connect(self._on_recipe)
+        self.session.modelChanged.connect(self._on_model)
+        self._reading.ready.connect(self._on_read)
+        self._work.ready.connect(self._on_fitted)
+        for work, doing in (
+            (self._reading, _("reading the labels")),
+            (self._work, _("painting the brain that fits")),
+        ):
+            work.failed.connect(lambda _request, error, doing=doing: self._fail(error, doing))
+        self._job.finished.connect(self._on_saved)
+        self._job.failed.connect(lambda error: self._fail(error, _("saving the brain that fits")))
+        self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
+
+    def _take(self) -> None:
+        """Read the labels of what is shown."""
+        base, why = self._shown()
+        if base is None:
+            self.box.note.setText(why)
+            return
+        self.box.take.setEnabled(False)
+        self.box.note.setText(_("Reading the tissues…"))
+        self._reading.submit(base)
+
+    def _shown(self) -> tuple[Base | None, str]:
+        """What is shown, or why its labels cannot be taken."""
+        if self.comparison.view == VIEW and self.base is not None and self.fitted is not None:
+            return relabelled(self.base, self.fitted), ""
+        return base_of(self.comparison, self.session)
+
+    def _on_read(self, _request: Base, base: Base) -> None:
+        self.box.take.setEnabled(True)
+        assert base.labels is not None
+        self._put_edited_by()
+        self._begin(base, Fitted(base.labels, base.volume), [base.labels])
+        self._tell()
+
+    def take_up(self, base: Base, fitted: Fitted) -> None:
+        """Go on with labels that were edited before, behind what is shown."""
+        assert base.labels is not None
+        self._begin(base, fitted, [base.labels, fitted.labels])
+        self._wait()
+        self.box.unfold()
+
+    def _begin(self, base: Base, fitted: Fitted, steps: list[np.ndarray]) -> None:
+        self.base, self.fitted, self._steps, self._asked = base, fitted, steps, None
+        self.box.show_base(True)
+        self.box.show_undo(len(steps) > 1)
+        self._draw(fitted.labels)
+        self._show_back()
+        self.changed.emit()
+
+    @property
+    def edited(self) -> np.ndarray | None:
+        """The labels as they are now, uint8 (X, Y, Z); None if nobody has changed any."""
+        labels, base = self.drawing.labels, self.base
+        if base is None or base.labels is None or labels is None:
+            return None
+        return None if np.array_equal(labels, base.labels) else labels
+
+    def _put_edited_by(self) -> None:
+        """Labels that were edited can be brought back."""
+        labels = self.edited
+        if self.base is not None and self.fitted is not None and labels is not None:
+            self._settle()
+            self._put_by = self.base, Fitted(labels, self.fitted.volume), self._steps
+
+    def _bring_back(self) -> None:
+        if self._put_by is not None:
+            (base, fitted, steps), self._put_by = self._put_by, None
+            self._put_edited_by()
+            self._begin(base, fitted, steps)
+            self._fit()
+
+    def _show_back(self) -> None:
+        """Offer what was put by, if it is of this grid."""
+        generator, kept = self.session.generator, self._put_by
+        fits = kept and generator and kept[0].space.same_as(generator.space)
+        self.box.back.setVisible(bool(fits))
+
+    def _on_model(self, generator: Generator) -> None:
+        """Labels of another model's brain go on to be good on the same grid."""
+        if self.base is not None and not self.base.space.same_as(generator.space):
+            self._put_edited_by()
+            self._forget()
+        self._asked = None
+        self._show_back()
+        self._wait()
+        self._on_view()
+
+    def _draw(self, labels: np.ndarray) -> None:
+        assert self.base is not None
+        self.drawing.show(labels, upright(labels, self.base.space.affine).layer_kwargs())
+        self._on_view()
+
+    def _on_stroke(self) -> None:
+        """Labels were painted, by our brush or any of napari's tools."""
+        labels = self.drawing.labels
+        if labels is None:
+            return
+        self.box.resize_row.set_value(0.0)
+        self._remember(labels)
+        self._tell()
+        if self.box.live.isChecked():
+            self._fit()
+
+    def _remember(self, labels: np.ndarray) -> None:
+        self._steps = [*self._steps, labels][-MOST_STEPS:]
+        self.box.show_undo(len(self._steps) > 1)
+        self.changed.emit()
+
+    def _resize(self, mm: float, live: bool) -> None:
+        """The slider counts from the labels of the last step; let go, it is a step of its own."""
+        if self.base is not None and self._steps:
+            self._ask(Wish(self.base, self._steps[-1], self._tissue, mm))
+
+    def _settle(self) -> None:
+        """What the slider has done becomes a step; it stands at 0 again."""
+        self.box.resize_row.set_value(0.0)
+        labels = self.drawing.labels
+        if labels is not None and not np.array_equal(labels, self._steps[-1]):
+            self._remember(labels)
+
+    @property
+    def _tissue(self) -> int:
+        from stylegan3d.segmentation.classes import CLASSES
+
+        return CLASSES.index(self.box.tissue)
+
+    def _fit(self) -> None:
+        labels = self.drawing.labels
+        if self.base is not None and labels is not None:
+            self._ask(Wish(self.base, labels))
+
+    def _ask(self, wish: Wish) -> None:
+        self._asked = wish
+        self._work.submit(wish)
+
+    def _on_fitted(self, wish: Wish, fitted: Fitted) -> None:
+        if wish.base is not self.base or self._asked is None:
+            return
+        if wish.mm or wish.tissue:  # of the slider: the labels have moved, too
+            self.fitted = fitted
+            self._draw(fitted.labels)
+            self.box.show_undo(True)
+            self.changed.emit()
+        elif wish is self._asked:
+            self.fitted = fitted
+        self.box.show_look("after")
+        self.comparison.show_painted("generated", fitted.volume)
+        self._on_view()
+        self._tell()
+
+    def _look(self, key: str) -> None:
+        if self.base is None or self.fitted is None:
+            return
+        before, after = self.base.volume, self.fitted.volume
+        if key == "difference":
+            self.comparison.show_painted("difference", after - before)
+        elif key == "after":
+            self.comparison.show_painted("generated", after)
+        else:
+            self.comparison.show_painted("scan" if self.base.scan else "generated", before)
+        self._on_view()
+
+    def _undo(self) -> None:
+        """Back to the labels before the last edit."""
+        if self.base is None or not self._steps:
+            return
+        moved = self.fitted is not None and self.box.resize_row.value() != 0
+        if not moved and len(self._steps) > 1:
+            self._steps.pop()
+        self.box.resize_row.set_value(0.0)
+        self._draw(self._steps[-1])
+        self.box.show_undo(len(self._steps) > 1)
+        self.changed.emit()
+        self._fit()
+
+    def _tool(self, on: bool) -> None:
+        if on:
+            self._settle()
+            self._show_ours()
+            self.box.outlines.setChecked(True)
+            self.drawing.take_brush(self._tissue, self.box.brush_mm)
+        else:
+            self.drawing.put_brush_down()
+
+    def _on_tool(self) -> None:
+        """Another tissue, or another brush."""
+        self._settle()
+        if self.box.paint.isChecked():
+            self.drawing.take_brush(self._tissue, self.box.brush_mm)
+        self._tell()
+
+    def _on_recipe(self, _recipe: Recipe, _live: bool) -> None:
+        """Another brain is shown: the labels wait for theirs."""
+        self._asked = None
+        self._wait()
+
+    def _wait(self) -> None:
+        """Say whose labels these are."""
+        if self.base is not None:
+            self.box.note.setText(
+                _(
+                    "These labels are of {title}: show the brain that fits to go on, or take those "
+                    "of the brain that is shown."
+                ).format(title=self.base.title)
+            )
+
+    def _on_view(self, _: Any = None) -> None:
+        """The labels are drawn where they belong."""
+        if self.base is None:
+            return
+        ours = self.comparison.view == VIEW or self._is_base()
+        ours &= self.box.look != "difference"  # whose colours would mix with theirs
+        shown = ours and self.box.header.isChecked() and self.box.outlines.isChecked()
+        if not shown:
+            self.box.paint.setChecked(False)  # which puts the brush down
+        self.drawing.set_visible(shown)
+
+    def _show_ours(self) -> None:
+        """Labels are painted on the brain that they are of."""
+        compared = self.box.look == "difference"
+        if compared or (self.comparison.view != VIEW and not self._is_base()):
+            self.box.show_look("after")
+            self._look("after")
+
+    def _is_base(self) -> bool:
+        """Whether the brain that is shown is the one whose labels were taken."""
+        base, _why = self._shown()
+        return base is not None and self.base is not None and base.volume is self.base.volume
+
+    def _tell(self) -> None:
+        """How large the chosen tissue is, and was."""
+        from stylegan3d.segmentation.classes import voxel_ml
+
+        labels = self.drawing.labels
+        if self.base is not None and self.base.labels is not None and labels is not None:
+            ml = voxel_ml(self.base.space)
+            both = (self.base.labels, labels)
+            self.box.say_size(
+                self.base.title, *(float((m == self._tissue).sum()) * ml for m in both)
+            )
+
+    def _save(self) -> None:
+        labels = self.drawing.labels
+        if self.base is None or labels is None:
+            return
+        path = dialogs.save_file(self.box, _("Save the brain that fits"), dialogs.VOLUMES)
+        if path is not None:
+            self._job.start(save_fitted, Wish(self.base, labels), path)
+
+    def _on_saved(self, paths: list[Path]) -> None:
+        tell_done(
+            _("Saved {brain} and {labels}.").format(brain=paths[0].name, labels=paths[1].name)
+        )
+
+    def _close(self) -> None:
+        """Take the labels away, and show what was shown before."""
+        was, self.comparison.painted = self.base, None
+        self.put_away()
+        if self.comparison.view == VIEW:
+            self.comparison.show("scan" if was is not None and was.scan else "reconstruction")
+
+    def put_away(self) -> None:
+        """Take the labels away; if they were edited they can be brought back."""
+        self._put_edited_by()
+        self._forget()
+        self._show_back()
+
+    def _forget(self) -> None:
+        self.base = self.fitted = self._asked = None
+        self._steps = []
+        self.drawing.remove()
+        self.box.show_base(False)
+        self.changed.emit()
+
+    def _fail(self, error: Exception, doing: str) -> None:
+        from napari_stylegan3d.core.messages import sentence
+        from stylegan3d.errors import StyleGAN3DError
+
+        self.box.take.setEnabled(True)
+        if isinstance(error, StyleGAN3DError):
+            self.box.note.setText(sentence(error, doing))
+        else:
+            self.failed.emit(error, doing)

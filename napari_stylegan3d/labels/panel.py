@@ -1,0 +1,207 @@
+"""Labels: edit the tissues of what is shown, and see the brain that fits."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.measure.panel import COLORS, ROWS
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.fold import Fold
+
+#: Diameter in mm: lowest, highest, at first.
+BRUSH_MM = (2.0, 40.0, 8.0)
+#: Of a border, mm: lowest, highest, step, at first.
+RESIZE_MM = (-6.0, 8.0, 0.5, 0.0)
+SHOWN = (
+    ("before", _("Before"), _("The brain as it was when its labels were taken.")),
+    ("after", _("After"), _("The brain that fits the edited labels.")),
+    ("difference", _("Difference"), _("After minus before.")),
+)
+START = _(
+    "Takes the tissues of what is shown, to be painted on or resized; a network then paints the "
+    "brain that fits."
+)
+
+
+class LabelsBox(Fold):
+    """A button to take the labels, then tools to edit them, and what to look at."""
+
+    takeRequested = Signal()
+    paintChanged = Signal(bool)
+    toolChanged = Signal()
+    visibleChanged = Signal(bool)
+    resized = Signal(float, bool)
+    """(mm, live): live while the slider is held."""
+    fitRequested = Signal()
+    lookChanged = Signal(str)
+    undoRequested = Signal()
+    saveRequested = Signal()
+    closeRequested = Signal()
+    backRequested = Signal()
+
+    def __init__(self) -> None:
+        tip = _("Paint tissues or make them larger or smaller, and see the brain that fits.")
+        super().__init__(_("Labels"), "labels.fold", tip)
+        outer = self.layout()
+        outer.setContentsMargins(14, 6, 14, 6)
+        outer.insertWidget(0, controls.line())
+        self.take = controls.push_button(
+            _("Take the labels"),
+            "labels.take",
+            _("Read the tissues of the brain or the aligned scan that is shown, to edit them."),
+        )
+        self.note = controls.hint(START, "labels.note")
+        self.tools = QWidget()
+        inside = QVBoxLayout(self.tools)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(6)
+        self._make_brush(inside)
+        self._make_views(inside)
+        self._make_ends(inside)
+        self.back = controls.push_button(
+            _("Bring back"),
+            "labels.back",
+            _("Go on with the labels that were edited and put away last."),
+        )
+        self.back.hide()
+        self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
+        for widget in (self.tools, self.note):
+            self.column.addWidget(widget)
+        self.take.clicked.connect(self.takeRequested)
+        self.back.clicked.connect(self.backRequested)
+        self.show_base(False)
+
+    @property
+    def tissue(self) -> str:
+        """Which one is painted and resized."""
+        return str(self.which.currentData())
+
+    @property
+    def brush_mm(self) -> float:
+        """Diameter of the brush."""
+        return float(self.brush.value())
+
+    def show_base(self, taken: bool) -> None:
+        """Offer the tools once there are labels; none of them is at work then."""
+        if taken and self.tools.isHidden():
+            self.growing.emit(self.tools.minimumSizeHint().height())
+        self.tools.setVisible(taken)
+        self.close_labels.setVisible(taken)
+        with QSignalBlocker(self.paint):
+            self.paint.setChecked(False)
+        self.resize_row.set_value(0.0)
+        self.show_look("after")
+        if not taken:
+            self.note.setText(START)
+
+    @property
+    def look(self) -> str:
+        """Which of the brains is shown: "before", "after" or "difference"."""
+        return next((key for key, button in self.looks.items() if button.isChecked()), "after")
+
+    def show_look(self, key: str) -> None:
+        """Say which of the brains is shown, without telling anyone."""
+        for name, button in self.looks.items():
+            with QSignalBlocker(button):
+                button.setChecked(name == key)
+
+    def say_size(self, title: str, before: float, now: float) -> None:
+        """How large the chosen tissue was and is, in ml."""
+        text = _("{tissue} of {title}: {before:.1f} ml before, {now:.1f} ml now.")
+        name = self.which.currentText()
+        self.note.setText(text.format(tissue=name, title=title, before=before, now=now))
+
+    def show_undo(self, possible: bool) -> None:
+        """Whether there is an edit to take back."""
+        self.undo.setEnabled(possible)
+
+    def _make_brush(self, inside: QVBoxLayout) -> None:
+        self.which = QComboBox()
+        self.which.setObjectName("labels.tissue")
+        self.which.setToolTip(_("The tissue that is painted, and that the slider resizes."))
+        for tissue, text, _tip in ROWS:
+            if tissue in COLORS:
+                self.which.addItem(text, tissue)
+        self.which.setCurrentIndex(self.which.findData("ventricle"))
+        self.paint = controls.push_button(
+            _("Paint"),
+            "labels.paint",
+            _(
+                "Paint the tissue with a ball, in any plane. napari's own tools work on the layer,"
+                "\ntoo: fill, polygon, eraser."
+            ),
+        )
+        self.paint.setCheckable(True)
+        self.brush = DecimalBox()
+        self.brush.setObjectName("labels.brush")
+        self.brush.setToolTip(_("Diameter of the brush, a ball, in mm."))
+        self.brush.setRange(*BRUSH_MM[:2])
+        self.brush.setDecimals(0)
+        self.brush.setSuffix(" mm")
+        self.brush.setValue(BRUSH_MM[2])
+        self.resize_row = controls.SliderRow(
+            "labels.resize",
+            _("Smaller, larger"),
+            RESIZE_MM,
+            " mm",
+            _(
+                "Move the border of the tissue inwards or outwards. What lies around gives way:\n"
+                "it is pushed along, less with distance, and the outline of the brain stays."
+            ),
+        )
+        inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
+        inside.addWidget(self.resize_row)
+        self.paint.toggled.connect(self.paintChanged)
+        self.which.currentIndexChanged.connect(lambda _index: self.toolChanged.emit())
+        self.brush.valueChanged.connect(lambda _value: self.toolChanged.emit())
+        self.resize_row.valueChanged.connect(self.resized)
+
+    def _make_views(self, inside: QVBoxLayout) -> None:
+        self.live = QCheckBox(_("After every stroke"))
+        self.live.setObjectName("labels.live")
+        self.live.setToolTip(_("Paint the brain that fits as soon as the labels change."))
+        self.live.setChecked(True)
+        self.fit = controls.push_button(
+            _("Show the brain that fits"),
+            "labels.fit",
+            _("Paint the brain whose tissues are these. Where no label changed it stays as it is."),
+            role="primary",
+        )
+        self.looks: dict[str, QPushButton] = {}
+        group = QButtonGroup(self)
+        for key, text, tip in SHOWN:
+            button = controls.push_button(text, f"labels.show.{key}", tip)
+            button.setCheckable(True)
+            group.addButton(button)
+            button.clicked.connect(lambda _checked, key=key: self.lookChanged.emit(key))
+            self.looks[key] = button
+        self.outlines = QCheckBox(_("Show the labels"))
+        self.outlines.setObjectName("labels.visible")
+        self.outlines.setToolTip(_("Colour the edited labels in the planes."))
+        self.outlines.setChecked(True)
+        inside.addLayout(controls.row(self.fit, self.live, stretch=0))
+        inside.addLayout(controls.row(*self.looks.values()))
+        self.fit.clicked.connect(self.fitRequested)
+        self.live.toggled.connect(lambda on: self.fitRequested.emit() if on else None)
+        self.outlines.toggled.connect(self.visibleChanged)
+
+    def _make_ends(self, inside: QVBoxLayout) -> None:
+        self.undo = controls.push_button(
+            _("Undo"), "labels.undo", _("Take the last edit of the labels back.")
+        )
+        self.save = controls.push_button(
+            _("Save…"),
+            "labels.save",
+            _("Save the brain that fits, and its labels beside it, each with a sidecar."),
+        )
+        self.close_labels = controls.push_button(
+            _("Put away"), "labels.close", _("Take the labels away and show the brain before.")
+        )
+        inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
+        self.undo.clicked.connect(self.undoRequested)
+        self.save.clicked.connect(self.saveRequested)
+        self.close_labels.clicked.connect(self.closeRequested)
+        self.show_undo(False)

@@ -1,0 +1,153 @@
+"""Volumes of what is shown: measured in a thread once the full picture is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
+
+from napari_stylegan3d.core.text import _, of_engine
+from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, start_of
+from napari_stylegan3d.measure.panel import MeasureBox, as_table
+from napari_stylegan3d.measure.tissue_layer import TissueLayer
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
+    from stylegan3d.recipe.recipe import Recipe
+
+UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
+
+
+class Measuring(QObject):
+    """Keeps the Measure box up to date while it is unfolded, never while a hand drags."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__(explorer)
+        self.session, self.comparison = explorer.session, explorer.comparison
+        self.rendering = explorer.rendering
+        self.box = MeasureBox()
+        self.layer = TissueLayer(explorer.viewer)
+        self.measured: Measured | None = None
+        self._dragged = False
+        self._work = LatestWins(Measurer(), self)
+        self._work.ready.connect(self._on_measured)
+        self._work.failed.connect(self._on_failed)
+        #: What was last asked for; a result of anything else is out of date.
+        self._asked: Subject | None = None
+        self.box.header.toggled.connect(self._update)
+        self.box.labelsWanted.connect(self._show_labels)
+        self.box.copyRequested.connect(self._copy)
+        self.session.recipeChanged.connect(self._on_recipe)
+        self.comparison.viewChanged.connect(self._update)
+        self.comparison.placedChanged.connect(self._update)
+        self.session.modelChanged.connect(self._forget)
+
+    def shutdown(self) -> None:
+        """Stop, and take the labels away."""
+        self._work.shutdown()
+        self.layer.remove()
+
+    def _on_recipe(self, _: Recipe, live: bool) -> None:
+        self._dragged = live
+        self._outdated()
+        self._update()
+
+    def _forget(self, _: object = None) -> None:
+        self.measured = self._asked = None
+        self.layer.hide()
+        self.box.show_measured(None)
+
+    def _outdated(self) -> None:
+        """What is written is no longer what is shown."""
+        self._asked = None
+        self.layer.hide()
+        self.box.set_stale(True)
+
+    def _update(self, _: Any = None) -> None:
+        """Measure what is shown, if anybody looks and it is more than a preview."""
+        if not self.box.open or self._dragged:
+            self.layer.hide()
+            return
+        subject = self._subject()
+        if subject is None:
+            return
+        if self._asked is not None and self._asked.volume is subject.volume:
+            self._show_labels()
+            return
+        self._outdated()
+        self._asked = subject
+        self._work.submit(subject)
+
+    def _subject(self) -> Subject | None:
+        """What is shown, ready to be measured; None while it is not."""
+        from stylegan3d.recipe.description import describe_recipe
+
+        comparison, recipe = self.comparison, self.comparison.recipe
+        if comparison.view == "scan":
+            return self._scan()
+        if comparison.view == "painted":
+            return self._painted()
+        picture, loaded = comparison.picture, self.rendering.loaded
+        if picture is None or picture.quality != "full" or recipe != self.session.recipe:
+            return None
+        rendered = picture.rendered
+        title = describe_recipe(recipe)
+        return Subject(title, rendered.volume, rendered.space, start_of(recipe), loaded)
+
+    def _painted(self) -> Subject | None:
+        """The brain that fits edited labels, or the one before; None while neither is shown."""
+        painted, generator = self.comparison.painted, self.session.generator
+        if painted is None or generator is None or painted[0] == "difference":
+            return None
+        return Subject(_("Brain with edited labels"), painted[1], generator.space)
+
+    def _scan(self) -> Subject | None:
+        """The scan that is shown, on the model's grid."""
+        placed, recipe = self.comparison.placed, self.comparison.recipe
+        projected = recipe and self.session.find_projected(recipe.source)
+        name, aligned = (projected.name, projected.aligned) if projected else placed or ("", None)
+        if aligned is None:
+            self._forget()
+            self.box.show_measured(None, UNPLACED)
+            return None
+        return Subject(_("Scan {name}").format(name=name), aligned.volume, aligned.space)
+
+    def _on_measured(self, subject: Subject, measured: Measured) -> None:
+        if subject is not self._asked:
+            return
+        self.measured = measured
+        self.box.set_stale(False)
+        self.box.show_measured(measured)
+        self._show_labels()
+
+    def _on_failed(self, subject: Subject, error: Exception) -> None:
+        from stylegan3d.errors import StyleGAN3DError
+
+        if subject is not self._asked:
+            return
+        self.measured = None
+        self.box.set_stale(False)
+        known = isinstance(error, StyleGAN3DError)
+        self.box.show_measured(None, of_engine(str(error)) if known else "")
+        if not known:
+            self.failed.emit(error, _("measuring the tissues"))
+
+    def _show_labels(self, _: object = None) -> None:
+        """Draw the labels of what is shown, if they are wanted and there are any."""
+        fresh = self.measured is not None and self._asked is not None
+        wanted = self.box.open and self.box.labels.isChecked()
+        if wanted and fresh and self.comparison.view != "difference":
+            assert self.measured is not None
+            self.layer.show(self.measured)
+        else:
+            self.layer.hide()
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        if self.measured is not None and clipboard is not None:
+            clipboard.setText(as_table(self.measured))

@@ -1,0 +1,128 @@
+"""The work behind the Measure box: plain functions for a thread, no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_stylegan3d.compare.pinned import render_pinned
+from napari_stylegan3d.core.cores import beside_the_window
+from napari_stylegan3d.core.jobs import Loaded
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is to be measured.
+
+    Attributes
+    ----------
+    title
+        What it is, in words.
+    volume, space
+        (X, Y, Z) intensities and their grid.
+    start
+        The brain that its changes are counted from; None if there is none.
+    loaded
+        To render that one with.
+    """
+
+    title: str
+    volume: np.ndarray
+    space: Space
+    start: Recipe | None = None
+    loaded: Loaded | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The volumes of what is shown.
+
+    Attributes
+    ----------
+    title, network
+        What was measured, and by what.
+    volumes
+        Millilitres of each tissue and of "brain".
+    percentiles
+        Where they lie among people, 0 to 100.
+    before
+        The volumes of the brain before it was edited or mixed; None if it was not.
+    labels, space
+        uint8 (X, Y, Z) and their grid.
+    """
+
+    title: str
+    network: str
+    volumes: dict[str, float]
+    percentiles: dict[str, float]
+    before: dict[str, float] | None
+    labels: np.ndarray
+    space: Space
+
+
+def start_of(recipe: Recipe) -> Recipe | None:
+    """The brain before it was edited; of one that is not, before it was mixed; None for a plain
+    one.
+    """
+    if recipe.edits:
+        return recipe.replace(edits=())
+    if recipe.mix is not None and any(recipe.mix.strength):
+        return recipe.replace(mix=None)
+    return None
+
+
+class Measurer:
+    """Labels and counts; remembers the brain that changes were last counted from."""
+
+    def __init__(self) -> None:
+        self._start: tuple[Loaded, Recipe, dict[str, float]] | None = None
+
+    def __call__(self, subject: Subject) -> Measured:
+        """Measure a subject; `StyleGAN3DError` if the network does not know its grid."""
+        from stylegan3d.segmentation.inference import bundled_segmenter
+
+        segmenter = bundled_segmenter()
+        with beside_the_window():
+            found = segmenter.segment(subject.volume, subject.space, dtype=screen_dtype())
+            before = self._before(subject)
+        volumes = found.volumes
+        percentiles = {n: segmenter.percentile(f"{n}_ml", ml) for n, ml in volumes.items()}
+        return Measured(
+            subject.title,
+            f"{segmenter.name} {segmenter.hash[:8]}",
+            volumes,
+            percentiles,
+            before,
+            found.labels,
+            found.space,
+        )
+
+    def _before(self, subject: Subject) -> dict[str, float] | None:
+        from stylegan3d.segmentation.inference import bundled_segmenter
+
+        start, loaded = subject.start, subject.loaded
+        if start is None or loaded is None:
+            return None
+        if self._start is not None and self._start[0] is loaded and self._start[1] == start:
+            return self._start[2]
+        rendered = render_pinned((loaded, start)).rendered
+        found = bundled_segmenter().segment(rendered.volume, rendered.space, dtype=screen_dtype())
+        self._start = (loaded, start, found.volumes)
+        return found.volumes
+
+
+def screen_dtype() -> torch.dtype:
+    """The precision this machine is fastest in: what is shown need not be exact to the last bit."""
+    import torch
+
+    from stylegan3d.devices import measured_dtype
+
+    return measured_dtype(torch.device("cpu"))

@@ -1,0 +1,60 @@
+"""What the Mix panel opens and needs computed: its three pictures and the matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
+
+from napari_stylegan3d.mix.matrix import Matrix
+from napari_stylegan3d.widgets.gallery import Gallery
+from stylegan3d.recipe.recipe import Mix
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.mix.panel import MixPanel
+    from stylegan3d.recipe.recipe import Recipe
+
+
+class Mixing(QObject):
+    """Brings the Mix panel together with the thumbnails."""
+
+    def __init__(self, panel: MixPanel, thumbnails: Thumbnails, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.panel, self.session = panel, panel.session
+        self.gallery = Gallery(thumbnails, "mix", self)
+        self.matrix = Matrix(panel, thumbnails, parent)
+        panel.matrixRequested.connect(lambda: self.matrix.open_beside(panel))
+        panel.seen.connect(self._on_seen)
+        panel.pictures.first.clicked.connect(lambda: self._show_share(0.0))
+        panel.pictures.second.clicked.connect(lambda: self._show_share(1.0))
+        self.session.recipeChanged.connect(self._on_recipe)
+
+    def shutdown(self) -> None:
+        """Close what was opened."""
+        self.matrix.hide()
+        self.gallery.stop()
+
+    def _on_seen(self, seen: bool) -> None:
+        if seen:
+            self._show()
+        else:
+            self.gallery.stop()
+
+    def _on_recipe(self, _recipe: Recipe, live: bool) -> None:
+        # While a slider moves the picture would be old before it is drawn.
+        if not live and self.panel.isVisible():
+            self._show()
+
+    def _show(self) -> None:
+        if self.session.generator is None:
+            return
+        second = self.session.mix_or_none().source
+        self.gallery.show(self.panel.pictures.recipes(self.session.recipe, second))
+
+    def _show_share(self, share: float) -> None:
+        """All layers of A, or all of B."""
+        mix = self.session.mix_or_none()
+        strength = (share,) * len(mix.strength)
+        self.session.change(self.session.recipe.replace(mix=Mix(mix.source, strength)))

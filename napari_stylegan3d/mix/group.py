@@ -1,0 +1,112 @@
+"""One group of layers in the Mix panel: how much of it comes from the second brain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.session import WHOLE, LayerGroup
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+PERCENT = (0.0, 100.0, 1.0, 0.0)
+
+
+class GroupRow(QWidget):
+    """One slider for a group of layers, which opens to one slider per layer."""
+
+    soloed = Signal()
+    """This group alone should come from the second brain."""
+
+    def __init__(
+        self,
+        group: LayerGroup,
+        set_layers: Callable[[tuple[int, ...], float, bool, str], None],
+    ) -> None:
+        super().__init__()
+        key = f"mix.group.{group.key}"
+        self.group, whole = group, group.key == WHOLE[0]
+        self.all = controls.SliderRow(
+            key,
+            group.name,
+            PERCENT,
+            " %",
+            (
+                _("{meaning}.\n0 % keeps the first brain, 100 % takes the second.")
+                if whole
+                else _(
+                    "{name} structures ({sizes}): {meaning}.\n"
+                    "0 % keeps the first brain, 100 % takes the second."
+                )
+            ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
+            label_width=48,
+        )
+        self.more = QToolButton()
+        self.more.setObjectName(f"{key}.more")
+        self.more.setCheckable(True)
+        self.more.setArrowType(Qt.ArrowType.RightArrow)
+        self.more.setToolTip(_("Show one slider for each layer of the network in this group."))
+        self.solo = controls.tool_button(
+            _("Solo"),
+            f"{key}.solo",
+            _("Take the {group} structures of the second brain alone.").format(
+                group=group.name.lower()
+            ),
+        )
+        self.layers = {
+            index: controls.SliderRow(
+                f"mix.layer.{index}",
+                _("Layer {index} · {size:.0f} mm").format(index=index, size=size),
+                PERCENT,
+                " %",
+                _("Layer {index} of the network governs structures of about {size:.0f} mm.").format(
+                    index=index, size=size
+                ),
+                label_width=112,
+            )
+            for index, size in zip(group.layers, group.sizes_mm, strict=True)
+        }
+        self._lay_out(group.meaning if whole else f"{group.size_in_words}: {group.meaning}")
+        for part in (self.more, self.solo):
+            part.setVisible(not whole)
+        for index, slider in self.layers.items():
+            slider.valueChanged.connect(
+                lambda value, live, i=index: set_layers((i,), value, live, f"mix.layer.{i}")
+            )
+        self.all.valueChanged.connect(
+            lambda value, live: set_layers(group.layers, value, live, key)
+        )
+        self.more.toggled.connect(self._open)
+        self.solo.clicked.connect(self.soloed)
+
+    def _lay_out(self, about: str) -> None:
+        self.details = QWidget()
+        details = QVBoxLayout(self.details)
+        details.setContentsMargins(26, 0, 0, 4)
+        details.setSpacing(4)
+        for slider in self.layers.values():
+            details.addWidget(slider)
+        self.details.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3)
+        column.addLayout(controls.row(self.more, self.all, self.solo, stretch=1))
+        caption = controls.hint(about)
+        caption.setContentsMargins(26, 0, 0, 0)
+        column.addWidget(caption)
+        column.addWidget(self.details)
+
+    def show_strengths(self, strength: tuple[float, ...]) -> None:
+        """Show percentages; the group's slider stands at the mean of its layers."""
+        for index, slider in self.layers.items():
+            slider.set_value(100 * strength[index])
+        values = [100 * strength[index] for index in self.layers]
+        self.all.set_value(round(sum(values) / len(values)))
+        others = any(v for index, v in enumerate(strength) if index not in self.layers)
+        self.solo.setEnabled(others or min(values) < 100)
+
+    def _open(self, opened: bool) -> None:
+        self.more.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
+        self.details.setVisible(opened)

@@ -1,0 +1,266 @@
+"""The mixing matrix: rows of brains mixed with columns of others, to look at and to pick from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QPoint, QSignalBlocker, Qt
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.session import WHOLE
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.gallery import Gallery, PictureButton
+from napari_stylegan3d.widgets.matrix_picture import CAPTION, Table, write_matrix
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe.mixing import around, mixing_matrix, solo
+from stylegan3d.recipe.recipe import Source
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import LayerGroup
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.mix.panel import MixPanel
+    from stylegan3d.recipe.recipe import Recipe
+
+SIDE = 88
+MOST = 8
+ROWS, COLUMNS = 4, 5
+SEEDS, FAVOURITES, SCANS = "seeds", "favourites", "scans"
+ABOUT = _(
+    "Each brain takes the chosen structures from the one above its column, and all else from the "
+    "one at the left of its row. Click one to look at it."
+)
+
+
+class Matrix(QDialog):
+    """A window beside the panel; what is clicked becomes the current recipe."""
+
+    def __init__(self, panel: MixPanel, thumbnails: Thumbnails, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.panel, self.session = panel, panel.session
+        self.setObjectName("mix.matrix_window")
+        self.setWindowTitle(_("Mixing matrix"))
+        self.gallery = Gallery(thumbnails, "mix.matrix", self)
+        self.group = self._list("mix.matrix_group", _("Which structures the columns give."))
+        self.sources = self._list("mix.matrix_sources", _("Where rows and columns come from."))
+        self.rows = self._count("mix.matrix_rows", _("How many rows (1 to {most})."), ROWS)
+        self.columns = self._count(
+            "mix.matrix_columns", _("How many columns (1 to {most})."), COLUMNS
+        )
+        self.progress = controls.hint(name="mix.matrix_progress")
+        self.save = controls.push_button(
+            _("Save picture…"), "mix.matrix_save", _("Save the matrix as a PNG, with its caption.")
+        )
+        self.save.setAutoDefault(False)
+        self.cells: list[list[PictureButton]] = []
+        self.heads: list[PictureButton] = []
+        self._table: Table | None = None
+        self._lay_out()
+        for box in (self.group, self.sources):
+            box.activated.connect(self.refresh)
+        for spin in (self.rows, self.columns):
+            spin.valueChanged.connect(self.refresh)
+        self.save.clicked.connect(self._save)
+        thumbnails.ready.connect(lambda *_: self._show_progress())
+        self.session.recipeChanged.connect(lambda recipe, _live: self._mark(recipe))
+        self.session.modelChanged.connect(lambda _: self.hide())
+
+    def _list(self, name: str, tip: str) -> QComboBox:
+        box = QComboBox()
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        box.setObjectName(name)
+        box.setToolTip(tip)
+        return box
+
+    def _count(self, name: str, tip: str, value: int) -> QSpinBox:
+        spin = QSpinBox()
+        spin.setObjectName(name)
+        spin.setRange(1, MOST)
+        spin.setValue(value)
+        spin.setKeyboardTracking(False)
+        spin.setFixedWidth(controls.scaled(76))
+        spin.setToolTip(tip.format(most=MOST))
+        return spin
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(14, 12, 14, 12)
+        column.setSpacing(9)
+        by = QLabel("×")
+        head = controls.row(self.group, self.sources, self.rows, by, self.columns, stretch=0)
+        column.addLayout(head)
+        column.addWidget(controls.hint(ABOUT))
+        self._grid_box = QWidget()
+        column.addWidget(self._grid_box, alignment=Qt.AlignmentFlag.AlignHCenter)
+        caption = QLabel(CAPTION)
+        caption.setProperty("role", "caution")
+        foot = controls.row(caption, self.progress, self.save, stretch=1)
+        column.addLayout(foot)
+
+    def open_beside(self, widget: QWidget) -> None:
+        """Open left of a widget, over the views."""
+        self._list_choices()
+        self.refresh()
+        controls.fit_window(self)
+        corner = widget.mapToGlobal(QPoint(0, 0))
+        left = max(corner.x() - self.frameGeometry().width() - 12, 0)
+        self.move(left, max(corner.y() - 20, 0))
+        controls.name_for_readers(self)
+        self.show()
+        self.raise_()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Nobody needs the thumbnails any more."""
+        self.gallery.stop()
+        super().hideEvent(event)
+
+    def refresh(self, *_: object) -> None:
+        """Mix the chosen brains and ask for their pictures."""
+        if self.session.generator is None:
+            return
+        recipe, mix = self.session.recipe, self.session.mix_or_none()
+        strength = self.group.currentData() or mix.strength
+        others = self._others()
+        rows = around(recipe.source, self.rows.value(), others, [mix.source])
+        columns = around(mix.source, self.columns.value(), others, rows)
+        self._table = Table(
+            tuple(map(self.panel.name_of, rows)),
+            tuple(map(self.panel.name_of, columns)),
+            mixing_matrix(recipe, rows, columns, strength),
+            [recipe.replace(source=source, mix=None) for source in rows],
+            [recipe.replace(source=source, mix=None) for source in columns],
+            self.group.currentText(),
+        )
+        self._build(self._table)
+        self._mark(recipe)
+        self._show_progress()
+
+    def _others(self) -> list[Source]:
+        """What comes after the present brains."""
+        chosen = self.sources.currentData()
+        if chosen == FAVOURITES:
+            found = [favourite.recipe.source for favourite in self.session.favourites.items]
+        elif chosen == SCANS:
+            found = [projected.source for projected in self.session.projected]
+        else:
+            found = []
+        return list(dict.fromkeys(found))
+
+    @staticmethod
+    def _shares(groups: list[LayerGroup]) -> list[tuple[str, tuple[float, ...]]]:
+        """What columns can give: in words, and the strength of each layer."""
+        if [group.key for group in groups] == [WHOLE[0]]:
+            return [(_("Half of each brain"), (0.5,))]
+        layers = [group.layers for group in groups]
+        return [
+            (
+                _("{name} structures ({sizes})").format(name=group.name, sizes=group.size_in_words),
+                solo(k, layers),
+            )
+            for k, group in enumerate(groups)
+        ]
+
+    def _list_choices(self) -> None:
+        """The groups of the model, and the kinds of sources there are any of."""
+        groups = self.session.layer_groups()
+        kinds = [(_("Numbers after the present ones"), SEEDS)]
+        kinds += [(_("Favourites"), FAVOURITES)] if self.session.favourites.items else []
+        kinds += [(_("Projected scans"), SCANS)] if self.session.projected else []
+        middle = len(groups) // 2
+        for box, entries, first in (
+            (self.sources, kinds, 0),
+            (
+                self.group,
+                [*self._shares(groups), (_("As the sliders stand"), None)],
+                middle,
+            ),
+        ):
+            chosen = max(box.currentIndex(), 0) if box.count() == len(entries) else first
+            with QSignalBlocker(box):
+                box.clear()
+                for text, data in entries:
+                    box.addItem(text, data)
+                box.setCurrentIndex(chosen)
+
+    def _build(self, table: Table) -> None:
+        """One button per brain, in a grid made anew."""
+        old = self._grid_box
+        self._grid_box = QWidget()
+        grid = QGridLayout(self._grid_box)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(3)
+        layout = self.layout()
+        assert layout is not None
+        layout.replaceWidget(old, self._grid_box)
+        layout.setAlignment(self._grid_box, Qt.AlignmentFlag.AlignHCenter)
+        old.hide()
+        old.deleteLater()
+        shown: dict[PictureButton, Recipe] = {}
+        across, down = (
+            [self._button(f"{kind}.{k}", r, n, caption=True) for k, (r, n) in enumerate(heads)]
+            for kind, heads in (("column", table.across), ("row", table.down))
+        )
+        self.heads, self.cells = across + down, []
+        for k, button in enumerate(across):
+            grid.addWidget(button, 0, k + 1)
+        for i, (button, recipes) in enumerate(zip(down, table.cells, strict=True)):
+            grid.addWidget(button, i + 1, 0)
+            row = []
+            for k, recipe in enumerate(recipes):
+                cell = self._button(f"cell.{i}.{k}", recipe, table.name_of(i, k))
+                cell.setCheckable(True)
+                grid.addWidget(cell, i + 1, k + 1)
+                row.append(cell)
+            self.cells.append(row)
+        for button in self.heads + [cell for row in self.cells for cell in row]:
+            assert button.recipe is not None
+            shown[button] = button.recipe
+        self.gallery.show(shown)
+        controls.fit_window(self)
+
+    def _button(
+        self, name: str, recipe: Recipe, text: str, *, caption: bool = False
+    ) -> PictureButton:
+        button = PictureButton(
+            f"mix.matrix_{name}", _("{text}: click to look at it.").format(text=text), SIDE
+        )
+        button.setAccessibleName(text)
+        if caption:
+            seed = recipe.source.seed
+            button.caption = str(seed) if seed is not None else text.rsplit(" ", 1)[-1]
+        button.recipe = recipe
+        button.clicked.connect(lambda _=False, r=recipe: self._take(r))
+        return button
+
+    def _take(self, recipe: Recipe) -> None:
+        if recipe.mix is not None:
+            self.session.second = recipe.mix.source
+        self.session.change(recipe)
+
+    def _mark(self, recipe: Recipe) -> None:
+        for row in self.cells:
+            for cell in row:
+                cell.setChecked(cell.recipe == recipe)
+
+    def _show_progress(self) -> None:
+        missing = self.gallery.missing
+        total = len(self.heads) + sum(map(len, self.cells))
+        self.progress.setText(
+            _("{drawn} of {total} drawn").format(drawn=total - missing, total=total)
+            if missing
+            else ""
+        )
+        self.save.setEnabled(bool(total) and not missing)
+
+    def _save(self) -> None:
+        path = dialogs.save_file(self, _("Save the matrix"), dialogs.PICTURES)
+        if path is None or self._table is None:
+            return
+        try:
+            write_matrix(path, self._table, self.gallery.thumbnails.image)
+        except StyleGAN3DError as error:
+            tell_error(error, _("saving the matrix"))
+        else:
+            self.progress.setText(_("Saved {name}").format(name=path.name))

@@ -1,0 +1,223 @@
+"""Mix: take structures of some sizes from a second brain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QVBoxLayout
+
+from napari_stylegan3d.core.lacks import why_not
+from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.mix.group import GroupRow
+from napari_stylegan3d.mix.pictures import MixPictures
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.panel import Panel
+from napari_stylegan3d.widgets.seeds import SeedPicker
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.recipe.mixing import PRESETS, solo, strengths
+from stylegan3d.recipe.recipe import Mix, Recipe, Source
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.model.generator import Generator
+
+FILE = "file"
+
+
+class MixPanel(Panel):
+    """The second source and its strength per layer."""
+
+    key = "Mix"
+    title = _("Mix")
+    matrixRequested = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.pictures = MixPictures()
+        self.source = QComboBox()
+        self.source.setObjectName("mix.source")
+        self.source.setToolTip(_("Where the second brain, B, comes from."))
+        self.seed = SeedPicker("mix")
+        self.preset = QComboBox()
+        self.preset.setObjectName("mix.preset")
+        self.preset.setToolTip(_("Usual ways to mix brains A and B."))
+        self.layers_note = controls.hint("", "mix.layers_note")
+        self.groups: list[GroupRow] = []
+        self._group_box = QVBoxLayout()
+        self._group_box.setSpacing(12)
+        self.swap = controls.push_button(
+            _("Swap"), "mix.swap", _("The second brain becomes the first, and the other way.")
+        )
+        self.reset = controls.push_button(
+            _("Reset"), "mix.reset", _("Take nothing from the second brain.")
+        )
+        self.matrix = controls.push_button(
+            _("Matrix…"),
+            "mix.open_matrix",
+            _("Mix many brains with many others, look at all of it, and pick one."),
+        )
+        self._lay_out()
+        self._connect()
+        self.show_recipe(session.recipe)
+
+    def _lay_out(self) -> None:
+        add = self.column.addWidget
+        add(self.pictures)
+        add(controls.line())
+        add(controls.heading(_("Second brain, B")))
+        add(self.source)
+        add(self.seed)
+        add(controls.line())
+        add(controls.heading(_("Take from B")))
+        add(self.preset)
+        add(self.layers_note)
+        self.column.addLayout(self._group_box)
+        buttons = controls.row(self.swap, self.reset, self.matrix)
+        buttons.addStretch(1)
+        self.column.addLayout(buttons)
+        self.column.addStretch(1)
+
+    def _connect(self) -> None:
+        session = self.session
+        self.seed.seedChanged.connect(lambda seed: self._set_second(Source("seed", seed)))
+        self.source.activated.connect(self._on_source)
+        self.preset.activated.connect(self._on_preset)
+        self.swap.clicked.connect(self._swap)
+        self.reset.clicked.connect(self._reset)
+        self.matrix.clicked.connect(self.matrixRequested)
+        session.projectedChanged.connect(lambda: self.show_recipe(session.recipe))
+
+    def show_model(self, generator: Generator) -> None:
+        """One group of sliders for each size of structures the model has, or one for all."""
+        reason = why_not(generator, "layers")
+        self.layers_note.setText(reason)
+        self.layers_note.setVisible(bool(reason))
+        for group_row in self.groups:
+            self._group_box.removeWidget(group_row)
+            group_row.setParent(None)
+            group_row.deleteLater()
+        self.groups = [GroupRow(g, self._set_layers) for g in self.session.layer_groups()]
+        for index, group_row in enumerate(self.groups):
+            self._group_box.addWidget(group_row)
+            controls.name_for_readers(group_row)
+            group_row.soloed.connect(
+                lambda k=index: self._take(solo(k, [row.group.layers for row in self.groups]))
+            )
+        self._list_presets()
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Show both sources and the strengths."""
+        mix = self.session.mix_or_none()
+        self.pictures.name(self.name_of(recipe.source), self.name_of(mix.source))
+        self._list_sources(mix.source)
+        self.seed.setVisible(mix.source.kind == "seed")
+        if mix.source.seed is not None:
+            self.seed.set_seed(mix.source.seed)
+        for group_row in self.groups:
+            if max(group_row.layers) < len(mix.strength):
+                group_row.show_strengths(mix.strength)
+        self._show_preset(mix.strength)
+        self.reset.setEnabled(any(mix.strength))
+
+    def name_of(self, source: Source) -> str:
+        """What a source is called."""
+        if source.kind == "seed":
+            return _("Random brain {seed}").format(seed=source.seed)
+        projected = self.session.find_projected(source)
+        if projected:
+            return _("Projected {name}").format(name=projected.name)
+        return _("Latent {name}").format(
+            name=str(source.path).replace(chr(92), "/").rsplit("/", 1)[-1]
+        )
+
+    def _list_sources(self, current: Source) -> None:
+        with QSignalBlocker(self.source):
+            self.source.clear()
+            self.source.addItem(_("A random brain"), "seed")
+            sources = [p.source for p in self.session.projected]
+            if current.kind != "seed" and current not in sources:
+                sources.append(current)
+            for source in sources:
+                self.source.addItem(self.name_of(source), source)
+            self.source.addItem(_("From a latent file…"), FILE)
+            wanted = "seed" if current.kind == "seed" else current
+            index = next(i for i in range(self.source.count()) if self.source.itemData(i) == wanted)
+            self.source.setCurrentIndex(index)
+
+    def _list_presets(self) -> None:
+        """The usual mixes, where the model has layers of three sizes."""
+        with QSignalBlocker(self.preset):
+            self.preset.clear()
+            self.preset.addItem(_("Presets"), None)
+            layers = [row.group.layers for row in self.groups]
+            for preset in PRESETS if len(layers) == 3 else ():
+                self.preset.addItem(preset.name, strengths(preset.shares, layers))
+                about = Qt.ItemDataRole.ToolTipRole
+                self.preset.setItemData(self.preset.count() - 1, preset.meaning, about)
+        self.preset.setVisible(self.preset.count() > 1)
+
+    def _show_preset(self, strength: tuple[float, ...]) -> None:
+        entries = [self.preset.itemData(index) for index in range(self.preset.count())]
+        with QSignalBlocker(self.preset):
+            self.preset.setCurrentIndex(entries.index(strength) if strength in entries else 0)
+            if entries:
+                self.preset.setItemText(0, _("Own mix") if any(strength) else _("Presets"))
+
+    def _on_preset(self, index: int) -> None:
+        strength = self.preset.itemData(index)
+        if strength is None:
+            self._show_preset(self.session.mix_or_none().strength)
+        else:
+            self._take(tuple(strength))
+
+    def _on_source(self, index: int) -> None:
+        choice = self.source.itemData(index)
+        if choice == FILE:
+            choice = self._ask_for_latent()
+        if choice == "seed":
+            choice = Source("seed", self.seed.spin.value())
+        if isinstance(choice, Source):
+            self._set_second(choice)
+        else:
+            self.show_recipe(self.session.recipe)
+
+    def _ask_for_latent(self) -> Source | None:
+        path = dialogs.open_file(self, _("Second brain from a latent file"), dialogs.LATENTS)
+        if path is None:
+            return None
+        try:
+            return Source.from_file(path)
+        except StyleGAN3DError as error:
+            tell_error(error, _("opening a latent file"))
+            return None
+
+    def _set_second(self, source: Source) -> None:
+        self.session.second = source
+        mix = self.session.mix_or_none()
+        recipe = self.session.recipe.replace(mix=Mix(source, mix.strength))
+        self.session.change(recipe, gesture="mix.seed")
+
+    def _take(self, strength: tuple[float, ...]) -> None:
+        mix = Mix(self.session.mix_or_none().source, strength)
+        self.session.change(self.session.recipe.replace(mix=mix))
+
+    def _set_layers(
+        self, layers: tuple[int, ...], percent: float, live: bool, gesture: str
+    ) -> None:
+        mix = self.session.mix_or_none()
+        strength = tuple(
+            percent / 100 if index in layers else value for index, value in enumerate(mix.strength)
+        )
+        recipe = self.session.recipe.replace(mix=Mix(mix.source, strength))
+        self.session.change(recipe, live=live, gesture=gesture)
+
+    def _swap(self) -> None:
+        recipe, mix = self.session.recipe, self.session.mix_or_none()
+        self.session.second = recipe.source
+        self.session.change(recipe.replace(source=mix.source, mix=Mix(recipe.source, mix.strength)))
+
+    def _reset(self) -> None:
+        self.session.second = self.session.mix_or_none().source
+        self.session.change(self.session.recipe.replace(mix=None))

@@ -1,0 +1,48 @@
+"""What a scan may have lost on its way from the brain, for the search to allow for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_stylegan3d.core.text import _
+
+if TYPE_CHECKING:
+    from stylegan3d.projection.operators import Mask, Operator
+    from stylegan3d.scans import Scan
+
+NOTHING = (_("nothing lost"), "")
+OTHERS = (
+    (_("blur of 3 mm"), "blur:3mm"),
+    (_("another contrast"), "contrast"),
+)
+#: Slices are thick from here on, and so many times as thick as the voxels within them are wide.
+THICK_MM, THICK_RATIO = 3.0, 2.0
+DIRECTIONS = {"R": _("sagittal"), "A": _("coronal"), "S": _("axial")}
+
+
+def losses(scan: Scan | None) -> list[tuple[str, str]]:
+    """Words, and the same for `operators.parse`; what the scan shows of itself comes second."""
+    slices = [] if scan is None else thick_slices(scan)
+    return [NOTHING, *slices, *OTHERS]
+
+
+def thick_slices(scan: Scan) -> list[tuple[str, str]]:
+    """One entry of `losses` for a scan of thick slices, none for another one."""
+    sizes = scan.space.voxel_size
+    axis = max(range(3), key=lambda k: sizes[k])
+    within = max(size for k, size in enumerate(sizes) if k != axis)
+    thick = round(sizes[axis], 2)  # headers hold sizes in float32
+    if thick < THICK_MM or thick < round(THICK_RATIO * within, 2):
+        return []
+    direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)
+    words = _("{plane} slices, {thick:g} mm thick").format(plane=DIRECTIONS[direction], thick=thick)
+    return [(words, f"thick:{thick:g}mm:{direction}")]
+
+
+def operator_of(mask: Mask | None, loss: str) -> Operator | None:
+    """A region that is left out and what else was lost, as one operator."""
+    from stylegan3d.projection.operators import Masked, parse
+
+    if not loss:
+        return mask
+    return parse(loss) if mask is None else Masked(mask, parse(loss))

@@ -1,0 +1,179 @@
+"""The scan with what it lost made up by the current brain: shown, and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
+from napari_stylegan3d.project.degradations import operator_of
+from napari_stylegan3d.project.regions import Region
+from napari_stylegan3d.widgets import dialogs
+from stylegan3d.errors import StyleGAN3DError
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.jobs import Loaded, Picture
+    from napari_stylegan3d.core.rendering import Rendering
+    from napari_stylegan3d.core.session import Projected
+    from napari_stylegan3d.project.result import ResultBox
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.projection.operators import Operator
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.scans import AlignedScan
+
+VIEW = "filled"
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """What a projection allowed for.
+
+    Attributes
+    ----------
+    operator
+        As it was given, not bound to a grid.
+    volume
+        (X, Y, Z) in [0, 1]: the aligned scan with the reconstruction where it tells nothing; None
+        until it is looked at, of a session that was restored.
+    region, loss
+        What the operator was made of: what was left out, and what else was lost, in words for
+        `operator_of`.
+    """
+
+    operator: Operator
+    volume: np.ndarray | None = None
+    region: Region | None = None
+    loss: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        region = None if self.region is None else self.region.to_plain()
+        return {"region": region, "loss": self.loss}
+
+    @classmethod
+    def from_plain(cls, plain: Any, space: Space) -> Filled | None:
+        """Of a session that was restored, for a model's grid; None if there is nothing."""
+        if not isinstance(plain, Mapping):
+            return None
+        region = None if plain.get("region") is None else Region.from_plain(plain["region"])
+        loss = str(plain.get("loss", ""))
+        try:
+            mask = None if region is None else region.mask(space)
+            operator = operator_of(mask, loss)
+        except StyleGAN3DError:
+            return None
+        return None if operator is None else cls(operator, None, region, loss)
+
+    @property
+    def masked(self) -> bool:
+        """Whether it is a region alone that is made up, and all else is as measured."""
+        from stylegan3d.projection.operators import Mask
+
+        return isinstance(self.operator, Mask)
+
+
+def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) in [0, 1]: the aligned scan with a brain where it tells nothing."""
+    from stylegan3d.outputs.restored import restored_brain
+
+    return restored_brain(aligned, operator.on(aligned.space, aligned), made)
+
+
+def save_filled(
+    report: Report, loaded: Loaded, projected: Projected, recipe: Recipe, folder: Path
+) -> list[Path]:
+    """Write the scan, filled in with a recipe's brain, on its own grid and on the model's.
+
+    Returns all volumes that were written, with sidecars; all or none.
+
+    Raises
+    ------
+    OutputError
+        If one of the files exists already, or cannot be written.
+    """
+    from stylegan3d.outputs.restored import restored_files, restored_names
+    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.render.renderer import Renderer
+    from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+
+    operator, aligned = projected.filled.operator, projected.aligned
+    names = restored_names(aligned.scan.path, folder, operator).values()
+    check_output([*names, *map(sidecar_path, names)])
+    report(0, 1, _("Saving the filled scan"))
+    made = render_recipe(Renderer(loaded.generator), recipe).volume
+    files = restored_files(folder, loaded.generator, aligned, operator, made, recipe)
+    write_together(files)
+    return list(names)
+
+
+class Filling(QObject):
+    """Fills the scan in anew whenever the brain changes while that is looked at; saves it."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(
+        self, rendering: Rendering, comparison: Comparison, box: ResultBox, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self.rendering, self.comparison, self.box = rendering, comparison, box
+        self.working, self.job = LatestWins(_fill, self), LongJob(self)
+        comparison.pictured.connect(self._again)
+        self.working.ready.connect(self._on_filled)
+        self.working.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("filling the scan in"))
+        )
+        box.save_filled.clicked.connect(self._ask)
+        self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))
+        self.job.finished.connect(box.show_saved)
+        self.job.failed.connect(lambda error: self.failed.emit(error, _("saving the filled scan")))
+
+    def look(self) -> None:
+        """Show the scan filled in with the current brain, until something else is looked at."""
+        if self._projected is not None:
+            self.comparison.view = VIEW
+            self._again()
+
+    def shutdown(self) -> None:
+        """Stop."""
+        self.working.shutdown()
+        self.job.shutdown()
+
+    @property
+    def _projected(self) -> Projected | None:
+        """The projection that the current brain is made from, if there is something to fill in."""
+        session = self.rendering.session
+        projected = session.find_projected(session.recipe.source)
+        return None if projected is None or projected.filled is None else projected
+
+    def _again(self) -> None:
+        projected, picture = self._projected, self.comparison.picture
+        if projected is not None and picture is not None:
+            self.working.submit((projected, picture))
+
+    def _on_filled(self, request: tuple[Projected, Picture], volume: np.ndarray) -> None:
+        if request[0] is self._projected and self.comparison.view == VIEW:
+            self.comparison.show_volume("reconstruction", volume, VIEW)
+
+    def _ask(self) -> None:
+        loaded, projected = self.rendering.loaded, self._projected
+        if loaded is None or projected is None:
+            return
+        folder = dialogs.choose_folder(self.box, _("Save the filled scan to"), Path.home())
+        if folder is not None:
+            recipe = self.rendering.session.recipe
+            self.job.start(save_filled, loaded, projected, recipe, folder)
+
+
+def _fill(request: tuple[Projected, Picture]) -> np.ndarray:
+    """In a thread."""
+    projected, picture = request
+    aligned = projected.aligned
+    return fill(aligned, projected.filled.operator, picture.on_grid(aligned.volume.shape))

@@ -1,0 +1,310 @@
+"""Opening and projecting scans as plain functions for `LongJob`: no Qt, as in `jobs`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import permutations, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_stylegan3d.app.reader import scan_layer, scan_name
+from napari_stylegan3d.core.jobs import Loaded, enlarge
+from napari_stylegan3d.core.session import Projected
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import Report
+from napari_stylegan3d.project.degradations import operator_of
+from napari_stylegan3d.project.filling import Filled, fill
+from napari_stylegan3d.project.label_maps import LabelMap
+from stylegan3d.memory import give_back
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.project.regions import Region
+    from stylegan3d.networks.synthesis import Noise
+    from stylegan3d.projection.operators import Mask
+    from stylegan3d.scans import AlignedScan, Scan
+    from stylegan3d.scans.pose import Pose
+
+#: How notes and the alignment mark what a person should look at.
+WARNING = "Check:"
+#: A projection is watched at this interval.
+SHOW_EVERY_S = 1.5
+WORK_UNITS = 1000
+#: Phases that can be paused.
+SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
+#: In words; what they mean is said in the control's tooltip, for the time is written beside them.
+BUDGETS = {"draft": _("Draft"), "standard": _("Standard"), "thorough": _("Thorough")}
+#: Under the session's folder: the steps of the preparation, so that a scan opened again is ready.
+STEPS_FOLDER = "steps"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which scan is meant, and how it lies; as for `read_scan`.
+
+    `asked` are the doubts that `trust` answers.
+    """
+
+    path: Path
+    volume: int | None = None
+    series: str | None = None
+    trust: str | None = None
+    asked: tuple[str, ...] = ()
+
+    def trusting(self, trust: str | None) -> Choice:
+        """The same scan, read with another answer to its doubts."""
+        return dataclasses.replace(self, trust=trust)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedScan:
+    """A scan as it was read, and ready for the views."""
+
+    scan: Any
+    layer: tuple[np.ndarray, dict[str, Any], str]
+    name: str
+    choice: Choice
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found on reading, but for the doubts, which are asked about."""
+        return [n for n in self.scan.notes if n.removeprefix(WARNING).strip() not in self.asked]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The reader's own words of the doubts."""
+        return tuple(self.scan.doubts) or self.choice.asked
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it cannot be known which side is left, without how to say it on a command line."""
+        return tuple(_sentence(doubt.split(": if ")[0]) for doubt in self.asked)
+
+    @property
+    def answers(self) -> list[tuple[str, str | None]]:
+        """What a person may say about the doubts: words, and `trust` of `read_scan`."""
+        if not self.asked:
+            return []
+        geometry = self.scan.geometry
+        if geometry["sform_code"] and geometry["qform_code"]:
+            return [(_("Use the sform"), None), (_("Use the qform"), "qform")]
+        assumed = "LAS"
+        every = sorted(
+            "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
+        )
+        others = [
+            (_("The axes run {code}").format(code=code), code) for code in every if code != assumed
+        ]
+        others.sort(key=lambda answer: answer[1] != "RAS")
+        return [(_("Not known: assume {code}").format(code=assumed), None), *others]
+
+
+@dataclass(frozen=True)
+class Several:
+    """There is a choice to make: a question, and entries as `Chooser.ask` takes them."""
+
+    question: str
+    entries: list[tuple[str, object, str]]
+
+
+def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap:
+    """Read and check a scan, or find that it must be said which one, or that it is a label map."""
+    from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
+
+    report(0, 1, _("Reading the scan"))
+    try:
+        scan = read_scan(choice.path, choice.volume, choice.series, choice.trust)
+    except SeveralSeries as error:
+        if not any(series.usable for series in error.series):
+            raise
+        return Several(
+            _("{name} holds {count} series:").format(
+                name=choice.path.name, count=len(error.series)
+            ),
+            [_series_entry(series, choice) for series in error.series],
+        )
+    except SeveralVolumes as error:
+        entries: list[tuple[str, object, str]] = [
+            (_("Volume {index}").format(index=index), dataclasses.replace(choice, volume=index), "")
+            for index in range(error.count)
+        ]
+        return Several(
+            _("{name} is a series of {count} volumes:").format(
+                name=choice.path.name, count=error.count
+            ),
+            entries,
+        )
+    if looks_like_labels(scan.data):
+        return LabelMap.of(scan, scan_name(scan.path))
+    choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
+    return OpenedScan(scan, scan_layer(scan), scan_name(scan.path), choice)
+
+
+def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
+    number = "?" if series.number is None else series.number
+    text = f"{number}: {series.description or _('unnamed')}\n{series.summary}"
+    problem = ""
+    if not series.usable:
+        problem = _sentence(series.problem or _("it is a localiser, not a whole head"))
+    return text, dataclasses.replace(choice, series=series.uid), problem
+
+
+def _sentence(words: str) -> str:
+    """A capital at the beginning and a full stop at the end."""
+    return words[:1].upper() + words[1:].rstrip(".") + "."
+
+
+def align_scan(
+    report: Report, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
+) -> AlignedScan:
+    """Bring a scan onto the model's grid; `folder` is the session's, for what can be used again."""
+
+    def progress(fraction: float, text: str) -> None:
+        report(round(100 * fraction), 100, text)
+
+    cache = folder / STEPS_FOLDER
+    return scan.align(loaded.generator, pose=pose, progress=progress, cache=cache)
+
+
+def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
+    """Find the best pose near the one a person moved the scan to."""
+    report(0, 1, _("Aligning to the model's brain"))
+    return pose.of(aligned).refined()
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectionRequest:
+    """What to project, and how: space "w", "w+" or "w+noise", a budget's name.
+
+    `aligned` is the scan as the alignment put it, None if it is still to be aligned; `pose` is how
+    a person moved it from there. Nothing is compared inside `region`, if there is one; `loss` is
+    what else the scan lost, as `operators.parse` takes it, or "". The result has the noise and
+    shows the image channel given here; its latent goes into `folder`.
+    """
+
+    scan: Any
+    name: str
+    aligned: AlignedScan | None
+    pose: Pose
+    region: Region | None
+    loss: str
+    space: Literal["w", "w+", "w+noise"]
+    budget: str
+    noise: Noise
+    channel: int
+    folder: Path
+
+
+def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
+    """Seconds that the search takes with each budget on this machine; takes some steps' time."""
+    from stylegan3d.projection import estimate_seconds
+
+    return {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
+
+
+def give_memory_back(_report: Report) -> None:
+    """Hand to the system what a search has freed."""
+    give_back()
+
+
+def project_scan(
+    report: Report,
+    loaded: Loaded,
+    request: ProjectionRequest,
+    show: Callable[[str, np.ndarray], None],
+) -> Projected:
+    """Align a scan, unless that was done, and find the latent whose brain is most like it.
+
+    `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
+    reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
+    """
+    from stylegan3d.model.latents import save_latent
+    from stylegan3d.outputs.projections import output_names, projected_latent
+    from stylegan3d.projection import project
+    from stylegan3d.projection.pipeline import with_hole
+    from stylegan3d.recipe.recipe import Source
+
+    generator = loaded.generator
+    found = request.aligned or align_scan(report, loaded, request.scan, request.folder)
+    mask = None if request.region is None else request.region.mask(generator.space)
+    operator = operator_of(mask, request.loss)
+    aligned = with_hole(request.pose.of(found), operator)
+    show("scan", aligned.volume)
+    result = project(
+        generator,
+        aligned,
+        space=request.space,
+        budget=request.budget,
+        noise=request.noise,
+        channel=request.channel,
+        operator=operator,
+        progress=_Watcher(report, loaded, show),
+        should_stop=report.should_stop,
+        should_pause=report.should_pause,
+    )
+    report(1, 1, _("Saving the latent"))
+    latent = projected_latent(generator, result, aligned.describe())
+    path = output_names(request.scan.path, request.folder)["latent"]
+    sha256 = save_latent(path, latent, overwrite=True)
+    source = Source("projected", path=str(path), sha256=sha256)
+    filled = None
+    if operator is not None and operator.linear:
+        made = fill(aligned, operator, result.volume)
+        filled = Filled(operator, made, request.region, request.loss)
+    return Projected(
+        request.name,
+        source,
+        aligned,
+        dict(result.trust["similarity"]),
+        dict(result.trust["mean_brain"]),
+        (*_remarks(aligned, mask), *result.trust["remarks"]),
+        result.trust,
+        found,
+        filled,
+    )
+
+
+def _remarks(aligned: AlignedScan, mask: Mask | None) -> list[str]:
+    """What the alignment found, and what was not compared."""
+    checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
+    remarks = [check[:1].upper() + check[1:] for check in checks]
+    if mask is not None:
+        marked = mask.on(aligned.space, aligned).weights == 0
+        size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
+        remarks.append(
+            _(
+                "The region that was left out ({size:.1f} ml) was not compared with the scan: "
+                "the model made it up."
+            ).format(size=size)
+        )
+    return remarks
+
+
+class _Watcher:
+    """Reports the steps of a projection, and now and then shows where it is."""
+
+    def __init__(
+        self,
+        report: Report,
+        loaded: Loaded,
+        show: Callable[[str, np.ndarray], None],
+    ) -> None:
+        self._report, self._show = report, show
+        self._loaded = loaded
+        self._shown_at = 0.0
+
+    def __call__(self, state: Any) -> None:
+        done = round(WORK_UNITS * state.work)
+        doing = TUNING if state.phase == "tuning" else SEARCHING
+        self._report(
+            done,
+            WORK_UNITS,
+            doing,
+            _("step {step} of {steps}").format(step=state.step, steps=state.steps),
+        )
+        if state.seconds - self._shown_at >= SHOW_EVERY_S:
+            self._shown_at = state.seconds
+            self._show("reconstruction", enlarge(state.volume, self._loaded.generator.shape))

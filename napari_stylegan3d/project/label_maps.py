@@ -1,0 +1,168 @@
+"""Segmentations that were opened: napari Labels layers that lie where their scan lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.display import Upright, upright
+from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.text import _, ngettext
+from napari_stylegan3d.core.worker import LatestWins
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.comparison import Comparison
+    from stylegan3d.scans import Scan
+
+#: A layer's metadata hold its `LabelMap` here until a person paints on it.
+KEY = "stylegan3d_label_map"
+OPACITY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Labels on a grid of their own, in the millimetres of the scan they belong to.
+
+    Attributes
+    ----------
+    name
+        The file's, without endings.
+    data
+        (I, J, K) whole numbers; 0 is the background.
+    affine
+        (4, 4) voxel indices to the scan's RAS+ millimetres.
+    path
+        Of the file.
+    """
+
+    name: str
+    data: np.ndarray
+    affine: np.ndarray
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, scan: Scan, name: str) -> LabelMap:
+        """What was read as a scan, and holds labels."""
+        kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
+        return cls(name, scan.data.astype(kind), scan.affine, scan.path)
+
+    @property
+    def in_words(self) -> str:
+        """Such as "lesion: 1 label, 12.3 ml"."""
+        count = len(np.unique(self.data[self.data != 0]))
+        voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
+        size = np.count_nonzero(self.data) * voxel_ml
+        words = ngettext(
+            "{name}: {count} label, {size:.1f} ml", "{name}: {count} labels, {size:.1f} ml", count
+        )
+        return words.format(name=self.name, count=count, size=size)
+
+    def placed(self, rigid: np.ndarray | None) -> Upright:
+        """For the views: where the scan lies, or where `rigid` (4, 4) takes it in model space."""
+        affine = self.affine if rigid is None else rigid @ self.affine
+        return upright(self.data, affine, nearest=True)
+
+    def layer(self) -> Labels:
+        """A layer of it, where the scan lies."""
+        shown = self.placed(None)
+        return Labels(
+            np.ascontiguousarray(shown.data),
+            name=self.name,
+            opacity=OPACITY,
+            metadata={KEY: self},
+            **shown.layer_kwargs(),
+        )
+
+
+class LabelMaps(QObject):
+    """Adds layers of label maps and moves them along with the scan when it is aligned.
+
+    A layer that a person has painted on is left where it is.
+    """
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+
+    def __init__(self, comparison: Comparison, parent: QObject) -> None:
+        super().__init__(parent)
+        self.comparison, self.viewer = comparison, comparison.stage.viewer
+        self.placing = LatestWins(_placed, self)
+        self.placing.ready.connect(self._on_placed)
+        self.placing.failed.connect(
+            lambda _request, error: self.failed.emit(error, _("placing labels"))
+        )
+        comparison.placedChanged.connect(self._place)
+        self._setting = False
+
+    def add(self, labels: LabelMap) -> None:
+        """Show a label map over whatever is shown."""
+        point = self.viewer.dims.point
+        layer = labels.layer()
+        layer.events.labels_update.connect(self._on_edited)
+        layer.events.paint.connect(self._on_edited)
+        self.viewer.layers.append(layer)
+        if len(point) == self.viewer.dims.ndim:
+            self.viewer.dims.point = point
+        tell_done(
+            _("Label map {labels}; it lies over the views, in the list of layers.").format(
+                labels=labels.in_words
+            )
+        )
+        if self._rigid is not None:
+            self._place()
+
+    def shutdown(self) -> None:
+        """Stop, and let go of the layers, which stay."""
+        self.placing.shutdown()
+        for layer in self._layers:
+            layer.events.labels_update.disconnect(self._on_edited)
+            layer.events.paint.disconnect(self._on_edited)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files of the label maps that are shown, as they were opened."""
+        maps = (layer.metadata[KEY] for layer in self._layers)
+        return [labels.path for labels in maps if labels.path is not None]
+
+    @property
+    def _layers(self) -> list[Labels]:
+        return [layer for layer in self.viewer.layers if KEY in layer.metadata]
+
+    @property
+    def _rigid(self) -> np.ndarray | None:
+        placed = self.comparison.placed
+        return None if placed is None else placed[1].rigid
+
+    def _place(self) -> None:
+        layers = self._layers
+        if layers:
+            self.placing.submit((layers, [layer.metadata[KEY] for layer in layers], self._rigid))
+
+    def _on_placed(self, request: tuple[list[Labels], Any, Any], found: list[Upright]) -> None:
+        self._setting = True
+        try:
+            for layer, shown in zip(request[0], found, strict=True):
+                if layer in self.viewer.layers and KEY in layer.metadata:
+                    _move(layer, shown)
+        finally:
+            self._setting = False
+
+    def _on_edited(self, event: Any) -> None:
+        """What a person has drawn is theirs."""
+        if not self._setting:
+            event.source.metadata.pop(KEY, None)
+
+
+def _placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[Upright]:
+    """In a thread."""
+    return [labels.placed(request[2]) for labels in request[1]]
+
+
+def _move(layer: Labels, shown: Upright) -> None:
+    layer.data = np.ascontiguousarray(shown.data)
+    layer.scale, layer.translate = shown.scale, shown.translate

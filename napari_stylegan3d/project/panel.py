@@ -1,0 +1,247 @@
+"""Project: find the brain of the model that is most like a real scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QProgressBar, QPushButton
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import Progress, duration_in_words
+from napari_stylegan3d.project.jobs import SEARCHING, TUNING, OpenedScan
+from napari_stylegan3d.project.pose import PoseBox
+from napari_stylegan3d.project.region_panel import PaintBox
+from napari_stylegan3d.project.result import ResultBox
+from napari_stylegan3d.project.scan import ScanBox
+from napari_stylegan3d.project.search import SearchBox
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.panel import Panel, bring_into_view
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Projected, Session
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.scans import AlignedScan
+
+SEGMENTS = (
+    ("reconstruction", _("Reconstruction"), _("The synthetic brain most like the scan.")),
+    ("scan", _("Scan"), _("The real scan, as the model sees it once it is aligned.")),
+    (
+        "filled",
+        _("Filled"),
+        _(
+            "The scan with what it lost made up, such as a region that was left out; edits of the\n"
+            "brain change what is made up, and nothing else."
+        ),
+    ),
+    ("difference", _("Difference"), _("Reconstruction minus scan.")),
+)
+
+
+class ProjectPanel(Panel):
+    """Opens a scan, runs the projection with progress and cancel, and compares.
+
+    The work itself is the explorer's: this panel asks for it by signals.
+    """
+
+    key = "Project"
+    title = _("Project")
+
+    openRequested = Signal(object)
+    """Choice"""
+    startRequested = Signal(str, str, str)
+    """(space, budget, what the scan lost: as `operators.parse` takes it, or "")"""
+    cancelRequested = Signal()
+    pauseRequested = Signal(bool)
+    viewRequested = Signal(str)
+    """"reconstruction", "scan" or "difference"."""
+    filledRequested = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._opened: OpenedScan | None = None
+        self._running = False
+        #: There is a result that was not in sight yet.
+        self._has_news = False
+        self._news = QTimer(self)
+        self._news.setSingleShot(True)
+        self._news.timeout.connect(self._scroll_to_result)
+        self.scan = ScanBox()
+        self.pose = PoseBox()
+        self.paint = PaintBox()
+        self.search = SearchBox()
+        self.start = controls.push_button(
+            _("Project"),
+            "project.start",
+            _("Find the synthetic brain most like this scan."),
+            "primary",
+        )
+        self.cancel = controls.push_button(
+            _("Cancel"), "project.cancel", _("Stop; what was shown before comes back.")
+        )
+        self.pause = controls.push_button(
+            _("Pause"),
+            "project.pause",
+            _("Let the search wait, to have the machine for other work."),
+        )
+        self.pause.setCheckable(True)
+        self.bar = QProgressBar()
+        self.bar.setObjectName("project.progress")
+        self.bar.setToolTip(_("How much of the present phase is done, in percent."))
+        self.estimate = controls.hint(name="project.estimate")
+        self.result = ResultBox()
+        self.segments: dict[str, QPushButton] = {}
+        self._lay_out()
+        self._connect()
+        self.show_aligned(None)
+        self._refresh()
+
+    def _lay_out(self) -> None:
+        add = self.column.addWidget
+        add(controls.heading(_("Scan")))
+        add(self.scan)
+        add(controls.line())
+        add(controls.heading(_("Alignment")))
+        add(self.pose)
+        add(self.paint)
+        add(controls.line())
+        add(controls.heading(_("Projection")))
+        add(self.search)
+        self.column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
+        add(self.bar)
+        add(self.estimate)
+        add(controls.line())
+        add(controls.heading(_("Compare")))
+        self.column.addLayout(self._make_segments())
+        add(self.result)
+        self.column.addStretch(1)
+
+    def _make_segments(self) -> QHBoxLayout:
+        group = QButtonGroup(self)
+        row = QHBoxLayout()
+        row.setSpacing(1)
+        for key, text, tip in SEGMENTS:
+            button = controls.push_button(text, f"project.show.{key}", tip, "segment")
+            button.setCheckable(True)
+            button.clicked.connect(lambda _=False, k=key: self._look_at(k))
+            group.addButton(button)
+            row.addWidget(button)
+            self.segments[key] = button
+        return row
+
+    def _look_at(self, key: str) -> None:
+        if key == "filled":
+            self.filledRequested.emit()
+        else:
+            self.viewRequested.emit(key)
+
+    def _connect(self) -> None:
+        self.scan.openRequested.connect(self.openRequested)
+        self.start.clicked.connect(lambda: self.startRequested.emit(*self.search.wishes))
+        self.cancel.clicked.connect(self.cancelRequested)
+        self.pause.toggled.connect(self._on_pause)
+
+    def show_model(self, generator: Generator) -> None:
+        """Enable what a model makes possible."""
+        self.search.show_model(generator)
+        self._refresh()
+
+    def show_scan(self, opened: OpenedScan) -> None:
+        """A scan was read."""
+        self._opened = opened
+        self.scan.show_scan(opened)
+        self.search.show_scan(opened)
+        self.show_result(None)
+        self.show_view("scan")
+
+    def show_aligned(self, aligned: AlignedScan | None) -> None:
+        """The scan was aligned or moved; None if that is still to be done."""
+        self.pose.show_aligned(aligned)
+        self.paint.setVisible(aligned is not None)
+
+    def show_running(self, running: bool) -> None:
+        """A projection started, or is over."""
+        self._running = running
+        self.bar.setValue(0)
+        self.estimate.setText(_("Starting…") if running else "")
+        with QSignalBlocker(self.pause):
+            self.pause.setChecked(False)
+        self.pause.setText(_("Pause"))
+        self.pause.setEnabled(False)
+        self._refresh()
+
+    def show_progress(self, progress: Progress) -> None:
+        """Move the bar and say how long it will take."""
+        self.bar.setRange(0, max(progress.total, 1))
+        self.bar.setValue(progress.done)
+        text = ", ".join(filter(None, (progress.text, progress.detail)))
+        if progress.remaining_s is not None and progress.done < progress.total:
+            text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
+        self.pause.setEnabled(progress.text in (SEARCHING, TUNING))
+        if not self.pause.isChecked():
+            self.estimate.setText(text)
+
+    def _on_pause(self, paused: bool) -> None:
+        self.pause.setText(_("Go on") if paused else _("Pause"))
+        self.estimate.setText(_("Paused") if paused else _("Going on…"))
+        self.pauseRequested.emit(paused)
+
+    def show_cancelling(self) -> None:
+        """Cancel was pressed; the job stops at its next step."""
+        self.cancel.setEnabled(False)
+        self.pause.setEnabled(False)
+        self.estimate.setText(_("Stopping…"))
+
+    def show_result(self, projected: Projected | None) -> None:
+        """How far to believe a projection, in words and numbers."""
+        self.result.show_result(projected)
+        self._refresh()
+
+    def bring_result(self) -> None:
+        """Scroll to how far to believe the projection; once the panel is looked at."""
+        self._news.start(0)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What is new comes into sight."""
+        super().showEvent(event)
+        if self._has_news:
+            self.bring_result()
+
+    def _scroll_to_result(self) -> None:
+        self._has_news = not self.isVisible()
+        if not self._has_news:
+            bring_into_view(self, self.result, self.result.verdict)
+
+    def show_view(self, view: str | None) -> None:
+        """Mark which of them is shown; None if it is something else."""
+        group = self.segments["scan"].group()
+        group.setExclusive(view is not None)
+        for key, button in self.segments.items():
+            button.setChecked(key == view)
+        group.setExclusive(True)
+
+    def _refresh(self) -> None:
+        ready = self._opened is not None and self.session.generator is not None
+        self.start.setEnabled(ready and not self._running)
+        for box in (self.pose, self.paint):
+            box.setEnabled(ready and not self._running)
+        self.scan.set_enabled(not self._running)
+        for widget in (self.pause, self.cancel, self.bar):
+            widget.setVisible(self._running)
+        self.cancel.setEnabled(self._running)
+        self.estimate.setVisible(self._running)
+        projected = self.session.find_projected(self.session.recipe.source)
+        self.segments["reconstruction"].setEnabled(projected is not None)
+        self.segments["difference"].setEnabled(projected is not None)
+        filled = projected is not None and projected.filled is not None
+        self.segments["filled"].setVisible(filled)
+        if projected is not None and projected.filled is not None:
+            self.segments["filled"].setText(
+                _("Filled") if projected.filled.masked else _("Restored")
+            )
+        self.segments["scan"].setEnabled(self._opened is not None or projected is not None)
+
+    def show_recipe(self, recipe: Any) -> None:
+        """Offer the comparison whenever the recipe starts from a projected scan."""
+        self.show_result(self.session.find_projected(recipe.source))

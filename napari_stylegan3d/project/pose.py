@@ -1,0 +1,231 @@
+"""How a scan was aligned to the model, and moving it by hand where that went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan, Step
+
+#: What is moved, and a tooltip for each of its three numbers.
+SHIFTS = (_("to the right"), _("to the front"), _("upwards"))
+TURNS = (
+    _("so that the nose goes up"),
+    _("so that the head leans to its right"),
+    _("so that the nose goes to its left"),
+)
+#: The same in a word or two, over the numbers.
+COLUMNS = ((_("right"), _("front"), _("up")), (_("nose up"), _("lean right"), _("nose left")))
+STEP_NAMES = {
+    "brain": _("Extraction"),
+    "bias": _("Brightness"),
+    "pose": _("Pose"),
+    "grid": _("Model's grid"),
+    "nudge": _("By hand"),
+    "cache": _("Cache"),
+}
+#: Where a scan is aligned by hand from the start.
+FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
+BY_HAND = _(
+    "Move and turn the scan until it fits the outline, then let it be fitted from there; Project "
+    "uses it as it lies."
+)
+REFUSED = _("It was not aligned. If it is such a scan, align it by hand.")
+HOW = {"cached": _("from an earlier time")}
+
+
+class PoseBox(QWidget):
+    """Aligns on demand, tells how it went, and moves the scan by millimetres and degrees."""
+
+    alignRequested = Signal(str)
+    """How: "auto", or "centre" to leave the rest to a person."""
+    fitRequested = Signal()
+    poseChanged = Signal(object)
+    """Pose"""
+    outlineChanged = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.align = controls.push_button(
+            _("Align only"),
+            "project.align",
+            _(
+                "Bring the scan onto the model's grid, to look at it before the search. "
+                "Project does this by itself."
+            ),
+        )
+        self.by_hand = controls.push_button(
+            _("By hand"),
+            "project.by_hand",
+            _(
+                "Put the scan's middle on the mean brain's, and move and turn it yourself: "
+                "for scans\n"
+                "whose alignment fails."
+            ),
+        )
+        self.fit = controls.push_button(
+            _("Fit from here"),
+            "project.fit",
+            _("Look for the best pose near the one the scan is in now."),
+        )
+        self.quality = QLabel()
+        self.quality.setObjectName("project.quality")
+        self.quality.setWordWrap(True)
+        self.quality.setToolTip(
+            _("Correlation of the aligned scan with the model's mean brain, and what it means.")
+        )
+        self.steps = controls.hint(name="project.steps")
+        self.steps.setToolTip(_("What was done to the scan, and how long it took."))
+        self.shifts = [
+            self._spin(
+                f"project.shift.{axis}",
+                _("Move the scan {where}, in mm.").format(where=where),
+                "",
+                MOST_MM,
+            )
+            for axis, where in enumerate(SHIFTS)
+        ]
+        self.turns = [
+            self._spin(
+                f"project.turn.{axis}",
+                _("Turn the scan {where}, in degrees.").format(where=where),
+                "°",
+                MOST_DEG,
+            )
+            for axis, where in enumerate(TURNS)
+        ]
+        self.outline = QCheckBox(_("Outline of the mean brain"))
+        self.outline.setObjectName("project.outline")
+        self.outline.setToolTip(
+            _("Draw the outline of the model's mean brain on the aligned scan.")
+        )
+        self.outline.setChecked(True)
+        self.reset = controls.tool_button(
+            controls.RESET_GLYPH, "project.pose_reset", _("Back to the pose that was found.")
+        )
+        self.hand = QWidget()
+        self._lay_out()
+        self.align.clicked.connect(lambda: self.alignRequested.emit("auto"))
+        self.by_hand.clicked.connect(lambda: self.alignRequested.emit("centre"))
+        self.fit.clicked.connect(self.fitRequested)
+        self.outline.toggled.connect(self.outlineChanged)
+        self.reset.clicked.connect(self._reset)
+        for spin in (*self.shifts, *self.turns):
+            spin.valueChanged.connect(self._on_changed)
+        self.show_aligned(None)
+
+    @staticmethod
+    def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
+        spin = DecimalBox()
+        spin.setObjectName(name)
+        spin.setToolTip(tip)
+        spin.setRange(-most, most)
+        spin.setDecimals(1)
+        spin.setSuffix(unit)
+        spin.setKeyboardTracking(False)
+        # Three share what is left of the row; their own wish has room for numbers that do not come.
+        spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        return spin
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(3)
+        for row, (text, spins) in enumerate(
+            ((_("Move, mm"), self.shifts), (_("Turn"), self.turns))
+        ):
+            grid.addWidget(QLabel(text), 2 * row + 1, 0)
+            for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
+                grid.addWidget(controls.hint(word), 2 * row, column)
+                grid.addWidget(spin, 2 * row + 1, column)
+                grid.setColumnStretch(column, 1)
+        inside = QVBoxLayout(self.hand)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(6)
+        inside.addLayout(grid)
+        inside.addLayout(controls.row(self.fit, self.reset, stretch=0))
+        inside.addWidget(self.outline)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(7)
+        column.addLayout(controls.row(self.align, self.by_hand, stretch=0))
+        for widget in (self.quality, self.hand, self.steps):
+            column.addWidget(widget)
+
+    @property
+    def pose(self) -> Pose:
+        """By how much the scan is to be moved from where the alignment put it."""
+        x, y, z = (spin.value() for spin in self.shifts)
+        a, b, c = (spin.value() for spin in self.turns)
+        return Pose((x, y, z), (a, b, c))
+
+    def set_pose(self, pose: Pose) -> None:
+        """Show a pose without telling anyone."""
+        for spin, value in zip(
+            (*self.shifts, *self.turns), (*pose.shift_mm, *pose.turn_deg), strict=True
+        ):
+            with QSignalBlocker(spin):
+                spin.setValue(value)
+        self.reset.setEnabled(pose != NO_POSE)
+
+    def show_aligned(self, aligned: AlignedScan | None) -> None:
+        """Tell how well a scan is aligned; None if that is still to be done."""
+        if aligned is None:
+            self.set_pose(NO_POSE)
+            self.quality.clear()
+            self.steps.clear()
+        else:
+            words = aligned.quality_in_words
+            self._let_far(aligned.by_hand)
+            told = f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})"
+            self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
+            self.steps.setText("\n".join(map(step_in_words, aligned.record)))
+        for widget in (self.quality, self.steps, self.hand):
+            widget.setVisible(aligned is not None)
+        for widget in (self.align, self.by_hand):
+            widget.setVisible(aligned is None)
+
+    def show_refused(self) -> None:
+        """The scan could not be aligned: a person may."""
+        self.quality.setText(REFUSED)
+        self.quality.show()
+
+    def _let_far(self, far: bool) -> None:
+        """Where nothing was found yet a scan may have to be turned round."""
+        shift, turn = (FARTHEST_MM, FARTHEST_DEG) if far else (MOST_MM, MOST_DEG)
+        for spins, most in ((self.shifts, shift), (self.turns, turn)):
+            for spin in spins:
+                with QSignalBlocker(spin):
+                    spin.setRange(-most, most)
+
+    def _on_changed(self) -> None:
+        self.reset.setEnabled(self.pose != NO_POSE)
+        self.poseChanged.emit(self.pose)
+
+    def _reset(self) -> None:
+        self.set_pose(NO_POSE)
+        self.poseChanged.emit(NO_POSE)
+
+
+def step_in_words(step: Step) -> str:
+    """Such as 'Extraction: Brain extracted with deepbet. (8.2 s)'."""
+    took = f"{step.seconds:.1f} s" if step.how == "done" else HOW.get(step.how, step.how)
+    text = " ".join(step.texts) or _("Resampled.")
+    at_once = step.how == "kept" or (step.how == "done" and step.seconds < 0.05)
+    return f"{STEP_NAMES.get(step.name, step.name)}: {text}" + ("" if at_once else f" ({took})")

@@ -1,0 +1,138 @@
+"""A region of the scan that the search leaves out and the model fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+
+#: Diameter in mm: lowest, highest, at first.
+BRUSH_MM = (2.0, 60.0, 10.0)
+
+
+PAINTED = _("Painted here")
+
+
+class PaintBox(QWidget):
+    """A switch, where the region comes from, the brush with its eraser, and how much it is."""
+
+    fillChanged = Signal(bool)
+    brushChanged = Signal(float)
+    eraseChanged = Signal(bool)
+    clearRequested = Signal()
+    regionChanged = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fill = QCheckBox(_("Leave out a region and fill it in"))
+        self.fill.setObjectName("project.fill")
+        self.fill.setToolTip(
+            _(
+                "For a lesion, a resection or an artefact. The search compares only what is "
+                "outside\n"
+                "of the region, and the model makes up what is inside: what such a brain "
+                "usually\n"
+                "looks like there, not what this one looked like."
+            )
+        )
+        self.source = QComboBox()
+        self.source.setObjectName("project.region")
+        self.source.setToolTip(
+            _(
+                "Paint the region in any plane of the aligned scan, the other views go along "
+                "(Ctrl+Z\n"
+                "takes a stroke back); move the scan first, if it has to be moved. Or take "
+                "the region\n"
+                "from a Labels layer: all of its labels count. Say on what it was drawn, the "
+                "aligned\n"
+                "scan or the scan as it was opened."
+            )
+        )
+        self.source.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.source.addItem(PAINTED, None)
+        self.brush = DecimalBox()
+        self.brush.setObjectName("project.brush")
+        self.brush.setToolTip(_("Diameter of the brush, a ball, in mm."))
+        self.brush.setRange(*BRUSH_MM[:2])
+        self.brush.setDecimals(0)
+        self.brush.setSuffix(" mm")
+        self.brush.setValue(BRUSH_MM[2])
+        self.erase = controls.push_button(_("Erase"), "project.erase", _("Let the brush erase."))
+        self.erase.setCheckable(True)
+        self.clear = controls.push_button(
+            _("Clear"), "project.paint_clear", _("Erase the whole painted region.")
+        )
+        self.painted = controls.hint(name="project.painted")
+        self.brushes = QWidget()
+        self.brushes.setLayout(controls.row(self.brush, self.erase, self.clear, stretch=0))
+        self.tools = QWidget()
+        inside = QVBoxLayout(self.tools)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(6)
+        for widget in (self.source, self.brushes, self.painted):
+            inside.addWidget(widget)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addWidget(self.fill)
+        column.addWidget(self.tools)
+        self.fill.toggled.connect(self._on_fill)
+        self.brush.valueChanged.connect(self.brushChanged)
+        self.erase.toggled.connect(self.eraseChanged)
+        self.clear.clicked.connect(self.clearRequested)
+        self.source.currentIndexChanged.connect(lambda _: self.regionChanged.emit())
+        self.tools.hide()
+        self.show_painted(0.0)
+
+    @property
+    def choice(self) -> object:
+        """The layer the region is taken from, as `offer` was told it; None for what is painted."""
+        return self.source.currentData()
+
+    def offer(self, entries: Sequence[tuple[str, object]]) -> None:
+        """The layers that a region can be taken from: words, and what they stand for."""
+        with QSignalBlocker(self.source):
+            before = self.source.currentText()
+            self.source.clear()
+            self.source.addItem(PAINTED, None)
+            for text, choice in entries:
+                self.source.addItem(text, choice)
+            self.source.setCurrentIndex(max(self.source.findText(before), 0))
+        if self.source.currentText() != before:
+            self.regionChanged.emit()
+
+    def show_painted(self, millilitres: float) -> None:
+        """Say how much is marked, and offer the brush for what is painted."""
+        painted = self.choice is None
+        nothing = _("Nothing is painted yet: draw in one of the planes.")
+        self.brushes.setVisible(painted)
+        if millilitres:
+            told = _("{ml:.1f} ml are painted.") if painted else _("{ml:.1f} ml are marked.")
+            self.painted.setText(told.format(ml=millilitres))
+        else:
+            self.painted.setText(nothing if painted else _("This layer marks nothing."))
+        self.clear.setEnabled(millilitres > 0)
+
+    def show_brush(self, diameter_mm: float) -> None:
+        """Say how wide the brush is without telling anyone."""
+        with QSignalBlocker(self.brush):
+            self.brush.setValue(diameter_mm)
+
+    def put_away(self) -> None:
+        """Put the brush down without telling anyone."""
+        with QSignalBlocker(self.fill):
+            self.fill.setChecked(False)
+        self.tools.hide()
+
+    def _on_fill(self, on: bool) -> None:
+        with QSignalBlocker(self.erase):
+            self.erase.setChecked(False)
+        self.tools.setVisible(on)
+        self.fillChanged.emit(on)

@@ -1,0 +1,183 @@
+"""Regions that a projection leaves out: painted by our brush, or drawn in any Labels layer."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.project.label_maps import KEY
+from napari_stylegan3d.views.captions import OVERLAY
+
+if TYPE_CHECKING:
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.projection.operators import Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where nothing is compared.
+
+    Attributes
+    ----------
+    data
+        bool (I, J, K).
+    affine
+        (4, 4) voxel indices to millimetres; None where `data` lies on the model's grid.
+    of_scan
+        Whether these are the scan's own millimetres, and not those of the model's space.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray | None = None
+    of_scan: bool = False
+
+    @property
+    def millilitres(self) -> float:
+        """Its size, of a region that has an affine."""
+        assert self.affine is not None
+        voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
+        return float(np.count_nonzero(self.data) * voxel_ml)
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON: its voxels as bits, compressed."""
+        bits = zlib.compress(np.packbits(self.data).tobytes())
+        return {
+            "shape": [int(n) for n in self.data.shape],
+            "bits": base64.b64encode(bits).decode(),
+            "affine": None if self.affine is None else np.asarray(self.affine).tolist(),
+            "of_scan": self.of_scan,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Region | None:
+        """As far as it makes sense: it was written to a file, which a person may have changed."""
+        try:
+            x, y, z = (int(n) for n in plain["shape"])
+            count = x * y * z
+            length = -(-count // 8)
+            # A damaged file may hold more than it says.
+            bits = zlib.decompressobj().decompress(base64.b64decode(plain["bits"]), length + 1)
+            if len(bits) != length:
+                return None
+            data = np.unpackbits(np.frombuffer(bits, np.uint8), count=count)
+            affine = plain["affine"]
+            affine = None if affine is None else np.array(affine, np.float64).reshape(4, 4)
+            return cls(data.reshape(x, y, z).astype(bool), affine, bool(plain["of_scan"]))
+        except (KeyError, TypeError, ValueError, zlib.error):
+            return None
+
+    def mask(self, space: Space) -> Mask:
+        """As an operator, for a model whose grid is `space`."""
+        from stylegan3d.errors import ScanError
+        from stylegan3d.geometry.space import Space
+        from stylegan3d.projection.masks import mask_on
+        from stylegan3d.projection.operators import Mask
+
+        if self.affine is None:
+            return Mask(self.data)
+        if self.of_scan:
+            return Mask(self.data, self.affine)
+        shape = (self.data.shape[0], self.data.shape[1], self.data.shape[2])
+        there = mask_on(space, self.data, Space(shape, self.affine))
+        if not there.any():
+            raise ScanError(
+                _(
+                    "The labels layer marks nothing inside the model's field of view: was it "
+                    "drawn on the scan as it was opened? Choose that entry, then."
+                )
+            )
+        return Mask(there)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerChoice:
+    """A Labels layer, and on what it was drawn."""
+
+    layer: Labels
+    of_scan: bool
+
+    def region(self) -> Region | None:
+        """What it marks; None if nothing."""
+        labels = self.layer.metadata.get(KEY)
+        if labels is not None:  # as it was opened, whatever grid it is shown on
+            return Region(labels.data != 0, labels.affine, of_scan=True)
+        data = np.asarray(self.layer.data) != 0
+        return Region(data, affine_of(self.layer), self.of_scan) if data.any() else None
+
+
+class LayerRegions(QObject):
+    """The Labels layers of others that a region can be taken from.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are offered.
+    own
+        Tells our own painted layer, which is not offered.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, own: Callable[[], Labels | None], parent: QObject):
+        super().__init__(parent)
+        self._viewer, self._own = viewer, own
+        self._signals = [viewer.layers.events.inserted, viewer.layers.events.removed]
+        for signal in self._signals:
+            signal.connect(self._tell)
+
+    def entries(self) -> list[tuple[str, LayerChoice]]:
+        """Words and what they stand for."""
+        found = []
+        for layer in self._viewer.layers:
+            if isinstance(layer, Labels) and KEY in layer.metadata:
+                found.append((layer.name, LayerChoice(layer, True)))
+            elif isinstance(layer, Labels) and self._is_offered(layer):
+                found.append(
+                    (
+                        _("{name}, on the aligned scan").format(name=layer.name),
+                        LayerChoice(layer, False),
+                    )
+                )
+                found.append(
+                    (
+                        _("{name}, on the scan as opened").format(name=layer.name),
+                        LayerChoice(layer, True),
+                    )
+                )
+        return found
+
+    def shutdown(self) -> None:
+        """Let go of the viewer, which goes on."""
+        for signal in self._signals:
+            signal.disconnect(self._tell)
+
+    def _is_offered(self, layer: Labels) -> bool:
+        if layer is self._own() or layer.metadata.get(OVERLAY):
+            return False
+        return layer.ndim == 3 and not layer.multiscale
+
+    def _tell(self, event: Any = None) -> None:
+        if event is None or isinstance(event.value, Labels):
+            self.changed.emit()
+
+
+def affine_of(layer: Labels) -> np.ndarray:
+    """(4, 4) voxel indices to the viewer's millimetres, whatever the layer is made of.
+
+    Scale, translate, rotate, shear and affine are all linear: four points tell them.
+    """
+    origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
+    affine = np.eye(4)
+    affine[:3, 3] = origin
+    for axis, step in enumerate(np.eye(3)):
+        affine[:3, axis] = np.asarray(layer.data_to_world(tuple(step))) - origin
+    return affine

@@ -1,0 +1,178 @@
+"""What came of a projection: how far to believe it, likeness in numbers, where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Projected
+
+#: Name, object name, format and meaning of each similarity number.
+FIGURES = (
+    (_("Structure"), "ssim", "{:.3f}", _("SSIM: likeness of local structure; 1 is identical.")),
+    (_("Correlation"), "ncc", "{:.3f}", _("NCC: correlation of intensities; 1 is identical.")),
+    (_("Error"), "mae", "{:.1%}", _("Mean absolute error, as a share of the brightest tissue.")),
+    ("PSNR", "psnr", "{:.1f} dB", _("Peak signal-to-noise ratio in decibels; higher is closer.")),
+)
+#: So many regions are named, the worst first.
+NAMED = 3
+#: A verdict and how its line looks; others stand in the neutral colour.
+ROLES = {
+    "close": "good",
+    "typical features only": "caution",
+    "outside what this model knows": "error",
+}
+
+
+class ResultBox(QWidget):
+    """Verdict with its sentence, likeness, the regions that differ most, and what else to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verdict = QLabel()
+        self.verdict.setObjectName("project.verdict")
+        self.verdict.setWordWrap(True)
+        self.verdict.setToolTip(
+            _(
+                "How far to believe the reconstruction, measured against people that the model was "
+                "not trained on."
+            )
+        )
+        self.sentence = controls.hint(name="project.sentence")
+        self.regions = controls.hint(name="project.regions")
+        self.regions.setToolTip(
+            _(
+                "Root mean square of scan minus reconstruction in a region, in % of the brightest "
+                "tissue; beside it what is usual for people that the model was not trained on."
+            )
+        )
+        self.place = controls.hint(name="project.place")
+        self.place.setToolTip(
+            _(
+                "How unusual this brain is for the model: of 100 people that it was not "
+                "trained on, so many lie nearer to the average brain. Not how healthy it is."
+            )
+        )
+        self.notes = controls.hint(name="project.notes")
+        self.save_filled = controls.push_button(
+            _("Save filled scan…"),
+            "project.save_filled",
+            _(
+                "Save the scan with what it lost made up by the brain that is shown, on its "
+                "own grid\n"
+                "and on the model's. The files say that they are partly synthetic."
+            ),
+        )
+        self.saved = controls.hint(name="project.saved")
+        self.figures: dict[str, QLabel] = {}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(7)
+        for widget in (self.verdict, self.sentence):
+            column.addWidget(widget)
+        self.table = self._make_figures()
+        column.addWidget(self.table)
+        for widget in (self.place, self.regions, self.notes, self.save_filled, self.saved):
+            column.addWidget(widget)
+        self.show_result(None)
+
+    def show_result(self, projected: Projected | None) -> None:
+        """Show what is known of a projection; None if what is shown is none."""
+        for _text, key, form, _tip in FIGURES:
+            for name, numbers in (
+                (f"project.{key}", projected.similarity if projected else {}),
+                (f"project.mean.{key}", projected.mean_brain if projected else {}),
+            ):
+                text = form.format(numbers[key]) if key in numbers else "–"
+                self.figures[name].setText(text.replace("%", " %"))
+        trust: Mapping[str, Any] = projected.trust if projected else {}
+        verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
+        self._show_verdict(verdict)
+        remarks = projected.remarks if projected else ()
+        self.table.setVisible(projected is not None)
+        self.save_filled.setVisible(projected is not None and projected.filled is not None)
+        self.saved.hide()
+        # The verdict's sentence is said above already.
+        told = [remark for remark in remarks if not sentence or sentence not in remark]
+        for label, text in (
+            (self.sentence, sentence),
+            (self.place, _place_of(trust)),
+            (self.regions, worst_regions(trust.get("regions", {}))),
+            (self.notes, "\n".join(told)),
+        ):
+            label.setText(text)
+            label.setVisible(bool(text))
+
+    def show_saved(self, paths: Sequence[Path]) -> None:
+        """Say what was written, and where."""
+        text = "\n".join(
+            [_("Saved in {folder}:").format(folder=paths[0].parent), *(path.name for path in paths)]
+        )
+        # Names are long: they may be broken after any of these, and do not widen the dock.
+        for sign in "_/\\-":
+            text = text.replace(sign, f"{sign}\u200b")
+        self.saved.setText(text)
+        self.saved.show()
+
+    def _show_verdict(self, verdict: str) -> None:
+        self.verdict.setText(verdict[:1].upper() + verdict[1:])
+        self.verdict.setVisible(bool(verdict))
+        self.verdict.setProperty("role", ROLES.get(verdict, "figure"))
+        self.verdict.style().unpolish(self.verdict)
+        self.verdict.style().polish(self.verdict)
+
+    def _make_figures(self) -> QWidget:
+        table = QWidget()
+        grid = QGridLayout(table)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(12)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        for column, text in enumerate(
+            (_("Likeness to the scan"), _("Reconstruction"), _("Mean brain"))
+        ):
+            grid.addWidget(controls.hint(text), 0, column)
+        for row, (text, key, _form, tip) in enumerate(FIGURES, start=1):
+            for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
+                label = QLabel("–" if name else text)
+                label.setToolTip(tip)
+                if name:
+                    label.setObjectName(name)
+                    label.setAlignment(Qt.AlignmentFlag.AlignRight)
+                    self.figures[name] = label
+                grid.addWidget(label, row, column)
+            self.figures[f"project.{key}"].setProperty("role", "figure")
+        return table
+
+
+def _place_of(trust: Mapping[str, Any]) -> str:
+    """How far out the brain lies among people, if that is known."""
+    percentile = trust.get("latent_percentile")
+    if percentile is None:
+        return ""
+    from stylegan3d.projection.trust import place_in_words
+
+    return _("This brain lies {place}.").format(place=place_in_words(percentile))
+
+
+def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
+    """The regions that differ most, in words; compared with what is usual where that is known."""
+    measure = "unusual" if any("unusual" in row for row in regions.values()) else "rms"
+    worst = sorted(regions, key=lambda name: regions[name].get(measure, 0.0), reverse=True)[:NAMED]
+    if not worst:
+        return ""
+    lines = []
+    for name in worst:
+        row = regions[name]
+        lines.append(f"{name}: {100 * row['rms']:.0f} %")
+        if "usual" in row:
+            lines[-1] += _(" (usually {usual:.0f} %)").format(usual=100 * row["usual"])
+    return _("Differs most, in % of the brightest tissue:\n") + "\n".join(lines)

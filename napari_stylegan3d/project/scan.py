@@ -1,0 +1,227 @@
+"""Where a scan is opened: dropped, chosen, picked among several, and its left and right asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d.app.dropped import in_event
+from napari_stylegan3d.app.samples import SAMPLES, sample_path
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.project.jobs import Choice, OpenedScan
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.panel import select_data
+
+#: Rows of the list of series or volumes that are seen at once.
+ROWS_SEEN = 5
+
+
+class DropArea(QFrame):
+    """Where a scan can be dropped."""
+
+    dropped = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("project.drop")
+        self.setProperty("role", "drop")
+        self.setAcceptDrops(True)
+        self.setToolTip(
+            _("Drop a T1-weighted scan here: .nii, .nii.gz, .mgz, or a DICOM file or folder.")
+        )
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Welcome a scan; what is something else is left to the explorer."""
+        if self._scan(event):
+            event.acceptProposedAction()
+            self._highlight(True)
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Calm down."""
+        self._highlight(False)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Take the scan: a file, a folder, or the slices of a DICOM folder."""
+        self._highlight(False)
+        path = self._scan(event)
+        if path:
+            event.acceptProposedAction()
+            self.dropped.emit(path)
+
+    @staticmethod
+    def _scan(event: QDropEvent) -> Path | None:
+        dropped = in_event(event)
+        return dropped.path if dropped is not None and dropped.kind in ("scan", "dicom") else None
+
+    def _highlight(self, over: bool) -> None:
+        self.setProperty("over", over)
+        self.style().unpolish(self)
+        self.style().polish(self)
+
+
+class Chooser(QWidget):
+    """A list of what a folder or file holds, where one must be chosen."""
+
+    chosen = Signal(object)
+    """What the entry stands for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.question = controls.hint(name="project.question")
+        self.list = QListWidget()
+        self.list.setObjectName("project.choice")
+        self.list.setToolTip(_("Choose one and open it; a double click does both."))
+        self.list.setWordWrap(True)
+        self.open = controls.push_button(
+            _("Open this one"), "project.choose", _("Open what is chosen in the list."), "primary"
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        for widget in (self.question, self.list, self.open):
+            column.addWidget(widget)
+        self.open.clicked.connect(self._open)
+        self.list.itemDoubleClicked.connect(lambda _: self._open())
+        self.list.currentItemChanged.connect(lambda *_: self._refresh())
+        self.hide()
+
+    def ask(self, question: str, entries: list[tuple[str, object, str]]) -> None:
+        """Show entries (text, what it stands for, why it cannot be opened or "")."""
+        self.question.setText(question)
+        self.list.clear()
+        for text, data, problem in entries:
+            item = QListWidgetItem(text)
+            item.setData(Qt.ItemDataRole.UserRole, data)
+            if problem:
+                item.setFlags(Qt.ItemFlag.NoItemFlags)
+                item.setToolTip(problem)
+            self.list.addItem(item)
+            if not problem and self.list.currentItem() is None:
+                self.list.setCurrentItem(item)
+        # A second line may be broken into two; that is known only once it is on the screen.
+        lines = sum(3 if "\n" in text else 1 for text, _, _ in entries[:ROWS_SEEN])
+        self.list.setFixedHeight((lines + 1) * self.list.fontMetrics().lineSpacing())
+        self._refresh()
+        self.show()
+
+    def _refresh(self) -> None:
+        self.open.setEnabled(self.list.currentItem() is not None)
+
+    def _open(self) -> None:
+        item = self.list.currentItem()
+        if item is not None and item.flags() & Qt.ItemFlag.ItemIsEnabled:
+            self.chosen.emit(item.data(Qt.ItemDataRole.UserRole))
+
+
+class ScanBox(QWidget):
+    """The scan that is open, ways to open another, and questions about it."""
+
+    openRequested = Signal(object)
+    """Choice"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._choice: Choice | None = None
+        self.drop = DropArea()
+        self.name = QLabel(_("No scan yet"))
+        self.name.setObjectName("project.name")
+        self.name.setProperty("role", "figure")
+        self.details = controls.hint(_("Drop a T1-weighted head here, or"), "project.details")
+        self.open = controls.push_button(
+            _("Open scan…"),
+            "project.open",
+            _("Open a T1-weighted scan: a file (.nii, .nii.gz, .mgz, DICOM) or a DICOM folder."),
+        )
+        self.sample = controls.push_button(
+            _("Samples"), "project.sample", _("Open one of the two real brains that come along.")
+        )
+        self.chooser = Chooser()
+        self.doubts = QLabel()
+        self.doubts.setObjectName("project.doubts")
+        self.doubts.setProperty("role", "caution")
+        self.doubts.setWordWrap(True)
+        self.trust = QComboBox()
+        self.trust.setObjectName("project.trust")
+        self.trust.setToolTip(
+            _("Say how the head lies, if you know; the scan is read again accordingly.")
+        )
+        self._lay_out()
+        self._connect()
+        self._show_doubts(None)
+
+    def _lay_out(self) -> None:
+        inside = QVBoxLayout(self.drop)
+        inside.setContentsMargins(12, 12, 12, 12)
+        inside.setSpacing(6)
+        for widget in (self.name, self.details, self.chooser, self.doubts, self.trust):
+            inside.addWidget(widget)
+        inside.addLayout(controls.row(self.open, self.sample, stretch=0))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.drop)
+
+    def _connect(self) -> None:
+        self.drop.dropped.connect(self._request)
+        menu = QMenu(self)
+        menu.addAction(_("A file…"), self._ask_file)
+        menu.addAction(_("A DICOM folder…"), self._ask_folder)
+        self.open.setMenu(menu)
+        menu = QMenu(self)
+        for key, text in SAMPLES.items():
+            menu.addAction(text, lambda k=key: self._request(sample_path(k)))
+        self.sample.setMenu(menu)
+        self.chooser.chosen.connect(self.openRequested)
+        self.trust.activated.connect(self._answer)
+
+    def show_scan(self, opened: OpenedScan) -> None:
+        """A scan was read."""
+        self._choice = opened.choice
+        self.chooser.hide()
+        self.name.setText(opened.name)
+        self.details.setText("\n".join(opened.notes))
+        self._show_doubts(opened)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Whether another scan may be opened now."""
+        for widget in (self.open, self.sample, self.chooser, self.trust):
+            widget.setEnabled(enabled)
+
+    def _show_doubts(self, opened: OpenedScan | None) -> None:
+        doubts = opened.doubts if opened else ()
+        self.doubts.setText("\n".join(doubts))
+        self.trust.clear()
+        for text, trust in opened.answers if opened else ():
+            self.trust.addItem(text, trust)
+        if opened:
+            select_data(self.trust, opened.choice.trust)
+        for widget in (self.doubts, self.trust):
+            widget.setVisible(bool(doubts))
+
+    def _answer(self) -> None:
+        if self._choice is not None and self.trust.currentData() != self._choice.trust:
+            self.openRequested.emit(self._choice.trusting(self.trust.currentData()))
+
+    def _request(self, path: Path) -> None:
+        self.openRequested.emit(Choice(Path(path)))
+
+    def _ask_file(self) -> None:
+        path = dialogs.open_file(self, _("Open a T1-weighted scan"), dialogs.SCANS)
+        if path is not None:
+            self._request(path)
+
+    def _ask_folder(self) -> None:
+        path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
+        if path is not None:
+            self._request(path)

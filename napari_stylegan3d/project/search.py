@@ -1,0 +1,138 @@
+"""How a scan is searched for: how long, among what, and what it may have lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+
+from napari_stylegan3d.core.lacks import offer, why_not
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.worker import duration_in_words
+from napari_stylegan3d.project.degradations import losses
+from napari_stylegan3d.project.jobs import BUDGETS, OpenedScan
+from napari_stylegan3d.widgets import controls
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+#: What is searched for: name, words, meaning.
+SPACES = (
+    (
+        "w+",
+        _("Closest to the scan (W+)"),
+        _("every layer of the model is free, so the search follows the scan further."),
+    ),
+    (
+        "w+noise",
+        _("Closest, texture too (W+ and noise)"),
+        _(
+            "the layers' noise is fitted as well: fine texture of this scan, which edits and "
+            "mixes\n"
+            "leave where it is; it is kept in the latent's file."
+        ),
+    ),
+    (
+        "w",
+        _("Most typical brain (W)"),
+        _("one style for all layers, so the result stays a brain the model would make."),
+    ),
+)
+NO_NOISE = _("Not with this model: it has no layer noise that could be fitted.")
+
+
+class SearchBox(QWidget):
+    """Three lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = self._make_budget()
+        self.space = self._make_space()
+        self.loss = self._make_loss()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(
+            controls.form(
+                (_("Search"), self.budget), (_("Find"), self.space), (_("Allow for"), self.loss)
+            )
+        )
+
+    @property
+    def wishes(self) -> tuple[str, str, str]:
+        """Space, budget, and what the scan lost, as `ProjectionRequest` has them."""
+        return self.space.currentData(), self.budget.currentData(), self.loss.currentData()
+
+    def show_model(self, generator: Generator) -> None:
+        """Enable what a model makes possible."""
+        no_noise = why_not(generator, "noise_maps")
+        if not no_noise and not generator.has_layer_noise:
+            no_noise = NO_NOISE
+        offer(self.space, "w+noise", no_noise, "w+")
+        offer(self.space, "w", why_not(generator, "layers"), "w+")
+        offer(self.budget, "thorough", why_not(generator, "tuning"), "standard")
+
+    def show_scan(self, opened: OpenedScan) -> None:
+        """Offer what a scan may have lost."""
+        before = self.loss.currentData()
+        self.loss.clear()
+        for text, data in losses(opened.scan):
+            self.loss.addItem(text, data)
+        self.loss.setCurrentIndex(max(self.loss.findData(before), 0))
+
+    def show_estimates(self, seconds: Mapping[str, float]) -> None:
+        """Write beside each budget how long it takes; nothing where that is not known."""
+        for index, (key, text) in enumerate(BUDGETS.items()):
+            known = (
+                _(", about {time}").format(time=duration_in_words(seconds[key]))
+                if key in seconds
+                else ""
+            )
+            self.budget.setItemText(index, text + known)
+
+    def _make_budget(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("project.budget")
+        box.setToolTip(
+            _(
+                "How long to search; the time is this machine's, once it is measured.\n"
+                "Draft: a quick look. Standard: until more steps hardly pay.\n"
+                "Thorough: longer, then the model itself is changed a little to show this "
+                "very scan."
+            )
+        )
+        _narrow(box)
+        for key, text in BUDGETS.items():
+            box.addItem(text, key)
+        box.setCurrentIndex(list(BUDGETS).index("standard"))
+        return box
+
+    def _make_space(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("project.space")
+        _narrow(box)
+        tips = [f"{text}: {meaning}" for _key, text, meaning in SPACES]
+        box.setToolTip("\n".join(tips))
+        for key, text, _meaning in SPACES:
+            box.addItem(text, key)
+        return box
+
+    def _make_loss(self) -> QComboBox:
+        box = QComboBox()
+        box.setObjectName("project.loss")
+        _narrow(box)
+        box.setToolTip(
+            _(
+                "What the scan lost. The search then compares what the brain would show in such a\n"
+                "scan, and puts the detail back as far as the model knows it. More ways, such as\n"
+                "undersampled k-space: stylegan3d project --operator."
+            )
+        )
+        for text, data in losses(None):
+            box.addItem(text, data)
+        return box
+
+
+def _narrow(box: QComboBox) -> None:
+    """Let a list be as narrow as the panel: its longest entry does not widen the dock."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -1,0 +1,104 @@
+"""The outline of the model's mean brain, drawn over an aligned scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils import Colormap
+from scipy.ndimage import binary_erosion
+
+from napari_stylegan3d.core.display import Upright, upright
+from napari_stylegan3d.core.jobs import enlarge
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.views.captions import OVERLAY
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+NAME = _("Outline of the mean brain")
+#: From this share of the brightest tissue on the mean brain counts as brain.
+LEVEL = 0.25
+#: Lines are so much finer than the model's voxels.
+FINER = 2
+COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
+
+
+class Outline:
+    """A layer over the stage's that is there while it is wanted.
+
+    It is shown with an aligned scan, or with whatever is on the stage while it is pinned.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self._generator: Generator | None = None
+        self._pinned: Generator | None = None
+
+    def pin(self, generator: Generator | None) -> None:
+        """Draw a generator's outline until it is pinned to None."""
+        self._pinned = generator
+        if generator is not None:
+            self.show(generator)
+        else:
+            self.hide()
+
+    def show(self, generator: Generator) -> None:
+        """Draw the outline of a generator's mean brain."""
+        shown = self.layer is not None and self.layer in self.viewer.layers
+        if shown and self._generator is generator:
+            return
+        self._remove()
+        drawn, self._generator = outline_of(generator), generator
+        self.layer = Image(
+            drawn.data,
+            name=NAME,
+            colormap=COLORS,
+            contrast_limits=(0.0, 1.0),
+            interpolation2d="linear",
+            rendering="mip",
+            blending="translucent",
+            opacity=0.8,
+            metadata={OVERLAY: True},
+            **drawn.layer_kwargs(),
+        )
+        with keeping_active(self.viewer):
+            self.viewer.layers.append(self.layer)
+
+    def hide(self) -> None:
+        """Take it away, unless it is pinned."""
+        if self._pinned is None:
+            self._remove()
+
+    def _remove(self) -> None:
+        if self.layer is not None and self.layer in self.viewer.layers:
+            dims, point = self.viewer.dims, self.viewer.dims.point
+            with keeping_active(self.viewer):
+                self.viewer.layers.remove(self.layer)
+            # Without the finer grid there are fewer steps, and napari's sliders, which count in
+            # steps, would take the crosshair to the edge of the field of view.
+            if len(point) == dims.ndim:
+                dims.point = point
+        self.layer = None
+
+
+@contextmanager
+def keeping_active(viewer: ViewerModel) -> Iterator[None]:
+    """A layer comes or goes, and the one that a person works on stays the one they work on."""
+    active = viewer.layers.selection.active
+    yield
+    if active in viewer.layers:
+        viewer.layers.selection.active = active
+
+
+def outline_of(generator: Generator) -> Upright:
+    """1 on the border of the mean brain, 0 elsewhere; finer than the model's grid."""
+    x, y, z = (FINER * n for n in generator.shape)
+    inside = enlarge(generator.template, (x, y, z)) > LEVEL
+    border = inside & ~binary_erosion(inside)
+    return upright(border.astype(np.float32), generator.space.resized((x, y, z)).affine)

@@ -1,0 +1,215 @@
+"""The one napari layer the explorer draws on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_stylegan3d.core.display import Upright
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical
+from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
+
+DIFFERENCE_LIMITS = (-0.5, 0.5)
+DISPLAY_LIMITS = (0.0, 1.0)
+LAYER_NAMES = {
+    "generated": _("Synthetic brain"),
+    "reconstruction": _("Reconstruction"),
+    "scan": _("Real scan"),
+    "difference": _("Difference"),
+}
+#: Vessels may be as bright; a share this large means that the model has other intensities.
+MUCH_CLIPPED = 0.05
+#: White for such a model, as a multiple of the usual: volumes are kept up to here.
+BRIGHT_WHITE = 1.5
+
+
+class Stage(QObject):
+    """Shows one volume at a time in the viewer, and says on it what it is."""
+
+    levelsChanged = Signal()
+    """Other intensities are shown black and white."""
+    repainted = Signal(object)
+    """The voxels of a layer are others, in the same array; napari tells nobody."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.layer: Image | None = None
+        #: What anyone wants laid over the picture.
+        self.overlay = DifferenceOverlay(viewer)
+        self._usual: Limits = DISPLAY_LIMITS
+        self._usual_white = 1.0
+        #: Of pictures, and of differences.
+        self._levels = {False: Levels(), True: Levels()}
+        self._setting = False
+        #: Passing pictures are written here.
+        self._canvas: np.ndarray | None = None
+
+    def show(
+        self,
+        volume: Upright,
+        provenance: Provenance,
+        limits: tuple[float, float] | None = None,
+        *,
+        passing: bool = False,
+    ) -> None:
+        """Show a volume, on whatever grid.
+
+        The layer is kept when the grid changes: a new one would compile its shaders in four views.
+
+        Parameters
+        ----------
+        volume
+            RAS, axes upright.
+        provenance
+            What it is; stands on every view.
+        limits
+            Intensities shown black and white; by default what suits the kind.
+        passing
+            Whether another one will take its place at once. It is then written over the passing
+            picture before: new data have napari work out anew what is the same for all of them.
+        """
+        difference = provenance.kind == "difference"
+        self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
+        if self.layer is None or self.layer not in self.viewer.layers:
+            self._add(volume, provenance)
+        layer: Any = self.layer
+        # First what it is, then the voxels: a picture must not carry another one's caption.
+        layer.metadata = {KEY: provenance}
+        layer.name = LAYER_NAMES[provenance.kind]
+        colormap = SOLID if difference else "gray"
+        if layer.colormap.name != getattr(colormap, "name", colormap):
+            layer.colormap = colormap
+        self._set_limits()
+        self._set_voxels(layer, volume.data, passing)
+        for name in ("scale", "translate"):
+            if not np.allclose(getattr(layer, name), getattr(volume, name)):
+                setattr(layer, name, getattr(volume, name))
+        if not layer.visible:  # napari puts its scene together anew whatever was so before
+            layer.visible = True
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether 0 is in the middle of what is shown."""
+        return is_symmetrical(self._usual)
+
+    @property
+    def levels(self) -> Levels:
+        """Black and white, as shares of what is usual."""
+        return self._levels[self.is_difference]
+
+    @property
+    def limits(self) -> Limits:
+        """Intensities shown black and white."""
+        return self.levels.limits(self._usual)
+
+    @property
+    def legend(self) -> Legend | None:
+        """What colours mean, of the overlay or of the picture; None for a grey picture alone."""
+        if self.overlay.legend is not None:
+            return self.overlay.legend
+        if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
+            return None
+        return Legend(self.layer.name, _("of white"), self.limits[1], solid=True)
+
+    def set_levels(self, levels: Levels) -> None:
+        """Show other intensities black and white."""
+        if levels == self.levels:
+            return
+        self._levels[self.is_difference] = levels
+        self._set_limits()
+
+    def set_white(self, white: float) -> None:
+        """Show as white what is `white` times as bright as usual."""
+        self.set_levels(self.levels.with_white(white))
+
+    def drag_levels(self, start: Levels, right_px: float, up_px: float) -> None:
+        """Follow the mouse from where it was pressed, with the levels there were then."""
+        if self.is_difference:
+            self.set_levels(start.widened(right_px))
+        else:
+            self.set_levels(start.dragged(right_px, up_px))
+
+    def reset_levels(self) -> None:
+        """Back to what is usual."""
+        self.set_levels(Levels() if self.is_difference else Levels(white=self._usual_white))
+
+    def fit_white(self, share_above_white: float) -> None:
+        """Choose white for a model whose first picture has this share of brighter voxels."""
+        self._usual_white = BRIGHT_WHITE if share_above_white >= MUCH_CLIPPED else 1.0
+        self._levels[False] = Levels(white=self._usual_white)
+        self._set_limits()
+
+    def clear(self) -> None:
+        """Take the layers off the viewer."""
+        self.overlay.hide()
+        self._let_go()
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self.layer = None
+
+    def _set_voxels(self, layer: Image, data: np.ndarray, passing: bool) -> None:
+        canvas = self._canvas
+        if not passing:
+            self._canvas = None
+            layer.data = data
+        elif canvas is None or canvas is not layer.data or canvas.shape != data.shape:
+            self._canvas = data.copy(order="K")
+            layer.data = self._canvas
+        else:
+            np.copyto(canvas, data)
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+            self.repainted.emit(layer)
+
+    def _let_go(self) -> None:
+        if self.layer is not None:
+            self.layer.events.contrast_limits.disconnect(self._on_limits)
+
+    def _add(self, volume: Upright, provenance: Provenance) -> None:
+        self._let_go()
+        self.layer = Image(
+            volume.data,
+            contrast_limits=self.limits,
+            interpolation2d="linear",
+            rendering="attenuated_mip",
+            attenuation=0.5,
+            metadata={KEY: provenance},
+            **volume.layer_kwargs(),
+        )
+        self.layer.events.contrast_limits.connect(self._on_limits)
+        # Over other pictures, under what is drawn over pictures.
+        pictures = [
+            index
+            for index, layer in enumerate(self.viewer.layers)
+            if isinstance(layer, Image) and OVERLAY not in layer.metadata
+        ]
+        self.viewer.layers.insert(max(pictures, default=-1) + 1, self.layer)
+
+    def _set_limits(self) -> None:
+        layer: Any = self.layer
+        limits = self.limits
+        if layer is not None and tuple(layer.contrast_limits) != limits:
+            low, high = layer.contrast_limits_range
+            self._setting = True
+            try:
+                layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+                layer.contrast_limits = limits
+            finally:
+                self._setting = False
+        self.levelsChanged.emit()
+
+    def _on_limits(self, _: Any = None) -> None:
+        """napari's own controls of the layer have set them."""
+        if self._setting or self.layer is None:
+            return
+        low, high = self.layer.contrast_limits
+        levels = Levels.of((low, high), self._usual)
+        white = min(max(levels.white, WHITE_LIMITS[0]), WHITE_LIMITS[1])
+        self._levels[self.is_difference] = Levels(levels.black, white)
+        self.levelsChanged.emit()

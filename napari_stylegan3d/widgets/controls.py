@@ -1,0 +1,251 @@
+"""The few building blocks all panels share."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QFontInfo, QWheelEvent
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QDoubleSpinBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+
+RESET_GLYPH = "↺"
+#: Pixels of the letters that sizes in pixels are meant for.
+USUAL_LETTERS_PX = 12
+
+
+def scaled(pixels: int) -> int:
+    """A length that was meant for the usual letters, for the size of the application's font."""
+    letters = QFontInfo(QApplication.font()).pixelSize()
+    return round(pixels * max(letters / USUAL_LETTERS_PX, 1.0))
+
+
+def fit_window(window: QWidget) -> None:
+    """Make a window as large as its content, within its screen.
+
+    Qt's own `adjustSize` stops at two thirds of the screen and lets the content overlap.
+    """
+    layout = window.layout()
+    assert layout is not None
+    layout.activate()
+    wanted = layout.totalSizeHint()
+    height = layout.totalHeightForWidth(wanted.width())
+    screen = window.screen()
+    assert screen is not None
+    room = screen.availableSize()
+    window.resize(wanted.expandedTo(QSize(0, height)).boundedTo(room))
+
+
+class CalmSlider(QSlider):
+    """A slider that the wheel moves only once it was clicked: panels scroll past it otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__(Qt.Orientation.Horizontal)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Leave the wheel to the scroll area unless the slider has the focus."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+
+class SliderRow(QWidget):
+    """A label, a slider, its number with unit, and a reset.
+
+    Parameters
+    ----------
+    name
+        Qt object name of the row; its parts are `name.slider`, `name.value` and `name.reset`.
+    label
+        In plain words; empty for none.
+    limits
+        (lowest, highest, step, default) in the unit.
+    unit
+        Written after the number.
+    tip
+        Tooltip of the whole row.
+    """
+
+    valueChanged = Signal(float, bool)
+    """(value, live): `live` while the slider is held."""
+
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        limits: tuple[float, float, float, float],
+        unit: str = "",
+        tip: str = "",
+        label_width: int = 0,
+    ) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self._low, self._high, self._step, self.default = limits
+        self.label = QLabel(label)
+        self.slider = CalmSlider()
+        self.slider.setRange(0, round((self._high - self._low) / self._step))
+        self.spin = DecimalBox()
+        self.spin.setRange(self._low, self._high)
+        self.spin.setSingleStep(self._step)
+        self.spin.setDecimals(0 if self._step >= 1 else 2 if self._step < 0.1 else 1)
+        self.spin.setSuffix(unit)
+        self.spin.setKeyboardTracking(False)
+        self.spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.spin.setFixedWidth(scaled(58))
+        self.reset = tool_button(RESET_GLYPH, f"{name}.reset", _("Reset this value."))
+        for part, widget in (("slider", self.slider), ("value", self.spin)):
+            widget.setObjectName(f"{name}.{part}")
+        self.setToolTip(tip)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        if label:
+            if label_width:
+                self.label.setFixedWidth(scaled(label_width))
+            row.addWidget(self.label)
+        self.label.setBuddy(self.slider)
+        name = label or tip.partition("\n")[0].rstrip(".")
+        self.slider.setAccessibleName(name)
+        self.spin.setAccessibleName(f"{name}{unit and ','}{unit}")
+        self.reset.setAccessibleName(_("{name}: reset").format(name=name))
+        row.addWidget(self.slider, stretch=1)
+        row.addWidget(self.spin)
+        row.addWidget(self.reset)
+        self.set_value(self.default)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.slider.sliderReleased.connect(self._on_released)
+        self.spin.valueChanged.connect(self._on_spin)
+        self.reset.clicked.connect(lambda: self.change_to(self.default))
+
+    def value(self) -> float:
+        """The number shown, in the unit."""
+        return self.spin.value()
+
+    def set_value(self, value: float) -> None:
+        """Show a value without telling anyone."""
+        with QSignalBlocker(self.slider), QSignalBlocker(self.spin):
+            # A recipe may hold any number; the slider then stands at its end.
+            tick = min(max((value - self._low) / self._step, -1.0), self.slider.maximum() + 1.0)
+            self.slider.setValue(round(tick))
+            self.spin.setValue(value)
+        self.reset.setEnabled(abs(self.value() - self.default) > self._step / 2)
+
+    def change_to(self, value: float) -> None:
+        """Set a value as the user would, in one gesture."""
+        self.set_value(value)
+        self.valueChanged.emit(self.value(), False)
+
+    def _on_slider(self, tick: int) -> None:
+        self.set_value(self._low + tick * self._step)
+        self.valueChanged.emit(self.value(), self.slider.isSliderDown())
+
+    def _on_released(self) -> None:
+        self.valueChanged.emit(self.value(), False)
+
+    def _on_spin(self, value: float) -> None:
+        self.change_to(value)
+
+
+def name_for_readers(root: QWidget) -> None:
+    """Give controls that show no words a name for screen readers: how their tooltip begins."""
+    for widget in (root, *root.findChildren(QWidget)):
+        parent = widget.parentWidget()
+        told = widget.toolTip() or (parent.toolTip() if parent is not None else "")
+        words = widget.text() if isinstance(widget, QAbstractButton) else ""
+        named = widget.accessibleName() or any(sign.isalpha() for sign in words)
+        if told and not named and widget.focusPolicy() != Qt.FocusPolicy.NoFocus:
+            widget.setAccessibleName(told.partition("\n")[0].rstrip("."))
+
+
+def tool_button(text: str, name: str, tip: str) -> QToolButton:
+    """A small flat button."""
+    button = QToolButton()
+    button.setText(text)
+    button.setObjectName(name)
+    button.setToolTip(tip)
+    button.setAutoRaise(True)
+    return button
+
+
+def push_button(text: str, name: str, tip: str, role: str = "") -> QPushButton:
+    """A button; `role` "primary" is the panel's main action."""
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setToolTip(tip)
+    button.setProperty("role", role)
+    return button
+
+
+def heading(text: str) -> QLabel:
+    """The title of a part of a panel."""
+    label = QLabel(text)
+    label.setProperty("role", "heading")
+    return label
+
+
+def hint(text: str = "", name: str = "") -> QLabel:
+    """An explanation, in smaller voice."""
+    label = QLabel(text)
+    label.setProperty("role", "hint")
+    label.setWordWrap(True)
+    label.setObjectName(name)
+    return label
+
+
+def line() -> QFrame:
+    """A thin rule between the parts of a panel."""
+    frame = QFrame()
+    frame.setProperty("role", "line")
+    frame.setFixedHeight(1)
+    return frame
+
+
+def row(*widgets: QWidget, stretch: int | None = None) -> QHBoxLayout:
+    """Widgets side by side; the one at index `stretch` takes the room that is left."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    for index, widget in enumerate(widgets):
+        layout.addWidget(widget, stretch=int(index == stretch))
+    return layout
+
+
+def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
+    """Labels on the left, fields on the right, aligned."""
+    grid = QGridLayout()
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setHorizontalSpacing(10)
+    grid.setVerticalSpacing(6)
+    grid.setColumnStretch(1, 1)
+    for index, (text, widget) in enumerate(pairs):
+        label = QLabel(text)
+        label.setToolTip(widget.toolTip())
+        label.setBuddy(widget)
+        widget.setAccessibleName(text)
+        grid.addWidget(label, index, 0)
+        grid.addWidget(widget, index, 1)
+    return grid
+
+
+def column(widget: QWidget) -> QVBoxLayout:
+    """The column of a panel, with its margins."""
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(14, 14, 14, 14)
+    layout.setSpacing(9)
+    return layout

@@ -1,0 +1,46 @@
+"""Asking for a file; one place, so that tests can answer instead of a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_stylegan3d.core.settings import last_folder, note_folder
+from napari_stylegan3d.core.text import _
+
+SCANS = _("Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)")
+LATENTS = _("Latent files (*.safetensors)")
+CHECKPOINTS = _("Official checkpoints (*.pkl);;All files (*)")
+RECIPES = _("Recipes and sidecars (*.json)")
+SESSIONS = _("Sessions (*.sg3d)")
+VOLUMES = _("Volumes (*.nii.gz)")
+PICTURES = _("Pictures (*.png)")
+DIRECTIONS = _("Directions files (*.safetensors)")
+TABLES = _("Tables of values (*.csv *.tsv *.txt);;All files (*)")
+
+
+def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
+    """A file to open, or None if the person thought better of it."""
+    path, _ = QFileDialog.getOpenFileName(parent, title, last_folder(), kinds)
+    return _noted(path)
+
+
+def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
+    """A folder, or None."""
+    path = QFileDialog.getExistingDirectory(parent, title, str(start))
+    return Path(path) if path else None
+
+
+def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
+    """A name to save under, or None; asks before one that exists."""
+    path, _ = QFileDialog.getSaveFileName(parent, title, last_folder(), kinds)
+    return _noted(path)
+
+
+def _noted(path: str) -> Path | None:
+    """The next question begins in the folder of this answer."""
+    if not path:
+        return None
+    note_folder(Path(path))
+    return Path(path)

@@ -1,0 +1,91 @@
+"""A part of a panel that can be folded away."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, Signal
+from qtpy.QtGui import QFont
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_stylegan3d.widgets.controls import scaled
+
+#: Beyond its smallest height, left to what scrolls in the same column.
+SCROLLED_PX = 120
+
+
+class Fold(QWidget):
+    """A heading with an arrow, and under it a column that the heading shows or hides.
+
+    Parameters
+    ----------
+    title
+        The heading.
+    name
+        Qt object name of the heading.
+    tip
+        What is inside, for the heading's tooltip.
+    unfolded
+        Whether the column is shown at first.
+    """
+
+    growing = Signal(int)
+    """It is about to take so many pixels more of the column it is in."""
+
+    def __init__(self, title: str, name: str, tip: str, unfolded: bool = False) -> None:
+        super().__init__()
+        self.header = QToolButton()
+        self.header.setText(title)
+        self.header.setObjectName(name)
+        self.header.setToolTip(tip)
+        self.header.setCheckable(True)
+        self.header.setAutoRaise(True)
+        self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.header.setIconSize(QSize(10, 10))
+        self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        font = QFont(self.header.font())
+        font.setBold(True)
+        self.header.setFont(font)
+        self.body = QWidget()
+        self.column = QVBoxLayout(self.body)
+        self.column.setContentsMargins(0, 0, 0, 4)
+        self.column.setSpacing(9)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(6)
+        outer.addWidget(self.header)
+        outer.addWidget(self.body)
+        self.header.toggled.connect(self._show)
+        self.header.setChecked(unfolded)
+        self._show(unfolded)
+
+    def unfold(self, unfolded: bool = True) -> None:
+        """Show or hide the column."""
+        self.header.setChecked(unfolded)
+
+    def _show(self, unfolded: bool) -> None:
+        if unfolded:
+            self.growing.emit(self.body.minimumSizeHint().height())
+        self.body.setVisible(unfolded)
+        arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
+        self.header.setArrowType(arrow)
+
+
+def take_turns(column: QWidget, *folds: Fold) -> None:
+    """Fold the others away when one of them grows and the column has no room for all."""
+    for fold in folds:
+        fold.growing.connect(partial(_make_room, column, fold, folds))
+
+
+def _make_room(column: QWidget, growing: Fold, folds: tuple[Fold, ...], pixels: int) -> None:
+    # Before it grows: a window that was made larger by its content stays so. What scrolls in the
+    # column could do with less than it takes to be worked with.
+    layout = column.layout()
+    if layout is None or not column.isVisible():
+        return
+    if layout.minimumSize().height() + pixels + scaled(SCROLLED_PX) > column.height():
+        for fold in folds:
+            if fold is not growing:
+                fold.unfold(False)
+        # The room they took is free only after this.
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)

@@ -1,0 +1,84 @@
+"""What all panels have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QCoreApplication, QEvent, QSignalBlocker, Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
+
+from napari_stylegan3d.widgets import controls
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.session import Session
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+
+class Panel(QWidget):
+    """A tab of the explorer: reads the current recipe, and replaces it.
+
+    Subclasses fill `self.column` and override `show_recipe` and `show_model`.
+    """
+
+    #: For programs, whatever the language.
+    key = ""
+    #: On the tab.
+    title = ""
+    seen = Signal(bool)
+    """Whether the panel is in front."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.column: QVBoxLayout = controls.column(self)
+        session.recipeChanged.connect(self._on_recipe)
+        session.modelChanged.connect(self.show_model)
+
+    def show_recipe(self, recipe: Recipe) -> None:
+        """Make the controls say what the recipe says, without changing it."""
+
+    def show_model(self, generator: Generator) -> None:
+        """Fit the controls to a model that was loaded."""
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Tell that the panel is looked at."""
+        super().showEvent(event)
+        controls.name_for_readers(self)
+        self.seen.emit(True)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Tell that it is not any more."""
+        self.seen.emit(False)
+        super().hideEvent(event)
+
+    def scrolled(self) -> QWidget:
+        """The panel in a scroll area, for windows that are not high enough for it."""
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(self)
+        return area
+
+    def _on_recipe(self, recipe: Recipe, _live: bool) -> None:
+        self.show_recipe(recipe)
+
+
+def bring_into_view(panel: QWidget, *parts: QWidget) -> None:
+    """Scroll to parts of a panel, the last of them for certain."""
+    area = panel.parentWidget()
+    while area is not None and not isinstance(area, QScrollArea):
+        area = area.parentWidget()
+    if isinstance(area, QScrollArea):
+        # They may have come just now: the panel is as high as it will be only after this.
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+        for part in parts:
+            area.ensureWidgetVisible(part)
+
+
+def select_data(box: QComboBox, data: object) -> None:
+    """Select the entry with this data without telling anyone."""
+    # Qt compares Python objects in a combo box by identity in some bindings, by value in others.
+    entries = [box.itemData(index) for index in range(box.count())]
+    with QSignalBlocker(box):
+        box.setCurrentIndex(entries.index(data) if data in entries else 0)

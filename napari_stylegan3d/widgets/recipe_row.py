@@ -1,0 +1,126 @@
+"""A row of recipes as thumbnails, which scrolls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QResizeEvent
+from qtpy.QtWidgets import QAbstractItemView, QListView
+
+from napari_stylegan3d.history.models import CELL, RecipeDelegate, RecipeList
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from stylegan3d.recipe.recipe import Recipe
+
+#: A cell and the scroll bar under it.
+SCROLL_BAR = 8
+ROW_HEIGHT = CELL.height() + SCROLL_BAR + 2
+STYLE = f"""
+QListView {{ background: transparent; }}
+QScrollBar:horizontal {{ height: {SCROLL_BAR}px; margin: 0; }}
+QScrollBar::add-line:horizontal, QScrollBar::sub-line:horizontal {{ width: 0; }}
+"""
+#: Thumbnails of cells this far beyond the edges are made too.
+AHEAD_PX = 2 * CELL.width()
+
+
+class RecipeRow(QListView):
+    """A row of recipes to click, or to go through with the arrow keys."""
+
+    picked = Signal(int)
+    """Row that a person chose."""
+    menuRequested = Signal(int, object)
+    """(row, where on the screen)"""
+
+    def __init__(self, name: str, tip: str, model: RecipeList, thumbnails: Thumbnails) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setToolTip(tip)
+        self.setAccessibleName(tip)
+        self._owner, self._thumbnails, self._recipes = name, thumbnails, model
+        self._delegate = RecipeDelegate(thumbnails.image)
+        self.setModel(model)
+        self.setItemDelegate(self._delegate)
+        self.setFlow(QListView.Flow.LeftToRight)
+        self.setWrapping(False)
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setFixedHeight(ROW_HEIGHT)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setStyleSheet(STYLE)
+        self.setFrameShape(QListView.Shape.NoFrame)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(40)
+        self._soon.timeout.connect(self._want)
+        self.horizontalScrollBar().valueChanged.connect(lambda _: self._soon.start())
+        model.dataChanged.connect(lambda *_: self._soon.start())
+        model.rowsRemoved.connect(lambda *_: self._soon.start())
+        thumbnails.ready.connect(self._on_ready)
+        self.clicked.connect(lambda index: self.picked.emit(index.row()))
+
+    def go_to(self, row: int | None) -> None:
+        """Bring a row into sight."""
+        if row is None:
+            self.selectionModel().clearCurrentIndex()
+        else:
+            index = self._recipes.index(row)
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right, Home and End go to another state."""
+        before = self.currentIndex().row()
+        super().keyPressEvent(event)
+        row = self.currentIndex().row()
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if row >= 0 and not editing and (row != before or enter):
+            self.picked.emit(row)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """More or fewer are seen."""
+        super().resizeEvent(event)
+        self._soon.start()
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """What can be done with one of them."""
+        index = self.indexAt(event.pos())
+        if index.isValid():
+            self.menuRequested.emit(index.row(), event.globalPos())
+
+    def showEvent(self, event: Any) -> None:
+        """Thumbnails are needed again."""
+        super().showEvent(event)
+        self._soon.start()
+
+    def hideEvent(self, event: Any) -> None:
+        """Nothing is needed any more."""
+        super().hideEvent(event)
+        self._thumbnails.drop(self._owner)
+
+    def seen_rows(self) -> range:
+        """Rows in sight, and a few on either side."""
+        count = self._recipes.rowCount()
+        start = self.horizontalScrollBar().value()
+        first = max(0, (start - AHEAD_PX) // CELL.width())
+        return range(first, min(count, (start + self.width() + AHEAD_PX) // CELL.width() + 1))
+
+    def shutdown(self) -> None:
+        """Stop asking."""
+        self._soon.stop()
+
+    def _want(self) -> None:
+        if not self.isVisible():
+            return
+        rows = sorted(self.seen_rows(), key=lambda row: abs(row - self.currentIndex().row()))
+        self._thumbnails.want(self._owner, [self._recipes.recipe(row) for row in rows])
+
+    def _on_ready(self, recipe: Recipe, _image: Any) -> None:
+        for row in self.seen_rows():
+            if self._recipes.recipe(row) == recipe:
+                self.update(self._recipes.index(row))

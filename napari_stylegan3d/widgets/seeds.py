@@ -1,0 +1,55 @@
+"""Choosing a random brain by its number."""
+
+from __future__ import annotations
+
+import random
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QSpinBox, QWidget
+
+from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets import controls
+
+#: Dice stay below this, so that a number can be read out and remembered.
+DICE_BELOW = 100_000
+#: What a Qt spin box can hold.
+LARGEST_SEED = 2**31 - 1
+
+
+class SeedPicker(QWidget):
+    """A number with previous, next and dice; parts are `panel.seed`, `panel.previous` ..."""
+
+    seedChanged = Signal(int)
+
+    def __init__(self, panel: str) -> None:
+        super().__init__()
+        self.spin = QSpinBox()
+        self.spin.setObjectName(f"{panel}.seed")
+        self.spin.setRange(0, LARGEST_SEED)
+        self.spin.setKeyboardTracking(False)
+        self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.spin.setToolTip(
+            _(
+                "The number of a random brain: the same number always gives the same brain\n"
+                "(0 to {largest})."
+            ).format(largest=LARGEST_SEED)
+        )
+        previous = controls.push_button("◀", f"{panel}.previous", _("The brain before this one."))
+        following = controls.push_button("▶", f"{panel}.next", _("The brain after this one."))
+        dice = controls.push_button(_("Random"), f"{panel}.dice", _("A brain drawn at random."))
+        for button in (previous, following):
+            button.setFixedWidth(controls.scaled(36))
+        previous.clicked.connect(lambda: self._go(self.spin.value() - 1))
+        following.clicked.connect(lambda: self._go(self.spin.value() + 1))
+        dice.clicked.connect(lambda: self._go(random.randrange(DICE_BELOW)))
+        self.spin.valueChanged.connect(self.seedChanged)
+        self.setLayout(controls.row(self.spin, previous, following, dice, stretch=0))
+
+    def set_seed(self, seed: int) -> None:
+        """Show a number without telling anyone."""
+        with QSignalBlocker(self.spin):
+            self.spin.setValue(min(seed, LARGEST_SEED))
+
+    def _go(self, seed: int) -> None:
+        self.set_seed(max(seed, 0))
+        self.seedChanged.emit(self.spin.value())

@@ -1,0 +1,246 @@
+"""A packed data set: every training volume in one memory-mappable file beside one table.
+
+A pack is a folder::
+
+    volumes-<id>.npy  uint8 [n, X, Y, Z], C order, 0 outside the brain, 255 = the 99.5th percentile
+    dataset.json      the grid, one row per volume (name, person, split, age, ...), what was refused
+    template.nii.gz   mean of the training volumes, to align further scans to
+    contact-sheet.html  what was kept and what was refused, to look at
+
+The volumes are read through a memory map, so that a data set larger than the memory still trains.
+Their file is named after its content and the table names it: whatever interrupts the writing of a
+new pack over an old one, rows never meet the volumes of others.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.storage.arrayfiles import BROKEN
+from stylegan3d.storage.files import atomic_file, output_errors, write_together
+from stylegan3d.storage.jsontext import from_json
+
+FORMAT = "stylegan3d-pack"
+FORMAT_VERSION = 1
+TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
+#: Bytes of the table; one of ten thousand people has a fifth of this.
+LARGEST_TABLE = 100_000_000
+# Packs of earlier versions of this program do not name the file of their volumes.
+UNNAMED_VOLUMES = "volumes.npy"
+AGAIN = "delete the folder and run `stylegan3d prepare` again"
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """A packed data set, open for reading.
+
+    Attributes
+    ----------
+    path : Path
+        The pack's folder.
+    volumes : ndarray, uint8 [n, X, Y, Z]
+        Memory-mapped; divide by 255 for intensities in [0, 1].
+    space : Space
+        The grid all volumes share.
+    table : list of dict
+        One row per volume: "name", "person", "file", "sha256", "split" ("train" or "validation"),
+        "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" ("as it was" or
+        "aligned"), "quality" (correlation with the mean brain), "brain_ml", "measures" (see
+        `quality`), "checks" (warnings), "scan_checks" (those of them that preparing gave),
+        "key" (of the file and the settings), every further column of participants.tsv, and where
+        the folder has a `labels.tsv`, millilitres of each tissue in it, such as "ventricle_ml" or
+        "grey_ml" (None for people without a label map).
+    info : dict
+        The rest of dataset.json: "refused" files with reasons, "licences", "settings", "tissues"
+        (the names of the columns of tissue volumes), "notes" on the data set as a whole.
+    """
+
+    path: Path
+    volumes: np.ndarray
+    space: Space
+    table: list[dict[str, Any]]
+    info: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def indices(self, split: str) -> np.ndarray:
+        """Rows of one split ("train" or "validation"), int64, ascending."""
+        return np.array([i for i, row in enumerate(self.table) if row["split"] == split], np.int64)
+
+    def column(self, name: str) -> list[Any]:
+        """One column of the table; None where a row has no such value."""
+        return [row.get(name) for row in self.table]
+
+    @property
+    def template(self) -> np.ndarray:
+        """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
+        return np.asarray(nib.load(self.path / TEMPLATE).dataobj, dtype=np.float32)
+
+
+def load_pack(path: str | Path) -> Pack:
+    """Open a packed data set.
+
+    Parameters
+    ----------
+    path : path
+        The folder `prepare` wrote.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the folder is not a pack, is of another version, or its files do not fit together.
+    """
+    path = Path(path)
+    info = _read_table(path)
+    try:
+        space = checked_space(info.pop("shape"), info.pop("affine"))
+        table = info.pop("table")
+        splits = [row["split"] for row in table]
+        if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
+            raise ValueError("its table is none")
+        # A name alone: a table must not lead out of its folder.
+        file = path / Path(info.pop("volumes", UNNAMED_VOLUMES)).name
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{file.name} is no file")
+        volumes = np.load(file, mmap_mode="r", allow_pickle=False)
+        if not isinstance(volumes, np.ndarray):
+            raise ValueError(f"{file.name} is an archive")
+    except FileNotFoundError as error:
+        raise StyleGAN3DError(f"{path} is incomplete ({file.name} is missing); {AGAIN}.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except BROKEN as error:
+        raise _damaged(path, error) from error
+    if volumes.shape != (len(splits), *space.shape) or volumes.dtype != np.uint8:
+        raise StyleGAN3DError(
+            f"{path}: {file.name} {volumes.shape} does not fit its table of {len(splits)} rows; "
+            f"{AGAIN}."
+        )
+    return Pack(path, volumes, space, table, info)
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """dataset.json of a pack, of this version of the format."""
+    try:
+        if (path / TABLE).exists() and not (path / TABLE).is_file():
+            raise ValueError(f"{TABLE} is no file")
+        info = from_json((path / TABLE).read_bytes(), LARGEST_TABLE, nan_is_none=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StyleGAN3DError(
+            f"{path} is not a prepared data set ({TABLE} is missing); "
+            f"make one with `stylegan3d prepare FOLDER --out {path}`."
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(info, dict) or (info.get("format"), info.get("version")) != (
+        FORMAT,
+        FORMAT_VERSION,
+    ):
+        raise StyleGAN3DError(
+            f"{path} was not written by this version of `stylegan3d prepare`; {AGAIN}."
+        )
+    return info
+
+
+def _unreadable(path: Path, error: OSError) -> StyleGAN3DError:
+    return StyleGAN3DError(
+        f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
+    )
+
+
+def _damaged(path: Path, error: Exception) -> StyleGAN3DError:
+    reason = str(error).partition("\n")[0][:120] or type(error).__name__
+    return StyleGAN3DError(f"{path} is damaged and cannot be read ({reason}); {AGAIN}.")
+
+
+def write_pack(
+    path: Path,
+    rows: list[dict[str, Any]],
+    volume_of: Callable[[dict[str, Any]], np.ndarray],
+    space: Space,
+    info: dict[str, Any],
+) -> None:
+    """Write a pack; `volume_of(row)` gives the row's uint8 (X, Y, Z) volume.
+
+    The old pack stays whole until the table, which names the file of the volumes, is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to.
+    """
+    with output_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file, total = _write_volumes(path, rows, volume_of, space.shape)
+    training = sum(row["split"] == "train" for row in rows)
+    mean = (total / max(training, 1) / 255).astype(np.float32)
+    head = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "shape": list(space.shape),
+        "affine": space.affine.tolist(),
+        "volumes": file.name,
+    }
+    text = json.dumps(head | info | {"table": rows}, indent=1, ensure_ascii=False)
+    files = {path / TEMPLATE: template_bytes(mean, space), path / TABLE: text.encode()}
+    write_together(files, overwrite=True)
+    for old in (path / UNNAMED_VOLUMES, *path.glob("volumes-*.npy"), *path.glob(".volumes.*")):
+        if old != file:
+            with suppress(OSError):  # a system that keeps files which are still open
+                old.unlink(missing_ok=True)
+
+
+def _write_volumes(
+    path: Path,
+    rows: list[dict[str, Any]],
+    volume_of: Callable[[dict[str, Any]], np.ndarray],
+    shape: tuple[int, int, int],
+) -> tuple[Path, np.ndarray]:
+    """Write the volumes; their file and the sum of those to train on, float64 (X, Y, Z)."""
+    temporary = path / ".volumes.new"
+    total = np.zeros(shape, dtype=np.float64)
+    digest = hashlib.sha256(repr((len(rows), *shape)).encode())
+    head = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
+    # Written, not mapped: on a full disk a process that writes to mapped memory is killed.
+    try:
+        with atomic_file(temporary) as stream:
+            np.lib.format.write_array_header_1_0(stream, head)
+            for row in rows:
+                volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
+                content = volume.tobytes()
+                stream.write(content)
+                digest.update(content)
+                if row["split"] == "train":
+                    total += volume
+        file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file, total
+
+
+def template_bytes(mean: np.ndarray, space: Space) -> bytes:
+    """A template in [0, 1] as a .nii.gz of uint8 with a slope of 1/255; same input, same bytes."""
+    image = nib.Nifti1Image(np.rint(mean * 255).astype(np.uint8), space.affine)
+    image.set_sform(space.affine, code="aligned")
+    image.set_qform(space.affine, code="aligned")
+    image.header.set_slope_inter(1 / 255, 0)  # nibabel then writes the array's values as they are
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"Mean of training brains"
+    return gzip.compress(image.to_bytes(), mtime=0)

@@ -1,0 +1,273 @@
+"""What preparing a folder will do: which files, whose they are, which split, and which not.
+
+Making a plan reads names, tables and file contents for their hash, but prepares nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.dataset.pack import TABLE, Pack, load_pack
+from stylegan3d.dataset.scan_preparation import PASSING
+from stylegan3d.dataset.sources import TEST, Source, find_sources, read_participants, split_of
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans.target import Target, load_template
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.locks import LOCK
+from stylegan3d.storage.volumes import check_output, output_errors
+
+# Part of what identifies finished work: raise it when the same scan would now come out differently.
+PIPELINE = 2
+PARTS = ".parts"
+HELD_OUT = "participants.tsv holds it out for a test."
+# What preparing says of a volume, and all columns that participants.tsv cannot set.
+RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks", "measures")
+# "checks" are all warnings of a row; "scan_checks" those that preparing the scan gave.
+RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_checks", *RESULT_COLUMNS}
+PREPARE, DONE, LEAVE_OUT = "prepare", "done", "leave out"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What there is to prepare, and what is done already.
+
+    Attributes
+    ----------
+    folder, out : Path
+        Where the scans lie, and where the pack goes.
+    target : Target
+    settings : dict
+        Everything the volumes depend on besides the scans.
+    sources : list of Source
+    left_out : list of (str, str)
+        Images of the folder that are no sources, and why.
+    people : dict
+        participants.tsv, by participant id.
+    validation : float
+    hashes : dict
+        SHA-256 of the content of each file that can be opened.
+    keys : dict
+        By file, the key its result is stored under.
+    known : dict
+        Results by key: of an earlier run, and of whoever is held out.
+    old : Pack or None
+        The pack that `out` holds already.
+    """
+
+    folder: Path
+    out: Path | None
+    target: Target
+    settings: dict[str, Any]
+    sources: list[Source]
+    left_out: list[tuple[str, str]]
+    people: dict[str, dict[str, Any]]
+    validation: float
+    hashes: dict[str, str]
+    keys: dict[str, str]
+    known: dict[str, dict[str, Any]]
+    old: Pack | None
+
+    @property
+    def waiting(self) -> dict[str, Path]:
+        """Files to prepare, by key."""
+        keys = self.keys
+        files = {keys[source.file]: self.folder / source.file for source in self.sources}
+        return {key: path for key, path in files.items() if key not in self.known}
+
+    def personal(self, person: str) -> dict[str, Any]:
+        """What participants.tsv says of a person, and the side of the split."""
+        known = _known(person, self.people)
+        columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
+        split = split_of(person, known, self.validation)
+        return {"age": None, "sex": None, "licence": None} | columns | {"split": split}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per source: "name", "person", "file", "split", "action" and "reason" (or None).
+
+        The action is "prepare", "done" (in an earlier run), or "leave out".
+        """
+        rows = []
+        seen: dict[str, str] = {}
+        for source in self.sources:
+            key = self.keys[source.file]
+            reason = self.known.get(key, {}).get("reason")
+            if reason is None and key in seen:
+                reason = same_file(source.file, seen[key])
+            seen.setdefault(key, source.file)
+            action = LEAVE_OUT if reason else DONE if key in self.known else PREPARE
+            head = {"name": source.name, "person": source.person, "file": source.file}
+            split = self.personal(source.person)["split"]
+            rows.append(head | {"split": split, "action": action, "reason": reason})
+        return rows
+
+    def notes(self) -> list[str]:
+        """Sentences on the data set as a whole: people with several scans, unknown people."""
+        return [*_several_scans(self.sources), *self._not_in_table(), *self._table_without_scan()]
+
+    def _not_in_table(self) -> list[str]:
+        if not self.people:
+            return []
+        persons = sorted({s.person for s in self.sources if not _known(s.person, self.people)})
+        if not persons:
+            return []
+        return [
+            f"participants.tsv has no row for {_few(persons)}; the split of such people follows a "
+            "hash of their name."
+        ]
+
+    def _table_without_scan(self) -> list[str]:
+        persons = {s.person for s in self.sources}
+        persons |= {person.removeprefix("sub-") for person in persons}
+        missing = sorted(person for person in self.people if person not in persons)
+        return [f"No scan was found of {_few(missing)} in participants.tsv."] if missing else []
+
+
+def make_plan(
+    folder: Path,
+    out: Path | None,
+    *,
+    target: Target | None = None,
+    skull: str = "auto",
+    bias_correction: bool = True,
+    min_quality: float = 0.85,
+    validation: float = 0.1,
+) -> Plan:
+    """Look at a folder and at what `out` holds of it already; see `prepare.prepare`.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the folder holds no scan, its tables cannot be used, or `out` is not free.
+    """
+    old = None if out is None else _existing(out)
+    found = find_sources(folder)
+    people = read_participants(folder)
+    target = target or _target_of(folder)
+    settings = {
+        "pipeline": PIPELINE,
+        "skull": skull,
+        "bias_correction": bias_correction,
+        "min_quality": min_quality,
+        "target": _fingerprint(target),
+    }
+    hashes: dict[str, str] = {}
+    known = _results_of(old)
+    keys: dict[str, str] = {}
+    for source in found.sources:
+        try:
+            hashes[source.file] = sha256_of(folder / source.file)
+        except OSError as error:
+            reason = (
+                f"{Path(source.file).name} cannot be opened ({error.strerror}); check its "
+                "permissions and its disk, or take it out of the folder."
+            )
+            keys[source.file] = _key(source.file, settings)
+            known[keys[source.file]] = {"reason": reason, PASSING: True}
+        else:
+            keys[source.file] = _key(hashes[source.file], settings)
+    held_out = [s for s in found.sources if _known(s.person, people).get("split") == TEST]
+    # The same image under another name is held out as well.
+    known |= {keys[s.file]: {"reason": HELD_OUT, PASSING: True} for s in held_out}
+    return Plan(
+        folder,
+        out,
+        target,
+        settings,
+        found.sources,
+        found.left_out,
+        people,
+        validation,
+        hashes,
+        keys,
+        known,
+        old,
+    )
+
+
+def same_file(file: str, other: str) -> str:
+    """The reason to leave out a copy."""
+    return f"{file} is the same file as {other}."
+
+
+def _several_scans(sources: list[Source]) -> list[str]:
+    counts = Counter(source.person for source in sources)
+    several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
+    if not several:
+        return []
+    who = "1 person has" if len(several) == 1 else f"{len(several)} people have"
+    return [
+        f"{who} several scans: {_few(several)}; each scan counts, and all of a person stay on one "
+        "side of the split."
+    ]
+
+
+def _few(names: list[str], limit: int = 5) -> str:
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _target_of(folder: Path) -> Target:
+    """The folder's own template, else the bundled generator."""
+    for path in sorted(folder.glob("template*.nii.gz")):
+        return load_template(path)
+    from stylegan3d.model.generator import load  # late: not needed where a template is given
+
+    return load(device="cpu")
+
+
+def _existing(out: Path) -> Pack | None:
+    """The pack that is there already; an error if something else is."""
+    check_output([out / TABLE], overwrite=True)
+    if out.is_dir():
+        with output_errors(out):
+            content = {entry.name for entry in out.iterdir()}
+        if TABLE in content:
+            return load_pack(out)
+        # Parts without a table are an interrupted first run.
+        if content - {PARTS, LOCK} and PARTS not in content:
+            raise StyleGAN3DError(
+                f"{out} holds other files; give a new folder for the prepared data set."
+            )
+    return None
+
+
+def _fingerprint(target: Target) -> str:
+    """What tells one target from another: a hash of its grid and its mean brain."""
+    digest = hashlib.sha256(repr((target.space.shape, target.space.affine.tolist())).encode())
+    digest.update(np.rint(np.asarray(target.template) * 255).astype(np.uint8).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _key(sha256: str, settings: dict[str, Any]) -> str:
+    text = sha256 + json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
+    """What came of the files of an earlier run, by key: volumes and refusals."""
+    if pack is None:
+        return {}
+    done = {
+        row["key"]: {name: row[name] for name in RESULT_COLUMNS if name in row}
+        # Packs of earlier versions hold no other warnings than those of the scan.
+        | {"checks": row.get("scan_checks", row["checks"])}
+        for row in pack.table
+    }
+    refused = {
+        entry["key"]: {"reason": entry["reason"]}
+        for entry in pack.info["refused"]
+        if "key" in entry and entry["key"] not in done
+    }
+    return done | refused
+
+
+def _known(person: str, people: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A person's row of participants.tsv; empty if there is none."""
+    return people.get(person) or people.get(person.removeprefix("sub-")) or {}

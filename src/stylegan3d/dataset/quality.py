@@ -1,0 +1,276 @@
+"""What commonly goes wrong with a prepared brain, measured, and what follows from it.
+
+Measures are plain numbers that stay in the pack's table, so that a finished pack is judged anew
+without its scans. What cannot be a brain to learn from is refused, what may be one is kept with a
+warning. The limits were set on 267 real scans at 2 mm: 249 T1 brains of three sites, and 18 further
+scans, three of them T2 and one FLAIR. What was found in them stands beside each limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from stylegan3d.scans.aligned import EXPECTED_QUALITY, WARNING, AlignedScan
+from stylegan3d.scans.target import Target
+
+Measures = dict[str, float | None]
+
+# Millilitres inside the outline of the brain; found: 1106 to 1975.
+POSSIBLE_ML, USUAL_ML = (600.0, 2300.0), (900.0, 1900.0)
+# Brightest tissue minus middle tissue of the mean brain, in standard deviations of the brain.
+# Found: T1 0.69 (with contrast agent), 1.0 to 1.8 (without), FLAIR -0.14, T2 -0.24 to -0.84.
+LEAST_CONTRAST, USUAL_CONTRAST = 0.25, 0.9
+# (right - left) / (right + left) of the volume and of the intensity; found: up to 0.013 and 0.05,
+# one of 0.16.
+MOST_ASYMMETRY, USUAL_ASYMMETRY, USUAL_SHADING = 0.10, 0.03, 0.10
+# Square centimetres of flat face in which the brain ends, at the edge of the scan or elsewhere,
+# less what a round brain shows in its outermost slice; found: up to 6 where nothing is cut, 35
+# where the cerebellum is.
+MOST_CUT_CM2, USUAL_CUT_CM2 = 20.0, 7.5
+# Area of a cap of a sphere the size of a brain (radius 70 mm), for each mm of its height.
+CAP_CM2_PER_MM = 4.4
+# Distinct grey values; found: 202 and more. Masks and coarse label maps have a few dozen at most,
+# fine ones are told by their contrast.
+LEAST_LEVELS, USUAL_LEVELS = 16, 64
+# Share of the intensity's deviation finer than 2 mm; found in T1: 0.29 to 0.53, and 0.13 to 0.19
+# after blurring by 2 mm.
+USUAL_DETAIL = 0.22
+# Between the axes of most and least detail; found: 1.02 to 1.38, slices of 3 mm 1.43 to 1.74.
+USUAL_STREAKS = 1.5
+# On grids coarser than this all brains look blurred.
+DETAIL_MM = 3.0
+# Distance of the points at which a face of the field of view is probed.
+STEP_MM = 2.0
+# Slices this many times as thick as the voxels of the grid show.
+THICK = 1.5
+
+
+class Inspector:
+    """Measures volumes on one target's grid.
+
+    Parameters
+    ----------
+    target : Target
+        Its mean brain tells where which tissue lies.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.space = target.space
+        template = np.asarray(target.template)
+        self.voxel = float(np.mean(self.space.voxel_size))
+        steps = max(1, round(4 / self.voxel))
+        core = ndimage.binary_erosion(template > 0.3, iterations=steps)
+        values = template[core] if core.any() else np.zeros(1)
+        self.bright = core & (template > np.percentile(values, 80))
+        self.middle = core & (template > 0.4) & (template < np.percentile(values, 40))
+        x = np.tensordot(self.space.affine[0, :3], np.indices(template.shape), axes=1)
+        x -= x[template > 0.05].mean()
+        # A voxel on the middle plane belongs to both sides in part.
+        self.right = np.clip(x / self.voxel + 0.5, 0, 1)
+
+    def measure(self, volume: np.ndarray) -> Measures:
+        """Measures of a training volume, uint8 (X, Y, Z), as plain numbers; None where unknown."""
+        mask = volume > 0
+        contrast = self._contrast(volume, mask)
+        detail, streaks = self._detail(volume, mask)
+        right = self.right[mask]
+        left, values = 1 - right, volume[mask]
+        return {
+            "contrast": contrast,
+            "asymmetry": _rounded(_imbalance(right.sum(), left.sum())),
+            "shading": _rounded(2 * _imbalance(_mean(values, right), _mean(values, left))),
+            "cut_cm2": round(max(self._ends_cm2(mask)), 1),
+            "levels": float(np.unique(values).size),
+            "detail": detail,
+            "streaks": streaks,
+        }
+
+    def _ends_cm2(self, mask: np.ndarray) -> Iterator[float]:
+        """Flat faces in which a brain ends, one for each direction; see MOST_CUT_CM2."""
+        sizes = self.space.voxel_size
+        for axis in range(3):
+            counts = mask.sum(axis=tuple(a for a in range(3) if a != axis))
+            filled = counts[counts > 0]
+            for end in (0, -1):
+                area = filled[end] * np.prod(sizes) / sizes[axis] / 100 if filled.size else 0
+                yield max(0.0, float(area) - CAP_CM2_PER_MM * sizes[axis])
+
+    def _contrast(self, volume: np.ndarray, mask: np.ndarray) -> float | None:
+        """Whether what is brightest in the mean brain, white matter in T1, is so here."""
+        bright, middle = volume[self.bright & mask], volume[self.middle & mask]
+        if min(bright.size, middle.size) < 30:
+            return None
+        spread = float(np.std(np.concatenate([bright, middle])))
+        return _rounded(float(np.median(bright) - np.median(middle.astype(float))) / max(spread, 1))
+
+    def _detail(self, volume: np.ndarray, mask: np.ndarray) -> tuple[float | None, float | None]:
+        """Share of fine detail well inside the brain, and how unlike it is along the axes."""
+        if self.voxel > DETAIL_MM:
+            return None, None
+        deep = ndimage.binary_erosion(mask, iterations=max(1, round(6 / self.voxel)))
+        if np.count_nonzero(deep) < 1000:
+            return None, None
+        image = volume.astype(np.float32)
+        spread = max(float(image[deep].std()), 1.0)
+        sigma = [2.0 / size for size in self.space.voxel_size]
+        fine = image - ndimage.gaussian_filter(image, sigma)
+        bends = [
+            (2 * image - np.roll(image, 1, axis) - np.roll(image, -1, axis))[deep].std()
+            for axis in range(3)
+        ]
+        return (
+            _rounded(float(fine[deep].std()) / spread),
+            _rounded(float(max(bends) / max(min(bends), 1e-6))),
+        )
+
+
+def measure_scan(aligned: AlignedScan) -> Measures:
+    """What only the scan itself shows: where its field of view cuts the brain, its slices."""
+    scan = aligned.scan
+    sizes = scan.space.voxel_size
+    to_grid = np.linalg.inv(aligned.space.affine) @ aligned.rigid @ scan.affine
+    # At the face itself the outline is uncertain by a voxel of the grid.
+    margin = max(aligned.space.voxel_size)
+    cut = 0.0
+    for axis in range(3):
+        one, other = (a for a in range(3) if a != axis)
+        rows, columns = np.meshgrid(
+            np.arange(0, scan.data.shape[one], STEP_MM / sizes[one]),
+            np.arange(0, scan.data.shape[other], STEP_MM / sizes[other]),
+        )
+        for near in (margin / sizes[axis], scan.data.shape[axis] - 1 - margin / sizes[axis]):
+            points = np.empty((3, rows.size))
+            points[axis], points[one], points[other] = near, rows.ravel(), columns.ravel()
+            voxels = to_grid[:3, :3] @ points + to_grid[:3, 3:]
+            hit = ndimage.map_coordinates(aligned.brain_mask.astype(np.uint8), voxels, order=0)
+            area = float(hit.sum()) * STEP_MM**2 / 100
+            cut = max(cut, area - CAP_CM2_PER_MM * margin)
+    # Every nth voxel tells as much of the number of grey values as all.
+    sample = scan.data.ravel()[:: max(1, scan.data.size // 1_000_000)]
+    return {
+        "scan_cut_cm2": round(cut, 1),
+        "scan_levels": float(np.unique(sample).size),
+        "slice_mm": round(max(sizes), 2),
+    }
+
+
+def refusal(result: dict[str, Any], min_quality: float) -> str | None:
+    """Why a volume cannot be learned from, to follow its name; None if it can.
+
+    Parameters
+    ----------
+    result : dict
+        "quality", "brain_ml" and "measures" of the volume.
+    min_quality : float
+        Least correlation with the mean brain.
+    """
+    found = result["measures"]
+    if min(_at(found, "levels", 256), _at(found, "scan_levels", 256)) < LEAST_LEVELS:
+        return "has only a few different values, like a mask or a label map; give the scan itself."
+    contrast = _at(found, "contrast", USUAL_CONTRAST)
+    if contrast < LEAST_CONTRAST:
+        how = "darker" if contrast < 0 else "hardly brighter"
+        return (
+            f"does not have the contrast of the mean brain (white matter is {how} than grey: "
+            f"{contrast:.2f}, wanted {LEAST_CONTRAST}), as when a T2-weighted or FLAIR image or a "
+            "label map is given for a T1-weighted scan; give that, or a --template of this "
+            "contrast."
+        )
+    if not POSSIBLE_ML[0] <= result["brain_ml"] <= POSSIBLE_ML[1]:
+        return (
+            f"has a brain of {result['brain_ml']:.0f} ml where {POSSIBLE_ML[0]:.0f} to "
+            f"{POSSIBLE_ML[1]:.0f} are possible; check the brain extraction and the voxel size."
+        )
+    cut = max(_at(found, "cut_cm2", 0), _at(found, "scan_cut_cm2", 0))
+    if cut > MOST_CUT_CM2:
+        return (
+            f"has a brain that is cut off (in a flat face of {cut:.0f} cm2 or more), as by the "
+            "edge of the field of view; give a scan that covers the whole brain."
+        )
+    asymmetry = _at(found, "asymmetry", 0)
+    if abs(asymmetry) > MOST_ASYMMETRY:
+        side = "left" if asymmetry > 0 else "right"
+        return (
+            f"has {100 * abs(asymmetry):.0f} % less of the brain on the {side} side than evenly "
+            "halved; the extraction probably failed there: extract the brain with another program "
+            "first."
+        )
+    if result["quality"] < min_quality:
+        return (
+            f"resembles the mean brain too little (correlation {result['quality']:.2f}, wanted "
+            f"{min_quality:.2f}); look at it, or lower the quality asked for."
+        )
+    return None
+
+
+def warnings(result: dict[str, Any], voxel_mm: float) -> list[str]:
+    """What a person should look into before training on the volume; see `refusal`.
+
+    `voxel_mm` is the size of the grid's voxels.
+    """
+    found = result["measures"]
+    told = []
+    # Of brains it aligns itself, alignment says so.
+    if result["quality"] < EXPECTED_QUALITY and "scan_levels" not in found:
+        told.append(
+            f"it resembles the mean brain less than usual (correlation {result['quality']:.2f}); "
+            "look at it."
+        )
+    if _at(found, "contrast", USUAL_CONTRAST) < USUAL_CONTRAST:
+        told.append(
+            "grey and white matter differ less than usual; see whether a contrast agent was given "
+            "or the sequence is another, and leave it out if so."
+        )
+    if not USUAL_ML[0] <= result["brain_ml"] <= USUAL_ML[1]:
+        told.append(
+            f"{result['brain_ml']:.0f} ml are unusual for a brain; see in the picture whether the "
+            "extraction left something over or took something away."
+        )
+    if _at(found, "cut_cm2", 0) > USUAL_CUT_CM2:
+        told.append(
+            "the brain ends in a flat face; see whether a part is cut off, by the scan or by the "
+            "extraction."
+        )
+    if abs(_at(found, "asymmetry", 0)) > USUAL_ASYMMETRY:
+        told.append(
+            "one side of the brain is larger than usual; see whether the other lacks something."
+        )
+    if abs(_at(found, "shading", 0)) > USUAL_SHADING:
+        side = "right" if _at(found, "shading", 0) > 0 else "left"
+        told.append(
+            f"the {side} side is brighter than the other; correct the coil's shading before, or "
+            "leave it out."
+        )
+    if min(_at(found, "levels", 256), _at(found, "scan_levels", 256)) < USUAL_LEVELS:
+        told.append("it has few grey values; export it again from the original data if there is.")
+    if _at(found, "detail", 1) < USUAL_DETAIL:
+        told.append(
+            "it is blurred; see whether it was smoothed or resampled, and use the original."
+        )
+    thick = _at(found, "slice_mm", 0) >= THICK * voxel_mm
+    if thick or _at(found, "streaks", 1) > USUAL_STREAKS:
+        slices = f"slices of {found['slice_mm']:g} mm" if thick else "blurred along one axis"
+        told.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition if there is.")
+    return [f"{WARNING} {sentence}" for sentence in told]
+
+
+def _at(found: Measures, name: str, default: float) -> float:
+    """A measure, or `default`, which is taken for good, where it is unknown."""
+    value = found.get(name)
+    return default if value is None else value
+
+
+def _imbalance(one: float, other: float) -> float:
+    return float(one - other) / max(float(one + other), 1e-6)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(values @ weights) / max(float(weights.sum()), 1e-6)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,231 @@
+"""One scan to one training volume, and many of them side by side."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.geometry.space import Space
+from stylegan3d.memory import is_out_of_memory
+from stylegan3d.scans.aligned import WARNING
+from stylegan3d.scans.alignment import centroid
+from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.orientation import orientation_checks
+from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.target import Target, Template
+from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
+
+# Marks a refusal that holds for this run alone.
+PASSING = "passing"
+AS_IT_WAS, ALIGNED = "as it was", "aligned"
+# A brain that is not centred where the mean brain is would teach the generator a shift.
+MAX_OFF_CENTER_MM = 15.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """How every scan of a data set is prepared, and the folder that finished ones wait in."""
+
+    target: Target
+    skull: str
+    bias_correction: bool
+    min_quality: float
+    parts: Path
+
+
+def prepare_all(
+    job: Job,
+    files: dict[str, Path],
+    jobs: int,
+    progress: Callable[[int, int, str], None],
+    done: int,
+) -> dict[str, dict[str, Any]]:
+    """Prepare files that are not finished yet; what came of each, by its key.
+
+    Parameters
+    ----------
+    files : dict
+        Scans by the key under which their part is stored.
+    progress : callable
+        Called with files done, files in all, and a file's name; `done` were finished before.
+    """
+    with output_errors(job.parts):
+        job.parts.mkdir(parents=True, exist_ok=True)
+    results = {}
+    total = done + len(files)
+    for key, result in _finished(job, files, jobs):
+        results[key] = result
+        progress(done + len(results), total, files[key].name)
+    return results
+
+
+def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Results as they become ready: stored ones first."""
+    waiting = {}
+    for key, path in files.items():
+        stored = job.parts / f"{key}.json"
+        if stored.is_file():
+            yield key, json.loads(stored.read_text(encoding="utf-8"))
+        else:
+            waiting[key] = path
+    if jobs <= 1 or len(waiting) < 2:
+        for key, path in waiting.items():
+            yield key, prepare_part(job, key, path)
+        return
+    # A generator holds more than a worker needs, and cannot be sent to another process.
+    slim = Job(
+        Template(job.target.space, job.target.template),
+        job.skull,
+        job.bias_correction,
+        job.min_quality,
+        job.parts,
+    )
+    context = multiprocessing.get_context("spawn")  # forking a process that runs torch may hang
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
+        futures = {pool.submit(prepare_part, slim, k, path): k for k, path in waiting.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise StyleGAN3DError(
+                "A process that prepared scans was ended, most likely for lack of memory; run "
+                "again with fewer --jobs, what is done is kept."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
+    """Prepare one file and store what came of it as `<key>.npy` and `<key>.json`.
+
+    A result with "reason" is a refusal and has no volume. The JSON file is written last: a part
+    with one is complete. A failure that may be the machine's fault, such as a lack of memory, is
+    not stored: the next run tries again.
+
+    Raises
+    ------
+    OutputError
+        If the part cannot be written, such as on a full disk.
+    """
+    try:
+        volume, result = prepare_volume(job, path)
+    except ScanError as error:
+        # Without the folder: the pack tells the same wherever the scans lie.
+        result = {"reason": str(error).replace(str(path), path.name)}
+    except Exception as error:  # one bad file must not cost the work on all others
+        if is_out_of_memory(error):
+            reason = "There was not enough memory; prepare again with fewer --jobs to retry."
+            return {"reason": reason, PASSING: True}
+        _log.exception("Preparing %s failed", path)
+        reason = f"Unexpected {type(error).__name__}: {error}; prepare again to retry."
+        return {"reason": reason, PASSING: True}
+    else:
+        content = io.BytesIO()
+        np.save(content, volume)
+        atomic_write_bytes(job.parts / f"{key}.npy", content.getvalue(), overwrite=True)
+    atomic_write_bytes(job.parts / f"{key}.json", json.dumps(result).encode(), overwrite=True)
+    return result
+
+
+def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The training volume of a file, uint8 (X, Y, Z), and what was done.
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read or used, or its quality is too poor (`quality.refusal`).
+    """
+    inspector = Inspector(job.target)
+    volume = read_prepared(path, job.target)
+    if volume is not None:
+        quality = correlation(volume, job.target)
+        how, measures = AS_IT_WAS, inspector.measure(volume)
+        checks = orientation_checks(geometry_of(nib.load(path).header))
+    else:
+        _refuse_series(path)
+        aligned = read_scan(path).align(
+            job.target, skull=job.skull, bias_correction=job.bias_correction
+        )
+        volume = np.rint(aligned.volume * 255).astype(np.uint8)
+        quality, how = aligned.quality, ALIGNED
+        measures = inspector.measure(volume) | measure_scan(aligned)
+        checks = [step for step in aligned.steps if step.startswith(WARNING)]
+    voxel_ml = abs(np.linalg.det(job.target.space.affine[:3, :3])) / 1000
+    result = {
+        "prepared": how,
+        "quality": round(quality, 4),
+        "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
+        "checks": checks,
+        "measures": measures,
+    }
+    reason = refusal(result, job.min_quality)
+    if reason is not None:
+        raise ScanError(f"{path.name} {reason}")
+    return volume, result
+
+
+def _refuse_series(path: Path) -> None:
+    """Say of a series what can be done here, where no volume of it can be chosen."""
+    try:
+        shape = nib.load(path).shape
+    except READ_ERRORS:  # `read_scan` says in words what is wrong with it
+        return
+    if len(shape) > 3 and math.prod(shape[3:]) > 1:
+        raise ScanError(
+            f"{path.name} is a 4D series of {math.prod(shape[3:])} volumes; save the T1-weighted "
+            "one as a file of its own."
+        )
+
+
+def correlation(volume: np.ndarray, target: Target) -> float:
+    """Of a volume with the mean brain over the whole grid; 0 for a volume without contrast."""
+    with np.errstate(invalid="ignore"):
+        value = float(np.corrcoef(volume.ravel(), target.template.ravel())[0, 1])
+    return value if np.isfinite(value) else 0.0
+
+
+def read_prepared(path: Path, target: Target) -> np.ndarray | None:
+    """The volume of a file that is ready to train on, uint8 (X, Y, Z), or None if it is not.
+
+    Ready means: on the target's grid, uint8 or within [0, 1], only a brain, and that in its place.
+    """
+    try:
+        image = nib.load(path)
+        if not target.space.same_as(Space(image.shape, image.affine)):
+            return None
+        data = np.asanyarray(image.dataobj)
+    except READ_ERRORS:  # reading it as a raw scan says in words what is wrong with it
+        return None
+    if data.dtype != np.uint8:
+        if data.dtype.kind not in "fui" or not np.isfinite(data).all():
+            return None
+        if data.min() < 0 or data.max() > 1:
+            return None
+        data = np.rint(data * 255).astype(np.uint8)
+    # A brain alone on the grid leaves well over a third of it empty; a whole head does not.
+    if not 0.35 < np.mean(data == 0) < 0.98:
+        return None
+    offset = centroid(data > 0, target.space) - centroid(target.template > 0.05, target.space)
+    return data if np.linalg.norm(offset) < MAX_OFF_CENTER_MM else None

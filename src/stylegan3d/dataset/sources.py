@@ -1,0 +1,197 @@
+"""Find the scans of a folder, plain or BIDS, and what is known of the people in it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from stylegan3d.errors import StyleGAN3DError
+
+EXTENSIONS = (".nii.gz", ".nii", ".mgz")
+# Files of a data set that are not scans: labels, masks and averages.
+NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
+NO_T1 = "Other files are called *_T1w, and this one is not."
+SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
+# What people write in the column "split" of participants.tsv, in any case, and what it means here.
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "holdout": TEST,
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One scan of a data set: `name` is unique, `person` decides the split, `file` is relative."""
+
+    name: str
+    person: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds: scans, and images left out with the reason, both sorted by path."""
+
+    sources: list[Source]
+    left_out: list[tuple[str, str]]
+
+
+def find_sources(folder: Path) -> Found:
+    """T1 scans below a folder.
+
+    Where any file follows BIDS (`*_T1w.nii.gz`), only such files count; else every NIfTI or MGH
+    file that is not called a label, a mask or a template.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is no folder, or holds no scan; where it holds DICOM, the sentence says so.
+    """
+    if not folder.is_dir():
+        raise StyleGAN3DError(f"{folder} is not a folder; give the folder that holds the scans.")
+    candidates, left_out = [], {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not path.name.lower().endswith(EXTENSIONS):
+            continue
+        reason = _reason_to_leave_out(relative)
+        if reason is None:
+            candidates.append(relative)
+        else:
+            left_out[relative] = reason
+    bids = {relative for relative in candidates if stem(relative.name).endswith("_T1w")}
+    chosen = [relative for relative in candidates if not bids or relative in bids]
+    left_out |= {relative: NO_T1 for relative in candidates if bids and relative not in bids}
+    if not chosen:
+        raise StyleGAN3DError(_no_scans(folder, len(left_out)))
+    names = Counter(stem(relative.name).removesuffix("_T1w") for relative in chosen)
+    sources = []
+    for relative in chosen:
+        name = stem(relative.name).removesuffix("_T1w")
+        if names[name] > 1:  # same file name in several folders: the path tells them apart
+            name = "-".join([*relative.parts[:-1], name])
+        person = re.search(r"sub-[A-Za-z0-9]+", relative.as_posix())
+        sources.append(Source(name, person.group() if person else name, relative.as_posix()))
+    return Found(sources, [(file.as_posix(), reason) for file, reason in sorted(left_out.items())])
+
+
+def _reason_to_leave_out(relative: Path) -> str | None:
+    """Why an image is no scan to prepare, by its path alone; None if it may be one."""
+    if any(part.startswith(".") for part in relative.parts):
+        return "Its name or folder is hidden."
+    skipped = SKIPPED_FOLDERS.intersection(relative.parts[:-1])
+    if skipped:
+        return f"It lies in {skipped.pop()}."
+    if NOT_SCANS.search(relative.name):
+        return "It is called a label map, a mask or a template."
+    return None
+
+
+def _no_scans(folder: Path, left_out: int) -> str:
+    """The sentence for a folder without scans."""
+    dicom = _count_dicom(folder)
+    if dicom:
+        return (
+            f"{folder} holds DICOM files ({dicom} or more) but no NIfTI; convert them first, for "
+            "example with `dcm2niix -z y -o NIFTI_FOLDER FOLDER`, and give the new folder."
+        )
+    if left_out:
+        return (
+            f"{folder} holds {left_out} images, but by their names and folders none is a T1 scan; "
+            "give the folder of the scans themselves."
+        )
+    return f"{folder} holds no NIfTI or MGH scan; give a folder with T1 scans."
+
+
+def _count_dicom(folder: Path, limit: int = 1000) -> int:
+    """DICOM files among the first `limit` files of a folder, told by their content."""
+    count = 0
+    for path in islice((path for path in folder.rglob("*") if path.is_file()), limit):
+        with suppress(OSError), path.open("rb") as stream:
+            count += stream.read(132)[128:] == b"DICM"
+    return count
+
+
+def stem(filename: str) -> str:
+    """The file name without its NIfTI or MGH extension."""
+    for extension in EXTENSIONS:
+        if filename.lower().endswith(extension):
+            return filename[: -len(extension)]
+    return filename
+
+
+def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
+    """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None.
+
+    The column "split", if any, says "train", "validation", "test" or None; whatever else stands
+    there is refused, for a person set aside must never be trained on by mistake.
+    """
+    path = folder / "participants.tsv"
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StyleGAN3DError(
+            f"{path} cannot be read ({error}); save it as tab-separated UTF-8 text, or remove it."
+        ) from error
+    if rows and "participant_id" not in rows[0]:
+        raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")
+    people = {
+        (row["participant_id"] or "").strip(): {
+            key: _value(cell) for key, cell in row.items() if key and key != "participant_id"
+        }
+        for row in rows
+    }
+    for known in people.values():
+        if known.get("split") is not None:
+            known["split"] = _split(known["split"], path)
+    return people
+
+
+def _split(value: Any, path: Path) -> str:
+    """What a cell of the column "split" means; an error if it cannot be told."""
+    split = SPLITS.get(str(value).lower())
+    if split is None:
+        raise StyleGAN3DError(
+            f"{path} has {value!r} in the column split, which is not known; write train, "
+            "validation or test, or leave the cell empty."
+        )
+    return split
+
+
+def _value(cell: str | None) -> Any:
+    text = (cell or "").strip()
+    if text.lower() in ("", "n/a", "nan"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def split_of(person: str, known: dict[str, Any], validation: float) -> str:
+    """ "train", "validation" or "test": as the table says, else by a hash of the person.
+
+    By the person, never by the file, and independent of who else is in the folder: adding people
+    moves nobody from one side to the other.
+    """
+    if known.get("split") is not None:
+        return known["split"]
+    fraction = int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) / 2**32
+    return VALIDATION if fraction < validation else TRAIN

@@ -1,0 +1,128 @@
+"""Small pictures of volumes for a page: three mid slices, side by side, with their sides named.
+
+Pictures are in the radiological convention, which the explorer starts with too: axial slices are
+seen from the feet and coronal ones from the front, so the person's right is on the left.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.space import Space
+from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.reading import read_scan
+
+# Every picture is this high; the longest axis of the head fills it.
+HEIGHT, GAP = 150, 6
+JPEG_QUALITY = 80
+# What lies at the left and the right edge of each picture.
+EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice in a picture: its name, its edges in pixels, and what lies at them."""
+
+    name: str
+    left: int
+    right: int
+    letters: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG as a data URI, its size in pixels, and the slices in it."""
+
+    uri: str
+    width: int
+    height: int
+    panels: tuple[Panel, ...]
+
+
+def picture_of(volume: np.ndarray, space: Space) -> Picture:
+    """Axial, coronal and sagittal slice through the middle of what is not 0.
+
+    Parameters
+    ----------
+    volume : ndarray, uint8 (X, Y, Z)
+    space : Space
+        Its grid, in any orientation; the slices are turned by it.
+    """
+    slices, sizes = mid_slices(volume, space)
+    mm = max(n * size for image, pair in zip(slices, sizes, strict=True)
+             for n, size in zip(image.shape, pair, strict=True)) / HEIGHT  # fmt: skip
+    images = [
+        Image.fromarray(image).resize(
+            (
+                max(1, round(image.shape[1] * across / mm)),
+                max(1, round(image.shape[0] * down / mm)),
+            ),
+            Image.Resampling.BICUBIC,
+        )
+        for image, (down, across) in zip(slices, sizes, strict=True)
+    ]
+    sheet = Image.new("L", (sum(i.width for i in images) + 2 * GAP, HEIGHT))
+    panels, left = [], 0
+    for image, (name, letters) in zip(images, EDGES.items(), strict=True):
+        sheet.paste(image, (left, (HEIGHT - image.height) // 2))
+        panels.append(Panel(name, left, left + image.width, letters))
+        left += image.width + GAP
+    content = io.BytesIO()
+    sheet.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    text = base64.b64encode(content.getvalue()).decode("ascii")
+    return Picture(f"data:image/jpeg;base64,{text}", sheet.width, HEIGHT, tuple(panels))
+
+
+def mid_slices(
+    volume: np.ndarray, space: Space
+) -> tuple[list[np.ndarray], list[tuple[float, float]]]:
+    """Axial, coronal and sagittal slice as they are drawn, and the mm of a pixel down and across.
+
+    The first row is anterior (axial) or superior, the first column the person's right (axial and
+    coronal) or anterior.
+    """
+    turn = nib.io_orientation(space.affine)
+    volume = nib.apply_orientation(volume, turn)  # R, A, S
+    order = np.argsort(turn[:, 0])
+    x, y, z = (float(space.voxel_size[axis]) for axis in order)
+    middle = [_middle(volume, axis) for axis in range(3)]
+    slices = [
+        volume[::-1, ::-1, middle[2]].T,
+        volume[::-1, middle[1], ::-1].T,
+        volume[middle[0], ::-1, ::-1].T,
+    ]
+    return [np.ascontiguousarray(s) for s in slices], [(y, x), (z, x), (z, y)]
+
+
+def _middle(volume: np.ndarray, axis: int) -> int:
+    """Index of the slice through the middle of what is not 0."""
+    weights = np.count_nonzero(volume, axis=tuple(a for a in range(3) if a != axis))
+    if not weights.any():
+        return volume.shape[axis] // 2
+    return round(float(np.average(np.arange(volume.shape[axis]), weights=weights)))
+
+
+def picture_of_scan(path: Path) -> Picture | None:
+    """A picture of a scan as its file has it, of a series the first volume; None if unreadable."""
+    scan = None
+    for volume in (None, 0):
+        try:
+            scan = read_scan(path, volume)
+            break
+        except (StyleGAN3DError, MemoryError, *READ_ERRORS):
+            continue
+    if scan is None:
+        return None
+    low, high = (float(value) for value in np.percentile(scan.data, (1, 99.5)))
+    if high <= low:
+        low, high = float(scan.data.min()), float(scan.data.max())
+    data = np.clip((scan.data - low) / (high - low), 0, 1)
+    return picture_of(np.rint(data * 255).astype(np.uint8), scan.space)

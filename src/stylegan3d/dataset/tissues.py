@@ -1,0 +1,166 @@
+"""Tissue volumes of people whose scans come with a label map.
+
+`labels.tsv` in the folder of the scans says which tissue each label belongs to. A label map
+`sub-01_dseg.nii.gz` beside `sub-01_T1w.nii.gz` holds the labels of that person, on the grid of the
+scan. Alignment keeps a brain's true size, so what is measured on the scan's own grid holds for the
+prepared volume too.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from stylegan3d.dataset.sources import stem
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.geometry.space import Space
+from stylegan3d.recipe.parts import LONGEST_NUMBER
+from stylegan3d.scans.aligned import WARNING
+from stylegan3d.scans.checks import READ_ERRORS, check_compressed
+from stylegan3d.scans.opening import open_image
+
+TABLE = "labels.tsv"
+BACKGROUND = "background"
+LABEL_MAPS = ("_dseg.nii.gz", "_dseg.nii")
+UNIT = "_ml"
+
+
+def read_tissues(folder: Path) -> dict[int, str]:
+    """Tissue of each label in `labels.tsv` (columns index, name, tissue); empty without the file.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the table lacks a column, or a row of it cannot be understood.
+    """
+    path = folder / TABLE
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StyleGAN3DError(
+            f"{path} cannot be read ({error}); save it as tab-separated UTF-8 text, or remove it."
+        ) from error
+    tissues: dict[int, str] = {}
+    for row in rows:
+        index, tissue = (row.get("index") or "").strip(), (row.get("tissue") or "").strip().lower()
+        if not index.isdecimal() or not re.fullmatch(r"[a-z][a-z0-9_]*", tissue):
+            raise StyleGAN3DError(
+                f"{path} has a row with index {index!r} and tissue {tissue!r}; give every row a "
+                "whole number and one word such as grey, white, ventricle, csf or background."
+            )
+        if tissue == "brain":
+            raise StyleGAN3DError(
+                f"{path} calls a tissue brain, which is what the whole is called; "
+                "name the tissue, such as grey or white."
+            )
+        tissues[int(index[:LONGEST_NUMBER])] = tissue
+    return tissues
+
+
+def tissue_columns(tissues: dict[int, str]) -> list[str]:
+    """Columns of a pack's table that hold tissue volumes, such as "ventricle_ml"; sorted."""
+    return sorted({tissue + UNIT for tissue in tissues.values() if tissue != BACKGROUND})
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """What the label map of one person says.
+
+    Attributes
+    ----------
+    volumes : dict
+        Millilitres for each of `tissue_columns`; None where there is no usable label map.
+    warnings : list of str
+    unnamed : tuple of int
+        Labels in the map that `labels.tsv` does not name; they count towards no tissue.
+    """
+
+    volumes: dict[str, float | None]
+    warnings: list[str] = field(default_factory=list)
+    unnamed: tuple[int, ...] = ()
+
+
+def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
+    """Tissue volumes of one person.
+
+    Parameters
+    ----------
+    scan : Path
+        The scan; its label map, if any, lies beside it.
+    tissues : dict
+        Tissue of each label, as `read_tissues` gives it.
+    """
+    columns = tissue_columns(tissues)
+    none: dict[str, float | None] = dict.fromkeys(columns)
+    path = _label_map_of(scan)
+    if path is None or not columns:
+        return Tissues(none)
+    try:
+        labels, image = open_image(path), open_image(scan)
+        check_compressed(path)
+        same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
+        data = np.asanyarray(labels.dataobj) if same else None
+    except (ScanError, MemoryError, *READ_ERRORS):
+        return Tissues(none, [f"{WARNING} {path.name} cannot be read; export the labels again."])
+    if data is None:
+        return Tissues(
+            none,
+            [
+                f"{WARNING} {path.name} is not on the grid of {scan.name}, so no tissue was "
+                "measured; resample the labels to the scan (nearest neighbour)."
+            ],
+        )
+    values, counts = np.unique(data, return_counts=True)
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
+        return Tissues(
+            none,
+            [f"{WARNING} {path.name} holds no whole numbers; give labels, not probabilities."],
+        )
+    voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    voxels = dict.fromkeys(columns, 0)
+    for value, count in zip(values, counts, strict=True):
+        column = tissues.get(int(value), BACKGROUND) + UNIT
+        if column in voxels:
+            voxels[column] += int(count)
+    unnamed = tuple(int(v) for v in values if v != 0 and int(v) not in tissues)
+    return Tissues({c: round(n * voxel_ml, 2) for c, n in voxels.items()}, [], unnamed)
+
+
+def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
+    """One sentence on what csf_ml is the volume of; empty without such a column or label maps."""
+    labels = sorted(label for label, tissue in tissues.items() if tissue == "csf")
+    found = [v for p in measured if (v := p.volumes.get("csf" + UNIT)) is not None]
+    if not labels or not found:
+        return []
+    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
+    return [
+        f"csf{UNIT} counts label {few} of {TABLE}, on average {np.mean(found):.1f} ml in "
+        f"{len(found)} label maps; fluid that the table does not name is not in it."
+    ]
+
+
+def unnamed_note(measured: list[Tissues]) -> list[str]:
+    """One sentence for the whole data set about labels that `labels.tsv` does not name."""
+    labels = sorted({label for person in measured for label in person.unnamed})
+    if not labels:
+        return []
+    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
+    maps = sum(bool(person.unnamed) for person in measured)
+    return [
+        f"{TABLE} does not name label {few}, found in {maps} label maps; it counts towards no "
+        "tissue: add it to the table if it should."
+    ]
+
+
+def _label_map_of(scan: Path) -> Path | None:
+    """sub-01_dseg.nii.gz for sub-01_T1w.nii.gz, anna_dseg.nii.gz for anna.nii.gz."""
+    name = stem(scan.name).removesuffix("_T1w")
+    candidates = (scan.with_name(name + ending) for ending in LABEL_MAPS)
+    return next((path for path in candidates if path.is_file()), None)

@@ -1,0 +1,247 @@
+"""Sets of volumes that were not made by `stylegan3d prepare`: a folder of NIfTI files.
+
+They are brought to what a pack holds, uint8 on one grid, or refused with the file's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from stylegan3d.dataset.pack import TABLE, Pack, load_pack
+from stylegan3d.dataset.scan_preparation import MAX_OFF_CENTER_MM
+from stylegan3d.dataset.sources import (
+    TEST,
+    VALIDATION,
+    find_sources,
+    read_participants,
+    split_of,
+)
+from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.sampling import as_packed
+from stylegan3d.scans.alignment import centroid
+from stylegan3d.scans.extraction import object_mask
+from stylegan3d.scans.intensity import normalise
+from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.scan import Scan
+
+# Of the people of a folder whose participants.tsv sets nobody aside.
+SET_ASIDE = 0.2
+# A volume may lose so much where it leaves the grid it is resampled to.
+MAX_LOST = 0.03
+# Where a volume shows a brain.
+FOREGROUND = 0.05
+NO_PLACE = (
+    "files say nothing of where their voxels lie (their affine is the identity): they have the "
+    "real volumes' shape and are taken to lie on their grid."
+)
+RESAMPLED = "files were resampled linearly to the grid of the real volumes."
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSet:
+    """Volumes of a folder on one grid.
+
+    Attributes
+    ----------
+    names : of the files, sorted, without their endings.
+    volumes : uint8 [n, X, Y, Z], 255 = 1.
+    hash : SHA-256 of the files' hashes, in order.
+    notes : what was done to how many files, in words.
+    """
+
+    path: Path
+    names: list[str]
+    people: list[str]
+    volumes: np.ndarray
+    space: Space
+    hash: str
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderPack(Pack):
+    """A folder of NIfTI volumes in the shape of a pack; its volumes are in memory."""
+
+    @cached_property
+    def _mean(self) -> np.ndarray:
+        rows = self.indices("train")
+        return (sum(self.volumes[row].astype(np.float64) for row in rows) / 255 / len(rows)).astype(
+            np.float32
+        )
+
+    @property
+    def template(self) -> np.ndarray:
+        """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
+        return self._mean
+
+
+def open_real(path: Path, progress: Progress | None = None) -> Pack:
+    """Real volumes: a pack made by `prepare`, or a folder of NIfTI volumes on one grid.
+
+    Of a folder, participants.tsv says by its column "split" who was set aside; where it does not, a
+    fifth of the people is, chosen by their names, and a note in `info` says so.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is neither, or the volumes are not on one grid.
+    """
+    if (path / TABLE).is_file() or not path.is_dir() or not holds_volumes(path):
+        return load_pack(path)
+    found = read_set(path, None, None, progress)
+    table, told = read_participants(path), 0
+    rows: list[dict[str, Any]] = []
+    for name, person in zip(found.names, found.people, strict=True):
+        known = table.get(person, {})
+        told += known.get("split") == VALIDATION
+        rows.append({**known, "name": name, "person": person})
+    for row in rows:
+        row["split"] = split_of(row["person"], table.get(row["person"], {}), SET_ASIDE)
+    notes = list(found.notes)
+    if not told:
+        for row in rows:
+            row["split"] = split_of(row["person"], {}, SET_ASIDE)
+        notes.append(
+            "The folder does not say who was kept out of training (no participants.tsv with a "
+            "column split): a fifth of its people, chosen by name, stands for them, so figures "
+            "of privacy hold only if the model was trained on the others."
+        )
+    keep = [i for i, row in enumerate(rows) if row["split"] != TEST]
+    volumes = found.volumes if len(keep) == len(rows) else found.volumes[keep]
+    info = {"notes": notes, "id": found.hash}
+    return FolderPack(path, volumes, found.space, [rows[i] for i in keep], info)
+
+
+def holds_volumes(path: Path) -> bool:
+    """Whether a folder holds NIfTI files that may be brain volumes."""
+    try:
+        return bool(find_sources(path).sources)
+    except StyleGAN3DError:
+        return False
+
+
+def read_set(
+    path: Path,
+    space: Space | None,
+    template: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> VolumeSet:
+    """The volumes of a folder.
+
+    Parameters
+    ----------
+    space : the grid to bring them to; without it all must lie on that of the first one.
+    template : (X, Y, Z) in [0, 1] on that grid, the mean of real ones: where brains are to lie.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If a file cannot be read, or does not fit the grid.
+    """
+    sources = find_sources(path).sources
+    volumes: list[np.ndarray] = []
+    done: dict[str, int] = {}
+    content = hashlib.sha256()
+    for number, source in enumerate(sources):
+        scan = read_scan(path / source.file)
+        content.update(scan.sha256.encode())
+        if space is None:
+            space = scan.space
+        unit, note = _on_grid(scan, to_unit(scan), space, resampled=template is not None)
+        if template is not None:
+            _check_place(scan, unit, template, space)
+        if note:
+            done[note] = done.get(note, 0) + 1
+        volumes.append(as_packed(unit))
+        if progress is not None:
+            progress(number + 1, len(sources))
+    assert space is not None
+    notes = [f"{path.name}: {count} {note}" for note, count in done.items()]
+    people = [source.person for source in sources]
+    names = [source.name for source in sources]
+    return VolumeSet(path, names, people, np.stack(volumes), space, content.hexdigest(), notes)
+
+
+def to_unit(scan: Scan) -> np.ndarray:
+    """Intensities of a volume in [0, 1], float32.
+
+    uint8 is divided by 255; what lies within [0, 1] is left as it is; what lies within [-1, 1] and
+    reaches below -0.5 is a network's output, (x + 1) / 2; other non-negative values are divided by
+    the 99.5th percentile of what is not background, as `stylegan3d prepare` does.
+
+    Raises
+    ------
+    ScanError
+        If there are negative values of another kind.
+    """
+    data = np.asarray(scan.data, dtype=np.float32)
+    low, high = float(data.min()), float(data.max())
+    if _stored_in_8_bits(scan.path):
+        return data / 255
+    if low >= 0 and high <= 1:
+        return data
+    if -1.1 <= low < -0.5 and high <= 1.1:
+        return np.clip((data + 1) / 2, 0, 1)
+    if low < -0.01 * high:
+        raise ScanError(
+            f"{scan.path.name} has intensities from {low:g} to {high:g}: save brain volumes with "
+            "a background of 0, within [0, 1] or [-1, 1], or as 8-bit values."
+        )
+    data = np.maximum(data, 0)
+    return normalise(data, object_mask(data))[0]
+
+
+def _stored_in_8_bits(path: Path) -> bool:
+    header = nib.load(path).header
+    if header.get_data_dtype() != np.uint8:
+        return False
+    slope, offset = header.get_slope_inter() if hasattr(header, "get_slope_inter") else (None, None)
+    return slope in (None, 1.0) and offset in (None, 0.0)
+
+
+def _on_grid(
+    scan: Scan, unit: np.ndarray, space: Space, *, resampled: bool
+) -> tuple[np.ndarray, str]:
+    """The volume on the grid, and what was done for that."""
+    if space.same_as(scan.space):
+        return unit, ""
+    if not resampled:
+        raise ScanError(
+            f"{scan.path.name} lies on another grid than the volumes before it ({unit.shape} and "
+            f"{space.shape} voxels, or in another place): bring them to one grid with `stylegan3d "
+            "prepare`."
+        )
+    if unit.shape == space.shape and np.allclose(scan.space.affine, np.eye(4)):
+        return unit, NO_PLACE
+    moved = resample(unit, scan.space, space)
+    before = float(unit.sum()) * abs(np.linalg.det(scan.space.affine))
+    after = float(moved.sum()) * abs(np.linalg.det(space.affine))
+    if after < (1 - MAX_LOST) * before:
+        raise ScanError(
+            f"{100 * (1 - after / before):.0f} % of {scan.path.name} lies outside the grid of the "
+            "real volumes: check its affine, or bring both to one grid with `stylegan3d prepare`."
+        )
+    return moved, RESAMPLED
+
+
+def _check_place(scan: Scan, unit: np.ndarray, template: np.ndarray, space: Space) -> None:
+    if not (unit > FOREGROUND).any():
+        raise ScanError(f"{scan.path.name} shows no brain: it is nearly black everywhere.")
+    offset = centroid(unit > FOREGROUND, space) - centroid(template > FOREGROUND, space)
+    if np.linalg.norm(offset) > MAX_OFF_CENTER_MM:
+        raise ScanError(
+            f"The brain of {scan.path.name} lies {np.linalg.norm(offset):.0f} mm from where real "
+            "ones lie: align it first, for example with `stylegan3d prepare`."
+        )

@@ -1,0 +1,243 @@
+"""All directions a person can use with a model: its own, and those of files; with their notes.
+
+A direction is known by its reference, the text that `Edit.direction` holds: a name of the model's
+own directions, or `file.safetensors#name`. Notes (a label of one's own, a pin, which files are
+used) are a person's, not the model's, so they lie in a file of settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.directions.directions import Directions, load_directions
+from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.recipe.recipe import Edit
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.jsontext import LARGEST, from_json
+from stylegan3d.storage.tensorfiles import read_bytes
+from stylegan3d.storage.volumes import atomic_write_bytes
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+ATTRIBUTES, COMPONENTS = "Attributes", "Principal components"
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One direction of the catalogue.
+
+    Attributes
+    ----------
+    reference : str
+        As in `Edit.direction`.
+    name : str
+        In `directions`.
+    directions : Directions
+        Those of the model or of the file.
+    section : str
+        Under which heading it stands: attributes, components, or the file's name.
+    sha256 : str or None
+        Of the file.
+    """
+
+    reference: str
+    name: str
+    directions: Directions
+    section: str
+    sha256: str | None = None
+
+    @property
+    def step(self) -> np.ndarray:
+        """float32 `(w_dim,)`, one standard deviation."""
+        return self.directions.step(self.name)
+
+    @property
+    def share(self) -> float:
+        """Share of the variance of w, 0 to 1."""
+        return float(self.directions.explained_variance[self.directions.names.index(self.name)])
+
+    @property
+    def check(self) -> dict[str, Any]:
+        """How well it held on people it was not fitted to; empty if that is not known."""
+        found = (told for told in self.directions.checks if told.get("name") == self.name)
+        return next(found, {})
+
+    @property
+    def attribute(self) -> str:
+        """What it is about, such as "ventricle_ml"; empty if that is not known."""
+        return str(self.check.get("attribute", ""))
+
+    @property
+    def description(self) -> str:
+        """What it changes, with figures; may be empty."""
+        return self.directions.descriptions.get(self.name, "")
+
+    @property
+    def summary(self) -> str:
+        """What it changes, without figures; may be empty."""
+        return self.directions.summary(self.name)
+
+    @property
+    def file(self) -> str | None:
+        """The file it is from; None for the model's own."""
+        return Edit(self.reference, 0.0).file
+
+    def edit(self, strength: float, layers: tuple[int, int] | None = None) -> Edit:
+        """A step along it, for a recipe."""
+        return Edit(self.reference, strength, layers, self.sha256)
+
+    def matches(self, text: str, label: str = "") -> bool:
+        """Whether every word of `text` is in its name, label, section or description."""
+        told = " ".join((self.name, label, self.section, self.description)).casefold()
+        return all(word in told for word in text.casefold().split())
+
+
+def own_entries(directions: Directions) -> list[Entry]:
+    """The model's own: attributes under one heading, components under another."""
+    attributes = set(directions.attributes)
+    return [
+        Entry(name, name, directions, ATTRIBUTES if name in attributes else COMPONENTS)
+        for name in directions.names
+    ]
+
+
+def file_entries(path: str | Path, generator: Generator) -> list[Entry]:
+    """The directions of a file, by its absolute path.
+
+    Raises
+    ------
+    RecipeError
+        If it is missing, damaged or another model's.
+    """
+    path = Path(path).absolute()
+    found = load_directions(path, generator)
+    sha256 = sha256_of(path)
+    section = path.name.removesuffix(".safetensors")
+    return [Entry(f"{path}#{name}", name, found, section, sha256) for name in found.names]
+
+
+@dataclass(frozen=True)
+class DirectionNotes:
+    """What a person noted of a model's directions.
+
+    Attributes
+    ----------
+    labels : mapping of str to str
+        Their own names, by reference.
+    pinned : tuple of str
+        References of those they want first.
+    files : tuple of str
+        Directions files they use with the model.
+    """
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pinned: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def label_of(self, entry: Entry) -> str:
+        """What a direction is called."""
+        return self.labels.get(entry.reference) or entry.name
+
+    def labelled(self, reference: str, label: str) -> DirectionNotes:
+        """With another label; an empty one takes it away."""
+        labels = {key: text for key, text in self.labels.items() if key != reference}
+        label = " ".join(label.split())
+        return dataclasses.replace(self, labels=labels | ({reference: label} if label else {}))
+
+    def pin(self, reference: str, pinned: bool = True) -> DirectionNotes:
+        """With a direction pinned, or not."""
+        others = tuple(known for known in self.pinned if known != reference)
+        return dataclasses.replace(self, pinned=(*others, reference) if pinned else others)
+
+    def with_file(self, path: str) -> DirectionNotes:
+        """With one file more, the last."""
+        return dataclasses.replace(self, files=(*(f for f in self.files if f != path), path))
+
+    def moved(self, path: str, to: str) -> DirectionNotes:
+        """With a file in the place of another one: what was noted of the old holds for the new."""
+
+        def there(reference: str) -> str:
+            edit = Edit(reference, 0.0)
+            return edit.with_file(to, None).direction if edit.file == path else reference
+
+        return DirectionNotes(
+            {there(key): label for key, label in self.labels.items()},
+            tuple(dict.fromkeys(map(there, self.pinned))),
+            tuple(dict.fromkeys(to if file == path else file for file in self.files)),
+        )
+
+    def without_file(self, path: str) -> DirectionNotes:
+        """Without a file, and without notes on what it holds."""
+
+        def stays(reference: str) -> bool:
+            return Edit(reference, 0.0).file != path
+
+        return DirectionNotes(
+            {key: label for key, label in self.labels.items() if stays(key)},
+            tuple(filter(stays, self.pinned)),
+            tuple(file for file in self.files if file != path),
+        )
+
+
+def read_notes(path: str | Path, model: str) -> DirectionNotes:
+    """The notes on the model of this hash; none if nothing was noted yet.
+
+    Raises
+    ------
+    RecipeError
+        If the file cannot be read.
+    """
+    told = _read_all(Path(path)).get(model, {})
+    try:
+        return DirectionNotes(
+            {str(key): str(label) for key, label in dict(told.get("labels", {})).items()},
+            tuple(map(str, told.get("pinned", ()))),
+            tuple(map(str, told.get("files", ()))),
+        )
+    except (TypeError, ValueError, AttributeError):
+        raise _damaged(Path(path)) from None
+
+
+def write_notes(path: str | Path, model: str, notes: DirectionNotes) -> None:
+    """Keep the notes on one model; those on others stay.
+
+    Raises
+    ------
+    RecipeError, OutputError
+        If the file is damaged or cannot be written.
+    """
+    path = Path(path)
+    every = _read_all(path) | {model: dataclasses.asdict(notes)}
+    data = json.dumps(every, ensure_ascii=False, indent=1).encode()
+    atomic_write_bytes(path, data, overwrite=True, suffixes=(".json",))
+
+
+def _read_all(path: Path) -> dict[str, Any]:
+    try:
+        every = from_json(read_bytes(path, RecipeError, LARGEST)) if path.exists() else {}
+    except (OSError, ValueError):
+        raise _damaged(path) from None
+    if not isinstance(every, dict):
+        raise _damaged(path)
+    return every
+
+
+def _damaged(path: Path) -> StyleGAN3DError:
+    return RecipeError(
+        f"Your notes on directions ({path}) cannot be read: mend the file or delete it."
+    )
+
+
+def free_name(folder: Path, name: str, taken: Sequence[str] = ()) -> Path:
+    """A path in `folder` for a direction of this name that is neither there nor taken."""
+    plain = "".join(c if c.isalnum() else "-" for c in name).strip("-").lower()[:60] or "direction"
+    candidates = (f"{plain}{f'-{k}' if k else ''}.safetensors" for k in range(10_000))
+    return next(p for c in candidates if not (p := folder / c).exists() and str(p) not in taken)

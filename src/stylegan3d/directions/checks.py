@@ -1,0 +1,108 @@
+"""How well a direction of an attribute holds on people it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.directions.people import NAMES, SEX, UNITS
+
+#: Ventricles grow by a factor: held-out R2 of their logarithm was 0.94, of the volume itself 0.84.
+LOGARITHMIC = frozenset({"ventricle_ml"})
+#: A figure on fewer people would say nothing.
+FEWEST_TO_CHECK = 5
+
+
+def name_of(key: str) -> str:
+    """What a direction of an attribute is called: "mini_mental" -> "Mini mental"."""
+    return NAMES.get(key, key.replace("_", " ").capitalize())
+
+
+def scaled(key: str, values: np.ndarray) -> np.ndarray:
+    """The numbers a regression sees, float64; NaN for what has no logarithm."""
+    values = np.asarray(values, dtype=np.float64)
+    if key not in LOGARITHMIC:
+        return values
+    return np.log(np.where(values > 0, values, np.nan))
+
+
+def check(
+    key: str, guess: np.ndarray, truth: np.ndarray, values: np.ndarray, held_out: np.ndarray
+) -> dict[str, Any]:
+    """What is known of the prediction of one attribute, as plain data.
+
+    Parameters
+    ----------
+    key : str
+        The attribute.
+    guess, truth : np.ndarray
+        `(n,)` predicted and true deviation from the mean of the person's group, on the scale of
+        `scaled`; NaN in `truth` where it is unknown.
+    values : np.ndarray
+        `(n,)` the attribute as it is known.
+    held_out : np.ndarray
+        bool `(n,)`.
+
+    Returns
+    -------
+    dict
+        See `attribute_directions.attribute_directions`.
+    """
+    known = np.isfinite(truth)
+    fit, held = known & ~held_out, known & held_out
+    told: dict[str, Any] = {"name": name_of(key), "attribute": key, "unit": UNITS.get(key, "")}
+    told["scale"] = "factor" if key in LOGARITHMIC else "linear"
+    told |= {"n_fit": int(fit.sum()), "n_check": int(held.sum())}
+    true, said = truth[held], guess[held]
+    if held.sum() < FEWEST_TO_CHECK or np.ptp(true) == 0:
+        return told
+    told["r"] = _rounded(np.corrcoef(true, said)[0, 1])
+    told["chance"] = _rounded(_chance(true, said))
+    if set(np.unique(values[known])) <= {0.0, 1.0}:
+        if len(np.unique(values[held])) < 2:
+            return told
+        from sklearn.metrics import roc_auc_score
+
+        return told | {"auc": _rounded(roc_auc_score(values[held], said)), "baseline": 0.5}
+    told["r2"] = _rounded(1 - ((true - said) ** 2).sum() / (true**2).sum())
+    value = values[held]
+    mean = scaled(key, value) - true  # of the person's group
+    if key in LOGARITHMIC:
+        mean, said = np.exp(mean), np.exp(mean + said)
+    else:
+        said = mean + said
+    told["mae"] = _rounded(np.abs(value - said).mean())
+    told["baseline"] = _rounded(np.abs(value - mean).mean())
+    return told
+
+
+def describe(told: Mapping[str, Any]) -> str:
+    """Such as "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"."""
+    key, per_unit = told["attribute"], told["per_unit"]
+    if key == SEX:
+        text = "from female to male"
+    elif told["scale"] == "factor":
+        text = f"+{100 * (per_unit - 1):.0f} % per sd"
+    else:
+        text = f"+{per_unit:.3g} {told['unit']}".rstrip() + " per sd"
+    if told["held_fixed"]:
+        text += f", {' and '.join(told['held_fixed']).lower()} held fixed"
+    if "r" not in told:
+        return text + " (not checked: too few people)"
+    figure = f"AUC = {told['auc']:.2f}" if "auc" in told else f"r = {told['r']:.2f}"
+    if "folds" in told:
+        return f"{text} ({figure} in {told['folds']}-fold cross-validation, n = {told['n_check']})"
+    return f"{text} ({figure} on {told['n_check']} people not used)"
+
+
+def _chance(truth: np.ndarray, guess: np.ndarray, orders: int = 2000) -> float:
+    """|r| that 5 % of random orders of the people reach."""
+    draw = np.random.RandomState(0)
+    found = [abs(np.corrcoef(draw.permutation(truth), guess)[0, 1]) for _ in range(orders)]
+    return float(np.percentile(found, 95))
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,261 @@
+"""What an edit did to a brain: volumes before and after, where it changed, and the way back.
+
+All numbers come from two rendered volumes and two latents, so a person sees what an edit really
+does to this very brain, not what its direction does on average.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from stylegan3d.measures.attributes import BRAIN
+from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, Tissues, read_tissues
+from stylegan3d.projection.regions import region_masks
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+#: A voxel has changed if its intensity differs by more than this share of the bright end.
+THRESHOLD = 0.1
+#: What an attribute is about, as in `Tissues.masks`, and how far around it a change still belongs
+#: to it, in mm. Age, sex and head size are about the whole brain.
+ABOUT = {
+    "ventricle_ml": ("ventricles", 4.0),
+    "grey_ml": ("grey matter", 2.0),
+    "white_ml": ("white matter", 2.0),
+}
+MOST_REGIONS = 3
+
+
+@dataclass(frozen=True)
+class EditEffect:
+    """How two brains differ.
+
+    Attributes
+    ----------
+    before, after : dict of str to float
+        Millilitres by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
+    how : str
+        What they were told by, see `Tissues.how`.
+    changed_mm3 : float
+        Volume of the voxels that differ by more than `threshold`.
+    threshold : float
+        In intensities, 1 is the bright end.
+    region : str
+        What the edit is about ("ventricles"); empty for the whole brain.
+    outside : float or None
+        Share of all change (sum of absolute differences) that lies outside the region and its
+        surroundings, 0 to 1; None without a region, or where nothing changed.
+    where : tuple of (str, float)
+        The regions that changed most, by the mean of their voxels' absolute differences.
+    """
+
+    before: dict[str, float]
+    after: dict[str, float]
+    how: str
+    changed_mm3: float
+    threshold: float
+    region: str
+    outside: float | None
+    where: tuple[tuple[str, float], ...]
+
+
+def measure_effect(
+    before: np.ndarray,
+    after: np.ndarray,
+    space: Space,
+    attribute: str = "",
+    check: Callable[[], None] | None = None,
+    dtype: torch.dtype | None = None,
+) -> EditEffect:
+    """Compare a brain before and after an edit.
+
+    Parameters
+    ----------
+    before, after : np.ndarray
+        (X, Y, Z) as `Renderer.render` gives them: 0 outside the brain, 1 the bright end.
+    space : Space
+        Where their voxels lie.
+    attribute : str
+        What the edit is about, a key of `ABOUT`; anything else is about the whole brain.
+    check : callable, optional
+        Called before each step of a quarter of a second or so; it raises to give up.
+    dtype : torch.dtype, optional
+        As of `read_tissues`.
+    """
+    check = check or _nothing
+    change = np.abs(np.subtract(after, before, dtype=np.float32))
+    voxel_mm3 = abs(float(np.linalg.det(space.affine[:3, :3])))
+    check()
+    tissues_before = read_tissues(before, space, dtype=dtype)
+    check()
+    tissues_after = read_tissues(after, space, dtype=dtype)
+    check()
+    near = surroundings(attribute, tissues_before, tissues_after, space)
+    outside = share_outside(change, near)
+    check()
+    return EditEffect(
+        tissues_before.volumes,
+        tissues_after.volumes,
+        tissues_after.how,
+        float(np.count_nonzero(change > THRESHOLD)) * voxel_mm3,
+        THRESHOLD,
+        ABOUT[attribute][0] if near is not None else "",
+        outside,
+        _where(change, (before > BRAIN) | (after > BRAIN), space),
+    )
+
+
+def _nothing() -> None:
+    """Nobody wants to give up."""
+
+
+def surroundings(
+    attribute: str, before: Tissues, after: Tissues, space: Space
+) -> np.ndarray | None:
+    """bool (X, Y, Z): where an edit of an attribute belongs.
+
+    The tissue it is about in either brain, and all within the margin of `ABOUT`; None for what is
+    about the whole brain, and where there is none of that tissue.
+    """
+    name, margin_mm = ABOUT.get(attribute, ("", 0.0))
+    found = [tissues.masks[name] for tissues in (before, after) if name in tissues.masks]
+    if not found or not np.any(found):
+        return None
+    distance = ndimage.distance_transform_edt(~np.any(found, axis=0), sampling=space.voxel_size)
+    return distance <= margin_mm
+
+
+def share_outside(change: np.ndarray, near: np.ndarray | None) -> float | None:
+    """Share of all change (X, Y, Z) that lies outside `surroundings`; None where there is none."""
+    total = float(np.sum(change, dtype=np.float64))
+    if near is None or not total:
+        return None
+    return 1 - float(change[near].sum(dtype=np.float64)) / total
+
+
+def _where(change: np.ndarray, mask: np.ndarray, space: Space) -> tuple[tuple[str, float], ...]:
+    """The regions of the brain that changed most."""
+    flat = change.ravel()
+    means = {name: float(flat[index].mean()) for name, index in region_masks(mask, space).items()}
+    first = sorted(means, key=lambda name: -means[name])[:MOST_REGIONS]
+    return tuple((name, means[name]) for name in first if means[name] > 0)
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """Whether an edit can be taken back.
+
+    Attributes
+    ----------
+    in_w : float
+        Root mean square difference in w between the start and where one ends after the edit and
+        its opposite, as a share of the way. Rounding alone, below 1e-6, is exact.
+    found : float or None
+        Share of the way that the encoder sees in the two pictures, 1 for all of it; None for a
+        generator without an encoder, or an edit of no length.
+    astray : float or None
+        How far from the start one ends when the whole way is taken back from what the encoder sees
+        in the edited picture, as a share of the way; the start is what it sees in the picture
+        before the edit.
+    """
+
+    in_w: float
+    found: float | None = None
+    astray: float | None = None
+
+
+def without_edits(recipe: Recipe, direction: str | None = None) -> Recipe:
+    """The recipe before its edits, or before those along one direction."""
+    kept = tuple(e for e in recipe.edits if direction is not None and e.direction != direction)
+    return recipe.replace(edits=kept)
+
+
+def way_back(
+    recipe: Recipe,
+    generator: Generator,
+    before: np.ndarray | None = None,
+    after: np.ndarray | None = None,
+    direction: str | None = None,
+) -> WayBack:
+    """Take an edit back in w and, with an encoder, through the picture.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With the edit.
+    before, after : np.ndarray, optional
+        The brain without and with it, as rendered; without them only w is looked at.
+    direction : str, optional
+        The edit in question; all by default.
+    """
+    start = without_edits(recipe, direction)
+    edits = [e for e in recipe.edits if e not in start.edits]
+    opposite = tuple(dataclasses.replace(e, strength=-e.strength) for e in reversed(edits))
+    w_start = start.latent(generator).double()
+    way = recipe.latent(generator).double() - w_start
+    returned = recipe.replace(edits=recipe.edits + opposite).latent(generator).double()
+    length = float(way.norm())
+    if not length:
+        return WayBack(0.0)
+    in_w = float((returned - w_start).norm()) / length
+    if generator.encoder is None or before is None or after is None:
+        return WayBack(in_w)
+    seen = _encoded(after, generator) - _encoded(before, generator)
+    direct = way.cpu().numpy()
+    found = float((seen * direct).sum() / (direct * direct).sum())
+    return WayBack(in_w, found, float(np.linalg.norm(seen - direct)) / length)
+
+
+def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
+    """float64 `(num_layers, w_dim)`: what the encoder sees in a rendered volume."""
+    import torch
+
+    assert generator.encoder is not None
+    data = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+    with torch.no_grad():
+        return generator.encoder(data.to(generator.device) * 2 - 1)[0].double().cpu().numpy()
+
+
+def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
+    """What was found, in sentences."""
+    lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {100 * effect.threshold:.0f} %."]
+    if effect.outside is not None:
+        lines[0] = lines[0][:-1] + (
+            f"; {100 * effect.outside:.0f} % of all change lies away from the {effect.region}."
+        )
+    if effect.where:
+        parts = ", ".join(f"{name} {100 * change:.1f} %" for name, change in effect.where)
+        lines.append(f"Changed most, on average: {parts}.")
+    lines.append(f"Volumes {effect.how}.")
+    if back is not None:
+        lines.append(_way_in_words(back))
+    return lines
+
+
+def _way_in_words(back: WayBack) -> str:
+    text = "Set back to 0 sd, it is exactly the brain from before"
+    if back.in_w >= 1e-6:
+        text = f"Set back to 0 sd, it misses the brain from before by {100 * back.in_w:.1f} %"
+    if back.found is None or back.astray is None:
+        return f"{text}. How much of it the picture shows is not known: the model has no encoder."
+    return (
+        f"{text}. Judged by the picture alone, the change looks {100 * back.found:.0f} % as large "
+        f"as it is, and undoing it by what is seen leaves an error of {100 * back.astray:.0f} % of "
+        "it."
+    )
+
+
+def rows_of(effect: EditEffect) -> list[tuple[str, float, float]]:
+    """(name, before, after) in ml of the volumes in `TOLD`, for a table."""
+    return [(VOLUMES[key], effect.before[key], effect.after[key]) for key in TOLD]

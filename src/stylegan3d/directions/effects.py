@@ -1,0 +1,156 @@
+"""What directions do to volumes: components described, edits checked, by measuring brains."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.directions.directions import Directions, random_w
+from stylegan3d.measures.attributes import MEASURES
+from stylegan3d.measures.tissue_volumes import measure_attributes
+
+if TYPE_CHECKING:
+    from stylegan3d.directions.people import People
+    from stylegan3d.model.generator import Generator
+
+#: Random brains to describe components with: |r| > 0.3 by chance once in 50,000 times.
+BRAINS = 200
+WEAKEST, MOST = 0.3, 3
+#: A direction that changes its attribute the right way in fewer brains than this has failed.
+FEWEST_RIGHT = 0.75
+_SEED = 1
+_OF_PEOPLE = {"age": ("older", "younger"), "sex": ("male", "female")}
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredBrains:
+    """Random brains: w float64 `(n, w_dim)` and measures, float64 `(n,)` by key."""
+
+    w: np.ndarray
+    measures: dict[str, np.ndarray]
+
+
+def measured_brains(generator: Generator, count: int = BRAINS, seed: int = _SEED) -> MeasuredBrains:
+    """Draw random brains, synthesise them without noise and measure them."""
+    w = random_w(generator, count, seed)
+    return MeasuredBrains(w, _measured(generator, w))
+
+
+def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
+    """Measures of the brains of w `(n, w_dim)`, float64 `(n,)` by key."""
+    import torch
+
+    from stylegan3d.model.generator import to_display
+
+    rows = []
+    with torch.no_grad():
+        for row in torch.from_numpy(w).float():
+            wide = row.expand(1, generator.num_layers, -1).to(generator.device)
+            volume = to_display(generator.synthesize(wide, noise="none"))[0]
+            rows.append(measure_attributes(volume, generator.space))
+    return {measure.key: np.array([row[measure.key] for row in rows]) for measure in MEASURES}
+
+
+def describe_components(
+    components: Directions, brains: MeasuredBrains, people: People | None = None
+) -> Directions:
+    """The same components, each with what it changes in words.
+
+    Parameters
+    ----------
+    components : Directions
+        Principal components of w.
+    brains : MeasuredBrains
+        Volumes, shape and contrast are correlated with the score over these.
+    people : People, optional
+        Age and sex are correlated over these.
+
+    Returns
+    -------
+    Directions
+        With descriptions such as "larger head (r = 0.93), older (r = 0.41)": what more of the
+        component means, up to three correlations of at least 0.3, the strongest first.
+    """
+    words = {m.key: (m.more, m.less) for m in MEASURES} | _OF_PEOPLE
+    told = {}
+    for name, vector in zip(components.names, components.vectors, strict=True):
+        found = {key: _correlation(brains.w @ vector, v) for key, v in brains.measures.items()}
+        if people is not None:
+            of_people = {key: people.attributes[key] for key in _OF_PEOPLE}
+            found |= {key: _correlation(people.w @ vector, v) for key, v in of_people.items()}
+        strong = sorted(
+            (k for k in found if abs(found[k]) >= WEAKEST), key=lambda k: -abs(found[k])
+        )
+        told[name] = ", ".join(
+            f"{words[key][found[key] < 0]} (r = {abs(found[key]):.2f})" for key in strong[:MOST]
+        )
+        if not told[name] and any(found.values()):
+            told[name] = f"nothing that is measured (all r below {WEAKEST})"
+    return dataclasses.replace(components, descriptions={k: v for k, v in told.items() if v})
+
+
+def _correlation(score: np.ndarray, values: np.ndarray) -> float:
+    """Pearson's r over brains whose value is known; 0 where it cannot be told."""
+    known = np.isfinite(values)
+    if known.sum() < 10 or np.ptp(values[known]) == 0 or np.ptp(score[known]) == 0:
+        return 0.0
+    return float(np.corrcoef(score[known], values[known])[0, 1])
+
+
+def check_edits(
+    generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
+) -> Directions:
+    """The same directions, whose checks say what edited brains measure.
+
+    Random brains are moved by `strength` units along each direction that has a check, and as far
+    the other way, and measured before and after. The check gains "edited": "strength", "brains",
+    "change" and "change_back" (median change of every volume, ml, by its key) and, where the
+    attribute itself is measured, "right_way": the share of brains in which it grew with `strength`.
+    """
+    start = random_w(generator, brains, _SEED + 1)
+    before = _measured(generator, start)
+    checks = []
+    for told in directions.checks:
+        step = strength * directions.step(told["name"])
+        forth, back = (
+            {m.key: values[m.key] - before[m.key] for m in MEASURES if m.unit}
+            for values in (_measured(generator, start + step), _measured(generator, start - step))
+        )
+        if not np.isfinite([*forth.values(), *back.values()]).all():
+            checks.append(told)  # these are no brains that could be measured
+            continue
+        edited: dict[str, Any] = {"strength": strength, "brains": brains}
+        edited |= {"change": _medians(forth), "change_back": _medians(back)}
+        if told["attribute"] in forth:
+            edited["right_way"] = round(float((forth[told["attribute"]] > 0).mean()), 3)
+        checks.append({**told, "edited": edited})
+    return dataclasses.replace(directions, checks=tuple(checks))
+
+
+def without_failures(directions: Directions) -> Directions:
+    """Only what does in volumes what its name says; checks of the others gain "left_out"."""
+    failed = {
+        told["name"]
+        for told in directions.checks
+        if told.get("edited", {}).get("right_way", 1.0) < FEWEST_RIGHT
+    }
+    kept = [k for k, name in enumerate(directions.names) if name not in failed]
+    return Directions(
+        directions.vectors[kept],
+        directions.std[kept],
+        directions.explained_variance[kept],
+        tuple(directions.names[k] for k in kept),
+        directions.model_hash,
+        directions.model_name,
+        {k: v for k, v in directions.descriptions.items() if k not in failed},
+        tuple(
+            told | {"left_out": True} if told["name"] in failed else told
+            for told in directions.checks
+        ),
+    )
+
+
+def _medians(changes: dict[str, np.ndarray]) -> dict[str, float]:
+    return {key: round(float(np.median(values)), 1) for key, values in changes.items()}

@@ -1,0 +1,214 @@
+"""A map of latent space: where brains lie along two directions, and how to travel there.
+
+The plane is spanned by two directions of edits, by default the first two principal components of w
+(Härkönen et al., 2020, "GANSpace: Discovering Interpretable GAN Controls"). A brain's place is
+counted in standard deviations of random brains from the average brain, so that the numbers are
+those of the sliders that move it. Where random brains lie close together is what the generator has
+learned best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stylegan3d.directions.directions import find_step
+from stylegan3d.errors import RecipeError
+from stylegan3d.model.random_latents import random_blocks
+from stylegan3d.recipe.recipe import Edit, Recipe, Truncation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegan3d.model.generator import Generator
+
+#: Random brains that the density is taken from.
+SAMPLES = 2000
+#: Shares of random brains that the lines of equal density enclose.
+SHARES = (0.5, 0.8, 0.95)
+#: Cells of the density along each axis, and the width of the smoothing in sd.
+CELLS, SMOOTHING_SD = 80, 0.3
+#: Edits shorter than this, in sd, are none; places are rounded to it.
+FINEST_SD = 0.01
+
+
+def axis_names(generator: Generator) -> tuple[str, ...]:
+    """Directions that can be axes: principal components, or all where there are fewer than two.
+
+    Principal components are at right angles, so that each can be changed without the other.
+    """
+    directions = generator.directions
+    fitted = set(directions.attributes)
+    components = tuple(name for name in directions.names if name not in fitted)
+    return components if len(components) >= 2 else directions.names
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """Where random brains lie along all axes of a generator.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The axes.
+    steps : np.ndarray
+        float64 `(K, w_dim)`, one standard deviation along each.
+    centre : np.ndarray
+        float64 `(w_dim,)`, the average brain.
+    points : np.ndarray
+        float64 `(samples, K)`, untruncated random brains, labels left open.
+    """
+
+    names: tuple[str, ...]
+    steps: np.ndarray
+    centre: np.ndarray
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, generator: Generator, samples: int = SAMPLES, seed: int = 0) -> Survey:
+        """Map random brains; takes well under a second with the bundled generator."""
+        names = axis_names(generator)
+        steps = np.array([find_step(name, generator) for name in names], dtype=np.float64)
+        centre = generator.w_avg.detach().double().cpu().numpy().reshape(-1)
+        survey = cls(names, steps, centre, np.empty((0, len(names))))
+        points = [survey.project(block) for block in random_blocks(generator, samples, seed)]
+        return cls(names, steps, centre, np.concatenate(points))
+
+    def project(self, w: np.ndarray) -> np.ndarray:
+        """Lengths along each axis, in sd, of w `(..., w_dim)`: `(..., K)`."""
+        per_sd = self.steps / np.square(self.steps).sum(axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore", over="ignore"):  # of a latent that is not finite
+            return (np.asarray(w) - self.centre) @ per_sd.T
+
+    def locate(self, w: Tensor) -> np.ndarray:
+        """`(K,)` of one latent `[num_layers, w_dim]`: of the mean of its layers."""
+        return self.project(w.detach().double().cpu().numpy().mean(axis=0))
+
+    def plane(self, x: str, y: str) -> Plane:
+        """The map with these axes; RecipeError if there are no such two."""
+        if x not in self.names or y not in self.names or x == y:
+            raise RecipeError(f"A map needs two different axes of {', '.join(self.names)}.")
+        return Plane(self, (self.names.index(x), self.names.index(y)))
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Two axes of a survey.
+
+    Attributes
+    ----------
+    survey : Survey
+    axes : (x, y)
+        Their places among the survey's axes.
+    """
+
+    survey: Survey
+    axes: tuple[int, int]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The directions' names."""
+        x, y = self.axes
+        return self.survey.names[x], self.survey.names[y]
+
+    @property
+    def points(self) -> np.ndarray:
+        """`(samples, 2)` random brains, in sd."""
+        return self.survey.points[:, self.axes]
+
+    @property
+    def effects(self) -> np.ndarray:
+        """`(2, 2)`: how far an edit of 1 sd along each axis (row) leads along both (columns).
+
+        One on the diagonal, and zero beside it for axes at right angles.
+        """
+        return self.survey.project(self.survey.centre + self.survey.steps[list(self.axes)])[
+            :, self.axes
+        ]
+
+    def share_within(self, at: np.ndarray) -> float:
+        """Share of random brains, 0 to 1, that lie nearer to the average one than `(2,)` in sd."""
+        return float((np.hypot(*self.points.T) < np.hypot(*at)).mean())
+
+    def reach(self, edits: Sequence[Edit], num_layers: int) -> np.ndarray:
+        """`(2,)`: how far the edits along the two axes lead, in sd; others are left out."""
+        moved = np.zeros(2)
+        for edit in edits:
+            if edit.direction in self.names:
+                start, stop = edit.layers or (0, num_layers)
+                share = max(min(stop, num_layers) - start, 0) / num_layers
+                row = self.names.index(edit.direction)
+                moved += edit.strength * share * self.effects[row]
+        return moved
+
+    def start(self, recipe: Recipe, here: np.ndarray, num_layers: int) -> np.ndarray:
+        """`(2,)`: where the brain at `here` would lie without its edits along the two axes."""
+        return np.asarray(here, float) - self.reach(recipe.edits, num_layers)
+
+    def travel(self, recipe: Recipe, start: np.ndarray, to: np.ndarray) -> Recipe:
+        """The recipe whose brain lies at another place of the map.
+
+        Parameters
+        ----------
+        recipe : of the brain that travels; edits along the two axes are replaced, others stay.
+        start : `(2,)` where it lies without edits along the axes, in sd, see `start`.
+        to : `(2,)` where it shall lie, in sd, met to 0.01 sd.
+        """
+        offset = np.asarray(to, float) - np.asarray(start, float)
+        strengths = np.linalg.solve(self.effects.T, offset)
+        edits = [edit for edit in recipe.edits if edit.direction not in self.names]
+        for name, strength in zip(self.names, strengths, strict=True):
+            rounded = round(float(strength), 2)
+            if abs(rounded) >= FINEST_SD:
+                edits.append(Edit(name, rounded))
+        return recipe.replace(edits=tuple(edits))
+
+
+def spread(truncation: Truncation, num_layers: int) -> float:
+    """How far truncation leaves random brains from the average one, as a share of the whole way.
+
+    A place is the mean of the layers, of which a cutoff leaves some as they are.
+    """
+    cutoff = num_layers if truncation.cutoff is None else truncation.cutoff
+    return 1 + (truncation.psi - 1) * min(cutoff, num_layers) / num_layers
+
+
+def contours(
+    points: np.ndarray, shares: Sequence[float] = SHARES, reach: float = 6.0
+) -> list[list[np.ndarray]]:
+    """Lines of equal density that enclose given shares of points.
+
+    Parameters
+    ----------
+    points : np.ndarray
+        `(n, 2)`.
+    shares : sequence of float
+        Each 0 to 1.
+    reach : float
+        Half the side of the square about the origin that is looked at.
+
+    Returns
+    -------
+    list of list of np.ndarray
+        For each share its closed lines, `(m, 2)` each. The density is a histogram smoothed with a
+        Gaussian of 0.3.
+    """
+    from scipy.ndimage import gaussian_filter
+    from skimage.measure import find_contours
+
+    edges = np.linspace(-reach, reach, CELLS + 1)
+    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=(edges, edges))
+    width = 2 * reach / CELLS
+    density = gaussian_filter(counts, SMOOTHING_SD / width, mode="constant")
+    falling = np.sort(density.ravel())[::-1]
+    enclosed = np.cumsum(falling) / falling.sum()
+    lines = []
+    for share in shares:
+        level = falling[np.searchsorted(enclosed, share)]
+        found = find_contours(np.pad(density, 1), level)
+        # Cell (0, 0) of the padded density is half a cell and the padding before the first edge.
+        lines.append([(line - 0.5) * width - reach for line in found])
+    return lines

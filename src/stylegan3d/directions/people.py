@@ -1,0 +1,160 @@
+"""People as a generator sees them: their latents, and what is known and measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.errors import ModelError, RecipeError
+from stylegan3d.measures.attributes import MEASURES
+from stylegan3d.measures.tissue_volumes import measure_attributes
+
+if TYPE_CHECKING:
+    from stylegan3d.dataset.pack import Pack
+    from stylegan3d.model.generator import Generator
+
+AGE, SEX = "age", "sex"
+HEAD_SIZE = "brain_ml"
+NAMES = {AGE: "Age", SEX: "Sex"} | {m.key: m.name for m in MEASURES}
+UNITS = {AGE: "years", SEX: ""} | {m.key: m.unit for m in MEASURES}
+#: A mean of fewer people is mostly their own noise.
+FEWEST_IN_GROUP = 5
+#: What a model gets where its data set has it.
+STANDARD = (AGE, SEX, HEAD_SIZE, "ventricle_ml", "grey_ml", "white_ml")
+
+
+@dataclass(frozen=True)
+class People:
+    """Real people as a generator sees them.
+
+    Attributes
+    ----------
+    w : np.ndarray
+        float64 `(n, w_dim)`, from the encoder.
+    held_out : np.ndarray
+        bool `(n,)`, True for those who are to check, not to fit.
+    attributes : dict of str to np.ndarray
+        float64 `(n,)` by attribute; NaN where it is not known.
+    groups : tuple
+        Which scanner or study each is from, None where that is not known.
+    """
+
+    w: np.ndarray
+    held_out: np.ndarray
+    attributes: dict[str, np.ndarray]
+    groups: tuple[Any, ...] | None = None
+
+
+def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) -> People:
+    """Latents and attributes of the people of a prepared data set.
+
+    Volumes (of `attributes.MEASURES`) are measured in the scans themselves, as they are in
+    synthetic brains; everything else is a column of the pack's table.
+
+    Raises
+    ------
+    ModelError
+        If the generator has no encoder, or makes volumes of another grid.
+    RecipeError
+        If a column is neither numbers nor one of two words.
+    """
+    if generator.encoder is None:
+        raise ModelError(
+            f"The model {generator.name} has no encoder, so nobody's latent is known: train one "
+            "with `stylegan3d train`, or ask for principal components alone."
+        )
+    if not generator.space.same_as(pack.space):
+        raise ModelError(
+            f"{pack.path} holds volumes on another grid than {generator.name} makes: prepare the "
+            "data with this model as the template."
+        )
+    rows, measured = [], []
+    for volume in pack.volumes:
+        intensity = np.asarray(volume, dtype=np.float32) / 255
+        rows.append(encoded(generator, intensity))
+        measured.append(measure_attributes(intensity, pack.space))
+    values = {key: np.array([row[key] for row in measured]) for key in measured[0]}
+    known = {key for row in pack.table for key in row}
+    for key in (AGE, SEX, *wanted):
+        if key in wanted and key not in known and key not in values and key not in STANDARD:
+            raise RecipeError(
+                f"The data set {pack.path} has no column {key}: add it to participants.tsv and "
+                f"prepare it again, or use one of {', '.join(STANDARD)}."
+            )
+        if key not in values:
+            values[key] = as_numbers(key, pack.column(key))
+    held_out = np.array([row["split"] == "validation" for row in pack.table])
+    return People(np.stack(rows), held_out, values, tuple(pack.column("source")))
+
+
+def encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
+    """float64 `(w_dim,)`: mean over its rows of the encoder's w of one volume in [0, 1]."""
+    import torch
+
+    assert generator.encoder is not None
+    volume = torch.from_numpy(intensity)[None, None].to(generator.device) * 2 - 1
+    with torch.no_grad():
+        return generator.encoder(volume)[0].mean(dim=0).double().cpu().numpy()
+
+
+def group_numbers(groups: Sequence[Any] | None, fit: np.ndarray) -> np.ndarray:
+    """int64 `(n,)`: which group each person is in, 0 for all in groups too small to have a mean."""
+    numbers = np.zeros(len(fit), dtype=np.int64)
+    if groups is None:
+        return numbers
+    of = np.array([str(group) for group in groups])
+    for number, group in enumerate(sorted(set(of)), start=1):
+        if (of[fit] == group).sum() >= FEWEST_IN_GROUP:
+            numbers[of == group] = number
+    return numbers
+
+
+def deviations(values: np.ndarray, numbers: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """`values` `(n, ...)` minus the mean of the group, over those of it that `fit` says.
+
+    NaN counts for nothing; who is in a group of which nobody to fit has a value gets NaN.
+    """
+    result = np.full_like(values, np.nan, dtype=np.float64)
+    for number in np.unique(numbers):
+        mine = numbers == number
+        known = values[mine & fit]
+        known = known[np.isfinite(known.reshape(len(known), -1)).all(axis=1)]
+        if len(known):
+            result[mine] = values[mine] - known.mean(axis=0)
+    return result
+
+
+def key_of(name: str) -> str:
+    """The attribute a person means: its name in words or its column, "Head size" or "brain_ml"."""
+    name = name.strip()
+    by_name = {told.lower(): key for key, told in NAMES.items()}
+    return by_name.get(name.lower(), name)
+
+
+def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
+    """float64 `(n,)` of a column; NaN where it is empty, 0 and 1 for one of two words.
+
+    "F" is 0 and "M" is 1; other pairs of words are taken in alphabetical order.
+
+    Raises
+    ------
+    RecipeError
+        If it holds three or more words, or words and numbers.
+    """
+    words = sorted({v for v in values if isinstance(v, str)})
+    if not words:
+        return np.array([np.nan if v is None else float(v) for v in values])
+    if len(words) > 2 or any(not isinstance(v, str) for v in values if v is not None):
+        raise RecipeError(
+            f"The column {name} holds words such as {words[0]!r}: a direction needs numbers, or "
+            "one of two words for every person."
+        )
+    number = (
+        {"F": 0.0, "M": 1.0}
+        if set(words) <= {"F", "M"}
+        else {word: float(i) for i, word in enumerate(words)}
+    )
+    return np.array([np.nan if v is None else number[v] for v in values])

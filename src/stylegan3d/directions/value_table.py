@@ -1,0 +1,191 @@
+"""A person's own table of values: which brains, and what is known of each.
+
+The first column names a brain: a random one by its number (its seed), a latent file by its path, or
+a projected scan by its name. Every other column holds values; a header names them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.directions.people import as_numbers
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.parts import LONGEST_NUMBER, leads_out, told
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.storage.tensorfiles import read_bytes
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+#: Bytes of a table; one of a hundred thousand brains with twenty values has a fifth of this.
+LARGEST_TABLE = 64_000_000
+#: Written for a value that is not known.
+UNKNOWN = frozenset({"", "n/a", "na", "nan", "null", "none", "-"})
+
+
+@dataclass(frozen=True)
+class ValueTable:
+    """What a table says.
+
+    Attributes
+    ----------
+    path : Path
+        Latent files are looked for beside it.
+    brains : tuple of str
+        `(n,)` first column, as it is written.
+    columns : dict of str to tuple
+        `(n,)` values of the others by their name, text, or None where unknown.
+    """
+
+    path: Path
+    brains: tuple[str, ...]
+    columns: dict[str, tuple[str | None, ...]]
+
+    def values(self, column: str) -> np.ndarray:
+        """float64 `(n,)`, NaN where unknown; one of two words becomes 0 or 1.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such column, or it holds words.
+        """
+        if column not in self.columns:
+            raise RecipeError(
+                f"{self.path.name} has no column {column}: use one of {', '.join(self.columns)}."
+            )
+        cells = [None if cell is None else _number(cell) for cell in self.columns[column]]
+        values = as_numbers(column, cells)
+        if np.isinf(values).any():
+            raise RecipeError(
+                f"The column {column} of {self.path.name} holds an infinite value: correct it, or "
+                "leave the cell empty where the value is not known."
+            )
+        return values
+
+    def sources(self, projected: Mapping[str, Source] | None = None) -> list[Source]:
+        """The brains as sources of recipes.
+
+        Parameters
+        ----------
+        projected : mapping of str to Source, optional
+            Scans that were projected, by their name.
+
+        Raises
+        ------
+        RecipeError, LatentError
+            If one is neither a number nor a scan nor a latent file that can be read.
+        """
+        return [brain_source(text, self.path.parent, projected or {}) for text in self.brains]
+
+
+def read_value_table(path: str | Path) -> ValueTable:
+    """Read a table separated by commas, semicolons or tabs, with a header.
+
+    Raises
+    ------
+    RecipeError
+        If it cannot be read or is no such table.
+    """
+    path = Path(path)
+    try:
+        text = read_bytes(path, RecipeError, LARGEST_TABLE).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecipeError(
+            f"{path.name} is not text in UTF-8: save it as CSV (UTF-8) and open that."
+        ) from None
+    try:
+        cells = list(csv.reader(io.StringIO(text), _dialect(text)))
+    except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older versions of Python
+        raise RecipeError(
+            f"{path.name} is not a table of values ({reason}): save it as CSV (UTF-8) anew."
+        ) from None
+    rows = [[cell.strip() for cell in row] for row in cells]
+    rows = [row for row in rows if any(row)]
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise RecipeError(
+            f"{path.name} is not a table of values: the first row names the columns, the first "
+            "column the brains (a number, a latent file or a scan), the others hold values."
+        )
+    header, body = rows[0], rows[1:]
+    if len(set(header)) < len(header) or not all(header[1:]):
+        raise RecipeError(f"The columns of {path.name} need names of their own in the first row.")
+    short = next((i for i, row in enumerate(body, 2) if len(row) != len(header)), None)
+    if short is not None:
+        raise RecipeError(
+            f"Row {short} of {path.name} has {len(body[short - 2])} cells instead of "
+            f"{len(header)}: mend it."
+        )
+    columns = {
+        name: tuple(None if row[k].lower() in UNKNOWN else row[k] for row in body)
+        for k, name in enumerate(header)
+        if k
+    }
+    return ValueTable(path, tuple(row[0] for row in body), columns)
+
+
+def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> Source:
+    """The source that a person names: a number, a projected scan, or a latent file.
+
+    A file's path may be relative to `folder`. RecipeError or LatentError if it is none of these.
+    """
+    if text.isdecimal():
+        return Source("seed", int(text[:LONGEST_NUMBER]))
+    if text in projected:
+        return projected[text]
+    if text.endswith(".safetensors"):
+        if leads_out(folder, text):
+            raise RecipeError(
+                f"The table names the file {told(text)}, which lies outside its own folder: put "
+                "the table into the folder that holds the latents."
+            )
+        return Source.from_file(folder / text)
+    known = f" ({', '.join(projected)})" if projected else ""
+    raise RecipeError(
+        f"{told(text)} is no brain: write a number, the path of a latent file, or the name of a "
+        f"scan projected in this session{known}."
+    )
+
+
+def latents_of(
+    generator: Generator, sources: Sequence[Source], truncation: Truncation
+) -> np.ndarray:
+    """float64 `(n, num_layers, w_dim)`: the brains as they are shown with this truncation."""
+    return latents_of_recipes(generator, [Recipe(source, truncation) for source in sources])
+
+
+def latents_of_recipes(generator: Generator, recipes: Sequence[Recipe]) -> np.ndarray:
+    """float64 `(n, num_layers, w_dim)` of recipes, with their mixes and edits."""
+    latents = np.empty((len(recipes), generator.num_layers, generator.w_dim))
+    for row, recipe in zip(latents, recipes, strict=True):
+        row[:] = recipe.latent(generator).double().cpu().numpy()
+    return latents
+
+
+def _dialect(text: str) -> Any:
+    """How the cells of the first row are told apart."""
+    first = text.split("\n", 1)[0]
+    separator = max("\t;,", key=first.count)
+
+    class Separated(csv.excel):
+        delimiter = separator
+
+    return Separated
+
+
+def _number(cell: str) -> float | str:
+    """The number a cell holds, with a point or a comma; text that is none stays."""
+    try:
+        return float(cell)
+    except ValueError:
+        pass
+    try:
+        return float(cell.replace(",", "."))
+    except ValueError:
+        return cell

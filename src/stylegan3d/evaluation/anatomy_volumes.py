@@ -1,0 +1,254 @@
+"""Tissue volumes of synthetic brains beside those of real people.
+
+A generator whose voxels look right may still make brains with ventricles nobody has, or all with
+the same ones. Every volume is labelled by the tissue network that ships with the package (see
+`segmentation`), real and synthetic alike, so that what the network does wrong it does to both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.store import Store
+from stylegan3d.geometry.space import Space
+from stylegan3d.metrics.comparison import compare_with_halves
+from stylegan3d.metrics.intervals import bootstrap, wilson
+from stylegan3d.segmentation.classes import CLASSES, asymmetry_percent, side_volumes
+from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_segmenter
+from stylegan3d.workers import workers
+
+VOLUMES = (*CLASSES[1:], "brain")
+ASYMMETRIES = ("csf", "grey", "white", "ventricle", "brain")
+#: Millilitres, a ratio, and left-right asymmetries in per cent (positive: the left is larger).
+MEASURES = (
+    *(f"{name}_ml" for name in VOLUMES),
+    "grey_white_ratio",
+    *(f"{name}_asymmetry" for name in ASYMMETRIES),
+)
+# The range of people's volumes is widened by this share of its width on either side before a
+# brain counts as one that cannot be segmented: an unusual brain is none.
+MARGIN = 0.5
+# So much of the range of people's confidences may a brain be below the least of them.
+CONFIDENCE_MARGIN = 0.5
+DRAWS = 1000
+
+Progress = Callable[[int, int], None]
+
+
+def tissue_volumes(material: Material) -> dict[str, Any]:
+    """Tissue volumes of random brains and of people, and how far apart their distributions are.
+
+    Returns
+    -------
+    dict
+        "network" : name and hash of the tissue network.
+        "n" : how many "synthetic" and "real" brains went in.
+        "measures" : for each of `MEASURES` "synthetic_mean", "synthetic_sd", "real_mean",
+        "real_sd"; "shift", the difference of the means in standard deviations of the people, and
+        "spread", the ratio of the standard deviations, each with a 95 % "_interval" (bootstrap over
+        brains); "distance", the Wasserstein distance over the people's standard deviation, as
+        `Comparison.to_dict` has it: beside the same between halves of the people.
+        "mean_distance" : the mean of these distances over the volumes, in the same form.
+        "left_out" alone, a sentence, on a grid the network does not know.
+        "values" : for each of `MEASURES` those of every "synthetic" and "real" brain.
+        "unsegmentable" : of "synthetic" brains and "validation" people, see `unsegmentable`.
+    """
+    segmenter = bundled_segmenter()
+    if not material.has_tissues:
+        return {
+            "left_out": f"The tissue network {segmenter.name} does not know volumes on this grid."
+        }
+    made, people = material.synthetic_tissues, material.real_tissues
+    limits = SegmentationLimits.of(people[: len(material.training)])
+    numbers = list(material.seeds(material.settings.samples))
+    failed = unsegmentable(made, limits)
+    for row in failed["failed"]:
+        row["seed"] = numbers[row.pop("index")]
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    return {
+        "network": {"name": segmenter.name, "hash": segmenter.hash},
+        "n": {"synthetic": len(made), "real": len(people)},
+        "measures": {
+            name: _compare(_column(made, name), _column(people, name), drawn) for name in MEASURES
+        },
+        "mean_distance": _mean_distance(made, people, drawn),
+        "values": {
+            name: {"synthetic": _column(made, name), "real": _column(people, name)}
+            for name in MEASURES
+        },
+        "unsegmentable": {
+            "limits": limits.bounds,
+            "synthetic": failed,
+            "validation": unsegmentable(people[len(material.training) :], limits),
+        },
+    }
+
+
+def measure(
+    segmenter: Segmenter,
+    volumes: Iterable[np.ndarray],
+    space: Space,
+    progress: Progress | None = None,
+) -> list[dict[str, float]]:
+    """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
+    volumes = list(volumes)
+    rows: list[dict[str, float]] = []
+
+    def one(volume: np.ndarray) -> dict[str, float]:
+        return measures_of(segmenter.segment(volume, space, confidence=True))
+
+    with workers(segmenter.device) as mapped:
+        for row in mapped(one, volumes):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), len(volumes))
+    return rows
+
+
+def measure_kept(
+    store: Store, key: tuple, volumes: Iterable[np.ndarray], space: Space, progress: Progress
+) -> list[dict[str, float]]:
+    """`measure` by the network that ships with the package, kept in a store under a key."""
+    segmenter, names = bundled_segmenter(), (*MEASURES, "confidence")
+
+    def make() -> np.ndarray:
+        rows = measure(segmenter, volumes, space, progress)
+        return np.array([[row[name] for name in names] for row in rows])
+
+    found = store.array("tissues", (*key, segmenter.hash), make)
+    return [dict(zip(names, map(float, row), strict=True)) for row in found]
+
+
+def measures_of(found: Segmentation) -> dict[str, float]:
+    """`MEASURES` of one brain, and "confidence" if it was asked for.
+
+    Asymmetries are those of the halves left and right of x = 0 mm.
+    """
+    volumes = found.volumes
+    left, right = side_volumes(found.labels, found.space)
+    row = {f"{name}_ml": value for name, value in volumes.items()}
+    row["grey_white_ratio"] = volumes["grey"] / volumes["white"] if volumes["white"] else 0.0
+    row |= {f"{n}_asymmetry": asymmetry_percent(left[n], right[n]) for n in ASYMMETRIES}
+    if found.confidence is not None:
+        row["confidence"] = found.confidence
+    return {name: round(value, 5) for name, value in row.items()}
+
+
+def _column(rows: Sequence[dict[str, float]], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows])
+
+
+def scaled_distance(a: np.ndarray, b: np.ndarray, sd: float) -> float:
+    """Wasserstein distance of two samples [n], [m] of one measure, in units of `sd`.
+
+    The area between the two cumulative distributions: how far, on average, values would have to
+    move for one to become the other.
+    """
+    return float(wasserstein_distance(a, b)) / sd if sd > 0 else float("nan")
+
+
+def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> dict[str, Any]:
+    """One measure of synthetic brains and of people."""
+    sd = float(people.std(ddof=1))
+
+    def shift(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a.mean() - b.mean()) / sd if sd > 0 else float("nan")
+
+    def spread(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a.std(ddof=1) / max(b.std(ddof=1), 1e-12))
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        return scaled_distance(a, b, sd)
+
+    found: dict[str, Any] = {
+        "synthetic_mean": float(made.mean()),
+        "synthetic_sd": float(made.std(ddof=1)),
+        "real_mean": float(people.mean()),
+        "real_sd": sd,
+    }
+    for name, figure in (("shift", shift), ("spread", spread)):
+        found[name] = figure(made, people)
+        found[f"{name}_interval"] = bootstrap(figure, made, people, draws=DRAWS, seed=drawn["seed"])
+    found["distance"] = compare_with_halves(distance, made, people, **drawn).to_dict()
+    return found
+
+
+def _mean_distance(
+    made: Sequence[dict[str, float]], people: Sequence[dict[str, float]], drawn: dict[str, int]
+) -> dict[str, Any]:
+    """Mean over the volumes of their scaled distances."""
+    names = [f"{name}_ml" for name in VOLUMES]
+    a, b = (np.stack([_column(rows, n) for n in names], axis=1) for rows in (made, people))
+    sd = b.std(axis=0, ddof=1)
+
+    def distance(x: np.ndarray, y: np.ndarray) -> float:
+        pairs = zip(x.T, y.T, sd, strict=True)
+        return float(np.mean([scaled_distance(*pair) for pair in pairs]))
+
+    return compare_with_halves(distance, a, b, **drawn).to_dict()
+
+
+@dataclass(frozen=True)
+class SegmentationLimits:
+    """Least and greatest value of each tissue volume and of the confidence of a brain that can be
+    segmented; None where there is no bound.
+    """
+
+    bounds: dict[str, tuple[float, float | None]]
+
+    @classmethod
+    def of(cls, people: Sequence[dict[str, float]]) -> SegmentationLimits:
+        """The range of people, half of its width wider on either side; confidence below only."""
+        bounds: dict[str, tuple[float, float | None]] = {}
+        for tissue in VOLUMES:
+            values = _column(people, f"{tissue}_ml")
+            margin = MARGIN * float(np.ptp(values))
+            # No tissue may be missing, however wide the range of people is.
+            low = max(float(values.min()) - margin, 0.25 * float(values.min()))
+            bounds[f"{tissue}_ml"] = (low, float(values.max()) + margin)
+        sure = _column(people, "confidence")
+        bounds["confidence"] = (float(sure.min()) - CONFIDENCE_MARGIN * float(np.ptp(sure)), None)
+        return cls(bounds)
+
+    def failures(self, row: dict[str, float]) -> list[str]:
+        """Measures outside the bounds."""
+        return [
+            name
+            for name, (low, high) in self.bounds.items()
+            if not low <= row[name] <= (np.inf if high is None else high)
+        ]
+
+
+def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) -> dict[str, Any]:
+    """Share of brains that cannot be segmented.
+
+    A brain is one of them if any tissue's volume is outside the widened range of people, or the
+    network is less sure of it than of any of them, by a margin.
+
+    Returns
+    -------
+    dict
+        "n", "count", "share" with its 95 % "interval" (Wilson), "reasons" (how often each measure
+        was outside), "failed" ("index" and measures of each).
+    """
+    failures = [limits.failures(row) for row in rows]
+    count = sum(bool(reasons) for reasons in failures)
+    return {
+        "n": len(rows),
+        "count": count,
+        "share": count / len(rows) if rows else None,
+        "interval": wilson(count, len(rows)),
+        "reasons": dict(Counter(reason for reasons in failures for reason in reasons)),
+        "failed": [
+            {"index": index, "reasons": reasons, **{k: row[k] for k in limits.bounds}}
+            for index, (row, reasons) in enumerate(zip(rows, failures, strict=True))
+            if reasons
+        ],
+    }

@@ -1,0 +1,122 @@
+"""Whether brains drawn for a label are like people who have it.
+
+What is asked for is read off the brains by judges that know people alone and that the generator's
+training had no part in (`edit_judges`), as for edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.directions.checks import scaled
+from stylegan3d.directions.people import as_numbers
+from stylegan3d.evaluation.edit_judges import MEASURED, Judge, Judges
+from stylegan3d.evaluation.material import Material
+from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.model.generator import seed_latents
+from stylegan3d.model.labels import encode_labels
+from stylegan3d.model.sampling import packed_synthesis
+
+BRAINS = 60
+#: Numbers that are asked for lie between these quantiles of the training people's.
+QUANTILES = (0.05, 0.95)
+LEAST_ERRORS = 2.0
+
+
+def conditions(material: Material) -> dict[str, Any]:
+    """Random brains drawn for each of the model's labels, the others left open.
+
+    Returns
+    -------
+    dict
+        "brains": for each label. "labels": for each "name"; "asked": the least and the most that
+        was asked for, or the two words; "how" it was read; "r" between what was asked for and what
+        was read, with "r_interval", beside "r_people", the same of the judge on people set aside;
+        "slope": by how much the reading changes with what was asked for, over by how much it
+        changes with the truth among people (1: as much as between people), with "slope_interval".
+        "missing": label to the sentence why it was left out. "left_out" alone, a sentence, for a
+        model without labels.
+    """
+    generator = material.generator
+    schema = generator.card.get("labels") or []
+    if not schema:
+        return {"left_out": f"{generator.name} was trained without labels."}
+    missing = {}
+    usable = []
+    for entry in schema:
+        if entry["kind"] != "number" and len(entry["values"]) != 2:
+            missing[entry["name"]] = "Only numbers and pairs of words can be read off brains."
+        elif entry["name"] not in {*material.pack.table[0], *MEASURED}:
+            missing[entry["name"]] = "The table of these real brains does not have it."
+        else:
+            usable.append(entry)
+    judges = Judges(material, [entry["name"] for entry in usable])
+    found = []
+    for done, entry in enumerate(usable, 1):
+        name = entry["name"]
+        if name in judges.of and _blind(judges.of[name]):
+            missing[name] = (
+                f"The judge reads it off people with r = {judges.of[name].r:.2f} only, which may "
+                "be chance, so it cannot tell of brains."
+            )
+        elif name in judges.of:
+            found.append(_label(material, judges, schema, entry))
+        material.report("Labels", done, len(usable))
+    return {"brains": BRAINS, "labels": found, "missing": missing | judges.missing}
+
+
+def _blind(judge: Judge) -> bool:
+    """Whether a judge's correlation with the truth is below two standard errors of none."""
+    return judge.r < LEAST_ERRORS / judge.n_test**0.5
+
+
+def _label(
+    material: Material, judges: Judges, schema: list[Any], entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One label; see `conditions`."""
+    generator, name = material.generator, entry["name"]
+    asked = _asked(entry, judges.known[name][: len(material.training)])
+    volumes = []
+    for seed, value in zip(material.seeds(BRAINS), asked, strict=True):
+        label = encode_labels(schema, {name: value})
+        w = seed_latents(generator, [seed], material.settings.truncation, label=label)
+        volumes.append(packed_synthesis(generator, w, int(seed)))
+    read = judges.readings(np.stack(volumes))[name]
+    truth = scaled(name, as_numbers(name, asked))
+    pairs = np.stack([truth, read], axis=1)
+    judge = judges.of[name]
+    return {
+        "name": name,
+        "asked": [asked[0], asked[-1]],
+        "how": judge.how,
+        "r": _correlation(pairs),
+        "r_interval": bootstrap(_correlation, pairs),
+        "r_people": judge.r,
+        "n_people": judge.n_test,
+        "slope": _slope(pairs) / judge.slope,
+        "slope_interval": tuple(s / judge.slope for s in bootstrap(_slope, pairs)),
+    }
+
+
+def _asked(entry: Mapping[str, Any], people: np.ndarray) -> list[Any]:
+    """What is asked for, one value for each brain: evenly over the people, or word by word."""
+    if entry["kind"] != "number":
+        first, second = entry["values"]
+        return [first, second] * (BRAINS // 2)
+    low, high = np.nanquantile(people, QUANTILES)
+    return [float(value) for value in np.linspace(low, high, BRAINS)]
+
+
+def _correlation(pairs: np.ndarray) -> float:
+    if not pairs.std(axis=0).all():
+        return 0.0
+    return float(np.corrcoef(pairs.T)[0, 1])
+
+
+def _slope(pairs: np.ndarray) -> float:
+    """Of the second column on the first."""
+    x, y = (pairs - pairs.mean(axis=0)).T
+    return float(x @ y / max(x @ x, 1e-12))

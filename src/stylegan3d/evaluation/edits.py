@@ -1,0 +1,235 @@
+"""Whether directions do what their names say, nothing else, and can be taken back.
+
+The axioms that counterfactual images must meet (Monteiro et al. 2023, "Measuring axiomatic
+soundness of counterfactual image models", arXiv 2303.01274, section 4): composition (to change
+nothing changes nothing), effectiveness (what was to change did) and reversibility (a change and its
+opposite lead back); and minimality (nothing else changed; Melistas et al. 2024, arXiv 2403.20287).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.directions.checks import LOGARITHMIC, name_of
+from stylegan3d.directions.edit_effects import ABOUT, share_outside, surroundings
+from stylegan3d.directions.people import key_of
+from stylegan3d.evaluation.edit_judges import Judges
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.reconstruction import encode
+from stylegan3d.measures.tissue_volumes import read_tissues
+from stylegan3d.metrics.intervals import bootstrap, wilson
+from stylegan3d.model.generator import Generator, seed_latents
+from stylegan3d.model.sampling import packed_synthesis, unit
+
+BRAINS = 8
+STRENGTHS = (-1.0, 1.0)  # in units of the direction
+CYCLES = (1, 3)
+
+
+def edits(material: Material) -> dict[str, Any]:
+    """Measure the model's directions of attributes on random brains.
+
+    Returns
+    -------
+    dict
+        "brains", "strengths". "judges": attribute to how its changes are read, with "r" and "slope"
+        on "n_test" people set aside. "directions": for each
+        "name", "attribute", "unit", "held_fixed", "per_unit" (what one unit promises);
+        "effect": measured change over promised change, with "effect_interval", beside
+        "effect_people", what the judge shows of a true difference between people who do not differ
+        in what the direction holds fixed; "right_way":
+        share of edits that changed the attribute the way they should, with "right_way_interval";
+        "drift": changes of the other attributes by one unit, in standard deviations of people;
+        "size": mean absolute change of voxels over that between two random brains, with
+        "size_interval"; "outside": share of the change away from the region the attribute is about,
+        None for the whole brain;
+        "left": how far from the start the opposite edit ends that is made after the encoder has
+        read the edited image, over the size of the edit, with "left_interval" (0: all the way back;
+        1: nothing was taken back); None without an encoder.
+        "composition": see `composition`. "missing": attribute to the sentence why it was left out.
+        "left_out" alone, a sentence, where there is no direction of an attribute.
+    """
+    generator = material.generator
+    directions = generator.directions
+    checks = [told for told in directions.checks if told["name"] in directions.names]
+    if not checks:
+        return {"left_out": f"{generator.name} has no directions of attributes."}
+    judges = Judges(material, [told["attribute"] for told in checks])
+    seeds = list(material.seeds(BRAINS))
+    start = seed_latents(generator, seeds, material.settings.truncation)
+    before = _drawn(generator, start)
+    spread = _mean_distance(before)
+    read = judges.readings(before)
+    found = []
+    for done, told in enumerate(checks, 1):
+        if told["attribute"] in judges.of:
+            found.append(_direction(material, judges, told, start, before, read, spread))
+        material.report("Directions", done, len(checks))
+    return {
+        "brains": len(before),
+        "strengths": STRENGTHS,
+        "judges": {key: judge.to_dict() for key, judge in judges.of.items()},
+        "directions": found,
+        "composition": composition(material),
+        "missing": judges.missing,
+    }
+
+
+def _direction(
+    material: Material,
+    judges: Judges,
+    told: Mapping[str, Any],
+    start: Tensor,
+    before: Sequence[np.ndarray],
+    read: Mapping[str, np.ndarray],
+    spread: float,
+) -> dict[str, Any]:
+    """One direction; see `edits`."""
+    generator, key = material.generator, told["attribute"]
+    step = torch.from_numpy(generator.directions.step(told["name"])).to(start)
+    after = {s: _drawn(generator, start + s * step) for s in STRENGTHS}
+    # [strengths, brains] by attribute
+    readings = [judges.readings(volumes) for volumes in after.values()]
+    changes = {
+        other: np.stack([found[other] - read[other] for found in readings]) for other in judges.of
+    }
+    promised = np.array(STRENGTHS) * (
+        np.log(told["per_unit"]) if key in LOGARITHMIC else told["per_unit"]
+    )
+    effects = (promised @ changes[key]) / (promised @ promised)  # [brains]
+    right = int((np.sign(changes[key]) == np.sign(promised)[:, None]).sum())
+    sizes = np.stack([_distances(before, volumes) for volumes in after.values()])
+    units = np.array(STRENGTHS)
+    drift = {
+        name_of(other): float((units @ change).mean() / (units @ units)) / judges.of[other].sd
+        for other, change in changes.items()
+        if other != key
+    }
+    result = {
+        "name": told["name"],
+        "attribute": key,
+        "unit": told["unit"],
+        "held_fixed": told["held_fixed"],
+        "per_unit": told["per_unit"],
+        "effect": float(effects.mean()),
+        "effect_interval": bootstrap(_mean, effects),
+        "effect_people": judges.shown(key, [key_of(name) for name in told["held_fixed"]]),
+        "right_way": right / sizes.size,
+        "right_way_interval": wilson(right, sizes.size),
+        "drift": drift,
+        "size": float(sizes.mean()) / spread,
+        "size_interval": bootstrap(_mean, sizes.mean(axis=0) / spread),
+        "outside": _outside(material, key, before, after),
+        "left": None,
+    }
+    if generator.encoder is not None:
+        left = _left(generator, before, after, step)
+        result |= {"left": float(left.mean()), "left_interval": bootstrap(_mean, left)}
+    return result
+
+
+def composition(material: Material) -> dict[str, Any] | None:
+    """What is left of people set aside after passing through encoder and generator again and again.
+
+    Returns
+    -------
+    dict
+        "people": how many. "l1": mean absolute difference to the scan inside the brain after so
+        many "cycles", intensities in [0, 1]. "mean_brain": the same of the mean brain. None without
+        an encoder.
+    """
+    generator = material.generator
+    if generator.encoder is None:
+        return None
+    rows = material.validation[:BRAINS]
+    errors: dict[int, list[float]] = {cycle: [] for cycle in CYCLES}
+    mean_brain = []
+    for volume in material.volumes(rows):
+        truth = current = unit(volume)
+        inside = truth > 0
+        for cycle in range(1, max(CYCLES) + 1):
+            seen = encode(generator, current)
+            assert seen is not None
+            current = seen
+            if cycle in errors:
+                errors[cycle].append(_mean(np.abs(current - truth)[inside]))
+        mean_brain.append(_mean(np.abs(material.pack.template - truth)[inside]))
+    return {
+        "people": len(rows),
+        "cycles": CYCLES,
+        "l1": [float(np.mean(errors[cycle])) for cycle in CYCLES],
+        "l1_interval": [bootstrap(_mean, np.array(errors[cycle])) for cycle in CYCLES],
+        "mean_brain": float(np.mean(mean_brain)),
+    }
+
+
+def _left(
+    generator: Generator,
+    before: Sequence[np.ndarray],
+    after: Mapping[float, Sequence[np.ndarray]],
+    step: Tensor,
+) -> np.ndarray:
+    """Distance from the start after an edit and its opposite over the size of the edit, [brains].
+
+    The start is what the encoder sees in the image before the edit, so that what it never sees
+    counts for nothing here; `composition` tells of that.
+    """
+    first = _seen(generator, before)
+    start = _drawn(generator, first)
+    rows = []
+    for strength, volumes in after.items():
+        back = _drawn(generator, _seen(generator, volumes) - strength * step)
+        edited = _drawn(generator, first + strength * step)
+        rows.append(_distances(start, back) / np.maximum(_distances(start, edited), 1e-9))
+    return np.mean(rows, axis=0)
+
+
+def _outside(
+    material: Material,
+    key: str,
+    before: Sequence[np.ndarray],
+    after: Mapping[float, Sequence[np.ndarray]],
+) -> float | None:
+    if key not in ABOUT:
+        return None
+    space, shares = material.pack.space, []
+    starts = [(unit(volume), read_tissues(unit(volume), space)) for volume in before]
+    for volumes in after.values():
+        for (start, tissues), volume in zip(starts, map(unit, volumes), strict=True):
+            near = surroundings(key, tissues, read_tissues(volume, space), space)
+            shares.append(share_outside(np.abs(volume - start), near))
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _drawn(generator: Generator, w: Tensor) -> list[np.ndarray]:
+    """Volumes of latents [n, num_layers, w_dim], without noise."""
+    return [packed_synthesis(generator, row[None], "none") for row in w]
+
+
+@torch.no_grad()
+def _seen(generator: Generator, volumes: Sequence[np.ndarray]) -> Tensor:
+    """What the encoder sees in volumes, [n, num_layers, w_dim]."""
+    assert generator.encoder is not None
+    images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
+    return torch.cat([generator.encoder(image) for image in images])
+
+
+def _distances(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean absolute differences [n]."""
+    return np.array([_mean(np.abs(unit(x) - unit(y))) for x, y in zip(a, b, strict=True)])
+
+
+def _mean_distance(volumes: Sequence[np.ndarray]) -> float:
+    """Mean absolute difference of two brains of a set."""
+    pairs = [(a, b) for i, a in enumerate(volumes) for b in volumes[:i]]
+    return float(np.mean(_distances(*zip(*pairs, strict=True))))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())

@@ -1,0 +1,202 @@
+"""The evaluation of a generator or a set of volumes against real ones, part by part."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from stylegan3d import __version__
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.evaluation.material import (
+    NEED_GENERATOR,
+    PARTS,
+    EvaluationSettings,
+    Material,
+    Report,
+    volumes_id,
+)
+from stylegan3d.evaluation.store import Store, measures_id
+from stylegan3d.evaluation.subject import Subject
+from stylegan3d.model.generator import Generator
+from stylegan3d.storage.hashing import sha256_of
+
+# Of a folder that is evaluated into: what a later run takes up again.
+WORK = "work"
+# Beside a part's figures, while they are kept.
+SECONDS = "measured_in_s"
+
+# The part that depends on what a model learned of labels after its training.
+LABELLED = "conditions"
+# Part to module and function, imported when it is measured.
+MEASURES = {
+    "fidelity": "parts:fidelity",
+    "two_sample": "parts:two_sample_part",
+    "slices": "parts:slices",
+    "diversity": "parts:diversity",
+    "plausibility": "parts:plausibility",
+    "anatomy": "anatomy_volumes:tissue_volumes",
+    "utility": "utility:utility",
+    "privacy": "privacy_part:privacy",
+    "membership": "membership:membership",
+    "edits": "edits:edits",
+    "conditions": "conditions:conditions",
+    "reconstruction": "generator_parts:reconstruction",
+    "speed": "generator_parts:speed",
+}
+
+
+def evaluate(
+    subject: Subject | Generator,
+    pack: Pack,
+    settings: EvaluationSettings | None = None,
+    report: Report | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Measure synthetic brains beside real ones.
+
+    Parameters
+    ----------
+    subject : a generator, or a folder of volumes (`subject.VolumesSubject`).
+    pack : real brains on the same grid, with training and validation people.
+    settings : what to measure.
+    report : called with what is being done, how much of it is done and how much there is.
+    out : folder where finished parts and brains are kept (in `work`), and taken up again if the
+        evaluation was stopped; nothing is kept without it.
+
+    Returns
+    -------
+    dict
+        "model", "data", "settings", "program" (with "seconds" of each part), "left_out" (part to
+        sentence), "notes" and one entry per part; plain enough for JSON.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If a part is unknown, the grids differ, or there are too few people or samples.
+    """
+    return evaluate_material(open_material(subject, pack, settings, report, out))
+
+
+def evaluate_material(material: Material) -> dict[str, Any]:
+    """`evaluate` what `open_material` gave."""
+    chosen = material.settings
+    key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen), measures_id())
+    result = _head(material)
+    for part in PARTS:
+        if part not in chosen.parts:
+            continue
+        if part in NEED_GENERATOR and not material.has_generator:
+            why = f"{material.subject.name} is a folder of volumes, not a generator."
+            result["left_out"][part] = why
+            continue
+        # What was learned of labels afterwards changes no brain that is drawn without.
+        labels = material.generator.labels_hash if part == LABELLED else ""
+        kept = (*key, labels) if labels else key
+        found = material.store.result(part, kept, partial(_timed, measure_of(part), material))
+        result["program"]["seconds"][part] = found.pop(SECONDS)
+        if "left_out" in found:
+            result["left_out"][part] = found["left_out"]
+        else:
+            result[part] = found
+        for what, why in found.get("missing", {}).items():
+            result["left_out"][f"{part}, {what}"] = why
+    return result
+
+
+def _timed(measure: Callable[[Material], dict[str, Any]], material: Material) -> dict[str, Any]:
+    """What a part measures, and how long that took by the clock.
+
+    Brains and features that several parts want count where they are made first.
+    """
+    begun = time.monotonic()
+    found = measure(material)
+    return found | {SECONDS: round(time.monotonic() - begun, 1)}
+
+
+def finish(material: Material) -> None:
+    """Remove the random brains that were kept in case of a stop; figures and features stay."""
+    material.store.forget("brains")
+
+
+def measure_of(part: str) -> Callable[[Material], dict[str, Any]]:
+    """The function that measures a part."""
+    module, name = MEASURES[part].split(":")
+    return cast(
+        Callable[[Material], dict[str, Any]],
+        getattr(import_module(f"stylegan3d.evaluation.{module}"), name),
+    )
+
+
+def open_material(
+    subject: Subject | Generator,
+    pack: Pack,
+    settings: EvaluationSettings | None = None,
+    report: Report | None = None,
+    out: Path | None = None,
+) -> Material:
+    """The brains an evaluation measures on; see `evaluate`."""
+    store = Store(None if out is None else out / WORK)
+    return Material(subject, pack, settings or EvaluationSettings(), report or _say_nothing, store)
+
+
+def _head(material: Material) -> dict[str, Any]:
+    """What was measured on what, by what."""
+    subject, pack, settings = material.subject, material.pack, material.settings
+    shown = _kept_settings(settings) | {"parts": settings.parts}
+    return {
+        "model": {
+            "name": subject.name,
+            "hash": subject.hash,
+            **({"labels": material.generator.labels_hash} if _has_learned(material) else {}),
+            "kind": "generator" if material.has_generator else "folder of volumes",
+        },
+        "data": {
+            "name": pack.path.name,
+            "volumes": volumes_id(pack),
+            "training_people": len(material.training),
+            "validation_people": len(material.validation),
+            "shape": list(pack.space.shape),
+            "voxel_mm": [round(size, 4) for size in pack.space.voxel_size],
+            "axes": "".join(pack.space.axcodes),
+        },
+        "settings": shown,
+        "random_brains": len(material.seeds(settings.samples)),
+        "program": {
+            "version": __version__,
+            "measures": measures_id(),
+            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+            "device": material.device,
+            "seconds": {},
+        },
+        "notes": [*subject.notes, *pack.info.get("notes", [])],
+        "left_out": {},
+    }
+
+
+def _has_learned(material: Material) -> bool:
+    """Whether the model learned labels after its training."""
+    return material.has_generator and bool(material.generator.labels_hash)
+
+
+def _kept_settings(settings: EvaluationSettings) -> dict[str, Any]:
+    """Settings that figures depend on; of a file its hash, for paths say nothing."""
+    kept = {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts", "inception")}
+    path = settings.inception
+    return kept | {"inception": sha256_of(path) if path is not None and path.is_file() else None}
+
+
+def _say_nothing(what: str, done: int, total: int) -> None:
+    pass

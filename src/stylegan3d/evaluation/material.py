@@ -1,0 +1,316 @@
+"""What an evaluation measures, and the brains it measures on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation.store import Store
+from stylegan3d.evaluation.subject import Brains, GeneratorSubject, StoredBrains, Subject
+from stylegan3d.metrics import features
+from stylegan3d.metrics.plausibility import FOREGROUND
+from stylegan3d.model.generator import Generator
+from stylegan3d.projection.budgets import BUDGETS, TUNED
+
+PARTS = (
+    "fidelity",
+    "two_sample",
+    "slices",
+    "diversity",
+    "plausibility",
+    "anatomy",
+    "utility",
+    "privacy",
+    "membership",
+    "edits",
+    "conditions",
+    "reconstruction",
+    "speed",
+)
+# Of a folder of volumes these cannot be measured.
+NEED_GENERATOR = ("edits", "conditions", "reconstruction", "speed")
+# Measured where they are asked for: speed says nothing of the brains, slices need weights.
+ON_REQUEST = ("slices", "speed")
+# So many brains make a piece of what is kept for a stopped evaluation.
+PIECE, REAL_PIECE = 16, 64
+
+Report = Callable[[str, int, int], None]
+Volumes = Sequence[np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What to measure, and on how much.
+
+    Attributes
+    ----------
+    parts : which of `PARTS`.
+    samples : random brains for all parts but privacy.
+    privacy_samples : random brains for privacy.
+    seed : the random brains are those numbered from here; pairs and splits are drawn from it too.
+    truncation : psi of the random brains.
+    repeats : random halves of both sets.
+    pairs : of brains, for MS-SSIM.
+    limit_validation : so many validation people at most, for reconstruction.
+    budget : of the projection, or None to leave it out.
+    inception : file with weights of Inception v3, for "slices".
+    cache : folder where the descriptors of the real brains are kept, or None.
+    """
+
+    parts: tuple[str, ...] = tuple(part for part in PARTS if part not in ON_REQUEST)
+    samples: int = 200
+    privacy_samples: int = 400
+    seed: int = 0
+    truncation: float = 1.0
+    repeats: int = 50
+    pairs: int = 200
+    limit_validation: int | None = None
+    budget: str | None = "standard"
+    inception: Path | None = None
+    cache: Path | None = None
+
+
+class Material:
+    """The brains of one evaluation; what several parts need is made once, when first asked for.
+
+    Attributes
+    ----------
+    subject : what is evaluated, a generator or a folder of volumes.
+    training, validation, people : rows of the data set; `people` are both, training people first.
+    store : what is kept for an evaluation that is stopped.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If a part or the budget is unknown, the grids differ, or there are too few people or
+        samples.
+    """
+
+    def __init__(
+        self,
+        subject: Subject | Generator,
+        pack: Pack,
+        settings: EvaluationSettings,
+        report: Report,
+        store: Store | None = None,
+    ) -> None:
+        self.subject: Subject = (
+            GeneratorSubject(subject) if isinstance(subject, Generator) else subject
+        )
+        self.pack, self.settings, self.report = pack, settings, report
+        self.store = store or Store(None)
+        self._real = Store(settings.cache) if settings.cache else self.store
+        self.training, self.validation = pack.indices("train"), pack.indices("validation")
+        self.people = np.concatenate([self.training, self.validation])
+        self._check()
+
+    @property
+    def generator(self) -> Generator:
+        """The generator.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If there is none, only its volumes; see `has_generator`.
+        """
+        if self.subject.generator is None:
+            raise StyleGAN3DError(
+                f"{self.subject.name} is a folder of volumes: what needs a generator cannot be "
+                "measured on it."
+            )
+        return self.subject.generator
+
+    @property
+    def has_generator(self) -> bool:
+        """Whether there is a generator, not only its volumes."""
+        return self.subject.generator is not None
+
+    def _check(self) -> None:
+        unknown = [part for part in self.settings.parts if part not in PARTS]
+        if unknown:
+            raise StyleGAN3DError(
+                f"There is no part '{unknown[0]}' of the evaluation; choose from "
+                f"{', '.join(PARTS)}."
+            )
+        budget = self.settings.budget
+        if budget is not None and budget not in BUDGETS:  # now, not after an hour of other parts
+            raise StyleGAN3DError(
+                f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}, or none."
+            )
+        if budget in TUNED and self.has_generator:
+            self.generator.require("tuning")
+        if not self.pack.space.same_as(self.subject.space):
+            raise StyleGAN3DError(
+                f"{self.pack.path} and {self.subject.name} are not on the same grid "
+                f"({self.pack.space.shape} and {self.subject.space.shape}, or in another "
+                "place); prepare the data with `stylegan3d prepare --model` and this model."
+            )
+        if len(self.training) < 2 or len(self.validation) < 2:
+            raise StyleGAN3DError(
+                f"{self.pack.path} has {len(self.training)} training and {len(self.validation)} "
+                "validation people; an evaluation needs at least two of each."
+            )
+        if min(len(self.seeds(self.settings.samples)), self.settings.privacy_samples) < 2:
+            raise StyleGAN3DError("An evaluation needs at least two random brains; ask for more.")
+
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        """For functions that tell how many are done and how many there are."""
+        return lambda done, total: self.report(what, done, total)
+
+    def volumes(self, rows: np.ndarray) -> Sequence[np.ndarray]:
+        """Real brains, uint8 (X, Y, Z) each, read through the memory map when they are used."""
+        return [self.pack.volumes[row] for row in rows]
+
+    def seeds(self, count: int) -> range:
+        """Numbers of random brains; of a folder of volumes, no more than it holds."""
+        return self.subject.numbers(self.settings.seed, count)
+
+    def label(self, seed: int) -> str:
+        """What a random brain is called in a report: "seed 7", or the name of its file."""
+        return self.subject.label(seed)
+
+    def random_brains(self, seeds: Sequence[int]) -> Brains:
+        """Those of these numbers, from memory or from what is kept if they were made before."""
+        known = self.seeds(self.settings.samples)
+        if "synthetic" in vars(self) and all(seed in known for seed in seeds):
+            return StoredBrains(self.synthetic[[known.index(seed) for seed in seeds]])
+        if self.store.folder is None:
+            return self.subject.brains(seeds, self.settings.truncation)
+        return StoredBrains(np.concatenate([self._piece(piece) for piece in _pieces(seeds, PIECE)]))
+
+    def _piece(self, seeds: Sequence[int]) -> np.ndarray:
+        """A few random brains, uint8 [n, X, Y, Z]."""
+        if not self.has_generator:  # they are in memory as they are
+            return self.subject.brains(seeds, self.settings.truncation).stack()
+        key = (self.subject.hash, self.settings.truncation, list(seeds))
+        return self.store.array(
+            "brains", key, lambda: self.subject.brains(seeds, self.settings.truncation).stack()
+        )
+
+    @cached_property
+    def synthetic(self) -> np.ndarray:
+        """The random brains, uint8 [samples, X, Y, Z]."""
+        seeds = self.seeds(self.settings.samples)
+        brains = np.empty((len(seeds), *self.pack.space.shape), np.uint8)
+        for piece in _pieces(range(len(seeds)), PIECE):
+            brains[piece] = self._piece(seeds[piece[0] : piece[-1] + 1])
+            self.report("Random brains", piece[-1] + 1, len(seeds))
+        return brains
+
+    @cached_property
+    def sideways(self) -> int:
+        """The axis that runs left to right."""
+        return [code in "LR" for code in self.pack.space.axcodes].index(True)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(X, Y, Z) bool, where the mean training brain is."""
+        return self.pack.template > FOREGROUND
+
+    @cached_property
+    def synthetic_features(self) -> np.ndarray:
+        """[samples, 448]"""
+        return self.features_of(self.seeds(self.settings.samples), "Features of random brains")
+
+    def features_of(
+        self, seeds: Sequence[int], what: str = "", brains: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Descriptors [n, 448] of random brains, from what is kept if they were described before.
+
+        Parameters
+        ----------
+        what : what is reported; nothing without it.
+        brains : the brains themselves, where they are there; else they are made.
+        """
+        found = []
+        for done, piece in enumerate(_pieces(seeds, PIECE)):
+
+            def make(piece: Sequence[int] = piece, start: int = done * PIECE) -> np.ndarray:
+                there = brains[start : start + PIECE] if brains is not None else None
+                return self.describe(
+                    self.random_brains(piece) if there is None else list(there),
+                    lambda n, _: self.report(what, start + n, len(seeds)) if what else None,
+                )
+
+            key = (self.subject.hash, self.settings.truncation, list(piece), features.FEATURE_MM)
+            found.append(self.store.array("features", key, make))
+        return np.concatenate(found)
+
+    @cached_property
+    def real_features(self) -> np.ndarray:
+        """[people, 448], training people first."""
+        return self._described("", self.people)
+
+    @property
+    def has_tissues(self) -> bool:
+        """Whether the tissue network that ships with the package knows the grid."""
+        from stylegan3d.segmentation.inference import bundled_segmenter
+
+        return bundled_segmenter().fits(self.pack.space)
+
+    @cached_property
+    def real_tissues(self) -> list[dict[str, float]]:
+        """`anatomy_volumes.MEASURES` and "confidence" of the people, training people first."""
+        key = (volumes_id(self.pack), [int(row) for row in self.people])
+        return self._tissues(self._real, key, self.volumes(self.people))
+
+    @cached_property
+    def synthetic_tissues(self) -> list[dict[str, float]]:
+        """The same of the random brains."""
+        seeds = list(self.seeds(self.settings.samples))
+        key = (self.subject.hash, self.settings.truncation, seeds)
+        return self._tissues(self.store, key, self.synthetic)
+
+    def _tissues(self, store: Store, key: tuple, volumes: Volumes) -> list[dict[str, float]]:
+        from stylegan3d.evaluation.anatomy_volumes import measure_kept
+
+        return measure_kept(store, key, volumes, self.pack.space, self.progress("Tissues"))
+
+    @cached_property
+    def mirrored_features(self) -> np.ndarray:
+        """[training people, 448], of their mirror images."""
+        return self._described("mirrored ", self.training)
+
+    def describe(
+        self, volumes: Brains | Volumes, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """Descriptors [n, 448] of volumes on the data set's grid."""
+        return features.describe(
+            volumes, self.pack.space.voxel_size, device=self.device, progress=progress
+        )
+
+    @property
+    def device(self) -> str:
+        """Where networks run: with the generator, or on the CPU."""
+        return str(self.generator.device) if self.has_generator else "cpu"
+
+    def _described(self, kind: str, rows: np.ndarray) -> np.ndarray:
+        """Descriptors of real brains or their mirror images, from the cache if it has them."""
+        what, found = f"Features of {kind}real brains", []
+        for done, piece in enumerate(_pieces(list(rows), REAL_PIECE)):
+            key = (volumes_id(self.pack), kind, [int(row) for row in piece], features.FEATURE_MM)
+
+            def make(piece: Sequence[int] = piece, start: int = done * REAL_PIECE) -> np.ndarray:
+                volumes = self.volumes(np.array(piece))
+                if kind:
+                    volumes = [np.flip(volume, self.sideways) for volume in volumes]
+                return self.describe(volumes, lambda n, _: self.report(what, start + n, len(rows)))
+
+            found.append(self._real.array("features", key, make))
+        return np.concatenate(found)
+
+
+def volumes_id(pack: Pack) -> str:
+    """What tells the volumes of a pack from others: the name of their file, after its content."""
+    return str(pack.info.get("id") or Path(str(getattr(pack.volumes, "filename", pack.path))).name)
+
+
+def _pieces(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]

@@ -1,0 +1,207 @@
+"""Membership inference: can anyone tell who was in the training data?
+
+Three attacks score each person; the area under the curve says how well the score tells training
+people from people who were set aside, of the same source (scanner) only, for else it would tell
+scanners apart. 0.5 is chance.
+
+- Reconstruction (Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference
+  Attacks against Generative Models", PoPETs 2019(4); Chen et al. 2020, "GAN-Leaks", arXiv
+  1909.03935, section 5.3): how closely the generator renders the person, through its encoder or by
+  projection. It needs the model.
+- Discriminator (Hayes et al. 2019, "LOGAN", arXiv 1705.07663): how real it finds the person. It
+  needs a model that was saved with its discriminator.
+- Monte Carlo: how near random brains come. It needs nothing but these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.privacy_alarm import FineStructure
+from stylegan3d.evaluation.reconstruction import encode
+from stylegan3d.metrics.auc import stratified_auc
+from stylegan3d.metrics.plausibility import FOREGROUND
+from stylegan3d.model.sampling import unit
+from stylegan3d.projection.projector import project
+
+# Training people for each person set aside: more make no interval narrower to speak of.
+MEMBERS_EACH = 3
+# The people of a data set that names no sources.
+ONE_SOURCE = ""
+
+
+def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
+    """Membership inference against training people.
+
+    Parameters
+    ----------
+    budget : of a projection of every person ("draft", "standard", "thorough"), which takes minutes
+        to hours; None leaves this attack out.
+
+    Returns
+    -------
+    dict
+        "attacks": one entry each with "attack", "needs", "auc" with "interval" (95 %, DeLong),
+        "members" and "others" (how many were compared), "tells_apart" (whether the interval leaves
+        out chance), "median_member" and "median_other" of the score and its "unit". "missing":
+        attack to the sentence why it was not made.
+    """
+    rows, member = compared_people(material)
+    attacks: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
+    for name, attack in _attacks(material, budget).items():
+        found = attack(material, rows)
+        if isinstance(found, str):
+            missing[name] = found
+            continue
+        for kind, (scores, unit_of, needs) in found.items():
+            told = _compared(material, rows, member, scores)
+            if told is None:
+                missing[kind] = "No source has two training people and two set aside."
+            else:
+                attacks.append({"attack": kind, "needs": needs, "unit": unit_of, **told})
+    return {"attacks": attacks, "missing": missing}
+
+
+Scores = dict[str, tuple[np.ndarray, str, str]]
+Attack = Callable[[Material, np.ndarray], Scores | str]
+
+
+def _attacks(material: Material, budget: str | None) -> dict[str, Attack]:
+    chosen: dict[str, Attack] = {"encoder": by_encoder}
+    if budget is not None:
+        chosen[f"projection ({budget})"] = lambda m, rows: by_projection(m, rows, budget)
+    return chosen | {"discriminator": by_discriminator, "nearest random brain": by_random_brains}
+
+
+def compared_people(material: Material) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the data set [n], and which of them are training people, bool [n].
+
+    All people set aside whose source has training people, and of these up to three for each.
+    """
+    rng = np.random.default_rng(material.settings.seed)
+    source = sources(material)
+    members: list[int] = []
+    for name in sorted({source[row] for row in material.validation}):
+        there = [row for row in material.training if source[row] == name]
+        count = MEMBERS_EACH * sum(source[row] == name for row in material.validation)
+        members += [there[k] for k in np.sort(rng.permutation(len(there))[:count])]
+    rows = np.array([*members, *material.validation], dtype=np.int64)
+    return rows, np.arange(len(rows)) < len(members)
+
+
+def sources(material: Material) -> list[str]:
+    """The source of each row of the data set."""
+    return [str(value or ONE_SOURCE) for value in material.pack.column("source")]
+
+
+def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
+    """PSNR (dB) inside the brain of each person through the encoder, and likeness in detail."""
+    if not material.has_generator:
+        return f"{material.subject.name} is a folder of volumes, no generator."
+    generator = material.generator
+    if generator.encoder is None:
+        return f"{generator.name} has no encoder."
+    structure = FineStructure(material.pack.template, material.pack.space.voxel_size)
+    errors, likeness = [], []
+    for done, volume in enumerate(material.volumes(rows), 1):
+        made = encode(generator, unit(volume))
+        assert made is not None
+        errors.append(_psnr(made, unit(volume)))
+        likeness.append(float(structure(made) @ structure(volume)))
+        material.report("Membership by the encoder", done, len(rows))
+    needs = "the model's encoder"
+    return {
+        "encoder": (np.array(errors), "dB", needs),
+        "encoder, fine structure": (np.array(likeness), "correlation", needs),
+    }
+
+
+def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores | str:
+    """The same by projection in w+, without noise."""
+    if not material.has_generator:
+        return f"{material.subject.name} is a folder of volumes, no generator."
+    scores = []
+    for done, volume in enumerate(material.volumes(rows), 1):
+        made = project(
+            material.generator, unit(volume), space="w+", budget=budget, noise="none"
+        ).volume
+        scores.append(_psnr(unit(made), unit(volume)))
+        material.report("Membership by projection", done, len(rows))
+    return {f"projection ({budget})": (np.array(scores), "dB", "the model")}
+
+
+@torch.no_grad()
+def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
+    """Logit of the discriminator, each person alone."""
+    if not material.has_generator:
+        return f"{material.subject.name} is a folder of volumes, no generator."
+    generator = material.generator
+    if generator.discriminator is None:
+        return f"{generator.name} was saved without its discriminator."
+    scores = []
+    for done, volume in enumerate(material.volumes(rows), 1):
+        image = torch.from_numpy(unit(volume))[None, None] * 2 - 1
+        scores.append(float(generator.score(image)))
+        material.report("Membership by the discriminator", done, len(rows))
+    return {"discriminator": (np.array(scores), "logit", "the model's discriminator")}
+
+
+def by_random_brains(material: Material, rows: np.ndarray) -> Scores:
+    """Distance to the nearest random brain, and the share of random brains nearby.
+
+    Chen et al. 2020, eq. 3 (full black box), and Hilprecht et al. 2019, eq. 4, whose radius is the
+    median over people of the distance to the nearest random brain; by features, and by fine
+    structure (`privacy_alarm`).
+    """
+    place = {row: k for k, row in enumerate(material.people)}
+    people = material.real_features[[place[row] for row in rows]]
+    needs = f"{len(material.synthetic)} random brains"
+    distances = {
+        "features": np.linalg.norm(people[:, None] - material.synthetic_features, axis=2),
+        "fine structure": _fine_distances(material, rows),
+    }
+    found: Scores = {}
+    for name, distance in distances.items():
+        nearest = distance.min(axis=1)
+        nearby = (distance <= np.median(nearest)).mean(axis=1)
+        found[f"nearest random brain, {name}"] = (-nearest, "distance, negative", needs)
+        found[f"random brains nearby, {name}"] = (nearby, "share", needs)
+    return found
+
+
+def _fine_distances(material: Material, rows: np.ndarray) -> np.ndarray:
+    """1 - correlation [rows, random brains] of fine structure."""
+    structure = FineStructure(material.pack.template, material.pack.space.voxel_size)
+    made = np.stack([structure(brain) for brain in material.synthetic])
+    return 1 - np.stack([structure(volume) @ made.T for volume in material.volumes(rows)])
+
+
+def _compared(
+    material: Material, rows: np.ndarray, member: np.ndarray, scores: np.ndarray
+) -> dict[str, Any] | None:
+    """The area under the curve of scores [rows], within sources."""
+    source = sources(material)
+    strata = [source[row] for row in rows]
+    inside = [name for name, is_member in zip(strata, member, strict=True) if is_member]
+    outside = [name for name, is_member in zip(strata, member, strict=True) if not is_member]
+    area = stratified_auc(scores[member], scores[~member], inside, outside)
+    if area is None:
+        return None
+    medians = {
+        "median_member": float(np.median(scores[member])),
+        "median_other": float(np.median(scores[~member])),
+    }
+    return area.to_dict() | medians
+
+
+def _psnr(made: np.ndarray, truth: np.ndarray) -> float:
+    """Peak signal-to-noise ratio (dB) inside the brain, intensities in [0, 1]."""
+    inside = truth > FOREGROUND
+    error = float(np.mean((made[inside] - truth[inside]) ** 2, dtype=np.float64))
+    return float(10 * np.log10(1 / max(error, 1e-12)))

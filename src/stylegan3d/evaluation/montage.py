@@ -1,0 +1,92 @@
+"""A picture of synthetic brains beside real ones, to look at: no figure replaces it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from stylegan3d.evaluation.material import Material
+from stylegan3d.geometry.slicing import Plane, Upright, cut
+from stylegan3d.geometry.space import Space
+
+CELL = 192
+BAR = 22
+FONT_SIZE = 14
+# What lies at the left and at the right of each picture: radiological, the patient's right is left.
+VIEWS: dict[Plane, tuple[str, str]] = {
+    "axial": ("R", "L"),
+    "coronal": ("R", "L"),
+    "sagittal": ("A", "P"),
+}
+
+
+def montage_png(material: Material, *, rows: int = 4) -> bytes:
+    """Random brains at the left, validation people at the right, one of each per row; PNG.
+
+    Parameters
+    ----------
+    material : of an evaluation.
+    rows : how many of each, at most as many as there are.
+    """
+    people = material.validation
+    rows = min(rows, len(people))
+    seeds = material.seeds(rows)
+    people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
+    return draw_montage(
+        {
+            "synthetic - not for diagnosis": list(material.random_brains(seeds)),
+            "real (validation people)": material.volumes(people),
+        },
+        material.pack.space,
+    )
+
+
+def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> bytes:
+    """Columns of brains under their titles, each axial, coronal and sagittal through its middle.
+
+    Parameters
+    ----------
+    columns : title to uint8 volumes (X, Y, Z) on the grid `space`; equally many each.
+
+    Returns
+    -------
+    bytes
+        A PNG; same input, same bytes.
+    """
+    count = max(len(volumes) for volumes in columns.values())
+    width, height = len(columns) * 3 * CELL, BAR + count * CELL
+    sheet = Image.new("L", (width, height), 0)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(FONT_SIZE)
+    for column, (title, volumes) in enumerate(columns.items()):
+        left = column * 3 * CELL
+        draw.text((left + 4, 3), title, fill=255, font=font)
+        for row, volume in enumerate(volumes):
+            for place, (view, sides) in enumerate(VIEWS.items()):
+                x, y = left + place * CELL, BAR + row * CELL
+                sheet.paste(_fitted(slice_of(volume, space, view), space), (x, y))
+                draw.text((x + 3, y + CELL // 2 - 8), sides[0], fill=200, font=font)
+                draw.text((x + CELL - 13, y + CELL // 2 - 8), sides[1], fill=200, font=font)
+        if column:
+            draw.line([(left, 0), (left, height)], fill=128)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def slice_of(volume: np.ndarray, space: Space, view: Plane) -> np.ndarray:
+    """The middle slice as a picture (rows from the top): radiological; see `slicing.cut`."""
+    return cut(Upright.of(volume, space), view).picture
+
+
+def _fitted(picture: np.ndarray, space: Space) -> Image.Image:
+    """The picture at the scale at which the grid's longest side fills a cell, centred in it."""
+    scale = CELL / max(space.shape)
+    size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
+    drawn = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BICUBIC)
+    cell = Image.new("L", (CELL, CELL), 0)
+    cell.paste(drawn, ((CELL - size[0]) // 2, (CELL - size[1]) // 2))
+    return cell

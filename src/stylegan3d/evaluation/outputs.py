@@ -1,0 +1,33 @@
+"""The files of an evaluation: one page to read, the figures as JSON, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.montage import montage_png
+from stylegan3d.evaluation.page import page
+from stylegan3d.storage.jsontext import to_json
+
+BESIDE = "Synthetic brains beside real ones"
+CLOSEST = "Closest pairs"
+
+
+def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, bytes]:
+    """Title to PNG: a montage, and the closest pairs where privacy was measured."""
+    pictures = {BESIDE: montage_png(material)}
+    if "copies" in report.get("privacy", {}):
+        from stylegan3d.evaluation.privacy_part import closest_pairs_png
+
+        pictures[CLOSEST] = closest_pairs_png(material, dict(report["privacy"]))
+    return pictures
+
+
+def report_files(
+    paths: Sequence[Path], report: Mapping[str, Any], pictures: Mapping[str, bytes]
+) -> dict[Path, bytes]:
+    """Content of a report's files by their endings, .json and .html; not yet written."""
+    kinds = {".json": lambda: to_json(report), ".html": lambda: page(report, pictures)}
+    return {path: kinds[path.suffix]().encode() for path in paths}

@@ -1,0 +1,291 @@
+"""The parts of an evaluation: each takes the brains of one and gives figures, plain for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.evaluation.material import Material, Volumes
+from stylegan3d.metrics import spread
+from stylegan3d.metrics.comparison import (
+    Measure,
+    compare_with_halves,
+    compare_with_validation,
+    group_size,
+    told,
+)
+from stylegan3d.metrics.distances import (
+    BATCH,
+    Moments,
+    bmmd2_intervals,
+    cubic_kernel,
+    discrepancy_interval,
+    expected_bmmd2,
+    frechet_distance,
+    gaussian_kernel,
+    kernel_distance,
+    rbf_distance,
+    real_bmmd2,
+)
+from stylegan3d.metrics.diversity import (
+    member_correlations,
+    pair_ms_ssim_both,
+    random_pairs,
+    scales_of,
+)
+from stylegan3d.metrics.features import FEATURE_MM
+from stylegan3d.metrics.intervals import (
+    difference,
+    members_interval,
+    pairs_interval,
+    wilson,
+)
+from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
+from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
+from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
+from stylegan3d.metrics.two_sample import LEAST, two_sample
+
+# People whose latents are compared to those of random brains.
+ENCODED = 100
+
+
+def fidelity(material: Material) -> dict[str, Any]:
+    """FID, KID and a Gaussian kernel's distance over random halves and against validation people;
+    precision and density; bMMD2.
+    """
+    settings, known = material.settings, len(material.training)
+    synthetic, real = material.synthetic_features, material.real_features
+    drawn = {"repeats": settings.repeats, "seed": settings.seed}
+    result: dict[str, Any] = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
+    measures = {"fid": frechet_distance, "kid": kernel_distance, "rbf": rbf_distance}
+    for name, measure in measures.items():
+        halves = compare_with_halves(measure, synthetic, real, **drawn)
+        held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
+        result[name] = halves.to_dict()
+        result[f"{name}_validation"] = held_out.to_dict()
+    target = real[known:]
+    for name, kernel in (("kid", cubic_kernel), ("rbf", gaussian_kernel(target))):
+        # Without bias whatever the sizes: all random brains count at once.
+        value, interval = discrepancy_interval(synthetic, target, kernel)
+        figure = result[f"{name}_validation"]
+        figure |= {**told(value, interval, figure["real"]), "n": len(synthetic)}
+    return (
+        result | _shares(material, {"precision": precision, "density": density}) | _bmmd2(material)
+    )
+
+
+def _bmmd2(material: Material) -> dict[str, Any]:
+    made = Moments.of(material.synthetic)
+    volumes = material.volumes(material.people)
+    people = Moments.of(volumes)
+    distance, baseline = expected_bmmd2(made, people), real_bmmd2(people)
+    intervals = bmmd2_intervals(material.synthetic, volumes, made, people)
+    return {
+        "bmmd2": {
+            "synthetic": distance,
+            "real": baseline,
+            "ratio": distance / baseline,
+            "batch": BATCH,
+            "variance_ratio": made.variance / people.variance,
+            "ratio_interval": [b / baseline for b in intervals["synthetic_interval"]],
+            **intervals,
+        }
+    }
+
+
+def two_sample_part(material: Material) -> dict[str, Any]:
+    """How well a small network tells synthetic brains from half of the people, beside the other
+    half of the people from that half.
+    """
+    rng = np.random.default_rng(material.settings.seed)
+    people = material.people[rng.permutation(len(material.people))]
+    n = min(len(material.synthetic), len(people) // 2)
+    if n < LEAST:
+        return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
+    half, other = (np.stack(material.volumes(rows)) for rows in (people[:n], people[n : 2 * n]))
+    names = [str(material.pack.table[row]["person"]) for row in people[: 2 * n]]
+    made = [f"synthetic {i}" for i in range(n)]
+    drawn = material.synthetic[rng.permutation(len(material.synthetic))[:n]]
+    seed = material.settings.seed
+    found = {
+        "synthetic": two_sample(
+            drawn,
+            half,
+            made + names[:n],
+            seed=seed,
+            progress=material.progress("Telling synthetic from real"),
+        ),
+        "real": two_sample(
+            other,
+            half,
+            names[n:] + names[:n],
+            seed=seed,
+            progress=material.progress("Telling real from real"),
+        ),
+    }
+    result: dict[str, Any] = {"n": n}
+    for name in ("accuracy", "auc"):
+        result[name] = {"n": n}
+        for key, figures in found.items():
+            result[name] |= {key: figures[name], f"{key}_interval": figures[f"{name}_interval"]}
+    return result
+
+
+def slices(material: Material) -> dict[str, Any]:
+    """FID of the middle slice of each plane with the user's Inception weights."""
+    path = material.settings.inception
+    if path is None:
+        return {
+            "left_out": "FID of slices needs weights of Inception v3: give them by --inception."
+        }
+    network, space = SliceNetwork(path), material.pack.space
+    made = slice_features(
+        material.synthetic, space, network, material.progress("Slices of random brains")
+    )
+    people = slice_features(
+        material.volumes(material.people), space, network, material.progress("Slices of people")
+    )
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    return describe_network(network) | {
+        plane: compare_with_halves(frechet_distance, made[plane], people[plane], **drawn).to_dict()
+        for plane in made
+    }
+
+
+def diversity(material: Material) -> dict[str, Any]:
+    """MS-SSIM of random pairs, mean correlation of all pairs; recall and coverage; spread in
+    feature and latent space, and whether the generator has collapsed.
+    """
+    correlation = _correlations(material)
+    alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
+    upper = (1 - correlation["synthetic_interval"][0]) / max(1 - correlation["real"], 1e-12)
+    found = spread.collapse(material.synthetic_features, material.real_features, alike, upper)
+    return {
+        **_ms_ssim(material),
+        "pair_correlation": correlation,
+        **_shares(material, {"recall": recall, "coverage": coverage}),
+        **_spreads("feature", material, material.synthetic_features, material.real_features),
+        **_latent_spread(material),
+        "collapse": found,
+        "map": _map(material.synthetic_features, material.real_features),
+    }
+
+
+def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
+    """Descriptors along the two main axes of people's, to plot: [n, 2] and [m, 2]."""
+    mean = real.mean(axis=0)
+    axes = np.linalg.svd(real - mean, full_matrices=False)[2][:2]
+    return {
+        "synthetic": ((made - mean) @ axes.T).round(4),
+        "real": ((real - mean) @ axes.T).round(4),
+    }
+
+
+def _ms_ssim(material: Material) -> dict[str, Any]:
+    """The standard product, and that of 3D-StyleGAN's program."""
+    settings, scores, pairs = material.settings, {}, {}
+    for name, volumes in _both(material).items():
+        pairs[name] = random_pairs(len(volumes), settings.pairs, settings.seed)
+        progress = material.progress(f"MS-SSIM, {name}")
+        scores[name] = pair_ms_ssim_both(volumes, pairs[name], progress)
+    result = {}
+    for column, kind in enumerate(("ms_ssim", "ms_ssim_3dstylegan")):
+        part: dict[str, Any] = {"pairs": {name: len(values) for name, values in scores.items()}}
+        for name, values in scores.items():
+            part[name] = float(values[:, column].mean())
+            part[f"{name}_sd"] = float(values[:, column].std())
+            part[f"{name}_interval"] = pairs_interval(values[:, column], pairs[name])
+        if np.isfinite(part["synthetic"]):
+            result[kind] = part | _difference(part)
+    result["ms_ssim"]["scales"] = scales_of(material.pack.space.shape)
+    shown = {name: found[:, 0].round(5) for name, found in scores.items()}
+    return result | {"values": {"ms_ssim": shown}}
+
+
+def _correlations(material: Material) -> dict[str, Any]:
+    part: dict[str, Any] = {}
+    for name, volumes in _both(material).items():
+        members = member_correlations(volumes, material.mask)
+        part |= {name: float(members.mean()), f"{name}_interval": members_interval(members)}
+    return part | _difference(part)
+
+
+def _difference(part: dict[str, Any]) -> dict[str, Any]:
+    made, real = part["synthetic"], part["real"]
+    interval = difference(part["synthetic_interval"], made, part["real_interval"], real)
+    return {"difference": made - real, "difference_interval": interval}
+
+
+def _both(material: Material) -> dict[str, Volumes]:
+    return {"synthetic": material.synthetic, "real": material.volumes(material.people)}
+
+
+def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    measures: dict[str, Measure] = {"spread": spread.spread, "dimensions": spread.dimensions}
+    return {
+        f"{kind}_{name}": compare_with_halves(measure, made, real, **drawn).to_dict()
+        for name, measure in measures.items()
+    }
+
+
+def _latent_spread(material: Material) -> dict[str, Any]:
+    """Of latents by the encoder; nothing without one."""
+    if not material.has_generator or material.generator.encoder is None:
+        return {}
+    rows = material.people[evenly(len(material.people), ENCODED)]
+    brains = material.synthetic[evenly(len(material.synthetic), ENCODED)]
+    generator = material.generator
+    made = spread.encoded(generator, brains, material.progress("Latents of random brains"))
+    real = spread.encoded(generator, material.volumes(rows), material.progress("Latents of people"))
+    return _spreads("latent", material, made, real)
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most so many of n, evenly over all."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
+
+
+def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
+    """Figures of nearest neighbours; left out where half of a set has too few of them."""
+    synthetic, real = material.synthetic_features, material.real_features
+    if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
+        return {}
+    drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
+    found = {}
+    for name, measure in measures.items():
+        found[name] = compare_with_halves(measure, synthetic, real, **drawn).to_dict()
+        low, high = found[name]["synthetic_interval"]
+        if name != "density":  # which has no upper bound
+            found[name]["synthetic_interval"] = (max(low, 0.0), min(high, 1.0))
+    return found
+
+
+def plausibility(material: Material) -> dict[str, Any]:
+    """Pass rates of random brains and of validation people, by the training people's range."""
+    space = material.pack.space
+
+    def measured(volumes: Volumes, who: str) -> Any:
+        return measure_brains(volumes, space, material.progress(f"Plausibility, {who}"))
+
+    training = measured(material.volumes(material.training), "training people")
+    limits = PlausibilityLimits.of(training)
+    held_out = measured(material.volumes(material.validation), "validation people")
+    random = measured(material.synthetic, "random brains")
+    made = pass_rate(random, limits)
+    seeds = material.seeds(material.settings.samples)
+    for row in made["failed"]:
+        row["seed"] = seeds[row.pop("index")]
+        row["label"] = material.label(row["seed"])
+    real = pass_rate(held_out, limits)
+    for part in (made, real):
+        part["rate_interval"] = wilson(part["passed"], part["n"])
+    values = {
+        name: {
+            key: [round(getattr(brain, name), 5) for brain in brains]
+            for key, brains in (("synthetic", random), ("real", [*training, *held_out]))
+        }
+        for name in CHECKS
+    }
+    return {"limits": limits.bounds, "validation": real, "synthetic": made, "values": values}

@@ -1,0 +1,104 @@
+"""Plots of an evaluation's report as inline SVG, in the page's own colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from stylegan3d.evaluation.figure import Figure
+
+WIDTH, HEIGHT = 340, 190
+LEFT, RIGHT, TOP, BOTTOM = 10, 10, 8, 38
+BINS = 24
+# Of an interval in the table.
+BAR_WIDTH, BAR_HEIGHT = 150, 30
+
+
+def interval_bar(row: Figure) -> str:
+    """Synthetic over real, each a point in its interval, to the same scale; empty without numbers.
+
+    A dashed line marks what chance or a yardstick gives where there is no interval of real people.
+    """
+    if row.value is None or row.low is None or row.high is None:
+        return ""
+    known = [v for v in (row.value, row.low, row.high, row.real_value, row.real_low, row.real_high)
+             if v is not None]  # fmt: skip
+    low, high = min(known), max(known)
+    margin = 0.05 * (high - low) or 1.0
+    low, high = low - margin, high + margin
+
+    def x(value: float) -> float:
+        return BAR_WIDTH * (value - low) / (high - low)
+
+    parts = [_whisker(x(row.low), x(row.value), x(row.high), 9, "made")]
+    if row.real_value is not None and row.real_low is not None and row.real_high is not None:
+        parts.append(_whisker(x(row.real_low), x(row.real_value), x(row.real_high), 21, "real"))
+    elif row.real_value is not None:
+        parts.append(f'<path class="chance" d="M{x(row.real_value):.1f} 2 V28"/>')
+    label = escape(f"{row.name.strip()}: synthetic {row.synthetic}, real {row.real}")
+    return (
+        f'<svg class="bar" role="img" viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" aria-label="{label}">'
+        f"<title>{label}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _whisker(low: float, middle: float, high: float, y: int, kind: str) -> str:
+    return (
+        f'<g class="{kind}"><path d="M{low:.1f} {y} H{high:.1f} M{low:.1f} {y - 3} v6 '
+        f'M{high:.1f} {y - 3} v6"/><circle cx="{middle:.1f}" cy="{y}" r="3.5"/></g>'
+    )
+
+
+def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> str:
+    """Histograms of one measure, of synthetic brains and of people, as shares of each set."""
+    sets = {"real": np.asarray(real, np.float64), "made": np.asarray(made, np.float64)}
+    low, high = (float(f(np.concatenate(list(sets.values())))) for f in (np.min, np.max))
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    counts = {k: np.histogram(v, BINS, (low, high))[0] / len(v) for k, v in sets.items()}
+    highest = max(float(c.max()) for c in counts.values())
+    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    base = TOP + tall
+    shapes = []
+    for kind, shares in counts.items():
+        steps = "".join(
+            f"V{base - tall * share / highest:.1f} h{wide / BINS:.2f}" for share in shares
+        )
+        shapes.append(f'<path class="{kind} area" d="M{LEFT} {base} {steps} V{base} Z"/>')
+    means = ", ".join(f"mean of {'people' if k == 'real' else 'synthetic brains'} {v.mean():.4g}"
+                      for k, v in sets.items())  # fmt: skip
+    return _framed(title, means, "".join(shapes), (f"{low:.4g}", f"{high:.4g}"))
+
+
+def scatter(title: str, made: np.ndarray, real: np.ndarray) -> str:
+    """Points [n, 2] of synthetic brains and of people."""
+    both = np.concatenate([made, real])
+    low, high = both.min(axis=0), both.max(axis=0)
+    size = np.maximum(high - low, 1e-12)
+    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+    def dots(points: np.ndarray, kind: str) -> str:
+        places = (points - low) / size
+        circles = "".join(
+            f'<circle cx="{LEFT + wide * a:.1f}" cy="{TOP + tall * (1 - b):.1f}" r="2.4"/>'
+            for a, b in places
+        )
+        return f'<g class="{kind} dots">{circles}</g>'
+
+    text = f"{len(made)} synthetic brains and {len(real)} people"
+    return _framed(title, text, dots(real, "real") + dots(made, "made"), ("", ""))
+
+
+def _framed(title: str, text: str, drawn: str, ends: tuple[str, str]) -> str:
+    base = HEIGHT - BOTTOM
+    label = escape(f"{title}: {text}")
+    return (
+        f'<svg class="plot" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" aria-label="{label}">'
+        f"<title>{label}</title>{drawn}"
+        f'<path class="axis" d="M{LEFT} {base} H{WIDTH - RIGHT}"/>'
+        f'<text x="{LEFT}" y="{base + 15}">{ends[0]}</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{base + 15}" text-anchor="end">{ends[1]}</text>'
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(title)}</text></svg>'
+    )

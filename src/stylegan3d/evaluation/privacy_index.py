@@ -1,0 +1,265 @@
+"""How near a brain comes to the training people, told from their features alone.
+
+An index lies in a model's folder and holds, of every training person and their mirror image, the
+descriptor of `features.describe`, and how far strangers are from them: each validation person from
+the nearest training person, each training person from the nearest other one. No image can be had
+from it; whoever has a scan, though, can find out whether it was among them.
+
+It depends on the data set and on the feature network, not on the generator, so it serves every
+model of the same data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation.privacy import feature_distances, nearest_of
+from stylegan3d.evaluation.store import Store
+from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.metrics import features
+from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
+from stylegan3d.model.sampling import as_packed, unit
+from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.tensorfiles import pack as pack_tensors
+from stylegan3d.storage.tensorfiles import read_bytes, unpack
+from stylegan3d.storage.volumes import atomic_write_bytes
+
+FILE = "privacy.safetensors"
+KIND = "privacy index"
+NETWORK = "encoder of deepbet's LinkNet3d"
+#: So many brains are described between two moments at which an interrupted index is taken up again.
+BLOCK = 32
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Nearness:
+    """How near a brain comes to the training people.
+
+    Attributes
+    ----------
+    distance : of its descriptor to that of the nearest person.
+    farther_than : share of strangers, 0 to 1, who are nearer to their nearest person than that.
+    mirrored : whether it is the mirror image that is nearest.
+    people, strangers : how many it was compared to.
+    """
+
+    distance: float
+    farther_than: float
+    mirrored: bool
+    people: int
+    strangers: int
+
+
+@dataclass(frozen=True, eq=False)
+class PrivacyIndex:
+    """Descriptors of training people, and how far strangers are from them.
+
+    Attributes
+    ----------
+    straight, mirrored : float16 [people, 448], of training brains and of their mirror images.
+    strangers : float32 [m], ascending, distances of strangers to the nearest training person.
+    space : the grid of the volumes that were described.
+    feature_mm : voxels the network saw.
+    model_hash : of the model in whose folder it was put.
+    """
+
+    straight: np.ndarray
+    mirrored: np.ndarray
+    strangers: np.ndarray
+    space: Space
+    feature_mm: float
+    model_hash: str = ""
+
+    def check(self, volume: np.ndarray, space: Space) -> Nearness:
+        """Compare a brain to the training people; takes about half a second.
+
+        Parameters
+        ----------
+        volume : (X, Y, Z) on the grid of the data set, uint8 of a pack or float, 1 is white.
+        space : its grid.
+
+        Raises
+        ------
+        StyleGAN3DError
+            If the grid is another one.
+        """
+        if not self.space.same_as(space):
+            raise StyleGAN3DError(
+                "This brain is not on the grid of the training people, so it cannot be compared "
+                "to them: use the model's own grid."
+            )
+        # As the training brains were stored: 8 bits, nothing brighter than white.
+        rows = describe([as_packed(unit(volume))], space.voxel_size)
+        found = feature_distances(
+            rows, self.straight.astype(np.float64), self.mirrored.astype(np.float64)
+        )
+        distance = float(found.distance[0])
+        return Nearness(
+            distance,
+            float((self.strangers < distance).mean()),
+            bool(found.mirrored[0]),
+            len(self.straight),
+            len(self.strangers),
+        )
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file; the same index gives the same bytes."""
+        metadata = {
+            "kind": KIND,
+            "version": "1",
+            "network": NETWORK,
+            "feature_mm": f"{self.feature_mm:g}",
+            "shape": json.dumps(list(self.space.shape)),
+            "affine": json.dumps(self.space.affine.tolist()),
+            "model_hash": self.model_hash,
+        }
+        tensors: dict[str, np.ndarray] = {
+            "features": np.stack([self.straight, self.mirrored]).astype(np.float16),
+            "strangers": self.strangers.astype(np.float32),
+        }
+        return pack_tensors(tensors, metadata)
+
+
+def build_index(
+    pack: Pack,
+    model_hash: str = "",
+    progress: Progress | None = None,
+    work: Path | None = None,
+) -> PrivacyIndex:
+    """Describe the people of a data set.
+
+    Parameters
+    ----------
+    work : a folder where descriptors are kept meanwhile, and taken up again if this was stopped;
+        whoever gives it deletes it.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If there are fewer than two training people.
+    """
+    from stylegan3d.evaluation.material import volumes_id
+
+    training, validation = pack.indices("train"), pack.indices("validation")
+    if len(training) < 2:
+        raise StyleGAN3DError(
+            f"{pack.path} has {len(training)} training people; an index needs at least two."
+        )
+    sideways = [code in "LR" for code in pack.space.axcodes].index(True)
+    people = [(row, False) for row in (*training, *validation)] + [(row, True) for row in training]
+    store = Store(work)
+    key = (volumes_id(pack), NETWORK, features.FEATURE_MM, training.tolist())
+
+    def described(first: int) -> np.ndarray:
+        block = people[first : first + BLOCK]
+        volumes = [
+            np.flip(pack.volumes[row], sideways) if mirrored else pack.volumes[row]
+            for row, mirrored in block
+        ]
+        told = None
+        if progress is not None:
+            told = partial(_shifted, progress, first, len(people))
+        return describe(volumes, pack.space.voxel_size, progress=told)
+
+    blocks = [
+        store.array("people", (*key, first, len(people)), partial(described, first))
+        for first in range(0, len(people), BLOCK)
+    ]
+    rows = np.concatenate(blocks)
+    known = len(training)
+    return index_of(
+        rows[:known],
+        rows[known + len(validation) :],
+        rows[known : known + len(validation)],
+        pack.space,
+        model_hash,
+    )
+
+
+def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    """Progress of a block, as that of all people."""
+    progress(before + done, total)
+
+
+def index_of(
+    straight: np.ndarray,
+    mirrored: np.ndarray,
+    validation: np.ndarray,
+    space: Space,
+    model_hash: str = "",
+) -> PrivacyIndex:
+    """An index from descriptors [people, 448], [people, 448] and [others, 448]."""
+    among = np.stack([_distances(straight, kind) for kind in (straight, mirrored)], axis=1)
+    own = np.arange(len(straight))
+    among[own, :, own] = np.inf
+    strangers = [nearest_of(among.reshape(len(straight), -1)).distance]
+    if len(validation):
+        strangers.append(feature_distances(validation, straight, mirrored).distance)
+    return PrivacyIndex(
+        straight.astype(np.float16),
+        mirrored.astype(np.float16),
+        np.sort(np.concatenate(strangers)).astype(np.float32),
+        space,
+        features.FEATURE_MM,
+        model_hash,
+    )
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def write_index(folder: Path, index: PrivacyIndex, overwrite: bool = False) -> Path:
+    """Put an index into a model's folder; OutputError if that cannot be done."""
+    path = folder / FILE
+    atomic_write_bytes(path, index.to_bytes(), overwrite=overwrite, suffixes=(".safetensors",))
+    return path
+
+
+def load_index(path: Path) -> PrivacyIndex:
+    """Read an index.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is missing, damaged, or was made with another feature network.
+    """
+    data = read_bytes(path, StyleGAN3DError)
+    tensors, metadata = unpack(data, kind=KIND, path=path, error=StyleGAN3DError)
+    try:
+        described, strangers = tensors["features"], tensors["strangers"]
+        space = checked_space(from_json(metadata["shape"]), from_json(metadata["affine"]))
+        feature_mm = float(metadata["feature_mm"])
+        network = metadata["network"]
+    except (KeyError, ValueError, TypeError, OverflowError):
+        raise _damaged(path) from None
+    finite = np.isfinite(described).all() and np.isfinite(strangers).all()
+    if not finite or strangers.ndim != 1 or described.dtype.kind != "f":
+        raise _damaged(path)
+    if described.ndim != 3 or described.shape[::2] != (2, DESCRIPTOR_SIZE) or 0 in described.shape:
+        raise _damaged(path)
+    if not len(strangers):
+        raise _damaged(path)
+    if (network, feature_mm) != (NETWORK, features.FEATURE_MM):
+        raise StyleGAN3DError(
+            f"{path} was made with other features ({network} at {feature_mm:g} mm): make it again "
+            "with `stylegan3d privacy-index`."
+        )
+    straight, mirrored = described
+    model_hash = metadata.get("model_hash", "")
+    return PrivacyIndex(straight, mirrored, strangers, space, feature_mm, model_hash)
+
+
+def _damaged(path: Path) -> StyleGAN3DError:
+    return StyleGAN3DError(f"{path} is damaged: make it again with `stylegan3d privacy-index`.")

@@ -1,0 +1,194 @@
+"""The privacy part of an evaluation: nearest training people, and the memorisation alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.montage import draw_montage
+from stylegan3d.evaluation.privacy import (
+    QUANTILES,
+    Nearest,
+    TrainingBrains,
+    compare_nearest,
+    feature_distances,
+)
+from stylegan3d.evaluation.privacy_alarm import (
+    FALSE_ALARMS,
+    FEWEST_STRANGERS,
+    Closeness,
+    CopyDetector,
+    alarm_threshold,
+)
+from stylegan3d.evaluation.privacy_disguises import disguises
+from stylegan3d.metrics.intervals import wilson
+
+# The brains are made, compared and dropped so many at a time.
+BRAINS_AT_A_TIME = 32
+PLANTED = 27
+MOST_NAMED = 10
+
+
+def privacy(material: Material) -> dict[str, Any]:
+    """Nearest training people of many random brains, and whether any of those is a copy.
+
+    Returns
+    -------
+    dict
+        "correlation" and "features": see `compare_nearest`. "copies": see `compare_copies`.
+    """
+    known, seeds = len(material.training), material.seeds(material.settings.privacy_samples)
+    training = material.volumes(material.training)
+    brains = TrainingBrains(training, material.mask, material.sideways)
+    detector = copy_detector(material)
+    reference = (material.real_features[:known], material.mirrored_features)
+    described, by_value, closeness = [], [], []
+    for start in range(0, len(seeds), BRAINS_AT_A_TIME):
+        some = seeds[start : start + BRAINS_AT_A_TIME]
+        chosen = material.random_brains(some).stack()
+        described.append(material.features_of(some, brains=chosen))
+        by_value.append(brains.nearest(chosen))
+        closeness.append(detector.closeness(chosen))
+        material.report("Nearest training brains", start + len(some), len(seeds))
+    people = brains.nearest(material.volumes(material.validation))
+    held_out = feature_distances(material.real_features[known:], *reference)
+    by_feature = feature_distances(np.concatenate(described), *reference)
+    found = {
+        "correlation": compare_nearest(Nearest.join(by_value), people),
+        "features": compare_nearest(by_feature, held_out),
+        "copies": compare_copies(material, detector, Closeness.join(closeness)),
+    }
+    for measure in found.values():
+        for pair in measure["nearest"]:
+            _name(material, pair, seeds)
+    return found
+
+
+def copy_detector(material: Material) -> CopyDetector:
+    """Of the training people of an evaluation."""
+    return CopyDetector(
+        material.volumes(material.training),
+        material.pack.template,
+        material.pack.space.voxel_size,
+        material.sideways,
+        material.progress("Fine structure of training people"),
+    )
+
+
+def compare_copies(
+    material: Material, detector: CopyDetector, synthetic: Closeness
+) -> dict[str, Any]:
+    """The memorisation alarm, and whether it works here.
+
+    Returns
+    -------
+    dict
+        "alarm": whether any of the "n" brains is taken for a copy, None with too few people to say
+        ("why"); "copies" how many, "share" with "interval". "threshold" of the ratio of distances
+        (`Closeness.ratio`), below which the least of so many strangers falls with a chance of at
+        most "false_alarms". "synthetic" and "strangers": quantiles 0, 0.05, 0.5, 0.95 and 1 of the
+        ratio; "n_strangers" how many of these. "planted": copies of training people in disguise,
+        how many ("n") and how many of them are below the threshold ("found"; "by_disguise": both).
+        "alike": pairs of people of the data set who are below it themselves, perhaps one person
+        scanned twice. "nearest": the ten brains with the least ratios.
+    """
+    held_out = detector.closeness(material.volumes(material.validation))
+    people = Closeness.join([detector.among_training(), held_out])
+    n = len(synthetic.ratio)
+    found: dict[str, Any] = {
+        "alarm": None,
+        "n": n,
+        "n_strangers": len(people.ratio),
+        "synthetic": _quantiles(synthetic.ratio),
+        "strangers": _quantiles(people.ratio),
+        "nearest": [
+            {
+                "brain": int(i),
+                "person": int(synthetic.person[i]),
+                "mirrored": bool(synthetic.mirrored[i]),
+                "ratio": float(synthetic.ratio[i]),
+                "correlation": float(synthetic.correlation[i]),
+            }
+            for i in np.argsort(synthetic.ratio)[:MOST_NAMED]
+        ],
+    }
+    if len(people.ratio) < FEWEST_STRANGERS:
+        return found | {
+            "why": f"An alarm needs {FEWEST_STRANGERS} people to say how close strangers come; "
+            f"there are {len(people.ratio)}."
+        }
+    threshold = alarm_threshold(people.ratio, n)
+    copies = int((synthetic.ratio < threshold).sum())
+    return found | {
+        "alarm": copies > 0,
+        "copies": copies,
+        "share": copies / n,
+        "interval": wilson(copies, n),
+        "threshold": threshold,
+        "false_alarms": FALSE_ALARMS,
+        "planted": planted(material, detector, threshold),
+        "alike": _alike(material, people),
+    }
+
+
+def planted(material: Material, detector: CopyDetector, threshold: float) -> dict[str, Any]:
+    """Whether copies of training people, disguised in turn, are found."""
+    ways = disguises(material.pack.space.voxel_size, material.sideways)
+    rows = np.linspace(0, len(material.training) - 1, min(PLANTED, len(material.training)))
+    result: dict[str, Any] = {"n": len(rows), "found": 0, "by_disguise": {}}
+    for k, index in enumerate(rows.round().astype(int)):
+        name = list(ways)[k % len(ways)]
+        brain = ways[name](material.pack.volumes[material.training[index]])
+        closeness = detector.closeness([brain])
+        found = int(closeness.ratio[0] < threshold and closeness.person[0] == index)
+        result["found"] += found
+        of, hits = result["by_disguise"].get(name, (0, 0))
+        result["by_disguise"][name] = (of + 1, hits + found)
+    return result
+
+
+def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) -> bytes:
+    """The closest pairs of `privacy`, synthetic at the left, training person at the right; PNG.
+
+    A person whose mirror image was nearest is shown mirrored.
+    """
+    pairs = found["copies"]["nearest"][:rows]
+    by_name = {row["name"]: k for k, row in enumerate(material.pack.table)}
+    people = []
+    for pair in pairs:
+        volume = material.pack.volumes[by_name[pair["person"]]]
+        people.append(np.flip(volume, material.sideways) if pair["mirrored"] else volume)
+    made = material.random_brains([pair["seed"] for pair in pairs]).stack()
+    columns: dict[str, Sequence[np.ndarray]] = {
+        "synthetic - not for diagnosis": list(made),
+        "nearest training person": people,
+    }
+    return draw_montage(columns, material.pack.space)
+
+
+def _name(material: Material, pair: dict[str, Any], seeds: range) -> None:
+    """Give the brain and the person of a pair the names they have outside."""
+    pair["seed"] = seeds[pair.pop("brain")]
+    pair["brain"] = material.label(pair["seed"])
+    pair["person"] = material.pack.table[material.training[pair["person"]]]["name"]
+
+
+def _alike(material: Material, people: Closeness) -> list[dict[str, Any]]:
+    """People of the data set who are as close to a training person as no stranger is."""
+    table, threshold = material.pack.table, alarm_threshold(people.ratio, len(people.ratio))
+    found = {}
+    for i in np.flatnonzero(people.ratio < threshold):
+        pair = (material.people[i], material.training[people.person[i]])
+        found[frozenset(pair)] = {
+            "people": [table[row]["name"] for row in sorted(pair)],
+            "ratio": float(people.ratio[i]),
+            "correlation": float(people.correlation[i]),
+        }
+    return list(found.values())
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    return [float(q) for q in np.quantile(values, QUANTILES)]

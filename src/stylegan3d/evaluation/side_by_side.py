@@ -1,0 +1,172 @@
+"""Several models beside each other: the figures of their evaluations in one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation.figure import Figure
+from stylegan3d.evaluation.page import MARKS, STYLE, TITLES
+from stylegan3d.evaluation.summary import figures_by_part
+from stylegan3d.render.figures import SYNTHETIC
+from stylegan3d.storage.jsontext import from_json
+
+REPORT = "report.json"
+#: Bytes of a report; one of a thousand brains has a fiftieth of this.
+LARGEST = 50_000_000
+# What has to be the same for figures to be compared, and what is said where it is not.
+ALIKE = {
+    "data": "real brains",
+    "measures": "versions of the measures",
+    "samples": "numbers of random brains",
+    "truncation": "truncations",
+    "budget": "budgets of the projection",
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one report says.
+
+    Attributes
+    ----------
+    name : of the model, with its family.
+    settings : what it shares with others it can be compared to, by the keys of `ALIKE`.
+    parts : part -> figures.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    parts: dict[str, list[Figure]]
+
+
+def read_evaluation(path: Path) -> Evaluated:
+    """The report of `stylegan3d evaluate` in a folder, or a file of that kind.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is none.
+    """
+    file = path / REPORT if path.is_dir() else path
+    try:
+        report = from_json(file.read_bytes(), LARGEST)
+        data, program = report["data"], report["program"]
+        told = {
+            "data": f"{data['name']}, {data['volumes']}",
+            "measures": program["measures"],
+            **{key: report["settings"][key] for key in ("samples", "truncation", "budget")},
+        }
+        return Evaluated(str(report["model"]["name"]), told, figures_by_part(report))
+    except OSError as error:
+        raise StyleGAN3DError(
+            f"'{file}' cannot be read ({type(error).__name__}); give the folder that `stylegan3d "
+            "evaluate --out` has written."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise StyleGAN3DError(
+            f"'{file}' is no report of `stylegan3d evaluate`; evaluate the model again."
+        ) from error
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Models beside each other.
+
+    Attributes
+    ----------
+    names : of the models.
+    notes : where their figures cannot be compared, a sentence each.
+    parts : part -> rows; a row is the figure's name and, of each model, the figure or None.
+    """
+
+    names: list[str]
+    notes: list[str]
+    parts: dict[str, list[tuple[str, list[Figure | None]]]]
+
+    @classmethod
+    def of(cls, models: Sequence[Evaluated]) -> SideBySide:
+        """Rows in the order in which the first model that has them names them."""
+        notes = []
+        for key, what in ALIKE.items():
+            values = {str(model.settings[key]) for model in models}
+            if len(values) > 1:
+                notes.append(f"The models were measured with different {what}: {_joined(values)}.")
+        parts: dict[str, list[tuple[str, list[Figure | None]]]] = {}
+        for part in TITLES:
+            found = [{f.name: f for f in model.parts.get(part, [])} for model in models]
+            names = dict.fromkeys(name for figures in found for name in figures)
+            if names:
+                parts[part] = [(name, [figures.get(name) for figures in found]) for name in names]
+        return cls([model.name for model in models], notes, parts)
+
+
+def _joined(values: set[str]) -> str:
+    return "; ".join(sorted(values))
+
+
+def comparison_page(table: SideBySide) -> str:
+    """The table as one HTML page that needs nothing but itself."""
+    notes = "".join(f'<p class="alarm">{escape(note)}</p>' for note in table.notes)
+    sections = "".join(_section(TITLES[part], table, rows) for part, rows in table.parts.items())
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Models side by side</title><style>{STYLE}</style></head>\n<body>\n"
+        f'<header><h1>Models side by side</h1><p class="mark">{SYNTHETIC}</p>'
+        "<p>Brackets hold 95 % confidence intervals. The last column is the same figure between "
+        "real people and other real people, or another yardstick.</p></header>"
+        f"{notes}{sections}\n</body></html>\n"
+    )
+
+
+def _section(title: str, table: SideBySide, rows: list[tuple[str, list[Figure | None]]]) -> str:
+    heads = "".join(f"<th>{escape(text)}</th>" for text in ("figure", *table.names, "real"))
+    body = ""
+    for name, figures in rows:
+        under = ' class="under"' if name.startswith(" ") else ""
+        cells = "".join(
+            f'<td class="{MARKS[f.reached]}">{escape(f.synthetic)}</td>' if f else "<td></td>"
+            for f in figures
+        )
+        body += f"<tr><td{under}>{escape(name.strip())}</td>{cells}"
+        body += f"<td>{escape(_real(figures))}</td></tr>"
+    return (
+        f'<section><h2>{title}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>"
+    )
+
+
+def _real(figures: Sequence[Figure | None]) -> str:
+    """The yardstick: one text where it is the same for all models."""
+    return " / ".join(dict.fromkeys(f.real for f in figures if f and f.real))
+
+
+def comparison_csv(table: SideBySide) -> str:
+    """The table as comma-separated values."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["part", "figure", *table.names, "real"])
+    for part, lines in table.parts.items():
+        for name, figures in lines:
+            told = [f.synthetic if f else "" for f in figures]
+            rows.writerow([part, name.strip(), *told, _real(figures)])
+    return text.getvalue()
+
+
+def comparison_json(table: SideBySide) -> dict[str, Any]:
+    """The table with its numbers."""
+    parts: dict[str, list[Mapping[str, Any]]] = {
+        part: [
+            {"name": name.strip(), "models": [f and asdict(f) for f in figures]}
+            for name, figures in rows
+        ]
+        for part, rows in table.parts.items()
+    }
+    return {"models": table.names, "notes": table.notes, **parts}

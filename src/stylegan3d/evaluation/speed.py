@@ -1,0 +1,71 @@
+"""How long a volume takes on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan3d.memory import keep_large_blocks
+from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.model.generator import Generator, seed_latents
+from stylegan3d.render.renderer import EXACT, Renderer, Way
+
+
+@torch.no_grad()
+def measure_speed(generator: Generator, repeats: int = 15) -> dict[str, Any]:
+    """Median time of a full volume and of a half-resolution preview, in two precisions.
+
+    Measured is the synthesis network from w to image with the noise stored in the model, one
+    volume at a time, after two that do not count; a preview leaves out what the renderer leaves out
+    of it. Other work on the machine shows.
+
+    Returns
+    -------
+    dict
+        "full" and "preview": milliseconds by precision, "bfloat16" and "float32" (None where a
+        precision has no kernels); "intervals" of these medians; "device", "threads", "repeats".
+    """
+    keep_large_blocks()
+    renderer = Renderer(generator)
+    w = seed_latents(generator, range(repeats + 2))
+    intervals: dict[str, dict[str, Any]] = {}
+    result: dict[str, Any] = {
+        "device": str(generator.device),
+        "threads": torch.get_num_threads(),
+        "repeats": repeats,
+    }
+    for quality, way in (("full", EXACT), ("preview", renderer.preview_way(w[:1]))):
+        result[quality], intervals[quality] = {}, {}
+        for dtype in (torch.bfloat16, torch.float32):
+            name = str(dtype).removeprefix("torch.")
+            found = _milliseconds(generator, w, dataclasses.replace(way, dtype=dtype))
+            result[quality][name] = None if found is None else float(np.median(found))
+            intervals[quality][name] = None if found is None else bootstrap(_median, found)
+    return result | {"intervals": intervals}
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values))
+
+
+def _milliseconds(generator: Generator, w: torch.Tensor, way: Way) -> np.ndarray | None:
+    seconds = []
+    try:
+        for row in w:
+            _wait(generator)
+            started = time.perf_counter()
+            generator.synthesis(row[None], "fixed", way.level, way.dtype, draft=way.draft)
+            _wait(generator)
+            seconds.append(time.perf_counter() - started)
+    except RuntimeError:  # an operation without a kernel of this precision here
+        return None
+    return 1000 * np.array(seconds[2:])
+
+
+def _wait(generator: Generator) -> None:
+    if generator.device.type == "cuda":
+        torch.cuda.synchronize(generator.device)

@@ -1,0 +1,214 @@
+"""The figures of an evaluation's report, each beside what it is to be compared to and its aim.
+
+The aims are those set for the bundled brain generator at 2 mm; for speed, on two CPU cores. They
+are no measure of quality in general.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
+from stylegan3d.evaluation.summary_people import (
+    anatomy,
+    conditions,
+    edits,
+    membership,
+    privacy,
+    utility,
+)
+
+FID_RATIO, BMMD2_RATIO = 1.5, 1.3
+MS_SSIM_DIFFERENCE = 0.03
+ENCODER, PROJECTED = (0.66, 19.0), (0.78, 21.0)  # SSIM, dB
+FULL_MS = {"bfloat16": 120.0, "float32": 300.0}
+PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
+
+Rows = Callable[[dict[str, Any]], Iterator[Figure]]
+
+
+def figures(report: dict[str, Any]) -> list[Figure]:
+    """The rows of the table of an evaluation's report."""
+    return [row for rows in figures_by_part(report).values() for row in rows]
+
+
+def figures_by_part(report: dict[str, Any]) -> dict[str, list[Figure]]:
+    """The rows of each part of a report, in the order of the parts."""
+    return {name: list(rows(report[name])) for name, rows in ROWS.items() if name in report}
+
+
+def _fidelity(part: dict[str, Any]) -> Iterator[Figure]:
+    for key, against in (("fid", ""), ("fid_validation", " to validation people")):
+        fid = part[key]
+        yield figure(
+            f"FID{against} (n = {fid['n']})",
+            fid,
+            4,
+            compared=times(fid["ratio"], fid.get("ratio_interval")),
+            aim=f"<= {FID_RATIO} x",
+            reached=fid["ratio"] is not None and fid["ratio"] <= FID_RATIO,
+        )
+    for key, against in (("kid", ""), ("kid_validation", " to validation people")):
+        kid = part[key]
+        # Unbiased: between real people its mean is 0, which nothing can be a multiple of.
+        limit = FID_RATIO * kid["real_q95"]
+        yield figure(
+            f"KID x 1000{against} (n = {kid['n']})",
+            kid,
+            3,
+            scale=1000,
+            aim=f"<= {FID_RATIO} x {1000 * kid['real_q95']:.3f}, the 0.95 quantile of people",
+            reached=kid["synthetic"] <= limit,
+        )
+    if "rbf" in part:
+        name = f"MMD2 x 1000, Gaussian kernel (n = {part['rbf']['n']})"
+        yield figure(name, part["rbf"], 2, scale=1000)
+    yield from _shares(part)
+    bmmd2 = part["bmmd2"]
+    yield figure(
+        f"bMMD2 (batch {bmmd2['batch']})",
+        bmmd2,
+        0,
+        compared=times(bmmd2["ratio"], bmmd2.get("ratio_interval")),
+        aim=f"<= {BMMD2_RATIO} x",
+        reached=bmmd2["ratio"] <= BMMD2_RATIO,
+    )
+    # bMMD2 alone rewards too little variety: most of it is the variance of both sides.
+    variances = times(bmmd2["variance_ratio"], bmmd2.get("variance_ratio_interval"))
+    yield Figure("  variance over voxels", "", "", variances)
+
+
+def _shares(part: dict[str, Any]) -> Iterator[Figure]:
+    for name in ("precision", "density", "recall", "coverage"):
+        if name in part:
+            share = part[name]
+            compared = times(share["ratio"], share.get("ratio_interval"))
+            yield figure(f"{name} (n = {share['n']})", share, 2, compared=compared)
+
+
+def _two_sample(part: dict[str, Any]) -> Iterator[Figure]:
+    names = {"accuracy": "told from real people, accuracy", "auc": "  area under the curve"}
+    for key, name in names.items():
+        yield figure(f"{name} (n = {part['n']})", part[key], 2)
+
+
+def _slices(part: dict[str, Any]) -> Iterator[Figure]:
+    for plane in ("axial", "coronal", "sagittal"):
+        fid = part[plane]
+        compared = times(fid["ratio"], fid["ratio_interval"])
+        yield figure(f"FID of {plane} slices (n = {fid['n']})", fid, 1, compared=compared)
+
+
+def _diversity(part: dict[str, Any]) -> Iterator[Figure]:
+    scores = part["ms_ssim"]
+    yield figure(
+        "MS-SSIM of pairs",
+        scores,
+        3,
+        compared=_difference(scores),
+        aim=f"within {MS_SSIM_DIFFERENCE}",
+        reached=abs(scores["difference"]) <= MS_SSIM_DIFFERENCE,
+    )
+    if "ms_ssim_3dstylegan" in part:
+        scores = part["ms_ssim_3dstylegan"]
+        yield figure("  3D-StyleGAN's product", scores, 3, compared=_difference(scores))
+    yield from _shares(part)
+    pair = part["pair_correlation"]
+    yield figure("correlation of pairs", pair, 3, compared=_difference(pair))
+    for kind in ("feature", "latent"):
+        if f"{kind}_spread" in part:
+            found = part[f"{kind}_spread"]
+            compared = times(found["ratio"], found["ratio_interval"])
+            yield figure(f"spread in {kind} space (n = {found['n']})", found, 2, compared=compared)
+            found = part[f"{kind}_dimensions"]
+            compared = times(found["ratio"], found["ratio_interval"])
+            yield figure("  dimensions of it", found, 1, compared=compared)
+    if "collapse" in part:
+        found = part["collapse"]
+        share = with_interval(found["twins_share"], found["twins_interval"], 1, 100)
+        yield Figure(
+            "random brains with a twin",
+            f"{found['twins']} of {found['n']}, {share} %",
+            "",
+            aim="no collapse",
+            reached=not found["alarms"],
+        )
+
+
+def _difference(part: dict[str, Any]) -> str:
+    value = part.get("difference", part["synthetic"] - part["real"])
+    interval = part.get("difference_interval")
+    bounds = "" if interval is None else f" ({interval[0]:+.3f} to {interval[1]:+.3f})"
+    return f"{value:+.3f}{bounds}"
+
+
+def _plausibility(part: dict[str, Any]) -> Iterator[Figure]:
+    made, people = part["synthetic"], part["validation"]
+
+    def told(found: dict[str, Any]) -> str:
+        share = ""
+        if "rate_interval" in found:
+            share = f", {with_interval(found['rate'], found['rate_interval'], 1, 100)} %"
+        return f"{found['passed']} of {found['n']}{share}"
+
+    reached = made["passed"] == made["n"]
+    yield Figure("plausible brains", told(made), told(people), "", "all", reached)
+    for reason, count in made["reasons"].items():
+        yield Figure(f"  {reason}", str(count), str(people["reasons"].get(reason, 0)))
+
+
+def _reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
+    yardstick = part["mean_brain"]
+    real = f"mean brain {yardstick['ssim']:.3f}, {yardstick['psnr']:.2f} dB"
+    for key, name, (ssim, psnr) in (
+        ("encoder", "encoder alone", ENCODER),
+        ("projected", f"projected in w+ ({part['budget']})", PROJECTED),
+    ):
+        if key not in part:
+            continue
+        found = part[key]
+        told = with_interval(found["ssim"], found.get("ssim_interval"), 3)
+        decibels = with_interval(found["psnr"], found.get("psnr_interval"), 2)
+        yield Figure(
+            f"{name}, SSIM and PSNR (n = {part['n']})",
+            f"{told}, {decibels} dB",
+            real,
+            "",
+            f">= {ssim}, {psnr:g} dB",
+            found["ssim"] >= ssim and found["psnr"] >= psnr,
+        )
+        blurred = part["blurred"]
+        real = f"blurred scan {blurred['ssim']:.3f}, {blurred['psnr']:.2f} dB"
+
+
+def _speed(part: dict[str, Any]) -> Iterator[Figure]:
+    for quality, aims in (("full", FULL_MS), ("preview", PREVIEW_MS)):
+        for precision, aim in aims.items():
+            found = part[quality][precision]
+            interval = part.get("intervals", {}).get(quality, {}).get(precision)
+            yield Figure(
+                f"{quality} volume, {precision} ({part['device']}, {part['threads']} threads)",
+                "not possible here" if found is None else f"{with_interval(found, interval, 0)} ms",
+                "",
+                "",
+                f"<= {aim:.0f} ms",
+                found is not None and found <= aim,
+            )
+
+
+ROWS: dict[str, Rows] = {
+    "fidelity": _fidelity,
+    "two_sample": _two_sample,
+    "slices": _slices,
+    "diversity": _diversity,
+    "plausibility": _plausibility,
+    "anatomy": anatomy,
+    "utility": utility,
+    "privacy": privacy,
+    "membership": membership,
+    "edits": edits,
+    "conditions": conditions,
+    "reconstruction": _reconstruction,
+    "speed": _speed,
+}

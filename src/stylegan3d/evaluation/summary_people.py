@@ -1,0 +1,167 @@
+"""Rows of the table that speak of anatomy, of people's privacy, and of use; see `summary`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
+
+LABEL_R = 0.7  # between an age asked for and the age read
+
+
+def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
+    """Tissue volumes, by `anatomy_volumes.tissue_volumes`."""
+    distance = part["mean_distance"]
+    yield figure(
+        f"tissue volumes, mean Wasserstein distance in SD (n = {distance['n']})",
+        distance,
+        3,
+        compared=times(distance["ratio"], distance["ratio_interval"]),
+    )
+    for name, found in part["measures"].items():
+        if not name.endswith("_ml"):
+            continue
+        shift = with_interval(found["shift"], found["shift_interval"], 2)
+        spread = times(found["spread"], found["spread_interval"])
+        yield Figure(
+            f"  {name.removesuffix('_ml').replace('_', ' ')}, ml: mean (SD)",
+            f"{found['synthetic_mean']:.0f} ({found['synthetic_sd']:.0f})",
+            f"{found['real_mean']:.0f} ({found['real_sd']:.0f})",
+            f"shift {shift} SD, SD {spread}",
+            value=found["shift"],
+            low=found["shift_interval"][0],
+            high=found["shift_interval"][1],
+        )
+    failed = part["unsegmentable"]
+    yield Figure("cannot be segmented", _count(failed["synthetic"]), _count(failed["validation"]))
+
+
+def _count(found: dict[str, Any]) -> str:
+    share = with_interval(found["share"], found["interval"], 1, 100)
+    return f"{found['count']} of {found['n']}, {share} %"
+
+
+def privacy(part: dict[str, Any]) -> Iterator[Figure]:
+    """Nearest training people, by `privacy_part.privacy`."""
+    if "copies" in part:
+        yield from _copies(part["copies"])
+    for key, measure in (("correlation", "1 - correlation"), ("features", "feature distance")):
+        found = part[key]
+        yield Figure(
+            f"nearest training brain, {measure}: least",
+            f"{found['synthetic'][0]:.4f} of {found['n']}",
+            f"{found['validation'][0]:.4f} of {found['n_validation']}",
+        )
+        yield Figure(
+            "  nearer than the nearest validation brain",
+            f"{found['closer_than_closest']} of {found['n']}",
+            f"{found['expected_by_chance']:.0f} by chance",
+        )
+        relative = found["relative"]
+        yield Figure(
+            "  nearest in the second nearest: least",
+            f"{relative['synthetic'][0]:.3f}",
+            f"{relative['validation'][0]:.3f}",
+            f"{relative['closer_than_closest']} below",
+        )
+
+
+def _copies(found: dict[str, Any]) -> Iterator[Figure]:
+    if found["alarm"] is None:
+        yield Figure("copies of training brains", "not known", "", found["why"])
+        return
+    share = with_interval(found["share"], found["interval"], 1, 100)
+    planted = found["planted"]
+    yield Figure(
+        "copies of training brains",
+        f"{found['copies']} of {found['n']}, {share} %",
+        "",
+        f"{planted['found']} of {planted['n']} planted ones found",
+        "none",
+        not found["alarm"],
+    )
+
+
+def membership(part: dict[str, Any]) -> Iterator[Figure]:
+    """Attacks, by `membership.membership`."""
+    for found in part["attacks"]:
+        yield Figure(
+            f"who was trained on, by {found['attack']}: AUC",
+            with_interval(found["auc"], found["interval"], 3),
+            "0.5 by chance",
+            f"{found['members']} trained on, {found['others']} not",
+            value=found["auc"],
+            low=found["interval"][0],
+            high=found["interval"][1],
+            real_value=0.5,
+        )
+
+
+def utility(part: dict[str, Any]) -> Iterator[Figure]:
+    """What training on synthetic brains is worth, by `utility.utility`."""
+    tasks = (
+        ("age", "brain age, error in years on people set aside", "mae", 1),
+        ("tissues", "tissues, Dice on people set aside", "dice", 3),
+    )
+    for task, name, key, digits in tasks:
+        if task not in part:
+            continue
+        found = part[task]
+        change = found["difference"]
+        told = with_interval(change["value"], change["interval"], digits)
+        yield figure(
+            f"{name}: trained on synthetic (n = {found['synthetic']['n']})",
+            {
+                "synthetic": found["synthetic"][key],
+                "synthetic_interval": found["synthetic"][f"{key}_interval"],
+                "real": found["real"][key],
+                "real_interval": found["real"][f"{key}_interval"],
+            },
+            digits,
+            compared=f"difference {told}",
+        )
+        both = with_interval(found["both"][key], found["both"][f"{key}_interval"], digits)
+        yield Figure("  trained on both", both, "")
+
+
+def edits(part: dict[str, Any]) -> Iterator[Figure]:
+    """Directions, by `edits.edits`."""
+    for found in part["directions"]:
+        low, high = found["effect_interval"]
+        yield Figure(
+            f"direction {found['name']}: change of what was promised",
+            with_interval(found["effect"], found["effect_interval"], 2),
+            f"{found['effect_people']:.2f} of a true difference between people",
+            value=found["effect"],
+            low=low,
+            high=high,
+            real_value=found["effect_people"],
+        )
+        right = with_interval(found["right_way"], found["right_way_interval"], 0, 100)
+        yield Figure("  the right way, %", right, "")
+        if found["drift"]:
+            name, drift = max(found["drift"].items(), key=lambda item: abs(item[1]))
+            yield Figure("  other attributes: most", f"{drift:+.2f} SD", "", name)
+        if found["left"] is not None:
+            left = with_interval(found["left"], found["left_interval"], 2)
+            yield Figure("  left after taking it back", left, "0 all the way back, 1 nothing")
+
+
+def conditions(part: dict[str, Any]) -> Iterator[Figure]:
+    """Labels, by `conditions.conditions`."""
+    for found in part["labels"]:
+        low, high = found["r_interval"]
+        yield Figure(
+            f"label {found['name']}: asked and read, r",
+            with_interval(found["r"], found["r_interval"], 2),
+            f"{found['r_people']:.2f} for people (n = {found['n_people']})",
+            aim=f">= {LABEL_R:g}" if found["name"] == "age" else "",
+            reached=found["r"] >= LABEL_R if found["name"] == "age" else None,
+            value=found["r"],
+            low=low,
+            high=high,
+            real_value=found["r_people"],
+        )
+        slope = with_interval(found["slope"], found["slope_interval"], 2)
+        yield Figure("  share of people's difference", slope, "1")

@@ -1,0 +1,155 @@
+"""What synthetic brains are worth to learn tissues from: see `utility`.
+
+All labels, those of the people who are tested on included, are those of the tissue network that
+ships with the package (`segmentation`), which was trained on real people. So the Dice says how well
+a network that saw only these brains agrees with that one, not with a person's hand. Networks are
+small, see half the resolution and are trained for equally many steps: what is compared is the
+data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan3d.evaluation.material import Material, Volumes
+from stylegan3d.metrics.intervals import bootstrap
+from stylegan3d.model.sampling import unit
+from stylegan3d.segmentation.augmentation import augment_labelled
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
+from stylegan3d.segmentation.network import likeliest, padded
+from stylegan3d.segmentation.training import (
+    SegmentationConfig,
+    SegmentationRun,
+    dice_scores,
+    mean_scores,
+)
+from stylegan3d.workers import workers
+
+# Brains to learn from: more change little in so few steps.
+MOST_BRAINS = 80
+CONFIG = SegmentationConfig(widths=(16, 32, 48), steps=1500, warm_up=60, average_steps=100)
+
+# A volume float32 [X, Y, Z] in [0, 1] and its labels uint8 [X, Y, Z].
+Labelled = tuple[Tensor, Tensor]
+
+
+def tissue_utility(material: Material, config: SegmentationConfig = CONFIG) -> dict[str, Any] | str:
+    """Tissue segmentation learned from real people, from random brains, and from both.
+
+    Returns
+    -------
+    dict
+        "labels": where all labels come from, in words. "steps" of each training, "voxel_mm".
+        "real", "synthetic", "both": "n" brains trained on, "n_test" people, "dice" (mean over
+        people and tissues) with "dice_interval" of 95 % (bootstrap over people), "tissues" (mean
+        of each). "difference": of the Dice of synthetic less that of real on the same people, with
+        "interval".
+        A sentence instead, where it cannot be measured.
+    """
+    segmenter, space = bundled_segmenter(), material.pack.space
+    if not segmenter.fits(space):
+        return f"The tissue network {segmenter.name} does not know volumes on this grid."
+    count = min(MOST_BRAINS, len(material.training), len(material.synthetic))
+    rng = np.random.default_rng(material.settings.seed)
+    rows = np.sort(rng.permutation(material.training)[:count])
+    sets: dict[str, Volumes] = {
+        "real": material.volumes(rows),
+        "synthetic": material.synthetic[:count],
+        "test": material.volumes(material.validation),
+    }
+    labelled = {
+        name: _labelled(material, segmenter, volumes, f"Labels, {name} brains")
+        for name, volumes in sets.items()
+    }
+    test = labelled.pop("test")
+    labelled["both"] = [*labelled["real"], *labelled["synthetic"]]
+    scores = {}
+    result: dict[str, Any] = {
+        "labels": f"of the tissue network {segmenter.name}, trained on real people",
+        "steps": config.steps,
+        "voxel_mm": [2 * size for size in space.voxel_size],
+    }
+    for name, brains in labelled.items():
+        run = _trained(material, brains, config, f"Learning tissues, {name}")
+        people = [_scored(run, volume, truth) for volume, truth in test]
+        scores[name] = np.array([np.mean(list(score.values())) for score in people])
+        result[name] = {
+            "n": len(brains),
+            "n_test": len(test),
+            "dice": float(scores[name].mean()),
+            "dice_interval": bootstrap(_mean, scores[name]),
+            "tissues": mean_scores(people),
+        }
+    change = scores["synthetic"] - scores["real"]
+    difference = {"value": _mean(change), "interval": bootstrap(_mean, change)}
+    return result | {"difference": difference}
+
+
+def _labelled(
+    material: Material, segmenter: Segmenter, volumes: Volumes, what: str
+) -> list[Labelled]:
+    """Brains and their labels at half the resolution."""
+    space = material.pack.space
+
+    def one(volume: np.ndarray) -> Labelled:
+        labels = torch.from_numpy(segmenter.segment(volume, space).labels)
+        return halved(torch.from_numpy(unit(volume)), labels)
+
+    found: list[Labelled] = []
+    with workers(segmenter.device) as run:
+        for pair in run(one, volumes):
+            found.append(pair)
+            material.report(what, len(found), len(volumes))
+    return found
+
+
+def halved(volume: Tensor, labels: Tensor) -> Labelled:
+    """The mean of each block of eight voxels, and the label that most of them have.
+
+    Parameters
+    ----------
+    volume, labels : [X, Y, Z], axes of an odd length lose their last slice.
+    """
+    shares = F.one_hot(labels.long(), len(CLASSES)).movedim(3, 0)[None].float()
+    most = F.avg_pool3d(shares, 2).argmax(dim=1)[0].to(torch.uint8)
+    return F.avg_pool3d(volume[None, None], 2)[0, 0], most
+
+
+def _trained(
+    material: Material, brains: Sequence[Labelled], config: SegmentationConfig, what: str
+) -> SegmentationRun:
+    """A network of the same start and as many steps, whatever it learns from."""
+    run = SegmentationRun(config, torch.device(material.device))
+    for step, index in enumerate(_order(len(brains), config)):
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        volume, labels = augment_labelled(*brains[index], generator)
+        multiple = run.network.multiple
+        run.step(padded(volume, multiple), padded(labels, multiple))
+        material.report(what, step + 1, config.steps)
+    return run
+
+
+def _order(count: int, config: SegmentationConfig) -> Iterable[int]:
+    """Every brain once before any again."""
+    rounds = -(-config.steps // count)
+    orders = [np.random.default_rng([config.seed, r]).permutation(count) for r in range(rounds)]
+    return np.concatenate(orders)[: config.steps].tolist()
+
+
+@torch.inference_mode()
+def _scored(run: SegmentationRun, volume: Tensor, truth: Tensor) -> dict[str, float]:
+    """Dice of each tissue of one person."""
+    whole = padded(volume, run.average.multiple)[None, None].to(run.device)
+    found = likeliest(run.average(whole))[0].cpu().numpy()
+    return dice_scores(found[tuple(slice(n) for n in truth.shape)], truth.numpy())
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean())

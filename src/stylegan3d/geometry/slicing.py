@@ -1,0 +1,166 @@
+"""Slices of volumes, the right way round whatever way the array's axes run.
+
+The nose is up or at the left and the head upright; the array is viewed in another order, never
+changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from stylegan3d.errors import OutputError
+from stylegan3d.geometry.space import Space, to_ras
+
+Plane = Literal["axial", "coronal", "sagittal"]
+Convention = Literal["radiological", "neurological"]
+PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+#: World axis (0 right, 1 anterior, 2 superior) that each plane is cut across.
+NORMAL: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
+#: Letters at the left, right, top and bottom edge in the radiological convention.
+_LETTERS: dict[Plane, tuple[str, str, str, str]] = {
+    "axial": ("R", "L", "A", "P"),
+    "coronal": ("R", "L", "S", "I"),
+    "sagittal": ("A", "P", "S", "I"),
+}
+#: The sagittal slice lies beside the middle, where there is a hemisphere to see.
+BESIDE_MM = 8.0
+#: Brighter than this share of the brightest voxel belongs to the brain, for cropping.
+INSIDE = 0.1
+MARGIN_MM = 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One slice as a picture.
+
+    Attributes
+    ----------
+    picture : (rows, columns), rows from the top.
+    pixel_mm : height and width of a pixel.
+    plane : which plane.
+    mm : where it lies along the plane's world axis (right, anterior or superior), in mm.
+    letters : at the left, right, top and bottom edge.
+    """
+
+    picture: np.ndarray
+    pixel_mm: tuple[float, float]
+    plane: Plane
+    mm: float
+    letters: tuple[str, str, str, str]
+
+    @property
+    def place(self) -> str:
+        """Such as "z +12 mm"."""
+        mm = f"{self.mm:+.0f}" if abs(self.mm) >= 0.5 else "0"
+        return f"{'xyz'[NORMAL[self.plane]]} {mm} mm"
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Width and height."""
+        rows, columns = self.picture.shape
+        return columns * self.pixel_mm[1], rows * self.pixel_mm[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Upright:
+    """A volume with its axes turned to run right, anterior, superior; oblique axes stay oblique.
+
+    Attributes
+    ----------
+    data : (X, Y, Z), a view of the volume it was made of.
+    space : where its voxels lie.
+    """
+
+    data: np.ndarray
+    space: Space = field(repr=False)
+
+    @classmethod
+    def of(cls, volume: np.ndarray, space: Space) -> Upright:
+        """Turn a volume of any of the 48 orientations."""
+        data, affine = to_ras(volume, space.affine)
+        x, y, z = data.shape
+        return cls(data, Space((x, y, z), affine))
+
+    def index_at(self, axis: int, mm: float) -> int:
+        """The voxel along a world axis at a place in mm, on the axis through the grid's middle."""
+        step = self.space.affine[axis, axis]
+        middle = (self.data.shape[axis] - 1) / 2
+        index = round(middle + (mm - self.space.center_mm[axis]) / step)
+        if not 0 <= index < self.data.shape[axis]:
+            low, high = (self.mm_at(axis, end) for end in (0, self.data.shape[axis] - 1))
+            raise OutputError(
+                f"There is no slice at {mm:g} mm: choose a place from {low:.0f} to {high:.0f} mm."
+            )
+        return index
+
+    def mm_at(self, axis: int, index: int) -> float:
+        """The place in mm of a voxel along a world axis."""
+        middle = (self.data.shape[axis] - 1) / 2
+        return float(self.space.center_mm[axis] + (index - middle) * self.space.affine[axis, axis])
+
+    def extent_mm(self, axis: int) -> tuple[float, float]:
+        """Where the brain begins and ends along a world axis; the whole grid if it is empty."""
+        others = tuple(other for other in range(3) if other != axis)
+        brightest = self.data.max(axis=others)
+        inside = np.flatnonzero(brightest > INSIDE * max(brightest.max(), 0))
+        ends = (inside[0], inside[-1]) if len(inside) else (0, self.data.shape[axis] - 1)
+        return self.mm_at(axis, int(ends[0])), self.mm_at(axis, int(ends[1]))
+
+
+def cut(
+    volume: Upright,
+    plane: Plane,
+    mm: float | None = None,
+    convention: Convention = "radiological",
+) -> Slice:
+    """A slice of a volume, the right way round.
+
+    Parameters
+    ----------
+    plane : "axial", "coronal" or "sagittal".
+    mm : where, along the world axis across the plane (RAS+); None for the middle of the grid, and
+        for the sagittal plane 8 mm to the person's right of it.
+    convention : "radiological" has the person's left at the right of the picture.
+
+    Raises
+    ------
+    OutputError
+        If there is no slice at that place.
+    """
+    axis = NORMAL[plane]
+    if mm is None:
+        index = volume.data.shape[axis] // 2
+        if plane == "sagittal":
+            aside = round(BESIDE_MM / volume.space.voxel_size[0])
+            index = min(index + aside, volume.data.shape[axis] - 1)
+    else:
+        index = volume.index_at(axis, mm)
+    picture = np.take(volume.data, index, axis=axis).T[::-1]
+    left, right, top, bottom = _LETTERS[plane]
+    if plane == "sagittal" or convention == "radiological":
+        picture = picture[:, ::-1]
+    else:
+        left, right = right, left
+    columns, rows = (size for a, size in enumerate(volume.space.voxel_size) if a != axis)
+    letters = left, right, top, bottom
+    return Slice(picture, (rows, columns), plane, volume.mm_at(axis, index), letters)
+
+
+def cropped(piece: Slice, volume: Upright) -> Slice:
+    """The slice without the empty space round the whole brain, the same for all of a plane."""
+    keep = []
+    across = [axis for axis in range(3) if axis != NORMAL[piece.plane]]
+    for axis in across:
+        ends = volume.extent_mm(axis)
+        margin = MARGIN_MM / volume.space.voxel_size[axis]
+        first, last = (volume.index_at(axis, mm) for mm in ends)
+        size = volume.data.shape[axis]
+        keep.append((max(int(first - margin), 0), min(int(last + margin) + 1, size), size))
+    (c0, c1, columns), (r0, r1, rows) = keep
+    mirrored = piece.letters[0] in "RA"
+    c0, c1 = (columns - c1, columns - c0) if mirrored else (c0, c1)
+    picture = piece.picture[rows - r1 : rows - r0, c0:c1]
+    return Slice(picture, piece.pixel_mm, piece.plane, piece.mm, piece.letters)

@@ -1,0 +1,71 @@
+"""Two brains on one grid in numbers: how different they are, and what each measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.attributes import BACKGROUND
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.measures.tissue_volumes import read_tissues
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class PairFigures:
+    """What `compare_pair` found.
+
+    Attributes
+    ----------
+    mean_difference
+        Mean of |B - A| where either is brain, as a share of the brightest tissue.
+    ssim, psnr_db
+        Structural similarity (1 is identical) and peak signal-to-noise ratio, there too.
+    a, b
+        Millilitres of each by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
+    how
+        What they were told by, see `tissue_volumes.Tissues`.
+    """
+
+    mean_difference: float
+    ssim: float
+    psnr_db: float
+    a: dict[str, float]
+    b: dict[str, float]
+    how: str
+
+
+def compare_pair(
+    a: np.ndarray, b: np.ndarray, space: Space, *, dtype: torch.dtype | None = None
+) -> PairFigures:
+    """Compare two brains.
+
+    Parameters
+    ----------
+    a, b : np.ndarray
+        (X, Y, Z) on the grid of `space`, 0 outside and 1 bright.
+    space : Space
+        Where the voxels lie.
+    dtype : torch.dtype, optional
+        As of `tissue_volumes.read_tissues`.
+
+    Raises
+    ------
+    ValueError
+        If the grids differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"volumes of {a.shape} and {b.shape} voxels cannot be compared")
+    inside = (a > BACKGROUND) | (b > BACKGROUND)
+    if not inside.any():
+        inside = np.ones(a.shape, bool)
+    alike = similarity(np.clip(a, 0, 1), np.clip(b, 0, 1), inside)
+    of_a, of_b = (read_tissues(volume, space, dtype=dtype) for volume in (a, b))
+    return PairFigures(
+        alike["mae"], alike["ssim"], alike["psnr"], of_a.volumes, of_b.volumes, of_b.how
+    )

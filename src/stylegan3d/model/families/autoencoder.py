@@ -1,0 +1,142 @@
+"""Variational autoencoders: their card's checks, and their networks with weights filled in.
+
+The latent of a brain is what the encoder gives, all of it one row: w. Random brains are drawn from
+the normal distribution of people's latents (`networks.linear_prior`), of those with some age or sex
+where the model was trained with labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from stylegan3d.checkpoints.card_checks import (
+    check_numbers,
+    far_larger,
+    whole_numbers,
+)
+from stylegan3d.geometry.space import MAX_VOXELS
+from stylegan3d.model.families.stylegan import fill
+from stylegan3d.model.family import Family, OneRow, Parts
+from stylegan3d.networks.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    LatentEncoder,
+    LatentSynthesis,
+)
+from stylegan3d.networks.flow import Flow
+from stylegan3d.networks.linear_prior import LinearPrior
+
+VAE = "vae"
+MOST_BLOCKS, MOST_FLOW_STEPS = 64, 64
+#: How the names of a flow's tensors begin.
+FLOW = "flow."
+
+
+class VariationalAutoencoder:
+    """The family; see `family_protocol.Family`."""
+
+    name, title = VAE, "variational autoencoder"
+
+    def check(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> None:
+        """Every setting is of a sensible size, and no network larger than its weights."""
+        check_autoencoder(card, tensors)
+
+    def build(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> Parts:
+        """Decoder, prior and, where it was saved, encoder."""
+        config = AutoencoderConfig.from_dict(card["architecture"]["autoencoder"])
+        weights = {k: v.float() for k, v in tensors.items()}
+        components = weights["prior.components"]
+        network = Autoencoder(config)
+        fill(network.decoder, weights, "decoder.")
+        if encoder:
+            fill(network.encoder, {k: v.float() for k, v in encoder.items()}, "")
+        network.mean.copy_(weights["mean"])
+        # Labels that were learned afterwards lie in a file of their own, see `labelling.py`.
+        labels = card.get("labels") or () if "prior.shared" in weights else ()
+        sizes = [len(entry["average"]) for entry in labels]
+        prior = LinearPrior(len(components), config.w_dim, sizes)
+        size = OneRow(len(components), config.w_dim, config.shape, label_dim=prior.label_dim)
+        fill(prior, weights, "prior.")
+        return Parts(
+            size,
+            prior,
+            synthesis_of(card, network, weights),
+            prior.mean,
+            encoder=LatentEncoder(network) if encoder else None,
+            cannot=no_noise(card, "A variational autoencoder has no noise: a latent is one brain."),
+            deviations=weights["deviations"],
+            components=prior.components,
+        )
+
+
+def synthesis_of(
+    card: Mapping[str, Any], network: Autoencoder, weights: Mapping[str, Tensor]
+) -> LatentSynthesis:
+    """The decoder with its toe and its flow, where it has them."""
+    plan, flow, steps = card["architecture"].get("flow"), None, 1
+    if plan:
+        a, b, c = plan["channels"]
+        x, y, z = (n // 2 for n in network.config.shape)
+        flow, steps = Flow((a, b, c), (x, y, z)), plan["steps"]
+        fill(flow, {f"{FLOW}noise": flow.noise, **weights}, FLOW)
+    synthesis = LatentSynthesis(network, flow, steps)
+    if "toe.ends" in weights:
+        fill(synthesis.toe, weights, "toe.")
+    return synthesis
+
+
+def no_noise(card: Mapping[str, Any], why: str) -> dict[str, str]:
+    """Of what a family cannot do, noise: `why`, for a model without a flow."""
+    return {} if card["architecture"].get("flow") else {"noise": why}
+
+
+def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """ValueError or ModelError if a card's autoencoder is none that has these weights."""
+    plan = card["architecture"]["autoencoder"]
+    if not isinstance(plan, Mapping):
+        raise ValueError("the architecture of the autoencoder is no table")
+    check_numbers(plan)
+    shape = whole_numbers(plan, "shape", (1,))
+    widths = whole_numbers(plan, "channels", (1,))
+    blocks = plan.get("blocks", [])
+    if not isinstance(blocks, list) or any(n > MOST_BLOCKS for n in blocks):
+        raise ValueError("the autoencoder has more blocks than any that was trained")
+    if len(shape) != 3 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+        raise ValueError("the autoencoder's volumes have more voxels than any head scan")
+    needed = 27 * sum(a * a * (1 + n) for a, n in zip(widths, blocks, strict=False))
+    if far_larger(needed, sum(v.numel() for v in tensors.values())):
+        raise ValueError("the card asks for networks far larger than the weights there are")
+    flow = card["architecture"].get("flow")
+    if flow:
+        _check_flow(flow, tensors)
+
+
+def _check_flow(plan: object, tensors: Mapping[str, Tensor]) -> None:
+    if not isinstance(plan, Mapping):
+        raise ValueError("the architecture of the flow is no table")
+    check_numbers(plan)
+    widths = whole_numbers(plan, "channels", (1,))
+    steps = plan["steps"]
+    if len(widths) != 3:
+        raise ValueError("a flow has three widths above zero")
+    if not isinstance(steps, int) or not 0 < steps <= MOST_FLOW_STEPS:
+        raise ValueError(f"the flow's steps are no number from 1 to {MOST_FLOW_STEPS}")
+    needed = 27 * sum(a * a for a in widths)
+    if far_larger(needed, sum(v.numel() for v in tensors.values())):
+        raise ValueError("the card asks for a flow far larger than the weights there are")
+
+
+FAMILY: Family = VariationalAutoencoder()

@@ -1,0 +1,147 @@
+"""StyleGANs in three dimensions: their card's checks, and their networks with weights filled in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from stylegan3d.checkpoints.card_checks import (
+    MOST_LEVELS,
+    check_numbers,
+    far_larger,
+    whole_numbers,
+)
+from stylegan3d.errors import ModelError
+from stylegan3d.geometry.space import MAX_VOXELS
+from stylegan3d.model.family import Family, Parts
+from stylegan3d.model.registry import STYLEGAN
+from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
+from stylegan3d.networks.discriminator import Discriminator
+from stylegan3d.networks.fitting import build_encoder
+from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.recipe.parts import is_int
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+MOST_LAYERS = 64
+#: Filters, of which the first is always there, and what their taps are divided by at the least.
+KERNELS, LEAST_SUM = ("resample_kernel", "down_kernel"), 1e-6
+#: Factors, by which or by whose roots something is divided.
+GAINS = ("upsample_gain", "mapping_lr_multiplier")
+
+
+class StyleGAN:
+    """The family; see `family_protocol.Family`."""
+
+    name, title = STYLEGAN, "StyleGAN"
+
+    def check(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> None:
+        """Every setting is of a sensible size, and no network larger than its weights."""
+        sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
+        for part, weights in sizes.items():
+            plan = card["architecture"].get(part)
+            if plan is None and part != "generator":
+                continue
+            if not isinstance(plan, Mapping):
+                raise ValueError(f"the architecture of the {part} is no table")
+            check_numbers(plan)
+            _check_filters(plan)
+            if weights or part == "generator":
+                _check_size(part, plan, sum(values.numel() for values in weights.values()))
+
+    def build(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> Parts:
+        """Mapping, synthesis and, where they were saved, discriminator and encoder."""
+        config = GeneratorConfig.from_dict(card["architecture"]["generator"])
+        judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
+        parts = Parts(config, MappingNetwork(config), SynthesisNetwork(config), tensors["w_avg"])
+        if judge:
+            parts.discriminator = Discriminator(DiscriminatorConfig.from_dict(judge))
+        weights = {k: v.float() for k, v in tensors.items()}
+        for name in ("mapping", "synthesis", "discriminator"):
+            network = getattr(parts, name)
+            if network is not None:
+                fill(network, weights, f"{name}.")
+        if encode and encoder:
+            assert isinstance(parts.synthesis, SynthesisNetwork)
+            parts.encoder = build_encoder(EncoderConfig.from_dict(encode), parts.synthesis)
+            fill(parts.encoder, {k: v.float() for k, v in encoder.items()}, "")
+        parts.w_avg = weights["w_avg"]
+        return parts
+
+
+FAMILY: Family = StyleGAN()
+
+
+def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Load the tensors whose names begin so; RuntimeError if any is missing or too many."""
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    module.load_state_dict(state, strict=True)
+
+
+def style_network(generator: Generator) -> SynthesisNetwork:
+    """The synthesis network of a StyleGAN, for what only such a one has.
+
+    Raises
+    ------
+    ModelError
+        If the generator is of another family.
+    """
+    network = generator.synthesis
+    if not isinstance(network, SynthesisNetwork):
+        raise ModelError(
+            f"The model '{generator.name}' is no StyleGAN, and this can be done with one only: "
+            "choose another model."
+        )
+    return network
+
+
+def _check_filters(plan: Mapping[str, Any]) -> None:
+    """What is divided by is not zero."""
+    for name in KERNELS:
+        taps = plan.get(name)
+        if taps is None or (name != KERNELS[0] and not taps):
+            continue
+        if not isinstance(taps, (list, tuple)) or sum(taps) < LEAST_SUM:
+            raise ValueError(f"the architecture's {name} is no filter")
+    for name in GAINS:
+        if plan.get(name, 1.0) < LEAST_SUM:
+            raise ValueError(f"the architecture's {name} is not positive")
+
+
+def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:
+    """Refuse networks that are far larger than all weights there are."""
+    channels, base = whole_numbers(plan, "channels", (1,)), whole_numbers(plan, "base", (1, 1, 1))
+    counts = [plan.get(k, 0) for k in ("mapping_layers", "refine_layers", "corrections")]
+    if len(channels) > MOST_LEVELS or not all(is_int(n) and 0 <= n <= MOST_LAYERS for n in counts):
+        raise ValueError(f"the {part} has more levels or layers than any that was trained")
+    finest = math.prod(base) * 8 ** len(channels)
+    if finest > 8 * MAX_VOXELS:
+        raise ValueError(f"the {part}'s volumes have more voxels than any head scan")
+    width = max(1, *(plan.get(k, 1) for k in ("z_dim", "w_dim", "mapping_width")))
+    images = sum(plan.get(k, 0) for k in ("image_basis", "detail_basis", "deformation"))
+    # Of each level one convolution of 27 weights, of the generator a map of noise or images, too.
+    needed = sum(27 * a * b for a, b in pairwise(channels))
+    needed += 27 * channels[0] ** 2
+    if part == "generator":
+        needed += finest // 64 + images * finest // 4096
+        needed += max(0, plan.get("mapping_layers", 8) - 2) * min(width, plan.get("w_dim", 1)) ** 2
+        needed += width * max(channels)
+    if far_larger(needed, weights):
+        raise ValueError(f"the card asks for a {part} far larger than the weights there are")

@@ -1,0 +1,261 @@
+"""Labels of a conditional generator: what is known of a person, as the vector the networks take.
+
+The vector is [1, part of the first label, part of the second, …] / sqrt(1 + number of labels). A
+number is standardised with the mean and standard deviation of the training people; a category has
+one component per value. Where a label was missing for some of the training people, its part ends
+with an indicator: 1 for them, their other components 0. The leading 1 lets a discriminator, whose
+score is the product of features with this vector (Miyato, Koyama 2018, arXiv 1802.05637), judge a
+volume without its label too; the factor keeps the vector's length about 1, as the mapping expects.
+
+A model's card keeps the schema as `labels`, one entry per label::
+
+    {"name": "age", "kind": "number", "mean": 43.1, "sd": 15.2, "missing": false, "average": [0.0]}
+    {"name": "sex", "kind": "category", "values": ["F", "M"], "missing": false,
+     "average": [0.55, 0.45]}
+
+`average` is the mean of the label's part over the training people. Labels that are learned after
+the training (`labelling.py`) have more: `"scale": "log"` for a number of whose logarithm the mean
+and the deviation are, `"range": [18, 82]` of the people it was learned from and how many `"people"`
+these are, its `"unit"`, `"explained"`, the share of it that is told of people left out, and
+`"told_by"`, by their "latents" or their "tissue volumes".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Schema = Sequence[Mapping[str, Any]]
+
+MOST_CATEGORIES = 32
+CATEGORY = ":category"
+LOG = "log"
+MISSING = (None, "", "n/a", "N/A", "nan", "NaN", "unknown")
+
+
+def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Tensor:
+    """The label vector of one person.
+
+    Parameters
+    ----------
+    schema : `card["labels"]` of a generator.
+    values : name to number or category, such as ``{"age": 70, "sex": "F"}``. What is left out
+        stays open: its part is the average of the training people. None is "not known", which a
+        generator can only make sense of if it was trained with such people.
+
+    Returns
+    -------
+    Tensor
+        float32 [1, label_dim], for `Generator.map(z, label=…)`.
+
+    Raises
+    ------
+    ModelError
+        If the generator has no such label, or the value is none it knows.
+    """
+    import torch
+
+    values = dict(values or {})
+    vector = [1.0]
+    for entry in schema:
+        if entry["name"] in values:
+            vector += _part(entry, values.pop(entry["name"]))
+        else:
+            vector += entry["average"]
+    if values:
+        known = ", ".join(entry["name"] for entry in schema)
+        raise ModelError(
+            f"The generator has no label '{next(iter(values))}'; "
+            + (f"its labels are: {known}." if known else "it was trained without labels.")
+        )
+    return torch.tensor([vector]) / math.sqrt(1 + len(schema))
+
+
+def label_title(entry: Mapping[str, Any]) -> str:
+    """What people call a label: "Ventricle volume" for "ventricle_ml"."""
+    from stylegan3d.directions.people import NAMES
+
+    return NAMES.get(entry["name"], str(entry["name"]))
+
+
+def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, float]:
+    """What may be asked of a number: as far as people go, or so many deviations where unknown."""
+    if "range" in entry:
+        low, high = entry["range"]
+        return float(low), float(high)
+    reach = deviations * float(entry["sd"])
+    return float(entry["mean"]) - reach, float(entry["mean"]) + reach
+
+
+def middle_of(entry: Mapping[str, Any]) -> float:
+    """The mean of a number over people, where it differs by factors the geometric one."""
+    mean = float(entry["mean"])
+    return math.exp(mean) if entry.get("scale") == LOG else mean
+
+
+def label_dim(schema: Schema) -> int:
+    """Length of the label vector; 0 without labels."""
+    return 1 + sum(len(entry["average"]) for entry in schema) if schema else 0
+
+
+def schema_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The schema of labels from a table of training people.
+
+    Parameters
+    ----------
+    rows : one per volume.
+    names : columns. One that holds numbers only is a number, unless its name is followed by
+        ":category", as in "site:category".
+
+    Raises
+    ------
+    ModelError
+        If a column is missing, or is of no use as a label.
+    """
+    return [_entry(rows, name) for name in names]
+
+
+def encode_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
+    """Label vectors [n, label_dim] of people from a table; what is missing counts as missing."""
+    import torch
+
+    names = [entry["name"] for entry in schema]
+    return torch.cat([encode_labels(schema, {n: row.get(n) for n in names}) for row in rows])
+
+
+def known_schema(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], logarithmic: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The schema of labels that are learned from whom they are known of, nobody else.
+
+    Parameters
+    ----------
+    rows, names : as for `schema_of`.
+    logarithmic : of these columns, those that differ by factors.
+
+    Raises
+    ------
+    ModelError
+        As `schema_of` does, and if a logarithm is asked of what has none.
+    """
+    schema = []
+    for name in names:
+        column = name.removesuffix(CATEGORY)
+        known = [row for row in rows if not _is_missing(row.get(column))]
+        (entry,) = schema_of(known or rows, [name])
+        if entry["kind"] == "number":
+            values = [float(row[column]) for row in known]
+            extra: dict[str, Any] = {"range": [min(values), max(values)]}
+            if name in logarithmic:
+                if min(values) <= 0:
+                    raise ModelError(f"The label '{name}' has values that have no logarithm.")
+                (entry,) = schema_of([{name: math.log(value)} for value in values], [name])
+                extra = {"scale": LOG, **extra}
+            entry |= extra
+        schema.append(entry)
+    return schema
+
+
+def encode_known(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
+    """Label vectors [n, label_dim] of people; NaN where a label is not known of somebody."""
+    import torch
+
+    vectors = []
+    for row in rows:
+        known = {
+            e["name"]: row.get(e["name"]) for e in schema if not _is_missing(row.get(e["name"]))
+        }
+        vector, start = encode_labels(schema, known)[0], 1
+        for entry in schema:
+            size = len(entry["average"])
+            if entry["name"] not in known:
+                vector[start : start + size] = torch.nan
+            start += size
+        vectors.append(vector)
+    return torch.stack(vectors)
+
+
+def _entry(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    column = name.removesuffix(CATEGORY)
+    given = [row.get(column) for row in rows]
+    known = [value for value in given if not _is_missing(value)]
+    if not known:
+        columns = sorted({key for row in rows for key in row})
+        raise ModelError(
+            f"The data set's table says nothing of '{column}', so it cannot be a condition; its "
+            f"columns are: {', '.join(columns)}."
+        )
+    entry: dict[str, Any] = {"name": column}
+    numbers = [n for n in map(_number, known) if n is not None]
+    if name == column and len(numbers) == len(known):
+        mean = sum(numbers) / len(numbers)
+        sd = math.sqrt(sum((n - mean) ** 2 for n in numbers) / len(numbers))
+        entry |= {"kind": "number", "mean": mean, "sd": sd}
+        different = 2 if sd > 0 else 1
+    else:
+        categories = sorted({str(value) for value in known})
+        entry |= {"kind": "category", "values": categories}
+        different = len(categories)
+    if different < 2:
+        raise ModelError(
+            f"Everybody in the training data has the same '{column}', so it cannot be a condition."
+        )
+    if entry["kind"] == "category" and different > MOST_CATEGORIES:
+        raise ModelError(
+            f"The column '{column}' has {different} different values, too many for a condition: "
+            f"use at most {MOST_CATEGORIES} categories, or numbers."
+        )
+    entry["missing"] = len(known) < len(given)
+    parts = [_part(entry, value) for value in given]
+    entry["average"] = [sum(column) / len(parts) for column in zip(*parts, strict=True)]
+    return entry
+
+
+def _part(entry: Mapping[str, Any], value: Any) -> list[float]:
+    """Components of one label."""
+    name = entry["name"]
+    indicator = [0.0] if entry["missing"] else []
+    if _is_missing(value):
+        if not entry["missing"]:
+            raise ModelError(
+                f"The label '{name}' is not known, but the generator was trained on people of "
+                "whom it was: give a value."
+            )
+        size = 1 if entry["kind"] == "number" else len(entry["values"])
+        return [0.0] * size + [1.0]
+    if entry["kind"] == "number":
+        number = _number(value)
+        if number is None:
+            raise ModelError(f"The label '{name}' is {value!r}, but it must be a number.")
+        if entry.get("scale") == LOG:
+            if number <= 0:
+                raise ModelError(f"The label '{name}' is {value}, but it must be more than 0.")
+            number = math.log(number)
+        return [(number - entry["mean"]) / entry["sd"], *indicator]
+    if str(value) not in entry["values"]:
+        raise ModelError(
+            f"The label '{name}' is {value!r}, but the generator knows only: "
+            f"{', '.join(entry['values'])}."
+        )
+    return [float(str(value) == known) for known in entry["values"]] + indicator
+
+
+def _is_missing(value: Any) -> bool:
+    return value in MISSING or (isinstance(value, float) and math.isnan(value))
+
+
+def _number(value: Any) -> float | None:
+    """A finite number from a table's cell; None if it is something else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,238 @@
+"""Typed latent files: a point in a generator's latent space that says which space and whose.
+
+A file of bare numbers can be fed to the wrong network, or a w taken for a z, and still gives a
+picture, only the wrong one. So a latent file names its space, the hash of its model and how it was
+made, and is refused by any other model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.errors import LatentError, RecipeError
+from stylegan3d.recipe.parts import Noise, Truncation, check_seed
+from stylegan3d.storage.jsontext import from_json, to_plain
+from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
+from stylegan3d.storage.volumes import atomic_write_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.model.tuning import Delta
+
+KIND = "latent"
+# A file of version 2 has a delta: programs that do not know deltas would show another brain.
+PLAIN, WITH_DELTA = "1", "2"
+DELTA = "delta."
+SPACES = ("Z", "W", "W+")
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """A point in the latent space of one generator.
+
+    Attributes
+    ----------
+    w : np.ndarray
+        float32: `(num_layers, w_dim)` in W and W+ (in W all rows are equal), `(z_dim,)` in Z.
+        Tensors are accepted and copied.
+    space : "Z", "W" or "W+"
+    model_hash : str
+        sha256 of the generator's weights.
+    model_name : str
+        Name of that generator, for messages.
+    truncation, truncation_layers : float, int or None
+        Truncation psi and cutoff. A latent in Z is mapped with them; one in W or W+ has them
+        applied already and they only tell how it came about.
+    noise : "fixed", "none" or int
+        Layer noise the latent was found with; an integer is a noise seed.
+    scan : dict or None
+        Where it was projected from, as `AlignedScan.describe()` gives it (path, sha256, shape,
+        affine, rigid, ...), so that a result can be put back into the scan's own space.
+    delta : Delta or None
+        What the projection changed in the generator, which the latent is to be shown with.
+
+    Raises
+    ------
+    LatentError
+        If the numbers do not fit the space or are not finite.
+    """
+
+    w: np.ndarray
+    space: str
+    model_hash: str
+    model_name: str
+    truncation: float = 1.0
+    truncation_layers: int | None = None
+    noise: Noise = "fixed"
+    scan: dict[str, Any] | None = None
+    delta: Delta | None = None
+
+    def __post_init__(self) -> None:
+        values: Any = self.w
+        if hasattr(values, "detach"):
+            values = values.detach().cpu().float().numpy()
+        values = np.array(values, dtype=np.float32)
+        values.setflags(write=False)
+        object.__setattr__(self, "w", values)
+        if self.space not in SPACES:
+            raise LatentError(f"{self.space!r} is not a latent space: use Z, W or W+.")
+        if values.ndim != (1 if self.space == "Z" else 2) or values.size == 0:
+            raise LatentError(
+                f"A latent in {self.space} cannot have the shape {values.shape}: "
+                "Z holds one vector, W and W+ one vector per layer."
+            )
+        if not np.isfinite(values).all():
+            raise LatentError("This latent holds NaN or infinity: make it again.")
+        if self.space == "W" and not (values == values[:1]).all():
+            raise LatentError("A latent in W has equal vectors in all layers: save it as W+.")
+
+    @classmethod
+    def of(cls, generator: Generator, w: Any, space: str = "W+", **made: Any) -> Latent:
+        """A latent of `generator`; `made` are the remaining attributes."""
+        return cls(w, space, generator.hash, generator.name, **made)
+
+    def to_w(self, generator: Generator) -> torch.Tensor:
+        """The latent as `(num_layers, w_dim)` on the generator's device.
+
+        Raises
+        ------
+        LatentError
+            If the latent belongs to another generator.
+        """
+        import torch
+
+        self.check(generator)
+        values = torch.from_numpy(self.w.copy()).to(generator.device)
+        if self.space != "Z":
+            return values
+        with torch.no_grad():
+            return generator.map(
+                values[None],
+                truncation=self.truncation,
+                truncation_layers=self.truncation_layers,
+            )[0]
+
+    def check(self, generator: Generator, called: str = "This latent") -> None:
+        """Refuse the latent, `called` so in the message, if it is not one of `generator`."""
+        if self.model_hash != generator.hash:
+            raise LatentError(
+                f"{called} belongs to the model {self.model_name} ({self.model_hash[:8]}), but "
+                f"{generator.name} ({generator.hash[:8]}) is loaded: load its own model, or make "
+                "the latent again with this one."
+            )
+        rows = (generator.num_layers, generator.w_dim)
+        expected = (generator.z_dim,) if self.space == "Z" else rows
+        if self.w.shape != expected:
+            raise LatentError(
+                f"{called} has the shape {self.w.shape}, but {generator.name} needs {expected} "
+                f"in {self.space}: make the latent again with this model."
+            )
+        if self.delta is not None:
+            self.delta.check(generator, f"The tuning in {called[:1].lower() + called[1:]}")
+
+
+def latent_bytes(latent: Latent) -> bytes:
+    """The content of the latent's file; equal latents give equal bytes."""
+    metadata = {
+        "kind": KIND,
+        "version": PLAIN if latent.delta is None else WITH_DELTA,
+        "space": latent.space,
+        "model_hash": latent.model_hash,
+        "model_name": latent.model_name,
+        "truncation": json.dumps(latent.truncation),
+        "truncation_layers": json.dumps(latent.truncation_layers),
+        "noise": json.dumps(latent.noise),
+        "scan": json.dumps(to_plain(latent.scan), sort_keys=True),
+    }
+    changes = {} if latent.delta is None else latent.delta.tensors
+    return pack({"w": latent.w, **{DELTA + k: v for k, v in changes.items()}}, metadata)
+
+
+def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> str:
+    """Write a latent file, atomically.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends in `.safetensors`.
+    latent : Latent
+    overwrite : bool
+        Replace a file of that name.
+
+    Returns
+    -------
+    str
+        sha256 (hex) of the file's bytes, as a recipe's `Source` keeps it.
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written.
+    """
+    data = latent_bytes(latent)
+    atomic_write_bytes(path, data, overwrite=overwrite, suffixes=(".safetensors",))
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_latent(path: str | Path, generator: Generator | None = None) -> Latent:
+    """Read a latent file, and refuse it if it belongs to another model than `generator`.
+
+    Raises
+    ------
+    LatentError
+        If the file is missing, damaged, no latent file, or another model's.
+    """
+    return read_latent(path, generator)[0]
+
+
+def read_latent(path: str | Path, generator: Generator | None = None) -> tuple[Latent, str]:
+    """`load_latent` together with the sha256 of the very bytes that were read."""
+    path = Path(path)
+    data = read_bytes(path, LatentError)
+    tensors, metadata = unpack(
+        data, kind=KIND, path=path, error=LatentError, versions=(PLAIN, WITH_DELTA)
+    )
+    try:
+        latent = Latent(
+            tensors["w"],
+            metadata["space"],
+            metadata["model_hash"],
+            metadata["model_name"],
+            **_made(metadata),
+            delta=_delta(tensors) if metadata["version"] == WITH_DELTA else None,
+        )
+    except (KeyError, ValueError, TypeError, OverflowError):
+        raise LatentError(f"{path} lacks a part of a latent file: make it again.") from None
+    except LatentError as reason:
+        raise LatentError(f"{path} cannot be used. {reason}") from None
+    if generator is not None:
+        latent.check(generator, called=path.name)
+    return latent, hashlib.sha256(data).hexdigest()
+
+
+def _made(metadata: dict[str, str]) -> dict[str, Any]:
+    """How the latent came about, checked: what is wrong here would only show much later."""
+    made = {k: from_json(metadata[k]) for k in ("truncation", "truncation_layers", "noise", "scan")}
+    try:
+        Truncation(made["truncation"], made["truncation_layers"])
+        if made["noise"] not in ("fixed", "none"):
+            check_seed(made["noise"], "The layer noise")
+    except RecipeError as reason:
+        raise LatentError(str(reason)) from None
+    if made["scan"] is not None and not isinstance(made["scan"], dict):
+        raise LatentError("What it says of the scan is no description of one: project it again.")
+    return made
+
+
+def _delta(tensors: dict[str, np.ndarray]) -> Delta:
+    from stylegan3d.model.tuning import Delta
+
+    return Delta({k.removeprefix(DELTA): v for k, v in tensors.items() if k.startswith(DELTA)})

@@ -1,0 +1,84 @@
+"""Random brains of a generator, stored the way a data set stores real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.model.generator import Generator, seed_latents, to_display
+from stylegan3d.networks.synthesis import Noise
+
+
+def as_packed(volume: np.ndarray) -> np.ndarray:
+    """A volume in [0, 1] as a pack holds it: uint8, clipped, 255 is 1."""
+    return np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
+
+
+def unit(volume: np.ndarray) -> np.ndarray:
+    """uint8 of a pack, or floats, as float32 in [0, 1]."""
+    if volume.dtype == np.uint8:
+        return volume.astype(np.float32) / 255
+    return np.clip(volume, 0, 1).astype(np.float32)
+
+
+class RandomBrains:
+    """Numbered random brains of a generator, made when they are asked for.
+
+    Iterating again makes the same brains again, so that a thousand of them need no memory. They
+    are made one at a time in float32 at full resolution and rounded to 8 bits as real ones are:
+    neither side of a comparison has what the other cannot have.
+
+    Parameters
+    ----------
+    seeds : one brain each, as everywhere in this program (`seed_latents`).
+    truncation : psi; 1 is the whole variety.
+    noise : layer noise; "seeded" takes a brain's own seed, so that no two share their texture.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        seeds: Sequence[int],
+        *,
+        truncation: float = 1.0,
+        noise: Noise | Literal["seeded"] = "seeded",
+    ) -> None:
+        self.generator, self.seeds = generator, list(seeds)
+        self.truncation, self.noise = truncation, noise
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for seed in self.seeds:
+            w = seed_latents(self.generator, [seed], self.truncation)
+            noise: Noise = seed if self.noise == "seeded" else self.noise
+            yield packed_synthesis(self.generator, w, noise)
+
+    def stack(self) -> np.ndarray:
+        """All of them, uint8 [n, X, Y, Z]."""
+        return np.stack(list(self))
+
+
+@torch.no_grad()
+def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") -> np.ndarray:
+    """The volume of one latent [1, num_layers, w_dim], uint8 (X, Y, Z).
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is not finite.
+    """
+    with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+        volume = to_display(generator.synthesis(w, noise, -1, torch.float32))[0]
+    if not np.isfinite(volume).all():
+        raise StyleGAN3DError(
+            f"{generator.name} made a volume with NaN or infinity, so it cannot be measured; "
+            "train it again."
+        )
+    return as_packed(volume)

@@ -1,0 +1,300 @@
+"""The model card as a page to read, written from `card.json` so that the two cannot disagree.
+
+Headings after Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.errors import ModelError
+from stylegan3d.model.registry import STYLEGAN, family_of
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+LIMITS = """\
+- Synthetic volumes show no real person, but a generator trained on few people can come close to
+  some of them; how close, the nearest training brains in the evaluation say, where there is one.
+- It knows the ages, scanners and the contrast of its training data, and no disease. A scan from
+  outside is reconstructed as if it were from inside.
+- A reconstruction may leave out what is in a scan, and add what is not."""
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """Markdown of a generator's card."""
+    space = card["space"]
+    size = " x ".join(str(n) for n in space["shape"])
+    sections = [
+        f"# {card['name']}",
+        f"{card['modality']}: {size} voxels, axes {space['axes']}. {space['description']}",
+        "## Intended use",
+        card["intended_use"],
+        "## Licence",
+        f"{card['licence']}. The code that runs it has its own licence.",
+        *_origin(card),
+        "## Architecture",
+        f"{_architecture(card)} Every setting is in `card.json`.",
+        "## Measured quality",
+        _quality(card.get("quality") or {}),
+        *_evaluation(card),
+        *_labels(card.get("labels") or []),
+        *_directions(card.get("directions") or []),
+        *_trust(card.get("trust")),
+        "## Limits",
+        LIMITS,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def check_card(generator: Generator) -> None:
+    """Refuse a card that no page can be written from, before any work is done.
+
+    Raises
+    ------
+    ModelError
+        If the generator has no card of its own, or it is incomplete.
+    """
+    if generator.folder is None:
+        raise ModelError(
+            f"The model '{generator.name}' is a file of another program, which has no card to "
+            "write in: make a folder of it with `stylegan3d convert` first."
+        )
+    try:
+        card_text(generator.card)
+    except KeyError as error:
+        raise ModelError(
+            f"The card of the model '{generator.name}' says nothing of {error}, so its page cannot "
+            "be written: complete card.json first."
+        ) from None
+    except (TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise ModelError(
+            f"The card of the model '{generator.name}' is not as a card is written "
+            f"({str(error)[:120]}), so its page cannot be: mend card.json first."
+        ) from None
+
+
+def _origin(card: dict[str, Any]) -> list[str]:
+    """Where the network comes from: its training here, or the program whose file it was."""
+    if "origin" in card:
+        origin = card["origin"]
+        told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
+        unknown = "Not known: the file names neither its data nor its people."
+        return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
+    training = card["training"]
+    if not _is_stylegan(card):
+        told = training["description"]
+        if training.get("flow"):
+            told += " " + _latent_flow(training["flow"])
+    else:
+        told = _training(training, card["architecture"]["generator"].get("deformation", 0))
+    return [
+        "## Training data",
+        _data_table(card["training_data"]),
+        *([card["attribution"]] if card.get("attribution") else []),
+        "## Training",
+        told,
+    ]
+
+
+def _is_stylegan(card: dict[str, Any]) -> bool:
+    return card["architecture"].get("family", STYLEGAN) == STYLEGAN
+
+
+def _architecture(card: dict[str, Any]) -> str:
+    """The networks in a sentence; of another family its title and what its card says of them."""
+    if not _is_stylegan(card):
+        about = card["architecture"].get("description", "")
+        title = family_of(card).title
+        told = f"{title[:1].upper()}{title[1:]}. {about}".strip()
+        flow = card["architecture"].get("flow")
+        if flow:
+            told += (
+                f" A flow of {_steps(flow['steps'])} draws the texture that a latent leaves open."
+            )
+        return told
+    network = card["architecture"]["generator"]
+    return (
+        f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
+        f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
+        f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}."
+    )
+
+
+def _data_table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| source | people | licence |", "|---|---|---|"]
+    lines += [f"| {r['source']} | {r['people']} | {r['licence']} |" for r in rows]
+    return "\n".join(lines)
+
+
+def _linear_part(network: dict[str, Any]) -> str:
+    if not network.get("image_basis"):
+        return ""
+    parts = [f", {network['image_basis']} linear basis images"]
+    if network.get("detail_basis"):
+        parts.append(f"{network['detail_basis']} detail images")
+    if network.get("deformation"):
+        parts.append(f"a deformation by {network['deformation']} velocity fields")
+    if network.get("detail_slope"):
+        parts.append("details and outline calibrated to the training people")
+    if network.get("flow_channels"):
+        parts.append(f"a flow of {_steps(network['flow_steps'])} to people's brains")
+    return ", ".join(parts)
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
+
+
+def _training(training: dict[str, Any], deformation: int) -> str:
+    told = _layers(training, deformation)
+    flow = training.get("flow")
+    if flow:
+        told += " " + _flow(flow)
+    return told
+
+
+def _flow(flow: dict[str, Any]) -> str:
+    pairs, ways = (
+        sum(run["steps_done"] for run in _runs(flow) if bool(run.get("straight")) == straight)
+        for straight in (False, True)
+    )
+    size, told = _cubes(flow), []
+    if pairs:
+        told.append(f"{pairs} x {size}, each of a linear brain and of the person with its anatomy")
+    if ways:
+        told.append(f"{ways} x {size} of the ways of a flow of more steps, to go them in fewer")
+    return f"The flow at the end learned from {', then from '.join(told)}."
+
+
+def _runs(flow: dict[str, Any]) -> list[dict[str, Any]]:
+    """The run of a flow, the one it began with, and so on."""
+    begun = flow.get("begun_with")
+    return [flow, *(_runs(begun) if begun else [])]
+
+
+def _cubes(flow: dict[str, Any]) -> str:
+    return f"{flow['cubes']} cubes of {flow['side']} voxels"
+
+
+def _latent_flow(flow: dict[str, Any]) -> str:
+    """Of a flow behind a decoder, which may have begun with that of another generator."""
+    told = (
+        f"The flow learned from {flow['steps_done']} x {_cubes(flow)}, each of a decoder's brain "
+        "and of the person it was made after."
+    )
+    before = sum(run["steps_done"] for run in _runs(flow)[1:])
+    return told + (f" It began with a flow of {before} steps of training." if before else "")
+
+
+def _layers(training: dict[str, Any], deformation: int) -> str:
+    seen, warm = training["images_seen"], training["warm_start_images"]
+    people = f"{training['people']} people; {seen} volumes seen, "
+    if deformation:
+        steps = (
+            f"{people}{warm} of them as cubes in the common anatomy (reconstruction of known "
+            f"people, a discriminator for random ones), {seen - warm} as whole volumes with the "
+            "adversarial objective."
+        )
+        if not seen:
+            steps = f"{training['people']} people. The layers are silent: nothing has trained them."
+        return (
+            f"{steps} The linear parts are the principal components of the velocity "
+            "fields that take the common anatomy to each person, and of the people moved into it."
+        )
+    return (
+        f"{people}the first {warm} in the reconstruction "
+        f"phase, {seen - warm} with the adversarial objective. Volumes were mirrored and slightly "
+        "stretched at random. The linear parts started at the principal components of the data."
+    )
+
+
+def _quality(quality: dict[str, Any]) -> str:
+    if not quality:
+        return "Not measured."
+    encoded, mean = quality["encoder_reconstruction"], quality["mean_brain"]
+    pairs = quality["pair_correlation"]
+    return "\n".join(
+        [
+            f"On {quality['validation_people']} people kept out of training, medians inside the "
+            "brain:",
+            "",
+            "| reconstruction | PSNR (dB) | SSIM | correlation |",
+            "|---|---|---|---|",
+            f"| by the encoder, no optimisation | {_row(encoded)} |",
+            f"| the mean brain, for comparison | {_row(mean)} |",
+            "",
+            "Mean correlation between pairs of brains (lower is more diverse): synthetic "
+            f"{pairs['synthetic']:.3f}, real {pairs['real_validation']:.3f}.",
+        ]
+    )
+
+
+def _evaluation(card: dict[str, Any]) -> list[str]:
+    """What `stylegan3d evaluate --card` found, each figure beside the same of real people."""
+    rows = [row for part in card.get("evaluation", {}).values() for row in part]
+    if not rows:
+        return []
+    marks = {None: "", True: "reached", False: "missed"}
+    lines = ["| figure | synthetic | real vs real | ratio | aim | |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {r['name'].strip()} | {r['synthetic']} | {r['real']} | {r['compared']} | {r['aim']} | "
+        f"{marks[r['reached']]} |"
+        for r in rows
+    ]
+    parts = ["## Evaluation", "By `stylegan3d evaluate`.", "\n".join(lines)]
+    if card.get("montage"):
+        parts.append(f"![Synthetic brains beside real ones]({card['montage']})")
+    return parts
+
+
+def _labels(schema: list[dict[str, Any]]) -> list[str]:
+    """What random brains can be drawn for, where that was learned after the training."""
+    learned = [entry for entry in schema if "explained" in entry]
+    if not learned:
+        return []
+    lines = [
+        "| label | people | of whom | told of people left out |",
+        "|---|---|---|---|",
+    ]
+    for entry in learned:
+        whom = ", ".join(entry.get("values", []))
+        if "range" in entry:
+            unit = f" {entry['unit']}" if "unit" in entry else ""
+            whom = "{:g} to {:g}".format(*(round(x, 1) for x in entry["range"])) + unit
+        by = entry.get("told_by", "latents")
+        share = f"{100 * entry['explained']:.0f} % of its variance, by {by}"
+        lines.append(f"| {entry['name']} | {entry['people']} | {whom} | {share} |")
+    about = "What random brains can be drawn for; without a label they are as they were before."
+    return ["## Labels", about, "\n".join(lines)]
+
+
+def _directions(checks: list[dict[str, Any]]) -> list[str]:
+    """How well each attribute's direction does on people who were not used to find it."""
+    if not checks:
+        return []
+    lines = ["| direction | people checked | r | AUC |", "|---|---|---|---|"]
+    for check in checks:
+        name = check["name"] + (" (left out)" if check.get("left_out") else "")
+        figures = [f"{check[k]:.2f}" if check.get(k) is not None else "" for k in ("r", "auc")]
+        lines.append(f"| {name} | {check['n_check']} | {figures[0]} | {figures[1]} |")
+    return ["## Directions", "On people not used to find them.", "\n".join(lines)]
+
+
+def _trust(trust: dict[str, Any] | None) -> list[str]:
+    """From where on a projection says that the model does not know such scans."""
+    if not trust:
+        return []
+    check = trust["check"]
+    return [
+        "## What it knows",
+        f"By `stylegan3d calibrate-trust`, from {trust['people']} people it was not trained on: "
+        f"the strangeness of all but one of twenty stays below {trust['close']:.2f}, and a scan is "
+        f"called outside from {trust['outside']:.2f} on. Noise, other contrasts and large lesions, "
+        "made of these people's scans, are told from the scans themselves with an area under the "
+        f"curve of {check['auc']:.3f}.",
+    ]
+
+
+def _row(figures: dict[str, float]) -> str:
+    return f"{figures['psnr']:.2f} | {figures['ssim']:.3f} | {figures['ncc']:.3f}"

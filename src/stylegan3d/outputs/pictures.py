@@ -1,0 +1,71 @@
+"""Saved pictures: what they are called, and the JSON beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from stylegan3d.outputs.results import INTENDED_USE, model_of, provenance, sources, volume_name
+from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.volumes import VOLUME_SUFFIX
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
+#: What a picture shows whose recipe is not all of it.
+PAINTED = (
+    "Picture of a synthetic brain that was painted to fit edited labels of the recipe's brain or "
+    "of a scan. Not a measurement."
+)
+
+
+def picture_name(recipe: Recipe, what: str, suffix: str = ".png") -> str:
+    """Such as seed-0042_desc-synthetic_T1w_axial.png: the volume's name and what is shown of it."""
+    return f"{volume_name(recipe).removesuffix(VOLUME_SUFFIX)}_{what}{suffix}"
+
+
+def json_path(path: Path) -> Path:
+    """The JSON file beside a picture, a film or a report: its name with .json put behind it.
+
+    The whole name stays, so that a picture and a film of the same name have a file each.
+    """
+    return path.with_name(f"{path.name}.json")
+
+
+def picture_sidecar(
+    recipe: Recipe, generator: Generator, folder: Path, what: str = "Picture"
+) -> dict[str, Any]:
+    """Content of the JSON file beside a picture that goes to `folder`."""
+    told = recipe.with_paths(lambda part: part.relative_to(folder))
+    return {
+        "Description": f"{what} of a synthetic volume made by {generator.name}. Not a measurement.",
+        "IntendedUse": INTENDED_USE,
+        "SyntheticImage": True,
+        **provenance(generator),
+        "Sources": sources(told),
+        "Recipe": told.replace(model=None).to_dict(),
+        "Model": model_of(generator, recipe),
+    }
+
+
+def picture_files(
+    path: Path,
+    image: Image.Image,
+    recipe: Recipe,
+    generator: Generator,
+    *,
+    pixels_per_mm: float = 0.0,
+) -> dict[Path, bytes]:
+    """A PNG and its JSON, not yet written: name to content.
+
+    `pixels_per_mm`, where it is known, is written into the PNG, so that it prints at life size.
+    """
+    told = recipe.with_paths(lambda part: part.relative_to(path.parent))
+    text = f"{SYNTHETIC}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
+    png = png_bytes(image, dpi=pixels_per_mm * MM_PER_INCH, description=text)
+    sidecar = to_json(picture_sidecar(recipe, generator, path.parent))
+    return {path: png, json_path(path): sidecar.encode()}

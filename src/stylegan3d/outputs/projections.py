@@ -1,0 +1,248 @@
+"""What a projection leaves on disk: volumes in both spaces, the latent, and a report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.model.latents import Latent, latent_bytes
+from stylegan3d.outputs.results import (
+    PROGRAM,
+    provenance,
+    rendered_files,
+    scan_stem,
+    scan_suffix,
+    write_dataset_description,
+)
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.storage import volumes
+from stylegan3d.storage.jsontext import to_json
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.projection import Projection, Uncertainty
+    from stylegan3d.scans import AlignedScan
+
+VOLUMES = ("native", "residual", "model_space", "aligned")
+# How AlignedScan.steps marks what a person should look at.
+_WARNING = "Check:"
+
+
+def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
+    """The files that a projection of `scan` writes in the folder `out`, by what they hold.
+
+    "native" is the reconstruction in the scan's own space, "residual" the scan minus it there,
+    "model_space" the reconstruction on the model's grid, "aligned" the scan on the model's grid;
+    then "latent" and "report".
+    """
+    stem, suffix = scan_stem(scan), scan_suffix(scan)
+    names = {
+        "native": f"{stem}_desc-projected_T1w.nii.gz",
+        "residual": f"{stem}_desc-residual_{suffix}.nii.gz",
+        "model_space": f"{stem}_space-model_desc-projected_T1w.nii.gz",
+        "aligned": f"{stem}_space-model_desc-aligned_{suffix}.nii.gz",
+        "latent": f"{stem}_desc-projected_latent.safetensors",
+        "report": f"{stem}_desc-projected_report.json",
+    }
+    return {what: Path(out) / name for what, name in names.items()}
+
+
+def all_files(names: Mapping[str, Path]) -> list[Path]:
+    """The files of `output_names` with the sidecars of the volumes."""
+    sidecars = [volumes.sidecar_path(path) for what, path in names.items() if what in VOLUMES]
+    return [*names.values(), *sidecars]
+
+
+def save_projection(
+    out: str | Path,
+    generator: Generator,
+    aligned: AlignedScan,
+    result: Projection,
+    *,
+    about: Mapping[str, Any] | None = None,
+    extra: Mapping[Path, bytes] | None = None,
+    extra_names: Mapping[str, Path] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write everything a projection found; all files or none.
+
+    Parameters
+    ----------
+    out : path
+        Folder, made if missing.
+    generator, aligned, result : Generator, AlignedScan, Projection
+    about : mapping, optional
+        More for the report, such as the time each part took.
+    extra, extra_names : mapping, optional
+        Further files, name to content, and which of them the report names, by what they hold
+        (`restored_outputs`).
+    overwrite : bool
+        Replace files of these names.
+
+    Returns
+    -------
+    dict
+        The report, as written: similarity, alignment, history, warnings, files.
+
+    Raises
+    ------
+    OutputError
+        If a file exists or cannot be written.
+    """
+    from stylegan3d.render.renderer import Renderer
+
+    names = output_names(aligned.scan.path, out)
+    scan = aligned.describe()
+    noise = result.settings["noise"]
+    latent = latent_bytes(projected_latent(generator, result, scan))
+    source = Source(
+        "projected", path=str(names["latent"]), sha256=hashlib.sha256(latent).hexdigest()
+    )
+    recipe = Recipe(source, noise=noise, channel=result.settings.get("channel", 0))
+    # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
+    rendered = Renderer(generator).render(
+        result.w, "full", recipe.shown_noise(generator), recipe.channel, delta=result.delta
+    )
+    report = {
+        **projection_report(generator, aligned, result, rendered.volume),
+        **(about or {}),
+        "recipe": recipe.with_paths(lambda part: part.relative_to(Path(out))).to_dict(),
+        "files": {what: path.name for what, path in {**names, **(extra_names or {})}.items()},
+    }
+    files = {
+        **rendered_files(names["native"], rendered, recipe, generator, scan=scan),
+        **rendered_files(names["model_space"], rendered, recipe, generator),
+        **_aligned_files(names["aligned"], generator, aligned),
+        **_residual_files(names["residual"], generator, aligned, rendered.volume),
+        names["latent"]: latent,
+        **(extra or {}),
+        names["report"]: to_json(report).encode(),
+    }
+    volumes.write_together(files, overwrite=overwrite)
+    write_dataset_description(out, generator)
+    return report
+
+
+def projected_latent(
+    generator: Generator, result: Projection, scan: Mapping[str, Any] | None
+) -> Latent:
+    """What a projection found, with what it changed in the generator, as a latent file keeps it."""
+    space = "W" if result.settings["space"] == "w" else "W+"
+    return Latent.of(
+        generator,
+        result.w,
+        space,
+        noise=result.settings["noise"],
+        scan=None if scan is None else dict(scan),
+        delta=result.delta,
+    )
+
+
+def projection_report(
+    generator: Generator, aligned: AlignedScan, result: Projection, volume: Any
+) -> dict[str, Any]:
+    """How well a projection's `volume` (X, Y, Z) in model space reproduces the scan."""
+    from stylegan3d.measures.similarity import similarity
+
+    scan = aligned.scan
+    checks = [
+        step.removeprefix(_WARNING).strip() for step in aligned.steps if step.startswith(_WARNING)
+    ]
+    return {
+        "SyntheticImage": True,
+        **provenance(generator),
+        "scan": {
+            "path": scan.path.name,
+            "sha256": scan.sha256,
+            "shape": list(scan.data.shape),
+            "voxel_size_mm": list(scan.space.voxel_size),
+            "axes": "".join(scan.space.axcodes),
+            "notes": scan.notes,
+        },
+        "similarity": (
+            # Through an operator: of what the scan would show, where it shows anything.
+            result.trust["similarity"]
+            if "operator" in result.settings
+            else similarity(volume, aligned.volume, aligned.brain_mask)
+        ),
+        "alignment": {
+            "correlation_with_mean_brain": aligned.quality,
+            "scan_to_model_mm": aligned.rigid,
+            "intensity_scale": aligned.intensity_scale,
+            "steps": aligned.steps,
+        },
+        "warnings": [*checks, *result.trust["remarks"]],
+        "trust": result.trust,
+        "settings": result.settings,
+        "history": result.history,
+        "model": {"name": generator.name, "sha256": generator.hash},
+    }
+
+
+def _aligned_files(path: Path, generator: Generator, aligned: AlignedScan) -> dict[Path, bytes]:
+    sidecar = {
+        "Description": "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "SpatialReference": "the model's grid",
+        "Units": "arbitrary",
+        "Intensity": "1 is the 99.5th percentile inside the brain, 0 is outside",
+        "SkullStripped": True,
+    }
+    image = volumes.make_image(aligned.volume, aligned.space.affine)
+    return volumes.volume_files(
+        path, image, description=f"{PROGRAM} aligned scan", sidecar=sidecar, synthetic=False
+    )
+
+
+def _residual_files(
+    path: Path, generator: Generator, aligned: AlignedScan, made: np.ndarray
+) -> dict[Path, bytes]:
+    """What the reconstruction `made` (X, Y, Z) does not show of the scan, on the scan's grid."""
+    difference = np.where(aligned.brain_mask, aligned.volume - made, 0).astype(np.float32)
+    sidecar = {
+        "Description": (
+            f"What a reconstruction by {generator.name} does not show of a scan: bias-corrected "
+            "scan minus reconstruction, at the resolution of the model."
+        ),
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "SpatialReference": "the scan's own grid",
+        "Units": "arbitrary",
+        "Intensity": "units of the scan; above 0 where the scan is brighter",
+        "SkullStripped": True,
+    }
+    image = aligned.to_native(difference, signed=True)
+    return volumes.volume_files(path, image, description=f"{PROGRAM} residual", sidecar=sidecar)
+
+
+def uncertainty_name(scan: str | Path, out: str | Path) -> dict[str, Path]:
+    """The file of `uncertainty_files`, by what it holds."""
+    return {"uncertainty": Path(out) / f"{scan_stem(scan)}_desc-uncertainty_T1w.nii.gz"}
+
+
+def uncertainty_files(
+    path: Path, generator: Generator, aligned: AlignedScan, found: Uncertainty
+) -> dict[Path, bytes]:
+    """How much the results of several searches differ, on the scan's grid: name to content."""
+    sidecar = {
+        "Description": (
+            f"Standard deviation between {len(found.latents)} projections by {generator.name} that "
+            "began at other places: where it is large, what is shown is one of several answers. "
+            "What the model cannot show at all is in none of them."
+        ),
+        **provenance(generator),
+        "Sources": [aligned.scan.path.name],
+        "Restarts": len(found.latents),
+        "NoiseDraws": found.noise_draws,
+        "SpatialReference": "the scan's own grid",
+        "Units": "arbitrary",
+        "Intensity": "units of the scan",
+        "SkullStripped": True,
+    }
+    image = aligned.to_native(found.deviation)
+    return volumes.volume_files(path, image, description=f"{PROGRAM} spread", sidecar=sidecar)

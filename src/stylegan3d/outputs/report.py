@@ -1,0 +1,226 @@
+"""A report of one case on one page: what is shown, how it came about, and what was measured."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from stylegan3d.geometry.slicing import Upright
+from stylegan3d.measures.tissue_volumes import read_tissues
+from stylegan3d.outputs.pictures import json_path, picture_sidecar
+from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.text import to_link
+from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
+from stylegan3d.render.recipes import render_recipe
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.volumes import VOLUME_SUFFIX
+
+if TYPE_CHECKING:
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.render.renderer import Renderer
+
+SUFFIX = ".pdf"
+LIKENESS = {"ssim": "SSIM", "ncc": "Correlation", "psnr": "PSNR (dB)", "mae": "Mean absolute error"}
+#: 300 dpi where a picture of three planes is as wide as the page.
+PICTURE_LOOK = Look(pixels_per_mm=4.5, letter_mm=9.0)
+LIGHTBOX_LETTER_MM = 12.0
+SCAN = "Scan"
+DIFFERENCE_LIMIT = 0.5
+WARNING = (
+    "SYNTHETIC - NOT FOR DIAGNOSIS. For research and teaching. A generated brain is nobody's; a "
+    "reconstruction is the model's nearest expression of a scan and may lack what the scan shows."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Slices side by side, and what they show."""
+
+    title: str
+    image: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What a report tells.
+
+    Attributes
+    ----------
+    name : of the scan or the brain.
+    recipe : of the brain that is reported.
+    pictures : rows from top to bottom, of pictures side by side.
+    measures : by what was measured ("Scan", "Reconstruction", …), then by the keys of
+        `tissue_volumes.VOLUMES`, in millilitres.
+    measured : how the volumes were told, see `tissue_volumes.Tissues.how`; may be empty.
+    similarity : of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
+    verdict, sentence : how far to believe the reconstruction; may be empty.
+    model : lines about the generator and the programs.
+    date : of the report.
+    """
+
+    name: str
+    recipe: Recipe
+    pictures: Sequence[Sequence[Picture]]
+    measures: Mapping[str, Mapping[str, float]]
+    measured: str = ""
+    similarity: Mapping[str, float] = field(default_factory=dict)
+    verdict: str = ""
+    sentence: str = ""
+    model: Sequence[str] = ()
+    date: datetime.date = field(default_factory=datetime.date.today)
+
+    @property
+    def steps(self) -> list[str]:
+        """The recipe in words."""
+        recipe, told = self.recipe, [describe_recipe(self.recipe) + "."]
+        if recipe.has_seed:
+            cutoff = recipe.truncation.cutoff
+            where = "" if cutoff is None else f", the first {cutoff} layers"
+            told.append(f"Truncation {recipe.truncation.psi:g}{where}.")
+        if recipe.mix is not None:
+            shares = ", ".join(f"{100 * share:.0f}" for share in recipe.mix.strength)
+            told.append(f"Mixed per layer, coarse first, in %: {shares}.")
+        told.append(f"Layer noise: {recipe.noise}.")
+        return told
+
+    def link(self, folder: Path) -> str:
+        """The recipe as a link, its files named as seen from `folder`."""
+        return to_link(self.recipe.with_paths(lambda part: part.relative_to(folder)))
+
+
+def build_case(
+    recipe: Recipe,
+    generator: Generator,
+    renderer: Renderer,
+    *,
+    name: str = "",
+    scan: np.ndarray | None = None,
+    trust: Mapping[str, Any] | None = None,
+    look: Look = PICTURE_LOOK,
+) -> Case:
+    """Render, draw and measure what a report of a recipe tells.
+
+    Parameters
+    ----------
+    recipe, generator, renderer : what is reported; volumes are rendered in full quality.
+    name : of the case; by default the recipe in words.
+    scan : (X, Y, Z) on the generator's grid, the scan that was projected; None if there is none.
+    trust : of its projection, see `stylegan3d.projection.trust.Trust`; similarity, verdict and
+        sentence are taken from it.
+    look : how slices are drawn.
+
+    Raises
+    ------
+    RecipeError, LatentError
+        If the recipe does not fit the generator.
+    """
+    plain = recipe.replace(mix=None, edits=())
+    volumes: dict[str, np.ndarray] = {}
+    if scan is not None:
+        volumes[SCAN] = scan
+    whole = "Reconstruction" if recipe.source.kind == "projected" else "Synthetic brain"
+    volumes[whole] = render_recipe(renderer, plain).volume
+    if plain != recipe:
+        volumes["Edited" if recipe.edits else "Mixed"] = render_recipe(renderer, recipe).volume
+    told = trust or {}
+    tissues = {title: read_tissues(volume, generator.space) for title, volume in volumes.items()}
+    return Case(
+        name or describe_recipe(recipe),
+        recipe,
+        _pictures(volumes, generator.space, look),
+        {title: found.volumes for title, found in tissues.items()},
+        tissues[whole].how,
+        dict(told.get("similarity", {})),
+        str(told.get("verdict", "")),
+        str(told.get("sentence", "")),
+        about_model(generator),
+    )
+
+
+def about_model(generator: Generator) -> list[str]:
+    """The generator, where its voxels lie, and the programs, in lines."""
+    from stylegan3d import __version__
+
+    grid = " x ".join(map(str, generator.shape))
+    size = " x ".join(f"{mm:g}" for mm in generator.voxel_size)
+    lines = [
+        f"Model {generator.name}, sha256 {generator.hash}.",
+        f"{grid} voxels of {size} mm.",
+        f"napari-stylegan3d {__version__}, Python {platform.python_version()}.",
+    ]
+    if generator.frame_note:
+        lines.append(generator.frame_note)
+    return lines
+
+
+def report_name(recipe: Recipe) -> str:
+    """Such as seed-0042_desc-synthetic_report.pdf."""
+    from stylegan3d.outputs.results import volume_name
+
+    stem = volume_name(recipe).removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
+    return f"{stem}_report{SUFFIX}"
+
+
+def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, bytes]:
+    """The PDF and the JSON beside it, not yet written: name to content.
+
+    Raises
+    ------
+    OutputError
+        If the name does not end in `.pdf`.
+    """
+    from stylegan3d.errors import OutputError
+    from stylegan3d.outputs.report_page import draw_page
+
+    if path.suffix.lower() != SUFFIX:
+        raise OutputError(f"{path.name} must end in {SUFFIX}: add it to the name.")
+    told = {
+        **picture_sidecar(case.recipe, generator, path.parent, "Report"),
+        "Case": case.name,
+        "Date": case.date.isoformat(),
+        "Measures": case.measures,
+        "MeasuredBy": case.measured,
+        "Similarity": case.similarity,
+        "Verdict": case.verdict,
+    }
+    page = draw_page(case, path.parent)
+    return {path: page, json_path(path): to_json(told).encode()}
+
+
+def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> list[list[Picture]]:
+    """Each volume, what the last one differs in from the one before it, and more slices of it."""
+    turned = {title: Upright.of(volume, space) for title, volume in volumes.items()}
+    shown = []
+    for title, volume in turned.items():
+        drawn_as = replace(look, caption="Real scan" if title == SCAN else SYNTHETIC)
+        shown.append(Picture(title, draw_planes(volume, drawn_as, crop=True)))
+    last = list(turned)[-1]
+    many = replace(look, letter_mm=LIGHTBOX_LETTER_MM)
+    columns = 6 if len(shown) == 1 else 9
+    slices = lightbox(turned[last], "axial", many, slices=18, columns=columns)
+    below = Picture(f"{last}, from bottom to top", slices)
+    if len(shown) == 1:
+        return [shown, [below]]
+    change = _difference(volumes, space, look)
+    if len(shown) == 2:
+        return [shown, [change]]
+    return [shown[:2], [shown[2], change], [below]]
+
+
+def _difference(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> Picture:
+    """The last volume minus the one before it."""
+    before, after = list(volumes)[-2:]
+    what = f"{after} minus scan" if before == SCAN else "Change"
+    title = f"{what}: blue darker, orange brighter, to {DIFFERENCE_LIMIT:g}"
+    diverging = replace(look, diverging=True, limits=(-DIFFERENCE_LIMIT, DIFFERENCE_LIMIT))
+    values = np.subtract(volumes[after], volumes[before], dtype=np.float32)
+    return Picture(title, draw_planes(Upright.of(values, space), diverging, crop=True))

@@ -1,0 +1,243 @@
+"""Saved results: what they are called and what their sidecars say (BIDS derivatives).
+
+The window and the command line save through here, so the same recipe gives the same bytes in both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.errors import OutputError
+from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.storage import volumes
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.names import last_part, portable
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.render.renderer import Rendered
+
+PROGRAM = "napari-stylegan3d"
+BIDS_VERSION = "1.10.0"
+DATASET_DESCRIPTION = "dataset_description.json"
+INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
+_EXTENSIONS = (".gz", ".nii", ".img", ".hdr", ".mgz", ".mgh", ".nrrd", ".mha", ".safetensors")
+_SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
+
+
+def scan_stem(path: str | Path) -> str:
+    """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01.
+
+    As every system can store it (`storage.names`): what is saved may be copied to another one.
+    """
+    return portable(_SUFFIX.sub("", _bare_name(path))) or "scan"
+
+
+def scan_suffix(path: str | Path) -> str:
+    """BIDS suffix in a scan's name, T1w where it has none."""
+    match = _SUFFIX.search(_bare_name(path))
+    return match[1] if match and match[1] != "latent" else "T1w"
+
+
+def _bare_name(path: str | Path) -> str:
+    """The name without extensions. Of a link its own name: what it points to may be a hash."""
+    name = last_part(str(path))
+    for extension in _EXTENSIONS:
+        if name.lower().endswith(extension):
+            name = name[: -len(extension)]
+    return name
+
+
+def volume_name(recipe: Recipe, *, native: bool = False) -> str:
+    """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
+
+    `desc` is edited if there are edits, else mixed, projected or synthetic. A volume in model
+    space of a projected scan says `space-model`; one in the scan's own space (`native`) does not.
+    A label and an image channel other than the first are named, so that they do not collide.
+    """
+    stem = _source_stem(recipe.source)
+    if recipe.source.kind == "projected" and not native:
+        stem += "_space-model"
+    if recipe.label is not None and recipe.has_seed:
+        stem += f"_label-{recipe.label.in_a_name}"
+    if recipe.channel:
+        stem += f"_channel-{recipe.channel}"
+    if recipe.mix is not None:
+        other = re.sub(r"[^A-Za-z0-9]", "", _source_stem(recipe.mix.source))
+        stem += f"_with-{other}"
+    plain = "projected" if recipe.source.kind == "projected" else "synthetic"
+    kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
+    return f"{stem}_desc-{kind}_T1w{volumes.VOLUME_SUFFIX}"
+
+
+def save_rendered(
+    path: str | Path,
+    rendered: Rendered,
+    recipe: Recipe,
+    generator: Generator,
+    *,
+    native: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Save a recipe's volume as NIfTI with its sidecar.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends in `.nii.gz`; `volume_name` proposes one.
+    rendered : Rendered
+        The full-quality rendering of `recipe.latent(generator)`.
+    recipe, generator : Recipe, Generator
+        What made it, for the sidecar.
+    native : bool
+        Put it back into the grid, orientation and intensity units of the scan it was projected
+        from.
+    overwrite : bool
+        Replace files of these names.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or has no scan to be native to.
+    """
+    files = rendered_files(Path(path), rendered, recipe, generator, native=native)
+    volumes.write_together(files, overwrite=overwrite)
+
+
+def rendered_files(
+    path: Path,
+    rendered: Rendered,
+    recipe: Recipe,
+    generator: Generator,
+    *,
+    native: bool = False,
+    scan: Mapping[str, Any] | None = None,
+    tissues: Tissues | None = None,
+) -> dict[Path, bytes]:
+    """The files `save_rendered` writes, not yet written: name to content.
+
+    `scan`, as `AlignedScan.describe()` gives it, stands in for the one in the recipe's latent
+    file where that is not written yet; with it the volume goes into the scan's space too.
+    The sidecar states the volumes of the brain's tissues on the model's grid: `tissues`, or read
+    here.
+    """
+    if rendered.quality != "full":
+        raise OutputError("Only the full volume can be saved, not a preview: render it again.")
+    if native and scan is None:
+        scan = native_scan(recipe)
+    if scan is None:
+        image = volumes.make_image(rendered.volume, rendered.space.affine)
+    else:
+        from stylegan3d.scans import native_image
+
+        image = native_image(rendered.volume, rendered.space, dict(scan))
+    text = sidecar(recipe, generator, folder=path.parent, native=scan is not None)
+    tissues = tissues or read_tissues(rendered.volume, rendered.space)
+    text["TissueVolumes"] = tissues.to_dict()
+    description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
+    return volumes.volume_files(path, image, description=description, sidecar=text)
+
+
+def native_scan(recipe: Recipe) -> dict[str, Any]:
+    """The scan a recipe's volume can go back to; OutputError if it was not projected from one."""
+    scan = recipe.scan()
+    if scan is None:
+        raise OutputError(
+            "Only a projected scan has a native space: leave out --native, or start from the "
+            "latent file of a projection."
+        )
+    return scan
+
+
+def sidecar(
+    recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False
+) -> dict[str, Any]:
+    """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`."""
+    recipe = recipe.with_paths(lambda part: part.relative_to(folder))
+    what, about = "T1-weighted brain", {"SkullStripped": True}
+    intensity = "1 is the 99.5th percentile inside the brain, 0 is outside"
+    if "origin" in generator.card:
+        # The file of another program does not say what its network was trained on.
+        what, about = "volume", {}
+        intensity = "0 and 1 are the ends of the network's range of -1 to 1"
+    return {
+        "Description": f"Synthetic {what} made by {generator.name}. Not a measurement.",
+        "IntendedUse": INTENDED_USE,
+        **provenance(generator),
+        "Sources": sources(recipe),
+        # The model stands below, wherever the recipe came from.
+        "Recipe": recipe.replace(model=None).to_dict(),
+        "Model": {**model_of(generator, recipe), **_frame(generator)},
+        "SpatialReference": "the scan's own grid" if native else "the model's grid",
+        "Units": "arbitrary",
+        "Intensity": "units of the scan" if native else intensity,
+        **about,
+    }
+
+
+def model_of(generator: Generator, *recipes: Recipe) -> dict[str, Any]:
+    """The model of recipes in a sidecar, and the labels it learned if one of them has a label."""
+    told = {"Name": generator.name, "SHA256": generator.hash}
+    if generator.labels_hash and any(recipe.label is not None for recipe in recipes):
+        told["LabelsSHA256"] = generator.labels_hash
+    return told
+
+
+def provenance(generator: Generator) -> dict[str, Any]:
+    """BIDS' GeneratedBy: this program, the generator's weights, and its frame if it needs one."""
+    from stylegan3d import __version__
+
+    frame = _frame(generator)
+    told = "".join(f", {name} {value}" for name, value in frame.items())
+    return {
+        "GeneratedBy": [
+            {
+                "Name": PROGRAM,
+                "Version": __version__,
+                "Description": f"generator {generator.name}, sha256 {generator.hash}{told}",
+            }
+        ]
+    }
+
+
+def _frame(generator: Generator) -> dict[str, str]:
+    """Of a generator whose file does not say where its voxels lie: what `--frame` was or is."""
+    if generator.frame is None:
+        return {}
+    return {"AssumedFrame" if generator.frame_note else "Frame": str(generator.frame)}
+
+
+def sources(recipe: Recipe) -> list[str]:
+    """The latent and directions files of a recipe."""
+    both = [recipe.source] + ([recipe.mix.source] if recipe.mix is not None else [])
+    files = [source.path for source in both] + [edit.file for edit in recipe.edits]
+    return list(dict.fromkeys(file for file in files if file is not None))
+
+
+def write_dataset_description(folder: str | Path, generator: Generator) -> None:
+    """Describe an output folder as BIDS asks; a description that is there stays as it is."""
+    path = Path(folder) / DATASET_DESCRIPTION
+    content = {
+        "Name": f"Synthetic brains by {PROGRAM}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        **provenance(generator),
+    }
+    if path.exists():
+        return
+    try:
+        volumes.atomic_write_text(path, to_json(content))
+    except OutputError:
+        if not path.exists():  # else another run that saves here was quicker
+            raise
+
+
+def _source_stem(source: Source) -> str:
+    if source.seed is not None:
+        return f"seed-{source.seed:04d}"
+    stem = scan_stem(str(source.path))
+    return re.sub(r"_(desc|space)-[A-Za-z0-9]+", "", stem)

@@ -1,0 +1,144 @@
+"""Recipes and what changed between two of them, in a few words."""
+
+from __future__ import annotations
+
+from stylegan3d.outputs.results import scan_stem
+from stylegan3d.recipe.parts import split_direction
+from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
+
+#: More changes at once than this are counted instead of told.
+MOST_TOLD = 3
+NO_CHANGE = "No change"
+PROJECTED = "Projected"
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """What a recipe shows, such as "Seed 12, mixed with seed 7, Ventricle volume +1.5 sd"."""
+    words = [_source(recipe.source)]
+    if recipe.mix is not None and any(recipe.mix.strength):
+        words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
+    words += [_edit(edit) for edit in recipe.edits if edit.strength]
+    return ", ".join(words)
+
+
+def is_reconstruction(recipe: Recipe) -> bool:
+    """Whether a recipe shows a projected scan as it was found, neither mixed nor edited."""
+    mixed = recipe.mix is not None and any(recipe.mix.strength)
+    return recipe.source.kind == "projected" and not mixed and not recipe.edits
+
+
+def describe_change(before: Recipe | None, after: Recipe) -> str:
+    """What is different in `after`, such as "Ventricle volume +1.5 sd" or "Seed 12".
+
+    Parameters
+    ----------
+    before : Recipe or None
+        None if nothing came before: then `after` itself is described.
+    after : Recipe
+
+    Returns
+    -------
+    str
+        Several changes are joined by commas; of more than three the rest is counted.
+    """
+    if before is None:
+        return describe_recipe(after)
+    told: list[str] = []
+    if before.source != after.source:
+        told.append(_source(after.source))
+    if before.label != after.label:
+        told.append(_label(after.label))
+    told += _truncation(before, after)
+    told += _mix(before.mix, after.mix)
+    told += _edits(before.edits, after.edits)
+    if before.noise != after.noise:
+        told.append(_noise(after))
+    if before.channel != after.channel:
+        told.append(f"Channel {after.channel}")
+    if len(told) > MOST_TOLD:
+        told[MOST_TOLD - 1 :] = [f"{len(told) - MOST_TOLD + 1} more changes"]
+    return ", ".join(told) or NO_CHANGE
+
+
+def _source(source: Source) -> str:
+    if source.seed is not None:
+        return f"Seed {source.seed}"
+    # A synthetic brain that resembles a scan must not be called one.
+    what = PROJECTED if source.kind == "projected" else "Latent"
+    return f"{what} {scan_stem(str(source.path)).partition('_desc-')[0]}"
+
+
+def _label(label: Label | None) -> str:
+    if label is None:
+        return "Labels left open"
+    if label.numbers:
+        return "Label " + ", ".join(f"{number:g}" for number in label.numbers)
+    return ", ".join(f"{name} {value}" for name, value in label.values)
+
+
+def _truncation(before: Recipe, after: Recipe) -> list[str]:
+    old, new = before.truncation, after.truncation
+    told = [f"Truncation {new.psi:.3g}"] if old.psi != new.psi else []
+    if old.cutoff != new.cutoff:
+        where = "all layers" if new.cutoff is None else f"the first {new.cutoff} layers"
+        told.append(f"Truncation of {where}")
+    return told
+
+
+def _mix(before: Mix | None, after: Mix | None) -> list[str]:
+    if before == after:
+        return []
+    if after is None:
+        return ["Mix removed"]
+    if before is None or before.source != after.source:
+        return [f"Mixed with {_lower(_source(after.source))}"]
+    changed = [
+        layer
+        for layer, pair in enumerate(zip(before.strength, after.strength, strict=False))
+        if pair[0] != pair[1]
+    ]
+    values = {after.strength[layer] for layer in changed}
+    if not changed:
+        return ["Mix"]
+    amount = f"{100 * values.pop():.0f} %" if len(values) == 1 else "changed"
+    if len(after.strength) == 1:  # of the whole brain
+        return [f"Mix {amount}"]
+    return [f"Mix of {_layers((changed[0], changed[-1] + 1))} {amount}"]
+
+
+def _edits(before: tuple[Edit, ...], after: tuple[Edit, ...]) -> list[str]:
+    old = {edit.direction: edit for edit in before}
+    new = {edit.direction: edit for edit in after}
+    told = []
+    for direction, edit in new.items():
+        was = old.get(direction)
+        if was is None or was.strength != edit.strength:
+            told.append(_edit(edit))
+        elif was.layers != edit.layers:
+            told.append(f"{_name(edit)} in {_layers(edit.layers)}")
+    return told + [f"{_name(edit)} removed" for key, edit in old.items() if key not in new]
+
+
+def _edit(edit: Edit) -> str:
+    return f"{_name(edit)} {edit.strength:+.3g} sd"
+
+
+def _name(edit: Edit) -> str:
+    return split_direction(edit.direction)[1]
+
+
+def _layers(layers: tuple[int, int] | None) -> str:
+    if layers is None:
+        return "all layers"
+    first, stop = layers
+    return f"layer {first}" if stop == first + 1 else f"layers {first} to {stop - 1}"
+
+
+def _noise(recipe: Recipe) -> str:
+    return {"fixed": "Texture fixed", "none": "No texture"}.get(
+        str(recipe.noise), f"Texture {recipe.noise}"
+    )
+
+
+def _lower(words: str) -> str:
+    return words[:1].lower() + words[1:]

@@ -1,0 +1,247 @@
+"""Ways through latent space: what lies between the brains of several recipes.
+
+The recipes are key frames; a leg leads from one to the next. Everything between two key frames is
+found in W, on a straight line: seeds, mixes, edits and projected scans all have a w, and the
+mapping network unfolds W so that equal steps there are about equal changes of the image (Karras et
+al., "A style-based generator architecture", CVPR 2019, section 4.1, who measure path length with
+straight lines in W and great circles in Z).
+
+Between two seeds a great circle in Z is the other choice. A random z lies near a sphere, whose
+inside the generator never saw; every z on the circle is as likely as its ends, so what lies midway
+is as far from the average brain as they are, while the middle of a straight line in W is closer to
+it. Legs with a mix, an edit or a latent file have no z and stay straight, unless the generator can
+find one (a latent diffusion can, `Generator.invert`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.parts import Noise
+from stylegan3d.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.model.tuning import Delta
+
+Easing = Literal["linear", "in-out"]
+How = Literal["linear", "spherical"]
+EASINGS: tuple[Easing, ...] = ("linear", "in-out")
+WAYS: tuple[How, ...] = ("linear", "spherical")
+#: Below this sine of the angle between two vectors a great circle is not defined, or is a line.
+SMALL_SINE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Still:
+    """One moment of a path: all that `Renderer.render` needs.
+
+    Attributes
+    ----------
+    w : [num_layers, w_dim]
+    delta : Delta or None
+        What projections changed in the generator, in the shares of this moment.
+    noise, channel : of the nearer key frame, and of all of them.
+    leg : int
+        From key frame `leg` to the one after it.
+    t : float
+        How far along the leg, 0 to 1, after easing.
+    """
+
+    w: Tensor
+    delta: Delta | None
+    noise: Noise
+    channel: int
+    leg: int
+    t: float
+
+
+def between(w_a: Tensor, w_b: Tensor, t: float, how: How = "linear") -> Tensor:
+    """The point at share `t` of the way from one latent to another.
+
+    Parameters
+    ----------
+    w_a, w_b : [..., dim], of equal shape.
+    t : 0 gives `w_a`, 1 gives `w_b`, both exactly; not limited to that range.
+    how : "linear": on the straight line, for w. "spherical": along the great circle between the
+        vectors of the last axis, their lengths changing evenly (Shoemake 1985), for z; where two
+        vectors are parallel or opposite, on the straight line.
+    """
+    import torch
+
+    _check_choice(how, WAYS, "way between two brains")
+    line = torch.lerp(w_a, w_b.to(w_a), float(t))
+    if how == "linear":
+        return line
+    lengths = w_a.norm(dim=-1, keepdim=True), w_b.norm(dim=-1, keepdim=True)
+    a, b = w_a / lengths[0], w_b.to(w_a) / lengths[1]
+    angle = torch.acos((a * b).sum(dim=-1, keepdim=True).clamp(-1, 1))
+    sine = torch.sin(angle)
+    circle = (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / sine
+    circle = circle * torch.lerp(*lengths, float(t))
+    return torch.where((sine > SMALL_SINE) & torch.isfinite(circle), circle, line)
+
+
+def eased(t: float, easing: Easing) -> float:
+    """The share of the way at share `t` of the time, both 0 to 1.
+
+    "linear" goes at an even pace; "in-out" starts and ends at rest (3 t^2 - 2 t^3), so that the
+    eye has time for each key frame.
+    """
+    _check_choice(easing, EASINGS, "easing")
+    return t * t * (3 - 2 * t) if easing == "in-out" else t
+
+
+def count_stills(key_frames: int, frames: int, loop: bool = False) -> int:
+    """How many moments `stills` gives for so many key frames."""
+    return key_frames * frames if loop else (key_frames - 1) * frames + 1
+
+
+def path(
+    recipes: Sequence[Recipe],
+    generator: Generator,
+    frames: int,
+    easing: Easing = "in-out",
+    *,
+    how: How = "linear",
+    loop: bool = False,
+) -> Iterator[Tensor]:
+    """The w, [num_layers, w_dim], of each moment of a path; parameters as of `stills`."""
+    return (still.w for still in stills(recipes, generator, frames, easing, how=how, loop=loop))
+
+
+def stills(
+    recipes: Sequence[Recipe],
+    generator: Generator,
+    frames: int,
+    easing: Easing = "in-out",
+    *,
+    how: How = "linear",
+    loop: bool = False,
+) -> Iterator[Still]:
+    """The moments of a path through the brains of several recipes.
+
+    Parameters
+    ----------
+    recipes : key frames, two or more, all of the same image channel.
+    frames : moments per leg, from 1; each key frame is met exactly.
+    easing : the pace along each leg, see `eased`.
+    how : the way between two seeds of the same truncation and label, or between any brains of a
+        generator that can invert latents; see the module's text.
+    loop : whether a last leg leads back to the first key frame. The end is then not repeated, so
+        that a film of it runs on without a halt.
+
+    Raises
+    ------
+    RecipeError
+        Before the first moment, if there is nothing to lead between, or if a recipe does not fit.
+    LatentError
+        If a latent file of a recipe is missing or another model's.
+    """
+    check_key_frames(recipes, generator)
+    _check_choice(easing, EASINGS, "easing")
+    _check_choice(how, WAYS, "way between two brains")
+    if frames < 1:
+        raise RecipeError("A leg of a path has at least one frame: ask for 1 or more.")
+    return _stills(recipes, generator, frames, easing, how, loop)
+
+
+def check_key_frames(recipes: Sequence[Recipe], generator: Generator) -> None:
+    """RecipeError if these are no key frames of a path of this generator."""
+    if len(recipes) < 2:
+        raise RecipeError("A path leads from one brain to another: give at least two.")
+    if len({recipe.channel for recipe in recipes}) > 1:
+        raise RecipeError("The brains of a path must show the same image channel: choose one.")
+    for recipe in recipes:
+        recipe.check(generator)
+
+
+def _stills(
+    recipes: Sequence[Recipe],
+    generator: Generator,
+    frames: int,
+    easing: Easing,
+    how: How,
+    loop: bool,
+) -> Iterator[Still]:
+    stops = [*recipes, recipes[0]] if loop else list(recipes)
+    for leg, (first, second) in enumerate(pairwise(stops)):
+        way = _Leg(first, second, generator, how)
+        for frame in range(frames):
+            t = eased(frame / frames, easing)
+            yield way.at(t, leg)
+    if not loop:
+        yield way.at(1.0, leg)
+
+
+class _Leg:
+    """From one recipe to the next; what both ends are is found out once."""
+
+    def __init__(self, first: Recipe, second: Recipe, generator: Generator, how: How) -> None:
+        self.first, self.second, self.generator = first, second, generator
+        self.w = first.latent(generator), second.latent(generator)
+        self.delta = first.delta(generator), second.delta(generator)
+        seeds = _both_seeds(first, second)
+        self.round = how == "spherical" and (seeds or generator.can_invert)
+        if self.round:
+            self.z = _z(first, generator, seeds), _z(second, generator, seeds)
+        self.seeds = seeds
+
+    def at(self, t: float, leg: int) -> Still:
+        """The moment at share `t` of the leg."""
+        nearer = self.first if t < 0.5 else self.second
+        noise = nearer.shown_noise(self.generator)
+        return Still(self._w(t), self._delta(t), noise, nearer.channel, leg, t)
+
+    def _w(self, t: float) -> Tensor:
+        if not self.round or t in (0.0, 1.0):
+            return between(*self.w, t)
+        import torch
+
+        recipe, generator = self.first, self.generator
+        z = between(*self.z, t, "spherical")
+        with torch.no_grad():
+            if not self.seeds:  # what was found on the way back leads to the brains as they are
+                return generator.map(z)[0]
+            label = None if recipe.label is None else recipe.label.encode(generator)
+            psi, cutoff = recipe.truncation.psi, recipe.truncation.cutoff
+            return generator.map(z, label, psi, cutoff)[0]
+
+    def _delta(self, t: float) -> Delta | None:
+        from stylegan3d.model.tuning import mixed
+
+        first, second = self.delta
+        if first is second or (first and second and first.digest == second.digest):
+            return first  # the same one, so that the renderer need not prepare another
+        share = (float(t),) * self.generator.num_layers
+        return mixed(first, second, share, self.generator.config)
+
+
+def _both_seeds(first: Recipe, second: Recipe) -> bool:
+    """Whether both brains are seeds that only their z tells apart."""
+    plain = all(
+        recipe.source.seed is not None and recipe.mix is None and not recipe.edits
+        for recipe in (first, second)
+    )
+    return plain and first.truncation == second.truncation and first.label == second.label
+
+
+def _z(recipe: Recipe, generator: Generator, seed: bool) -> Tensor:
+    """[1, z_dim] of a seed, as `seed_latents` draws it, or of the brain itself."""
+    from stylegan3d.model.generator import seed_z
+
+    if not seed:
+        return generator.invert(recipe.latent(generator)[None])
+    assert recipe.source.seed is not None
+    return seed_z(generator, recipe.source.seed)
+
+
+def _check_choice(value: str, known: Sequence[str], called: str) -> None:
+    if value not in known:
+        raise RecipeError(f"{value!r} is no {called}: use {' or '.join(known)}.")

@@ -1,0 +1,305 @@
+"""The parts of a recipe: source, truncation, mix and edit, each checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.names import last_part
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.model.latents import Latent
+
+Noise = Literal["fixed", "none"] | int
+KINDS = ("seed", "latent", "projected")
+LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
+#: Digits of a whole number in a text; Python refuses to read thousands of them.
+LONGEST_NUMBER = 40
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a brain comes from.
+
+    Attributes
+    ----------
+    kind : "seed", "latent" or "projected"
+        A random brain, a latent file, or the latent file of a projected scan.
+    seed : int or None
+        0 to 2**32 - 1, for a seed.
+    path : str or None
+        The latent file, for the other kinds.
+    sha256 : str or None
+        Of the latent file's bytes; if given, a file that has changed is refused.
+    """
+
+    kind: str = "seed"
+    seed: int | None = None
+    path: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise RecipeError(
+                f"A source cannot be of the kind {told(self.kind)}: use {', '.join(KINDS)}."
+            )
+        if self.kind == "seed":
+            check_seed(self.seed, "The seed")
+            if self.path is not None or self.sha256 is not None:
+                raise RecipeError("A seed has no file: give either a seed or a latent file.")
+            return
+        if self.seed is not None or not isinstance(self.path, str) or not self.path:
+            raise RecipeError(f"A {self.kind} source needs the path of its latent file, no seed.")
+        if self.sha256 is not None and not isinstance(self.sha256, str):
+            raise RecipeError("The sha256 of a latent file must be text: copy it from its recipe.")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Source:
+        """The source that a latent file holds, "projected" if it came from a scan.
+
+        Raises
+        ------
+        LatentError
+            If the file cannot be read.
+        """
+        from stylegan3d.model.latents import read_latent
+
+        latent, sha256 = read_latent(path)
+        kind = "latent" if latent.scan is None else "projected"
+        return cls(kind, path=str(path), sha256=sha256)
+
+    def latent(self, generator: Generator) -> Latent:
+        """What the latent file holds.
+
+        Raises
+        ------
+        RecipeError
+            If the file is not the one the source was made from.
+        LatentError
+            If it is missing, damaged or another model's.
+        """
+        from stylegan3d.model.latents import read_latent
+
+        latent, sha256 = read_latent(str(self.path), generator)
+        if self.sha256 is not None and self.sha256 != sha256:
+            raise RecipeError(
+                f"{self.path} has changed since this recipe was made: find the file with the "
+                f"sha256 {self.sha256[:8]}…, or make a new recipe from this one."
+            )
+        return latent
+
+    def within(self, folder: Path) -> Source:
+        """The source with a relative path taken from `folder`, where a file of it lies there.
+
+        A moved latent is found beside the recipe's file by its name; its sha256 is checked anyway.
+        """
+        if self.path is None:
+            return self
+        return dataclasses.replace(self, path=_found_in(folder, self.path))
+
+    def relative_to(self, folder: Path) -> Source:
+        """The source for a file written to `folder`: its path relative to it where the file lies
+        in it, else the file's name and its sha256, for folders may carry patients' names.
+        """
+        if self.path is None:
+            return self
+        path, inside = _seen_from(folder, self.path)
+        sha256 = self.sha256 if inside else self.sha256 or _sha256_if_there(self.path)
+        return dataclasses.replace(self, path=path, sha256=sha256)
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How far random brains keep from the average: `w_avg + psi * (w - w_avg)`.
+
+    Attributes
+    ----------
+    psi : float
+        0 is the average brain, 1 the whole variety, more than 1 exaggerates.
+    cutoff : int or None
+        Only layers below it are truncated; None truncates all.
+    """
+
+    psi: float = 1.0
+    cutoff: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "psi", _finite(self.psi, "The truncation psi"))
+        if self.cutoff is not None and (not is_int(self.cutoff) or self.cutoff < 0):
+            raise RecipeError("The truncation cutoff must be a whole number of layers from 0.")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A second source, and how much of it each layer takes.
+
+    Attributes
+    ----------
+    source : Source
+    strength : tuple of float
+        One per layer, coarse first, 0 (the first source) to 1 (this one).
+    """
+
+    source: Source
+    strength: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Source):
+            raise RecipeError("A mix needs a source to mix with: give a seed or a latent file.")
+        if not isinstance(self.strength, (list, tuple)) or not self.strength:
+            raise RecipeError("A mix needs a list of strengths: give one per layer.")
+        strength = tuple(_finite(value, "A mix strength") for value in self.strength)
+        if not all(0 <= value <= 1 for value in strength):
+            raise RecipeError("Mix strengths must lie between 0 and 1: 0 is the first source.")
+        object.__setattr__(self, "strength", strength)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A step along a direction.
+
+    Attributes
+    ----------
+    direction : str
+        A name in `generator.directions`, such as "PC 1", or `file.safetensors#name`.
+    strength : float
+        In standard deviations of random brains along the direction.
+    layers : (start, stop) or None
+        Half-open range of layers that move; None moves all.
+    sha256 : str or None
+        Of the directions file's bytes; if given, a file that has changed is refused.
+    """
+
+    direction: str
+    strength: float
+    layers: tuple[int, int] | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.direction, str) or not self.direction:
+            raise RecipeError('An edit needs the name of a direction, such as "PC 1".')
+        if self.sha256 is not None and (not isinstance(self.sha256, str) or self.file is None):
+            raise RecipeError(
+                "The sha256 of an edit must be text and goes with a directions file: copy both "
+                "from its recipe."
+            )
+        object.__setattr__(self, "strength", _finite(self.strength, "The strength of an edit"))
+        if self.layers is None:
+            return
+        if (
+            not isinstance(self.layers, (list, tuple))
+            or len(self.layers) != 2
+            or not all(is_int(layer) for layer in self.layers)
+            or not 0 <= self.layers[0] < self.layers[1]
+        ):
+            raise RecipeError(
+                "The layers of an edit must be two numbers, the first layer and the one after the "
+                "last, such as [0, 4]."
+            )
+        object.__setattr__(self, "layers", tuple(self.layers))
+
+    @property
+    def file(self) -> str | None:
+        """The directions file, None for a direction of the generator's own."""
+        return split_direction(self.direction)[0]
+
+    def with_file(self, path: str | Path, sha256: str | None) -> Edit:
+        """The same direction from a file at another place."""
+        direction = f"{path}#{split_direction(self.direction)[1]}"
+        return dataclasses.replace(self, direction=direction, sha256=sha256)
+
+    def within(self, folder: Path) -> Edit:
+        """As `Source.within`, for the directions file."""
+        if self.file is None:
+            return self
+        return self.with_file(_found_in(folder, self.file), self.sha256)
+
+    def relative_to(self, folder: Path) -> Edit:
+        """As `Source.relative_to`, for the directions file."""
+        if self.file is None:
+            return self
+        path, inside = _seen_from(folder, self.file)
+        sha256 = self.sha256 if inside else self.sha256 or _sha256_if_there(self.file)
+        return self.with_file(path, sha256)
+
+
+def split_direction(direction: str) -> tuple[str | None, str]:
+    """File and name of `file.safetensors#name`; None and the name of any other direction."""
+    file, mark, name = direction.rpartition("#")
+    return (file, name) if mark and file.endswith(".safetensors") else (None, direction)
+
+
+def _found_in(folder: Path, path: str) -> str:
+    """The path taken from `folder`, or the file of that name there; as it was if neither is."""
+    for candidate in (folder / path, folder / last_part(path)):
+        try:
+            if candidate.exists():
+                return str(candidate)
+        except (OSError, ValueError):  # no name that a file can have
+            return path
+    return path
+
+
+def leads_out(folder: Path, path: str) -> bool:
+    """Whether a path, if relative taken from `folder`, leads to a place outside of it.
+
+    By its name alone: where links inside the folder lead to is for who made them to know.
+    """
+    inner, outer = os.path.abspath(folder / path), os.path.abspath(folder)
+    return not Path(inner).is_relative_to(outer)
+
+
+def _seen_from(folder: Path, path: str) -> tuple[str, bool]:
+    """The path relative to `folder` and True if it leads into it, else the name and False."""
+    file, outer = Path(os.path.abspath(path)), os.path.abspath(folder)
+    inside = file.is_relative_to(outer)
+    return (file.relative_to(outer).as_posix() if inside else file.name), inside
+
+
+def _sha256_if_there(path: str) -> str | None:
+    return sha256_of(Path(path)) if Path(path).is_file() else None
+
+
+def is_int(value: Any) -> bool:
+    """Whether a value is a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_seed(value: Any, called: str) -> None:
+    """RecipeError if a value, `called` so in the message, is no seed."""
+    if not is_int(value) or not 0 <= value <= LARGEST_SEED:
+        raise RecipeError(f"{called} must be a whole number from 0 to {LARGEST_SEED}.")
+
+
+def _finite(value: Any, called: str) -> float:
+    number = finite_number(value)
+    if number is None:
+        raise RecipeError(f"{called} must be a finite number, not {told(value)}.")
+    return number
+
+
+def finite_number(value: Any) -> float | None:
+    """A finite number as float; None for anything else, truth values and huge integers included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def told(value: Any) -> str:
+    """A value for a message: as Python writes it, but not long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,355 @@
+"""The recipe: everything that makes a brain what it is, as one small immutable value.
+
+A recipe names a source (a seed, a latent file, a projected scan), the truncation, a mix with a
+second source and edits along directions. `Recipe.latent` turns it into w and depends on nothing
+else, so history, comparison, a saved volume's sidecar and a command line can all hold recipes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.label import Label
+from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.parts import (
+    Edit,
+    Mix,
+    Noise,
+    Source,
+    Truncation,
+    check_seed,
+    is_int,
+    leads_out,
+    told,
+)
+from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
+from stylegan3d.storage.jsontext import LARGEST, from_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.model.tuning import Delta
+
+__all__ = ["Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to show; see the module's text.
+
+    Attributes
+    ----------
+    source : Source
+    truncation : Truncation
+        Pulls seeds towards the average, also one that is mixed in. Latent files and projected
+        scans are points already chosen, so it never touches them.
+    mix : Mix or None
+    edits : tuple of Edit
+        Applied after the mix, in order.
+    noise : "fixed", "none" or int
+        Layer noise; an integer is its seed.
+    channel : int
+        Which channel of the image is shown and saved, from 0.
+    label : Label or None
+        For conditional generators: what seeds are drawn for, also one that is mixed in. Plain data
+        are accepted. None leaves everything open. Latent files are points already chosen.
+    model : MadeWith or None
+        The model it was made with, which any other refuses; None where that is not said. Recipes
+        are equal whether they say it or not.
+
+    Raises
+    ------
+    RecipeError
+        If a part is not valid for any generator. What depends on the generator (numbers of layers,
+        names of directions) is checked by `check` and `latent`.
+    """
+
+    source: Source = field(default_factory=lambda: Source("seed", 0))
+    truncation: Truncation = field(default_factory=lambda: Truncation(0.7))
+    mix: Mix | None = None
+    edits: tuple[Edit, ...] = ()
+    noise: Noise = "fixed"
+    channel: int = 0
+    label: Label | None = None
+    model: MadeWith | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("source", Source), ("truncation", Truncation)):
+            if not isinstance(getattr(self, name), kind):
+                raise RecipeError(f"A recipe's {name} must be a {kind.__name__}.")
+        if self.mix is not None and not isinstance(self.mix, Mix):
+            raise RecipeError("A recipe's mix must be a Mix or None.")
+        object.__setattr__(self, "edits", tuple(self.edits))
+        if not all(isinstance(edit, Edit) for edit in self.edits):
+            raise RecipeError("A recipe's edits must be a list of Edit.")
+        if self.noise not in ("fixed", "none"):
+            check_seed(self.noise, 'Noise other than "fixed" and "none"')
+        if not is_int(self.channel) or self.channel < 0:
+            raise RecipeError("A recipe's channel must be a whole number from 0.")
+        if self.label is not None:
+            object.__setattr__(self, "label", Label.of(self.label))
+        if self.model is not None and not isinstance(self.model, MadeWith):
+            raise RecipeError("A recipe's model must be a MadeWith or None.")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with other values in the named fields; RecipeError for a field it lacks."""
+        check_fields(changes, Recipe, "recipe")
+        return dataclasses.replace(self, **changes)
+
+    def signed(self, generator: Generator) -> Recipe:
+        """The same recipe that names its model, to be handed on."""
+        return self.replace(model=MadeWith.of(generator, self.label is not None))
+
+    def check(self, generator: Generator) -> None:
+        """RecipeError if the recipe is another model's, or asks for what `generator` lacks."""
+        from stylegan3d.directions.directions import find_step
+
+        if self.model is not None:
+            self.model.check(generator)
+        layers, name = generator.num_layers, generator.name
+        channels = generator.config.image_channels
+        if self.channel >= channels:
+            raise RecipeError(
+                f"The recipe shows image channel {self.channel}, but the images of {name} have "
+                f"{channels}: choose " + (f"0 to {channels - 1}." if channels > 1 else "0.")
+            )
+        if self.label is not None:
+            self.label.encode(generator)
+        cutoff = self.truncation.cutoff
+        if not generator.can("layers") and self._names_layers():
+            raise RecipeError(
+                f"The recipe names layers, but {name} has no per-layer styles: truncate, mix and "
+                "edit the whole brain."
+            )
+        if cutoff is not None and cutoff > layers:
+            raise RecipeError(
+                f"The truncation cutoff {cutoff} is more than the {layers} layers of {name}: "
+                f"choose 0 to {layers}."
+            )
+        if self.mix is not None and len(self.mix.strength) != layers:
+            raise RecipeError(
+                f"The mix has {len(self.mix.strength)} strengths, but {name} has {layers} layers: "
+                "give one per layer."
+            )
+        for edit in self.edits:
+            if edit.layers is not None and edit.layers[1] > layers:
+                raise RecipeError(
+                    f"An edit reaches to layer {edit.layers[1]}, but {name} has {layers} layers: "
+                    f"choose a range within [0, {layers}]."
+                )
+            find_step(edit.direction, generator, edit.sha256)
+
+    def _names_layers(self) -> bool:
+        """Whether it asks for more than the first row of w."""
+        mixed = 1 if self.mix is None else len(self.mix.strength)
+        edited = (edit.layers[1] for edit in self.edits if edit.layers is not None)
+        return max(self.truncation.cutoff or 0, mixed, *edited) > 1
+
+    def latent(self, generator: Generator) -> torch.Tensor:
+        """The point in latent space, `(num_layers, w_dim)` float32; the same each time.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe does not fit the generator or a latent file has changed.
+        LatentError
+            If a latent file is missing, damaged or another model's.
+        """
+        import torch
+
+        from stylegan3d.directions.directions import find_step, move
+        from stylegan3d.model.generator import mix
+
+        self.check(generator)
+        with torch.no_grad():
+            w = self._source_w(self.source, generator)
+            if self.mix is not None:
+                second = self._source_w(self.mix.source, generator)
+                w = mix(w, second, torch.tensor(self.mix.strength).to(w))
+            for edit in self.edits:
+                step = find_step(edit.direction, generator, edit.sha256)
+                w = move(w, step, edit.strength, edit.layers)
+        return w
+
+    def delta(self, generator: Generator) -> Delta | None:
+        """What projections of the sources changed in the generator, to be shown with `latent`.
+
+        Of a mix each layer takes its share of both. None where nothing was changed.
+        """
+        from stylegan3d.model.tuning import mixed
+
+        first = self._source_delta(self.source, generator)
+        if self.mix is None:
+            return first
+        second = self._source_delta(self.mix.source, generator)
+        return mixed(first, second, self.mix.strength, generator.config)
+
+    @property
+    def has_seed(self) -> bool:
+        """Whether a random brain takes part, which truncation and label then apply to."""
+        sources = [self.source] + ([self.mix.source] if self.mix is not None else [])
+        return any(source.seed is not None for source in sources)
+
+    def shown_noise(self, generator: Generator) -> Noise:
+        """The noise to render it with: scans are shown without what noise would draw over them.
+
+        Of a mix the brain decides that has the greater share.
+        """
+        share = 0.0 if self.mix is None else sum(self.mix.strength) / len(self.mix.strength)
+        source = self.mix.source if self.mix is not None and share > 0.5 else self.source
+        plain = source.kind == "projected" and generator.draws_texture
+        return "none" if plain else self.noise
+
+    def scan(self) -> dict[str, Any] | None:
+        """The scan a projected source came from, as its latent file keeps it; None for others."""
+        if self.source.kind != "projected" or self.source.path is None:
+            return None
+        from stylegan3d.model.latents import load_latent
+
+        return load_latent(self.source.path).scan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without the parts that are not set."""
+        plain = {"version": VERSION, **dataclasses.asdict(self)}
+        plain["channel"] = self.channel or None
+        plain["label"] = self.label and self.label.to_plain()
+        return without_none(plain)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Recipe:
+        """The recipe of plain data as `to_dict` gives it; RecipeError for anything else."""
+        data = dict(mapping(data, "recipe"))
+        version = data.pop("version", VERSION)
+        if not is_int(version) or not 1 <= version <= VERSION:
+            raise RecipeError(
+                f"This recipe has version {str(version)[:40]}, which this program does not know: "
+                "update it."
+            )
+        check_fields(data, cls, "recipe")
+        if "source" not in data:
+            raise RecipeError("This recipe lacks a source: give a seed or a latent file.")
+        parts: dict[str, Any] = {"source": build(Source, data["source"], "source")}
+        if "truncation" in data:
+            parts["truncation"] = build(Truncation, data["truncation"], "truncation")
+        if data.get("mix") is not None:
+            mix = dict(mapping(data["mix"], "mix"))
+            if "source" in mix:
+                mix["source"] = build(Source, mix["source"], "source")
+            parts["mix"] = build(Mix, mix, "mix")
+        if "edits" in data:
+            if not isinstance(data["edits"], (list, tuple)):
+                raise RecipeError("The edits of a recipe must be a list.")
+            parts["edits"] = tuple(build(Edit, edit, "edit") for edit in data["edits"])
+        if data.get("model") is not None:
+            parts["model"] = build(MadeWith, data["model"], "model")
+        given = {name: data[name] for name in ("noise", "channel", "label") if name in data}
+        return cls(**parts, **given)
+
+    def to_json(self) -> str:
+        """One line of JSON; `from_json` gives back an equal recipe."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe of a JSON text; RecipeError if it is not one."""
+        try:
+            data = from_json(text)
+        except ValueError as reason:
+            raise RecipeError(
+                f"This recipe is not valid JSON ({str(reason)[:100]}): copy it again."
+            ) from None
+        return cls.from_dict(data)
+
+    def command(self, model: str | None = None, frame: str | None = None) -> str:
+        """The shell command that writes this very volume.
+
+        `model` is named unless it is the bundled one; `frame`, where its voxels lie, for a model
+        whose file does not say.
+        """
+        words = ["stylegan3d", "generate", "--recipe", self.to_json()]
+        words += ["--model", model] if model else []
+        return shlex.join(words + (["--frame", frame] if frame else []))
+
+    def with_paths(self, change: Any) -> Recipe:
+        """The recipe with `change(part)` for each part that can name a file: sources and edits."""
+        mix = self.mix and dataclasses.replace(self.mix, source=change(self.mix.source))
+        edits = tuple(change(edit) for edit in self.edits)
+        return dataclasses.replace(self, source=change(self.source), mix=mix, edits=edits)
+
+    def _source_w(self, source: Source, generator: Generator) -> torch.Tensor:
+        """(num_layers, w_dim) of one source."""
+        if source.seed is not None:
+            from stylegan3d.model.generator import seed_latents
+
+            psi, cutoff = self.truncation.psi, self.truncation.cutoff
+            label = None if self.label is None else self.label.encode(generator)
+            return seed_latents(generator, [source.seed], psi, cutoff, label=label)[0]
+        return source.latent(generator).to_w(generator)
+
+    def _source_delta(self, source: Source, generator: Generator) -> Delta | None:
+        return None if source.seed is not None else source.latent(generator).delta
+
+
+def read_recipe(text_or_path: str | Path) -> Recipe:
+    """A recipe from JSON text or a link, from a JSON file, or from a saved volume's sidecar.
+
+    Paths of latent and directions files in a recipe file are relative to it.
+
+    Raises
+    ------
+    RecipeError
+        If it is neither, or not a valid recipe.
+    """
+    from stylegan3d.storage.tensorfiles import read_bytes
+
+    if str(text_or_path).lstrip().startswith("{"):
+        return Recipe.from_json(str(text_or_path))
+    if str(text_or_path).lstrip().startswith("stylegan3d:"):
+        from stylegan3d.recipe.text import from_link
+
+        return from_link(str(text_or_path))
+    path = Path(text_or_path)
+    try:
+        data = from_json(read_bytes(path, RecipeError, LARGEST))
+    except ValueError:
+        raise RecipeError(f"{path} is not a recipe: choose a JSON file of stylegan3d.") from None
+    if isinstance(data, dict) and "SyntheticImage" in data:
+        if "Recipe" not in data:
+            raise RecipeError(f"{path} describes a volume that was not made from a recipe.")
+        recipe = of_sidecar(data)
+    else:
+        recipe = Recipe.from_dict(data)
+    return recipe.with_paths(lambda part: _beside(part, path))
+
+
+def _beside(part: Any, path: Path) -> Any:
+    """A part of the recipe at `path` with its file found there; RecipeError if it lies elsewhere.
+
+    Who hands on a recipe shall not choose which other files of a person are opened.
+    """
+    found = part.within(path.parent)
+    name = found.path if isinstance(found, Source) else found.file
+    if name is not None and leads_out(path.parent, name):
+        raise RecipeError(
+            f"{path} names the file {told(name)}, which lies outside the folder of the recipe: put "
+            "that file beside the recipe, or give the recipe as text."
+        )
+    return found
+
+
+def of_sidecar(data: dict[str, Any]) -> Recipe:
+    """The recipe in the content of a volume's sidecar, with the model named there."""
+    recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
+    if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):
+        made = MadeWith(model["SHA256"], model.get("Name", ""), model.get("LabelsSHA256"))
+        recipe = recipe.replace(model=made)
+    return recipe

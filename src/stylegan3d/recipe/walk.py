@@ -1,0 +1,194 @@
+"""A walk between brains in which every step is a recipe.
+
+On the straight line in W between two brains each point can be written down with the parts a recipe
+has anyway: an equal mix of both sources in all layers, and edits whose strengths go over into each
+other. So a step can be kept, edited further, saved and repeated like any other brain. Where two
+brains cannot be joined so (a mix of two on one side, two truncations), `between_recipes` says why;
+`joined` puts latent files in their place, between which there is always a way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.outputs.results import scan_stem
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+
+def walk(stops: Sequence[Recipe], position: float, num_layers: int) -> Recipe:
+    """The brain at a position of a walk.
+
+    Parameters
+    ----------
+    stops : two recipes or more, met exactly.
+    position : 0, the first stop, to 1, the last; every leg takes the same share.
+    num_layers : of the generator.
+
+    Raises
+    ------
+    RecipeError
+        If there are too few stops, or two of them cannot be joined.
+    """
+    leg, t = leg_at(len(stops), position)
+    return between_recipes(stops[leg], stops[leg + 1], t, num_layers)
+
+
+def leg_at(stops: int, position: float) -> tuple[int, float]:
+    """Which leg of a walk a position, 0 to 1, is on, from 0, and how far along it, 0 to 1."""
+    if stops < 2:
+        raise RecipeError("A walk leads from one brain to another: add at least two.")
+    along = min(max(position, 0.0), 1.0) * (stops - 1)
+    leg = min(int(along), stops - 2)
+    return leg, along - leg
+
+
+def between_recipes(a: Recipe, b: Recipe, t: float, num_layers: int) -> Recipe:
+    """The recipe at share `t` of the straight way in W from one brain to another.
+
+    Noise, which has no middle, is that of the nearer one.
+
+    Raises
+    ------
+    RecipeError
+        If no recipe describes what lies between.
+    """
+    if t <= 0:
+        return a
+    if t >= 1:
+        return b
+    if a.channel != b.channel:
+        raise RecipeError("The two brains show different image channels: choose the same one.")
+    truncation = _truncation(a, b, t)
+    source, mix = _sources(a, b, t, num_layers)
+    label = a.label if _needs_seed(a) else b.label
+    if _needs_seed(a) and _needs_seed(b) and a.label != b.label:
+        raise RecipeError("The two brains have different labels: give both the same.")
+    noise = (a if t < 0.5 else b).noise
+    return Recipe(source, truncation, mix, _edits(a, b, t), noise, a.channel, label)
+
+
+def check_walk(stops: Sequence[Recipe], generator: Generator) -> None:
+    """RecipeError if two neighbours cannot be joined."""
+    for first, second in pairwise(stops):
+        between_recipes(first, second, 0.5, generator.num_layers)
+
+
+def joined(stops: Sequence[Recipe], generator: Generator, folder: Path) -> tuple[Recipe, ...]:
+    """The stops such that one can walk between all neighbours.
+
+    Two that no recipe joins (unlike truncations, labels or mixes) become latent files in `folder`:
+    the same brains, whose truncation, mix and edits are part of the latent from then on.
+
+    Raises
+    ------
+    RecipeError
+        If two neighbours show different image channels: nothing lies between.
+    OutputError
+        If a latent cannot be written.
+    """
+    kept = list(stops)
+    for index in range(len(kept) - 1):
+        try:
+            check_walk(kept[index : index + 2], generator)
+        except RecipeError:
+            for at in (index, index + 1):
+                kept[at] = as_latent(kept[at], generator, folder)
+    check_walk(kept, generator)
+    return tuple(kept)
+
+
+def as_latent(recipe: Recipe, generator: Generator, folder: Path) -> Recipe:
+    """The same brain from a latent file, which is written to `folder`."""
+    if recipe.source.seed is None and _plain(recipe) and not recipe.edits:
+        return recipe
+    source, noise = recipe.source, recipe.shown_noise(generator)
+    stem = f"seed-{source.seed:04d}" if source.seed is not None else scan_stem(str(source.path))
+    mark = sha256(recipe.to_json().encode()).hexdigest()[:8]
+    latent = Latent.of(
+        generator,
+        recipe.latent(generator),
+        noise=noise,
+        delta=recipe.delta(generator),
+    )
+    path = folder / f"{stem.partition('_desc-')[0]}_desc-walk{mark}_latent.safetensors"
+    found = Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))
+    return Recipe(found, noise=noise, channel=recipe.channel)
+
+
+def _needs_seed(recipe: Recipe) -> bool:
+    """Whether truncation and label matter."""
+    mixed = recipe.mix is not None and any(recipe.mix.strength)
+    seeds = recipe.source.seed is not None
+    return seeds or bool(mixed and recipe.mix and recipe.mix.source.seed is not None)
+
+
+def _plain(recipe: Recipe) -> bool:
+    return recipe.mix is None or not any(recipe.mix.strength)
+
+
+def _truncation(a: Recipe, b: Recipe, t: float) -> Truncation:
+    """That of the brain it matters to; between two of one source it goes over evenly."""
+    if not _needs_seed(a) or not _needs_seed(b):
+        return a.truncation if _needs_seed(a) else b.truncation
+    if a.truncation == b.truncation:
+        return a.truncation
+    same = a.source == b.source and _plain(a) and _plain(b)
+    if same and a.truncation.cutoff == b.truncation.cutoff:
+        # w = w_avg + psi (w - w_avg) is linear in psi.
+        psi = _lerp(a.truncation.psi, b.truncation.psi, t)
+        return dataclasses.replace(a.truncation, psi=psi)
+    raise RecipeError("The two brains have different truncations: give both the same.")
+
+
+def _sources(a: Recipe, b: Recipe, t: float, num_layers: int) -> tuple:
+    """Source and mix between two brains."""
+    if a.source == b.source:
+        return a.source, _strengths(a.mix, b.mix, t)
+    if _plain(a) and _plain(b):
+        return a.source, Mix(b.source, (t,) * num_layers)
+    raise RecipeError(
+        "One of the two brains is itself a mix, and a recipe holds no mix of three: save it as a "
+        "latent file, or walk between brains that are not mixed."
+    )
+
+
+def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
+    """Between two mixes of the same first source, if their second one is the same too."""
+    a = a if a is not None and any(a.strength) else None
+    b = b if b is not None and any(b.strength) else None
+    known = a or b
+    if known is None:
+        return None
+    if a is not None and b is not None and a.source != b.source:
+        raise RecipeError(
+            "The two brains are mixes with different brains, and a recipe holds no mix of three: "
+            "walk between brains that are not mixed, or mixed with the same one."
+        )
+    zero = (0.0,) * len(known.strength)
+    pairs = zip(a.strength if a else zero, b.strength if b else zero, strict=True)
+    return Mix(known.source, tuple(_lerp(x, y, t) for x, y in pairs))
+
+
+def _edits(a: Recipe, b: Recipe, t: float) -> tuple[Edit, ...]:
+    """The edits of both in their shares; equal ones become one."""
+    strengths: dict[Edit, float] = {}
+    for recipe, share in ((a, 1 - t), (b, t)):
+        for edit in recipe.edits:
+            along = dataclasses.replace(edit, strength=1.0)
+            strengths[along] = strengths.get(along, 0.0) + share * edit.strength
+    return tuple(dataclasses.replace(e, strength=s) for e, s in strengths.items() if s)
+
+
+def _lerp(a: float, b: float, t: float) -> float:
+    # Written so that equal ends stay what they are, to the last bit.
+    return a + t * (b - a)

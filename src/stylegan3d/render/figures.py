@@ -1,0 +1,273 @@
+"""Pictures of volumes for papers, films and reports: labelled slices, to scale.
+
+Everything is drawn with Pillow, so it needs no window. Whatever way an array's axes run, the nose
+is up or at the left and the head is upright; letters say which side is which.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from stylegan3d.errors import OutputError
+from stylegan3d.geometry.slicing import (
+    NORMAL,
+    PLANES,
+    Convention,
+    Plane,
+    Slice,
+    Upright,
+    cropped,
+    cut,
+)
+
+SYNTHETIC = "Synthetic - not for diagnosis"
+MM_PER_INCH = 25.4
+CAPTION, LETTER, TITLE, PAPER = "#ffb74d", "#f2d479", "#e8eaed", "#000000"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How slices are drawn.
+
+    Attributes
+    ----------
+    pixels_per_mm : size; 300 dpi at life size is 11.8.
+    limits : intensities drawn black and white.
+    convention : radiological (the person's left is at the right) or neurological.
+    diverging : blue - black - orange about 0, for differences.
+    caption : stands on the picture; nothing where empty.
+    letters, scale_bar : whether they are drawn.
+    letter_mm : height of letters and captions, in mm of the head.
+    """
+
+    pixels_per_mm: float = 2.0
+    limits: tuple[float, float] = (0.0, 1.0)
+    convention: Convention = "radiological"
+    diverging: bool = False
+    caption: str = SYNTHETIC
+    letters: bool = True
+    scale_bar: bool = True
+    letter_mm: float = 5.5
+
+
+def draw_slice(piece: Slice, look: Look, title: str = "") -> Image.Image:
+    """A slice with its letters, place, scale bar and caption, as an RGB picture."""
+    width, height = (max(round(mm * look.pixels_per_mm), 1) for mm in piece.size_mm)
+    drawn = _colored(piece.picture, look).resize((width, height), Image.Resampling.BICUBIC)
+    _letter(drawn, piece, look, title)
+    return drawn
+
+
+def draw_planes(
+    volume: Upright,
+    look: Look,
+    *,
+    planes: Sequence[Plane] = PLANES,
+    at_mm: tuple[float, float, float] | None = None,
+    crop: bool = False,
+) -> Image.Image:
+    """Slices of several planes side by side, at one scale, each labelled.
+
+    Parameters
+    ----------
+    crop : leave out the empty space round the brain.
+    at_mm : the point (RAS+) all slices go through; None for the middle, see `cut`.
+    """
+    pieces = [
+        cut(volume, plane, None if at_mm is None else at_mm[NORMAL[plane]], look.convention)
+        for plane in planes
+    ]
+    if crop:
+        pieces = [cropped(piece, volume) for piece in pieces]
+    highest = max(piece.size_mm[1] for piece in pieces)
+    padded = [_padded(piece, highest) for piece in pieces]
+    return beside([draw_slice(piece, look, piece.place) for piece in padded])
+
+
+def lightbox(
+    volume: Upright,
+    plane: Plane,
+    look: Look,
+    *,
+    slices: int = 20,
+    columns: int = 5,
+) -> Image.Image:
+    """Evenly spaced slices of one plane through the whole brain, with their places in mm.
+
+    From bottom to top, from back to front, or from left to right of the person, row by row.
+
+    Parameters
+    ----------
+    slices : how many, 1 to 200; fewer where the brain has fewer.
+    columns : how many side by side, from 1.
+    """
+    if not 1 <= slices <= 200 or columns < 1:
+        raise OutputError("A lightbox has 1 to 200 slices, in one column or more.")
+    axis = NORMAL[plane]
+    first, last = (volume.index_at(axis, mm) for mm in volume.extent_mm(axis))
+    count = min(slices, last - first + 1)
+    # Slices at the very ends show a few voxels only: each stands for an equal part of the brain.
+    edges = np.linspace(first - 0.5, last + 0.5, count + 1)
+    places = [volume.mm_at(axis, round(i)) for i in (edges[:-1] + edges[1:]) / 2]
+    plain = replace(look, caption="", letters=False, scale_bar=False)
+    pieces = [cropped(cut(volume, plane, mm, look.convention), volume) for mm in places]
+    cells = [draw_slice(piece, plain, piece.place) for piece in pieces]
+    width, height = cells[0].size
+    columns = min(columns, len(cells))
+    sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), PAPER)
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, (number % columns * width, number // columns * height))
+    return _with_strip(sheet, pieces[0], look)
+
+
+def beside(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures side by side on black, their upper edges in line."""
+    height = max(picture.height for picture in pictures)
+    row = Image.new("RGB", (sum(picture.width for picture in pictures), height), PAPER)
+    left = 0
+    for picture in pictures:
+        row.paste(picture, (left, 0))
+        left += picture.width
+    return row
+
+
+def png_bytes(picture: Image.Image, *, dpi: float = 0.0, description: str = "") -> bytes:
+    """A PNG that knows its resolution and says what it shows; same input, same bytes."""
+    told, buffer = PngInfo(), io.BytesIO()
+    if description:
+        told.add_itxt("Description", description)
+    resolution = {"dpi": (dpi, dpi)} if dpi else {}
+    picture.save(buffer, format="PNG", pnginfo=told, **resolution)
+    return buffer.getvalue()
+
+
+def colors(values: np.ndarray, limits: tuple[float, float], diverging: bool) -> np.ndarray:
+    """uint8 (..., 3) RGB: grey from black to white, or blue, black at 0, orange.
+
+    Blue and orange are told apart by the colour-blind, and black is what does not differ.
+    """
+    low, high = limits
+    if not diverging:
+        share = np.clip((np.nan_to_num(values) - low) / max(high - low, 1e-9), 0, 1)
+        return np.repeat(np.rint(255 * share).astype(np.uint8)[..., None], 3, axis=-1)
+    share = np.clip(np.nan_to_num(values) / max(abs(low), abs(high), 1e-9), -1, 1)[..., None]
+    blue, orange = np.array([90, 170, 255.0]), np.array([255, 160, 60.0])
+    return np.rint(np.where(share < 0, -share * blue, share * orange)).astype(np.uint8)
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font."""
+    return ImageFont.load_default(size)
+
+
+def _colored(values: np.ndarray, look: Look) -> Image.Image:
+    return Image.fromarray(colors(values, look.limits, look.diverging), "RGB")
+
+
+def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
+    """Write on a slice: title, sides, scale bar, caption."""
+    pen, (width, height) = ImageDraw.Draw(drawn), drawn.size
+    size = _font_size(look)
+    edge = size // 2
+    if title:
+        pen.text((edge, edge), title, fill=TITLE, font=font(size))
+    if look.letters:
+        left, right, top, bottom = piece.letters
+        bottom_edge = height - edge - (_caption_height(drawn, look) if look.caption else 0)
+        places = (
+            (left, (edge, height / 2), "lm"),
+            (right, (width - edge, height / 2), "rm"),
+            (top, (width / 2, edge), "mt"),
+            (bottom, (width / 2, bottom_edge), "mb"),
+        )
+        for letter, place, anchor in places:
+            pen.text(place, letter, fill=LETTER, font=font(size), anchor=anchor)
+    if look.caption:
+        lines = wrapped(look.caption, font(size), _caption_width(drawn, look))
+        pen.multiline_text(
+            (edge, height - edge), lines, fill=CAPTION, font=font(size), anchor="ld", spacing=2
+        )
+    if look.scale_bar:
+        _scale_bar(pen, (width - edge, height - edge), look, width, size)
+
+
+def _scale_bar(
+    pen: ImageDraw.ImageDraw, corner: tuple[int, int], look: Look, width: int, size: int
+) -> None:
+    """A bar that ends at `corner`, its length above it."""
+    mm = _bar_mm(width, look)
+    right, bottom = corner
+    left = round(right - mm * look.pixels_per_mm)
+    thick = max(size // 6, 1)
+    pen.rectangle((left, bottom - thick, right, bottom), fill=TITLE)
+    middle = (left + right) / 2, bottom - thick - 3
+    pen.text(middle, f"{mm} mm", fill=TITLE, font=font(size), anchor="mb")
+
+
+def _with_strip(sheet: Image.Image, piece: Slice, look: Look) -> Image.Image:
+    """A lightbox over a strip with sides, scale bar and caption."""
+    size = 3 * _font_size(look) // 2
+    strip = Image.new("RGB", (sheet.width, 3 * size), PAPER)
+    pen, middle, edge = ImageDraw.Draw(strip), 3 * size / 2, size // 2
+    left, right, _, _ = piece.letters
+    words = f"{left} left, {right} right of each picture" if look.letters else ""
+    text = "   ".join(part for part in (look.caption, words) if part)
+    pen.text((edge, middle), text, fill=CAPTION, font=font(size), anchor="lm")
+    if look.scale_bar:
+        corner = (sheet.width - edge, 3 * size - edge)
+        _scale_bar(pen, corner, look, sheet.width, size)
+    whole = Image.new("RGB", (sheet.width, sheet.height + strip.height), PAPER)
+    whole.paste(sheet, (0, 0))
+    whole.paste(strip, (0, sheet.height))
+    return whole
+
+
+def _padded(piece: Slice, height_mm: float) -> Slice:
+    """The slice with as much nothing above and below as makes it so high."""
+    missing = round(height_mm / piece.pixel_mm[0]) - len(piece.picture)
+    above = missing // 2
+    return replace(piece, picture=np.pad(piece.picture, ((above, missing - above), (0, 0))))
+
+
+def _font_size(look: Look) -> int:
+    """In pixels: letters as high as some mm of the head, however large it is drawn."""
+    return max(round(look.letter_mm * look.pixels_per_mm), 9)
+
+
+def _caption_height(drawn: Image.Image, look: Look) -> int:
+    """Of the caption, which the bottom letter stands above."""
+    size = _font_size(look)
+    lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).count("\n") + 1
+    return lines * (size + 4)
+
+
+def _caption_width(drawn: Image.Image, look: Look) -> float:
+    """What the scale bar leaves of the picture's width."""
+    edges = 3 * (_font_size(look) // 2)
+    bar = _bar_mm(drawn.width, look) * look.pixels_per_mm if look.scale_bar else 0
+    return drawn.width - bar - edges
+
+
+def _bar_mm(width: int, look: Look) -> int:
+    """Length of the scale bar: 50 mm, or 20 where that is too wide."""
+    return 50 if 50 * look.pixels_per_mm < 0.4 * width else 20
+
+
+def wrapped(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """The text in lines no wider than `width` pixels, broken between words."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and face.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)

@@ -1,0 +1,266 @@
+"""Films of a way through latent space: MP4, GIF, or a moving PNG or WebP.
+
+MP4 is encoded by a program of its own, ffmpeg: the one on the PATH, or the one that the Python
+package imageio-ffmpeg brings (its ffmpeg is under the GPL, which is no matter for this program: it
+is run, not linked, and not shipped with it). Pillow writes the others.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from stylegan3d.errors import OutputError
+from stylegan3d.geometry.slicing import PLANES, Plane, Upright
+from stylegan3d.outputs.pictures import json_path
+from stylegan3d.outputs.results import INTENDED_USE, model_of, provenance, sources
+from stylegan3d.recipe.keyframes import Easing, How, count_stills, stills
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.render.figures import Look, draw_planes
+from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.leftovers import temporary_folder
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.render.renderer import Renderer
+
+SUFFIXES = (".mp4", ".gif", ".png", ".webp")
+FPS_LIMITS, SECONDS_LIMITS = (1, 60), (0.1, 60.0)
+#: Quality of the H.264 stream, 0 (lossless) to 51; 18 looks like the original.
+CRF = 18
+NO_FFMPEG = (
+    "An MP4 needs the program ffmpeg: install it, or the Python package imageio-ffmpeg "
+    "(pip install 'napari-stylegan3d[mp4]'), or save a .gif, .png or .webp."
+)
+Report = Callable[[int, int], None]
+"""Told (frames done, of how many); may raise to stop the work."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a film shows.
+
+    Attributes
+    ----------
+    recipes : key frames, two or more.
+    seconds : from one key frame to the next, 0.1 to 60.
+    fps : pictures per second, 1 to 60.
+    easing, how, loop : see `stylegan3d.recipe.keyframes.stills`.
+    planes : which planes, side by side.
+    at_mm : the point (RAS+) they go through; None for the middle.
+    look : how the slices are drawn; the caption is on every picture.
+    """
+
+    recipes: tuple[Recipe, ...]
+    seconds: float = 2.0
+    fps: int = 12
+    easing: Easing = "in-out"
+    how: How = "linear"
+    loop: bool = False
+    planes: tuple[Plane, ...] = PLANES
+    at_mm: tuple[float, float, float] | None = None
+    look: Look = field(default_factory=Look)
+
+    def __post_init__(self) -> None:
+        for value, (low, high), called in (
+            (self.fps, FPS_LIMITS, "pictures per second"),
+            (self.seconds, SECONDS_LIMITS, "seconds from one brain to the next"),
+        ):
+            if not low <= value <= high:
+                raise OutputError(f"A film has {low:g} to {high:g} {called}, not {value:g}.")
+        if not self.planes:
+            raise OutputError("A film shows at least one plane: choose one.")
+
+    @property
+    def frames_per_leg(self) -> int:
+        """Pictures from one key frame to the next."""
+        return max(round(self.seconds * self.fps), 1)
+
+    @property
+    def frames(self) -> int:
+        """All pictures."""
+        return count_stills(len(self.recipes), self.frames_per_leg, self.loop)
+
+
+def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[Image.Image]:
+    """The pictures of a film, one after the other."""
+    moments = stills(
+        film.recipes, generator, film.frames_per_leg, film.easing, how=film.how, loop=film.loop
+    )
+    for still in moments:
+        rendered = renderer.render(still.w, "fast", still.noise, still.channel, delta=still.delta)
+        volume = Upright.of(rendered.volume, rendered.space)
+        yield draw_planes(volume, film.look, planes=film.planes, at_mm=film.at_mm)
+
+
+def film_files(
+    path: Path,
+    film: Film,
+    generator: Generator,
+    renderer: Renderer,
+    report: Report | None = None,
+) -> dict[Path, bytes]:
+    """The film and the JSON beside it, not yet written: name to content.
+
+    Parameters
+    ----------
+    path : ends in .mp4, .gif, .png (a moving PNG) or .webp.
+    report : told before each picture.
+
+    Raises
+    ------
+    OutputError
+        If the name has another ending, or there is no ffmpeg for an MP4.
+    RecipeError, LatentError
+        If a key frame does not fit the generator.
+    """
+    check_suffix(path)
+
+    def pictures() -> Iterator[Image.Image]:
+        for number, picture in enumerate(draw_film(film, generator, renderer)):
+            if report is not None:
+                report(number, film.frames)
+            yield picture
+
+    data = encode(pictures(), path.suffix.lower(), film.fps, loop=film.loop)
+    return {path: data, json_path(path): to_json(film_sidecar(film, generator, path)).encode()}
+
+
+def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]:
+    """Content of a film's JSON file: the key frames as recipes, and how it goes through them."""
+    recipes = [r.with_paths(lambda part: part.relative_to(path.parent)) for r in film.recipes]
+    return {
+        "Description": f"Film of synthetic volumes made by {generator.name}. Not a measurement.",
+        "IntendedUse": INTENDED_USE,
+        "SyntheticImage": True,
+        **provenance(generator),
+        "Sources": list(dict.fromkeys(file for recipe in recipes for file in sources(recipe))),
+        "Recipes": [recipe.to_dict() for recipe in recipes],
+        "Model": model_of(generator, *recipes),
+        "Film": {
+            "SecondsPerLeg": film.seconds,
+            "FramesPerSecond": film.fps,
+            "Frames": film.frames,
+            "Easing": film.easing,
+            "Way": film.how,
+            "Loop": film.loop,
+            "Planes": list(film.planes),
+            "PointMm": film.at_mm,
+            "Convention": film.look.convention,
+        },
+    }
+
+
+def check_suffix(path: Path) -> None:
+    """OutputError unless a film of this name can be made here."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{path.name} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
+    if path.suffix.lower() == ".mp4":
+        ffmpeg()
+
+
+def encode(pictures: Iterator[Image.Image], suffix: str, fps: int, *, loop: bool = False) -> bytes:
+    """Pictures of one size as a film; `loop` has a player begin again at the end."""
+    if suffix == ".mp4":
+        return _mp4(pictures, fps)
+    first = next(pictures)
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"duration": round(1000 / fps), "save_all": True}
+    # Pillow's loop is the number of times, 0 for ever; a GIF without it is shown once.
+    if suffix != ".gif" or loop:
+        options["loop"] = 0 if loop else 1
+    kind = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}[suffix]
+    if suffix == ".gif":
+        first, pictures = _palettes(first, pictures)
+    if suffix == ".webp":
+        options |= {"quality": 90, "method": 4}
+    first.save(buffer, format=kind, append_images=list(pictures), **options)
+    return buffer.getvalue()
+
+
+def ffmpeg() -> str:
+    """The program; OutputError where there is none."""
+    found = shutil.which("ffmpeg")
+    if found:
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        raise OutputError(NO_FFMPEG) from None
+
+
+def has_ffmpeg() -> bool:
+    """Whether an MP4 can be made here."""
+    try:
+        return bool(ffmpeg())
+    except OutputError:
+        return False
+
+
+def _palettes(
+    first: Image.Image, rest: Iterator[Image.Image]
+) -> tuple[Image.Image, Iterator[Image.Image]]:
+    """A GIF's frames with one palette for all: with palettes of their own, greys would flicker."""
+    palette = first.quantize(256, Image.Quantize.MEDIANCUT)
+
+    def fitted(picture: Image.Image) -> Image.Image:
+        return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+
+    return fitted(first), map(fitted, rest)
+
+
+def _mp4(pictures: Iterator[Image.Image], fps: int) -> bytes:
+    """H.264 in the colours every player knows, through a temporary file: MP4 is not written in
+    one go.
+    """
+    first = next(pictures)
+    width, height = (size + size % 2 for size in first.size)  # yuv420p halves the colours' grid
+    with temporary_folder() as folder:
+        target = folder / "film.mp4"
+        command: Sequence[str] = [
+            *(ffmpeg(), "-hide_banner", "-loglevel", "error", "-y"),
+            *("-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}"),
+            *("-framerate", str(fps), "-i", "-", "-an", "-c:v", "libx264", "-crf", str(CRF)),
+            *("-pix_fmt", "yuv420p", "-movflags", "+faststart", str(target)),
+        ]
+        with (folder / "said.txt").open("w+b") as said:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+            )
+            assert process.stdin is not None
+            try:
+                for picture in _with_first(first, pictures):
+                    process.stdin.write(_padded(picture, width, height).tobytes())
+                process.stdin.close()
+                failed = process.wait() != 0
+            except BrokenPipeError:
+                failed = True
+            finally:
+                process.kill()
+                process.wait()
+            if failed:
+                said.seek(0)
+                lines = said.read().decode(errors="replace").splitlines() or ["no reason given"]
+                raise OutputError(f"ffmpeg could not make the MP4 ({lines[-1]}): save a .gif.")
+        return target.read_bytes()
+
+
+def _with_first(first: Image.Image, rest: Iterator[Image.Image]) -> Iterator[Image.Image]:
+    yield first
+    yield from rest
+
+
+def _padded(picture: Image.Image, width: int, height: int) -> np.ndarray:
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[: picture.height, : picture.width] = np.asarray(picture.convert("RGB"))
+    return canvas

@@ -1,0 +1,50 @@
+"""The brain of a recipe, rendered: the one place where recipes and the renderer meet.
+
+A renderer knows nothing of recipes, and a recipe nothing of quality. Whoever left out one of the
+things that a recipe says (noise, channel, what a projection tuned) would show another brain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.renderer import Quality, Rendered, Renderer
+
+
+def render_recipe(
+    renderer: Renderer,
+    recipe: Recipe,
+    quality: Quality = "full",
+    should_stop: Callable[[], bool] | None = None,
+) -> Rendered:
+    """Render what a recipe asks for with the renderer's generator.
+
+    Parameters
+    ----------
+    renderer, quality, should_stop : as of `Renderer.render`.
+    recipe : of a brain of that generator.
+
+    Raises
+    ------
+    RecipeError, LatentError
+        If the recipe does not fit the generator, or a file that it names is not what it was.
+    Cancelled
+        If `should_stop` says so.
+    """
+    from stylegan3d.networks.effort import effort
+    from stylegan3d.render.renderer import stopper
+
+    generator = renderer.generator
+    with effort("preview" if quality == "preview" else "full", stopper(should_stop)):
+        w = recipe.latent(generator)
+    return renderer.render(
+        w,
+        quality,
+        recipe.shown_noise(generator),
+        recipe.channel,
+        should_stop,
+        recipe.delta(generator),
+    )

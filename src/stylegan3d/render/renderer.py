@@ -1,0 +1,344 @@
+"""From w to a picture, at the quality asked for.
+
+The renderer knows nothing of recipes, widgets or files. What it shows while a slider moves may be
+coarse and of reduced precision; what leaves the program is float32 at full resolution.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.devices import measured_dtype
+from stylegan3d.errors import ModelError
+from stylegan3d.geometry.space import Space
+from stylegan3d.memory import is_out_of_memory, keep_large_blocks
+from stylegan3d.model.family import HasFeatures, Synthesis, held
+from stylegan3d.model.generator import Generator, seed_latents, to_display
+from stylegan3d.model.tuning import Delta
+from stylegan3d.networks.effort import effort
+from stylegan3d.networks.memo import Memo
+from stylegan3d.networks.synthesis import Noise
+from stylegan3d.render.cuda_graphs import RecordedSynthesis
+from stylegan3d.render.preview import WORTH_SHOWING, Readout
+
+Quality = Literal["full", "fast", "preview"]
+#: Root mean square difference to float32 that a faster way may have, as a share of the image's
+#: largest magnitude; what is only a preview may have twice that.
+TOLERATED_DIFFERENCE, TOLERATED_IN_PREVIEWS = 0.01, 0.02
+#: Bytes of results in one precision that are kept while another is at work.
+KEPT_ASIDE = 64 * 2**20
+#: Random brains that a reading of features is fitted to, and tried on.
+FITTED, TRIED = range(4), range(4, 6)
+
+
+class Cancelled(Exception):
+    """Raised by `Renderer.render` when it was asked to stop."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A volume to look at.
+
+    Attributes
+    ----------
+    volume : (X, Y, Z) float32; 0 is outside the brain, 1 the bright end of its intensities.
+    space : where its voxels lie; a preview has fewer and larger ones.
+    quality : "full", "fast" or "preview".
+    seconds : how long it took.
+    """
+
+    volume: np.ndarray
+    space: Space
+    quality: Quality
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an image is made: which of the generator's levels, in what precision, by what shortcut.
+
+    `draft` leaves out the last level's convolutions (see `SynthesisNetwork.forward`), or the
+    texture (see `family_protocol.DrawsTexture`).
+    """
+
+    level: int
+    dtype: torch.dtype
+    draft: bool = False
+
+
+EXACT = Way(-1, torch.float32)
+
+
+class Renderer:
+    """Draws latents of one generator, one at a time; safe to call from several threads.
+
+    A faster way than float32 at full resolution is taken only if it is faster on this machine and
+    its image stays within 1 % of the exact one (a preview within 2 %); both are found out by
+    trying, on the first preview.
+    Layers whose rows of w did not change since the last call are not computed again.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        keep_large_blocks()
+        self.generator = generator
+        self.memo = Memo()
+        self.readout: Readout | None = None
+        self._lock = threading.RLock()
+        self._precision = torch.float32
+        self._tuned: tuple[str, Synthesis] | None = None
+        self._ways: dict[Quality, Way] = {"full": EXACT}
+        self._recorded: dict[object, RecordedSynthesis | None] = {}
+
+    def companion(self, budget: int) -> Renderer:
+        """A renderer of the same generator for another thread, that need not find out anew what
+        this one has found out; it keeps at most `budget` bytes of layers.
+        """
+        other = Renderer(self.generator)
+        other.memo, other.readout = Memo(budget), self.readout
+        other._ways = dict(self._ways)
+        return other
+
+    @property
+    def preview_level(self) -> int:
+        """Which of the generator's levels a preview shows: half resolution, or full if none.
+
+        A generator without coarse images has previews once `learn_preview` has found them.
+        """
+        if self.readout is not None or len(self.generator.levels) > 1:
+            return -2
+        return -1
+
+    @torch.no_grad()
+    def render(
+        self,
+        w: Tensor,
+        quality: Quality = "full",
+        noise: Noise = "fixed",
+        channel: int = 0,
+        should_stop: Callable[[], bool] | None = None,
+        delta: Delta | None = None,
+    ) -> Rendered:
+        """Synthesise one volume.
+
+        Parameters
+        ----------
+        w : [num_layers, w_dim]
+        quality : "full": float32 at full resolution, the same bits each time on one machine with
+            the same number of threads (OMP_NUM_THREADS); "fast": full resolution in the precision
+            that is fastest here; "preview": as fast as possible, at half resolution.
+        noise : "fixed", "none" or a seed.
+        channel : which image channel.
+        should_stop : asked before each layer; once it says yes, the work is given up.
+        delta : what a projection changed in the generator, see `tuning.py`.
+
+        Raises
+        ------
+        Cancelled
+            If it was given up.
+        """
+        generator = self.generator
+        if tuple(w.shape) != (generator.num_layers, generator.w_dim):
+            raise ModelError(
+                f"The latent has shape {tuple(w.shape)}; the renderer draws one volume at a time "
+                f"from ({generator.num_layers}, {generator.w_dim})."
+            )
+        if not 0 <= channel < generator.config.image_channels:
+            raise ModelError(
+                f"Image channel {channel} was asked for, but the images of {generator.name} have "
+                f"{generator.config.image_channels}, counted from 0."
+            )
+        rows = w[None].to(generator.device, torch.float32)
+        started = time.perf_counter()
+        with self._lock:
+            self._tune(delta)
+            read_out = quality == "preview" and self.readout is not None
+            if read_out and delta is None:
+                image = self._read_out(rows, noise, should_stop)
+            else:
+                # A reading was learned without the delta and would not show it.
+                way = self._way("fast" if read_out else quality, rows)
+                image = self._made_somehow(rows, noise, way, should_stop)
+        volume = to_display(image, channel)[0]
+        grid: tuple[int, int, int] = volume.shape
+        space = generator.space if grid == generator.shape else generator.space.resized(grid)
+        return Rendered(volume, space, quality, time.perf_counter() - started)
+
+    @torch.no_grad()
+    def learn_preview(self, should_stop: Callable[[], bool] | None = None) -> float | None:
+        """Find previews for a generator that has no coarse images; see `preview.py`.
+
+        Takes the time of six volumes, between which other calls get their turn.
+
+        Returns
+        -------
+        Share of the variance of half-resolution images that the previews explain; None where the
+        generator has images of its own, or no features that a preview could be read from. Below
+        0.9 they are not used, and a preview has full resolution.
+        """
+        network = self.generator.synthesis
+        whole = not isinstance(network, HasFeatures) or not network.has_features
+        if len(self.generator.levels) > 1 or whole:
+            return None
+
+        def pair(number: int) -> tuple[Tensor, Tensor]:
+            with effort("preview", stopper(should_stop)):
+                w = seed_latents(self.generator, [number], truncation=0.7)
+            with self._lock:
+                self._tune(None)
+                image = self._made(w, "fixed", self._way("fast", w), should_stop)
+                return self._features(w, "fixed", should_stop), image
+
+        readout = Readout.fit(pair, FITTED, TRIED)
+        if readout.explained >= WORTH_SHOWING:
+            self.readout = readout
+        return readout.explained
+
+    @torch.no_grad()
+    def preview_way(self, w: Tensor) -> Way:
+        """How previews are made, w [1, num_layers, w_dim]; the generator's own, not a reading."""
+        with self._lock:
+            return self._way("preview", w)
+
+    @property
+    def _synthesis(self) -> Synthesis:
+        return self.generator.synthesis if self._tuned is None else self._tuned[1]
+
+    def _tune(self, delta: Delta | None) -> None:
+        """Draw with this delta from now on; what is kept of another one is forgotten."""
+        digest = None if delta is None else delta.digest
+        if digest == (None if self._tuned is None else self._tuned[0]):
+            return
+        tuned = None if delta is None else self.generator.tuned(delta).synthesis
+        self._tuned = None if tuned is None else (str(digest), tuned)
+        self.memo = Memo(self.memo.budget)
+        self._recorded.clear()
+
+    def _way(self, quality: Quality, w: Tensor) -> Way:
+        """How to make an image of this quality, found out by trying it on `w`."""
+        if quality not in self._ways:
+            dtype = measured_dtype(self.generator.device)
+            if quality == "preview" and self.generator.draws_texture:
+                candidates = [Way(-1, dtype, draft=True)]
+            elif quality == "fast" or self.preview_level == -1:
+                candidates = [Way(-1, dtype)]
+            else:
+                candidates = [Way(-2, dtype, draft=True), Way(-2, dtype)]
+            exact = replace(candidates[-1], dtype=torch.float32)
+            coarse = candidates[0].level != -1
+            tolerated = TOLERATED_IN_PREVIEWS if coarse else TOLERATED_DIFFERENCE
+            self._ways[quality] = self._first_close(candidates, exact, w, tolerated)
+        return self._ways[quality]
+
+    def _first_close(self, candidates: list[Way], exact: Way, w: Tensor, tolerated: float) -> Way:
+        """The first candidate whose image is close to the exact one."""
+        reference = self._made(w, "fixed", exact)
+        for way in candidates:
+            try:
+                made = self._made(w, "fixed", way)
+            except RuntimeError:  # an operation without a kernel of this precision here
+                continue
+            if _difference(made, reference) <= tolerated:
+                return way
+        return exact
+
+    def _made(
+        self,
+        w: Tensor,
+        noise: Noise,
+        way: Way,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """The image [1, C, X, Y, Z] of w [1, num_layers, w_dim]."""
+        synthesis = self._synthesis
+        exact = way.dtype == torch.float32
+        # By default cuDNN rounds float32 to TF32 and may pick an algorithm that sums at random.
+        with torch.backends.cudnn.flags(deterministic=exact, allow_tf32=not exact):
+            recorded = None if exact else self._recording(w, noise, way)
+            if recorded is not None:
+                return recorded(w)
+            self._begin(w, noise, way.dtype, should_stop)
+            return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
+
+    def _made_somehow(
+        self, w: Tensor, noise: Noise, way: Way, should_stop: Callable[[], bool] | None
+    ) -> Tensor:
+        """`_made`; where memory is short, once more without the layers that are remembered."""
+        try:
+            return self._made(w, noise, way, should_stop)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self.memo.clear()
+        self._recorded.clear()
+        return self._made(w, noise, way, should_stop)
+
+    def _begin(
+        self,
+        w: Tensor,
+        noise: Noise,
+        dtype: torch.dtype,
+        should_stop: Callable[[], bool] | None,
+    ) -> None:
+        """Make the memo ready for a synthesis."""
+        if dtype != self._precision and self.memo.size > KEPT_ASIDE:
+            # A large network's features in a precision that is not wanted now are in the way.
+            self.memo.clear()
+        self._precision = dtype
+        self.memo.begin(w, noise, stopper(should_stop))
+
+    def _read_out(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
+        assert self.readout is not None
+        return self.readout(self._features(w, noise, should_stop))
+
+    def _features(self, w: Tensor, noise: Noise, should_stop: Callable[[], bool] | None) -> Tensor:
+        """The features before the last level."""
+        dtype = self._way("fast", w).dtype
+        self._begin(w, noise, dtype, should_stop)
+        network = self._synthesis
+        assert isinstance(network, HasFeatures)
+        return network.last_features(w, noise, dtype, self.memo)
+
+    def _recording(self, w: Tensor, noise: Noise, way: Way) -> RecordedSynthesis | None:
+        """The synthesis as a CUDA graph; None where there is no GPU or the graph errs."""
+        if w.device.type != "cuda" or noise not in ("fixed", "none"):
+            return None
+        key = (noise, way)
+        if key not in self._recorded:
+            synthesis, maps = self._synthesis, held(self._synthesis, noise)
+
+            def synthesize(rows: Tensor) -> Tensor:
+                return synthesis(rows, maps, way.level, way.dtype, draft=way.draft)
+
+            try:
+                recorded = RecordedSynthesis(synthesize, w)
+                close = _difference(recorded(w), synthesize(w)) <= TOLERATED_DIFFERENCE
+            except RuntimeError:  # an operation that cannot be recorded
+                close = False
+            self._recorded[key] = recorded if close else None
+        return self._recorded[key]
+
+
+def stopper(should_stop: Callable[[], bool] | None) -> Callable[[], None] | None:
+    """What raises `Cancelled` once `should_stop` says yes; None without it."""
+    if should_stop is None:
+        return None
+
+    def check() -> None:
+        if should_stop():
+            raise Cancelled
+
+    return check
+
+
+def _difference(image: Tensor, reference: Tensor) -> float:
+    """Root mean square difference as a share of the reference's largest magnitude."""
+    error = (image - reference).square().mean().sqrt()
+    return float(error / reference.abs().max().clamp(min=1e-6))

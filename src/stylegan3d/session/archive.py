@@ -1,0 +1,114 @@
+"""A session as one file to hand on: `session.json` and its latents, zipped."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from stylegan3d.errors import SessionError
+from stylegan3d.recipe.recipe import Edit, Source
+from stylegan3d.session.file import FILE, SessionState, decode, encode, file_of, with_file
+from stylegan3d.storage.tensorfiles import read_bytes
+
+SUFFIX = ".sg3d"
+#: All latents of a session together; one with a tuned network takes some megabytes.
+LARGEST_FILE = 2_000_000_000
+MOST_FILES = 10_000
+#: Unpacked, an archive of latents grows by a tenth and one of text alone some thirtyfold; beyond
+#: `SMALL` bytes more than this is not made by packing a session.
+LARGEST_RATIO, SMALL = 100, 64_000_000
+_LATENT = ".safetensors"
+#: What zipfile raises for bytes that are no archive.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    RuntimeError,
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    OverflowError,
+)
+
+
+def pack(state: SessionState, folder: Path) -> bytes:
+    """A session that lies in `folder`, with all latents and directions it needs, as a zip file.
+
+    Raises
+    ------
+    SessionError
+        If a latent is missing.
+    """
+    files: dict[str, bytes] = {}
+    names: dict[str, str] = {}
+
+    def taken(part: Source | Edit) -> Source | Edit:
+        path = file_of(part)
+        if path is None:
+            return part
+        if str(path) not in names:
+            data = read_bytes(path, SessionError)
+            # Files of one name from several folders are told apart by their content.
+            plain = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
+            names[str(path)] = f"{hashlib.sha256(data).hexdigest()[:8]}-{plain}"
+            files[names[str(path)]] = data
+        return with_file(part, str(folder / names[str(path)]))
+
+    plain = state.with_paths(taken)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(FILE, encode(plain, folder))
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
+    """The session in a file that `pack` made, and its latents, still to be written to `folder`.
+
+    Raises
+    ------
+    SessionError
+        If the file is no session, is damaged, or would be unpacked to something huge.
+    """
+    data = read_bytes(path, SessionError, LARGEST_FILE)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check(archive, path, len(data))
+            content = {info.filename: archive.read(info) for info in archive.infolist()}
+    except _BROKEN:
+        raise SessionError(f"{path} is damaged or no session: choose another file.") from None
+    if FILE not in content:
+        raise SessionError(f"{path} is no session of stylegan3d: choose another file.")
+    state = decode(content.pop(FILE), folder, str(path))
+
+    def found(part: Source | Edit) -> Source | Edit:
+        inner = file_of(part)
+        # `pack` has put in all there is: a name that leads elsewhere is nobody's to follow.
+        return part if inner is None else with_file(part, str(folder / inner.name))
+
+    return state.with_paths(found), {folder / name: data for name, data in content.items()}
+
+
+def _check(archive: zipfile.ZipFile, path: Path, packed: int) -> None:
+    infos = archive.infolist()
+    size = sum(info.file_size for info in infos)
+    most = min(LARGEST_FILE, SMALL + LARGEST_RATIO * packed)
+    if len(infos) > MOST_FILES or size > most:
+        raise SessionError(f"{path} is far too large for a session: choose another file.")
+    names = Counter(info.filename for info in infos)
+    for info in infos:
+        name = info.filename
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise SessionError(f"{path} is packed in a way no session is: choose another file.")
+        plain = PurePosixPath(name).name == name and not name.startswith(".")
+        plain = plain and name.isprintable() and not set(name) & set('\\/:*?"<>|')
+        if not plain or not (name == FILE or name.endswith(_LATENT)) or names[name] > 1:
+            raise SessionError(f"{path} holds files that no session has: choose another file.")

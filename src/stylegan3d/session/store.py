@@ -1,0 +1,180 @@
+"""Where sessions are kept while and after they run: a folder each, owned by one process.
+
+A folder's name begins with the time it was made, so that names sort by age. Its owner is written
+down with the time its process was started, for numbers of processes are used again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stylegan3d.errors import SessionError, StyleGAN3DError
+from stylegan3d.session.file import FILE, SessionState, encode, read_session
+from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
+from stylegan3d.storage.leftovers import DAY_S, host_tag, sweep
+
+OWNER = "owner.json"
+#: Sessions that are kept after they were closed.
+KEPT = 10
+#: A folder without a session that is younger may be another window's that is just beginning.
+BEGINNING_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A session that no window has open."""
+
+    folder: Path
+    state: SessionState
+
+
+class SessionFolder:
+    """A folder that belongs to this process, until `leave`.
+
+    Parameters
+    ----------
+    base : Path
+        Folder of all sessions; made when it is needed.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.path = base / _new_name()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything on the disk yet."""
+        return self.path.is_dir()
+
+    def make(self) -> Path:
+        """Make the folder, unless it is there; OutputError if it cannot be."""
+        if not self.exists:
+            with output_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._own()
+        return self.path
+
+    def write(self, state: SessionState) -> None:
+        """Save the session; either wholly, or what was saved before stays. OutputError."""
+        self.make()
+        atomic_write_bytes(self.path / FILE, encode(state, self.path), overwrite=True)
+
+    def take(self, other: Path) -> SessionState:
+        """Go on with a session that lies in another folder, which becomes this one.
+
+        What lay in this folder is left to itself.
+
+        Raises
+        ------
+        SessionError
+            If it is damaged, or another window was quicker.
+        """
+        read_session(other)
+        mine = self.base / _new_name()
+        try:
+            os.rename(other, mine)
+        except OSError:
+            raise SessionError("Another window has opened this session: choose another.") from None
+        self.leave()
+        self.path = mine
+        with output_errors(mine):
+            self._own()
+        return read_session(mine)
+
+    def leave(self) -> None:
+        """Own the folder no longer; it stays for other windows to open."""
+        with suppress(OSError):
+            (self.path / OWNER).unlink(missing_ok=True)
+        self.path = self.base / _new_name()
+
+    def remove(self) -> None:
+        """Delete the folder and what is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _own(self) -> None:
+        import psutil
+
+        process = psutil.Process()
+        owner = {"pid": process.pid, "started": process.create_time(), "host": host_tag()}
+        atomic_write_text(self.path / OWNER, json.dumps(owner), overwrite=True)
+
+
+def kept_sessions(base: Path) -> list[Kept]:
+    """The sessions that no window has open, the newest first; what cannot be read is left out."""
+    found = []
+    for folder in _folders(base):
+        if _owned(folder):
+            continue
+        with suppress(StyleGAN3DError):
+            found.append(Kept(folder, read_session(folder)))
+    return sorted(found, key=lambda kept: kept.state.saved, reverse=True)
+
+
+def tidy(base: Path, most: int = KEPT) -> None:
+    """Delete the oldest sessions beyond `most`, and what is left of others that never began.
+
+    Of those that stay, what was half written as their window came to its end is removed.
+    """
+    kept = kept_sessions(base)
+    begun = {session.folder for session in kept}
+    gone = [session.folder for session in kept[most:]]
+    gone += [path for path in _folders(base) if path not in begun and not _is_young(path)]
+    for folder in gone:
+        if not _owned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    for session in kept[:most]:
+        sweep(session.folder)
+
+
+def mark_closed(kept: Kept) -> None:
+    """Offer a session no longer by itself; it can still be opened."""
+    closed = dataclasses.replace(kept.state, closed=True)
+    atomic_write_bytes(kept.folder / FILE, encode(closed, kept.folder), overwrite=True)
+
+
+def _folders(base: Path) -> list[Path]:
+    try:
+        return [path for path in base.iterdir() if path.is_dir() and not path.is_symlink()]
+    except OSError:
+        return []
+
+
+def _is_young(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime < BEGINNING_S
+    except OSError:
+        return True
+
+
+def _owned(folder: Path) -> bool:
+    """Whether the process that a session belongs to still runs."""
+    import psutil
+
+    try:
+        owner = json.loads((folder / OWNER).read_text())
+        if owner.get("host", host_tag()) != host_tag():
+            # Of a machine that shares these folders nobody can ask: it saves while it is used.
+            return time.time() - _last_saved(folder) < DAY_S
+        process = psutil.Process(owner["pid"])
+        return abs(process.create_time() - owner["started"]) < 1
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return False
+
+
+def _last_saved(folder: Path) -> float:
+    file = folder / FILE
+    return (file if file.exists() else folder).stat().st_mtime
+
+
+def _new_name() -> str:
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{now}-{secrets.token_hex(4)}"

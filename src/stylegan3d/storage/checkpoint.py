@@ -1,0 +1,137 @@
+"""Checkpoints of runs: the last one and the one before, so that a damaged one costs an interval."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from stylegan3d.errors import ModelError
+from stylegan3d.storage.files import atomic_file
+
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+T = TypeVar("T")
+
+
+def save_checkpoint(folder: Path, data: dict[str, Any]) -> None:
+    """Write the checkpoint in one step: a kill at any moment leaves the old or the new one.
+
+    The one that was there is kept as the one before.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the old one is left as it was.
+    ModelError
+        If the training ran away; likewise.
+    """
+    if not _is_finite(data):
+        raise ModelError(
+            "The training ran away: its networks hold values that are no numbers. The last "
+            f"checkpoint in '{folder}' is from before; resume from it, or start anew with a lower "
+            "learning rate or another seed."
+        )
+    with atomic_file(folder / CHECKPOINT, previous=folder / PREVIOUS) as file:
+        torch.save(data, file)
+
+
+def _is_finite(data: Any) -> bool:
+    """Whether all tensors in a nest of dictionaries and lists hold numbers only."""
+    if isinstance(data, torch.Tensor):
+        return not data.is_floating_point() or bool(data.isfinite().all())
+    if isinstance(data, dict):
+        return all(map(_is_finite, data.values()))
+    return not isinstance(data, list | tuple) or all(map(_is_finite, data))
+
+
+def load_checkpoint(
+    folder: Path, device: torch.device, build: Callable[[dict[str, Any]], T]
+) -> tuple[T, str]:
+    """The last checkpoint of a run, or the one before it if the last is damaged.
+
+    Parameters
+    ----------
+    folder : of the run.
+    device : where its tensors go.
+    build : makes what is wanted of the checkpoint's content; fails where that is damaged.
+
+    Returns
+    -------
+    What was built, and a sentence where it is of the checkpoint before the last, else "".
+
+    Raises
+    ------
+    ModelError
+        If there is none, or none that can be read.
+    """
+    path, before = folder / CHECKPOINT, folder / PREVIOUS
+    if not path.is_file() and not before.is_file():
+        raise ModelError(f"There is no training run to resume in '{folder}'.")
+    try:
+        return build(_read(path, device)), ""
+    except ModelError:  # sound, but not fit for what is asked of it
+        raise
+    except Exception as error:
+        kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        reason, cause = f"{kind} ({type(error).__name__})", error
+    try:
+        return build(_read(before, device)), (
+            f"The checkpoint '{path}' is {reason}: going on from the one before it, "
+            f"{PREVIOUS}; what was learned since is learned again."
+        )
+    except ModelError:
+        raise
+    except Exception:
+        raise ModelError(f"The checkpoint '{path}' is {reason}; start the run anew.") from cause
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """The content of a checkpoint. Its checksums, which torch does not look at, are looked at."""
+    with zipfile.ZipFile(path) as archive:
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise zipfile.BadZipFile(wrong)
+    return torch.load(path, map_location=device, weights_only=True)
+
+
+class Resumed(Protocol):
+    """What is resumed; `note` tells of a damaged checkpoint, if there was one."""
+
+    note: str
+
+
+R = TypeVar("R", bound=Resumed)
+
+
+def begin_or_resume(
+    folder: Path,
+    begin: Callable[[], R],
+    load: Callable[[], R],
+    *,
+    resume: bool,
+    tell: Callable[[str], None] | None = None,
+) -> R:
+    """A new run in a folder that holds none, or the one it holds.
+
+    Parameters
+    ----------
+    begin, load : make the new run, or read the one that is there.
+    resume : which of the two is wanted.
+    tell : called with the run's note, if it has one.
+
+    Raises
+    ------
+    ModelError
+        If a new run would replace another, or there is none to resume.
+    """
+    if resume:
+        run = load()
+        if tell and run.note:
+            tell(run.note)
+        return run
+    if (folder / CHECKPOINT).exists():
+        raise ModelError(f"'{folder}' holds a run; go on with --resume, or choose another folder.")
+    return begin()

@@ -1,0 +1,141 @@
+"""Small named tensors in one file: safetensors whose bytes depend on nothing but their content.
+
+safetensors stores numbers and text, so nothing executes when such a file is loaded. The library
+writes its metadata in random order; a file whose hash names it must not change from save to save,
+so the header is put in order here.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.storage.jsontext import LARGEST, from_json
+
+#: Bytes of a file that is read whole; the largest that this program writes has some 100 MB.
+LARGEST_FILE = 2 * 1024**3
+
+
+def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """Safetensors bytes of `tensors` and `metadata`; equal content gives equal bytes."""
+    # safetensors writes an array's memory as it lies, so it must lie in C order.
+    ordered = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    data = safetensors.numpy.save(ordered, metadata=dict(metadata))
+    header, body = _split(data)
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format asks for data aligned to eight bytes
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def unpack(
+    data: bytes,
+    *,
+    kind: str,
+    path: Path,
+    error: type[StyleGAN3DError],
+    versions: Sequence[str] = ("1",),
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Tensors and metadata of a file whose metadata says it is of this `kind`.
+
+    Raises
+    ------
+    StyleGAN3DError
+        Of class `error`, if the bytes are damaged, are of another kind, or come from a later
+        version of this program.
+    """
+    try:
+        metadata = _header(data).get("__metadata__") or {}
+        tensors = safetensors.numpy.load(data)
+    except _BROKEN:
+        raise error(
+            f"{path} is damaged or is not a safetensors file: choose a {kind} file written by "
+            "stylegan3d."
+        ) from None
+    found = metadata.get("kind", "safetensors file of another program")
+    if found != kind:
+        raise error(f"{path} is a {found}, not a {kind}: choose a {kind} file.")
+    if metadata.get("version") not in versions:
+        raise error(
+            f"{path} was written by a later version of stylegan3d "
+            f"(format {metadata.get('version')}): update this program to read it."
+        )
+    return tensors, metadata
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind that the metadata of a safetensors file names; None for any other file."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return None
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > LARGEST:
+                return None
+            kind = from_json(file.read(length))["__metadata__"]["kind"]
+        return kind if isinstance(kind, str) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_FILE) -> bytes:
+    """Content of the file, or one sentence of class `error` that says why it cannot be read.
+
+    Pipes and devices, which may never end, are refused, as are files of more than `largest` bytes.
+    """
+    try:
+        about = path.stat()
+        if not stat.S_ISDIR(about.st_mode) and not stat.S_ISREG(about.st_mode):
+            raise error(f"{path} is a pipe or a device, not a file: choose a file.")
+        if stat.S_ISREG(about.st_mode) and about.st_size > largest:
+            raise error(
+                f"{path} has {about.st_size / 1e6:,.0f} MB, far more than such a file can have: "
+                "choose another file."
+            )
+        return path.read_bytes()
+    except ValueError:  # a NUL in the name
+        raise error(f"{path} is no name that a file can have: choose another file.") from None
+    except FileNotFoundError:
+        raise error(f"{path} does not exist: check its name and folder.") from None
+    except IsADirectoryError:
+        raise error(f"{path} is a folder: choose a file in it.") from None
+    except PermissionError:
+        raise error(f"{path} may not be read: ask for permission or choose another file.") from None
+    except OSError as reason:
+        raise error(f"{path} cannot be read ({reason.strerror}): choose another file.") from None
+
+
+def _split(data: bytes) -> tuple[dict, bytes]:
+    """The JSON header and the tensor data of safetensors bytes."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+#: What safetensors, JSON and numpy raise for bytes that are not what they should be.
+_BROKEN = (
+    safetensors.SafetensorError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+)
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON header of safetensors bytes; ValueError if there is none of a sensible length."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not length or length > min(LARGEST, len(data) - 8):
+        raise ValueError("no header")
+    header = from_json(data[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("no header")
+    return header

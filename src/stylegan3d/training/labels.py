@@ -1,0 +1,325 @@
+"""Labels that a model learns after its training: random brains of an age, a sex, a volume.
+
+People of the data set are encoded and their tissues measured; how what is known of them goes with
+latents or volumes is estimated so that it holds for people left out, and whichever tells more
+counts (`networks/linear_prior.py`). Which latents have which volumes, random brains tell. Random
+latents are moved accordingly (`networks/labelled_mapping.py`). No weight of the model changes:
+without a label every seed gives the same brain as before, bit for bit, and the model keeps its
+hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.directions.checks import LOGARITHMIC
+from stylegan3d.directions.people import UNITS, group_numbers
+from stylegan3d.errors import ModelError
+from stylegan3d.measures.attributes import MEASURES
+from stylegan3d.model.labels import encode_known, encode_labels, known_schema
+from stylegan3d.model.random_latents import LONGEST, random_w
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegan3d.dataset.pack import Pack
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.networks.linear_prior import LabelKnowledge, Measured
+
+#: Volumes are measured in the scans, as they are in synthetic brains, whatever the table says.
+MEASURED = frozenset(measure.key for measure in MEASURES if measure.unit == "ml")
+#: Random brains that tell how latents spread, and numbers of theirs at most.
+SAMPLES, MOST_NUMBERS = 20_000, 24_000_000
+#: Random brains whose tissues are measured, and the first of their seeds: nobody browses these.
+BRAINS, FIRST_SEED = 600, 3_000_000
+#: Of these volumes the logarithms count, as far as they can be told on a model's grid.
+TISSUES = ("csf_ml", "ventricle_ml", "grey_ml", "white_ml", "other_ml")
+#: Fewer random brains than these tell nothing.
+FEWEST_BRAINS = 20
+#: By what a label was told, in a card.
+LATENTS, VOLUMES = "latents", "tissue volumes"
+#: Of a principal direction, the least variance that counts, as a share of the first one's.
+LEAST_VARIANCE = 1e-6
+# What of a card is about the labels, or written anew.
+STALE = ("format", "format_version", "files", "labels")
+
+Report = Callable[[int, int], None]
+
+
+def learn_labels(
+    folder: str | Path,
+    pack: Pack,
+    labels: Sequence[str],
+    out: str | Path | None = None,
+    *,
+    latents: Tensor | None = None,
+    brains: int = BRAINS,
+    overwrite: bool = False,
+    report: Report | None = None,
+) -> Generator:
+    """Let random brains of a model be drawn for labels.
+
+    Parameters
+    ----------
+    folder : of a model of any family that has an encoder and was trained without labels. Labels
+        that it learned before are replaced.
+    pack : the data set that it was trained on; its validation people are left alone.
+    labels : columns of the data set's table, such as "age" and "sex" (a code such as
+        "site:category"), and volumes, such as "ventricle_ml", which are measured in the scans.
+    out : the folder to write; by default the model's own.
+    latents : [training people, w_dim] if they are known; else people are encoded.
+    brains : random ones whose tissues are measured; 0 to go by latents alone.
+    overwrite : replace a model that is in `out`, or labels that the model has already.
+    report : called with brains done and brains in all, once for each round of them.
+
+    Returns
+    -------
+    The model with its labels. It has the hash of the one without.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If the model cannot learn labels, a column is of no use, its label cannot be told from
+        latents of people left out, or the folder cannot be written.
+    """
+    import torch
+
+    from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.model.generator import load
+    from stylegan3d.model.labelled_mapping import tensors_of
+    from stylegan3d.networks.linear_prior import LabelKnowledge
+
+    folder = Path(folder)
+    generator = load(folder, device="cpu")
+    target = generator.folder if out is None else Path(out)
+    _check(generator, pack, latents is None)
+    check_columns(pack, labels)
+    assert target is not None
+    if target != generator.folder or generator.labels_hash:
+        check_target(target, overwrite)
+    people = pack.indices("train")
+    rows = _rows(pack, people, labels, report)
+    schema = known_schema(rows, labels, tuple(LOGARITHMIC))
+    if latents is None:
+        latents = _encode(generator, pack, people, report)
+    centre, components = principal(generator)
+    variances = components.square().sum(dim=1)
+    known = LabelKnowledge.of(
+        _scores(latents, centre, components),
+        encode_known(schema, rows),
+        [len(entry["average"]) for entry in schema],
+        encode_labels(schema)[0],
+        variances=variances,
+        groups=torch.from_numpy(
+            group_numbers([row.get("source") for row in rows], np.ones(len(rows), dtype=bool))
+        ),
+        measured=_measured(generator, pack, people, centre, components, brains, report),
+    )
+    told = _told(schema, known, rows)
+    write_labels(generator, target, told, tensors_of(known, centre, components))
+    return load(target, device="cpu")
+
+
+def check_columns(pack: Pack, labels: Sequence[str]) -> None:
+    """Refuse labels that a data set cannot have, before any work is done.
+
+    Raises
+    ------
+    ModelError
+        If there is none, one is given twice, or a column is missing or of no use.
+    """
+    if not labels:
+        raise ModelError("There is no label to learn: name columns of the table, such as age,sex.")
+    if len(set(labels)) < len(labels):
+        raise ModelError(f"A label is named twice among {', '.join(labels)}: name each once.")
+    rows = [pack.table[row] for row in pack.indices("train")]
+    known_schema(rows, [name for name in labels if name not in MEASURED])
+
+
+def principal(generator: Generator) -> tuple[Tensor, Tensor]:
+    """How random brains spread in w: float64 mean [w_dim] and principal directions [K, w_dim].
+
+    Each direction is as long as one standard deviation along it.
+    """
+    import torch
+
+    if generator.components is not None:
+        return generator.w_avg.double().cpu(), generator.components.double().cpu()
+    samples = min(SAMPLES, MOST_NUMBERS // generator.w_dim)
+    w = torch.from_numpy(random_w(generator, samples, 0))
+    centre = w.mean(dim=0)
+    w -= centre
+    if generator.w_dim <= LONGEST:
+        values, vectors = torch.linalg.eigh(w.T @ w / (len(w) - 1))
+        rows = vectors.T
+    else:
+        values, vectors = torch.linalg.eigh(w @ w.T / (len(w) - 1))
+        rows = vectors.T @ w / ((len(w) - 1) * values.clamp(min=1e-30)).sqrt()[:, None]
+    kept = values > LEAST_VARIANCE * values.max()
+    return centre, (rows[kept] * values[kept].sqrt()[:, None]).flip(0)
+
+
+def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
+    """Refuse a model that cannot learn labels of these people."""
+    if generator.folder is None:
+        raise ModelError(
+            f"The model '{generator.name}' is a file of another program: make a folder of it with "
+            "`stylegan3d convert` first."
+        )
+    if generator.config.label_dim:
+        raise ModelError(
+            f"The model '{generator.name}' was trained with labels, which cannot be replaced: "
+            "learn labels with a model that was trained without."
+        )
+    if encodes:
+        generator.require("encode")
+    if not generator.space.same_as(pack.space):
+        raise ModelError(
+            f"{pack.path} holds volumes on another grid than {generator.name} makes: prepare the "
+            "data with this model as the template."
+        )
+
+
+def _rows(
+    pack: Pack, people: np.ndarray, labels: Sequence[str], report: Report | None
+) -> list[dict[str, Any]]:
+    """What is known of people, with volumes as they are measured in their scans."""
+    from stylegan3d.measures.tissue_volumes import measure_attributes
+
+    rows = [dict(pack.table[row]) for row in people]
+    wanted = [name for name in labels if name in MEASURED]
+    for done, row in enumerate(rows if wanted else [], 1):
+        intensity = np.asarray(pack.volumes[people[done - 1]], dtype=np.float32) / 255
+        found = measure_attributes(intensity, pack.space)
+        row |= {name: found[name] if np.isfinite(found[name]) else None for name in wanted}
+        if report:
+            report(done, len(rows))
+    return rows
+
+
+def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Report | None) -> Tensor:
+    """w of people [n, w_dim], the mean of that of each and of his mirror image."""
+    import torch
+
+    from stylegan3d.directions.people import encoded
+
+    sideways = [code in "LR" for code in pack.space.axcodes].index(True)
+    found = []
+    for done, row in enumerate(people, 1):
+        intensity = np.asarray(pack.volumes[row], dtype=np.float32) / 255
+        both = (intensity, np.flip(intensity, sideways).copy())
+        found.append(np.mean([encoded(generator, image) for image in both], axis=0))
+        if report:
+            report(done, len(people))
+    return torch.from_numpy(np.stack(found))
+
+
+def _measured(
+    generator: Generator,
+    pack: Pack,
+    people: np.ndarray,
+    centre: Tensor,
+    components: Tensor,
+    brains: int,
+    report: Report | None,
+) -> Measured | None:
+    """Tissue volumes of people and of random brains; None if there are too few of either."""
+    import torch
+
+    from stylegan3d.model.generator import seed_latents
+    from stylegan3d.model.sampling import packed_synthesis, unit
+    from stylegan3d.networks.linear_prior import Measured
+
+    if brains < FEWEST_BRAINS:
+        return None
+    found = []
+    for done, row in enumerate(people, 1):
+        found.append(_log_volumes(unit(pack.volumes[row]), generator))
+        if report:
+            report(done, len(people))
+    of_people = torch.tensor(np.stack(found))
+    latents, found = [], []
+    for seed in range(FIRST_SEED, FIRST_SEED + brains):
+        w = seed_latents(generator, [seed])
+        latents.append(w[0, 0].cpu())
+        found.append(_log_volumes(unit(packed_synthesis(generator, w, seed)), generator))
+        if report:
+            report(len(found), brains)
+    of_brains = torch.tensor(np.stack(found))
+    usable = of_people.isfinite().any(dim=0) & (of_brains.isfinite().sum(dim=0) > brains // 2)
+    if not usable.any():
+        return None
+    scores = _scores(torch.stack(latents), centre, components)
+    return Measured(of_people[:, usable], scores, of_brains[:, usable])
+
+
+def _scores(latents: Tensor, centre: Tensor, components: Tensor) -> Tensor:
+    """Latents [n, w_dim] along principal directions, [n, K] in their standard deviations."""
+    return (latents.double() - centre) @ components.T / components.square().sum(dim=1)
+
+
+def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
+    """Logarithms of a brain's `TISSUES`, NaN for those that cannot be told."""
+    from stylegan3d.measures.tissue_volumes import read_tissues
+
+    found = read_tissues(volume, generator.space).volumes
+    ml = np.array([found[name] for name in TISSUES])
+    return np.log(np.where(ml > 0, ml, np.nan))
+
+
+def _told(
+    schema: list[dict[str, Any]], known: LabelKnowledge, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The schema with what is known of each label; ModelError if nothing is known of one."""
+    vectors, start, told = encode_known(schema, rows), 1, []
+    for entry in schema:
+        place = slice(start, start + len(entry["average"]))
+        share = float(known.explained[place].mean())
+        if share <= 0:
+            raise ModelError(
+                f"Nothing of '{entry['name']}' can be told from latents or volumes of people left "
+                "out, so no brain can be drawn for it: leave it out."
+            )
+        count = int(vectors[:, start].isfinite().sum())
+        by = VOLUMES if any(known.by_measures[place]) else LATENTS
+        told.append(entry | {"people": count, "explained": round(share, 3), "told_by": by})
+        if UNITS.get(entry["name"]):
+            told[-1]["unit"] = UNITS[entry["name"]]
+        start = place.stop
+    return told
+
+
+def write_labels(
+    generator: Generator, out: Path, schema: list[dict[str, Any]], tensors: dict[str, Tensor]
+) -> None:
+    """Write a model's folder with other labels, all other files as they are.
+
+    Of the card's evaluation goes what is about labels; the rest is of brains without any.
+    """
+    from stylegan3d.checkpoints.folder import CARD, LABELS, read_folder, write_folder
+    from stylegan3d.outputs.model_card import card_text
+    from stylegan3d.storage.locks import LOCK
+    from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text
+
+    assert generator.folder is not None
+    files = read_folder(generator.folder)
+    card = {key: value for key, value in files.card.items() if key not in STALE}
+    if "evaluation" in card:
+        card["evaluation"] = {k: v for k, v in card["evaluation"].items() if k != "conditions"}
+    card["labels"] = schema
+    # The very files, for the model to keep its hash, whoever wrote them.
+    listed = {n: files.folder / n for n in files.card.get("files", {}) if n != LABELS}
+    others = [
+        file
+        for file in generator.folder.iterdir()
+        if file.is_file() and file.name not in (*listed, CARD, LABELS, LOCK, "README.md")
+    ]
+    write_folder(out, card, files.tensors, files.encoder, listed, overwrite=True, labels=tensors)
+    if out != generator.folder:
+        for file in others:
+            atomic_write_bytes(out / file.name, file.read_bytes(), overwrite=True)
+    atomic_write_text(out / "README.md", card_text(card), overwrite=True)

@@ -1,0 +1,75 @@
+"""Which files of a folder are scans, whose they are, and which side of the split."""
+
+import pytest
+
+from stylegan3d.dataset.sources import find_sources, split_of
+from stylegan3d.errors import StyleGAN3DError
+
+
+def test_sources_of_a_bids_tree(tmp_path):
+    for name in (
+        "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+        "sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii",
+        "sub-02/anat/sub-02_T1w.nii.gz",
+        "derivatives/x/sub-01_desc-brain_T1w.nii.gz",
+        ".hidden/sub-03_T1w.nii.gz",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_sources(tmp_path)
+    assert [(s.name, s.person) for s in found.sources] == [
+        ("sub-01_ses-1", "sub-01"),
+        ("sub-01_ses-2", "sub-01"),
+        ("sub-02", "sub-02"),
+    ]
+
+
+def test_sources_of_a_plain_folder(tmp_path):
+    for name in ("anna.nii.gz", "bert/t1.nii", "carl/t1.nii", "carl/t1_mask.nii.gz", "x.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [s.name for s in find_sources(tmp_path).sources] == ["anna", "bert-t1", "carl-t1"]
+
+
+def test_split_by_person():
+    sides = [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
+    assert sides.count("validation") == pytest.approx(200, abs=40)
+    assert sides == [split_of(f"sub-{i}", {}, 0.2) for i in range(1000)]
+    assert split_of("sub-1", {"split": "validation"}, 0.0) == "validation"
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    for name in (
+        "sub-01_T1w.nii.gz",
+        "sub-01_T2w.nii.gz",
+        "sub-01_dseg.nii.gz",
+        "derivatives/sub-01_T1w.nii.gz",
+        ".cache/sub-01_T1w.nii.gz",
+        "notes.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    reasons = dict(find_sources(tmp_path).left_out)
+    assert list(reasons) == sorted(reasons)
+    assert {file: reason.split()[-1] for file, reason in reasons.items()} == {
+        ".cache/sub-01_T1w.nii.gz": "hidden.",
+        "derivatives/sub-01_T1w.nii.gz": "derivatives.",
+        "sub-01_T2w.nii.gz": "not.",
+        "sub-01_dseg.nii.gz": "template.",
+    }
+
+
+@pytest.mark.parametrize("name", ["IM0001", "a/b/slice.dcm"])
+def test_a_folder_of_dicom_says_what_to_do(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(10))
+    (tmp_path / "README").write_text("text")
+    with pytest.raises(StyleGAN3DError, match=r"DICOM files \(1 or more\).*dcm2niix"):
+        find_sources(tmp_path)
+
+
+def test_a_folder_of_labels_alone_is_not_called_empty(tmp_path):
+    (tmp_path / "a_dseg.nii.gz").touch()
+    with pytest.raises(StyleGAN3DError, match=r"holds 1 images, but .* none is a T1 scan"):
+        find_sources(tmp_path)

@@ -1,0 +1,121 @@
+"""Label maps beside scans become millilitres of each tissue in the pack's table."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.dataset import scan_preparation as preparing
+from stylegan3d.dataset.pack import load_pack
+from stylegan3d.dataset.preparation import prepare
+from stylegan3d.dataset.tissues import Tissues, counted_note, measure_tissues, read_tissues
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.scans import load_template
+
+MEAN_BRAIN = Path(__file__).parents[1] / "scans" / "mean-brain-4mm.nii.gz"
+TABLE = (
+    "index\tname\ttissue\n0\tbackground\tbackground\n4\tleft\tventricle\n"
+    "51\tright\tventricle\n30\tcortex\tGrey\n"
+)
+
+
+@pytest.fixture(scope="module")
+def target():
+    return load_template(MEAN_BRAIN)
+
+
+@pytest.fixture
+def folder(tmp_path, target):
+    """Two people on the target's grid, the first with labels, and a table that names them."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name, tilt in (("sub-01", 1.0), ("sub-02", 0.9)):
+        brain = np.where(target.template > 0.2, target.template * 255 * tilt, 0).astype(np.uint8)
+        nib.save(nib.Nifti1Image(brain, target.space.affine), folder / f"{name}_T1w.nii.gz")
+    save_labels(folder, target.space.affine)
+    (folder / "labels.tsv").write_text(TABLE)
+    (folder / "template.nii.gz").write_bytes(MEAN_BRAIN.read_bytes())
+    return folder
+
+
+def save_labels(folder, affine, shape=(40, 56, 48), extra=0.0, dtype=np.int16):
+    labels = np.zeros(shape, dtype)
+    labels[20, 20, :10] = 4
+    labels[21, 20, :5] = 51
+    labels[10, 10:30, 10] = 30
+    labels[0, 0, 0] = extra
+    nib.save(nib.Nifti1Image(labels, affine), folder / "sub-01_dseg.nii.gz")
+
+
+def test_millilitres_of_each_tissue(folder, tmp_path):
+    pack = prepare(folder, tmp_path / "pack")
+    assert pack.info["tissues"] == ["grey_ml", "ventricle_ml"]
+    assert pack.column("ventricle_ml") == [15 * 0.064, None]  # voxels of 4 mm
+    assert pack.column("grey_ml") == [20 * 0.064, None]
+    assert pack.column("checks") == [[], []]
+    assert pack.info["notes"] == []
+
+
+def test_a_pack_made_before_gets_the_columns_without_preparing_again(folder, tmp_path, monkeypatch):
+    labels = (folder / "labels.tsv").read_text()
+    (folder / "labels.tsv").unlink()
+    before = prepare(folder, tmp_path / "pack")
+    assert "ventricle_ml" not in before.table[0]
+    info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
+    for row in info["table"]:  # as earlier versions wrote it
+        del row["scan_checks"]
+    (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
+    (folder / "labels.tsv").write_text(labels)
+    monkeypatch.setattr(preparing, "prepare_volume", lambda *a: pytest.fail("work was done"))
+    volumes = sorted((tmp_path / "pack").glob("volumes-*"))
+    prepare(folder, tmp_path / "pack")
+    assert load_pack(tmp_path / "pack").column("ventricle_ml") == [0.96, None]
+    assert sorted((tmp_path / "pack").glob("volumes-*")) == volumes
+
+
+def test_labels_on_another_grid_are_told_once_and_gone_when_mended(folder, target, tmp_path):
+    save_labels(folder, target.space.affine @ np.diag([1, 1, 1.1, 1]))
+    for _ in range(2):
+        pack = prepare(folder, tmp_path / "pack")
+        assert pack.column("ventricle_ml") == [None, None]
+        (warning,) = pack.table[0]["checks"]
+        assert "is not on the grid of sub-01_T1w.nii.gz" in warning
+    save_labels(folder, target.space.affine)
+    assert prepare(folder, tmp_path / "pack").table[0]["checks"] == []
+
+
+def test_labels_without_a_name_count_nowhere_and_are_told(folder, target, tmp_path):
+    save_labels(folder, target.space.affine, extra=7)
+    pack = prepare(folder, tmp_path / "pack")
+    assert pack.column("ventricle_ml") == [0.96, None]
+    assert "does not name label 7, found in 1" in pack.info["notes"][0]
+
+
+def test_probabilities_are_no_labels(folder, target):
+    save_labels(folder, target.space.affine, extra=0.5, dtype=np.float32)
+    measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
+    assert measured.volumes == {"grey_ml": None, "ventricle_ml": None}
+    assert "no whole numbers" in measured.warnings[0]
+    (folder / "sub-01_dseg.nii.gz").write_bytes(b"no image")
+    measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
+    assert "cannot be read" in measured.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "table", ["a\tb\n1\t2\n", "index\ttissue\nx\tgrey\n", "index\ttissue\n3\tbrain\n", "index\n3\n"]
+)
+def test_a_table_of_labels_that_cannot_be_used_is_refused(folder, tmp_path, table):
+    (folder / "labels.tsv").write_text(table)
+    with pytest.raises(StyleGAN3DError, match=r"labels\.tsv"):
+        prepare(folder, tmp_path / "pack")
+
+
+def test_what_counts_as_csf_is_said():
+    named = {46: "csf", 24: "csf", 4: "ventricle"}
+    people = [Tissues({"csf_ml": 1.0}), Tissues({"csf_ml": 2.0}), Tissues({"csf_ml": None})]
+    (note,) = counted_note(named, people)
+    assert note.startswith("csf_ml counts label 24, 46 of labels.tsv, on average 1.5 ml in 2 label")
+    assert counted_note({4: "ventricle"}, people) == []
+    assert counted_note(named, [Tissues({"csf_ml": None})]) == []

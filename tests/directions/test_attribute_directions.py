@@ -1,0 +1,228 @@
+"""Directions of attributes against people whose attributes are a known function of w."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from phantoms import encoding_generator, write_people
+
+from stylegan3d.directions.attributes import attribute_directions, build_directions
+from stylegan3d.directions.directions import (
+    join,
+    load_directions,
+    pca_directions,
+    random_w,
+    save_directions,
+)
+from stylegan3d.directions.effects import (
+    MeasuredBrains,
+    check_edits,
+    describe_components,
+    without_failures,
+)
+from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
+from stylegan3d.errors import ModelError, RecipeError
+
+N, HELD = 240, 60
+
+
+@pytest.fixture(scope="module", name="generator")
+def shared_generator(tiny_generator):
+    return tiny_generator
+
+
+@pytest.fixture(scope="module")
+def people(generator):
+    """People of the population; "size" is one line in w, "load" another plus some of size."""
+    w = random_w(generator, N, seed=5)
+    scores = (w - w.mean(0)) @ np.linalg.svd(w - w.mean(0), full_matrices=False)[2].T
+    scores /= scores.std(0)
+    noise = np.random.RandomState(0).randn(N)
+    values = {
+        "size": 1500 + 120 * scores[:, 0],
+        "load": 5 * scores[:, 1] + 3 * scores[:, 0] + 0.5 * noise,
+        "ventricle_ml": np.exp(3 + 0.5 * scores[:, 2]),
+        "kind": (scores[:, 1] > 0).astype(float),
+        "noise": noise,
+    }
+    held_out = np.arange(N) >= N - HELD
+    return People(w, held_out, values)
+
+
+@pytest.fixture(scope="module")
+def pack(generator, tmp_path_factory):
+    return write_people(tmp_path_factory.mktemp("pack"), generator.space)
+
+
+def found(generator, people, *wanted, **settings):
+    return attribute_directions(
+        generator, people.w, people.attributes, people.held_out, wanted, **settings
+    )
+
+
+def check(directions, name):
+    return next(told for told in directions.checks if told["name"] == name)
+
+
+def test_the_direction_is_how_w_changes_with_the_attribute(generator, people):
+    directions = found(generator, people, "size")
+    w, size = people.w[~people.held_out], people.attributes["size"][~people.held_out]
+    slope = np.polyfit(size, w, 1)[0]
+    assert slope / np.linalg.norm(slope) @ directions.vectors[0] > 0.999
+    told = check(directions, "Size")
+    assert (told["n_fit"], told["n_check"]) == (N - HELD, HELD)
+    assert told["r"] > 0.99
+    assert told["mae"] < 0.1 * told["baseline"]
+    assert told["per_unit"] == pytest.approx(120, rel=0.15)
+
+
+def test_one_unit_changes_the_attribute_by_what_it_says(generator, people):
+    directions = found(generator, people, "size", "ventricle_ml")
+    w, values = people.w, people.attributes
+    for key, name in (("size", "Size"), ("ventricle_ml", "Ventricle volume")):
+        target = np.log(values[key]) if key == "ventricle_ml" else values[key]
+        plane = np.linalg.lstsq(np.c_[w, np.ones(N)], target, rcond=None)[0][:-1]
+        per_unit = check(directions, name)["per_unit"]
+        expected = np.log(per_unit) if key == "ventricle_ml" else per_unit
+        assert plane @ directions.step(name) == pytest.approx(expected, rel=0.05)
+    assert check(directions, "Ventricle volume")["scale"] == "factor"
+
+
+def test_what_is_held_fixed_does_not_change(generator, people):
+    plane = np.linalg.lstsq(np.c_[people.w, np.ones(N)], people.attributes["size"], rcond=None)[0][
+        :-1
+    ]
+    free = found(generator, people, "load")
+    fixed = found(generator, people, "load", hold_fixed=["size"])
+    assert abs(plane @ free.step("Load")) > 40
+    assert abs(plane @ fixed.step("Load")) < 2
+    assert check(fixed, "Load")["held_fixed"] == ["Size"]
+    assert "size held fixed" in fixed.descriptions["Load"]
+
+
+def test_groups_that_differ_do_not_make_a_direction(generator, people):
+    """Two scanners with another look and other ages: age itself is the line, not the scanner."""
+    scanner = np.arange(N) % 2
+    line, look = np.linalg.svd(people.w - people.w.mean(0), full_matrices=False)[2][:2]
+    age = (people.w - people.w.mean(0)) @ line
+    age /= age.std()
+    w = people.w + 3 * people.w.std() * np.outer(scanner, look)
+    values = {"age": 10 * age + 30 * scanner}
+    naive = attribute_directions(generator, w, values, people.held_out)
+    within = attribute_directions(generator, w, values, people.held_out, groups=scanner)
+    inner = np.polyfit(age[scanner == 0], w[scanner == 0], 1)[0]
+    inner /= np.linalg.norm(inner)
+    assert within.vectors[0] @ inner > 0.98
+    assert abs(within.vectors[0] @ inner) > abs(naive.vectors[0] @ inner)
+    assert check(within, "Age")["baseline"] < 0.7 * np.abs(values["age"] - 15).mean()
+
+
+def test_what_fails_in_volumes_is_left_out(generator, people):
+    directions = found(generator, people, "size", "load")
+    edited = [{"right_way": 0.5}, {"right_way": 1.0}]
+    checks = tuple(
+        {**told, "edited": part} for told, part in zip(directions.checks, edited, strict=True)
+    )
+    kept = without_failures(dataclasses.replace(directions, checks=checks))
+    assert (kept.names, list(kept.descriptions)) == (("Load",), ["Load"])
+    assert [told.get("left_out", False) for told in kept.checks] == [True, False]
+    np.testing.assert_array_equal(kept.step("Load"), directions.step("Load"))
+
+
+def test_noise_is_seen_to_be_noise_and_kinds_have_an_auc(generator, people):
+    directions = found(generator, people, "noise", "kind")
+    noise, kind = check(directions, "Noise"), check(directions, "Kind")
+    assert abs(noise["r"]) < 2 * noise["chance"]
+    assert noise["r2"] < 0.1
+    assert kind["auc"] > 0.95
+    assert "mae" not in kind
+    assert json.loads(json.dumps(directions.checks)) == list(directions.checks)
+
+
+def test_latents_may_have_rows_and_people_gaps(generator, people):
+    values = people.attributes["size"].copy()
+    values[::7] = np.nan
+    rows = torch.from_numpy(people.w)[:, None].expand(-1, generator.num_layers, -1)
+    directions = attribute_directions(generator, rows, {"size": values}, people.held_out)
+    told = check(directions, "Size")
+    assert told["n_fit"] + told["n_check"] == np.isfinite(values).sum()
+
+
+def test_too_few_or_equal_people_are_refused(generator, people):
+    few = np.full(N, np.nan)
+    few[:10] = range(10)
+    for values in (few, np.ones(N)):
+        with pytest.raises(RecipeError, match="needs at least 20 people"):
+            attribute_directions(generator, people.w, {"age": values}, people.held_out)
+
+
+def test_columns_become_numbers():
+    np.testing.assert_array_equal(as_numbers("sex", ["M", "F", None]), [1, 0, np.nan])
+    np.testing.assert_array_equal(as_numbers("group", ["b", "a"]), [1, 0])
+    np.testing.assert_array_equal(as_numbers("age", [3, None]), [3, np.nan])
+    with pytest.raises(RecipeError, match="column site holds words"):
+        as_numbers("site", ["a", "b", "c"])
+    assert [key_of(" head size"), key_of("Ventricle volume"), key_of("mmse")] == [
+        "brain_ml",
+        "ventricle_ml",
+        "mmse",
+    ]
+
+
+def test_components_are_described_by_what_they_change(generator):
+    components = pca_directions(generator, components=3, samples=500)
+    w = random_w(generator, 200, seed=9)
+    noise = np.random.RandomState(1).randn(200)
+    size = w @ components.vectors[0]
+    measures = {"brain_ml": size, "length": -(w @ components.vectors[1]) + 0 * noise}
+    people = People(w, np.zeros(200, bool), {"age": size + size.std() * noise, "sex": noise * 0})
+    described = describe_components(components, MeasuredBrains(w, measures), people)
+    assert described.descriptions["PC 1"].startswith("larger head (r = 1.00), older (r = 0.7")
+    assert described.descriptions["PC 2"].startswith("shorter head (r = 1.00)")
+    assert described.descriptions["PC 3"] == "nothing that is measured (all r below 0.3)"
+    assert described.summary("PC 1") == "larger head, older"
+    np.testing.assert_array_equal(described.vectors, components.vectors)
+
+
+def test_edits_are_measured_in_volumes(generator, people, monkeypatch):
+    mean = random_w(generator, 200, 0).mean(0)
+    directions = found(generator, people, "ventricle_ml", "size")
+
+    def measured(_, w):
+        load = np.exp((w - mean) @ directions.vectors[0] / directions.std[0])
+        from stylegan3d.measures.attributes import MEASURES
+
+        return {m.key: load if m.key == "ventricle_ml" else np.ones(len(w)) for m in MEASURES}
+
+    monkeypatch.setattr("stylegan3d.directions.effects._measured", measured)
+    told = check(check_edits(generator, directions), "Ventricle volume")["edited"]
+    assert told["right_way"] == 1
+    assert told["change"]["ventricle_ml"] > 0 > told["change_back"]["ventricle_ml"]
+    assert told["change"]["brain_ml"] == 0
+
+
+def test_a_pack_without_encoder_or_attributes_leaves_components(generator, pack):
+    directions = build_directions(generator, None)
+    assert directions.names[0] == "PC 1"
+    assert directions.attributes == ()
+    assert build_directions(generator, pack).attributes == ()  # the generator has no encoder
+    with pytest.raises(ModelError, match="has no encoder"):
+        build_directions(generator, pack, attributes=["age"])
+
+
+def test_a_pack_gives_attributes_and_files_keep_what_is_told(pack, tmp_path):
+    G = encoding_generator()
+    directions = build_directions(G, pack)
+    assert directions.attributes[0] == "Age"
+    assert directions.names[len(directions.attributes)] == "PC 1"
+    file = tmp_path / "all.safetensors"
+    save_directions(file, directions)
+    again = load_directions(file, G)
+    assert again.descriptions == directions.descriptions
+    assert again.checks == directions.checks
+    with pytest.raises(RecipeError, match="names repeat"):
+        join(again, again)
+    with pytest.raises(RecipeError, match="no column mmse"):
+        encode_people(G, pack, ["mmse"])

@@ -1,0 +1,49 @@
+"""The montage shows each view the right way round, with its sides and the word synthetic."""
+
+import io
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegan3d.evaluation.montage import CELL, VIEWS, draw_montage, slice_of
+from stylegan3d.geometry.space import Space
+
+
+@pytest.fixture
+def marked(space: Space) -> np.ndarray:
+    """The right front top eighth is bright, everything else dim."""
+    volume = np.full(space.shape, 40, np.uint8)
+    volume[10:, 14:, 12:] = 250
+    return volume
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LIA", "PSR"])
+def test_right_is_left_and_the_front_is_up(marked: np.ndarray, space: Space, axes: str) -> None:
+    image = nib.Nifti1Image(marked, space.affine)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(space.affine), nib.orientations.axcodes2ornt(axes)
+    )
+    turned = image.as_reoriented(turn)
+    volume = np.asarray(turned.dataobj)
+    grid = Space(volume.shape, turned.affine)
+    for view in VIEWS:
+        picture = slice_of(volume, grid, view)
+        rows, columns = (n // 2 for n in picture.shape)
+        assert picture[: rows - 1, : columns - 1].min() == 250, view
+        assert picture[rows + 1 :].max() == 40, view
+        assert picture[:, columns + 1 :].max() == 40, view
+
+
+def test_columns_stand_beside_each_other(blobs: np.ndarray, space: Space) -> None:
+    png = draw_montage({"synthetic": blobs[:2], "real": np.zeros_like(blobs[:2])}, space)
+    assert png == draw_montage({"synthetic": blobs[:2], "real": np.zeros_like(blobs[:2])}, space)
+    sheet = np.asarray(Image.open(io.BytesIO(png)))
+    assert sheet.shape == (22 + 2 * CELL, 6 * CELL)
+    left, right = sheet[:, : 3 * CELL - 2], sheet[:, 3 * CELL + 2 :]
+    assert (left[22:] > 100).mean() > 0.15
+    # Only letters where the volumes are empty, but there are letters, the title too.
+    assert 0 < (right[22:] > 100).mean() < 0.01
+    assert (left[:22] > 100).any()
+    assert (right[:22] > 100).any()

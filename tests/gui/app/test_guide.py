@@ -1,0 +1,81 @@
+"""The user guide names what the window has, and leaves none of its controls out."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+GUIDE = ROOT / "docs" / "user-guide.md"
+PACKAGE = ROOT / "napari_stylegan3d"
+#: Set in italics or bold, and no control: what the engine calls its results and directions,
+#: headings of paragraphs and tables.
+OTHER = {
+    *("age +2", "ventricle volume", "larger head", "front tilted up", "shape of a, folds of b"),
+    *("attributes", "principal components", "a direction of your own", "nifti-1 and nifti-2"),
+    *("brain extraction", "bias correction", "rigid alignment", "resampling"),
+    *("the brain reaches the edge of the field of view", "typical features only"),
+    *("outside what this model knows",),
+}
+#: What makes a control, or an entry of a menu, of its first argument.
+MAKERS = {"push_button", "tool_button", "Fold", "QCheckBox", "addAction", "addMenu"}
+#: Says that a menu is empty.
+NO_CONTROL = {"nothing yet: star a brain, or open a scan"}
+SIGNS = re.compile(r"[…▾↺⋯☆★◀▶⏸*`\s]+")
+
+
+def plain(text: str) -> str:
+    """Without signs, in small letters."""
+    return SIGNS.sub(" ", text).strip().rstrip(".:").lower()
+
+
+def texts() -> set[str]:
+    """Everything the window says."""
+    spec = importlib.util.spec_from_file_location("catalogue", ROOT / "scripts" / "catalogue.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sources = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    return {plain(message[1]) for source in sources for message, _ in module.messages(source)}
+
+
+def prose() -> str:
+    return re.sub(r"```.*?```", "", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def named() -> Iterator[str]:
+    """What the guide sets in bold or italics; the steps of a way through menus one by one."""
+    for bold, italic in re.findall(r"\*\*([^*\n]+)\*\*|(?<![*\w])\*([^*\n]+)\*(?!\*)", prose()):
+        for step in (bold or italic).split("›"):
+            yield plain(step)
+
+
+def controls() -> Iterator[str]:
+    """Words on buttons, switches, folds and entries of menus."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            maker = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            first = node.args[0]
+            if maker in MAKERS and isinstance(first, ast.Call) and ast.unparse(first.func) == "_":
+                yield plain(ast.literal_eval(first.args[0]))
+
+
+def test_every_control_that_the_guide_names_is_there():
+    said = texts()
+    names = set(named()) - OTHER
+    assert len(names) > 60, "the guide's names are not found"
+    missing = {name for name in names if not any(name in text for text in said)}
+    assert missing == set()
+
+
+def test_every_control_is_in_the_guide():
+    guide = " ".join(plain(prose()).split())
+    words = set(controls()) - NO_CONTROL
+    assert len(words) > 60, "the window's controls are not found"
+    assert {word for word in words if word not in guide} == set()

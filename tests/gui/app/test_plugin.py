@@ -1,0 +1,211 @@
+"""What napari sees: manifest, reader, writer, command line, and opening and closing the widget."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
+
+import napari_stylegan3d
+from napari_stylegan3d.app.explorer import Explorer
+from napari_stylegan3d.app.reader import get_reader
+from napari_stylegan3d.app.writer import write_image
+from napari_stylegan3d.views.captions import KEY, Provenance
+from stylegan3d.errors import OutputError, ScanError
+
+PATIENCE_S = 60.0
+MANIFEST = Path(napari_stylegan3d.__file__).parent / "napari.yaml"
+
+
+def wait_until(condition) -> None:
+    """Let Qt work until something is so."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        QTest.qWait(10)
+
+
+def test_the_manifest_is_valid_and_its_commands_exist():
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    assert {sample.key for sample in manifest.contributions.sample_data} == {
+        "ucla-sub-04",
+        "novosibirsk-sub-09",
+    }
+
+
+def test_reader_gives_ras_millimetres(scan_file):
+    ((data, meta, kind),) = get_reader(str(scan_file))(str(scan_file))
+    assert kind == "image"
+    assert meta["units"] == ("mm", "mm", "mm")
+    assert all(size > 0 for size in meta["scale"])
+    image = nib.load(scan_file)
+    bright = np.argwhere(np.asarray(image.dataobj) > 350)
+    expected = nib.affines.apply_affine(image.affine, bright).mean(axis=0)
+    found = np.argwhere(data > 350).mean(axis=0) * meta["scale"] + meta["translate"]
+    np.testing.assert_allclose(found, expected, atol=0.5)
+    assert meta["metadata"][KEY] == Provenance("scan", "sub-07")
+
+
+def test_reader_leaves_other_files_alone():
+    assert get_reader("picture.png") is None
+    assert get_reader(["a.nii.gz", "b.png"]) is None
+
+
+def test_reader_says_what_is_wrong_with_a_file(tmp_path):
+    path = tmp_path / "text.nii"
+    path.write_text("hello")
+    with pytest.raises(ScanError, match=r"text\.nii"):
+        get_reader(str(path))(str(path))
+
+
+@pytest.mark.parametrize(("kind", "synthetic"), [("generated", True), ("scan", False)])
+def test_writer_keeps_geometry_and_says_synthetic(tmp_path, kind, synthetic):
+    data = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    meta = {
+        "name": "x",
+        "scale": (2.0, 3.0, 4.0),
+        "translate": (-1.0, 5.0, 7.0),
+        "metadata": {KEY: Provenance(kind, "x")},
+    }
+    path = tmp_path / "x.nii.gz"
+    assert write_image(str(path), data, meta) == [str(path)]
+    image = nib.load(path)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    affine[:3, 3] = meta["translate"]
+    np.testing.assert_allclose(image.affine, affine)
+    assert (b"SYNTHETIC" in image.header["descrip"].tobytes()) is synthetic
+
+
+def test_writer_refuses_a_picture(tmp_path):
+    with pytest.raises(OutputError, match="3D"):
+        write_image(str(tmp_path / "x.nii.gz"), np.zeros((3, 4)), {"name": "x"})
+
+
+def test_without_a_display_the_command_points_to_the_tour():
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")
+    }
+    command = [sys.executable, "-m", "napari_stylegan3d"]
+    if sys.platform != "linux":
+        pytest.skip("only Linux can lack a display")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "stylegan3d-tour" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_model_is_a_sentence_and_the_window_stays(
+    make_napari_viewer, tmp_path, notifications
+):
+    viewer = make_napari_viewer(show=True)
+    explorer = Explorer(viewer, tmp_path / "nothing")
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    for _ in range(1000):
+        if notifications:
+            break
+        QTest.qWait(20)
+    assert "nothing" in notifications[0]
+    assert explorer.message.text() == notifications[0]
+    assert not explorer.tabs.isEnabled()
+
+
+def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
+    """make_napari_viewer fails if a view is left over; the viewer is the proxy a plugin gets."""
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.add_image(np.zeros((5, 6, 7)), name="someone's work")
+    orientation = viewer.scene.camera.orientation
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    for _ in range(1000):
+        if explorer.directions.rows:
+            break
+        QTest.qWait(20)
+    assert explorer.comparison.picture is not None
+    folder = explorer.session.folder
+    assert folder.exists()
+    explorer.rendering.renders.submit(None)
+    gc.freeze()  # as it is done once all is prepared
+    viewer.window.remove_dock_widget(explorer)
+    assert explorer.views is None
+    assert gc.get_freeze_count() == 0, "what is closed would never be let go"
+    assert not folder.exists(), "latents that were not saved go away with the session"
+    assert [layer.name for layer in viewer.layers] == ["someone's work"]
+    assert viewer.dims.order == (0, 1, 2)
+    assert viewer.scene.camera.orientation == orientation
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@pytest.mark.parametrize("kind", ["labels", "points", "shapes"])
+def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model, kind):
+    """A layer of each kind is added and drawn on; the views go on, and closing leaves it."""
+    viewer = make_napari_viewer(show=True)
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
+    ours = explorer.stage.layer
+    where = {"scale": ours.scale, "translate": ours.translate, "units": ours.units}
+    if kind == "labels":
+        added = viewer.add_labels(np.zeros(ours.data.shape, np.uint8), name="mine", **where)
+        added.mode = "paint"
+        added.paint((10, 14, 12), 1)
+    elif kind == "points":
+        added = viewer.add_points(np.array([[10, 14, 12]]), name="mine", **where)
+        added.mode = "add"
+    else:
+        square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
+        added = viewer.add_shapes(square, name="mine", **where)
+        added.mode = "select"
+    before = [view.labels.caption for view in explorer.views.views]
+    explorer.findChild(QWidget, "browse.next").click()
+    wait_until(lambda: explorer.comparison.recipe == explorer.session.recipe)
+    wait_until(lambda: not explorer.rendering.busy)
+    explorer.views.reset()
+    QTest.qWait(50)
+    assert [view.labels.caption for view in explorer.views.views] == before
+    assert explorer.message.text() == ""
+    assert added in viewer.layers
+    viewer.window.remove_dock_widget(explorer)
+    assert [layer.name for layer in viewer.layers] == ["mine"]
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):
+    from napari_stylegan3d.app import commands
+
+    viewer = make_napari_viewer(show=True)
+    commands.undo(viewer)
+    assert "Open the explorer first" in notifications[0]
+    explorer = Explorer(viewer, model)
+    viewer.window.add_dock_widget(explorer, name="Explorer")
+    wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
+    session = explorer.session
+    commands.next_brain(viewer)
+    assert session.recipe.source.seed == 1
+    commands.undo(viewer)
+    assert session.recipe.source.seed == 0
+    commands.redo(viewer)
+    commands.previous_brain(viewer)
+    assert session.recipe.source.seed == 0
+    commands.keep_favourite(viewer)
+    assert session.favourites.items[0].recipe == session.recipe
+    commands.compare(viewer)
+    assert explorer.tabs.tabText(explorer.tabs.currentIndex()) == "Compare"
+    commands.show_help(viewer)
+    assert explorer.guidance.help.isVisible()
+    viewer.window.remove_dock_widget(explorer)
+    commands.undo(viewer)
+    assert "Open the explorer first" in notifications[-1]
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -1,0 +1,69 @@
+"""napari's notifications lie where they hide no caption, and are seen whatever view is."""
+
+from __future__ import annotations
+
+import pytest
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QPoint, QRect
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QDialog
+
+from napari_stylegan3d.app.toasts import NAME
+from napari_stylegan3d.views.look import Look
+
+LONG = "A sentence that takes several lines when the notification is opened to be read. " * 4
+#: What the captions take at the foot of a view.
+CAPTION = (150, 60)
+
+
+@pytest.fixture
+def told(window):
+    """A function that has napari say something, and returns where it lies on the views."""
+
+    def toasts() -> list[QDialog]:
+        return window.views.findChildren(QDialog, NAME)
+
+    def tell(text: str) -> QRect:
+        show_info(text)
+        window.wait(lambda: any(toast.isVisible() for toast in toasts()))
+        toast = toasts()[-1]
+        QTest.qWait(300)  # it would slide
+        toast.expand()
+        QTest.qWait(200)
+        return QRect(toast.mapTo(window.views, QPoint(0, 0)), toast.size())
+
+    yield tell
+    for toast in toasts():
+        toast.close()
+    window.views.looks.set(Look())
+    window.wait(lambda: not toasts())
+
+
+def captions(window) -> list[QRect]:
+    """Where captions may stand."""
+    found = []
+    for view in window.views.views:
+        if view.canvas.isVisible():
+            native = view.canvas.canvas.native
+            corner = native.mapTo(window.views, QPoint(0, native.height() - CAPTION[1]))
+            found.append(QRect(corner.x(), corner.y(), *CAPTION))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("text", ["Short.", LONG], ids=["short", "long"])
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_notification_hides_no_caption(window, told, text, folded):
+    window.explorer.history.setVisible(not folded)
+    try:
+        place = told(text)
+        assert window.views.rect().contains(place)
+        assert not any(place.intersects(caption) for caption in captions(window))
+    finally:
+        window.explorer.history.show()
+
+
+def test_a_notification_is_seen_with_another_view_alone(window, told):
+    window.views.looks.change(layout="one", alone="3D")
+    place = told("Seen.")
+    assert window.views.rect().contains(place)

@@ -1,0 +1,452 @@
+"""A and B: each way to compare them, what the captions say, and that nothing is left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QEvent, QPoint, Qt, QTimer
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_stylegan3d.compare.figures import in_words
+from napari_stylegan3d.compare.pinned import side_of
+from napari_stylegan3d.core.display import Upright
+from napari_stylegan3d.project.jobs import align_scan, open_scan
+from napari_stylegan3d.views.sides import Pair, Side, told_apart
+from napari_stylegan3d.views.twins import Twins
+from napari_stylegan3d.views.veil import NAME, left_part
+from stylegan3d.measures.comparison import PairFigures
+from stylegan3d.measures.tissue_volumes import VOLUMES
+from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
+
+A, B = (Recipe(Source("seed", number), Truncation(0.7)) for number in (3, 8))
+
+
+@pytest.fixture
+def pair(window: Any) -> Any:
+    """Seed 3 is pinned, seed 8 is shown; nothing is compared afterwards."""
+    window.session.change(A)
+    window.settle()
+    window.explorer.panel("Compare")
+    window.click("compare.pin")
+    window.session.change(B)
+    window.settle()
+    yield window
+    window.explorer.comparing.hold(False)
+    window.explorer.comparing.unpin()
+    window.settle()
+
+
+def cameras(window: Any) -> list[Any]:
+    found = []
+    for view in window.views.views:
+        camera = view.model.scene.camera
+        found.append((camera.center, camera.zoom, camera.angles, view.canvas.size()))
+    return found
+
+
+def layers(window: Any) -> list[str]:
+    return [layer.name for layer in window.viewer.layers]
+
+
+def shown_of(window: Any, recipe: Recipe) -> np.ndarray:
+    """The volume of a recipe as the views hold it."""
+    window.session.change(recipe)
+    window.settle()
+    return window.volume
+
+
+def caption(window: Any, name: str) -> str:
+    return window.views.view(name).labels.caption
+
+
+@pytest.mark.parametrize("mode", ["side", "curtain", "flicker", "difference"])
+def test_a_mode_that_is_left_leaves_nothing_behind(pair, mode):
+    before, names, captions = cameras(pair), layers(pair), pair.captions
+    volume = pair.volume
+    pair.click(f"compare.mode.{mode}")
+    QTest.qWait(150)
+    assert any("A: Seed 3" in text for text in all_captions(pair))
+    assert any("B: Seed 8" in text for text in all_captions(pair))
+    assert all("not for diagnosis" in text for text in all_captions(pair))
+    pair.click("compare.mode.off")
+    QTest.qWait(150)
+    assert cameras(pair) == before
+    assert layers(pair) == names
+    assert pair.captions == captions
+    np.testing.assert_array_equal(pair.volume, volume)
+
+
+def all_captions(window: Any) -> list[str]:
+    shows = window.explorer.comparing.shows
+    texts = [view.labels.caption for view in window.views.views]
+    if shows.twins.shown:
+        texts += [twin.labels.caption for twin in shows.twins.twins]
+    if shows.mode == "flicker":  # one after the other
+        shows._turn()
+        texts += [view.labels.caption for view in window.views.views]
+    return texts
+
+
+def test_side_by_side_shows_both_from_the_same_side(pair):
+    twins = side_by_side(pair)
+    QTest.qWait(100)
+    a = pair.explorer.comparing.pinned.shown.data
+    assert [twin.view.name for twin in twins.twins] == [view.name for view in pair.views.views]
+    assert all(twin.canvas.isVisible() for twin in twins.twins)
+    np.testing.assert_array_equal(twins.twins[0].model.layers[0].data, a)
+    axial = pair.views.view("Axial")
+    twin = twins.twins[0]
+    axial.model.scene.camera.zoom *= 1.5
+    assert twin.model.scene.camera.zoom == axial.model.scene.camera.zoom
+    twin.model.scene.camera.center = (0.0, 5.0, -7.0)
+    assert axial.model.scene.camera.center == (0.0, 5.0, -7.0)
+    pair.viewer.dims.point = (4.0, 8.0, 12.0)
+    assert tuple(twin.model.dims.point) == tuple(pair.viewer.dims.point)
+    turned = pair.views.view("3D").model.scene.camera
+    turned.angles = (5.0, 40.0, 10.0)
+    assert np.allclose(twins.twins[-1].model.scene.camera.angles, turned.angles)
+    pair.views.looks.change(layout="one", alone="Coronal")
+    QTest.qWait(50)
+    visible = [twin.view.name for twin in twins.twins if twin.canvas.isVisible()]
+    assert visible == ["Coronal"]
+    pair.views.looks.change(layout="four")
+    pair.views.reset()
+
+
+def side_by_side(window: Any) -> Twins:
+    """Choose the mode and wait for all canvases."""
+    window.click("compare.mode.side")
+    twins = window.explorer.comparing.shows.twins
+    window.wait(lambda: twins.is_complete)
+    return twins
+
+
+@pytest.fixture
+def new_twins(pair):
+    """Twins of which none was made yet."""
+    twins = pair.explorer.comparing.shows.twins
+    for twin in twins.twins:
+        twin.close()
+    for seat in twins._seats.values():
+        seat.leave()
+    twins._twins.clear()
+    twins._seats.clear()
+    yield twins
+    pair.views.looks.change(layout="four")
+
+
+def test_canvases_of_a_are_made_one_by_one(pair, new_twins, monkeypatch):
+    made, turns = [], [0]
+    make, beat = Twins._make_next, QTimer()
+
+    def note(twins: Twins) -> None:
+        before = len(twins.twins)
+        make(twins)
+        if len(twins.twins) > before:
+            made.append((turns[0], len(twins.twins) - before))
+
+    def count() -> None:
+        turns[0] += 1
+
+    new_twins._next.timeout.disconnect()
+    monkeypatch.setattr(Twins, "_make_next", note)
+    new_twins._next.timeout.connect(lambda: new_twins._make_next())
+    beat.timeout.connect(count)
+    beat.start(0)
+    pair.click("compare.mode.side")
+    seats = new_twins._missing()
+    assert [seat.view.name for seat in seats] == [view.name for view in pair.views.views]
+    assert all(seat.isVisible() and seat.text() == "Preparing A…" for seat in seats)
+    assert new_twins.twins == ()
+    pair.wait(lambda: new_twins.is_complete)
+    beat.stop()
+    assert [count for _, count in made] == [1, 1, 1, 1]
+    assert len({turn for turn, _ in made}) == 4, "the window has gone on between them"
+    assert all(twin.labels.caption.startswith("A: Seed 3") for twin in new_twins.twins)
+
+
+def test_only_what_is_looked_at_gets_a_canvas(pair, new_twins):
+    pair.views.looks.change(layout="one", alone="Coronal")
+    pair.click("compare.mode.side")
+    pair.wait(lambda: new_twins.is_complete)
+    assert [twin.view.name for twin in new_twins.twins] == ["Coronal"]
+    pair.views.looks.change(layout="four")
+    pair.wait(lambda: new_twins.is_complete)
+    assert len(new_twins.twins) == 4
+
+
+def test_another_mode_stops_the_making(pair, new_twins):
+    pair.click("compare.mode.side")
+    pair.wait(lambda: new_twins.twins)
+    pair.click("compare.mode.curtain")
+    there = new_twins.twins
+    QTest.qWait(100)
+    assert new_twins.twins == there
+    assert not any(room.isVisible() for room in new_twins._rooms())
+    pair.click("compare.mode.side")
+    pair.wait(lambda: new_twins.is_complete)
+    assert new_twins.twins[: len(there)] == there
+
+
+def test_the_curtain_shows_a_on_the_left_and_b_on_the_right(pair):
+    pair.click("compare.mode.curtain")
+    a, b = pair.explorer.comparing.pinned.shown, pair.explorer.comparison.picture.shown
+    for name in ("Axial", "Coronal", "Sagittal"):
+        view = pair.views.view(name)
+        axis = view.plane.order[2]
+        veil = next(layer for layer in view.model.layers if layer.name == NAME)
+        count = a.data.shape[axis]
+        assert 0.4 * count <= veil.data.shape[axis] <= 0.6 * count
+        # Radiological: to the left on the screen is where the axis' numbers are large.
+        np.testing.assert_array_equal(
+            veil.data, np.take(a.data, range(count - veil.data.shape[axis], count), axis)
+        )
+        end = veil.translate[axis] + (veil.data.shape[axis] - 1) * veil.scale[axis]
+        assert end == pytest.approx(a.translate[axis] + (count - 1) * a.scale[axis])
+    assert pair.viewer.layers[-1].name == NAME
+    np.testing.assert_array_equal(pair.explorer.stage.layer.data, b.data)
+    assert "B: Seed 8 (right)" in caption(pair, "Axial")
+    assert caption(pair, "3D").startswith("B: Seed 8"), "the 3D view shows B alone"
+
+
+def test_the_line_of_the_curtain_can_be_dragged(pair):
+    pair.click("compare.mode.curtain")
+    QTest.qWait(100)
+    view = pair.views.view("Axial")
+    native = view.canvas.canvas.native
+    lines = pair.explorer.comparing.shows._lines
+    line = next(line for line in lines if line.parentWidget() is native)
+    before = line.x_px()
+    veil = pair.viewer.layers[NAME]
+    wide = veil.data.shape[0]
+    middle = QPoint(line.width() // 2, line.height() // 2)
+    QTest.mousePress(line, Qt.MouseButton.LeftButton, pos=middle)
+    QTest.mouseMove(line, middle + QPoint(-30, 0))
+    QTest.mouseRelease(line, Qt.MouseButton.LeftButton, pos=middle)
+    assert line.x_px() == pytest.approx(before - 30, abs=1.5)
+    assert veil.data.shape[0] < wide
+    pair.set("compare.curtain", 90)
+    assert veil.data.shape[0] > wide
+
+
+def test_the_curtain_follows_the_convention(pair):
+    pair.click("compare.mode.curtain")
+    pair.views.set_convention("neurological")
+    a = pair.explorer.comparing.pinned.shown.data
+    veil = pair.viewer.layers[NAME]
+    np.testing.assert_array_equal(veil.data, a[: veil.data.shape[0]])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("position", [-1e9, 0.0, 3.9, 1e9])
+def test_the_part_to_the_left_lies_where_it_lay(position, mirrored):
+    data = np.arange(2 * 10 * 3).reshape(2, 10, 3)
+    whole = Upright(data, (1.0, 2.0, 3.0), (5.0, -9.0, 0.0))
+    part = left_part(whole, 1, position, mirrored)
+    assert 1 <= part.data.shape[1] <= 9
+    first = round((part.translate[1] - whole.translate[1]) / 2.0)
+    np.testing.assert_array_equal(part.data, data[:, first : first + part.data.shape[1]])
+    centres = -9.0 + 2.0 * np.arange(10)
+    inside = centres[first : first + part.data.shape[1]]
+    if abs(position) < 100:
+        assert (inside >= position).all() if mirrored else (inside < position).all()
+
+
+def test_flicker_takes_turns_and_stops_where_nobody_sees_it(pair):
+    pair.set("compare.rate", 4)
+    pair.click("compare.mode.flicker")
+    veil = pair.explorer.comparing.shows.veil
+    seen: list[bool] = []
+    veil.layer.events.visible.connect(lambda: seen.append(veil.layer.visible))
+    pair.wait(lambda: len(seen) >= 4)
+    assert seen[:4] in ([True, False] * 2, [False, True] * 2)
+    pair.views.hide()
+    count = len(seen)
+    QTest.qWait(600)
+    assert len(seen) == count
+    pair.views.show()
+    pair.wait(lambda: len(seen) > count)
+    pair.click("compare.mode.off")
+    assert not pair.explorer.comparing.shows._flicker.isActive()
+
+
+def test_the_difference_is_b_minus_a_above_a_threshold(pair):
+    pair.click("compare.mode.difference")
+    overlay = pair.explorer.stage.overlay
+    a, b = pair.explorer.comparing.pinned.shown, pair.explorer.comparison.picture.shown
+    np.testing.assert_array_equal(overlay.layer.data, b.data - a.data)
+    assert overlay.legend.label == "B − A"
+    pair.set("compare.threshold", 20)
+    assert overlay.legend.threshold == pytest.approx(0.2)
+    pair.session.change(B.replace(truncation=Truncation(0.2)))
+    pair.settle()
+    b = pair.explorer.comparison.picture.shown
+    np.testing.assert_array_equal(overlay.layer.data, b.data - a.data)
+
+
+def press(window: Any, key: Qt.Key, kind: Any) -> None:
+    event = QKeyEvent(kind, key, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(window.views.window().windowHandle(), event)
+
+
+def test_a_is_shown_while_a_key_is_held(pair):
+    b = pair.volume
+    a = pair.explorer.comparing.pinned.shown.data
+    pair.find("explorer.tabs").setFocus()
+    press(pair, Qt.Key.Key_B, QEvent.Type.KeyPress)
+    np.testing.assert_array_equal(pair.volume, a)
+    assert {text.partition("\n")[0] for text in pair.captions} == {"A: Seed 3"}
+    press(pair, Qt.Key.Key_B, QEvent.Type.KeyRelease)
+    np.testing.assert_array_equal(pair.volume, b)
+    assert pair.captions == {"Synthetic – not for diagnosis"}
+    assert pair.recipe == B
+
+
+def test_typing_a_b_into_a_text_field_compares_nothing(pair, monkeypatch):
+    field = pair.find("export.name")
+    monkeypatch.setattr(QApplication, "focusWidget", lambda: field)  # no window manager gives it
+    press(pair, Qt.Key.Key_B, QEvent.Type.KeyPress)
+    assert not pair.explorer.comparing.held
+    press(pair, Qt.Key.Key_B, QEvent.Type.KeyRelease)
+
+
+def test_figures_are_measured_in_the_background(pair):
+    pair.wait(lambda: pair.find("compare.ssim").text() not in ("–", "1.000"))
+    assert pair.find("compare.mean_difference").text().endswith("%")
+    # Voxels of 8 mm are none that the tissue network knows.
+    assert "by intensity alone" in pair.find("compare.volumes_by").text()
+    assert pair.find("compare.csf_ml.a").text() == "–"
+    pair.session.change(A)
+    pair.settle()
+    pair.wait(lambda: pair.find("compare.psnr_db").text() == "identical")
+    assert pair.find("compare.ssim").text() == "1.000"
+
+
+def test_swapping_shows_a_and_pins_b(pair):
+    pair.click("compare.swap")
+    pair.settle()
+    assert pair.recipe == A
+    assert pair.find("compare.a").text() == "Seed 8"
+    assert pair.find("compare.b").text() == "Seed 3"
+
+
+def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
+    from napari_stylegan3d.project.jobs import Choice
+
+    class Quiet:
+        def __call__(self, *_: Any) -> None: ...
+        def should_stop(self) -> bool:
+            return False
+
+        def should_pause(self) -> bool:
+            return False
+
+    opened = open_scan(Quiet(), Choice(scan_file))
+    aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan, tmp_path)
+    pair.explorer.comparing.pin_scan("sub-07", aligned)
+    twin = side_by_side(pair).twins[0]
+    assert pair.find("compare.a").text() == "Real scan: sub-07"
+    assert twin.labels.caption == "A: Real scan\nsub-07"
+    assert caption(pair, "Axial").startswith("B: Seed 8")
+    assert "not for diagnosis" in caption(pair, "Axial")
+    pair.click("compare.mode.curtain")
+    assert "not for diagnosis" in caption(pair, "Axial"), "half of it is synthetic"
+    assert not pair.find("compare.swap").isEnabled()
+
+
+def test_favourites_and_the_state_before_can_be_pinned(pair):
+    favourite = Recipe(Source("seed", 77))
+    pair.session.favourites.add(favourite, "the large one")
+    menu = pair.explorer.compare.choices
+    menu.aboutToShow.emit()
+    texts = [action.text() for action in menu.actions()]
+    assert "The state before: Seed 3" in texts
+    next(action for action in menu.actions() if action.text() == "the large one").trigger()
+    pair.wait(lambda: pair.explorer.comparing.pinned.shown is not None)
+    expected = shown_of(pair, favourite)
+    np.testing.assert_array_equal(pair.explorer.comparing.pinned.shown.data, expected)
+    pair.session.favourites.restore({})
+
+
+def test_an_entry_of_the_history_can_be_pinned(pair):
+    strip = pair.explorer.history
+    menu = strip.menu(strip.history.index(0))
+    menu.actions()[0].trigger()
+    assert pair.explorer.comparing.pinned.recipe == strip.history.recipe(0)
+
+
+def test_looking_at_a_scan_ends_the_comparison(pair, scan_file):
+    pair.click("compare.mode.curtain")
+    pair.open_scan(scan_file)
+    assert pair.explorer.comparing.mode == "off"
+    assert NAME not in layers(pair)
+    assert caption(pair, "Axial") == "Real scan: sub-07"
+
+
+def test_another_model_ends_the_comparison(pair):
+    pair.click("compare.mode.difference")
+    pair.session.set_generator(pair.session.generator)
+    assert pair.explorer.comparing.pinned is None
+    assert pair.explorer.stage.overlay.legend is None
+    assert not pair.find("compare.mode.side").isEnabled()
+
+
+def test_closing_while_comparing_leaves_no_timer(pair):
+    shows = pair.explorer.comparing.shows
+    pair.click("compare.mode.flicker")
+    shows.clear()
+    assert not shows._flicker.isActive()
+    assert shows.mode == "off"
+
+
+def test_captions_tell_which_is_which():
+    a = side_of(A, "A")
+    b = side_of(B.replace(edits=(Edit("A direction with a long name", 1.5),)), "B")
+    assert a.caption == "A: Seed 3\nSynthetic – not for diagnosis"
+    assert len(b.line) <= 3 + 24
+    assert b.line.endswith("ame +1.5 sd")
+    scan = Side("scan", "sub-07", "A", "sub-07")
+    assert scan.caption == "A: Real scan\nsub-07"
+    assert Pair.of(scan, scan, ("", "")).kind == "scan"
+    both = Pair.of(scan, b, ("left", "right")).caption.splitlines()
+    assert both[0] == "A: Real scan: sub-07 (left)"
+    export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", "A")
+    both = Pair.of(export, b, ("left", "right")).caption.splitlines()
+    assert both[0] == "A: Real scan (left)"
+    assert both[1].endswith("(right)")
+    assert both[-1] == "Synthetic – not for diagnosis"
+    projected = Recipe(Source("projected", path="/d/sub-04_desc-projected_latent.safetensors"))
+    assert side_of(projected, "B").title == "Reconstruction of sub-04"
+
+
+def test_captions_begin_with_what_is_different(pair):
+    long = "Grey matter volume at the same brain size"
+    a = B.replace(edits=(Edit("PC 1", 2.0),))
+    b = B.replace(edits=(*a.edits, Edit("PC 2", 2.0)))
+    pair.explorer.comparing.pin(a)
+    pair.session.change(b)
+    pair.settle()
+    pair.click("compare.mode.side")
+    assert caption(pair, "Axial").startswith("B: … PC 2 +2 sd\n")
+    pair.wait(lambda: any("A: Seed 8, PC 1 +2 sd\n" in text for text in all_captions(pair)))
+    assert pair.find("compare.b").text() == "Seed 8, PC 1 +2 sd, PC 2 +2 sd"
+    told = told_apart(f"Seed 8, {long} +1.5 sd", f"Seed 8, {long} +2 sd", 24)
+    assert told.startswith("… Grey")
+    assert told.endswith("ize +1.5 sd")
+
+
+def test_figures_in_words():
+    a = dict.fromkeys(VOLUMES, 500.0) | {"brain_ml": 1500.4, "ventricle_ml": 20.0}
+    a["grey_ml"] = float("nan")
+    b = {**a, "ventricle_ml": 17.25}
+    words = in_words(PairFigures(0.0123, 0.9876, float("inf"), a, b, "by eye"))
+    assert words["mean_difference"] == "1.2 %"
+    assert words["psnr_db"] == "identical"
+    assert words["brain_ml.a"] == "1500"
+    assert words["ventricle_ml.change"] == "-2.8"
+    assert words["grey_ml.a"] == "–"
+    assert set(in_words(None).values()) == {"–"}

@@ -1,0 +1,176 @@
+"""Work off the GUI thread: the newest wins, long jobs report, stop and fail in words."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from napari_stylegan3d.core.messages import sentence
+from napari_stylegan3d.core.worker import LatestWins, LongJob, Report, duration_in_words
+from stylegan3d.errors import ScanError
+
+
+def test_overtaken_requests_never_run(qtbot):
+    gate, ran = threading.Event(), []
+
+    def work(request):
+        ran.append(request)
+        gate.wait(5)
+        return request
+
+    latest, shown = LatestWins(work), []
+    latest.ready.connect(lambda request, result: shown.append((request, result)))
+    for request in range(50):
+        latest.submit(request)
+    gate.set()
+    qtbot.waitUntil(lambda: not latest.busy, timeout=5000)
+    assert ran == [0, 49]
+    assert shown == [(0, 0), (49, 49)]
+    latest.shutdown()
+
+
+def test_work_in_flight_learns_that_it_was_overtaken(qtbot):
+    started, gave_up = threading.Event(), []
+
+    def work(request):
+        if request == "old":
+            started.set()
+            deadline = time.monotonic() + 5
+            while not latest.overtaken and time.monotonic() < deadline:
+                time.sleep(0.005)
+            gave_up.append(latest.overtaken)
+        return request
+
+    latest = LatestWins(work)
+    latest.submit("old")
+    started.wait(5)
+    assert not latest.overtaken
+    latest.submit("new")
+    qtbot.waitUntil(lambda: not latest.busy, timeout=6000)
+    assert gave_up == [True]
+    assert not latest.overtaken
+    latest.shutdown()
+    assert latest.overtaken
+
+
+def test_work_is_off_the_gui_thread_and_results_are_on_it(qtbot):
+    threads = {}
+    latest = LatestWins(lambda _: threads.setdefault("work", threading.current_thread()))
+    latest.ready.connect(lambda *_: threads.setdefault("result", threading.current_thread()))
+    latest.submit(1)
+    qtbot.waitUntil(lambda: "result" in threads, timeout=5000)
+    assert threads["work"] is not threading.main_thread()
+    assert threads["result"] is threading.main_thread()
+    latest.shutdown()
+
+
+def test_a_failure_does_not_stop_what_follows(qtbot):
+    latest, failed, shown = LatestWins(lambda x: 1 / x), [], []
+    latest.failed.connect(lambda request, error: failed.append(type(error)))
+    latest.ready.connect(lambda request, result: shown.append(result))
+    latest.submit(0)
+    qtbot.waitUntil(lambda: bool(failed), timeout=5000)
+    latest.submit(2)
+    qtbot.waitUntil(lambda: bool(shown), timeout=5000)
+    assert failed == [ZeroDivisionError]
+    assert shown == [0.5]
+    latest.shutdown()
+
+
+def test_nothing_arrives_after_shutdown(qtbot):
+    gate, shown = threading.Event(), []
+    latest = LatestWins(lambda request: gate.wait(5))
+    latest.ready.connect(lambda *_: shown.append(1))
+    latest.submit(1)
+    latest.shutdown()
+    gate.set()
+    qtbot.wait(100)
+    assert shown == []
+
+
+def test_a_job_reports_and_finishes(qtbot):
+    job, seen, results = LongJob(), [], []
+    job.progressed.connect(seen.append)
+    job.finished.connect(results.append)
+
+    def work(report, factor):
+        for step in range(1, 6):
+            report(step, 5, "Working", f"step {step}")
+        return 7 * factor
+
+    job.start(work, 6)
+    qtbot.waitUntil(lambda: bool(results), timeout=5000)
+    assert results == [42]
+    assert [progress.done for progress in seen] == [1, 2, 3, 4, 5]
+    assert seen[-1].fraction == 1.0
+    assert seen[-1].remaining_s == 0.0
+    assert not job.running
+    job.shutdown()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_job_is_cancelled_at_its_next_step(qtbot, asks):
+    """Whether it asks `should_stop` and returns, or is interrupted by its own report."""
+    job, outcome = LongJob(), []
+    job.cancelled.connect(lambda: outcome.append("cancelled"))
+    job.finished.connect(lambda _: outcome.append("finished"))
+    started = threading.Event()
+
+    def work(report):
+        while not (asks and report.should_stop()):
+            started.set()
+            if not asks:
+                report(1, 2)
+            time.sleep(0.005)
+
+    job.start(work)
+    started.wait(5)
+    job.cancel()
+    qtbot.waitUntil(lambda: bool(outcome), timeout=5000)
+    assert outcome == ["cancelled"]
+    job.shutdown()
+
+
+def test_the_estimate_restarts_with_each_phase():
+    seen = []
+    report = Report(seen.append)
+    report(0, 10, "first")
+    time.sleep(0.05)
+    report(5, 10, "first")
+    report(0, 100, "second")
+    assert seen[1].remaining_s == pytest.approx(0.05, rel=0.5)
+    assert seen[2].remaining_s is None
+
+
+def test_a_pause_counts_for_no_estimate():
+    told = []
+    report = Report(told.append)
+    for done in range(4):
+        report(done, 6, "phase")
+        time.sleep(0.02)
+    report.pause(True)
+    assert report.should_pause()
+    time.sleep(0.5)
+    report.pause(False)
+    assert not report.should_pause()
+    report(4, 6, "phase")
+    assert told[-1].remaining_s < 0.3
+    assert told[-1].elapsed_s < 0.4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (8, "8 s"), (130, "2 min 10 s"), (1500, "25 min"), (3900, "1 h 5 min")],
+)
+def test_durations_in_words(seconds, words):
+    assert duration_in_words(seconds) == words
+
+
+def test_errors_are_sentences():
+    assert sentence(ScanError("Not a scan: open another."), "x") == "Not a scan: open another."
+    unexpected = sentence(KeyError("secret"), "rendering")
+    assert "rendering" in unexpected
+    assert "secret" not in unexpected
+    assert "memory" in sentence(MemoryError(), "rendering")

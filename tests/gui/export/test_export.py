@@ -1,0 +1,229 @@
+"""The Export tab in the real window: pictures, films and reports, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtTest import QTest
+
+from napari_stylegan3d.export.film_settings import KINDS
+from stylegan3d.model import latents
+from stylegan3d.recipe.recipe import Recipe, Source, read_recipe
+
+
+@pytest.fixture
+def export(window, tmp_path):
+    """The Export tab, saving to an empty folder."""
+    window.explorer.panel("Export")
+    window.find("export.folder").setText(str(tmp_path))
+    window.find("export.overwrite").setChecked(False)
+    window.explorer.export.film.clear()
+    window.find("export.film_kind").setCurrentIndex([s for _, s in KINDS].index(".gif"))
+    window.set("export.film_seconds", 0.5)
+    window.set("export.film_fps", 4)
+    return window.explorer.export
+
+
+def saved(window) -> str:
+    window.wait(lambda: not window.explorer.exporting.job.running)
+    return window.find("export.done").text()
+
+
+def picture(window, folder: Path, view: str, size: str = "screen") -> np.ndarray:
+    window.choose("export.picture_view", view)
+    window.choose("export.picture_size", size)
+    window.click("export.screenshot")
+    assert "Saved" in saved(window)
+    (path,) = folder.glob("*.png")
+    pixels = np.asarray(Image.open(path).convert("RGB"), float)
+    assert read_recipe(Path(f"{path}.json")) == window.recipe
+    path.unlink()
+    Path(f"{path}.json").unlink()
+    return pixels
+
+
+def test_a_view_is_saved_as_it_is_seen(window, export, tmp_path):
+    seen = window.pixels("Axial")
+    saved_picture = picture(window, tmp_path, "Axial")
+    assert saved_picture.shape == seen.shape
+    # But for the crosshair, which Qt paints over the canvas, the very same.
+    different = np.abs(saved_picture - seen).max(axis=-1) > 40
+    assert 0 < different.mean() < 0.05
+
+
+def test_a_larger_picture_shows_the_same_more_finely(window, export, tmp_path):
+    small = picture(window, tmp_path, "Axial")
+    large = picture(window, tmp_path, "Axial", "double")
+    assert large.shape[:2] == tuple(2 * n for n in small.shape[:2])
+    rows, columns = small.shape[:2]
+    shrunk = large.reshape(rows, 2, columns, 2, 3).mean(axis=(1, 3))
+    assert np.corrcoef(shrunk.ravel(), small.ravel())[0, 1] > 0.97
+    again = picture(window, tmp_path, "Axial")
+    assert np.abs(again - small).mean() < 1, "the screen is as it was"
+
+
+def test_all_views_stand_in_one_picture(window, export, tmp_path):
+    one, whole = picture(window, tmp_path, "Axial"), picture(window, tmp_path, "all")
+    rows, columns = one.shape[:2]
+    np.testing.assert_allclose(whole[:rows, :columns], one, atol=3)
+    assert whole.shape[0] > 1.8 * rows
+    assert whole.shape[1] > 1.8 * columns
+
+
+def test_a_print_is_18_cm_wide_at_300_dpi(window, export, tmp_path):
+    window.choose("export.picture_view", "Coronal")
+    window.choose("export.picture_size", "print")
+    window.click("export.screenshot")
+    saved(window)
+    (path,) = tmp_path.glob("*.png")
+    printed = Image.open(path)
+    assert printed.width / printed.info["dpi"][0] * 25.4 == pytest.approx(180, abs=0.5)
+
+
+def test_a_lightbox_is_drawn_of_what_is_shown(window, export, tmp_path):
+    drawn = picture(window, tmp_path, "lightbox-axial")
+    assert drawn.max() > 150
+    assert drawn.shape[1] > 300
+
+
+def test_a_picture_of_a_scan_does_not_say_synthetic(window, export, tmp_path, scan_file):
+    window.open_scan(scan_file)
+    window.explorer.panel("Export")
+    window.choose("export.picture_view", "lightbox-axial")
+    window.click("export.screenshot")
+    saved(window)
+    (path,) = tmp_path.glob("*.png.json")
+    assert json.loads(path.read_text())["SyntheticImage"] is False
+
+
+def test_a_film_through_three_brains(window, export, tmp_path):
+    assert not window.find("export.film").isEnabled()
+    for seed in (1, 2, 3):
+        window.set("browse.seed", seed)
+        window.click("export.frames_add")
+    assert "5 pictures" in window.find("export.film_note").text()
+    window.click("export.film")
+    assert not window.find("export.save").isEnabled(), "one thing at a time"
+    assert "film.gif" in saved(window)
+    (film,) = tmp_path.glob("*.gif")
+    assert Image.open(film).n_frames == 5
+    told = json.loads(Path(f"{film}.json").read_text())
+    assert [recipe["source"]["seed"] for recipe in told["Recipes"]] == [1, 2, 3]
+    assert not window.find("export.progress").isVisible()
+
+
+def test_key_frames_are_moved_looked_at_and_removed(window, export):
+    recipes = [Recipe(Source("seed", number)) for number in (4, 5, 6)]
+    export.film.add_recipes(*recipes)
+    frames = window.find("export.frames")
+    item = frames.takeItem(2)
+    frames.insertItem(0, item)
+    assert [recipe.source.seed for recipe in export.film.recipes] == [6, 4, 5]
+    frames.itemDoubleClicked.emit(frames.item(1))
+    assert window.recipe == recipes[0]
+    assert not window.find("export.frames_remove").isEnabled()
+    frames.setCurrentRow(1)
+    window.click("export.frames_remove")
+    assert [recipe.source.seed for recipe in export.film.recipes] == [6, 5]
+
+
+def test_favourites_become_key_frames(window, export):
+    assert not window.find("export.frames_favourites").isEnabled()
+    wanted = [Recipe(Source("seed", number)) for number in (7, 8)]
+    for recipe in wanted:
+        window.session.favourites.add(recipe)
+    window.click("export.frames_favourites")
+    assert list(export.film.recipes) == wanted
+    while window.session.favourites.items:
+        window.session.favourites.remove(0)
+
+
+def test_a_cancelled_film_leaves_nothing(window, export, tmp_path):
+    export.film.add_recipes(Recipe(Source("seed", 1)), Recipe(Source("seed", 2)))
+    window.set("export.film_seconds", 60)
+    window.click("export.film")
+    window.wait(lambda: window.find("export.progress").value() > 0)
+    window.click("export.cancel")
+    assert "Cancelled" in saved(window)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_never_overwrites_unasked(window, export, tmp_path, notifications):
+    export.film.add_recipes(Recipe(Source("seed", 1)), Recipe(Source("seed", 2)))
+    precious = tmp_path / "seed-0001_desc-synthetic_T1w_film.gif"
+    precious.write_bytes(b"precious")
+    window.click("export.film")
+    window.wait(lambda: notifications)
+    assert "exists already" in notifications[0]
+    saved(window)
+    assert precious.read_bytes() == b"precious"
+    assert [path.name for path in tmp_path.iterdir()] == [precious.name]
+
+
+def test_without_ffmpeg_the_panel_says_what_to_do(window, export, monkeypatch):
+    from napari_stylegan3d.export import film as export_film
+
+    export_film._without_ffmpeg.cache_clear()
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    export.film._offered = False
+    window.choose("export.film_kind", ".mp4")
+    export.film.add_recipes(Recipe(), Recipe(Source("seed", 2)))
+    box = window.find("export.film_kind")
+    item = box.model().item(box.findData(".mp4"))
+    assert not item.isEnabled()
+    assert "ffmpeg" in item.toolTip()
+    assert box.currentData() == ".gif"
+    assert window.find("export.film").isEnabled()
+    export_film._without_ffmpeg.cache_clear()
+
+
+def test_a_latent_is_written_beside_the_window(window, export, tmp_path, monkeypatch):
+    threads = []
+
+    def noted(*args, **options):
+        threads.append(threading.current_thread())
+        return write(*args, **options)
+
+    write = latents.save_latent
+    monkeypatch.setattr(latents, "save_latent", noted)
+    window.set("browse.seed", 9)
+    window.click("export.save_latent")
+    assert not window.find("export.save_latent").isEnabled(), "one thing at a time"
+    (path,) = [tmp_path / name for name in saved(window).splitlines()[1:]]
+    expected = window.recipe.latent(window.session.generator)
+    np.testing.assert_allclose(latents.load_latent(path).w, expected, atol=1e-6)
+    assert threads
+    assert threading.main_thread() not in threads
+    path.write_bytes(b"precious")
+    window.click("export.save_latent")
+    window.wait(lambda: window.find("explorer.message").text())
+    assert "exists already" in window.find("explorer.message").text()
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_report_of_the_case(window, export, tmp_path):
+    window.set("browse.seed", 5)
+    window.click("export.report")
+    assert "report.pdf" in saved(window)
+    (page,) = tmp_path.glob("*.pdf")
+    assert page.read_bytes().startswith(b"%PDF")
+    assert json.loads(Path(f"{page}.json").read_text())["Recipe"]["source"]["seed"] == 5
+
+
+def test_the_window_lives_while_a_film_is_made(window, export):
+    export.film.add_recipes(Recipe(Source("seed", 1)), Recipe(Source("seed", 2)))
+    window.set("export.film_seconds", 20)
+    window.click("export.film")
+    window.set("browse.seed", 11)
+    window.settle()
+    assert window.explorer.comparison.recipe.source.seed == 11
+    QTest.qWait(1)
+    window.click("export.cancel")
+    saved(window)

@@ -1,0 +1,549 @@
+"""The strip of states, favourites, sessions, and the ways back from files and texts."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShortcut
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QLineEdit
+
+from napari_stylegan3d.app.dropped import Dropped, what_are, what_is
+from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
+from napari_stylegan3d.history.favourites import Favourite
+from napari_stylegan3d.history.kept_scans import KeptScan
+from napari_stylegan3d.history.models import AHEAD, CURRENT, STARRED
+from napari_stylegan3d.project.jobs import Choice
+from napari_stylegan3d.project.regions import Region
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.outputs.results import save_rendered
+from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
+from stylegan3d.recipe.text import from_link, from_text, to_link
+from stylegan3d.render.renderer import Renderer
+from stylegan3d.session.file import SessionState, read_session
+from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sessions_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Sessions of these tests are kept apart from those of others."""
+    folder = tmp_path_factory.mktemp("sessions")
+    before = os.environ.get(FOLDER_VARIABLE)
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ[FOLDER_VARIABLE]
+    else:
+        os.environ[FOLDER_VARIABLE] = before
+
+
+@pytest.fixture
+def window(window: Any) -> Any:
+    """No favourites are left from the test before."""
+    window.session.favourites.restore({})
+    window.explorer.say("")
+    return window
+
+
+def seed(number: int) -> Recipe:
+    return Recipe(Source("seed", number), Truncation(0.7))
+
+
+def walk(window: Any, *numbers: int) -> None:
+    for number in numbers:
+        window.session.change(seed(number))
+
+
+def row_place(window: Any, strip: str, row: int) -> Any:
+    view = window.find(strip)
+    return view, view.visualRect(view.model().index(row, 0)).center()
+
+
+def click_row(window: Any, strip: str, row: int) -> None:
+    view, place = row_place(window, strip, row)
+    QTest.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+
+def states(window: Any) -> list[str]:
+    model = window.find("history.list").model()
+    return [model.index(row, 0).data() for row in range(model.rowCount())]
+
+
+def test_every_state_is_in_the_strip_and_a_click_goes_back_to_it(window):
+    walk(window, 1, 2)
+    name = next(iter(window.explorer.directions.rows))
+    window.session.change(seed(2).replace(edits=(Edit(name, 1.5),)))
+    assert states(window) == ["Seed 0", "Seed 1", "Seed 2", f"{name} +1.5 sd"]
+    window.settle()
+    latest = window.volume
+    click_row(window, "history.list", 1)
+    window.settle()
+    assert window.recipe == seed(1)
+    model = window.find("history.list").model()
+    assert [model.index(row, 0).data(CURRENT) for row in range(4)] == [False, True, False, False]
+    assert [model.index(row, 0).data(AHEAD) for row in range(4)] == [False, False, True, True]
+    window.click("explorer.redo")
+    window.click("explorer.redo")
+    window.settle()
+    np.testing.assert_array_equal(window.volume, latest)
+
+
+def test_what_lies_ahead_stays_until_something_new_is_done(window):
+    walk(window, 1, 2, 3)
+    click_row(window, "history.list", 1)
+    assert len(states(window)) == 4
+    walk(window, 9)
+    assert states(window) == ["Seed 0", "Seed 1", "Seed 9"]
+
+
+def test_arrow_keys_go_through_the_history(window):
+    walk(window, 1, 2)
+    view = window.find("history.list")
+    view.setFocus()
+    QTest.keyClick(view, Qt.Key.Key_Left)
+    assert window.recipe == seed(1)
+    QTest.keyClick(view, Qt.Key.Key_Home)
+    assert window.recipe == seed(0)
+    QTest.keyClick(view, Qt.Key.Key_End)
+    assert window.recipe == seed(2)
+    assert len(states(window)) == 3
+
+
+def test_hovering_tells_what_changed(window):
+    walk(window, 5)
+    window.session.change(seed(5).replace(truncation=Truncation(1.0)))
+    model = window.find("history.list").model()
+    tip = model.index(2, 0).data(Qt.ItemDataRole.ToolTipRole)
+    assert tip == "3 of 3: Truncation 1\nSeed 5"
+
+
+def test_the_states_in_sight_get_their_thumbnails(window):
+    walk(window, 1, 2)
+    window.settle()
+    window.wait(lambda: window.explorer.thumbnails.image(seed(1)) is not None)
+
+
+def test_the_strip_folds_away(window):
+    tall = window.explorer.history.height()
+    window.click("history.fold")
+    assert not window.find("history.list").isVisible()
+    window.wait(lambda: window.explorer.history.height() < tall)
+    window.click("history.fold")
+    QTest.qWait(50)
+    assert window.find("history.list").isVisible()
+
+
+def test_favourites_have_notes_and_can_be_let_go(window):
+    walk(window, 4)
+    window.click("history.star")
+    assert window.session.favourites.items == (Favourite(seed(4)),)
+    strip = window.find("history.list").model()
+    assert [strip.index(row, 0).data(STARRED) for row in range(2)] == [False, True]
+    window.click("history.show_favourites")
+    window.click("history.note")
+    field = window.find("history.favourites").findChild(QLineEdit, "history.note_field")
+    QTest.keyClicks(field, "small ventricles")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    window.wait(lambda: window.session.favourites.items[0].note == "small ventricles")
+    walk(window, 6)
+    assert not window.find("history.remove").isEnabled(), "what is shown is no favourite"
+    click_row(window, "history.favourites", 0)
+    assert window.recipe == seed(4)
+    window.click("history.remove")
+    assert not window.session.favourites.items
+    assert window.find("history.empty").isVisible()
+    window.click("history.show_history")
+
+
+def test_favourites_belong_to_their_model(window):
+    favourites = window.session.favourites
+    favourites.add(seed(4), "mine")
+    own = window.session.generator.hash
+    favourites.use_model("another")
+    assert favourites.items == ()
+    favourites.use_model(own)
+    assert favourites.items == (Favourite(seed(4), "mine"),)
+
+
+def test_a_link_is_copied_and_pasted_back(window):
+    walk(window, 7)
+    window.click("history.copy_link")
+    link = QApplication.clipboard().text()
+    assert from_link(link).model == MadeWith.of(window.session.generator)
+    walk(window, 8)
+    window.click("history.paste")
+    assert window.recipe == seed(7)
+
+
+@pytest.mark.parametrize("form", ["command", "json", "link"])
+def test_what_was_copied_is_pasted_with_the_keyboard(window, form):
+    recipe = seed(11).signed(window.session.generator)
+    text = {"command": recipe.command(), "json": recipe.to_json(), "link": to_link(recipe)}[form]
+    assert from_text(text) == seed(11)
+    QApplication.clipboard().setText(text)
+    window.explorer.activateWindow()
+    window.find("explorer.tabs").setFocus()
+    shortcut = window.explorer.findChild(QShortcut, "key.paste")
+    shortcut.activated.emit()
+    assert window.recipe == seed(11)
+
+
+def test_a_text_field_keeps_its_own_paste(window):
+    QApplication.clipboard().setText(to_link(seed(11)))
+    window.explorer.panel("Export")
+    field = window.find("export.name")
+    field.setFocus()
+    QTest.keySequence(field, "Ctrl+V")
+    assert window.recipe == seed(0)
+    assert field.text().startswith("stylegan3d:recipe?")
+    field.clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hello", "There is no recipe in this text"),
+        ('{"source": {"seed": 1}, "colour": 1}', "no field 'colour'"),
+        (to_link(seed(1).replace(model=MadeWith("f" * 64, "other"))), "made with the model other"),
+        (seed(1).replace(edits=(Edit("No such", 1.0),)).to_json(), "no direction 'No such'"),
+    ],
+)
+def test_what_cannot_be_pasted_is_told_in_a_sentence(window, notifications, text, says):
+    QApplication.clipboard().setText(text)
+    window.click("history.paste")
+    assert says in window.find("explorer.message").text()
+    assert says in notifications[-1]
+    assert window.recipe == seed(0)
+
+
+def drop(widget: Any, *paths: Path) -> QDropEvent:
+    """Drag files onto a widget, and let go."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    held = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton
+    enter = QDragEnterEvent(QPoint(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(widget, enter)
+    event = QDropEvent(QPointF(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    event.ignore()
+    if enter.isAccepted():
+        QApplication.sendEvent(widget, event)
+    return event
+
+
+def saved_volume(window: Any, folder: Path, recipe: Recipe) -> Path:
+    generator = window.session.generator
+    path = folder / "seed-0021_desc-synthetic_T1w.nii.gz"
+    rendered = Renderer(generator).render(recipe.latent(generator), "full")
+    save_rendered(path, rendered, recipe, generator)
+    return path
+
+
+def test_a_saved_volume_dropped_on_a_view_leads_back_to_its_state(window, tmp_path):
+    name = next(iter(window.explorer.directions.rows))
+    recipe = seed(21).replace(edits=(Edit(name, -1.0),))
+    path = saved_volume(window, tmp_path, recipe)
+    for target in (window.views, window.views.view("Axial").canvas, window.explorer):
+        window.session.change(Recipe())
+        assert drop(target, path).isAccepted()
+        assert window.recipe == recipe
+    window.settle()
+
+
+def test_a_latent_that_is_dropped_is_shown(window, tmp_path):
+    generator = window.session.generator
+    path = tmp_path / "mine_latent.safetensors"
+    w = seed(33).latent(generator)
+    save_latent(path, Latent.of(generator, w))
+    drop(window.views, path)
+    assert window.recipe.source.path == str(path)
+    np.testing.assert_array_equal(window.recipe.latent(generator).numpy(), w.numpy())
+
+
+def test_a_latent_of_another_model_is_refused_in_a_sentence(window, tmp_path):
+    path = tmp_path / "other_latent.safetensors"
+    generator = window.session.generator
+    w = np.zeros((generator.num_layers, generator.w_dim), np.float32)
+    save_latent(path, Latent(w, "W+", "f" * 64, "another model"))
+    drop(window.views, path)
+    assert "another model" in window.find("explorer.message").text()
+    assert window.recipe == seed(0)
+
+
+def test_a_volume_without_a_recipe_is_opened_as_a_scan(window, scan_file):
+    drop(window.views, scan_file)
+    window.wait(lambda: window.explorer.comparison.view == "scan")
+
+
+def test_what_is_nothing_of_ours_is_left_to_napari(window, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("hello")
+    assert not drop(window.explorer, path).isAccepted()
+
+
+def test_what_a_path_is(tmp_path, scan_file, model):
+    def made(name: str, content: bytes | str = b"") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    slice_ = made("IM0001", bytes(128) + b"DICM")
+    other = made("IM0002", bytes(128) + b"DICM")
+    assert what_is(made("a.json", seed(1).to_json())).kind == "recipe"
+    assert what_is(made("b.json", "{")) is None
+    assert what_is(made("c.json", '{"RepetitionTime": 2}')) is None
+    assert what_is(made("d.sg3d")).kind == "session"
+    assert what_is(made("e.pkl")).kind == "model"
+    assert what_is(made("f.txt")) is None
+    assert what_is(made("g.safetensors")) is None
+    assert what_is(tmp_path / "missing.nii") is None
+    assert what_is(scan_file) == Dropped("scan", scan_file)
+    assert what_is(slice_) == Dropped("dicom", slice_)
+    assert what_is(tmp_path) == Dropped("dicom", tmp_path)
+    assert what_are([slice_, other]) == Dropped("dicom", tmp_path)
+    assert what_are([slice_, scan_file]) is None
+    deep = made("deep.nii.gz")
+    made("deep.json", "[" * 100_000)
+    assert what_is(deep).kind == "scan"
+
+
+def crashed_session(folder: Path, generator: Any, *numbers: int) -> Path:
+    """A session whose process is gone."""
+    kept = SessionFolder(folder)
+    recipes = tuple(seed(number) for number in numbers)
+    favourites = {generator.hash: (Favourite(recipes[-1], "the one"),)}
+    view = {"tab": "Mix", "convention": "neurological", "point_mm": [0.0, 0.0, 0.0]}
+    state = SessionState(
+        recipes, 1, MadeWith.of(generator), None, None, favourites, None, view
+    ).stamped()
+    kept.write(state)
+    (kept.path / OWNER).unlink()
+    return kept.path
+
+
+def test_the_session_is_saved_by_itself(window, sessions_folder):
+    walk(window, 1, 2, 3)
+    window.session.favourites.add(seed(2), "a note")
+    folder = window.explorer.sessions.autosave.folder
+    window.wait(lambda: folder.exists and (folder.path / "session.json").exists())
+    window.wait(lambda: len(read_session(folder.path).states) == 4)
+    state = read_session(folder.path)
+    assert state.states[-1] == seed(3)
+    assert not state.closed
+    assert folder.path not in [kept.folder for kept in kept_sessions(sessions_folder)]
+
+
+def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessions_folder):
+    sessions, generator = window.explorer.sessions, window.session.generator
+    folder = crashed_session(sessions_folder, generator, 51, 52, 53)
+    sessions._look()
+    window.wait(lambda: window.find("explorer.restore_bar").isVisible())
+    assert "ended unexpectedly" in window.find("explorer.restore_text").text()
+    assert "3 states, 1 favourite" in window.find("explorer.restore_text").text()
+    window.click("explorer.restore")
+    window.settle()
+    assert list(window.session.history.states) == [seed(51), seed(52), seed(53)]
+    assert window.recipe == seed(52)
+    assert window.session.favourites.items == (Favourite(seed(53), "the one"),)
+    assert window.views.convention == "neurological"
+    assert window.explorer.tabs.currentWidget().widget().title == "Mix"
+    assert not folder.exists(), "the session is this window's now"
+    assert not window.find("explorer.restore_bar").isVisible()
+    walk(window, 54)
+    mine = sessions.autosave.folder
+    window.wait(lambda: read_session(mine.path).states[-1] == seed(54))
+
+
+def test_the_scan_of_a_session_is_opened_behind_what_is_shown(window, sessions_folder, scan_file):
+    kept = SessionFolder(sessions_folder)
+    model = MadeWith.of(window.session.generator)
+    kept.write(SessionState((seed(1), seed(2)), 1, model, scan=str(scan_file)).stamped())
+    (kept.path / OWNER).unlink()
+    [session] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
+    window.explorer.sessions.restore(session)
+    comparison = window.explorer.comparison
+    window.wait(lambda: comparison.scan_path == scan_file)
+    window.wait(lambda: comparison.view != "scan")
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.recipe == seed(2)
+    assert window.find("project.name").text() == "sub-07"
+
+
+def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file, tmp_path):
+    explorer, session = window.explorer, window.session
+    projecting = explorer.projecting
+    window.open_scan(scan_file)
+    labels = label_map_of(scan_file, tmp_path / "lesion.nii.gz")
+    explorer.open_scan(labels)
+    window.wait(lambda: projecting.labels.paths == [labels])
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.set("project.shift.1", 4.0)
+    window.click("project.fill")
+    layer = projecting.painting.layer
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    painted = projecting.painting.region().data
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: session.projected)
+    window.settle()
+    (before,) = session.projected
+    window.click("project.show.difference")
+    difference, told = window.volume, window.find("project.ssim").text()
+    kept = SessionFolder(sessions_folder)
+    kept.write(explorer.sessions.state().stamped())
+    (kept.path / OWNER).unlink()
+    projecting.forget_model()
+    session.set_generator(session.generator)
+    window.viewer.layers.remove("lesion")
+    window.settle()
+    assert not session.projected
+    assert projecting.painting.region() is None
+    assert not window.find("project.show.difference").isEnabled()
+    [ended] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
+    explorer.sessions.restore(ended)
+    window.wait(lambda: session.projected)
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    (after,) = session.projected
+    np.testing.assert_array_equal(after.aligned.rigid, before.aligned.rigid)
+    np.testing.assert_array_equal(after.aligned.volume, before.aligned.volume)
+    assert after.trust["verdict"] == before.trust["verdict"]
+    assert window.find("project.shift.1").value() == 4.0
+    assert window.find("project.ssim").text() == told
+    window.click("project.show.difference")
+    np.testing.assert_array_equal(window.volume, difference)
+    np.testing.assert_array_equal(projecting.painting.region().data, painted)
+    assert projecting.labels.paths == [labels]
+    np.testing.assert_array_equal(after.filled.operator.mask, before.filled.operator.mask)
+    window.click("project.show.filled")
+    window.wait(lambda: np.allclose(window.volume, before.filled.volume, atol=1e-5))
+    window.viewer.layers.remove("lesion")
+
+
+def label_map_of(scan_file, path):
+    """A file of labels on a scan's grid: 1 in its middle."""
+    scan = nib.load(scan_file)
+    data = np.zeros(scan.shape, np.uint8)
+    data[tuple(slice(n // 2 - 3, n // 2 + 3) for n in scan.shape)] = 1
+    nib.Nifti1Image(data, scan.affine).to_filename(path)
+    return path
+
+
+def test_a_region_is_kept_as_it_is():
+    data = np.random.default_rng(0).random((5, 6, 7)) > 0.5
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    for region in (Region(data), Region(data, affine, of_scan=True)):
+        again = Region.from_plain(json.loads(json.dumps(region.to_plain())))
+        np.testing.assert_array_equal(again.data, region.data)
+        assert again.of_scan == region.of_scan
+        np.testing.assert_array_equal(again.affine is None, region.affine is None)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"bits": "!"}, {"bits": "AAAA"}, {"shape": [5, 6]}, {"shape": [9, 9, 9]}, {"affine": [1, 2]}],
+)
+def test_a_damaged_region_is_left_aside(damage):
+    plain = Region(np.ones((5, 6, 7), bool)).to_plain()
+    assert Region.from_plain({**plain, **damage}) is None
+    kept = KeptScan(Choice(Path("a.nii.gz")), painted=Region(np.ones((5, 6, 7), bool)))
+    again = KeptScan.from_plain({**kept.to_plain(), "painted": {**plain, **damage}})
+    assert again.painted is None
+    assert KeptScan.from_plain(kept.to_plain()).painted is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"rigid": [[1, 2], [3, 4]]},
+        {"choice": {"path": 3}},
+        {"pose": {"shift_mm": ["far", 0, 0], "turn_deg": [0, 0, 0]}},
+        {"results": 5},
+        {"labels": 5},
+    ],
+)
+def test_a_damaged_alignment_is_left_aside(damage):
+    whole = KeptScan(Choice(Path("a.nii.gz")), "auto", np.eye(4)).to_plain()
+    assert KeptScan.from_plain(whole).how == "auto"
+    found = KeptScan.from_plain({**whole, **damage})
+    assert found is None or (found.how, found.rigid) == ("", None)
+
+
+def test_starting_anew_keeps_the_session_in_the_menu(window, sessions_folder):
+    sessions = window.explorer.sessions
+    folder = crashed_session(sessions_folder, window.session.generator, *range(61, 72))
+    sessions._look()
+    window.wait(lambda: window.find("explorer.restore_bar").isVisible())
+    window.click("explorer.start_anew")
+    assert not window.find("explorer.restore_bar").isVisible()
+    window.wait(lambda: not sessions.looking.running)
+    assert read_session(folder).closed
+    menu = window.find("explorer.open_model").menu()
+    menu.aboutToShow.emit()
+    [earlier] = [action.menu() for action in menu.actions() if action.text() == "Earlier sessions"]
+    [entry] = [a for a in earlier.actions() if "11 states" in a.text()]
+    entry.trigger()
+    assert window.recipe == seed(62)
+
+
+def test_a_session_of_a_model_that_is_gone_is_told_in_a_sentence(window, sessions_folder):
+    kept = SessionFolder(sessions_folder)
+    gone = MadeWith("f" * 64, "old model")
+    kept.write(SessionState((seed(1), seed(2)), 0, gone, "/no/such/model").stamped())
+    (kept.path / OWNER).unlink()
+    [session] = [k for k in kept_sessions(sessions_folder) if k.state.model == gone]
+    window.explorer.sessions.restore(session)
+    assert "old model" in window.find("explorer.message").text()
+    assert window.recipe == seed(0)
+    kept.remove()
+
+
+def test_a_session_is_saved_to_a_file_and_opened_again(window, tmp_path):
+    walk(window, 71, 72)
+    window.session.favourites.add(seed(72), "kept")
+    path = tmp_path / "mine"
+    window.explorer.sessions.save_as(path)
+    saved = tmp_path / "mine.sg3d"
+    window.wait(saved.exists)
+    window.wait(lambda: not window.explorer.sessions.files.running)
+    walk(window, 73)
+    window.session.favourites.restore({})
+    drop(window.views, saved)
+    window.wait(lambda: window.recipe == seed(72))
+    assert list(window.session.history.states)[-2:] == [seed(71), seed(72)]
+    assert window.session.favourites.items == (Favourite(seed(72), "kept"),)
+
+
+def test_a_damaged_session_file_is_told_in_a_sentence(window, tmp_path):
+    path = tmp_path / "broken.sg3d"
+    path.write_bytes(b"PK\x03\x04")
+    drop(window.views, path)
+    window.wait(lambda: window.find("explorer.message").text())
+    assert "damaged" in window.find("explorer.message").text()
+
+
+def test_what_was_done_last_is_saved_when_the_window_closes(qapp, tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    from qtpy.QtCore import QObject
+
+    states_ = [seed(1), seed(2)]
+    owner = QObject()
+    autosave = Autosave(lambda: SessionState(tuple(states_), 1), owner)
+    autosave.now()
+    states_.append(seed(3))
+    autosave.shutdown()
+    [kept] = kept_sessions(tmp_path)
+    assert kept.state.closed
+    assert len(kept.state.states) == 3
+    nothing = Autosave(lambda: SessionState((seed(1),), 0), owner)
+    nothing.now()
+    nothing.shutdown()
+    assert len(kept_sessions(tmp_path)) == 1, "a window in which nothing was done leaves nothing"

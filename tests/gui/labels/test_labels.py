@@ -1,0 +1,484 @@
+"""The Labels box: tissues of what is shown, edited, and the brain that fits them."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from qtpy.QtTest import QTest
+
+from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
+from napari_stylegan3d.history.kept_labels import KeptLabels
+from napari_stylegan3d.labels import jobs as relabelled
+from napari_stylegan3d.labels.brush import NAME
+from napari_stylegan3d.labels.jobs import Origin
+from napari_stylegan3d.measure import jobs as measured
+from napari_stylegan3d.widgets import dialogs
+from stylegan3d.errors import ScanError
+from stylegan3d.model.generator import tiny_generator
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.segmentation import inference
+from stylegan3d.segmentation.inference import Segmentation
+from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
+from stylegan3d.translation import painter as painting
+from stylegan3d.translation.contrast import CONTRAST
+from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
+from stylegan3d.translation.painter import Painter
+
+VENTRICLE = 4
+OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data" / "official_tiny.pkl"
+
+
+def tissues(shape):
+    """Shells of grey and white matter with a ventricle in the middle."""
+    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    radius = np.sqrt((places**2).sum(axis=0))
+    labels = np.zeros(shape, np.uint8)
+    for index, reach in ((1, 0.95), (2, 0.85), (3, 0.7), (VENTRICLE, 0.25)):
+        labels[radius < reach] = index
+    return labels
+
+
+class Reader:
+    """Finds the same tissues in every brain."""
+
+    name, hash = "shells", "01234567"
+
+    def segment(self, volume, space, **_more):
+        return Segmentation(tissues(volume.shape), space)
+
+    def percentile(self, _name, _value):
+        return 50.0
+
+
+def untrained(space):
+    """A painter for the tiny generator's grid: every tissue in its usual brightness."""
+    torch.manual_seed(0)
+    network = TranslationNetwork(TranslationConfig(space.shape, (8,), 1, 0))
+    torch.nn.init.zeros_(network.head.bias)
+    usual = [0.3, 0.6, 0.9, 0.1, 0.8, *([0.05] * 5), 0.0, 0.0, 0.0, 0.05]
+    card = {
+        "name": "paint-tiny",
+        "space": {"shape": list(space.shape), "affine": space.affine.tolist()},
+        "regions": [],
+        "contrast": {
+            "names": list(CONTRAST),
+            "mean": usual,
+            "covariance": np.eye(len(CONTRAST)).tolist(),
+        },
+    }
+    return Painter(network, card, "0123456789", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks(model):
+    """Stand-ins for the bundled networks, on the tiny generator's grid."""
+    tiny = untrained(model.space)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "bundled_segmenter", Reader)
+        patch.setattr(painting, "bundled_painter", lambda: tiny)
+        patch.setattr(measured, "screen_dtype", lambda: torch.float32)
+        patch.setattr(relabelled, "screen_dtype", lambda: torch.float32)
+        yield tiny
+
+
+@pytest.fixture
+def part(window):
+    """The box, unfolded, with the labels of brain number 0."""
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.find("labels.live").setChecked(True)
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    yield part
+    part._close()
+    part._put_by = None
+    part._show_back()
+    part.box.unfold(False)
+
+
+def count(window, label=VENTRICLE):
+    return int((np.asarray(window.viewer.layers[NAME].data) == label).sum())
+
+
+def is_shown(window, part):
+    """Whether what is on the screen is what fits the labels."""
+    view = window.explorer.comparison.view
+    return view == "painted" and not part._work.busy and not part._reading.busy
+
+
+def stroke(window, place, label=VENTRICLE):
+    """A stroke of the brush, as napari's layer is told of one."""
+    layer = window.viewer.layers[NAME]
+    layer.paint(place, label)
+    QTest.qWait(20)
+
+
+def test_labels_are_taken_and_put_away(window):
+    part = window.explorer.relabelling
+    assert part.base is None
+    part.box.unfold()
+    assert not window.find("labels.fit").isVisible()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    layer = window.viewer.layers[NAME]
+    assert np.array_equal(layer.data, tissues(window.volume.shape))
+    assert window.find("labels.fit").isVisible()
+    assert "Ventricles of Seed 0" in window.find("labels.note").text()
+    before = window.volume
+    window.click("labels.close")
+    assert NAME not in window.viewer.layers
+    assert np.array_equal(window.volume, before)
+    assert not window.find("labels.fit").isVisible()
+    part.box.unfold(False)
+
+
+def test_larger_ventricles_are_painted_and_the_brain_stays_elsewhere(window, part, networks):
+    before, few = window.volume, count(window)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) > 1.3 * few
+    after = window.volume
+    grown = (np.asarray(window.viewer.layers[NAME].data) == VENTRICLE) & (
+        tissues(before.shape) != VENTRICLE
+    )
+    expected = networks.contrast_of(before, tissues(before.shape))[CONTRAST.index("ventricle mean")]
+    assert after[grown] == pytest.approx(expected, abs=1e-4)
+    corner = (slice(0, 4),) * 3
+    assert np.array_equal(after[corner], before[corner])
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    millilitres = window.find("labels.note").text().split(": ")[1].split(" ml")
+    assert float(millilitres[1].split(", ")[1]) > float(millilitres[0])
+
+
+def test_before_after_and_the_difference_can_be_looked_at(window, part):
+    before = window.volume
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    after = window.volume
+    window.click("labels.show.before")
+    assert np.array_equal(window.volume, before)
+    window.click("labels.show.difference")
+    assert np.allclose(window.volume, after - before)
+    assert window.captions == {"Difference – not for diagnosis"}
+    window.click("labels.show.after")
+    assert np.array_equal(window.volume, after)
+
+
+def test_a_stroke_shows_the_brain_that_fits_at_once_and_can_be_undone(window, part):
+    few = count(window)
+    window.click("labels.paint")
+    assert window.viewer.layers[NAME].mode == "paint"
+    assert window.viewer.layers[NAME].selected_label == VENTRICLE
+    place = tuple(n // 4 for n in window.volume.shape)
+    stroke(window, place)
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) > few
+    painted = window.volume
+    window.click("labels.undo")
+    window.wait(lambda: is_shown(window, part))
+    window.wait(lambda: not np.array_equal(window.volume, painted))
+    assert count(window) == few
+    assert not window.find("labels.undo").isEnabled()
+    window.click("labels.paint")
+    assert window.viewer.layers[NAME].mode == "pan_zoom"
+
+
+def test_strokes_wait_where_that_is_wanted(window, part):
+    window.click("labels.live")
+    before = window.volume
+    stroke(window, tuple(n // 4 for n in before.shape))
+    QTest.qWait(100)
+    assert not part._work.busy
+    assert np.array_equal(window.volume, before)
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert not np.array_equal(window.volume, before)
+
+
+def test_another_brain_takes_the_labels_off_the_screen_but_keeps_them(window, part):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many = count(window)
+    window.set("browse.seed", 5)
+    window.settle()
+    layer = window.viewer.layers[NAME]
+    assert not layer.visible
+    assert "These labels are of Seed 0" in window.find("labels.note").text()
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert layer.visible
+    assert count(window) == many
+
+
+def test_brain_and_labels_are_saved_with_what_they_are(window, part, tmp_path, monkeypatch):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    path = tmp_path / "larger_T1w.nii.gz"
+    monkeypatch.setattr(dialogs, "save_file", lambda *_: path)
+    window.click("labels.save")
+    window.wait(lambda: (tmp_path / "larger_dseg.json").exists() and not part._job.running)
+    assert np.allclose(nib.load(path).get_fdata(), window.volume, atol=1e-4)
+    labels = np.asarray(nib.load(tmp_path / "larger_dseg.nii.gz").dataobj)
+    assert np.array_equal(labels, window.viewer.layers[NAME].data)
+    about = json.loads((tmp_path / "larger_T1w.json").read_text())
+    assert about["SyntheticImage"] is True
+    assert about["EditedLabelsOf"] == "Seed 0"
+    assert about["VoxelsRelabelled"] == int((labels != tissues(labels.shape)).sum())
+
+
+def test_edited_labels_that_were_put_away_are_brought_back(window, part):
+    back = window.find("labels.back")
+    window.click("labels.close")
+    assert not back.isVisible(), "nothing was edited"
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many, fitting = count(window), window.volume
+    window.click("labels.close")
+    assert part.base is None
+    window.set("browse.seed", 5)
+    window.settle()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    assert "Seed 5" in window.find("labels.note").text()
+    few = count(window)
+    assert few < many
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+    assert "of Seed 0" in window.find("labels.note").text()
+    assert not back.isVisible(), "those of seed 5 were not edited"
+    window.click("labels.undo")
+    window.wait(lambda: count(window) == few)
+
+
+def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many = count(window)
+    window.open(tiny_generator(seed=3))
+    assert not window.viewer.layers[NAME].visible
+    assert "These labels are of Seed 0" in window.find("labels.note").text()
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    assert "labels" not in window.explorer.sessions.state().view, "its brain is another model's"
+    window.open(OFFICIAL)
+    assert part.base is None
+    assert NAME not in window.viewer.layers
+    assert not window.find("labels.back").isVisible()
+    window.open(model)
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+
+
+@pytest.fixture
+def ended(window, tmp_path, monkeypatch):
+    """Saves the session as one that came to a sudden end."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
+
+    def end():
+        kept = SessionFolder(tmp_path / "sessions")
+        kept.write(window.explorer.sessions.state().stamped())
+        (kept.path / OWNER).unlink()
+        return next(k for k in kept_sessions(tmp_path / "sessions") if k.folder == kept.path)
+
+    return end
+
+
+def test_edited_labels_are_restored_with_their_session(window, part, ended):
+    sessions = window.explorer.sessions
+    assert "labels" not in sessions.state().view, "nothing was edited"
+    assert not sessions.state().worth_keeping
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    window.click("labels.take")  # of the brain that was painted
+    window.wait(lambda: part.base is not None and "relabelled" in part.base.title)
+    stroke(window, tuple(n // 4 for n in window.volume.shape))
+    window.wait(lambda: is_shown(window, part))
+    many, fitting, title = count(window), window.volume, part.base.title
+    assert sessions.state().worth_keeping
+    window.wait(lambda: sessions.autosave.folder.exists)
+    kept = ended()
+    window.click("labels.close")
+    part._put_by = None
+    window.set("browse.seed", 5)
+    window.settle()
+    part.box.unfold(False)
+    sessions.restore(kept)
+    window.wait(lambda: part.base is not None)
+    window.settle()
+    assert part.box.header.isChecked()
+    assert part.base.title == title
+    assert window.explorer.comparison.view != "painted", "what was looked at is"
+    assert f"These labels are of {title}" in window.find("labels.note").text()
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+    window.click("labels.undo")
+    window.wait(lambda: count(window) < many)
+
+
+def edit_labels_of_scan(window, scan_file):
+    part = window.explorer.relabelling
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+
+
+def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
+    part, explorer = window.explorer.relabelling, window.explorer
+    edit_labels_of_scan(window, scan_file)
+    many, fitting = count(window), window.volume
+    kept = ended()
+    window.click("labels.close")
+    explorer.projecting.forget_model()
+    explorer.sessions.restore(kept)
+    window.wait(lambda: part.base is not None)
+    assert part.base.scan
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+    np.testing.assert_array_equal(window.volume, fitting)
+    part._close()
+    part._put_by = None
+    part.box.unfold(False)
+
+
+def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
+    window, scan_file, ended, monkeypatch
+):
+    part, explorer = window.explorer.relabelling, window.explorer
+    edit_labels_of_scan(window, scan_file)
+    kept = ended()
+    window.click("labels.close")
+    explorer.projecting.forget_model()
+
+    def fails(*_):
+        raise ScanError("it lies elsewhere")
+
+    monkeypatch.setattr("napari_stylegan3d.history.kept_scans._again", fails)
+    explorer.sessions.restore(kept)
+    window.wait(lambda: "could not be aligned again" in explorer.message.text())
+    assert part.base is None
+    part._put_by = None
+    part.box.unfold(False)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"edits": []},
+        {"edits": [[{"shape": [4, 4, 4], "voxels": "eJw="}] * 2]},
+        {"edits": [[{"shape": [10**6] * 3, "voxels": ""}] * 2]},
+        {"recipe": {"source": 5}},
+        {"model": None, "edits": "none"},
+    ],
+)
+def test_damaged_labels_of_a_session_are_left_aside(damage):
+    labels = tissues((6, 5, 4))
+    kept = KeptLabels(Origin(Recipe(), "01"), labels, np.zeros_like(labels))
+    plain = json.loads(json.dumps(kept.to_plain()))
+    again = KeptLabels.from_plain(plain)
+    np.testing.assert_array_equal(again.labels, labels)
+    np.testing.assert_array_equal(again.edited, 0)
+    assert (again.origin.recipe, again.origin.model) == (Recipe(), "01")
+    assert KeptLabels.from_plain({**plain, **damage}) is None
+    assert KeptLabels.from_plain(None) is None
+
+
+def test_a_grid_it_does_not_paint_on_is_refused_in_a_sentence(window, networks, monkeypatch):
+    monkeypatch.setattr(networks, "space", networks.space.resized((10, 14, 12)))
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: "this model has another" in window.find("labels.note").text())
+    assert part.base is None
+    assert window.find("labels.take").isEnabled()
+    part.box.unfold(False)
+
+
+def test_a_scan_is_to_be_aligned_first(window, scan_file):
+    window.open_scan(scan_file)
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.click("labels.take")
+    assert "Align the scan first" in window.find("labels.note").text()
+    part.box.unfold(False)
+
+
+def test_the_difference_is_not_covered_by_labels(window, part):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    assert part.drawing.layer.visible
+    window.click("labels.show.difference")
+    assert not part.drawing.layer.visible
+    window.click("labels.show.after")
+    assert part.drawing.layer.visible
+    window.click("labels.show.difference")
+    window.click("labels.paint")
+    assert part.drawing.layer.visible
+    assert part.box.look == "after", "what is painted on is to be seen"
+    assert part.drawing.layer.mode == "paint"
+
+
+def test_labels_leave_a_low_window_as_it_is(window, part):
+    main = window.viewer.window._qt_window
+    before = main.size()
+    main.resize(1280, 700)
+    window.explorer.panel("Directions")
+    window.set("directions.strength.0", 1.0)
+    window.explorer.panel("Browse")
+    window.click("labels.close")
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    QTest.qWait(50)
+    assert main.height() == 700
+    main.resize(before)
+
+
+def test_measure_gives_way_where_there_is_no_room_for_both(window, part):
+    explorer, main = window.explorer, window.viewer.window._qt_window
+    before = main.size()
+    main.resize(1280, 720)
+    QTest.qWait(50)
+    explorer.measuring.box.unfold()
+    assert not part.box.header.isChecked()
+    part.box.unfold()
+    assert not explorer.measuring.box.open
+    QTest.qWait(50)
+    assert main.height() == 720
+    main.resize(1280, 960)
+    QTest.qWait(50)
+    explorer.measuring.box.unfold()
+    assert part.box.header.isChecked()
+    explorer.measuring.box.unfold(False)
+    main.resize(before)
+
+
+def test_measure_tells_of_the_brain_that_fits(window, part):
+    explorer = window.explorer
+    explorer.measuring.box.unfold()
+    window.wait(lambda: explorer.measuring.measured is not None)
+    part.box.unfold()
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    explorer.measuring.box.unfold()
+    asked = explorer.measuring._asked
+    assert asked.title == "Brain with edited labels"
+    assert np.array_equal(asked.volume, window.volume)
+    window.click("labels.show.before")
+    assert np.array_equal(explorer.measuring._asked.volume, part.base.volume)
+    explorer.measuring.box.unfold(False)

@@ -1,0 +1,197 @@
+"""The Measure box: volumes of what is shown, once it is shown in full, and their labels."""
+
+import numpy as np
+import pytest
+import torch
+from qtpy.QtWidgets import QApplication
+
+from napari_stylegan3d.measure import jobs as measured
+from napari_stylegan3d.measure.jobs import start_of
+from napari_stylegan3d.measure.panel import percentile_in_words, signed
+from napari_stylegan3d.measure.tissue_layer import NAME
+from napari_stylegan3d.views.captions import NAMES
+from stylegan3d.evaluation.anatomy_volumes import MEASURES
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.segmentation import inference
+from stylegan3d.segmentation.classes import CLASSES, volumes_ml
+from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.network import TissueNetwork
+
+
+@pytest.fixture(scope="module", autouse=True)
+def segmenter():
+    """An untrained network for the tiny generator's voxels, in place of the bundled one."""
+    torch.manual_seed(0)
+    network = TissueNetwork((8, 8))
+    card = {
+        "name": "tissue-tiny",
+        "space": {"voxel_mm": [8.0, 8.0, 8.0]},
+        "people": {"percents": [0, 100], "quantiles": {n: [0.0, 5000.0] for n in MEASURES}},
+    }
+    tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "bundled_segmenter", lambda: tiny)
+        patch.setattr(measured, "screen_dtype", lambda: torch.float32)
+        yield tiny
+
+
+@pytest.fixture
+def box(window):
+    """The box, unfolded, with the volumes of brain number 0."""
+    part = window.explorer.measuring
+    part.box.unfold()
+    part.box.labels.setChecked(False)
+    window.wait(lambda: is_fresh(window))
+    yield part
+    part.box.labels.setChecked(False)
+    part.box.unfold(False)
+
+
+def is_fresh(window):
+    """Whether the table is that of the picture that is shown."""
+    part, picture = window.explorer.measuring, window.explorer.comparison.picture
+    return (
+        not part._work.busy
+        and part._asked is not None
+        and part._asked.volume is picture.rendered.volume
+        and part.box.cells["grey.ml"].isEnabled()
+    )
+
+
+def shown(window, segmenter):
+    """Volumes of the picture that is shown, as the engine counts them."""
+    rendered = window.explorer.comparison.picture.rendered
+    return segmenter.segment(rendered.volume, rendered.space).volumes
+
+
+def number(window, name):
+    return float(window.find(f"measure.{name}").text())
+
+
+def test_folded_away_it_measures_nothing(window):
+    part = window.explorer.measuring
+    assert not part.box.open
+    window.set("browse.seed", 4)
+    window.settle()
+    assert part._asked is None
+    assert not part._work.busy
+
+
+def test_it_says_the_volumes_of_what_is_shown(window, box, segmenter):
+    for seed in (0, 2):
+        window.set("browse.seed", seed)
+        window.settle()
+        window.wait(lambda: is_fresh(window))
+        for name, value in shown(window, segmenter).items():
+            assert number(window, f"{name}.ml") == pytest.approx(value, abs=0.51)
+            assert window.find(f"measure.{name}.change").text() == "–"
+
+
+def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):
+    before = shown(window, segmenter)
+    window.set("directions.strength.0", 3)
+    window.settle()
+    window.wait(lambda: is_fresh(window) and box.measured.before is not None)
+    after = shown(window, segmenter)
+    for name, value in after.items():
+        assert number(window, f"{name}.change") == pytest.approx(value - before[name], abs=0.51)
+    name = max(before, key=lambda name: abs(after[name] - before[name]))
+    percent = 100 * (after[name] - before[name]) / before[name]
+    assert abs(percent) > 0.1
+    assert number(window, f"{name}.percent") == pytest.approx(percent, abs=0.06)
+    window.click("measure.copy")
+    rows = QApplication.clipboard().text().splitlines()
+    assert rows[0].startswith("# Seed 0")
+    cells = dict(zip(rows[1].split("\t"), rows[-1].split("\t"), strict=True))
+    assert float(cells["change_ml"]) == pytest.approx(after["brain"] - before["brain"], abs=0.01)
+
+
+def test_nothing_is_measured_while_a_hand_drags(window, box):
+    slider = window.find("browse.truncation").slider
+    slider.setSliderDown(True)
+    slider.setValue(slider.value() - 12)
+    assert not window.find("measure.grey.ml").isEnabled()
+    window.settle()
+    assert box._asked is None
+    slider.setSliderDown(False)
+    window.wait(lambda: is_fresh(window))
+
+
+def test_labels_lie_over_the_planes_and_go_with_the_brain_they_belong_to(window, box, segmenter):
+    window.click("measure.labels")
+    window.wait(lambda: box.layer.layer is not None and box.layer.layer.visible)
+    layer = window.viewer.layers[NAME]
+    assert np.array_equal(layer.data, box.measured.labels)
+    assert volumes_ml(layer.data, box.measured.space) == box.measured.volumes
+    point = np.argwhere(layer.data == np.bincount(layer.data.ravel())[1:].argmax() + 1)[0]
+    window.viewer.dims.point = layer.data_to_world(tuple(point))
+    names = layer.features["name"]
+    assert names[int(layer.data[tuple(point)])] in window.find("views.intensity").text()
+    window.set("browse.seed", 9)
+    assert not layer.visible
+    window.wait(lambda: is_fresh(window) and layer.visible)
+    assert np.array_equal(layer.data, box.measured.labels)
+    window.click("measure.labels")
+    assert not layer.visible
+    assert window.find("views.intensity").text().count("·") == 0
+
+
+def test_the_crosshair_may_lie_where_there_is_no_tissue(window, box):
+    window.click("measure.labels")
+    layer = window.viewer.layers[NAME]
+    background, tissue = (np.argwhere((layer.data > 0) == there)[0] for there in (False, True))
+    window.viewer.dims.point = layer.data_to_world(tissue)
+    named = layer.metadata[NAMES][int(layer.data[tuple(tissue)])]
+    assert window.views.readout.intensity.text().endswith(f" · {named}")
+    window.viewer.dims.point = layer.data_to_world(background)
+    said = window.views.readout.intensity.text()
+    assert said
+    assert " · " not in said
+
+
+def test_the_labels_have_a_colour_and_a_name_each(window, box):
+    window.click("measure.labels")
+    window.wait(lambda: NAME in window.viewer.layers)
+    layer = window.viewer.layers[NAME]
+    colors = {tuple(layer.colormap.map(index)) for index in range(len(CLASSES))}
+    assert len(colors) == len(CLASSES)
+    assert layer.colormap.map(0)[3] == 0
+    assert len(set(layer.features["name"])) == len(CLASSES)
+    # The 3D view shows the brain, not the labels around it.
+    copies = [c for c in window.views.view("3D").model.layers if c.name == NAME]
+    assert [copy.visible for copy in copies] == [False]
+
+
+def test_a_scan_is_measured_once_it_is_aligned(window, box, scan_file):
+    window.open_scan(scan_file)
+    window.wait(lambda: window.find("measure.note").text().startswith("Align the scan"))
+    assert not window.find("measure.copy").isEnabled()
+    assert window.find("measure.grey.ml").text() == "–"
+
+
+def test_a_grid_the_network_does_not_know_is_told(window, box, segmenter):
+    segmenter.card["space"]["voxel_mm"] = [2.0, 2.0, 2.0]
+    try:
+        window.set("browse.seed", 11)
+        window.wait(lambda: "labels volumes of 2 x 2 x 2 mm" in window.find("measure.note").text())
+        assert window.find("measure.grey.ml").text() == "–"
+    finally:
+        segmenter.card["space"]["voxel_mm"] = [8.0, 8.0, 8.0]
+    window.set("browse.seed", 12)
+    window.wait(lambda: is_fresh(window) and not window.find("measure.note").text())
+
+
+def test_changes_are_counted_from_before_the_edits_else_from_before_the_mix():
+    plain = Recipe()
+    mix = Mix(Source("seed", 3), (0.5, 0.0))
+    mixed = plain.replace(mix=mix)
+    edited = mixed.replace(edits=(Edit("PC 1", 1.0),))
+    assert start_of(plain) is None
+    assert start_of(plain.replace(mix=Mix(Source("seed", 3), (0.0, 0.0)))) is None
+    assert start_of(mixed) == plain
+    assert start_of(edited) == mixed
+
+
+def test_numbers_are_written_with_their_sign():
+    assert [signed(v, 1) for v in (1.26, -0.5, 0.04, -0.04)] == ["+1.3", "-0.5", "0.0", "0.0"]
+    assert [percentile_in_words(v) for v in (0.4, 1, 55.4, 99.5)] == ["<1", "1", "55", ">99"]

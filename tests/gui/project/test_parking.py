@@ -1,0 +1,82 @@
+"""Scans of earlier projections leave the memory, and are the same when they are looked at."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_stylegan3d.core import parking
+from napari_stylegan3d.core.parking import Parking, on_disk
+from napari_stylegan3d.core.session import Projected, Session
+from stylegan3d.geometry.space import Space
+from stylegan3d.recipe.recipe import Source
+from stylegan3d.scans import AlignedScan, Scan
+
+SHAPE = (64, 64, 64)
+
+
+def projected(number: int, scan: Scan | None = None) -> Projected:
+    space = Space(SHAPE, np.eye(4))
+    draw = np.random.default_rng(number)
+    if scan is None:
+        data = draw.normal(size=SHAPE).astype(np.float32)
+        scan = Scan(data, np.eye(4), {}, Path(f"sub-{number}.nii.gz"), str(number))
+    volume = draw.uniform(size=SHAPE).astype(np.float32)
+    aligned = AlignedScan(volume, space, np.eye(4), 0.9, volume > 0.5, 1.0, [], scan)
+    return Projected(f"sub-{number}", Source("seed", number), aligned, found=aligned)
+
+
+@pytest.fixture
+def session(qtbot, tmp_path):
+    session = Session()
+    session.make_folder = lambda: tmp_path
+    session.parking = Parking(session, session)
+    yield session
+    session.parking.shutdown()
+
+
+def test_all_but_the_scan_projected_last_leave_the_memory(session, qtbot, tmp_path):
+    first = projected(1)
+    kept = first.aligned.scan.data.copy(), first.aligned.volume.copy()
+    gone = weakref.ref(first.aligned.scan)
+    session.add_projected(first)
+    del first
+    session.add_projected(projected(2))
+    last = projected(3)
+    session.add_projected(last)
+    qtbot.waitUntil(lambda: isinstance(session.projected[1].aligned.volume, np.memmap))
+    qtbot.waitUntil(lambda: not session.parking.job.running)
+    assert gone() is None
+    one = session.projected[0]
+    assert np.array_equal(one.aligned.scan.data, kept[0])
+    assert np.array_equal(one.aligned.volume, kept[1])
+    assert one.found is one.aligned
+    assert isinstance(one.aligned.scan.data, np.memmap)
+    assert session.projected[2] is last
+    assert not isinstance(last.aligned.scan.data, np.memmap)
+    assert list(tmp_path.iterdir()) == [], "no person's brain lies about"
+    one.aligned.scan.data[0] = 0  # as code does that works in place: of no consequence elsewhere
+
+
+def test_a_scan_projected_again_stays_in_memory(session, qtbot):
+    first = projected(1)
+    session.add_projected(first)
+    session.add_projected(projected(2, first.aligned.scan))
+    assert not session.parking.job.running
+    assert session.projected[0] is first
+
+
+def test_without_room_on_the_disk_it_stays_in_memory(tmp_path, monkeypatch):
+    array = np.ones(SHAPE)
+    assert on_disk(array, tmp_path / "gone") is array
+    assert on_disk(array[:1], tmp_path).base is not None
+    assert not isinstance(on_disk(array[:1], tmp_path), np.memmap)
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parking.tempfile, "TemporaryFile", full)
+    assert on_disk(array, tmp_path) is array

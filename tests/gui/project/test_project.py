@@ -1,0 +1,538 @@
+"""Aligning a scan and projecting it in the window."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QScrollArea
+
+from napari_stylegan3d.app.commands import commands_of
+from napari_stylegan3d.core.jobs import RenderRequest, enlarge, render
+from napari_stylegan3d.core.session import Projected
+from napari_stylegan3d.project import jobs as scan_jobs
+from napari_stylegan3d.project.jobs import STEPS_FOLDER
+from napari_stylegan3d.project.region_brush import Painting
+from napari_stylegan3d.views.outline import NAME
+from napari_stylegan3d.widgets import dialogs
+from stylegan3d.geometry.frame import Frame
+from stylegan3d.recipe.recipe import Edit, Source, read_recipe
+
+
+@pytest.fixture(scope="module")
+def kept() -> list:
+    """The projection, once it was made."""
+    return []
+
+
+@pytest.fixture
+def projected(window, scan_file, kept):
+    """The small scan, projected; through the controls the first time, remembered after."""
+    window.open_scan(scan_file)
+    if kept:
+        # Where the session keeps latents that were not saved.
+        latent = window.session.folder / Path(kept[0].source.path).name
+        latent.write_bytes(kept[1])
+        source = dataclasses.replace(kept[0].source, path=str(latent))
+        window.session.add_projected(dataclasses.replace(kept[0], source=source))
+    else:
+        window.choose("project.budget", "draft")
+        window.click("project.start")
+        window.wait(lambda: window.session.projected)
+        kept.append(window.session.projected[0])
+        kept.append(Path(kept[0].source.path).read_bytes())
+    window.settle()
+    return window
+
+
+def test_budgets_tell_how_long_they_take(window, scan_file):
+    window.open_scan(scan_file)
+    box = window.find("project.budget")
+    window.wait(lambda: all(", about " in box.itemText(index) for index in range(box.count())))
+    assert box.itemText(0).startswith("Draft, about ")
+
+
+def test_projection_shows_and_compares(projected):
+    window = projected
+    assert window.recipe.source.kind == "projected"
+    (result,) = window.session.projected
+    assert window.find("project.ssim").text() == f"{result.similarity['ssim']:.3f}"
+    assert window.find("project.mean.ncc").text() == f"{result.mean_brain['ncc']:.3f}"
+    assert -1 <= result.similarity["ncc"] <= 1
+    assert window.find("project.verdict").text() == "Not calibrated for this model"
+    assert window.find("project.sentence").text() == result.trust["sentence"]
+    worst = max(result.trust["regions"].items(), key=lambda item: item[1]["rms"])
+    first = window.find("project.regions").text().splitlines()[1]
+    assert first == f"{worst[0]}: {100 * worst[1]['rms']:.0f} %"
+    reconstruction = window.volume
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    window.click("project.show.scan")
+    np.testing.assert_allclose(window.volume, result.aligned.volume, atol=1e-6)
+    assert window.captions == {"Real scan: sub-07"}
+    window.click("project.show.difference")
+    np.testing.assert_allclose(window.volume, reconstruction - result.aligned.volume, atol=1e-6)
+    assert window.captions == {"Difference – not for diagnosis"}
+    window.views.view("3D").follower.settle()
+    in_3d = window.views.view("3D").model.layers[0]
+    np.testing.assert_array_equal(in_3d.data, window.volume)
+    assert tuple(in_3d.contrast_limits) == tuple(window.explorer.stage.layer.contrast_limits)
+    bar = window.explorer.stage.legend.table
+    colors = in_3d.colormap.map(np.linspace(0, 1, len(bar)))
+    np.testing.assert_allclose(colors[:, :3], bar[:, :3], atol=0.01)
+    window.click("project.show.reconstruction")
+    np.testing.assert_array_equal(window.volume, reconstruction)
+
+
+def test_the_difference_follows_previews(projected):
+    window = projected
+    comparison, (result,) = window.explorer.comparison, window.session.projected
+    window.click("project.show.difference")
+    loaded = window.explorer.rendering.loaded
+    edited = window.recipe.replace(edits=(Edit("PC 1", 3.0),))
+    preview = render(loaded, RenderRequest(edited, "preview"))
+    assert preview.rendered.volume.shape != result.aligned.volume.shape
+    comparison.set_picture(edited, preview)
+    assert window.captions == {"Difference – not for diagnosis"}
+    made = enlarge(preview.rendered.volume, result.aligned.volume.shape)
+    np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=1e-6)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_verdict_comes_into_sight(projected, elsewhere):
+    window, (result,) = projected, projected.session.projected
+    verdict = window.find("project.verdict")
+    window.explorer.panel("Project")
+    area = next(
+        area
+        for area in window.explorer.findChildren(QScrollArea)
+        if area.isAncestorOf(window.explorer.project)
+    )
+    window.viewer.window.resize(1280, 720)
+    QTest.qWait(50)
+    area.verticalScrollBar().setValue(0)
+    assert verdict.visibleRegion().isEmpty()
+    if elsewhere:
+        window.explorer.panel("Export")
+    window.explorer.projecting.job.finished.emit(result)
+    QTest.qWait(50)
+    window.explorer.panel("Project")
+    window.wait(lambda: verdict.visibleRegion().boundingRect() == verdict.rect())
+    window.viewer.window.resize(1280, 800)
+
+
+def test_regions_are_named_by_how_unusual_they_are(window):
+    regions = {
+        "left frontal lobe": {"rms": 0.2, "usual": 0.21, "unusual": -0.5},
+        "cerebellum": {"rms": 0.12, "usual": 0.05, "unusual": 6.0},
+        "brain stem": {"rms": 0.1, "usual": 0.08, "unusual": 1.0},
+        "ventricles": {"rms": 0.1, "usual": 0.09, "unusual": 0.2},
+    }
+    trust = {
+        "verdict": "outside what this model knows",
+        "sentence": "Do not read anything from it.",
+        "regions": regions,
+    }
+    remarks = ("The scan is strange. Do not read anything from it.", "Look at the cerebellum.")
+    box = window.explorer.project.result
+    box.show_result(Projected("sub-07", Source("seed", 1), None, {}, {}, remarks, trust))
+    told = window.find("project.regions").text().splitlines()
+    assert told[1:] == [
+        "cerebellum: 12 % (usually 5 %)",
+        "brain stem: 10 % (usually 8 %)",
+        "ventricles: 10 % (usually 9 %)",
+    ]
+    assert window.find("project.verdict").property("role") == "error"
+    assert window.find("project.notes").text() == "Look at the cerebellum.", "once is enough"
+    box.show_result(None)
+    assert window.find("project.verdict").isHidden()
+
+
+def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
+    shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
+    window.open_scan(scan_file)
+    assert window.find("project.shift.0").parentWidget().isHidden()
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    found = window.volume
+    generator = window.session.generator
+    assert found.shape == tuple(generator.shape)
+    assert window.captions == {"Real scan: sub-07"}
+    told = window.find("project.steps").text()
+    assert told.startswith("Extraction: The brain was extracted already; kept as it is.")
+    assert " s)" in told, "how long it took is said"
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: not window.find("project.quality").text())
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    assert "(from an earlier time)" in window.find("project.steps").text(), "ready at once"
+    outline = window.viewer.layers[-1]
+    assert outline.name == NAME
+    drawn = [outline.data_to_world(index) for index in np.argwhere(outline.data)]
+    middle = np.mean(drawn, axis=0)
+    np.testing.assert_allclose(middle, generator.space.center_mm, atol=8)
+    assert not window.views.view("3D").model.layers[-1].visible, "it would be a shell"
+    window.set("project.shift.1", 12.0)
+    window.wait(lambda: not np.array_equal(window.volume, found))
+    moved = window.volume
+    shift = np.array(
+        [
+            np.average(np.arange(n), weights=v.sum(axis=(0, 2)))
+            for v, n in ((found, found.shape[1]), (moved, moved.shape[1]))
+        ]
+    )
+    size = window.explorer.stage.layer.scale[1]
+    assert abs((shift[1] - shift[0]) * size - 12) < size / 2, "to the front, in mm"
+    assert "Moved by hand by 12.0 mm" in window.find("project.steps").text()
+    window.find("project.outline").setChecked(False)
+    assert window.viewer.layers[-1] is window.explorer.stage.layer
+    window.click("project.pose_reset")
+    window.wait(lambda: np.array_equal(window.volume, found))
+    assert window.find("project.shift.1").value() == 0
+    window.find("project.outline").setChecked(True)
+    window.click("browse.next")
+    window.settle()
+    assert window.viewer.layers[-1] is window.explorer.stage.layer, "it is the scan's alone"
+
+
+def test_what_was_moved_is_projected(window, scan_file):
+    window.open_scan(scan_file)
+    window.choose("project.budget", "draft")
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.set("project.turn.2", 4.0)
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (result,) = window.session.projected
+    turned = result.aligned.rigid @ np.linalg.inv(result.found.rigid)
+    angle = np.degrees(np.arctan2(turned[1, 0], turned[0, 0]))
+    assert angle == pytest.approx(4.0, abs=1e-3)
+    assert window.find("project.turn.2").value() == 4.0
+
+
+def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
+    space = Frame.parse("LIA:2x3x4").space((10, 12, 14))
+    painting, told = Painting(ViewerModel()), []
+    painting.changed.connect(told.append)
+    painting.begin(space)
+    assert painting.region() is None
+    painting.layer.data_setitem((np.array([1, 2]), np.array([3, 3]), np.array([7, 8])), 1)
+    assert told[-1] == pytest.approx(2 * 24 / 1000)
+    painted = [painting.layer.data_to_world(at) for at in np.argwhere(painting.layer.data)]
+    mask = painting.region().mask(space).mask
+    assert mask.shape == (10, 12, 14)
+    meant = [space.affine[:3, :3] @ at + space.affine[:3, 3] for at in np.argwhere(mask)]
+    np.testing.assert_allclose(sorted(map(tuple, meant)), sorted(map(tuple, painted)))
+    painting.set_brush(10)
+    assert painting.layer.brush_size == 5, "in voxels of 2 mm"
+    brushes = []
+    painting.brushChanged.connect(brushes.append)
+    painting.layer.brush_size = 8
+    assert brushes == [16.0], "napari's keys change it too"
+    painting.set_brush(21)
+    assert brushes == [16.0], "what a person typed stays, though voxels are coarser"
+    painting.clear()
+    assert painting.region() is None
+    assert told[-1] == 0
+
+
+def paint(window, millimetres=24):
+    """Align the scan that is open and paint a ball in its middle; the layer."""
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.click("project.fill")
+    layer = window.viewer.layers.selection.active
+    window.find("project.brush").setValue(millimetres)
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    return layer
+
+
+def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
+    window, scan_file, monkeypatch, tmp_path, notifications
+):
+    window.open_scan(scan_file)
+    assert window.find("project.fill").parentWidget().isHidden(), "not before it is aligned"
+    window.choose("project.budget", "draft")
+    layer = paint(window)
+    assert str(layer.mode) == "paint"
+    window.click("project.erase")
+    assert str(layer.mode) == "erase"
+    window.click("project.erase")
+    ml = np.count_nonzero(layer.data) * np.prod(layer.scale) / 1000
+    assert ml > 1
+    assert all(extent > 1 for extent in np.ptp(np.argwhere(layer.data), axis=0)), "a ball"
+    assert window.find("project.painted").text() == f"{ml:.1f} ml are painted."
+    copy = window.views.view("Coronal").model.layers[-1]
+    np.testing.assert_array_equal(copy.data, layer.data)
+    assert window.find("project.save_filled").isHidden()
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (result,) = window.session.projected
+    mask = result.filled.operator.mask
+    assert mask.sum() == np.count_nonzero(layer.data)
+    assert f"left out ({ml:.1f} ml)" in window.find("project.notes").text()
+    window.wait(lambda: not layer.visible)  # it belongs to the scan
+    window.click("project.show.filled")
+    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-5))
+    assert window.find("project.show.filled").isChecked()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    outside = ~mask & result.aligned.brain_mask
+    np.testing.assert_allclose(
+        result.filled.volume[outside], result.aligned.volume[outside], atol=1e-5
+    )
+    window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
+    window.wait(lambda: np.abs(window.volume - result.filled.volume)[mask].max() > 0.01)
+    window.settle()
+    assert window.find("project.show.filled").isChecked(), "edits are seen in the filled scan"
+    np.testing.assert_allclose(window.volume[outside], result.aligned.volume[outside], atol=1e-5)
+    monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
+    window.click("project.save_filled")
+    window.wait(lambda: not window.find("project.saved").isHidden())
+    original = nib.load(scan_file)
+    (native,) = (tmp_path / "out").glob("*desc-filled_T1w.nii.gz")
+    filled = nib.load(native)
+    np.testing.assert_allclose(filled.affine, original.affine, atol=1e-4)
+    changed = filled.get_fdata() != original.get_fdata()
+    assert 0.3 < changed.sum() * np.prod(original.header.get_zooms()) / 1000 / ml < 2
+    told = json.loads(native.with_name(native.name.replace(".nii.gz", ".json")).read_text())
+    assert told["MadeUpFrom"] == "Projected sub-07, PC 1 +3 sd"
+    window.click("project.save_filled")
+    window.wait(lambda: notifications)
+    assert "exists already" in notifications[0]
+    window.click("project.show.scan")
+    assert layer.visible
+    assert str(layer.mode) == "pan_zoom"
+    window.click("project.paint_clear")
+    assert "Nothing" in window.find("project.painted").text()
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: layer not in window.viewer.layers)
+    assert not window.find("project.fill").isChecked()
+
+
+def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
+    thin, path = nib.load(scan_file), tmp_path / "sub-07_T1w.nii.gz"
+    data = np.asarray(thin.dataobj).reshape(50, 64, 28, 2).mean(axis=3)
+    affine = thin.affine @ nib.affines.from_matvec(np.diag([1, 1, 2]), [0, 0, 0.5])
+    nib.save(nib.Nifti1Image(data.astype(np.int16), affine), path)
+    window.open_scan(scan_file)
+    box = window.find("project.loss")
+    assert box.findData("thick:6mm:S") < 0
+    window.explorer.open_scan(path)
+    window.wait(lambda: box.findData("thick:6mm:S") > 0)
+    assert "axial slices, 6 mm thick" in box.itemText(box.findData("thick:6mm:S"))
+    assert box.currentData() == ""
+    window.choose("project.loss", "thick:6mm:S")
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (result,) = window.session.projected
+    assert result.filled.operator.thickness_mm == 6
+    assert window.find("project.show.filled").text() == "Restored"
+    window.click("project.show.filled")
+    window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-4))
+    window.choose("project.loss", "")
+
+
+def test_a_stroke_is_seen_in_all_views(window, scan_file):
+    window.open_scan(scan_file)
+    layer = paint(window, 2)
+    window.find("project.outline").setChecked(False)
+    window.views.reset()
+    window.wait(lambda: not window.views.is_moving)
+    before = {name: window.pixels(name) for name in ("Axial", "Sagittal", "Coronal")}
+    z = int(layer.world_to_data(window.viewer.dims.point)[2])
+    window.find("project.brush").setValue(30)
+    place = (layer.data.shape[0] // 3, layer.data.shape[1] // 3, z)
+    layer.paint(place, 1)
+    meant = layer.data_to_world(place)
+    step = max(layer.scale)
+    window.wait(lambda: np.allclose(window.viewer.dims.point[:2], meant[:2], atol=step))
+    for name, picture in before.items():
+        model = window.views.view(name).model
+        assert layer.name in [other.name for other in model.layers if other.visible]
+        window.wait(lambda n=name, p=picture: is_orange(window.pixels(n)) > is_orange(p) + 20)
+    recipe = window.session.recipe
+    commands_of(window.explorer)["undo"]()
+    assert not layer.data[place], "while painting, a stroke is undone"
+    assert window.session.recipe == recipe
+    commands_of(window.explorer)["redo"]()
+    assert layer.data[place]
+    window.click("project.fill")
+    commands_of(window.explorer)["undo"]()
+    assert layer.data[place], "the brush is put down"
+
+
+def is_orange(pixels):
+    """How many pixels are redder than blue: the region's colour, over a grey picture."""
+    return int(np.count_nonzero(pixels[..., 0] > pixels[..., 2] + 40))
+
+
+def test_the_outline_leaves_the_crosshair_where_it_is(window, scan_file):
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    window.views.reset()
+    low, high = (np.array([r[i] for r in window.viewer.dims.range]) for i in (0, 1))
+    window.viewer.dims.point = tuple(low + 0.8 * (high - low))
+    before = np.array(window.viewer.dims.point)
+    window.find("project.outline").setChecked(False)
+    np.testing.assert_allclose(window.viewer.dims.point, before, atol=10)
+
+
+def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    aligned = window.explorer.projecting._aligned
+    window.click("project.fill")
+    box = window.find("project.region")
+    assert [box.itemText(i) for i in range(box.count())] == ["Painted here"]
+    # A ball of 20 mm around the brain's middle, drawn elsewhere: another grid, turned, and in the
+    # scan's own space.
+    middle = aligned.space.affine[:3, :3] @ np.argwhere(aligned.brain_mask).mean(axis=0)
+    middle = middle + aligned.space.affine[:3, 3]
+    turn = nib_eulers(0.2, -0.1, 0.3)
+    for of_scan, center in ((False, middle), (True, to_scan(aligned, middle))):
+        affine = np.eye(4)
+        affine[:3, :3] = turn * 3
+        affine[:3, 3] = center - affine[:3, :3] @ [15, 15, 15]
+        index = np.moveaxis(np.indices((31, 31, 31)), 0, -1)
+        ball = np.linalg.norm(3 * (index - 15), axis=-1) < 20
+        drawn = ball.astype(np.uint8) * 7
+        layer = Labels(drawn, name="Lesion", affine=affine, visible=False, units=("mm",) * 3)
+        window.viewer.layers.append(layer)
+        where = "the scan as opened" if of_scan else "the aligned scan"
+        box.setCurrentIndex(box.findText(f"Lesion, on {where}"))
+        ml = np.count_nonzero(ball) * 27 / 1000
+        assert window.find("project.painted").text() == f"{ml:.1f} ml are marked."
+        assert window.find("project.brush").parentWidget().isHidden()
+        mask = window.explorer.projecting._region().mask(aligned.space).on(aligned.space, aligned)
+        places = aligned.space.affine[:3, :3] @ np.argwhere(mask.mask).mean(axis=0)
+        np.testing.assert_allclose(places + aligned.space.affine[:3, 3], middle, atol=4)
+        window.viewer.layers.remove(layer)
+        assert window.find("project.region").currentText() == "Painted here"
+
+
+def nib_eulers(*angles):
+    return nib.eulerangles.euler2mat(*angles)
+
+
+def to_scan(aligned, point):
+    back = np.linalg.inv(aligned.rigid)
+    return back[:3, :3] @ point + back[:3, 3]
+
+
+def test_noise_is_offered_where_a_model_has_some(window):
+    box = window.find("project.space")
+    entry = box.model().item(box.findData("w+noise"))
+    generator = window.session.generator
+    assert entry.isEnabled() == generator.has_layer_noise
+    assert "layers' noise is fitted" in box.toolTip()
+    quiet = SimpleNamespace(has_layer_noise=False, cannot={})
+    box.setCurrentIndex(box.findData("w+noise"))
+    window.explorer.project.show_model(quiet)
+    assert not entry.isEnabled()
+    assert "no layer noise" in entry.toolTip()
+    assert box.currentData() == "w+"
+    window.explorer.project.show_model(generator)
+
+
+def test_result_is_saved_in_the_scans_own_space(projected, scan_file, tmp_path):
+    window = projected
+    window.find("export.folder").setText(str(tmp_path))
+    window.find("export.native").setChecked(True)
+    window.click("export.save")
+    window.wait(lambda: "Saved" in window.find("export.done").text())
+    original = nib.load(scan_file)
+    (native,) = [p for p in tmp_path.glob("*.nii.gz") if "space-model" not in p.name]
+    image = nib.load(native)
+    assert image.shape == original.shape
+    np.testing.assert_allclose(image.affine, original.affine, atol=1e-4)
+    (latent,) = tmp_path.glob("*.safetensors")
+    assert window.recipe.source.path == str(latent)
+    sidecar = next(tmp_path.glob("*space-model*.json"))
+    window.session.close()  # its folder of unsaved latents is gone
+    np.testing.assert_array_equal(
+        read_recipe(sidecar).latent(window.session.generator),
+        window.recipe.latent(window.session.generator),
+    )
+    (model,) = tmp_path.glob("*space-model*.nii.gz")
+    np.testing.assert_allclose(nib.load(model).affine, window.session.generator.affine)
+
+
+def test_saving_the_latent_keeps_the_recipe_valid(projected, tmp_path):
+    window = projected
+    before = window.volume
+    window.find("export.folder").setText(str(tmp_path))
+    window.click("export.save_latent")
+    window.wait(lambda: not window.explorer.exporting.job.running)
+    assert str(tmp_path) in window.recipe.source.path
+    window.settle()
+    np.testing.assert_array_equal(window.volume, before)
+    assert window.session.find_projected(window.recipe.source) is not None
+
+
+def test_mix_offers_the_projected_scan(projected):
+    window = projected
+    box = window.find("mix.source")
+    assert "Projected sub-07" in [box.itemText(i) for i in range(box.count())]
+    assert window.find("mix.first").text().endswith("Projected sub-07")
+
+
+def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
+    window.set("browse.seed", 2)
+    window.settle()
+    before = window.volume
+    window.open_scan(scan_file)
+    window.choose("project.budget", "thorough")
+    window.click("project.start")
+    bar = window.find("project.progress")
+    assert not window.find("project.pause").isEnabled(), "the alignment cannot wait"
+    window.wait(lambda: bar.value() > 0)
+    assert not window.find("project.start").isEnabled()
+    assert window.find("project.cancel").isVisibleTo(window.explorer.project)
+    window.wait(lambda: window.find("project.pause").isEnabled())
+    window.click("project.pause")
+    assert window.find("project.estimate").text() == "Paused"
+    settled = []
+    window.wait(lambda: settled.append(bar.value()) or settled[-20:] == [bar.value()] * 20)
+    window.click("project.pause")
+    window.wait(lambda: bar.value() != settled[-1])
+    window.click("project.cancel")
+    window.wait(lambda: not window.explorer.projecting.job.running)
+    window.settle()
+    assert window.session.projected == []
+    assert window.captions == {"Real scan: sub-07"}, "it was looked at"
+    assert window.find("project.show.scan").isChecked()
+    assert window.find("project.start").isEnabled()
+    assert window.recipe.source.seed == 2
+    window.explorer.comparison.show("reconstruction")
+    np.testing.assert_array_equal(window.volume, before)
+    window.click("project.start")
+    window.click("project.cancel")
+    window.wait(lambda: not window.explorer.projecting.job.running)
+    assert window.captions == {"Synthetic – not for diagnosis"}, "the brain was looked at now"
+    window.wait(lambda: window.explorer.projecting.rested)
+
+
+def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_file, monkeypatch):
+    threads = []
+    monkeypatch.setattr(scan_jobs, "give_back", lambda: threads.append(threading.current_thread()))
+    window.open_scan(scan_file)
+    window.choose("project.budget", "thorough")
+    window.click("project.start")
+    window.wait(lambda: window.find("project.progress").value() > 0)
+    assert not threads
+    window.click("project.cancel")
+    window.wait(lambda: threads)
+    assert threading.main_thread() not in threads
+    assert not window.explorer.projecting.job.running

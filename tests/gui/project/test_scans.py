@@ -1,0 +1,324 @@
+"""Opening a scan in the window: dropped, chosen among several, in doubt about its sides."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import dicoms
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Labels
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_stylegan3d.app.samples import SAMPLES, sample_path
+from napari_stylegan3d.project.jobs import STEPS_FOLDER
+from napari_stylegan3d.views.outline import NAME
+from stylegan3d import scans
+from stylegan3d.errors import ScanError
+from stylegan3d.scans import preparation, read_scan
+
+
+def test_an_opened_scan_is_shown_as_real(window, scan_file):
+    window.open_scan(scan_file)
+    assert window.captions == {"Real scan: sub-07"}
+    assert window.find("project.show.scan").isChecked()
+    assert "50 x 64 x 56" in window.find("project.details").text()
+    assert window.volume.max() > 500, "a scan is shown in its own units"
+    window.click("browse.next")
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+
+
+def test_a_picture_that_comes_late_does_not_hide_the_scan(window, scan_file):
+    window.set("browse.seed", 31)
+    window.open_scan(scan_file)
+    window.settle()
+    assert window.captions == {"Real scan: sub-07"}
+
+
+@pytest.mark.parametrize("content", [b"this is no scan", b""])
+def test_a_bad_file_is_one_sentence(window, scan_file, tmp_path, notifications, content):
+    path = tmp_path / "broken.nii.gz"
+    path.write_bytes(content)
+    window.explorer.open_scan(path)
+    window.wait(lambda: notifications)
+    assert "broken.nii.gz" in notifications[0]
+    assert "Traceback" not in notifications[0]
+    assert "\n" not in notifications[0]
+    assert window.find("explorer.message").text() == notifications[0]
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    window.open_scan(scan_file)
+    assert window.find("explorer.message").text() == "", "the error is over"
+
+
+def entries(window) -> list[str]:
+    choice = window.find("project.choice")
+    return [choice.item(row).text() for row in range(choice.count())]
+
+
+def test_of_several_series_one_is_chosen(window, tmp_path):
+    data = np.round(100 * np.random.RandomState(0).rand(26, 24, 22)).astype(np.int16)
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    about = {"uid": "1.2.840.99.1", "description": "localizer", "number": 1}
+    dicoms.write_series(tmp_path, data[..., :3], affine, **about)
+    for number, words in ((3, "t1_mprage"), (4, "t1_mprage_gd")):
+        about = {"uid": f"1.2.840.99.{number}", "description": words, "number": number}
+        dicoms.write_series(tmp_path, data + number, affine, start=100 * number, **about)
+    window.explorer.open_scan(tmp_path)
+    window.wait(lambda: not window.find("project.choice").isHidden() and entries(window))
+    window.wait(lambda: not window.find("project.choose").parentWidget().isHidden())
+    assert window.find("explorer.message").text() == "", "a question is no error"
+    told = entries(window)
+    assert told[0].startswith("3: t1_mprage\n")
+    assert "26 x 24 x 22 voxels of 5 x 5 x 5 mm" in told[1]
+    localiser = window.find("project.choice").item(2)
+    assert "localizer" in localiser.text()
+    assert not localiser.flags() & Qt.ItemFlag.ItemIsEnabled
+    assert localiser.toolTip()
+    window.find("project.choice").setCurrentRow(1)
+    window.click("project.choose")
+    window.wait(lambda: window.find("project.name").text().startswith("series-0004"))
+    assert window.volume.max() == (data + 4).max()
+    assert window.find("project.choose").parentWidget().isHidden(), "the question is answered"
+
+
+def test_of_several_volumes_one_is_chosen(window, scan_file, tmp_path):
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj)
+    path = tmp_path / "bold.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([data, data // 2], axis=3), image.affine), path)
+    window.viewer.open(str(path), plugin="napari-stylegan3d")
+    window.wait(lambda: entries(window) == ["Volume 0", "Volume 1"])
+    window.find("project.choice").setCurrentRow(1)
+    window.click("project.choose")
+    window.wait(lambda: window.find("project.name").text() == "bold")
+    assert "Volume 1 of 2" in window.find("project.details").text()
+
+
+def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path):
+    image = nib.load(scan_file)
+    image = nib.Nifti1Image(np.asarray(image.dataobj), None)
+    image.header.set_zooms((3, 3, 3))
+    path = tmp_path / "nowhere.nii.gz"
+    nib.save(image, path)
+    window.explorer.open_scan(path)
+    window.wait(lambda: window.find("project.name").text() == "nowhere")
+    doubts = window.find("project.doubts").text()
+    assert "left and right may be swapped" in doubts
+    assert "--" not in doubts, "there is no command line here"
+    assert "swapped" not in window.find("project.details").text(), "once is enough"
+    before = window.volume
+    window.pick("project.trust", "RAS")
+    window.wait(lambda: "RAS is trusted" in window.find("project.details").text())
+    np.testing.assert_array_equal(window.volume, before[::-1])
+    assert window.find("project.doubts").text() == doubts, "the answer can be changed"
+    window.pick("project.trust", None)
+    window.wait(lambda: "RAS is trusted" not in window.find("project.details").text())
+    np.testing.assert_array_equal(window.volume, before)
+    window.explorer.open_scan(scan_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-07")
+    assert window.find("project.trust").isHidden()
+
+
+def drop(widget, *paths):
+    """Drag files onto a widget, and let go; where one must be entered to be dropped on."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    held = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton
+    enter = QDragEnterEvent(QPoint(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(widget, enter)
+    assert enter.isAccepted()
+    event = QDropEvent(QPointF(5, 5), *held, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(widget, event)
+
+
+def dicom_slices(folder, number):
+    """One series of a number, of noise that depends on it; what the window calls it begins so."""
+    data = np.round(100 * np.random.RandomState(number).rand(26, 24, 22)).astype(np.int16)
+    about = {"uid": f"1.2.840.99.{number}", "description": "t1_mprage", "number": number}
+    dicoms.write_series(folder, data, np.diag([5.0, 5.0, 5.0, 1.0]), **about)
+    return f"series-{number:04}"
+
+
+def test_a_dropped_file_is_opened(window, scan_file):
+    window.explorer.panel("Project")
+    drop(window.find("project.drop"), scan_file)
+    window.wait(lambda: window.captions == {"Real scan: sub-07"})
+    assert window.find("project.name").text() == "sub-07"
+
+
+@pytest.mark.parametrize("where", ["area", "view"])
+def test_a_dropped_dicom_folder_or_its_slices_are_opened(window, tmp_path, where):
+    area = where == "area"
+    name = dicom_slices(tmp_path, 3 if area else 5)
+    window.explorer.panel("Project")
+    if area:
+        drop(window.find("project.drop"), *sorted(tmp_path.iterdir()))
+    else:
+        drop(window.views.view("Coronal").canvas, tmp_path)
+    window.wait(lambda: window.find("project.name").text().startswith(name))
+    assert "26 x 24 x 22" in window.find("project.details").text()
+
+
+def test_what_is_dropped_while_a_scan_is_read_comes_after_it(
+    window, scan_file, label_file, tmp_path, monkeypatch
+):
+    gate, read = threading.Event(), []
+
+    def slow(path, *args):
+        gate.wait(60)
+        read.append(Path(path).name)
+        return read_scan(path, *args)
+
+    monkeypatch.setattr(scans, "read_scan", slow)
+    folder = tmp_path / "examination"
+    name = dicom_slices(folder, 6)
+    area = window.find("project.drop")
+    for path in (folder, scan_file, label_file[0]):
+        drop(area, path)
+    gate.set()
+    window.wait(lambda: "sub-07_dseg" in window.viewer.layers)
+    assert read == [folder.name, scan_file.name, label_file[0].name]
+    assert window.find("project.name").text() == "sub-07", f"newer than {name}"
+    assert window.captions == {"Real scan: sub-07"}
+    window.viewer.layers.remove("sub-07_dseg")
+
+
+def test_what_is_dropped_during_a_projection_is_refused_in_a_sentence(
+    window, scan_file, tmp_path, notifications
+):
+    dicom_slices(tmp_path, 7)
+    window.open_scan(scan_file)
+    window.click("project.start")
+    drop(window.find("project.drop"), tmp_path)
+    assert "Wait for it or cancel it" in notifications[-1]
+    assert window.find("explorer.message").text() == notifications[-1]
+    window.click("project.cancel")
+    window.wait(lambda: not window.explorer.projecting.job.running)
+    assert window.find("project.name").text() == "sub-07"
+
+
+def test_a_scan_opened_through_napari_is_taken_over(window, scan_file):
+    (layer,) = window.viewer.open(str(scan_file), plugin="napari-stylegan3d")
+    window.wait(lambda: window.captions == {"Real scan: sub-07"})
+    assert window.find("project.name").text() == "sub-07"
+    assert not layer.visible
+    window.viewer.layers.remove(layer)
+
+
+@pytest.fixture
+def label_file(scan_file, tmp_path):
+    """Two balls in the small scan's space, and their middles there: label 1, label 5."""
+    image = nib.load(scan_file)
+    data, middles = np.zeros(image.shape, np.uint8), []
+    for value, at in ((1, (15, 40, 30)), (5, (34, 24, 25))):
+        away = np.linalg.norm(np.indices(data.shape) - np.reshape(at, (3, 1, 1, 1)), axis=0)
+        data[away < 6] = value
+        middles.append(nib.affines.apply_affine(image.affine, at))
+    path = tmp_path / "sub-07_dseg.nii.gz"
+    nib.save(nib.Nifti1Image(data, image.affine), path)
+    return path, middles
+
+
+def middles_of(layer) -> list[np.ndarray]:
+    return [
+        np.mean([layer.data_to_world(tuple(at)) for at in np.argwhere(layer.data == value)], axis=0)
+        for value in (1, 5)
+    ]
+
+
+def test_a_label_map_lies_where_its_scan_lies(window, scan_file, label_file, notifications):
+    path, middles = label_file
+    window.open_scan(scan_file)
+    shown = window.volume
+    window.explorer.open_scan(path)
+    window.wait(lambda: any(isinstance(layer, Labels) for layer in window.viewer.layers))
+    (layer,) = (layer for layer in window.viewer.layers if isinstance(layer, Labels))
+    assert layer.name == "sub-07_dseg"
+    assert "2 labels, 48.3 ml" in notifications[-1]
+    assert window.find("project.name").text() == "sub-07"
+    np.testing.assert_array_equal(window.volume, shown, "the scan is still shown")
+    np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
+    window.click("project.align")
+    window.wait(lambda: window.find("project.quality").text())
+    _, aligned = window.explorer.comparison.placed
+    there = nib.affines.apply_affine(aligned.rigid, middles)
+    window.wait(lambda: np.allclose(middles_of(layer), there, atol=0.5))
+    assert len(np.unique(layer.data)) == 3, "labels are not blended"
+    window.click("project.fill")
+    window.find("project.region").setCurrentText("sub-07_dseg")
+    region = window.find("project.region").currentData().region()
+    mask = region.mask(aligned.space).on(aligned.space, aligned).mask
+    marked = nib.affines.apply_affine(aligned.space.affine, np.argwhere(mask))
+    np.testing.assert_allclose(marked.mean(axis=0), np.mean(there, axis=0), atol=1.5)
+    layer.data_setitem((np.array([4]), np.array([4]), np.array([4])), 1)
+    drawn = np.array(layer.data)
+    window.set("project.shift.1", 12.0)
+    window.wait(lambda: not window.explorer.projecting.moving.busy)
+    np.testing.assert_array_equal(layer.data, drawn, "what a person draws stays")
+    window.viewer.layers.remove(layer)
+
+
+def test_a_label_map_opened_through_napari_is_one_too(window, scan_file, label_file):
+    path, middles = label_file
+    window.open_scan(scan_file)
+    window.viewer.open(str(path), plugin="napari-stylegan3d")
+    layer = window.viewer.layers["sub-07_dseg"]
+    assert isinstance(layer, Labels)
+    np.testing.assert_allclose(middles_of(layer), middles, atol=0.5)
+    assert window.captions == {"Real scan: sub-07"}
+    window.viewer.layers.remove(layer)
+
+
+def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatch, notifications):
+    def refuse(*_):
+        raise ScanError("No orientation of the brain resembles the model's mean brain.")
+
+    monkeypatch.setattr(preparation, "align_rigid", refuse)
+    shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
+    window.open_scan(scan_file)
+    window.click("project.start")
+    window.wait(lambda: notifications)
+    assert "No orientation" in window.find("explorer.message").text()
+    assert "align it by hand" in window.find("project.quality").text()
+    assert window.captions == {"Real scan: sub-07"}
+    window.click("project.by_hand")
+    window.wait(lambda: not window.find("project.fit").parentWidget().isHidden())
+    assert "until it fits the outline" in window.find("project.quality").text()
+    assert window.viewer.layers[-1].name == NAME
+    window.set("project.turn.2", 120.0)
+    window.set("project.turn.2", 8.0)
+    window.wait(lambda: not window.explorer.projecting.moving.busy)
+    turned = window.explorer.comparison.placed[1]
+    assert 5 < off_mm(turned, window.session.generator) < 8
+    window.click("project.fit")
+    window.wait(lambda: "Fitted from there" in window.find("project.steps").text())
+    fitted = window.explorer.comparison.placed[1]
+    assert off_mm(fitted, window.session.generator) < 0.2
+    assert fitted.quality > turned.quality
+    assert window.find("project.turn.2").value() == 0
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    (result,) = window.session.projected
+    np.testing.assert_array_equal(result.aligned.rigid, window.explorer.comparison.placed[1].rigid)
+
+
+def off_mm(aligned, generator):
+    """How far points on the egg lie from where they belong, in mean: it has only to be moved."""
+    middle = aligned.scan.space.center_mm
+    points = np.random.default_rng(0).normal(size=(3, 500))
+    points = middle[:, None] + 60 * points / np.linalg.norm(points, axis=0)
+    there = aligned.rigid[:3, :3] @ points + aligned.rigid[:3, 3:]
+    meant = points + (generator.space.center_mm - middle)[:, None]
+    return np.linalg.norm(there - meant, axis=0).mean()
+
+
+def test_both_samples_are_there():
+    for key in SAMPLES:
+        assert sample_path(key).stat().st_size > 100_000

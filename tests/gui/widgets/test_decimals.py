@@ -1,0 +1,86 @@
+"""A number means the same typed with a comma or a point, in any language of the system."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from qtpy.QtCore import QLocale
+from qtpy.QtWidgets import QApplication
+
+from napari_stylegan3d.browse.frame import Millimetres
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def box(qtbot) -> DecimalBox:
+    box = DecimalBox()
+    qtbot.addWidget(box)
+    box.setRange(-10, 10)
+    box.setDecimals(2)
+    box.setSuffix(" mm.")
+    box.setPrefix("v, ")
+    return box
+
+
+@pytest.mark.parametrize("language", ["C", "de_DE", "tr_TR", "en_US", "fr_CH"])
+@pytest.mark.parametrize(
+    ("text", "value"), [("0.7", 0.7), ("0,7", 0.7), ("-2.25", -2.25), ("-2,25", -2.25), ("5", 5.0)]
+)
+def test_both_signs_are_taken(qtbot, box, language: str, text: str, value: float) -> None:
+    box.setLocale(QLocale(language))
+    box.show()
+    box.selectAll()
+    qtbot.keyClicks(box.lineEdit(), text)
+    box.interpretText()
+    assert box.value() == value
+    sign = QLocale(language).decimalPoint()
+    assert box.text() == f"v, {value:.2f} mm.".replace(
+        f"{value:.2f}", f"{value:.2f}".replace(".", sign)
+    )
+
+
+@pytest.mark.parametrize("language", ["C", "de_DE"])
+@pytest.mark.parametrize("text", ["0.7", "0,7"])
+def test_both_signs_can_be_pasted(qtbot, box, language: str, text: str) -> None:
+    box.setLocale(QLocale(language))
+    box.selectAll()
+    QApplication.clipboard().setText(text)
+    box.lineEdit().paste()
+    box.interpretText()
+    assert box.value() == 0.7
+
+
+@pytest.mark.parametrize("text", ["1.2.3", "1.234,5", "two"])
+def test_what_is_no_number_changes_nothing(qtbot, box, text: str) -> None:
+    box.setLocale(QLocale("de_DE"))
+    box.setValue(3)
+    box.lineEdit().setText(text)
+    box.interpretText()
+    assert box.value() == 3
+
+
+def test_voxel_sizes_take_both_signs(qtbot) -> None:
+    box = Millimetres()
+    qtbot.addWidget(box)
+    box.setRange(0.1, 10)
+    for language in ("C", "de_DE"):
+        for text in ("1.5", "1,5"):
+            box.setLocale(QLocale(language))
+            box.setValue(1)
+            box.selectAll()
+            qtbot.keyClicks(box.lineEdit(), text)
+            box.interpretText()
+            assert box.value() == 1.5
+
+
+def test_no_other_box_is_used() -> None:
+    """Qt's own reads 0,7 as 7 where it expects a point."""
+    made = [
+        f"{file.name}:{node.lineno}"
+        for file in (ROOT / "napari_stylegan3d").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "QDoubleSpinBox"
+    ]
+    assert made == []

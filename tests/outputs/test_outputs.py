@@ -1,0 +1,93 @@
+"""Names and sidecars of saved volumes."""
+
+import json
+
+import pytest
+
+from stylegan3d.errors import OutputError
+from stylegan3d.outputs.results import (
+    save_rendered,
+    scan_stem,
+    scan_suffix,
+    volume_name,
+    write_dataset_description,
+)
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.render.renderer import Renderer
+
+SEED = Source("seed", 42)
+FILE = Source("latent", path="/data/sub-01_desc-projected_latent.safetensors")
+SCAN = Source("projected", path="/data/sub-01_ses-2_desc-projected_latent.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "native", "name"),
+    [
+        (Recipe(SEED), False, "seed-0042_desc-synthetic"),
+        (Recipe(SEED, edits=(Edit("PC 1", 1.0),)), False, "seed-0042_desc-edited"),
+        (Recipe(SEED, mix=Mix(FILE, (1.0,))), False, "seed-0042_with-sub01_desc-mixed"),
+        (Recipe(FILE), False, "sub-01_desc-synthetic"),
+        (Recipe(SEED, channel=2), False, "seed-0042_channel-2_desc-synthetic"),
+        (Recipe(SEED, label=[0, 1, 0]), False, "seed-0042_label-class1_desc-synthetic"),
+        (Recipe(SEED, label=[-0.5, 2]), False, "seed-0042_label-minus0p5and2_desc-synthetic"),
+        (
+            Recipe(SEED, label={"sex": "F", "age": 70.5}),
+            False,
+            "seed-0042_label-age70p5sexF_desc-synthetic",
+        ),
+        (Recipe(FILE, label=[0, 1, 0]), False, "sub-01_desc-synthetic"),
+        (Recipe(SCAN), False, "sub-01_ses-2_space-model_desc-projected"),
+        (Recipe(SCAN), True, "sub-01_ses-2_desc-projected"),
+        (Recipe(SCAN, mix=Mix(SEED, (1.0,))), True, "sub-01_ses-2_with-seed0042_desc-mixed"),
+        (
+            Recipe(SCAN, mix=Mix(SEED, (1.0,)), edits=(Edit("PC 1", 1.0),)),
+            True,
+            "sub-01_ses-2_with-seed0042_desc-edited",
+        ),
+    ],
+)
+def test_names_say_what_a_volume_is(recipe, native, name):
+    assert volume_name(recipe, native=native) == f"{name}_T1w.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("path", "stem", "suffix"),
+    [
+        ("a/sub-01_T1w.nii.gz", "sub-01", "T1w"),
+        ("sub-01_acq-x_FLAIR.nii", "sub-01_acq-x", "FLAIR"),
+        ("my brain.nii.gz", "my brain", "T1w"),
+        ("carolina-T2w.nii.gz", "carolina-T2w", "T1w"),
+        ("orig.mgz", "orig", "T1w"),
+        ("SUB-01_T1w.NII.GZ", "SUB-01", "T1w"),
+        ("brain.MGH", "brain", "T1w"),
+        ("study.v2_FLAIR.nii.gz", "study.v2", "FLAIR"),
+    ],
+)
+def test_names_of_scans(path, stem, suffix):
+    assert (scan_stem(path), scan_suffix(path)) == (stem, suffix)
+
+
+def test_a_link_is_called_by_its_own_name(tmp_path):
+    """git-annex and DataLad keep the content under its hash."""
+    (tmp_path / "MD5E-s12--d41d8cd9.nii.gz").touch()
+    link = tmp_path / "sub-01_T2w.nii.gz"
+    link.symlink_to("MD5E-s12--d41d8cd9.nii.gz")
+    assert (scan_stem(link), scan_suffix(link)) == ("sub-01", "T2w")
+
+
+def test_a_preview_is_never_saved(tiny_generator, tmp_path):
+    recipe = Recipe(SEED)
+    preview = Renderer(tiny_generator).render(recipe.latent(tiny_generator), quality="preview")
+    with pytest.raises(OutputError, match="not a preview"):
+        save_rendered(tmp_path / "a.nii.gz", preview, recipe, tiny_generator)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_keeps_its_own_description(tiny_generator, tmp_path):
+    write_dataset_description(tmp_path / "new", tiny_generator)
+    described = json.loads((tmp_path / "new" / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative"
+    assert described["GeneratedBy"][0]["Name"] == "napari-stylegan3d"
+    (tmp_path / "dataset_description.json").write_text("mine")
+    write_dataset_description(tmp_path, tiny_generator)
+    assert (tmp_path / "dataset_description.json").read_text() == "mine"

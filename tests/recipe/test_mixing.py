@@ -1,0 +1,46 @@
+"""Mixes as recipes: what each layer takes, and the matrix of the paper's figure."""
+
+import numpy as np
+
+from stylegan3d.recipe.mixing import PRESETS, around, mixing_matrix, solo, strengths
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+
+GROUPS = ((0, 1, 2), (3, 4), (5, 6, 7))
+A, B, C = (Source("seed", seed) for seed in (1, 2, 3))
+
+
+def test_a_share_goes_to_every_layer_of_its_group():
+    assert strengths((0, 1, 0.5), GROUPS) == (0, 0, 0, 1, 1, 0.5, 0.5, 0.5)
+    assert strengths((0.25, 1), ((1,), (0, 2))) == (1, 0.25, 1)
+    assert solo(1, GROUPS) == (0, 0, 0, 1, 1, 0, 0, 0)
+
+
+def test_presets_differ_and_say_what_they_do():
+    assert len({preset.shares for preset in PRESETS}) == len(PRESETS)
+    assert all(preset.name and preset.meaning.endswith(".") for preset in PRESETS)
+
+
+def test_a_cell_takes_its_columns_layers_and_its_rows_others(tiny_generator):
+    generator = tiny_generator
+    middle = tuple(float(k == 1) for k in range(generator.num_layers))
+    base = Recipe(Source("seed", 9), edits=(Edit("PC 1", 1.0),), noise="none")
+    cells = mixing_matrix(base, [A, B], [B, C], middle)
+    assert cells[0][1] == base.replace(source=A, mix=Mix(C, middle))
+    w = cells[0][1].replace(edits=()).latent(generator).numpy()
+    row, column = (Recipe(source).latent(generator).numpy() for source in (A, C))
+    np.testing.assert_array_equal(w[1], column[1])
+    np.testing.assert_array_equal(np.delete(w, 1, 0), np.delete(row, 1, 0))
+    assert cells[1][0] == base.replace(source=B), "a brain mixed with itself is itself"
+
+
+def test_sources_around_one_are_different_and_begin_with_it():
+    scan = Source("projected", path="scan.safetensors")
+    assert around(A, 3) == [A, B, C]
+    assert around(scan, 3, [B]) == [scan, B, Source("seed", 1)]
+    assert around(A, 2, [A, C, B]) == [A, C]
+    assert around(Source("seed", 2**31 - 1), 2)[1] == Source("seed", 0)
+
+
+def test_sources_to_avoid_are_left_out_but_the_first_stays():
+    assert around(A, 3, avoid=[B]) == [A, C, Source("seed", 4)]
+    assert around(B, 2, [A, C], avoid=[A, B]) == [B, C]

@@ -1,0 +1,112 @@
+"""Films: as many pictures as promised, marked synthetic, with their key frames beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from stylegan3d.errors import OutputError
+from stylegan3d.outputs.pictures import json_path
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.render import films
+from stylegan3d.render.figures import Look
+from stylegan3d.render.films import Film, draw_film, film_files, has_ffmpeg
+from stylegan3d.render.renderer import Renderer
+
+RECIPES = tuple(Recipe(Source("seed", number)) for number in (1, 2))
+
+
+@pytest.fixture(scope="module")
+def renderer(tiny_generator):
+    return Renderer(tiny_generator)
+
+
+def small(**changes) -> Film:
+    return Film(
+        RECIPES, **{"seconds": 0.5, "fps": 8, "planes": ("axial",), "look": Look(1), **changes}
+    )
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_a_film_has_all_its_pictures_at_its_pace(tiny_generator, renderer, tmp_path, suffix):
+    path = tmp_path / f"way{suffix}"
+    seen = []
+    files = film_files(path, small(), tiny_generator, renderer, lambda *at: seen.append(at))
+    assert set(files) == {path, json_path(path)}
+    film = Image.open(io.BytesIO(files[path]))
+    assert film.n_frames == small().frames == 5
+    frames = [np.asarray(f.convert("RGB"), float) for f in ImageSequence.Iterator(film)]
+    assert np.abs(frames[0] - frames[-1]).mean() > 0.5
+    assert film.info["duration"] == pytest.approx(125, abs=10)
+    assert seen == [(number, 5) for number in range(5)]
+
+
+def test_every_picture_says_synthetic(tiny_generator, renderer):
+    marked = [np.asarray(f, float) for f in draw_film(small(), tiny_generator, renderer)]
+    plain = small(look=Look(1, caption=""))
+    bare = [np.asarray(f, float) for f in draw_film(plain, tiny_generator, renderer)]
+    for with_words, without in zip(marked, bare, strict=True):
+        corner = np.abs(with_words - without)[-30:, : with_words.shape[1] // 2]
+        assert corner.max() > 100
+
+
+def test_the_key_frames_stand_beside_the_film(tiny_generator, renderer, tmp_path):
+    path = tmp_path / "way.gif"
+    told = json.loads(film_files(path, small(loop=True), tiny_generator, renderer)[json_path(path)])
+    assert [Recipe.from_dict(recipe) for recipe in told["Recipes"]] == list(RECIPES)
+    assert told["SyntheticImage"] is True
+    assert told["Model"]["SHA256"] == tiny_generator.hash
+    assert told["Film"]["Frames"] == 8
+    assert told["Film"]["Loop"] is True
+
+
+def test_work_can_be_stopped_between_pictures(tiny_generator, renderer, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def stop(done, total):
+        if done == 2:
+            raise Enough
+
+    for suffix in (".gif", ".mp4") if has_ffmpeg() else (".gif",):
+        with pytest.raises(Enough):
+            film_files(tmp_path / f"way{suffix}", small(), tiny_generator, renderer, stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not has_ffmpeg(), reason="there is no ffmpeg here")
+def test_an_mp4_has_the_size_and_length_of_the_film(tiny_generator, renderer, tmp_path):
+    import re
+    import subprocess
+
+    path = tmp_path / "way.mp4"
+    path.write_bytes(film_files(path, small(), tiny_generator, renderer)[path])
+    said = subprocess.run([films.ffmpeg(), "-i", path], capture_output=True, text=True).stderr
+    width, height = next(draw_film(small(), tiny_generator, renderer)).size
+    even = f"{width + width % 2}x{height + height % 2}"
+    assert re.search(rf"Video: h264.*yuv420p.*{even}.*8 fps", said), said
+
+
+def test_without_ffmpeg_an_mp4_is_refused_before_any_work(monkeypatch, tmp_path):
+    monkeypatch.setattr(films.shutil, "which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert not has_ffmpeg()
+    with pytest.raises(OutputError, match="ffmpeg: install it"):
+        films.check_suffix(tmp_path / "way.mp4")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"fps": 0}, "1 to 60"), ({"seconds": 100.0}, "0.1 to 60"), ({"planes": ()}, "plane")],
+)
+def test_what_is_no_film_is_a_sentence(options, said):
+    with pytest.raises(OutputError, match=said):
+        small(**options)
+    with pytest.raises(OutputError, match="must end in"):
+        films.check_suffix(Path("way.avi"))

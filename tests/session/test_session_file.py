@@ -1,0 +1,368 @@
+"""Sessions on the disk: whole or not there, of one window, and refused where they are damaged."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stylegan3d.errors import SessionError
+from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
+from stylegan3d.session.archive import SUFFIX, pack, unpack
+from stylegan3d.session.file import FILE, Favourite, SessionState, decode, encode, read_session
+from stylegan3d.session.store import (
+    OWNER,
+    Kept,
+    SessionFolder,
+    kept_sessions,
+    mark_closed,
+    tidy,
+)
+
+MODEL = MadeWith("a" * 64, "tiny")
+
+
+@pytest.fixture
+def latent(tmp_path, tiny_generator):
+    """A latent in a session's folder, as a source."""
+    folder = tmp_path / "session"
+    folder.mkdir()
+    path = folder / "sub-01_desc-projected_latent.safetensors"
+    w = np.ones((tiny_generator.num_layers, tiny_generator.w_dim), np.float32)
+    sha256 = save_latent(path, Latent.of(tiny_generator, w))
+    return Source("projected", path=str(path), sha256=sha256)
+
+
+def state_with(*recipes, **changes):
+    known = {
+        "model": MODEL,
+        "model_path": "/models/mine",
+        "frame": "LIA:2",
+        "favourites": {MODEL.sha256: (Favourite(Recipe(Source("seed", 8)), "größer"),)},
+        "scan": "/scans/sub-01_T1w.nii.gz",
+        "view": {"tab": "Mix", "point": [1.0, -2.5, 3.0]},
+        "saved": "2026-01-01T10:00:00+00:00",
+    }
+    states = recipes or (Recipe(), Recipe(Source("seed", 3), edits=(Edit("PC 1", 0.1 + 0.2),)))
+    return SessionState(states, len(states) - 1, **{**known, **changes})
+
+
+def test_a_session_comes_back_as_it_was(tmp_path, latent):
+    state = state_with(Recipe(), Recipe(latent, Truncation(1 / 3)), Recipe(Source("seed", 9)))
+    folder = Path(latent.path).parent
+    data = encode(state, folder)
+    assert str(folder) not in data.decode()
+    assert decode(data, folder, "it") == state
+
+
+def test_latents_follow_a_folder_that_is_renamed(tmp_path, latent):
+    folder = Path(latent.path).parent
+    data = encode(state_with(Recipe(latent)), folder)
+    moved = folder.rename(tmp_path / "moved")
+    source = decode(data, moved, "it").states[0].source
+    assert Path(source.path) == moved / Path(latent.path).name
+
+
+def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
+    folder = Path(latent.path).parent
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    twin = other / Path(latent.path).name  # the same name, another content
+    w = np.zeros((tiny_generator.num_layers, tiny_generator.w_dim), np.float32)
+    sha256 = save_latent(twin, Latent.of(tiny_generator, w))
+    state = state_with(
+        Recipe(latent), Recipe(Source("latent", path=str(twin), sha256=sha256)), Recipe()
+    )
+    file = tmp_path / f"handed-on{SUFFIX}"
+    file.write_bytes(pack(state, folder))
+    for path in (Path(latent.path), twin):
+        path.unlink()
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    read, files = unpack(file, fresh)
+    for path, data in files.items():
+        assert path.parent == fresh
+        path.write_bytes(data)
+    first, second = (recipe.latent(tiny_generator) for recipe in read.states[:2])
+    assert float(first.mean()) == 1
+    assert float(second.mean()) == 0
+    assert read.favourites == state.favourites
+    assert read.view == state.view
+
+
+def test_a_missing_latent_is_told_when_a_session_is_saved(tmp_path, latent):
+    Path(latent.path).unlink()
+    with pytest.raises(SessionError, match="does not exist"):
+        pack(state_with(Recipe(latent)), tmp_path)
+
+
+def broken(**changes):
+    plain = json.loads(encode(state_with(), Path("/x")))
+    plain.update(changes)
+    return json.dumps({key: value for key, value in plain.items() if value != "GONE"}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        b"[" * 200_000,
+        encode(state_with(), Path("/x"))[:-20],
+        broken(format="other"),
+        broken(version=2),
+        broken(states="GONE"),
+        broken(states=[]),
+        broken(states=[{"source": {"seed": -1}}]),
+        broken(states=[3]),
+        broken(states=7),
+        broken(position=5),
+        broken(position=-1),
+        broken(position="x"),
+        broken(position=True),
+        broken(position=0.5),
+        broken(favourites=[{}]),
+        broken(favourites=[{"of": 1, "note": "", "recipe": {"source": {"seed": 1}}}]),
+        broken(favourites=None),
+        broken(model={"name": "x"}),
+        broken(model={"sha256": "x", "evil": 1}),
+        broken(model_path=5),
+        broken(view=[]),
+        broken(scan={}),
+        broken(saved=None),
+    ],
+)
+def test_a_damaged_session_is_refused_in_one_sentence(tmp_path, data):
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(SessionError) as caught:
+        read_session(tmp_path)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+def archive(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in files.items():
+            made.writestr(name.replace("__", "/").replace("_dot_", "."), data)
+    return buffer.getvalue()
+
+
+SESSION = encode(state_with(), Path("/x"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04 and no more",
+        b"no zip at all",
+        archive(),
+        archive(other_dot_json=b"{}"),
+        archive(session_dot_json=b"{}"),
+        archive(session_dot_json=SESSION, _dot__dot___evil_dot_safetensors=b"x"),
+        archive(session_dot_json=SESSION, __etc__x_dot_safetensors=b"x"),
+        archive(session_dot_json=SESSION, run_dot_py=b"x"),
+        archive(session_dot_json=SESSION, a__b_dot_safetensors=b"x"),
+        archive(session_dot_json=SESSION)[:-30],
+        archive(session_dot_json=SESSION).replace(b"PK\x03\x04", b"PK\x03\x05"),
+    ],
+)
+def test_a_hostile_session_file_is_refused_in_one_sentence(tmp_path, data):
+    file = tmp_path / f"it{SUFFIX}"
+    file.write_bytes(data)
+    with pytest.raises(SessionError) as caught:
+        unpack(file, tmp_path / "in")
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_would_unpack_to_something_huge_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("stylegan3d.session.archive.LARGEST_FILE", 10_000)
+    file = tmp_path / f"it{SUFFIX}"
+    file.write_bytes(archive(session_dot_json=SESSION, a_dot_safetensors=bytes(20_000)))
+    assert file.stat().st_size < 10_000
+    with pytest.raises(SessionError, match="too large"):
+        unpack(file, tmp_path)
+
+
+def test_writing_leaves_the_session_before_or_the_one_after(tmp_path):
+    mine = SessionFolder(tmp_path)
+    assert not mine.exists
+    mine.write(state_with(Recipe()))
+    mine.write(state_with(Recipe(), Recipe(Source("seed", 4))))
+    assert read_session(mine.path).states[-1].source.seed == 4
+    assert sorted(path.name for path in mine.path.iterdir()) == [OWNER, FILE]
+
+
+def test_a_session_belongs_to_one_window_until_it_is_left(tmp_path):
+    mine, other = SessionFolder(tmp_path), SessionFolder(tmp_path)
+    mine.write(state_with())
+    other.write(state_with())
+    assert mine.path != other.path
+    assert kept_sessions(tmp_path) == []
+    left = mine.path
+    mine.leave()
+    assert [kept.folder for kept in kept_sessions(tmp_path)] == [left]
+
+
+def test_a_number_of_a_process_that_is_used_again_is_no_owner(tmp_path):
+    mine = SessionFolder(tmp_path)
+    mine.write(state_with())
+    owner = json.loads((mine.path / OWNER).read_text())
+    (mine.path / OWNER).write_text(json.dumps({**owner, "started": owner["started"] - 1000}))
+    assert len(kept_sessions(tmp_path)) == 1
+
+
+def test_of_two_windows_that_want_a_session_the_quicker_gets_it(tmp_path):
+    first = SessionFolder(tmp_path)
+    first.write(state_with())
+    left = first.path
+    first.leave()
+    one, two = SessionFolder(tmp_path), SessionFolder(tmp_path)
+    assert one.take(left).states == state_with().states
+    with pytest.raises(SessionError, match="does not exist"):
+        two.take(left)
+    assert kept_sessions(tmp_path) == []
+    one.write(state_with(Recipe(Source("seed", 77))))
+    assert read_session(one.path).states[0].source.seed == 77
+
+
+def test_sessions_are_listed_the_newest_first_and_the_oldest_are_let_go(tmp_path):
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for day in range(6):
+        folder = SessionFolder(tmp_path)
+        saved = (start + timedelta(days=day)).isoformat()
+        folder.write(dataclasses.replace(state_with(), saved=saved))
+        folder.leave()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / FILE).write_text("{")
+    os.utime(tmp_path / "broken", (0, 0))
+    (tmp_path / "beginning").mkdir()
+    tidy(tmp_path, most=4)
+    days = [datetime.fromisoformat(kept.state.saved).day for kept in kept_sessions(tmp_path)]
+    assert days == [6, 5, 4, 3]
+    assert not (tmp_path / "broken").exists()
+    assert (tmp_path / "beginning").exists()
+
+
+def test_what_was_marked_as_closed_stays_marked(tmp_path):
+    folder = SessionFolder(tmp_path)
+    folder.write(state_with())
+    path = folder.path
+    folder.leave()
+    mark_closed(Kept(path, read_session(path)))
+    assert read_session(path).closed
+    assert read_session(path).states == state_with().states
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.session.file import SessionState
+from stylegan3d.session.store import SessionFolder
+
+folder, states = SessionFolder(Path(sys.argv[1])), []
+while True:
+    states.append(Recipe(Source("seed", len(states))))
+    folder.write(SessionState(tuple(states), len(states) - 1).stamped())
+    print(len(states), flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_a_process_killed_at_any_moment_leaves_its_last_whole_state(tmp_path, moment):
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(20):
+        last = int(writer.stdout.readline())
+    time.sleep(0.0017 * moment)
+    assert kept_sessions(tmp_path) == []  # it is still open in that process
+    writer.send_signal(signal.SIGKILL)
+    rest = writer.communicate()[0].split()
+    last = int(rest[-1]) if rest else last
+    [kept] = kept_sessions(tmp_path)
+    assert not kept.state.closed
+    assert len(kept.state.states) in (last, last + 1)
+    assert kept.state.states[-1].source.seed == len(kept.state.states) - 1
+    assert SessionFolder(tmp_path).take(kept.folder) == kept.state
+
+
+def test_adding_to_a_long_history_writes_only_what_is_new_anew(tmp_path):
+    states = [Recipe(Source("seed", n), edits=(Edit("PC 1", n / 7),)) for n in range(2000)]
+    encode(state_with(*states[:-1]), tmp_path)
+    calls = []
+    original = Recipe.to_json
+
+    def counted(recipe):
+        calls.append(recipe)
+        return original(recipe)
+
+    Recipe.to_json = counted
+    try:
+        encode(state_with(*states), tmp_path)
+    finally:
+        Recipe.to_json = original
+    assert len(calls) == 1
+
+
+def test_a_session_of_another_machine_is_left_to_it_for_a_day(tmp_path):
+    """Home folders may lie on a server: whether its window still runs, nobody here can tell."""
+    mine = SessionFolder(tmp_path)
+    mine.write(state_with())
+    owner = json.loads((mine.path / OWNER).read_text())
+    (mine.path / OWNER).write_text(json.dumps(owner | {"host": "another", "pid": 2**22 + 1}))
+    assert kept_sessions(tmp_path) == []
+    long_ago = time.time() - 2 * 86_400
+    os.utime(mine.path / FILE, (long_ago, long_ago))
+    assert [kept.folder for kept in kept_sessions(tmp_path)] == [mine.path]
+
+
+TAKER = """
+import sys
+from pathlib import Path
+from stylegan3d.errors import SessionError
+from stylegan3d.session.store import SessionFolder
+sys.stdin.readline()
+try:
+    SessionFolder(Path(sys.argv[1])).take(Path(sys.argv[2]))
+    print("mine", flush=True)
+    sys.stdin.readline()
+except SessionError as error:
+    print(error)
+"""
+
+
+def test_of_two_windows_that_take_one_session_one_gets_it(tmp_path):
+    ended = SessionFolder(tmp_path)
+    ended.write(state_with())
+    (ended.path / OWNER).unlink()
+    words = [sys.executable, "-c", TAKER, str(tmp_path), str(ended.path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    windows = [subprocess.Popen(words, **pipes) for _ in range(3)]
+    for window in windows:
+        window.stdin.write("go\n")
+        window.stdin.flush()
+    said = [window.stdout.readline().strip() for window in windows]
+    assert kept_sessions(tmp_path) == [], "it is open"
+    for window in windows:
+        window.communicate("end\n")
+    assert sorted(said)[-1] == "mine"
+    assert said.count("mine") == 1
+    (kept,) = kept_sessions(tmp_path)
+    assert kept.state.states == state_with().states
