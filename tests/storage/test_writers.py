@@ -54,9 +54,12 @@ FUNCTIONS = {
 #: What `save` of numpy and torch may be given: never a path.
 STREAMS = {"buffer", "content", "file", "stream"}
 ALLOWED = {
-    ("src/stylegan3d/storage/files.py", "copy2"): "keeps the old file, where there are no hard links",
+    (
+        "src/stylegan3d/storage/files.py",
+        "copy2",
+    ): "keeps the old file, where there are no hard links",
     ("src/stylegan3d/storage/files.py", "open"): "is the writer",
-    ("src/stylegan3d/storage/locks.py", "open"): "a lock holds nothing but a name",
+    ("src/stylegan3d/storage/locks.py", "open"): "only a name",
     ("src/stylegan3d/cohort/records.py", "open"): "a lock",
     ("src/stylegan3d/training/loop.py", "open"): "the log: a line is added in one call",
     ("src/stylegan3d/training/anatomy.py", "open"): "its file gets its name last",

@@ -1,0 +1,197 @@
+"""The structure of the code in figures: rooms, arrows between them, circles.
+
+    python scripts/structure.py            the table
+    python scripts/structure.py --arrows   which file draws each upward arrow, and the circles
+
+An arrow is a room (a folder) whose files import another room. `ORDER` lists the rooms from the
+ground up; an arrow to a room further up is wrong. Imports inside functions and those for type
+checkers alone count like all others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {
+    "stylegan3d": ROOT / "src" / "stylegan3d",
+    "napari_stylegan3d": ROOT / "napari_stylegan3d",
+}
+#: What others see of a package: `__init__` and `__main__`, above all rooms.
+FACE = "the package itself"
+ENGINE = (
+    "",  # the modules at the engine's root
+    "storage",
+    "geometry",
+    "recipe",
+    "session",
+    "networks",
+    "checkpoints",
+    "scans",
+    "model",
+    "render",
+    "dataset",
+    "segmentation",
+    "measures",
+    "projection",
+    "translation",
+    "directions",
+    "metrics",
+    "training",
+    "outputs",
+    "evaluation",
+    "cohort",
+    "cli",
+    FACE,
+)
+#: Features of the window stand beside each other: none imports another.
+FEATURES = (
+    "browse",
+    "project",
+    "mix",
+    "directions",
+    "compare",
+    "measure",
+    "labels",
+    "export",
+    "history",
+)
+PLUGIN = ("widgets", "core", "views", *FEATURES, "app", FACE)
+
+
+def modules() -> dict[str, Path]:
+    """The file of each module, by its dotted name."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for file in sorted(folder.rglob("*.py")):
+            if "weights" in file.relative_to(folder).parts:
+                continue
+            parts = file.relative_to(folder).with_suffix("").parts
+            name = ".".join([package, *parts]).removesuffix(".__init__")
+            found[name] = file
+    return found
+
+
+def imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[str, bool]]:
+    """(module, whether inside a function) of each import of a module of ours."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            wanted = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            wanted = [
+                full if (full := f"{node.module}.{alias.name}") in known else node.module
+                for alias in node.names
+            ]
+        else:
+            continue
+        for module in wanted:
+            if module in known and module != name:
+                yield module, id(node) in inside
+
+
+def room(module: str) -> tuple[str, str]:
+    """Package and folder of a module."""
+    package, *rest = module.split(".")
+    if not rest or rest == ["__main__"]:
+        return package, FACE
+    nested = rest[:1] if (PACKAGES[package] / "/".join(rest[:1])).is_dir() else []
+    return package, nested[0] if nested else ""
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other in a loop (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = []
+            while not group or group[-1] != node:
+                group.append(stack.pop())
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    sys.setrecursionlimit(10_000)
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def is_upward(a: tuple[str, str], b: tuple[str, str]) -> bool:
+    """Whether an arrow from one room to another runs against the order of the rooms."""
+    if a[0] != b[0]:
+        return a[0] == "stylegan3d"
+    if a[0] == "napari_stylegan3d" and a[1] in FEATURES and b[1] in FEATURES:
+        return True
+    order = ENGINE if a[0] == "stylegan3d" else PLUGIN
+    return order.index(b[1]) > order.index(a[1])
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--arrows", action="store_true", help="name the files")
+    args = parser.parse_args()
+    known = modules()
+    graph: dict[str, set[str]] = defaultdict(set)
+    arrows: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = defaultdict(list)
+    deferred = 0
+    for name, file in known.items():
+        graph[name]
+        for target, inside in imports(name, file, known):
+            graph[name].add(target)
+            deferred += inside
+            if room(name) != room(target):
+                arrows[room(name), room(target)].append(f"{name} -> {target}")
+    upward = {pair: files for pair, files in arrows.items() if is_upward(*pair)}
+    loops = circles(graph)
+    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in known.values())
+    places = [room(module) for module in known]
+    loose = {p: places.count((p, "")) + places.count((p, FACE)) for p in PACKAGES}
+    rows = [
+        ("files", len(known)),
+        ("lines", lines),
+        ("modules at the engine's root", loose["stylegan3d"]),
+        ("modules at the plugin's root", loose["napari_stylegan3d"]),
+        ("arrows between rooms", len(arrows)),
+        ("arrows upwards", len(upward)),
+        ("import circles", len(loops)),
+        ("modules in circles", sum(map(len, loops))),
+        ("imports inside functions", deferred),
+    ]
+    for title, value in rows:
+        print(f"{title:32}{value:>8}")
+    if args.arrows:
+        for (a, b), files in sorted(upward.items()):
+            print(f"\n{'.'.join(a)} -> {'.'.join(b)}")
+            print("\n".join(f"  {file}" for file in sorted(set(files))))
+        for loop in loops:
+            print("\ncircle of", len(loop), *loop, sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
