@@ -6,6 +6,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from stylegan3d.checkpoints.folder import TEMPLATE
 from stylegan3d.model.generator import load
@@ -186,8 +187,11 @@ def test_many_scans_are_really_projected_by_workers(run, brain_model, tmp_path, 
     assert result.json["done"] == 2
     assert [row["status"] for row in table(out)] == ["done", "done"]
     name = "sub-01_desc-projected_latent.safetensors"
-    latents = [path for path in out.rglob("*.safetensors") if path.name == name]
-    assert [path.read_bytes() for path in latents] == [(alone / name).read_bytes()]
+    (latent,) = (path for path in out.rglob("*.safetensors") if path.name == name)
+    found, expected = load_file(latent)["w"], load_file(alone / name)["w"]
+    # Workers compute on fewer threads, and with AMX that means other kernels. Kernels of another
+    # instruction set (AVX2 for AVX-512) differ by 0.3 % here, a step more or less by 12 to 20 %.
+    assert np.linalg.norm(found - expected) <= 0.02 * np.linalg.norm(expected)
     made = [np.asarray(nib.load(p).dataobj) for p in sorted(out.rglob("*projected_T1w.nii.gz"))]
     assert len(made) == 4
     assert all(volume.any() for volume in made)

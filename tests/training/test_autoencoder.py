@@ -1,6 +1,7 @@
 """Training of a variational autoencoder: resuming, and the generator that comes of it."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from stylegan3d.training.autoencoder import (
     train_autoencoder,
 )
 from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
+from stylegan3d.training.labels import FEWEST_BRAINS, learn_labels
 
 SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
 SHORT = {"people": 2, "crops": 1, "side": 24, "warm_up": 5, "learning_rate": 4e-3, "decay": 0.95}
@@ -224,7 +226,11 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
             load(copy(name, lambda plan, change=change: plan.update(change)))
 
 
-def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
+def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, monkeypatch):
+    # As many random brains as a model for use takes long; learning labels has tests of its own.
+    fewer = partial(learn_labels, brains=FEWEST_BRAINS)
+    monkeypatch.setattr("stylegan3d.training.autoencoder_export.learn_labels", fewer)
+
     def run(*words):
         with pytest.raises(SystemExit) as ended:
             main([str(w) for w in words])

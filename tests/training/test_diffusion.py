@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from stylegan3d.training.diffusion import (
 )
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.diffusion_latents import most_directions, people_of
+from stylegan3d.training.labels import FEWEST_BRAINS, learn_labels
 
 SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
 SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}
@@ -260,7 +262,12 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
             load(copy(name, change))
 
 
-def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, capsys):
+def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, capsys, monkeypatch):
+    # As many random brains as a model for use takes minutes, most of all under oneDNN's small
+    # convolutions; what is learned of labels is tested in test_labelling.
+    fewer = partial(learn_labels, brains=FEWEST_BRAINS)
+    monkeypatch.setattr("stylegan3d.training.diffusion_export.learn_labels", fewer)
+
     def run(*words):
         with pytest.raises(SystemExit) as ended:
             main([str(w) for w in words])

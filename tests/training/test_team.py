@@ -47,6 +47,12 @@ def settings(**flags):
     return change_settings(tiny(), WORDS, flags)
 
 
+# Adam divides gradients by their size, so the last bits of small ones grow: within six steps to
+# 1e-5 of a tensor's norm with AVX-512 or AVX2, and to 2e-4 with AMX, whose kernels depend on the
+# number of threads. Another seed or another interval of a regulariser changes some tensor by 0.2.
+ROUNDING = 5e-3
+
+
 def assert_same(a: TrainState, b: TrainState) -> None:
     """All that two runs know, but for the rounding of sums in another order."""
     assert (a.images, a.steps, a.judge_augment) == (b.images, b.steps, b.judge_augment)
@@ -59,9 +65,9 @@ def assert_same(a: TrainState, b: TrainState) -> None:
         other = networks[1][name].state_dict()
         for key, value in networks[0][name].state_dict().items():
             difference = (value.float() - other[key].float()).norm()
-            assert difference <= 1e-4 * value.float().norm() + 1e-6, f"{name} {key}"
-    torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-5, rtol=1e-4)
+            assert difference <= ROUNDING * value.float().norm() + 1e-6, f"{name} {key}"
+    torch.testing.assert_close(a.w_avg, b.w_avg, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(a.path_mean, b.path_mean, atol=1e-4, rtol=1e-3)
 
 
 def start(pack, out, *words):
