@@ -78,3 +78,42 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory):
+    """(pack, folder with the label maps) of phantoms."""
+    from labelled_phantoms import write_labelled
+
+    folder = tmp_path_factory.mktemp("labels")
+    return write_labelled(folder), folder
+
+
+@pytest.fixture(scope="session")
+def people(labelled):
+    """The same, their tissues read by intensity."""
+    from painted_phantoms import Reader
+
+    from stylegan3d.training.translation_data import load_painted
+
+    return load_painted(*labelled, Reader())
+
+
+@pytest.fixture(scope="session")
+def painter_run(people, tmp_path_factory):
+    """A run of the network that paints labels, and its folder."""
+    from painted_phantoms import trained_on
+
+    return trained_on(people, tmp_path_factory.mktemp("painter"))
+
+
+@pytest.fixture(scope="session")
+def painter_folder(painter_run, people, tmp_path_factory):
+    """The same, exported."""
+    from painted_phantoms import Reader
+
+    from stylegan3d.training.translation_export import export_translation
+
+    folder = tmp_path_factory.mktemp("exported") / "paint-tiny"
+    export_translation(painter_run, people, Reader(), folder, notes={"limits": ["phantoms only"]})
+    return folder

@@ -11,8 +11,8 @@ from labelled_phantoms import SPACE, VALUES, tissues, write_labelled
 
 from stylegan3d.model.generator import load
 from stylegan3d.model.sampling import RandomBrains
+from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.training import dice_scores
 from stylegan3d.storage.volumes import write_volume
 
 
@@ -142,20 +142,22 @@ def _one_thread():
 
 @pytest.mark.usefixtures("_one_thread")
 def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypatch):
-    from stylegan3d.translation import settings, training
+    from stylegan3d.training import translation, translation_crops
 
     write_labelled(tmp_path)
     small = {"side": 16, "warm_up": 1}
-    plain = settings.TranslationTraining
-    monkeypatch.setattr(settings, "TranslationTraining", lambda **more: plain(**(small | more)))
+    plain = translation_crops.TranslationTraining
+    monkeypatch.setattr(
+        translation_crops, "TranslationTraining", lambda **more: plain(**(small | more))
+    )
 
-    class Small(training.TranslationConfig):
+    class Small(translation.TranslationConfig):
         """Of two narrow levels, unless it is told otherwise."""
 
         def __init__(self, shape, channels=(8, 8), blocks=1, regions=0):
             super().__init__(tuple(shape), tuple(channels), blocks, regions)
 
-    monkeypatch.setattr(training, "TranslationConfig", Small)
+    monkeypatch.setattr(translation, "TranslationConfig", Small)
     pack, out, export = tmp_path / "pack", tmp_path / "run", tmp_path / "network"
     reader = tmp_path / "reader"
     words = ("train-segmentation", pack, "--labels", tmp_path, "--out", tmp_path / "seg")

@@ -17,10 +17,9 @@ from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
-from stylegan3d.segmentation.classes import CLASSES, volumes_ml
+from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import BUNDLED, bundled_segmenter
 from stylegan3d.segmentation.scans import native_labels
-from stylegan3d.segmentation.training import dice_scores
 
 
 @pytest.fixture(scope="module")

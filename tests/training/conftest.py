@@ -8,6 +8,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
+from stylegan3d.training.segmentation_data import load_labelled
 
 SHAPE = (20, 28, 24)
 
@@ -33,6 +34,12 @@ def stage(even_pack, tmp_path_factory):
     )
     run = train_autoencoder(even_pack, folder / "run", shape, config)
     return export_autoencoder(run, even_pack, folder / "model", "first stage")
+
+
+@pytest.fixture(scope="session")
+def brains(labelled):
+    """Phantoms with label maps, to learn tissues from."""
+    return load_labelled(*labelled)
 
 
 def phantom_pack(folder, shape=SHAPE):

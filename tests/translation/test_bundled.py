@@ -8,9 +8,8 @@ from scipy import ndimage
 
 from stylegan3d.model.generator import bundled_model_path, bundled_models, load
 from stylegan3d.model.sampling import RandomBrains
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.training import dice_scores
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.page import page_of
 from stylegan3d.translation.painter import BUNDLED, REACH_MM, bundled_painter

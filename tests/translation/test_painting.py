@@ -17,8 +17,8 @@ VOXEL = SPACE.voxel_size
 
 
 @pytest.fixture(scope="module")
-def painter(exported):
-    return load_painter(exported, device="cpu")
+def painter(painter_folder):
+    return load_painter(painter_folder, device="cpu")
 
 
 def file_of(folder, labels, affine=SPACE.affine, dtype=np.int16):

@@ -174,8 +174,8 @@ def _made(
     """The painted volume with its tissues, contrast, and how well it keeps the labels."""
     import numpy as np
 
+    from stylegan3d.segmentation.classes import dice_scores
     from stylegan3d.segmentation.inference import bundled_segmenter
-    from stylegan3d.segmentation.training import dice_scores
     from stylegan3d.translation.files import brain_of, check_onto, edited, painted
 
     segmenter = bundled_segmenter()

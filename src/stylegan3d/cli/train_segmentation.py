@@ -67,10 +67,10 @@ def train_segmentation_command(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.card import PAGE
-    from stylegan3d.segmentation.data import load_labelled
-    from stylegan3d.segmentation.export import export_segmentation
-    from stylegan3d.segmentation.training import SegmentationConfig, train_segmentation
     from stylegan3d.storage.volumes import check_output
+    from stylegan3d.training.segmentation import SegmentationConfig, train_segmentation
+    from stylegan3d.training.segmentation_data import load_labelled
+    from stylegan3d.training.segmentation_export import export_segmentation
 
     for name, value in {"--steps": steps, "--seed": seed}.items():
         if resume and value is not None:

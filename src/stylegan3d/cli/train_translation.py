@@ -78,11 +78,11 @@ def train_translation_command(
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.storage.volumes import check_output
+    from stylegan3d.training.translation import train_translation
+    from stylegan3d.training.translation_crops import TranslationTraining
+    from stylegan3d.training.translation_data import load_painted
+    from stylegan3d.training.translation_export import export_translation
     from stylegan3d.translation.card import MONTAGE, PAGE
-    from stylegan3d.translation.data import load_painted
-    from stylegan3d.translation.export import export_translation
-    from stylegan3d.translation.settings import TranslationTraining
-    from stylegan3d.translation.training import train_translation
 
     for name, value in {"--steps": steps, "--seed": seed}.items():
         if resume and value is not None:

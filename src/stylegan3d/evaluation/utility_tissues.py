@@ -20,16 +20,11 @@ from torch import Tensor
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.model.sampling import unit
-from stylegan3d.segmentation.augmentation import augment_labelled
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.segmentation.network import likeliest, padded
-from stylegan3d.segmentation.training import (
-    SegmentationConfig,
-    SegmentationRun,
-    dice_scores,
-    mean_scores,
-)
+from stylegan3d.training.segmentation import SegmentationConfig, SegmentationRun
+from stylegan3d.training.segmentation_augmentation import augment_labelled
 from stylegan3d.workers import workers
 
 # Brains to learn from: more change little in so few steps.

@@ -1,6 +1,6 @@
 """What a voxel can be, and how large each tissue is.
 
-The names of the tissues are those of a data set's `labels.tsv` (see `training.tissues`); "other" is
+The names of the tissues are those of a data set's `labels.tsv` (see `dataset.tissues`); "other" is
 the brain stem, with the optic chiasm, in the labels the bundled network learned from.
 """
 
@@ -75,3 +75,18 @@ def asymmetry_percent(left: float, right: float) -> float:
     """
     total = left + right
     return 200 * (left - right) / total if total > 0 else 0.0
+
+
+def dice_scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Dice of each tissue, 1 where both have none of it."""
+    scores = {}
+    for index, name in enumerate(CLASSES[1:], start=1):
+        a, b = found == index, truth == index
+        total = int(a.sum()) + int(b.sum())
+        scores[name] = 2 * int((a & b).sum()) / total if total else 1.0
+    return scores
+
+
+def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Mean over people."""
+    return {name: float(np.mean([s[name] for s in scores])) for name in CLASSES[1:]}

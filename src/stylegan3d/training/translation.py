@@ -28,10 +28,9 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.storage.checkpoint import begin_or_resume, load_checkpoint, save_checkpoint
 from stylegan3d.storage.locks import only_run
 from stylegan3d.training.autoencoder import mean_ssim
-from stylegan3d.translation.data import PaintedPeople
-from stylegan3d.translation.draws import Crops, draw
+from stylegan3d.training.translation_crops import Crops, TranslationTraining, draw
+from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
-from stylegan3d.translation.settings import TranslationTraining
 
 Progress = Callable[[int, int, dict[str, float]], None]
 #: People set aside that are measured on the way, at most; all of them at the end.

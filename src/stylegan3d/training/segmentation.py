@@ -23,9 +23,7 @@ from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.segmentation.augmentation import augment_labelled
-from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.segmentation.data import LabelledBrains
+from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
 from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.checkpoint import (
     begin_or_resume,
@@ -33,6 +31,8 @@ from stylegan3d.storage.checkpoint import (
     save_checkpoint,
 )
 from stylegan3d.storage.locks import only_run
+from stylegan3d.training.segmentation_augmentation import augment_labelled
+from stylegan3d.training.segmentation_data import LabelledBrains
 
 # Called with steps done, steps in all, and figures such as {"loss": 0.2}.
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -177,16 +177,6 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return entropy + 1 - dice.mean()
 
 
-def dice_scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Dice of each tissue, 1 where both have none of it."""
-    scores = {}
-    for index, name in enumerate(CLASSES[1:], start=1):
-        a, b = found == index, truth == index
-        total = int(a.sum()) + int(b.sum())
-        scores[name] = 2 * int((a & b).sum()) / total if total else 1.0
-    return scores
-
-
 @torch.inference_mode()
 def validate(network: TissueNetwork, brains: LabelledBrains) -> list[dict[str, float]]:
     """`dice_scores` of each person set aside, in the order of `brains.validation`."""
@@ -198,11 +188,6 @@ def validate(network: TissueNetwork, brains: LabelledBrains) -> list[dict[str, f
         found = found[tuple(slice(n) for n in brains.pack.space.shape)]
         scores.append(dice_scores(found, brains.labels[index]))
     return scores
-
-
-def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """Mean over people."""
-    return {name: float(np.mean([s[name] for s in scores])) for name in CLASSES[1:]}
 
 
 def train_segmentation(

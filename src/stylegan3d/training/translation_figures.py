@@ -14,10 +14,9 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.training import dice_scores
-from stylegan3d.translation.data import PaintedPeople
+from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.painter import Painter
 
 #: Sigma of the baseline's blur, voxels: the best of 0, 0.5, 0.7, 1 by SSIM with the scans.

@@ -15,12 +15,12 @@ from stylegan3d.evaluation.montage import draw_montage
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.export import NOT_STATED
+from stylegan3d.training.translation import TranslationRun
+from stylegan3d.training.translation_data import PaintedPeople
+from stylegan3d.training.translation_figures import Progress, evaluate
 from stylegan3d.translation.card import write_model
 from stylegan3d.translation.contrast import CONTRAST
-from stylegan3d.translation.data import PaintedPeople
-from stylegan3d.translation.evaluation import Progress, evaluate
 from stylegan3d.translation.painter import Painter
-from stylegan3d.translation.training import TranslationRun
 
 INTENDED_USE = (
     "Research, teaching and software development: pictures that go with tissue labels which were "

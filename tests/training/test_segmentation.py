@@ -10,18 +10,17 @@ from labelled_phantoms import SPACE, brain, tissues
 
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.segmentation.card import read_model
-from stylegan3d.segmentation.classes import CLASSES, volumes_ml
-from stylegan3d.segmentation.export import export_segmentation
+from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
-from stylegan3d.segmentation.training import (
+from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training.segmentation import (
     SegmentationConfig,
     SegmentationRun,
-    dice_scores,
     segmentation_loss,
     train_segmentation,
 )
-from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training.segmentation_export import export_segmentation
 
 SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate": 1e-2}
 

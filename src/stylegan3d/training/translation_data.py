@@ -10,8 +10,8 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.segmentation.data import label_map_of, read_map
 from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.training.segmentation_data import label_map_of, read_map
 from stylegan3d.translation.codes import RegionTable, read_regions
 from stylegan3d.translation.contrast import contrast_of, filled
 

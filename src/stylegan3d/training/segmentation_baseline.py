@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.segmentation.data import LabelledBrains
+from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
+from stylegan3d.training.segmentation_data import LabelledBrains
 
 #: Rounds of expectation maximisation; after ten of them the labels hardly change.
 ROUNDS = 12
@@ -72,8 +72,6 @@ def by_mixture(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
 def measure_baselines(brains: LabelledBrains) -> dict[str, Any]:
     """Mean Dice of each tissue on the people set aside: {"by_place": ..., "by_mixture": ...}."""
-    from stylegan3d.segmentation.training import dice_scores, mean_scores
-
     prior = shares(brains)
     ways: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
         "by_place": by_place,

@@ -3,8 +3,8 @@
 import numpy as np
 from labelled_phantoms import brain, tissues
 
-from stylegan3d.segmentation.baseline import by_mixture, by_place, shares
-from stylegan3d.segmentation.training import dice_scores
+from stylegan3d.segmentation.classes import dice_scores
+from stylegan3d.training.segmentation_baseline import by_mixture, by_place, shares
 
 
 def test_shares_are_those_of_the_training_people(brains):
