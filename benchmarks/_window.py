@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_stylegan3d.__main__ import open_window
+from napari_stylegan3d.app.window import open_window
 
 BEAT_MS = 10
 PATIENCE_S = 120.0

@@ -34,8 +34,8 @@ import numpy as np
 import psutil
 from _window import Driver, Heartbeat, in_use
 
-from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from napari_stylegan3d.app.window import has_display
 
 PARTS = ("drag", "rest", "start", "memory")
 PER_SECOND = 12.0
@@ -151,7 +151,7 @@ def start(model: Path | None) -> None:
 
 def memory(driver: Driver, share: float) -> None:
     """Moves, seeds, projections with cancel; the memory after each tenth of this share of all."""
-    from napari_stylegan3d.app.samples import sample_path
+    from napari_stylegan3d.core.samples import sample_path
 
     explorer = driver.explorer
     slider = driver.find("browse.truncation.slider")

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import doomed
 import doomed_window
 
-from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from napari_stylegan3d.app.window import has_display
 from stylegan3d.storage.leftovers import sweep
 
 #: A process is killed so often before it may come to its end.

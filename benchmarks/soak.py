@@ -38,8 +38,8 @@ import numpy as np
 import psutil
 from _window import Driver, in_use
 
-from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from napari_stylegan3d.app.window import has_display
 from stylegan3d.storage.files import atomic_write_text
 
 MIB = 2**20

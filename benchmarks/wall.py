@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from explorer import Driver, Heartbeat
 
-from napari_stylegan3d.__main__ import has_display
 from napari_stylegan3d.app.virtual_screen import start_virtual_screen
+from napari_stylegan3d.app.window import has_display
 from napari_stylegan3d.browse.wall import PAGE
 
 #: Numbers that no page before has shown.

@@ -61,7 +61,9 @@ FEATURES = (
     "export",
     "history",
 )
-PLUGIN = ("widgets", "core", "views", *FEATURES, "app", FACE)
+#: Views show pictures and know nothing of recipes or models; what is on the screen, and what makes
+#: it (core), uses them. So they stand below core.
+PLUGIN = ("widgets", "views", "core", *FEATURES, "app", FACE)
 
 
 def modules() -> dict[str, Path]:

@@ -39,7 +39,7 @@ class Doomed:
     """The window, and what is done in it."""
 
     def __init__(self, folder: Path) -> None:
-        from napari_stylegan3d.__main__ import open_window
+        from napari_stylegan3d.app.window import open_window
 
         self.folder = folder
         say("start")

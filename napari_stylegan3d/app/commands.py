@@ -15,7 +15,7 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QAbstractButton
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer

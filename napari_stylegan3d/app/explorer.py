@@ -18,6 +18,7 @@ from napari_stylegan3d.app.calm import CalmWindow
 from napari_stylegan3d.app.docked import Docked
 from napari_stylegan3d.app.guidance import Guidance
 from napari_stylegan3d.app.header import Header
+from napari_stylegan3d.app.memory import Memory
 from napari_stylegan3d.app.models import Models
 from napari_stylegan3d.app.opening import Opening
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
@@ -31,8 +32,6 @@ from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
-from napari_stylegan3d.core.settings import Memory
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.directions.controller import Directing
 from napari_stylegan3d.export.controller import Exporting
@@ -46,6 +45,7 @@ from napari_stylegan3d.project.jobs import Choice
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import take_turns
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

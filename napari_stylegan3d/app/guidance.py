@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.app import commands, keys
 from napari_stylegan3d.app.welcome import Welcome
-from napari_stylegan3d.core.settings import settings
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.settings import settings
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer

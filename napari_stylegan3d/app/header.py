@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.app.busy_line import BusyLine
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 
 @dataclass(frozen=True)

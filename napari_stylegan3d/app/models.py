@@ -12,10 +12,10 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_stylegan3d.core.jobs import Loaded, load_model, warm_up
-from napari_stylegan3d.core.settings import settings
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LongJob, Progress
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.settings import settings
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.frame import Frame

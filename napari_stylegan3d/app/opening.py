@@ -10,9 +10,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication
 
-from napari_stylegan3d.app.dropped import Dropped, DropTarget
+from napari_stylegan3d.core.dropped import Dropped, DropTarget
 from napari_stylegan3d.core.messages import tell_done
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.networks.effort import effort
 from stylegan3d.recipe.description import describe_recipe

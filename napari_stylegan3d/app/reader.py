@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from napari_stylegan3d.core.dropped import CHECKPOINT
+from napari_stylegan3d.core.samples import sample_path
+from napari_stylegan3d.core.scan_layer import LayerTuple, scan_layer, scan_name
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer
 
-LayerTuple = tuple[np.ndarray, dict[str, Any], str]
-#: Share of the range of intensities that is shown black in a raw scan.
-NOISE_SHARE = 0.05
-CHECKPOINT = ".pkl"
-CARD = "card.json"
 #: What a napari reader returns if there is nothing to add.
 NO_LAYER: list[Any] = [(None,)]
 SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
@@ -65,36 +62,6 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
     return layers or NO_LAYER
 
 
-def scan_layer(scan: Any) -> LayerTuple:
-    """An image layer for a scan that was read, upright, with its own intensities."""
-    from napari_stylegan3d.core.display import upright
-    from napari_stylegan3d.views.captions import KEY, Provenance
-
-    shown = upright(scan.data, scan.affine)
-    name = scan_name(scan.path)
-    # The brightest half percent is vessels and fat: it should not darken the brain. Black starts
-    # a little above the lowest values, which are noise around the head.
-    low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
-    low += NOISE_SHARE * (high - low)
-    meta = {
-        **shown.layer_kwargs(),
-        "name": name,
-        "colormap": "gray",
-        "contrast_limits": (float(low), float(max(high, low + 1e-6))),
-        "interpolation2d": "linear",
-        "rendering": "attenuated_mip",
-        "metadata": {KEY: Provenance("scan", name), "path": str(scan.path)},
-    }
-    return shown.data, meta, "image"
-
-
-def scan_name(path: str | Path) -> str:
-    """What to call a scan: its file name without endings, 'sub-04' for 'sub-04_T1w.nii.gz'."""
-    from stylegan3d.outputs.results import scan_stem
-
-    return scan_stem(path).removesuffix(".mgz")
-
-
 def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     """Show a latent file in the explorer, if one is open; else render it with the bundled model.
 
@@ -104,8 +71,8 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
         One sentence, if a file is no latent or belongs to another model.
     """
     import stylegan3d
-    from napari_stylegan3d.core.display import upright
     from napari_stylegan3d.views.captions import KEY, Provenance
+    from napari_stylegan3d.views.display import upright
     from stylegan3d.model.latents import load_latent
     from stylegan3d.render.renderer import Renderer
 
@@ -136,12 +103,6 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     return layers
 
 
-def is_model(path: str | Path) -> bool:
-    """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
-    path = Path(path)
-    return path.suffix.lower() == CHECKPOINT or (path / CARD).is_file()
-
-
 def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
     """Open an official checkpoint in the explorer, which is docked if need be; adds no layer."""
     explorer = docked_explorer()
@@ -168,3 +129,13 @@ def open_explorer() -> Explorer | None:
 
     viewer = napari.current_viewer()
     return None if viewer is None else viewer.window._qt_window.findChild(Explorer)
+
+
+def ucla() -> list[LayerTuple]:
+    """A T1-weighted head from UCLA (OpenNeuro)."""
+    return read_scans(str(sample_path("ucla-sub-04")))
+
+
+def novosibirsk() -> list[LayerTuple]:
+    """A T1-weighted head from Novosibirsk."""
+    return read_scans(str(sample_path("novosibirsk-sub-09")))

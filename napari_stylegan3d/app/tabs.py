@@ -14,8 +14,8 @@ from napari_stylegan3d.mix.panel import MixPanel
 from napari_stylegan3d.project.panel import ProjectPanel
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.core.panel import Panel
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.widgets.panel import Panel
 
 
 class Tabs(QTabWidget):

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.__main__ import add_model_options, has_display, open_window
 from napari_stylegan3d.app.qt_binding import BrokenBindingError
 from napari_stylegan3d.app.tour_page import write_page
 from napari_stylegan3d.app.tour_stops import STOPS
 from napari_stylegan3d.app.virtual_screen import NoScreenError, start_virtual_screen
+from napari_stylegan3d.app.window import add_model_options, has_display, open_window
 
 if TYPE_CHECKING:
     import napari

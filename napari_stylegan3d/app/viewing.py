@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from napari_stylegan3d.app.theme import ThemedWidgets
 from napari_stylegan3d.app.toasts import Toasts
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.pacing import Pacing
 from napari_stylegan3d.views.settings import ViewSettings
+from napari_stylegan3d.widgets.theme import ThemedWidgets
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison

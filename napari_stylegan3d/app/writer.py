@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from napari.utils.transforms import CompositeAffine
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.widgets.text import _
 
 
 def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
-from napari_stylegan3d.widgets.panel import select_data
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.model.labels import label_title, middle_of, number_range
 from stylegan3d.recipe.recipe import Label, Recipe
 

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from napari_stylegan3d.browse import map_ink as ink
 from napari_stylegan3d.browse.map_jobs import Places
 from napari_stylegan3d.browse.map_plot import Kind, LatentPlot, Mark
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

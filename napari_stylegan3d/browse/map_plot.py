@@ -20,8 +20,8 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.browse import map_ink as ink
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe

@@ -14,11 +14,11 @@ from napari_stylegan3d.browse.map import MapBox
 from napari_stylegan3d.browse.privacy import ABOUT, PrivacyBox
 from napari_stylegan3d.browse.walk import WalkBox
 from napari_stylegan3d.core.lacks import why_not
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.panel import Panel, select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
-from napari_stylegan3d.widgets.panel import Panel, select_data
 from napari_stylegan3d.widgets.seeds import SeedPicker
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.model.registry import STYLEGAN, family_called
 from stylegan3d.recipe.recipe import Label, Recipe, Source, Truncation
 

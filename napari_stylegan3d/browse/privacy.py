@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.evaluation.privacy_index import Nearness

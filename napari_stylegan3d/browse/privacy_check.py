@@ -11,8 +11,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.browse.privacy import CHECKING, UNCHECKED
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.text import _, of_engine
 from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer

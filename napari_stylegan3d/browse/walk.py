@@ -10,9 +10,9 @@ from qtpy.QtGui import QHideEvent, QImage, QShowEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
-from napari_stylegan3d.core.text import _, of_engine
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe

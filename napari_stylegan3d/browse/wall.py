@@ -11,11 +11,11 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_stylegan3d.browse.grid import Cell, ThumbnailGrid
-from napari_stylegan3d.core.text import _, ngettext
 from napari_stylegan3d.core.worker import duration_in_words
+from napari_stylegan3d.views.captions import CAPTION
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.matrix_picture import CAPTION
 from napari_stylegan3d.widgets.seeds import DICE_BELOW, LARGEST_SEED
+from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.recipe.recipe import Recipe, Source
 
 if TYPE_CHECKING:

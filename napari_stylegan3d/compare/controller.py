@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.app.hold_key import HoldKey
-from napari_stylegan3d.compare.pinned import Pinned, render_pinned, side_of
+from napari_stylegan3d.compare.pinned import Pinned, side_of
 from napari_stylegan3d.compare.views import ComparedViews
-from napari_stylegan3d.core.jobs import Picture
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.captions import Provenance
 from napari_stylegan3d.views.sides import Side
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Comparing(QObject):
         self.shows: ComparedViews | None = None
         self._key: HoldKey | None = None
         self._busy = False
-        self._renders = LatestWins(render_pinned, self)
+        self._renders = LatestWins(render_beside, self)
         self._measures = LatestWins(_measure, self)
         self.comparison.mark = self._mark
         self._connect()
@@ -261,7 +261,6 @@ class Comparing(QObject):
 def _measure(request: tuple[Any, ...]) -> Any:
     """In a thread."""
     from napari_stylegan3d.core.cores import beside_the_window
-    from napari_stylegan3d.measure.jobs import screen_dtype
     from stylegan3d.measures.comparison import compare_pair
 
     _, _, a, b, space = request

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 
 if TYPE_CHECKING:

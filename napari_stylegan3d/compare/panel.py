@@ -9,10 +9,10 @@ from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QButtonGroup, QLabel, QMenu, QPushButton, QToolButton, QWidget
 
 from napari_stylegan3d.compare.figures import FiguresBox
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.panel import Panel
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

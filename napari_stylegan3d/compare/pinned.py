@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.core.display import Upright, upright
-from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest, render
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.views.display import Upright, upright
 from napari_stylegan3d.views.sides import Side
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import PROJECTED, describe_recipe, is_reconstruction
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.core.jobs import Picture
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
-
-#: Bytes of layers kept while A is rendered.
-LAYERS_KEPT = 32 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +76,3 @@ def side_of(recipe: Recipe, letter: str) -> Side:
             _("Reconstruction of {name}").format(name=words.removeprefix(PROJECTED).strip()),
         )
     return Side("generated", "", letter, words)
-
-
-def render_pinned(request: tuple[Loaded, Recipe]) -> Picture:
-    """Render A in full, with a renderer of its own; in a thread."""
-    loaded, recipe = request
-    own = dataclasses.replace(loaded, renderer=loaded.renderer.companion(LAYERS_KEPT))
-    return render(own, RenderRequest(recipe, "full"))

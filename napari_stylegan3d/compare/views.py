@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_stylegan3d.core.display import Upright
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import KEY, OVERLAY
 from napari_stylegan3d.views.curtain import CurtainLine
+from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.sides import Pair, Side
 from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import Veil
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.compare.pinned import Pinned

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.views.captions import KEY, Kind, Provenance
+from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.outline import Outline
 from stylegan3d.recipe.description import is_reconstruction
 
@@ -178,7 +178,7 @@ class Comparison(QObject):
         self._set_view(view or kind)
 
     def _show_opened(self, opened: OpenedScan) -> None:
-        from napari_stylegan3d.core.display import Upright
+        from napari_stylegan3d.views.display import Upright
 
         data, meta, _ = opened.layer
         shown = Upright(data, meta["scale"], meta["translate"])

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.core.display import Upright, upright
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import Report
+from napari_stylegan3d.views.display import Upright, enlarge, upright
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.networks.effort import effort
 
 if TYPE_CHECKING:
+    import torch
+
     from stylegan3d.geometry.frame import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 #: A preview that takes a larger share of the full volume's time only delays it.
 WORTHWHILE = 0.8
+#: Bytes of layers kept while a brain is rendered beside what is shown.
+LAYERS_KEPT = 32 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,10 +182,17 @@ def as_shown(rendered: Rendered, generator: Generator) -> Upright:
     return upright(volume, generator.affine)
 
 
-def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Interpolate a volume onto a finer grid with the same field of view (corners coincide)."""
+def render_beside(request: tuple[Loaded, Recipe]) -> Picture:
+    """Render a recipe in full with a renderer of its own, beside what is shown; in a thread."""
+    loaded, recipe = request
+    own = dataclasses.replace(loaded, renderer=loaded.renderer.companion(LAYERS_KEPT))
+    return render(own, RenderRequest(recipe, "full"))
+
+
+def screen_dtype() -> torch.dtype:
+    """The precision this machine is fastest in: what is shown need not be exact to the last bit."""
     import torch
 
-    tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-    larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode="trilinear")
-    return larger[0, 0].numpy()
+    from stylegan3d.devices import measured_dtype
+
+    return measured_dtype(torch.device("cpu"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox
 
-from napari_stylegan3d.core.text import of_engine
+from napari_stylegan3d.widgets.text import of_engine
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -6,7 +6,7 @@ import logging
 
 from napari.utils.notifications import show_error, show_info
 
-from napari_stylegan3d.core.text import _, of_engine
+from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 

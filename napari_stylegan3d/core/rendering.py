@@ -9,8 +9,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest, render
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.text import _
-from napari_stylegan3d.history.favourites import Favourites
+from napari_stylegan3d.core.favourites import Favourites
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.recipe import Recipe, Source

@@ -18,8 +18,8 @@ from qtpy.QtCore import QObject, QPointF, QRectF, QSizeF, Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPainter, QPixmap
 
 from napari_stylegan3d.core.cores import on_cores
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.views.display import upright
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import Loaded

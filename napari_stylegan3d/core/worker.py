@@ -17,7 +17,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 NICENESS = 10
 

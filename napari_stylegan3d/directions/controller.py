@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.directions.files import DirectionFiles
 from napari_stylegan3d.directions.jobs import EffectMeasurer, EffectRequest, Measured
 from napari_stylegan3d.directions.strip import STEPS_SD, Strip
+from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison

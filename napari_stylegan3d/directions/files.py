@@ -11,11 +11,11 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.messages import tell_error
-from napari_stylegan3d.core.text import _, of_engine
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.jobs import keep, make_free, save_entries
 from napari_stylegan3d.directions.new import NewDirection
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.directions.catalogue import DirectionNotes, Entry
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Edit

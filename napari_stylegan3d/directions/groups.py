@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from napari_stylegan3d.widgets.gallery import Gallery, PictureButton
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QObject

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.jobs import Loaded, screen_dtype
 from napari_stylegan3d.core.worker import Report, step_back
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.jobs import Loaded
     from stylegan3d.directions.catalogue import Entry
     from stylegan3d.directions.direction_set import Directions
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
@@ -73,7 +73,6 @@ class EffectMeasurer:
 
     def __call__(self, request: EffectRequest) -> Measured:
         """Measure; the renderer's `Cancelled` if the request is not wanted any more."""
-        from napari_stylegan3d.measure.jobs import screen_dtype
         from stylegan3d.directions.edit_effects import measure_effect, way_back
         from stylegan3d.render.renderer import Cancelled
 

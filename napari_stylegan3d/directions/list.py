@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.directions.row import DirectionRow
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, DirectionNotes, Entry
 
 ABOUT = {

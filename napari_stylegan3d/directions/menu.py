@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, QPoint, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QInputDialog, QMenu, QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.directions.panel import DirectionsPanel

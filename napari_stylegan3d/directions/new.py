@@ -9,12 +9,12 @@ from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QDialog, QLineEdit, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.messages import sentence
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.directions.groups import FavouriteGroups
 from napari_stylegan3d.directions.jobs import make_between, make_of_values
 from napari_stylegan3d.directions.values import ValuesForm
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
 
+from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.session import WHOLE
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.directions.effect import EffectBox
 from napari_stylegan3d.directions.list import DirectionList
 from napari_stylegan3d.directions.menu import DirectionMenus
 from napari_stylegan3d.directions.missing import MissingFiles
 from napari_stylegan3d.directions.row import LIMITS_SD, DirectionRow
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.panel import Panel
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import DirectionNotes, Entry, own_entries
 from stylegan3d.recipe.recipe import Edit, Recipe
 

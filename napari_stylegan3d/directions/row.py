@@ -6,9 +6,9 @@ from qtpy.QtCore import QEvent, Signal
 from qtpy.QtGui import QEnterEvent
 from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.directions.catalogue import COMPONENTS, Entry
 
 #: Further out there are hardly any brains to have learned from.

@@ -8,9 +8,9 @@ from qtpy.QtCore import QEvent, QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.gallery import Gallery, PictureButton
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails

@@ -8,8 +8,8 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import RecipeError, StyleGAN3DError
 from stylegan3d.recipe.recipe import Recipe
 

@@ -10,8 +10,6 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QImage
 
-from napari_stylegan3d.core.settings import SAVE_FOLDER, settings
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.export.jobs import (
     FilmRequest,
@@ -27,6 +25,8 @@ from napari_stylegan3d.export.jobs import (
 )
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.look import VIEW_TITLES
+from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError, StyleGAN3DError
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.lacks import offer
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.export.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.keyframes import Easing, How, count_stills
 from stylegan3d.recipe.recipe import Recipe
 

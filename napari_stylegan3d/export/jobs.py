@@ -13,8 +13,8 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import Report
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe, Source

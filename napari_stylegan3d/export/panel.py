@@ -14,14 +14,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.worker import Progress, duration_in_words
 from napari_stylegan3d.export.film import FilmPart
 from napari_stylegan3d.export.jobs import LatentRequest, Saved, SaveRequest
 from napari_stylegan3d.export.picture import PicturePart
 from napari_stylegan3d.export.recipe import RecipePart
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.panel import Panel
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.messages import tell_error
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.text import to_link
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.session.file import file_of, with_file

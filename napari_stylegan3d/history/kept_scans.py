@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.core.scan_layer import scan_name
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.project.filling import Filled
-from napari_stylegan3d.project.jobs import Choice, align_scan, scan_name
+from napari_stylegan3d.project.jobs import Choice, align_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import Region
 from stylegan3d.errors import StyleGAN3DError

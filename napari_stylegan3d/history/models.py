@@ -9,13 +9,13 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.thumbnails import scaled
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.core.favourites import Favourites
     from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.history.favourites import Favourites
     from stylegan3d.recipe.recipe import Recipe
 
 RECIPE = Qt.ItemDataRole.UserRole

@@ -5,9 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout
 
-from napari_stylegan3d.core.text import _, ngettext
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _, ngettext
 from stylegan3d.session.file import SessionState
 
 DAY_S = 86_400.0

@@ -11,7 +11,6 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu
 
 from napari_stylegan3d.core.messages import tell_done
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
 from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
@@ -20,6 +19,7 @@ from napari_stylegan3d.history.kept_scans import KeptScan, KeptScans
 from napari_stylegan3d.history.restore_bar import RestoreBar, summary
 from napari_stylegan3d.project.jobs import Choice
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith

@@ -15,10 +15,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.history.models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
+from napari_stylegan3d.history.recipe_row import ROW_HEIGHT, RecipeRow
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.recipe_row import ROW_HEIGHT, RecipeRow
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison

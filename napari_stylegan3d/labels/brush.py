@@ -7,8 +7,8 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_stylegan3d.core.text import _
-from napari_stylegan3d.measure.tissue_layer import make_layer
+from napari_stylegan3d.core.tissues import make_layer
+from napari_stylegan3d.widgets.text import _
 
 NAME = _("Labels to edit")
 

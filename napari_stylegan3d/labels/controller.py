@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.core.messages import tell_done
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.base import base_of, relabelled
 from napari_stylegan3d.labels.brush import LabelDrawing
 from napari_stylegan3d.labels.jobs import Base, Fitted, Wish, fit, read_labels, save_fitted
 from napari_stylegan3d.labels.panel import LabelsBox
+from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer

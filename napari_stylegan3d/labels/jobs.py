@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.jobs import screen_dtype
 from napari_stylegan3d.core.worker import Report
-from napari_stylegan3d.measure.jobs import screen_dtype
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space

@@ -5,11 +5,11 @@ from __future__ import annotations
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
-from napari_stylegan3d.measure.panel import COLORS, ROWS
+from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
+from napari_stylegan3d.widgets.text import _
 
 #: Diameter in mm: lowest, highest, at first.
 BRUSH_MM = (2.0, 40.0, 8.0)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_stylegan3d.core.text import _, of_engine
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, start_of
 from napari_stylegan3d.measure.panel import MeasureBox, as_table
 from napari_stylegan3d.measure.tissue_layer import TissueLayer
+from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer

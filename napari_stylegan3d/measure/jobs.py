@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_stylegan3d.compare.pinned import render_pinned
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.core.jobs import Loaded, render_beside, screen_dtype
 
 if TYPE_CHECKING:
-    import torch
-
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
 
@@ -113,16 +110,7 @@ class Measurer:
             return None
         if self._start is not None and self._start[0] is loaded and self._start[1] == start:
             return self._start[2]
-        rendered = render_pinned((loaded, start)).rendered
+        rendered = render_beside((loaded, start)).rendered
         found = bundled_segmenter().segment(rendered.volume, rendered.space, dtype=screen_dtype())
         self._start = (loaded, start, found.volumes)
         return found.volumes
-
-
-def screen_dtype() -> torch.dtype:
-    """The precision this machine is fastest in: what is shown need not be exact to the last bit."""
-    import torch
-
-    from stylegan3d.devices import measured_dtype
-
-    return measured_dtype(torch.device("cpu"))

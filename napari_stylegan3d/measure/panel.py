@@ -8,24 +8,16 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
-from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
+from napari_stylegan3d.widgets.text import _
+from stylegan3d.measures.tissue_volumes import SMALL
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import Measured
 
 NONE = "–"
-#: Of the labels, told apart by everyone who sees colours at all (Okabe and Ito 2008).
-COLORS = {
-    "csf": "#56b4e9",
-    "grey": "#e69f00",
-    "white": "#f0e442",
-    "ventricle": "#0072b2",
-    "other": "#cc79a7",
-}
-ROWS = tuple((key.removesuffix("_ml"), name, EXPLAINED[key]) for key, name in VOLUMES.items())
 COLUMNS = (
     ("ml", _("Millilitres.")),
     ("change", _("Change in ml against the brain before it was edited or mixed.")),

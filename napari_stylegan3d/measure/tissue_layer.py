@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
 
-from napari_stylegan3d.core.display import upright
-from napari_stylegan3d.core.text import _
-from napari_stylegan3d.measure.panel import COLORS, ROWS
-from napari_stylegan3d.views.captions import NAMES, OVERLAY
+from napari_stylegan3d.core.tissues import make_layer
+from napari_stylegan3d.views.display import upright
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import Measured
-
-NAME = _("Tissues")
-OPACITY = 0.45
 
 
 class TissueLayer:
@@ -53,29 +47,3 @@ class TissueLayer:
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
-
-
-def make_layer(data: np.ndarray, place: dict) -> Labels:
-    """A layer of tissue labels (X, Y, Z) with their colours and names."""
-    from stylegan3d.segmentation.classes import CLASSES
-
-    titles = {tissue: text for tissue, text, _ in ROWS}
-    names = {CLASSES.index(tissue): titles[tissue] for tissue in COLORS}
-    colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
-    for tissue, color in COLORS.items():
-        colors[CLASSES.index(tissue)] = color
-    layer = Labels(
-        data,
-        name=NAME,
-        opacity=OPACITY,
-        blending="translucent_no_depth",
-        colormap=DirectLabelColormap(color_dict=colors),
-        features={
-            "index": [0, *names],
-            "name": [_("Background"), *names.values()],
-        },
-        metadata={OVERLAY: True, NAMES: names},
-        **place,
-    )
-    layer.editable = False
-    return layer

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.core.gallery import Gallery
 from napari_stylegan3d.mix.matrix import Matrix
-from napari_stylegan3d.widgets.gallery import Gallery
 from stylegan3d.recipe.recipe import Mix
 
 if TYPE_CHECKING:

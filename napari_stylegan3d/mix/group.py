@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.session import WHOLE, LayerGroup
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 PERCENT = (0.0, 100.0, 1.0, 0.0)
 

@@ -8,12 +8,13 @@ from qtpy.QtCore import QPoint, QSignalBlocker, Qt
 from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
+from napari_stylegan3d.core.gallery import Gallery, PictureButton
 from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.session import WHOLE
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.mix.matrix_picture import Table, write_matrix
+from napari_stylegan3d.views.captions import CAPTION
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.gallery import Gallery, PictureButton
-from napari_stylegan3d.widgets.matrix_picture import CAPTION, Table, write_matrix
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.mixing import around, mixing_matrix, solo
 from stylegan3d.recipe.recipe import Source

@@ -9,12 +9,12 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout
 
 from napari_stylegan3d.core.lacks import why_not
 from napari_stylegan3d.core.messages import tell_error
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.mix.group import GroupRow
 from napari_stylegan3d.mix.pictures import MixPictures
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.panel import Panel
 from napari_stylegan3d.widgets.seeds import SeedPicker
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.mixing import PRESETS, solo, strengths
 from stylegan3d.recipe.recipe import Mix, Recipe, Source

@@ -5,9 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.gallery import PictureButton
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.gallery import PictureButton
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.recipe import Recipe, Source
 
 SIDE = 88

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_stylegan3d.core.session import Projected
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.filling import Filling
 from napari_stylegan3d.project.jobs import (
@@ -25,6 +24,7 @@ from napari_stylegan3d.project.jobs import (
 from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
 from napari_stylegan3d.project.region_brush import Painting
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
 from stylegan3d.scans.pose import NO_POSE
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
 from napari_stylegan3d.project.degradations import operator_of
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_stylegan3d.app.reader import scan_layer, scan_name
-from napari_stylegan3d.core.jobs import Loaded, enlarge
+from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.core.scan_layer import scan_layer, scan_name
 from napari_stylegan3d.core.session import Projected
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.project.degradations import operator_of
 from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
+from napari_stylegan3d.views.display import enlarge
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.display import Upright, upright
 from napari_stylegan3d.core.messages import tell_done
-from napari_stylegan3d.core.text import _, ngettext
 from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.views.display import Upright, upright
+from napari_stylegan3d.widgets.text import _, ngettext
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison

@@ -8,7 +8,7 @@ from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QProgressBar, QPushButton
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.panel import Panel, bring_into_view
 from napari_stylegan3d.core.worker import Progress, duration_in_words
 from napari_stylegan3d.project.jobs import SEARCHING, TUNING, OpenedScan
 from napari_stylegan3d.project.pose import PoseBox
@@ -17,7 +17,7 @@ from napari_stylegan3d.project.result import ResultBox
 from napari_stylegan3d.project.scan import ScanBox
 from napari_stylegan3d.project.search import SearchBox
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.panel import Panel, bring_into_view
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Projected, Session

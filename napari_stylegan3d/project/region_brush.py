@@ -10,10 +10,10 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_stylegan3d.core.display import upright
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.views.captions import NAMES
+from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space

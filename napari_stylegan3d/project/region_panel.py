@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _
 
 #: Diameter in mm: lowest, highest, at first.
 BRUSH_MM = (2.0, 60.0, 10.0)

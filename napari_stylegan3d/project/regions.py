@@ -13,9 +13,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.project.label_maps import KEY
 from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space

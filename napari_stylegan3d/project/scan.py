@@ -17,12 +17,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.app.dropped import in_event
-from napari_stylegan3d.app.samples import SAMPLES, sample_path
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.core.dropped import in_event
+from napari_stylegan3d.core.panel import select_data
+from napari_stylegan3d.core.samples import SAMPLES, sample_path
 from napari_stylegan3d.project.jobs import Choice, OpenedScan
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.panel import select_data
+from napari_stylegan3d.widgets.text import _
 
 #: Rows of the list of series or volumes that are seen at once.
 ROWS_SEEN = 5

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.lacks import offer, why_not
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.project.degradations import losses
 from napari_stylegan3d.project.jobs import BUDGETS, OpenedScan
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

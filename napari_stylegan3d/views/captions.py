@@ -11,7 +11,7 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 KEY = "stylegan3d"
 #: Marks layers that are drawn over a picture, and are none themselves.
@@ -20,6 +20,8 @@ OVERLAY = "stylegan3d-overlay"
 NAMES = "stylegan3d-names"
 Kind = Literal["generated", "reconstruction", "scan", "difference"]
 
+#: On pictures that are saved, in plain letters.
+CAPTION = _("Synthetic - not for diagnosis")
 LETTER_COLOR = "#f2d479"
 CAPTION_COLORS = {
     "generated": "#ffb74d",

@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
 #: The line can be taken within so many pixels.

@@ -11,7 +11,6 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import CAPTION_COLORS, LETTER_COLOR, shown
 from napari_stylegan3d.views.framing import head_box
 from napari_stylegan3d.views.legend import paint_legend
@@ -20,6 +19,7 @@ from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.views.orientation import PLANES, Plane
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.views.slices import Cell, best_grid, paint_slice, positions
+from napari_stylegan3d.widgets.text import _
 
 GAP_PX = 2
 TEXT_PX = 10

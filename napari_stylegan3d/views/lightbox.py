@@ -6,12 +6,12 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.films import Films
 from napari_stylegan3d.views.look import PLANE_NAMES, SPACING_LIMITS, VIEW_TITLES, Look, LookModel
 from napari_stylegan3d.views.overlays import Legend
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _
 
 
 class Lightbox(QWidget):

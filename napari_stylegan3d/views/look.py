@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention
+from napari_stylegan3d.widgets.text import _
 
 Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from napari.components import ViewerModel
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 Convention = Literal["radiological", "neurological"]
 

@@ -12,10 +12,9 @@ from napari.layers import Image
 from napari.utils import Colormap
 from scipy.ndimage import binary_erosion
 
-from napari_stylegan3d.core.display import Upright, upright
-from napari_stylegan3d.core.jobs import enlarge
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.display import Upright, enlarge, upright
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

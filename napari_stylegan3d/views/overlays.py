@@ -19,7 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.views.captions import OVERLAY
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.display import Upright
+    from napari_stylegan3d.views.display import Upright
 
 #: From the limit to nothing: less is blue, more is orange.
 LESS = ((0.55, 0.85, 1.00), (0.10, 0.45, 0.95))

@@ -11,12 +11,12 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.views.levels import WHITE_LIMITS
 from napari_stylegan3d.views.orientation import position_in_letters, position_in_words
 from napari_stylegan3d.widgets.controls import scaled
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage

@@ -18,11 +18,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.look import VIEW_TITLES, Look, LookModel
 from napari_stylegan3d.views.overlays import DifferenceOverlay
 from napari_stylegan3d.views.settings_volume import VolumeSettings
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 WIDTH = 348
 SIGNS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.look import CUT_LIMITS, SURFACE_LIMITS, Look, LookModel
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 RENDERINGS = {
     "attenuated_mip": _("Brightest, near first"),

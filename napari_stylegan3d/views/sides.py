@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import NAME_LENGTH, Kind, Provenance, shortened
+from napari_stylegan3d.widgets.text import _
 
 SYNTHETIC = _("Synthetic – not for diagnosis")
 

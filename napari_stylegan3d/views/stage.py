@@ -9,11 +9,11 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.display import Upright
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views.captions import KEY, OVERLAY, Provenance
+from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.levels import WHITE_LIMITS, Levels, Limits, is_symmetrical
 from napari_stylegan3d.views.overlays import SOLID, DifferenceOverlay, Legend
+from napari_stylegan3d.widgets.text import _
 
 DIFFERENCE_LIMITS = (-0.5, 0.5)
 DISPLAY_LIMITS = (0.0, 1.0)

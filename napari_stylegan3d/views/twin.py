@@ -9,8 +9,6 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QLabel, QSplitter, QWidget
 
-from napari_stylegan3d.app.theme import HINT
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.arrangement import SMALLEST
 from napari_stylegan3d.views.canvases import make_canvas
@@ -20,6 +18,8 @@ from napari_stylegan3d.views.framing import BACKGROUND
 from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.orientation import orient, orient_volume
 from napari_stylegan3d.views.volume import VolumeLook
+from napari_stylegan3d.widgets.text import _
+from napari_stylegan3d.widgets.theme import HINT
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.framing import View

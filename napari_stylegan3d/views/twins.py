@@ -14,8 +14,8 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QSplitter, QWidget
 
-from napari_stylegan3d.core.display import Upright
 from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.overlays import place
 from napari_stylegan3d.views.twin import Seat, Twin
 from napari_stylegan3d.views.volume import VolumeLook

@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import _
 
 RESET_GLYPH = "↺"
 #: Pixels of the letters that sizes in pixels are meant for.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_stylegan3d.core.settings import last_folder, note_folder
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.settings import last_folder, note_folder
+from napari_stylegan3d.widgets.text import _
 
 SCANS = _("Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)")
 LATENTS = _("Latent files (*.safetensors)")

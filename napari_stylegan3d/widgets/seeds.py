@@ -7,8 +7,8 @@ import random
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
-from napari_stylegan3d.core.text import _
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.text import _
 
 #: Dice stay below this, so that a number can be read out and remembered.
 DICE_BELOW = 100_000

@@ -155,7 +155,7 @@ def open_window(viewer: Any, model: Any) -> Window:
 def _greeted() -> None:
     """The first steps would lie over the views in every test."""
     from napari_stylegan3d.app.guidance import SEEN
-    from napari_stylegan3d.core.settings import settings
+    from napari_stylegan3d.widgets.settings import settings
 
     settings().setValue(SEEN, True)
 
@@ -164,7 +164,14 @@ def _greeted() -> None:
 def _nothing_remembered() -> Iterator[None]:
     """How one test leaves its window is not how the next finds it."""
     yield
-    from napari_stylegan3d.core.settings import FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
+    from napari_stylegan3d.widgets.settings import (
+        FOLDER,
+        LOOK,
+        MEASURE,
+        SAVE_FOLDER,
+        WIDTH,
+        settings,
+    )
 
     for key in (FOLDER, LOOK, MEASURE, SAVE_FOLDER, WIDTH):
         settings().remove(key)

@@ -13,9 +13,10 @@ from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QWidget
 from napari_stylegan3d.app import keys
 from napari_stylegan3d.app.commands import commands_of
 from napari_stylegan3d.app.guidance import SEEN
+from napari_stylegan3d.app.memory import Memory
 from napari_stylegan3d.app.welcome import STEPS
-from napari_stylegan3d.core.settings import Memory, last_folder, note_folder, settings
 from napari_stylegan3d.widgets import dialogs
+from napari_stylegan3d.widgets.settings import last_folder, note_folder, settings
 from stylegan3d.recipe.recipe import Recipe
 
 

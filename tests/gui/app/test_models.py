@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.app.models import recent_models
 from napari_stylegan3d.browse.frame import axis_codes
-from napari_stylegan3d.core.display import upright
+from napari_stylegan3d.views.display import upright
 from stylegan3d.cli import main
 from stylegan3d.geometry.frame import Frame
 from stylegan3d.model.generator import load, tiny_generator

@@ -17,12 +17,14 @@ from types import ModuleType
 import pytest
 
 from napari_stylegan3d.core import messages as notify
-from napari_stylegan3d.core import text
+from napari_stylegan3d.widgets import text
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "napari_stylegan3d"
 #: Programs for the command line, what napari reads, and files without words for people.
-LEFT_OUT = re.compile(r"__main__|qt_binding|tour\w*|virtual_screen|theme|reader|calm|autosave|text")
+LEFT_OUT = re.compile(
+    r"__main__|window|qt_binding|tour\w*|virtual_screen|theme|reader|calm|autosave|text"
+)
 #: Functions whose arguments are for programs.
 FOR_PROGRAMS = {
     *("setObjectName", "setProperty", "setStyleSheet", "getattr", "hasattr", "setattr", "find"),
@@ -217,7 +219,7 @@ SHOWS = """
 import sys
 from pathlib import Path
 from qtpy.QtWidgets import QApplication, QLabel
-from napari_stylegan3d import notify, text
+from napari_stylegan3d.widgets import text
 text._found = text.catalogue(Path(sys.argv[1]))
 from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.core.session import Session

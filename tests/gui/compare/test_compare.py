@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.compare.figures import in_words
 from napari_stylegan3d.compare.pinned import side_of
-from napari_stylegan3d.core.display import Upright
 from napari_stylegan3d.project.jobs import align_scan, open_scan
+from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.sides import Pair, Side, told_apart
 from napari_stylegan3d.views.twins import Twins
 from napari_stylegan3d.views.veil import NAME, left_part

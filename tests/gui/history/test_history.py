@@ -15,9 +15,9 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShortcut
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLineEdit
 
-from napari_stylegan3d.app.dropped import Dropped, what_are, what_is
+from napari_stylegan3d.core.dropped import Dropped, what_are, what_is
+from napari_stylegan3d.core.favourites import Favourite
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE, Autosave
-from napari_stylegan3d.history.favourites import Favourite
 from napari_stylegan3d.history.kept_scans import KeptScan
 from napari_stylegan3d.history.models import AHEAD, CURRENT, STARRED
 from napari_stylegan3d.project.jobs import Choice

@@ -5,10 +5,10 @@ import pytest
 import torch
 from qtpy.QtWidgets import QApplication
 
+from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import percentile_in_words, signed
-from napari_stylegan3d.measure.tissue_layer import NAME
 from napari_stylegan3d.views.captions import NAMES
 from stylegan3d.evaluation.anatomy_volumes import MEASURES
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source

@@ -18,11 +18,12 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
 from napari_stylegan3d.app.commands import commands_of
-from napari_stylegan3d.core.jobs import RenderRequest, enlarge, render
+from napari_stylegan3d.core.jobs import RenderRequest, render
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.jobs import STEPS_FOLDER
 from napari_stylegan3d.project.region_brush import Painting
+from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.geometry.frame import Frame

@@ -15,7 +15,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_stylegan3d.app.samples import SAMPLES, sample_path
+from napari_stylegan3d.core.samples import SAMPLES, sample_path
 from napari_stylegan3d.project.jobs import STEPS_FOLDER
 from napari_stylegan3d.views.outline import NAME
 from stylegan3d import scans

@@ -11,8 +11,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow
 from view_helpers import AFFINE, phantom
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.look import Look
 from napari_stylegan3d.views.stage import Stage

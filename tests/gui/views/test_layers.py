@@ -8,8 +8,8 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.navigation import nearest_voxel
 
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()

@@ -9,8 +9,8 @@ from qtpy.QtGui import QImage, QPainter
 from qtpy.QtTest import QTest
 from view_helpers import AFFINE, phantom
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.look import Look
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 

@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from view_helpers import AFFINE, FLAT, drag, native, phantom, wheel
 
-from napari_stylegan3d.core.display import upright
 from napari_stylegan3d.views.captions import Provenance
+from napari_stylegan3d.views.display import upright
 
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
 

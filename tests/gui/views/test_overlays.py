@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_stylegan3d.core.display import Upright
+from napari_stylegan3d.views.display import Upright
 from napari_stylegan3d.views.overlays import (
     STEPS,
     DifferenceOverlay,

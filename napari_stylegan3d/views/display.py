@@ -93,3 +93,12 @@ def _straighten(
         order=0 if nearest else 1,
     )
     return resampled, straight
+
+
+def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Interpolate a volume onto a finer grid with the same field of view (corners coincide)."""
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+    larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode="trilinear")
+    return larger[0, 0].numpy()

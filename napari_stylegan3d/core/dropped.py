@@ -15,7 +15,6 @@ from typing import Literal
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QDropEvent
 
-from napari_stylegan3d.app.reader import CARD, is_model
 from stylegan3d.session.archive import SUFFIX
 
 Kind = Literal["model", "session", "recipe", "latent", "scan", "dicom"]
@@ -26,6 +25,7 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 PREAMBLE_BYTES, DICOM_MARK = 128, b"DICM"
 #: A recipe or a sidecar is far smaller.
 LARGEST_JSON = 4_000_000
+CHECKPOINT, CARD = ".pkl", "card.json"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ def in_event(event: QDropEvent) -> Dropped | None:
     urls = event.mimeData().urls()
     files = [url.toLocalFile() for url in urls if url.isLocalFile()]
     return what_are(files) if files and len(files) == len(urls) else None
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
+    path = Path(path)
+    return path.suffix.lower() == CHECKPOINT or (path / CARD).is_file()
 
 
 class DropTarget(QObject):

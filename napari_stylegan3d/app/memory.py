@@ -1,7 +1,4 @@
-"""What the window remembers from one time to the next: its place, how to look, folders, Measure.
-
-Kept in an INI file among the user's settings, which `XDG_CONFIG_HOME` moves on Linux.
-"""
+"""What the window remembers from one time to the next: its place, how to look, folders, Measure."""
 
 from __future__ import annotations
 
@@ -9,34 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QSettings, Qt
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer
 
-WIDTH, LOOK, FOLDER, SAVE_FOLDER = "dock_width", "look", "last_folder", "save_folder"
-MEASURE = "measure_unfolded"
 #: A dock wider than this leaves no room for the views.
 WIDEST = 900
-
-
-def settings() -> QSettings:
-    """The file the explorer's settings are kept in."""
-    return QSettings(
-        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-stylegan3d", "explorer"
-    )
-
-
-def last_folder() -> str:
-    """Where something was opened last; empty if nowhere, or if it is gone."""
-    folder = str(settings().value(FOLDER, ""))
-    return folder if folder and Path(folder).is_dir() else ""
-
-
-def note_folder(path: Path) -> None:
-    """Something was opened here."""
-    settings().setValue(FOLDER, str(path if path.is_dir() else path.parent))
 
 
 class Memory(QObject):

@@ -1,12 +1,11 @@
-"""File > Open Sample: two real brains whose licences allow passing them on."""
+"""Two real scans, whose licences allow passing them on, as samples."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
 
-from napari_stylegan3d.app.reader import LayerTuple, read_scans
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.widgets.text import _
 
 #: Key in the manifest to the start of the file's name in `samples/`.
 SAMPLES = {"ucla-sub-04": _("UCLA, subject 04"), "novosibirsk-sub-09": _("Novosibirsk, subject 09")}
@@ -29,13 +28,3 @@ def sample_path(key: str) -> Path:
             _("The sample scan {key} is missing: install napari-stylegan3d again.").format(key=key)
         )
     return found[0]
-
-
-def ucla() -> list[LayerTuple]:
-    """A T1-weighted head from UCLA (OpenNeuro)."""
-    return read_scans(str(sample_path("ucla-sub-04")))
-
-
-def novosibirsk() -> list[LayerTuple]:
-    """A T1-weighted head from Novosibirsk."""
-    return read_scans(str(sample_path("novosibirsk-sub-09")))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QBuffer, QIODevice, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QImage, QPainter
 
-from napari_stylegan3d.core.text import _
+from napari_stylegan3d.views.captions import CAPTION
+from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
 
-CAPTION = _("Synthetic - not for diagnosis")
 #: Pixels of a thumbnail, between two, and of a line of writing.
 SIDE, GAP, LINE = 192, 6, 34
 TEXT = QColor("#e8eaed")
