@@ -112,7 +112,7 @@ class Models(QObject):
             self.open(folder)
 
     def _ask_for_checkpoint(self, parent: QWidget) -> None:
-        path = dialogs.open_file(parent, _("Open an official checkpoint"), dialogs.CHECKPOINTS)
+        path = dialogs.open_file(parent, _("Open an official checkpoint"), dialogs.checkpoints())
         if path is not None:
             self.open(path)
 

@@ -6,26 +6,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stylegan3d.core.dropped import CHECKPOINT
 from napari_stylegan3d.core.samples import sample_path
-from napari_stylegan3d.core.scan_layer import LayerTuple, scan_layer, scan_name
+from napari_stylegan3d.core.scan_layer import LayerTuple, scan_layer
+from stylegan3d.storage.formats import is_kind, scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer
 
 #: What a napari reader returns if there is nothing to add.
 NO_LAYER: list[Any] = [(None,)]
-SCAN_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
     """npe2 reader: a function that reads these files, or None if they are not ours."""
     paths = [path] if isinstance(path, (str, Path)) else list(path)
-    if paths and all(str(p).lower().endswith(SCAN_SUFFIXES) for p in paths):
+    if paths and all(is_kind(p, "scan", "dicom") for p in paths):
         return read_scans
-    if paths and all(str(p).lower().endswith(".safetensors") for p in paths):
+    if paths and all(is_kind(p, "tensors") for p in paths):
         return read_latents
-    if len(paths) == 1 and str(paths[0]).lower().endswith(CHECKPOINT):
+    if len(paths) == 1 and is_kind(paths[0], "checkpoint"):
         return read_checkpoint  # model folders not: napari would ask about every folder then
     return None
 
@@ -33,8 +32,8 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] |
 def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
     """Read scans as image layers, and label maps as labels layers, in RAS+ millimetres.
 
-    Of a file with several volumes no layer is made: the explorer asks which one is meant. An open
-    explorer makes the layer of a label map itself, and moves it with its scan.
+    Of a file with several volumes or series no layer is made: the explorer asks which one is
+    meant. An open explorer makes the layer of a label map itself, and moves it with its scan.
 
     Raises
     ------
@@ -42,23 +41,23 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
         One sentence, if a file is not a usable 3D scan.
     """
     from napari_stylegan3d.project.label_maps import LabelMap
-    from stylegan3d.scans import SeveralVolumes, looks_like_labels, read_scan
+    from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     layers: list[Any] = []
     for p in paths:
         try:
             scan = read_scan(p)
-        except SeveralVolumes:
+        except (SeveralSeries, SeveralVolumes):
             docked_explorer().open_scan(p)
             continue
         explorer = open_explorer()
         if not looks_like_labels(scan.data):
             layers.append(scan_layer(scan))
         elif explorer is not None:
-            explorer.projecting.labels.add(LabelMap.of(scan, scan_name(p)))
+            explorer.projecting.labels.add(LabelMap.of(scan, scan_stem(p)))
         else:
-            layers.append(LabelMap.of(scan, scan_name(p)).layer().as_layer_data_tuple())
+            layers.append(LabelMap.of(scan, scan_stem(p)).layer().as_layer_data_tuple())
     return layers or NO_LAYER
 
 

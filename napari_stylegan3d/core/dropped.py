@@ -15,17 +15,12 @@ from typing import Literal
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QDropEvent
 
-from stylegan3d.session.archive import SUFFIX
+from stylegan3d.storage.formats import format_of, is_dicom, is_kind, without_suffix
 
 Kind = Literal["model", "session", "recipe", "latent", "scan", "dicom"]
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-SCAN_SUFFIXES = (*NIFTI_SUFFIXES, ".mgz", ".mgh", ".hdr", ".img")
-DICOM_SUFFIXES = (".dcm", ".ima")
-#: DICOM files say so after a preamble of this many bytes.
-PREAMBLE_BYTES, DICOM_MARK = 128, b"DICM"
 #: A recipe or a sidecar is far smaller.
 LARGEST_JSON = 4_000_000
-CHECKPOINT, CARD = ".pkl", "card.json"
+CARD = "card.json"
 
 
 @dataclass(frozen=True)
@@ -47,22 +42,20 @@ def what_is(path: str | Path) -> Dropped | None:
         return Dropped("model" if is_model(path) else "dicom", path)
     if not path.is_file():
         return None
-    name = path.name.lower()
-    if name.endswith(NIFTI_SUFFIXES):
-        sidecar = _sidecar(path)
-        made = _json_kind(sidecar) == "recipe"
-        return Dropped("recipe", sidecar) if made else Dropped("scan", path)
-    if name.endswith(SCAN_SUFFIXES):
-        return Dropped("scan", path)
-    if name.endswith(SUFFIX):
+    form = format_of(path)
+    kind = None if form is None else form.kind
+    if kind == "scan":
+        sidecar = path.with_name(without_suffix(path.name) + ".json")
+        return Dropped("recipe", sidecar) if _holds_recipe(sidecar) else Dropped("scan", path)
+    if kind == "session":
         return Dropped("session", path)
-    if name.endswith(".json"):
-        return Dropped("recipe", path) if _json_kind(path) == "recipe" else None
-    if name.endswith(".safetensors"):
+    if kind == "record":
+        return Dropped("recipe", path) if _holds_recipe(path) else None
+    if kind == "tensors":
         return _tensors(path)
-    if is_model(path):
+    if kind == "checkpoint":
         return Dropped("model", path)
-    return Dropped("dicom", path) if _is_dicom(path) else None
+    return Dropped("dicom", path) if is_dicom(path) else None
 
 
 def what_are(paths: Sequence[str | Path]) -> Dropped | None:
@@ -71,7 +64,7 @@ def what_are(paths: Sequence[str | Path]) -> Dropped | None:
         return what_is(paths[0])
     files = [Path(path) for path in paths]
     folders = {file.parent for file in files}
-    if len(folders) == 1 and all(file.is_file() and _is_dicom(file) for file in files):
+    if len(folders) == 1 and all(file.is_file() and is_dicom(file) for file in files):
         return Dropped("dicom", folders.pop())
     return None
 
@@ -86,7 +79,7 @@ def in_event(event: QDropEvent) -> Dropped | None:
 def is_model(path: str | Path) -> bool:
     """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
     path = Path(path)
-    return path.suffix.lower() == CHECKPOINT or (path / CARD).is_file()
+    return is_kind(path, "checkpoint") or (path / CARD).is_file()
 
 
 class DropTarget(QObject):
@@ -127,31 +120,16 @@ def _tensors(path: Path) -> Dropped | None:
     return Dropped("model", path.parent) if (path.parent / CARD).is_file() else None
 
 
-def _sidecar(path: Path) -> Path:
-    name = path.name
-    suffix = next(suffix for suffix in NIFTI_SUFFIXES if name.lower().endswith(suffix))
-    return path.with_name(name[: -len(suffix)] + ".json")
-
-
-def _json_kind(path: Path) -> str | None:
-    """What a JSON file is: "recipe" also for a sidecar that holds one."""
+def _holds_recipe(path: Path) -> bool:
+    """Whether a JSON file is a recipe, or a sidecar that holds one."""
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            return None
+        # A pipe would be waited for for ever, and the window with it.
+        if not path.is_file() or path.stat().st_size > LARGEST_JSON:
+            return False
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(data, dict):
-        return None
-    recipe = data.get("Recipe") if "SyntheticImage" in data else data
-    return "recipe" if isinstance(recipe, dict) and "source" in recipe else None
-
-
-def _is_dicom(path: Path) -> bool:
-    if path.name.lower().endswith(DICOM_SUFFIXES):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(PREAMBLE_BYTES + len(DICOM_MARK)).endswith(DICOM_MARK)
-    except OSError:
         return False
+    if not isinstance(data, dict):
+        return False
+    recipe = data.get("Recipe") if "SyntheticImage" in data else data
+    return isinstance(recipe, dict) and "source" in recipe

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_stylegan3d.views.captions import KEY, Provenance
 from napari_stylegan3d.views.display import upright
+from stylegan3d.storage.formats import scan_stem
 
 LayerTuple = tuple[np.ndarray, dict[str, Any], str]
 #: Share of the range of intensities that is shown black in a raw scan.
@@ -18,7 +18,7 @@ NOISE_SHARE = 0.05
 def scan_layer(scan: Any) -> LayerTuple:
     """An image layer for a scan that was read, upright, with its own intensities."""
     shown = upright(scan.data, scan.affine)
-    name = scan_name(scan.path)
+    name = scan_stem(scan.path)
     # The brightest half percent is vessels and fat: it should not darken the brain. Black starts
     # a little above the lowest values, which are noise around the head.
     low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
@@ -33,10 +33,3 @@ def scan_layer(scan: Any) -> LayerTuple:
         "metadata": {KEY: Provenance("scan", name), "path": str(scan.path)},
     }
     return shown.data, meta, "image"
-
-
-def scan_name(path: str | Path) -> str:
-    """What to call a scan: its file name without endings, 'sub-04' for 'sub-04_T1w.nii.gz'."""
-    from stylegan3d.outputs.results import scan_stem
-
-    return scan_stem(path).removesuffix(".mgz")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.scan_layer import scan_name
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.project.filling import Filled
@@ -22,6 +21,7 @@ from napari_stylegan3d.project.regions import Region
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_plain
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _again(report: Report, loaded: Loaded, scan: Scan, kept: KeptScan, folder: P
     labels = []
     for path in kept.labels:
         with suppress(StyleGAN3DError):
-            labels.append(LabelMap.of(read_scan(path), scan_name(path)))
+            labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
     if kept.rigid is None:
         return Again(None, labels)
     found = align_scan(report, loaded, scan, folder, kept.how)

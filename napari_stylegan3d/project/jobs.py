@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.scan_layer import scan_layer, scan_name
+from napari_stylegan3d.core.scan_layer import scan_layer
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.project.degradations import operator_of
@@ -21,6 +21,7 @@ from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
+from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
@@ -139,9 +140,9 @@ def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap
             entries,
         )
     if looks_like_labels(scan.data):
-        return LabelMap.of(scan, scan_name(scan.path))
+        return LabelMap.of(scan, scan_stem(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
-    return OpenedScan(scan, scan_layer(scan), scan_name(scan.path), choice)
+    return OpenedScan(scan, scan_layer(scan), scan_stem(scan.path), choice)
 
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:

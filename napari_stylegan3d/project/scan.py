@@ -38,9 +38,7 @@ class DropArea(QFrame):
         self.setObjectName("project.drop")
         self.setProperty("role", "drop")
         self.setAcceptDrops(True)
-        self.setToolTip(
-            _("Drop a T1-weighted scan here: .nii, .nii.gz, .mgz, or a DICOM file or folder.")
-        )
+        self.setToolTip(_("Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder."))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Welcome a scan; what is something else is left to the explorer."""
@@ -142,7 +140,7 @@ class ScanBox(QWidget):
         self.open = controls.push_button(
             _("Open scan…"),
             "project.open",
-            _("Open a T1-weighted scan: a file (.nii, .nii.gz, .mgz, DICOM) or a DICOM folder."),
+            _("Open a T1-weighted scan: a NIfTI, MGH or DICOM file, or a DICOM folder."),
         )
         self.sample = controls.push_button(
             _("Samples"), "project.sample", _("Open one of the two real brains that come along.")
@@ -217,7 +215,7 @@ class ScanBox(QWidget):
         self.openRequested.emit(Choice(Path(path)))
 
     def _ask_file(self) -> None:
-        path = dialogs.open_file(self, _("Open a T1-weighted scan"), dialogs.SCANS)
+        path = dialogs.open_file(self, _("Open a T1-weighted scan"), dialogs.scans())
         if path is not None:
             self._request(path)
 

@@ -8,16 +8,27 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.storage.formats import patterns
 
-SCANS = _("Scans (*.nii *.nii.gz *.mgz *.mgh *.hdr *.dcm *.ima);;All files (*)")
 LATENTS = _("Latent files (*.safetensors)")
-CHECKPOINTS = _("Official checkpoints (*.pkl);;All files (*)")
 RECIPES = _("Recipes and sidecars (*.json)")
 SESSIONS = _("Sessions (*.sg3d)")
 VOLUMES = _("Volumes (*.nii.gz)")
 PICTURES = _("Pictures (*.png)")
 DIRECTIONS = _("Directions files (*.safetensors)")
 TABLES = _("Tables of values (*.csv *.tsv *.txt);;All files (*)")
+
+
+def scans() -> str:
+    """The kinds of files that hold scans."""
+    return _("Scans ({patterns});;All files (*)").format(patterns=patterns("scan", "dicom"))
+
+
+def checkpoints() -> str:
+    """The kinds of files that hold networks of other programs."""
+    return _("Official checkpoints ({patterns});;All files (*)").format(
+        patterns=patterns("checkpoint")
+    )
 
 
 def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:

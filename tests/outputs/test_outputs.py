@@ -7,13 +7,12 @@ import pytest
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import (
     save_rendered,
-    scan_stem,
-    scan_suffix,
     volume_name,
     write_dataset_description,
 )
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 SEED = Source("seed", 42)
 FILE = Source("latent", path="/data/sub-01_desc-projected_latent.safetensors")

@@ -9,10 +9,11 @@ import pytest
 
 from stylegan3d.cohort.scans import find_items
 from stylegan3d.errors import OutputError, StyleGAN3DError
-from stylegan3d.outputs.results import scan_stem, volume_name
+from stylegan3d.outputs.results import volume_name
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import names
 from stylegan3d.storage.files import atomic_write_text, check_output
+from stylegan3d.storage.formats import scan_stem
 
 WINDOWS = "C:\\Scans\\Müller, Zoë\\sub-01_T1w.nii.gz"
 

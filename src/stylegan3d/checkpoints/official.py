@@ -30,10 +30,9 @@ from stylegan3d.checkpoints.pickle_data import read_pickle
 from stylegan3d.checkpoints.pickle_values import Array, Network, Refused, quoted
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig
+from stylegan3d.storage.formats import is_kind
 from stylegan3d.storage.tensorfiles import read_bytes
 
-SUFFIXES = (".pkl", ".pickle")
-OTHERS = (".safetensors", ".json")  # of our own models; they may begin with any byte
 LARGEST_FILE = 2 * 1024**3  # bytes; the networks of Hong et al. have less than 100 MB
 VERSIONS = (2, 3, 4)  # of the networks' state
 # Variables that training wrote and no image depends on.
@@ -43,9 +42,10 @@ Variables = dict[str, np.ndarray]
 
 def is_official(path: Path) -> bool:
     """Whether a file is a pickle, by its name or its first byte."""
-    if not path.is_file() or path.suffix.lower() in OTHERS:
+    # Files of our own models may begin with any byte.
+    if not path.is_file() or is_kind(path, "tensors", "record"):
         return False
-    if path.suffix.lower() in SUFFIXES:
+    if is_kind(path, "checkpoint"):
         return True
     try:
         with path.open("rb") as file:

@@ -60,7 +60,7 @@ def info(
 
 
 def _describe(path: Path | None, frame: str | None) -> dict[str, Any]:
-    from stylegan3d.scans import is_scan
+    from stylegan3d.storage.formats import is_scan
     from stylegan3d.storage.tensorfiles import kind_of
 
     saved = path is not None and path.name.endswith((".json", ".nii.gz"))
@@ -158,7 +158,7 @@ def _is_raw(path: Path) -> bool:
 
 def _describe_scan(path: Path) -> dict[str, Any]:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
-    from stylegan3d.scans.dicom import is_dicom
+    from stylegan3d.storage.formats import is_dicom
 
     about: dict[str, Any] = {"type": "scan"}
     if is_dicom(path):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stylegan3d.dataset.sources import EXTENSIONS, find_sources
+from stylegan3d.dataset.sources import find_sources
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.outputs.results import scan_stem
+from stylegan3d.storage.formats import scan_stem, suffixes
 from stylegan3d.storage.names import same_place
 
 LISTS = (".txt", ".tsv", ".csv", ".list")
@@ -36,12 +36,12 @@ class Item:
 
 
 def holds_scans(path: Path) -> bool:
-    """Whether a path stands for many scans: a list, or a folder with NIfTI or MGH files.
+    """Whether a path stands for many scans: a list, or a folder with files of volumes.
 
     A folder without any is a DICOM series.
     """
     if path.is_dir():
-        return any(p.name.lower().endswith(EXTENSIONS) for p in path.rglob("*"))
+        return any(p.name.lower().endswith(suffixes("scan")) for p in path.rglob("*"))
     return path.suffix.lower() in LISTS
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
@@ -25,6 +24,7 @@ from stylegan3d.scans.aligned import WARNING
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import orientation_checks
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.target import Target, Template
@@ -162,7 +162,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if volume is not None:
         quality = correlation(volume, job.target)
         how, measures = AS_IT_WAS, inspector.measure(volume)
-        checks = orientation_checks(geometry_of(nib.load(path).header))
+        checks = orientation_checks(geometry_of(open_image(path).header))
     else:
         _refuse_series(path)
         aligned = read_scan(path).align(
@@ -189,8 +189,8 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
 def _refuse_series(path: Path) -> None:
     """Say of a series what can be done here, where no volume of it can be chosen."""
     try:
-        shape = nib.load(path).shape
-    except READ_ERRORS:  # `read_scan` says in words what is wrong with it
+        shape = open_image(path).shape
+    except (ScanError, *READ_ERRORS):  # `read_scan` says in words what is wrong with it
         return
     if len(shape) > 3 and math.prod(shape[3:]) > 1:
         raise ScanError(
@@ -212,11 +212,14 @@ def read_prepared(path: Path, target: Target) -> np.ndarray | None:
     Ready means: on the target's grid, uint8 or within [0, 1], only a brain, and that in its place.
     """
     try:
-        image = nib.load(path)
+        image = open_image(path)
         if not target.space.same_as(Space(image.shape, image.affine)):
             return None
         data = np.asanyarray(image.dataobj)
-    except READ_ERRORS:  # reading it as a raw scan says in words what is wrong with it
+    except (
+        ScanError,
+        *READ_ERRORS,
+    ):  # reading it as a raw scan says in words what is wrong with it
         return None
     if data.dtype != np.uint8:
         if data.dtype.kind not in "fui" or not np.isfinite(data).all():

@@ -6,15 +6,14 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffix
 
-EXTENSIONS = (".nii.gz", ".nii", ".mgz")
 # Files of a data set that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are called *_T1w, and this one is not."
@@ -64,24 +63,25 @@ def find_sources(folder: Path) -> Found:
     if not folder.is_dir():
         raise StyleGAN3DError(f"{folder} is not a folder; give the folder that holds the scans.")
     candidates, left_out = [], {}
+    endings = suffixes("scan")
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if not path.name.lower().endswith(EXTENSIONS):
+        if not path.name.lower().endswith(endings):
             continue
         reason = _reason_to_leave_out(relative)
         if reason is None:
             candidates.append(relative)
         else:
             left_out[relative] = reason
-    bids = {relative for relative in candidates if stem(relative.name).endswith("_T1w")}
+    bids = {relative for relative in candidates if without_suffix(relative.name).endswith("_T1w")}
     chosen = [relative for relative in candidates if not bids or relative in bids]
     left_out |= {relative: NO_T1 for relative in candidates if bids and relative not in bids}
     if not chosen:
         raise StyleGAN3DError(_no_scans(folder, len(left_out)))
-    names = Counter(stem(relative.name).removesuffix("_T1w") for relative in chosen)
+    names = Counter(without_suffix(relative.name).removesuffix("_T1w") for relative in chosen)
     sources = []
     for relative in chosen:
-        name = stem(relative.name).removesuffix("_T1w")
+        name = without_suffix(relative.name).removesuffix("_T1w")
         if names[name] > 1:  # same file name in several folders: the path tells them apart
             name = "-".join([*relative.parts[:-1], name])
         person = re.search(r"sub-[A-Za-z0-9]+", relative.as_posix())
@@ -119,19 +119,8 @@ def _no_scans(folder: Path, left_out: int) -> str:
 
 def _count_dicom(folder: Path, limit: int = 1000) -> int:
     """DICOM files among the first `limit` files of a folder, told by their content."""
-    count = 0
-    for path in islice((path for path in folder.rglob("*") if path.is_file()), limit):
-        with suppress(OSError), path.open("rb") as stream:
-            count += stream.read(132)[128:] == b"DICM"
-    return count
-
-
-def stem(filename: str) -> str:
-    """The file name without its NIfTI or MGH extension."""
-    for extension in EXTENSIONS:
-        if filename.lower().endswith(extension):
-            return filename[: -len(extension)]
-    return filename
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sum(map(looks_like_dicom, islice(files, limit)))
 
 
 def read_participants(folder: Path) -> dict[str, dict[str, Any]]:

@@ -15,17 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.dataset.sources import stem
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.parts import LONGEST_NUMBER
 from stylegan3d.scans.aligned import WARNING
 from stylegan3d.scans.checks import READ_ERRORS, check_compressed
 from stylegan3d.scans.opening import open_image
+from stylegan3d.storage.formats import label_map_of
 
 TABLE = "labels.tsv"
 BACKGROUND = "background"
-LABEL_MAPS = ("_dseg.nii.gz", "_dseg.nii")
 UNIT = "_ml"
 
 
@@ -99,7 +98,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
     """
     columns = tissue_columns(tissues)
     none: dict[str, float | None] = dict.fromkeys(columns)
-    path = _label_map_of(scan)
+    path = label_map_of(scan)
     if path is None or not columns:
         return Tissues(none)
     try:
@@ -157,10 +156,3 @@ def unnamed_note(measured: list[Tissues]) -> list[str]:
         f"{TABLE} does not name label {few}, found in {maps} label maps; it counts towards no "
         "tissue: add it to the table if it should."
     ]
-
-
-def _label_map_of(scan: Path) -> Path | None:
-    """sub-01_dseg.nii.gz for sub-01_T1w.nii.gz, anna_dseg.nii.gz for anna.nii.gz."""
-    name = stem(scan.name).removesuffix("_T1w")
-    candidates = (scan.with_name(name + ending) for ending in LABEL_MAPS)
-    return next((path for path in candidates if path.is_file()), None)

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
@@ -30,6 +29,7 @@ from stylegan3d.model.sampling import as_packed
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.intensity import normalise
+from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
@@ -204,7 +204,7 @@ def to_unit(scan: Scan) -> np.ndarray:
 
 
 def _stored_in_8_bits(path: Path) -> bool:
-    header = nib.load(path).header
+    header = open_image(path).header
     if header.get_data_dtype() != np.uint8:
         return False
     slope, offset = header.get_slope_inter() if hasattr(header, "get_slope_inter") else (None, None)

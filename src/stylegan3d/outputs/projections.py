@@ -14,12 +14,11 @@ from stylegan3d.outputs.results import (
     PROGRAM,
     provenance,
     rendered_files,
-    scan_stem,
-    scan_suffix,
     write_dataset_description,
 )
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
+from stylegan3d.storage.formats import scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.outputs.results import PROGRAM, provenance, scan_stem, scan_suffix
+from stylegan3d.outputs.results import PROGRAM, provenance
 from stylegan3d.projection.operators import Identity, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.scans import native_image
 from stylegan3d.storage import volumes
+from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

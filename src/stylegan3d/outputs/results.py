@@ -14,8 +14,8 @@ from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
+from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.names import last_part, portable
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -25,31 +25,6 @@ PROGRAM = "napari-stylegan3d"
 BIDS_VERSION = "1.10.0"
 DATASET_DESCRIPTION = "dataset_description.json"
 INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
-_EXTENSIONS = (".gz", ".nii", ".img", ".hdr", ".mgz", ".mgh", ".nrrd", ".mha", ".safetensors")
-_SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
-
-
-def scan_stem(path: str | Path) -> str:
-    """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01.
-
-    As every system can store it (`storage.names`): what is saved may be copied to another one.
-    """
-    return portable(_SUFFIX.sub("", _bare_name(path))) or "scan"
-
-
-def scan_suffix(path: str | Path) -> str:
-    """BIDS suffix in a scan's name, T1w where it has none."""
-    match = _SUFFIX.search(_bare_name(path))
-    return match[1] if match and match[1] != "latent" else "T1w"
-
-
-def _bare_name(path: str | Path) -> str:
-    """The name without extensions. Of a link its own name: what it points to may be a hash."""
-    name = last_part(str(path))
-    for extension in _EXTENSIONS:
-        if name.lower().endswith(extension):
-            name = name[: -len(extension)]
-    return name
 
 
 def volume_name(recipe: Recipe, *, native: bool = False) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stylegan3d.outputs.results import scan_stem
 from stylegan3d.recipe.parts import split_direction
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
+from stylegan3d.storage.formats import scan_stem
 
 #: More changes at once than this are counted instead of told.
 MOST_TOLD = 3

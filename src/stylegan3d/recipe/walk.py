@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.latents import Latent, save_latent
-from stylegan3d.outputs.results import scan_stem
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
+from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

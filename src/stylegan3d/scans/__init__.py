@@ -4,7 +4,7 @@ from stylegan3d.scans.aligned import AlignedScan, Step
 from stylegan3d.scans.dicom import list_series
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.native import native_image
-from stylegan3d.scans.reading import SeveralVolumes, is_scan, read_scan
+from stylegan3d.scans.reading import SeveralVolumes, read_scan
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, SeveralSeries
 from stylegan3d.scans.target import Target, Template, load_template
@@ -18,7 +18,6 @@ __all__ = [
     "Step",
     "Target",
     "Template",
-    "is_scan",
     "list_series",
     "load_template",
     "looks_like_labels",

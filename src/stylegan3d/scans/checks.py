@@ -17,8 +17,8 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
+from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
 
-EXTENSIONS = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img")
 MIN_VOXELS_PER_AXIS = 16
 # A head is 150 to 260 mm across; slabs and generous fields of view must still pass.
 MIN_EXTENT_MM, MAX_EXTENT_MM = 60.0, 1000.0
@@ -66,7 +66,7 @@ def check_file(path: Path) -> None:
         raise ScanError(f"{path} does not exist; check the path.")
     if not path.is_file():  # opening a pipe would wait for ever
         raise ScanError(f"{path} is not a file; give a file, or a DICOM folder.")
-    if not path.name.lower().endswith(EXTENSIONS):
+    if not is_kind(path, "scan"):
         raise ScanError(
             f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file, or a "
             "DICOM folder."
@@ -82,7 +82,7 @@ def check_file(path: Path) -> None:
         raise ScanError(f"{path} cannot be opened ({error.strerror}).") from error
     if not start:
         raise ScanError(f"{path} is empty (0 bytes); copy or export it again.")
-    if path.name.lower().endswith((".gz", ".mgz")) and not start.startswith(GZIP_MAGIC):
+    if is_packed(path) and not start.startswith(GZIP_MAGIC):
         raise ScanError(
             f"{path} is not a compressed image although its name says so; "
             "it may be another kind of file renamed: export the scan again as NIfTI."
@@ -95,7 +95,7 @@ def check_nifti_header(path: Path) -> None:
     nibabel sets a voxel size of 0 to 1 mm and drops minus signs; either would put the brain at
     the wrong scale, so the header is looked at as it is in the file.
     """
-    if path.name.lower().endswith((".mgz", ".mgh")):
+    if _is(path, MGH):
         return
     header = _raw_header(path, _first_bytes(path))
     dims = np.asarray(header["dim"], dtype=np.int64)
@@ -118,7 +118,7 @@ def _first_bytes(path: Path) -> bytes:
     source = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
     if source != path and not source.is_file():
         raise ScanError(f"{path} has no header beside it ({source.name}); copy both files.")
-    opener = gzip.open if _is_compressed(path) else open
+    opener = gzip.open if is_packed(path) else open
     try:
         with opener(source, "rb") as stream:
             return stream.read(nib.Nifti2Header.sizeof_hdr)
@@ -126,8 +126,9 @@ def _first_bytes(path: Path) -> bytes:
         raise damaged(path, error) from error
 
 
-def _is_compressed(path: Path) -> bool:
-    return path.name.lower().endswith((".gz", ".mgz"))
+def _is(path: Path, name: str) -> bool:
+    form = format_of(path)
+    return form is not None and form.name == name
 
 
 def check_claim(path: Path) -> None:
@@ -141,11 +142,10 @@ def check_claim(path: Path) -> None:
             f"{path} says that its image begins at byte {offset:.4g}, which no scan's does; its "
             "header is damaged: export the scan again."
         )
-    pair = path.suffix.lower() in (".hdr", ".img")
-    image = path.with_suffix(".img") if pair else path
+    image = path.with_suffix(".img") if _is(path, PAIR) else path
     if not image.is_file():
         raise ScanError(f"{path} has no image beside it ({image.name}); copy both files.")
-    held = image.stat().st_size * (DEFLATE_MOST if _is_compressed(path) else 1)
+    held = image.stat().st_size * (DEFLATE_MOST if is_packed(path) else 1)
     if offset + size > held + 1024:
         raise ScanError(
             f"{path} is damaged or cut short: its header claims {offset + size:,.0f} bytes, and "
@@ -156,7 +156,7 @@ def check_claim(path: Path) -> None:
 def _claimed(path: Path) -> tuple[float, float]:
     """Where the image begins and how many bytes it has, according to the header."""
     block = _first_bytes(path)
-    if path.name.lower().endswith((".mgz", ".mgh")):
+    if _is(path, MGH):
         if len(block) < 284:
             raise damaged(path, ValueError("its header is incomplete"))
         dims = np.frombuffer(block[4:20], ">i4").tolist()
@@ -176,9 +176,7 @@ def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
             return kind(head, check=False)
     # NIfTI took over Analyze's header and added a mark to it.
     analyze = nib.AnalyzeHeader.sizeof_hdr
-    if path.suffix.lower() in (".hdr", ".img") and nib.AnalyzeHeader.may_contain_header(
-        block[:analyze]
-    ):
+    if _is(path, PAIR) and nib.AnalyzeHeader.may_contain_header(block[:analyze]):
         raise ScanError(
             f"{path} is an Analyze image, which does not say where left and right are; "
             "convert it to NIfTI first."
@@ -203,7 +201,7 @@ def check_compressed(path: Path) -> None:
     Readers stop at the last voxel, just before the checksum: without this, a flipped byte in a
     download would pass as a scan.
     """
-    if not _is_compressed(path):
+    if not is_packed(path):
         return
     offset, size = _claimed(path)
     most = offset + size + SLACK

@@ -16,28 +16,18 @@ from stylegan3d.scans import checks
 from stylegan3d.scans.dicom_headers import (
     SECONDARY_CAPTURE,
     Slice,
-    looks_like_dicom,
     quiet,
     slices_of,
 )
 from stylegan3d.scans.series import Series
 from stylegan3d.scans.stacks import Stack, regridded, stacked
+from stylegan3d.storage.formats import looks_like_dicom
 
 # A folder of one examination holds some thousand files.
 MOST_FILES = 20_000
-ENDINGS = (".dcm", ".dicom", ".ima")
 _LOCALISER = re.compile(r"locali[sz]er|scout|survey|topogram|3[- ]?plane|\bloc\b", re.IGNORECASE)
 # Made on a console from other series: not what the scanner measured.
 _DERIVED = ("DERIVED", "SECONDARY", "MPR", "MIP", "PROJECTION IMAGE", "ADC", "FA", "CSA MPR")
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a path is read as DICOM: a folder, or a file that looks like one."""
-    if path.is_dir():
-        return True
-    if path.name.lower().endswith(checks.EXTENSIONS):
-        return False
-    return path.is_file() and (path.name.lower().endswith(ENDINGS) or looks_like_dicom(path))
 
 
 def list_series(path: str | Path) -> list[Series]:

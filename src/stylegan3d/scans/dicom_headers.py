@@ -18,9 +18,6 @@ import SimpleITK as sitk
 
 from stylegan3d.scans.dicom_lengths import lengths_fit
 
-PREAMBLE, MAGIC = 128, b"DICM"
-# Files of the time before preambles begin with an element of group 2 or 8, little endian.
-OLD_STARTS = (b"\x02\x00", b"\x08\x00")
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What GDCM raises for bytes that are not DICOM, or not an image (reports, structures, directories).
 NOT_AN_IMAGE = RuntimeError
@@ -117,18 +114,6 @@ class Slice:
     @property
     def _kind(self) -> list[str]:
         return self.about["image_type"].split("\\")[:3]
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do; unreadable files do not."""
-    try:
-        if not path.is_file():  # opening a pipe would wait for ever
-            return False
-        with path.open("rb") as stream:
-            start = stream.read(PREAMBLE + 4)
-    except (OSError, ValueError):
-        return False
-    return start[PREAMBLE:] == MAGIC or start[:2] in OLD_STARTS
 
 
 def slices_of(path: Path) -> list[Slice]:

@@ -13,7 +13,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-PREAMBLE, MAGIC = 128, b"DICM"
+from stylegan3d.storage.formats import DICOM_MAGIC, DICOM_PREAMBLE
+
 UNDEFINED = 0xFFFFFFFF
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"})
 LONG_VRS |= {b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -43,8 +44,8 @@ def lengths_fit(path: Path) -> bool:
 
 
 def _fits(stream: BinaryIO, size: int) -> bool:
-    stream.seek(PREAMBLE)
-    stream.seek(PREAMBLE + 4 if stream.read(4) == MAGIC else 0)
+    stream.seek(DICOM_PREAMBLE)
+    stream.seek(DICOM_PREAMBLE + 4 if stream.read(4) == DICOM_MAGIC else 0)
     begin = stream.tell()
     syntax = b""
     if stream.read(2) == b"\x02\0":

@@ -10,6 +10,7 @@ from typing import Any
 import nibabel as nib
 
 from stylegan3d.scans import checks
+from stylegan3d.storage.formats import format_of
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def _quiet() -> Iterator[None]:
 
 
 def open_image(path: Path) -> Any:
-    """nibabel's image of a NIfTI or MGH file, whose numbers are still to be read.
+    """An image of nibabel's kind of a volume's file, whose numbers are still to be read.
 
     Raises
     ------
@@ -32,6 +33,9 @@ def open_image(path: Path) -> Any:
         If it is no such file, or claims to be larger than it can be.
     """
     checks.check_file(path)
+    form = format_of(path)
+    if form is not None and (opener := form.open_with()) is not None:
+        return opener(path)
     checks.check_nifti_header(path)
     checks.check_claim(path)
     try:

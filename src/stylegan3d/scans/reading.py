@@ -22,6 +22,7 @@ from stylegan3d.scans.orientation import (
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series
 from stylegan3d.scans.wording import grid_notes, intensity_notes
+from stylegan3d.storage.formats import is_dicom
 from stylegan3d.storage.hashing import sha256_of
 
 
@@ -77,7 +78,7 @@ def read_scan(
         values, sizes no head has.
     """
     path = Path(path)
-    if dicom.is_dicom(path):
+    if is_dicom(path):
         return _read_dicom(path, volume, series, trust)
     if series is not None:
         raise ScanError(f"{path} is no DICOM folder and has no series; leave the series out.")
@@ -100,11 +101,6 @@ def read_scan(
     notes.extend(intensity_notes(data, contrast))
     doubts = [warning.removeprefix("Check: ") for warning in warnings]
     return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast)
-
-
-def is_scan(path: Path) -> bool:
-    """Whether a path is read as a scan: a NIfTI or MGH file, a DICOM file or folder."""
-    return path.name.lower().endswith(checks.EXTENSIONS) or dicom.is_dicom(path)
 
 
 def _read_dicom(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.dataset.sources import stem
-from stylegan3d.dataset.tissues import LABEL_MAPS, TABLE, read_tissues
-from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.dataset.tissues import TABLE, read_tissues
+from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.checks import READ_ERRORS
+from stylegan3d.scans.opening import open_image
 from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.storage.formats import label_map_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
     training = 0
     for split in ("train", "validation"):
         for row in pack.indices(split):
-            path = label_map_of(folder, pack.table[row]["file"])
+            path = label_map_of(Path(pack.table[row]["file"]), folder)
             if path is not None:
                 rows.append(int(row))
                 maps.append(read_map(path, pack.space, table))
@@ -95,13 +95,6 @@ def _class_of_label(folder: Path) -> dict[int, int]:
     return {0: 0} | {label: CLASSES.index(tissue) for label, tissue in tissues.items()}
 
 
-def label_map_of(folder: Path, scan: str) -> Path | None:
-    """The label map in a folder that is named after a scan; None without one."""
-    name = stem(Path(scan).name).removesuffix("_T1w")
-    candidates = (folder / (name + ending) for ending in LABEL_MAPS)
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
     """One label map on the grid `space`, each value replaced by what `table` has for it.
 
@@ -115,9 +108,9 @@ def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
         If it cannot be read, is on another grid, or holds a value that the table does not.
     """
     try:
-        image = nib.load(path)
+        image = open_image(path)
         data = np.asanyarray(image.dataobj)
-    except READ_ERRORS as error:
+    except (ScanError, *READ_ERRORS) as error:
         raise StyleGAN3DError(f"{path} cannot be read; export the labels again.") from error
     if not Space(image.shape, image.affine).same_as(space):
         raise StyleGAN3DError(

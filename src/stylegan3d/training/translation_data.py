@@ -11,7 +11,8 @@ import numpy as np
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.training.segmentation_data import label_map_of, read_map
+from stylegan3d.storage.formats import label_map_of
+from stylegan3d.training.segmentation_data import read_map
 from stylegan3d.translation.codes import RegionTable, read_regions
 from stylegan3d.translation.contrast import contrast_of, filled
 
@@ -77,7 +78,7 @@ def load_painted(
         )
     tissues, groups, read, contrasts = {}, {}, [], []
     for row, entry in enumerate(pack.table):
-        path = label_map_of(folder, entry["file"])
+        path = label_map_of(Path(entry["file"]), folder)
         if path is not None:
             found = read_map(path, pack.space, codes)
             tissues[row], groups[row] = regions.tissue_of(found), regions.group_of(found)

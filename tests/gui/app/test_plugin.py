@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,8 +22,11 @@ import napari_stylegan3d
 from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.app.reader import get_reader
 from napari_stylegan3d.app.writer import write_image
+from napari_stylegan3d.core.dropped import what_is
 from napari_stylegan3d.views.captions import KEY, Provenance
+from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import OutputError, ScanError
+from stylegan3d.storage import formats
 
 PATIENCE_S = 60.0
 MANIFEST = Path(napari_stylegan3d.__file__).parent / "napari.yaml"
@@ -43,6 +47,22 @@ def test_the_manifest_is_valid_and_its_commands_exist():
         "ucla-sub-04",
         "novosibirsk-sub-09",
     }
+
+
+def test_manifest_dialogs_and_drops_take_the_same_formats(tmp_path, monkeypatch):
+    (reader,) = PluginManifest.from_file(MANIFEST).contributions.readers
+    named = [f"*{suffix}" for suffix in formats.suffixes("scan", "dicom", "tensors", "checkpoint")]
+    assert reader.filename_patterns == named
+    assert all(get_reader(f"a{pattern[1:]}") is not None for pattern in named)
+    toy = formats.Format("toy", "scan", (".toy",))
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, toy))
+    for suffix in formats.suffixes("scan", "dicom"):
+        assert f"*{suffix}" in re.split("[ ()]", dialogs.scans())
+        path = tmp_path / f"a{suffix}"
+        path.touch()
+        assert what_is(path).kind in ("scan", "dicom")
+    assert get_reader("a.toy") is not None
+    assert all(f"*{suffix}" in dialogs.checkpoints() for suffix in formats.suffixes("checkpoint"))
 
 
 def test_reader_gives_ras_millimetres(scan_file):

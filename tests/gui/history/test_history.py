@@ -308,6 +308,10 @@ def test_what_a_path_is(tmp_path, scan_file, model):
     assert what_is(tmp_path) == Dropped("dicom", tmp_path)
     assert what_are([slice_, other]) == Dropped("dicom", tmp_path)
     assert what_are([slice_, scan_file]) is None
+    assert what_is(made("h.mgh")).kind == "scan"
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "h.json")  # what reads it waits for ever
+    assert what_is(tmp_path / "h.mgh").kind == "scan"
     deep = made("deep.nii.gz")
     made("deep.json", "[" * 100_000)
     assert what_is(deep).kind == "scan"

@@ -1,0 +1,165 @@
+"""The formats of files: what they hold and how their names end. The only table of them.
+
+Reading, dropping, the dialogs, napari's readers, `prepare`, cohorts and the names of results all
+ask here, so that a format added here is known everywhere. Only the patterns of the plugin's
+manifest, which napari reads without running anything, are a copy; a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from stylegan3d.storage.names import last_part, portable
+
+Kind = Literal["scan", "dicom", "tensors", "checkpoint", "record", "session"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of files.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in words.
+    kind : {"scan", "dicom", "tensors", "checkpoint", "record", "session"}
+        What it holds: a volume (scan, label map, mask, result); slices of a scan; latents,
+        directions or weights; a network of another program; a recipe or sidecar; a session.
+    suffixes : tuple of str
+        How names of such files end, in lower case.
+    partners : tuple of str
+        Endings of files that belong to one of `suffixes`: opened, but not listed on their own.
+    packed : tuple of str
+        Which of the suffixes mean that the file is compressed by gzip.
+    opener : str
+        "module:function" that checks a file and opens it as an image of nibabel's kind; empty for
+        formats that `scans.opening` knows.
+    """
+
+    name: str
+    kind: Kind
+    suffixes: tuple[str, ...]
+    partners: tuple[str, ...] = ()
+    packed: tuple[str, ...] = ()
+    opener: str = ""
+
+    def open_with(self) -> Callable[[Path], Any] | None:
+        """The function that `opener` names, if any."""
+        if not self.opener:
+            return None
+        module, function = self.opener.split(":")
+        return getattr(import_module(module), function)
+
+
+MGH, PAIR = "MGH", "NIfTI pair"
+FORMATS: tuple[Format, ...] = (
+    Format("NIfTI", "scan", (".nii.gz", ".nii"), packed=(".nii.gz",)),
+    Format(PAIR, "scan", (".hdr",), partners=(".img",)),
+    Format(MGH, "scan", (".mgz", ".mgh"), packed=(".mgz",)),
+    Format("DICOM", "dicom", (".dcm", ".dicom", ".ima")),
+    Format("safetensors", "tensors", (".safetensors",)),
+    Format("3D-StyleGAN checkpoint", "checkpoint", (".pkl", ".pickle")),
+    Format("JSON", "record", (".json",)),
+    Format("session", "session", (".sg3d",)),
+)
+# Endings that are no part of a name either, of formats that are not read.
+FOREIGN = (".nrrd", ".mha")
+DICOM_PREAMBLE, DICOM_MAGIC = 128, b"DICM"
+# DICOM files of the time before preambles begin with an element of group 2 or 8, little endian.
+OLD_STARTS = (b"\x02\x00", b"\x08\x00")
+_BIDS_SUFFIX = re.compile(r"_(T1w|T2w|FLAIR|PDw|latent)$")
+
+
+def suffixes(*kinds: Kind, partners: bool = False) -> tuple[str, ...]:
+    """How names of files of these kinds end; with `partners` those that belong to one too."""
+    chosen = [form for form in FORMATS if form.kind in kinds]
+    found = [end for form in chosen for end in form.suffixes + form.partners * partners]
+    return tuple(dict.fromkeys(found))
+
+
+def patterns(*kinds: Kind) -> str:
+    """The same as patterns for a file dialog: "*.nii.gz *.nii"."""
+    return " ".join(f"*{suffix}" for suffix in suffixes(*kinds))
+
+
+def format_of(path: str | Path) -> Format | None:
+    """The format that a file's name speaks for; None for a name that speaks for none."""
+    name = str(path).lower()
+    return next((f for f in FORMATS if name.endswith(f.suffixes + f.partners)), None)
+
+
+def is_kind(path: str | Path, *kinds: Kind) -> bool:
+    """Whether a file is of one of these kinds, by its name."""
+    form = format_of(path)
+    return form is not None and form.kind in kinds
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed by gzip, by its name."""
+    form = format_of(path)
+    return form is not None and path.name.lower().endswith(form.packed or "\0")
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do; unreadable files do not."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return False
+        with path.open("rb") as stream:
+            start = stream.read(DICOM_PREAMBLE + len(DICOM_MAGIC))
+    except (OSError, ValueError):
+        return False
+    return start[DICOM_PREAMBLE:] == DICOM_MAGIC or start[:2] in OLD_STARTS
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is read as DICOM: a folder, or a file that is called or looks like one."""
+    if path.is_dir():
+        return True
+    if is_kind(path, "scan"):
+        return False
+    return path.is_file() and (is_kind(path, "dicom") or looks_like_dicom(path))
+
+
+def is_scan(path: Path) -> bool:
+    """Whether a path is read as a scan: a volume's file, a DICOM file or folder."""
+    return is_kind(path, "scan") or is_dicom(path)
+
+
+def without_suffix(name: str) -> str:
+    """A file's name without the ending of a volume or a latent."""
+    endings = suffixes("scan", "tensors", partners=True) + FOREIGN
+    for ending in dict.fromkeys([".gz", *(end.removesuffix(".gz") for end in endings)]):
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
+
+
+def scan_stem(path: str | Path) -> str:
+    """Name of a scan without its extension and BIDS suffix: sub-01_T1w.nii.gz -> sub-01.
+
+    As every system can store it (`storage.names`): what is saved may be copied to another one. Of
+    a link its own name counts: what it points to may be called by a hash.
+    """
+    return portable(_BIDS_SUFFIX.sub("", without_suffix(last_part(str(path))))) or "scan"
+
+
+def scan_suffix(path: str | Path) -> str:
+    """BIDS suffix in a scan's name, T1w where it has none."""
+    match = _BIDS_SUFFIX.search(without_suffix(last_part(str(path))))
+    return match[1] if match and match[1] != "latent" else "T1w"
+
+
+def label_map_of(scan: Path, folder: Path | None = None) -> Path | None:
+    """The label map named after a scan, beside it or in a folder; None without one.
+
+    sub-01_dseg.nii.gz for sub-01_T1w.nii.gz, anna_dseg.mgz for anna.nii.gz.
+    """
+    name = without_suffix(scan.name).removesuffix("_T1w")
+    candidates = ((folder or scan.parent) / f"{name}_dseg{end}" for end in suffixes("scan"))
+    return next((path for path in candidates if path.is_file()), None)
