@@ -199,15 +199,16 @@ def dicom_frames() -> Files:
 
 @cache
 def generator() -> Any:
-    from stylegan3d.model.generator import tiny_generator
+    from stylegan3d.model.tiny import tiny_generator
 
     return tiny_generator(seed=0)
 
 
 def model_folder() -> Files:
     from stylegan3d.checkpoints.folder import write_folder
-    from stylegan3d.directions.directions import pca_directions, save_directions
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.components import pca_directions
+    from stylegan3d.model.loading import load
+    from stylegan3d.recipe.direction_file import save_directions
 
     made = generator()
     tensors = {"w_avg": made.w_avg}
@@ -247,14 +248,14 @@ def model_on_disk() -> Path:
 
 @cache
 def model() -> Any:
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.loading import load
 
     return load(model_on_disk())
 
 
 def latent() -> Files:
-    from stylegan3d.model.latents import Latent, latent_bytes
-    from stylegan3d.model.tuning import Delta
+    from stylegan3d.recipe.delta import Delta
+    from stylegan3d.recipe.latents import Latent, latent_bytes
     from stylegan3d.scans.native import pack_mask
 
     made = model()
@@ -312,7 +313,7 @@ def latent_bombs(sample: Files) -> list[Files]:
 
 
 def read_latent(folder: Path) -> None:
-    from stylegan3d.model.latents import load_latent
+    from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.scans.native import native_image
@@ -329,7 +330,7 @@ def directions() -> Files:
 
 
 def read_directions(folder: Path) -> None:
-    from stylegan3d.directions.directions import load_directions
+    from stylegan3d.recipe.direction_file import load_directions
     from stylegan3d.recipe.recipe import Edit, Recipe
 
     found = load_directions(folder / "d.safetensors", model())
@@ -362,7 +363,7 @@ def sidecar() -> Files:
 
 
 def read_recipe_file(folder: Path) -> None:
-    from stylegan3d.recipe.recipe import read_recipe
+    from stylegan3d.recipe.text import read_recipe
 
     read_recipe(folder / "r.json").latent(model())
 
@@ -493,8 +494,9 @@ def read_notes(folder: Path) -> None:
 
 
 def read_model(folder: Path) -> None:
-    from stylegan3d.model.generator import load, seed_latents
-    from stylegan3d.outputs.model_card import check_card
+    from stylegan3d.model.card import check_card
+    from stylegan3d.model.loading import load
+    from stylegan3d.recipe.drawing import seed_latents
     from stylegan3d.render.renderer import Renderer
 
     found = load(folder)
@@ -532,7 +534,7 @@ def model_claims(sample: Files) -> list[Files]:
 def tissue_folder_files() -> Files:
     import torch
 
-    from stylegan3d.model.generator import bundled_model_path
+    from stylegan3d.checkpoints.places import bundled_model_path
     from stylegan3d.segmentation.card import write_model
     from stylegan3d.segmentation.network import TissueNetwork
 
@@ -605,7 +607,8 @@ def pickle() -> Files:
 
 
 def read_pickle(folder: Path) -> None:
-    from stylegan3d.model.generator import load, seed_latents
+    from stylegan3d.model.loading import load
+    from stylegan3d.recipe.drawing import seed_latents
     from stylegan3d.render.renderer import Renderer
 
     found = load(folder / "n.pkl")

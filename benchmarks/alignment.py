@@ -33,9 +33,9 @@ import torch
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 
+from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import bundled_model_path
 from stylegan3d.scans import AlignedScan, Scan, Template, load_template, read_scan
 from stylegan3d.scans.resampling import resample
 

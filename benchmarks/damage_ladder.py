@@ -28,6 +28,7 @@ from stylegan3d.dataset.pack import load_pack
 from stylegan3d.evaluation.privacy import TrainingBrains, compare_nearest
 from stylegan3d.evaluation.privacy_alarm import Closeness, CopyDetector, alarm_threshold
 from stylegan3d.evaluation.privacy_disguises import disguises
+from stylegan3d.intensity import as_packed, unit
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.distances import (
     Moments,
@@ -42,7 +43,6 @@ from stylegan3d.metrics.features import describe
 from stylegan3d.metrics.manifold import coverage, density, precision, recall
 from stylegan3d.metrics.spread import collapse, spread
 from stylegan3d.metrics.two_sample import two_sample
-from stylegan3d.model.sampling import as_packed, unit
 
 Damage = Callable[[np.ndarray, float], np.ndarray]
 # Ladder: steps of damage, and the figures that must rise (+) or fall (-) with each step.

@@ -17,7 +17,7 @@ import torch
 from operators import psnr, reconstruct
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
 from stylegan3d.scans import read_scan
 
 SAMPLE = "novosibirsk-sub-09_T1w.nii.gz"

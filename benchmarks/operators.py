@@ -29,7 +29,8 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import Generator, load
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Contrast, Mask, ThickSlices, parse

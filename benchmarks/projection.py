@@ -32,7 +32,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from stylegan3d.measures.attributes import measure_volume
-from stylegan3d.model.generator import Generator, load
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
 from stylegan3d.projection import Projection, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.original import original_loss
 from stylegan3d.projection.projector import Method

@@ -191,9 +191,10 @@ class Day:
 
 def small_models(folder: Path) -> list[Path]:
     """Two networks of 8 mm whose mean brain is the bundled one's."""
-    from stylegan3d.checkpoints.folder import TEMPLATE, write_folder
+    from stylegan3d.checkpoints.folder import write_folder
+    from stylegan3d.checkpoints.places import TEMPLATE
     from stylegan3d.dataset.pack import template_bytes
-    from stylegan3d.model.generator import tiny_generator
+    from stylegan3d.model.tiny import tiny_generator
 
     mean = bundled_template()
     blocks = mean.reshape(20, 4, 28, 4, 24, 4).mean(axis=(1, 3, 5)).astype(np.float32)
@@ -215,16 +216,14 @@ def small_models(folder: Path) -> list[Path]:
 
 def bundled_template() -> np.ndarray:
     """The mean brain of the bundled generator."""
-    from stylegan3d.checkpoints.folder import TEMPLATE
-    from stylegan3d.model.generator import bundled_model_path
+    from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 
     return np.asarray(nib.load(bundled_model_path() / TEMPLATE).dataobj, dtype=np.float32)
 
 
 def a_scan(folder: Path) -> Path:
     """The mean brain as a scan: no skull to extract, in the time of which nothing would happen."""
-    from stylegan3d.checkpoints.folder import TEMPLATE
-    from stylegan3d.model.generator import bundled_model_path
+    from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 
     image = nib.load(bundled_model_path() / TEMPLATE)
     path = folder / "sub-01_T1w.nii.gz"
@@ -281,7 +280,7 @@ def main() -> int:
         from napari.qt import get_qapp
 
         _ = get_qapp()  # without a client a virtual screen would end
-        from stylegan3d.model.generator import bundled_model_path
+        from stylegan3d.checkpoints.places import bundled_model_path
 
         models = small_models(folder) if args.small else [args.model or bundled_model_path()]
         driver = Driver(models[0])

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from stylegan3d.model.generator import Generator, load
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
 from stylegan3d.projection.pipeline import Choices, project_file
 
 COLUMNS = ("prepare", "search", "total", "CPU")

@@ -37,10 +37,11 @@ def make_inputs(folder: Path, people: int = 8) -> Path:
     from labelled_phantoms import write_labelled
     from studies import MEAN_BRAIN, save_prepared
 
-    from stylegan3d.checkpoints.folder import TEMPLATE, write_folder
+    from stylegan3d.checkpoints.folder import write_folder
+    from stylegan3d.checkpoints.places import TEMPLATE
     from stylegan3d.dataset.pack import write_pack
     from stylegan3d.geometry.space import Space
-    from stylegan3d.model.generator import tiny_generator
+    from stylegan3d.model.tiny import tiny_generator
     from stylegan3d.scans import load_template
 
     inputs = folder / "inputs"

@@ -80,7 +80,7 @@ def test_the_engine_asks_nobody(tmp_path):
         import numpy as np
         import stylegan3d as s3
         from stylegan3d.cli import main
-        from stylegan3d.model.generator import load
+        from stylegan3d.model.loading import load
         from stylegan3d.recipe.recipe import Edit, Recipe
         from stylegan3d.render.renderer import Renderer
         from stylegan3d.scans import read_scan
@@ -113,7 +113,7 @@ def test_the_window_asks_nobody(tmp_path):
         from qtpy.QtCore import QTimer
         from qtpy.QtWidgets import QApplication
         from napari_stylegan3d.app.explorer import Explorer
-        from stylegan3d.model.generator import tiny_generator
+        from stylegan3d.model.tiny import tiny_generator
 
         viewer = napari.Viewer(show=False)
         explorer = Explorer(viewer, tiny_generator())

@@ -120,7 +120,7 @@ def test_bundled_generator_is_found_in_the_installed_wheel(installed: Path, tmp_
         installed,
         tmp_path,
         "import json, stylegan3d\n"
-        "from stylegan3d.model.generator import bundled_model_path\n"
+        "from stylegan3d.checkpoints.places import bundled_model_path\n"
         "G = stylegan3d.load()\n"
         "print(json.dumps({'module': stylegan3d.__file__, 'path': str(bundled_model_path()),"
         " 'name': G.name, 'shape': G.shape}))\n",

@@ -16,8 +16,8 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.networks.effort import effort
 from stylegan3d.recipe.description import describe_recipe
-from stylegan3d.recipe.recipe import Recipe, Source, read_recipe
-from stylegan3d.recipe.text import from_text, to_link
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.text import from_text, read_recipe, to_link
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer

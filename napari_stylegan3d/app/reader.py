@@ -72,7 +72,7 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     import stylegan3d
     from napari_stylegan3d.views.captions import KEY, Provenance
     from napari_stylegan3d.views.display import upright
-    from stylegan3d.model.latents import load_latent
+    from stylegan3d.recipe.latents import load_latent
     from stylegan3d.render.renderer import Renderer
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)

@@ -12,7 +12,8 @@ from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.model.labels import label_title, middle_of, number_range
+from stylegan3d.directions.people import label_title
+from stylegan3d.recipe.label_schema import middle_of, number_range
 from stylegan3d.recipe.recipe import Label, Recipe
 
 if TYPE_CHECKING:

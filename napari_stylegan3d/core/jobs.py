@@ -92,7 +92,8 @@ def load_model(
     if isinstance(model, Future):
         report(1, 2, _("Loading the model"))
         return model.result()
-    from stylegan3d.model.generator import Generator, load
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.model.loading import load
     from stylegan3d.render.renderer import Renderer
 
     report(1, 2, _("Loading the model"))

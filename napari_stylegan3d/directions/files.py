@@ -23,7 +23,7 @@ from stylegan3d.recipe.recipe import Edit
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.directions.panel import DirectionsPanel
-    from stylegan3d.directions.direction_set import Directions
+    from stylegan3d.recipe.directions import Directions
 
 #: Heading of the directions that were made here.
 OWN = _("Your own")

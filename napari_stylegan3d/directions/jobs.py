@@ -17,9 +17,9 @@ from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.directions.catalogue import Entry
-    from stylegan3d.directions.direction_set import Directions
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.directions import Directions
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.renderer import Renderer
 
@@ -151,7 +151,7 @@ def make_free(
 def keep(report: Report, folder: Path, directions: Directions) -> Path:
     """Write a direction to a new file among a person's own."""
     from stylegan3d.directions.catalogue import free_name
-    from stylegan3d.directions.directions import save_directions
+    from stylegan3d.recipe.direction_file import save_directions
 
     report(0, 1, _("Saving the direction"))
     path = free_name(folder, directions.names[0])
@@ -164,7 +164,7 @@ def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
     from functools import reduce
 
     from stylegan3d.directions.custom import renamed
-    from stylegan3d.directions.direction_set import join
+    from stylegan3d.recipe.directions import join
 
     each = [renamed(e.directions, e.name, label) for e, label in zip(entries, labels, strict=True)]
     return reduce(join, each)
@@ -172,7 +172,7 @@ def joined(entries: Sequence[Entry], labels: Sequence[str]) -> Directions:
 
 def save_entries(report: Report, path: Path, entries: Sequence[Entry], labels: Any) -> Path:
     """Write directions to a file of a person's choice, which they were asked about."""
-    from stylegan3d.directions.directions import save_directions
+    from stylegan3d.recipe.direction_file import save_directions
 
     report(0, 1, _("Saving the directions"))
     save_directions(path, joined(entries, labels), overwrite=True)

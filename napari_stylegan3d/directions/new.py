@@ -20,7 +20,7 @@ from stylegan3d.errors import StyleGAN3DError
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
-    from stylegan3d.directions.direction_set import Directions
+    from stylegan3d.recipe.directions import Directions
 
 
 class NewDirection(QDialog):

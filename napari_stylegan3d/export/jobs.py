@@ -118,7 +118,7 @@ def save_volume(report: Report, loaded: Loaded, request: SaveRequest) -> Saved:
 
 def save_latent(report: Report, loaded: Loaded, request: LatentRequest) -> Saved:
     """Write a recipe's latent; one that is its source as it is, is copied with all it says."""
-    from stylegan3d.model import latents
+    from stylegan3d.recipe import latents
 
     report(0, 1, _("Writing"))
     recipe, generator = request.recipe, loaded.generator

@@ -65,7 +65,7 @@ class RecipePart(QWidget):
 
     def _model(self) -> tuple[str | None, str | None]:
         """Path and frame of the model for commands; None where they need no naming."""
-        from stylegan3d.model.generator import bundled_model_path
+        from stylegan3d.checkpoints.places import bundled_model_path
 
         generator = self.session.generator
         if generator is None or generator.path in (None, bundled_model_path()):
@@ -85,7 +85,7 @@ class RecipePart(QWidget):
 
     def _open_recipe(self) -> None:
         from stylegan3d.networks.effort import effort
-        from stylegan3d.recipe.recipe import read_recipe
+        from stylegan3d.recipe.text import read_recipe
 
         path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)
         if path is None:

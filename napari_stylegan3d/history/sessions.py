@@ -58,7 +58,7 @@ class Sessions(QObject):
 
     def state(self) -> SessionState:
         """The session as it is now."""
-        from stylegan3d.model.generator import bundled_model_path
+        from stylegan3d.checkpoints.places import bundled_model_path
 
         session, generator = self.session, self.session.generator
         path = None if generator is None else generator.path

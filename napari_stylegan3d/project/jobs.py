@@ -223,10 +223,10 @@ def project_scan(
     `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
     reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
-    from stylegan3d.model.latents import save_latent
     from stylegan3d.outputs.projections import output_names, projected_latent
     from stylegan3d.projection import project
     from stylegan3d.projection.pipeline import with_hole
+    from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source
 
     generator = loaded.generator

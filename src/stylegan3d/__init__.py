@@ -14,6 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.about import version
 from stylegan3d.errors import (
     LatentError,
     ModelError,
@@ -24,23 +25,23 @@ from stylegan3d.errors import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.checkpoints.converting import convert
     from stylegan3d.directions.attributes import attribute_directions, build_directions
-    from stylegan3d.directions.directions import (
-        Directions,
-        load_directions,
-        pca_directions,
-        save_directions,
-    )
     from stylegan3d.geometry.frame import Frame
     from stylegan3d.geometry.space import Space
     from stylegan3d.measures.attributes import measure_volume
     from stylegan3d.measures.similarity import similarity
-    from stylegan3d.model.generator import Generator, load, mix, seed_latents
-    from stylegan3d.model.latents import Latent, load_latent, save_latent
+    from stylegan3d.model.components import pca_directions
+    from stylegan3d.model.converting import convert
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.model.loading import load
     from stylegan3d.outputs.results import save_rendered
     from stylegan3d.projection import project
-    from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation, read_recipe
+    from stylegan3d.recipe.direction_file import load_directions, save_directions
+    from stylegan3d.recipe.directions import Directions
+    from stylegan3d.recipe.drawing import seed_latents
+    from stylegan3d.recipe.latents import Latent, load_latent, mix, save_latent
+    from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
+    from stylegan3d.recipe.text import read_recipe
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.scans import list_series, read_scan
     from stylegan3d.storage.volumes import write_volume
@@ -86,11 +87,11 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "Directions": "directions.directions",
+    "Directions": "recipe.directions",
     "Edit": "recipe.recipe",
     "Frame": "geometry.frame",
     "Generator": "model.generator",
-    "Latent": "model.latents",
+    "Latent": "recipe.latents",
     "Mix": "recipe.recipe",
     "Recipe": "recipe.recipe",
     "Renderer": "render.renderer",
@@ -99,21 +100,21 @@ _MODULE_OF = {
     "Truncation": "recipe.recipe",
     "attribute_directions": "directions.attributes",
     "build_directions": "directions.attributes",
-    "convert": "checkpoints.converting",
+    "convert": "model.converting",
     "list_series": "scans",
-    "load": "model.generator",
-    "load_directions": "directions.directions",
-    "load_latent": "model.latents",
+    "load": "model.loading",
+    "load_directions": "recipe.direction_file",
+    "load_latent": "recipe.latents",
     "measure_volume": "measures.attributes",
-    "mix": "model.generator",
-    "pca_directions": "directions.directions",
+    "mix": "recipe.latents",
+    "pca_directions": "model.components",
     "project": "projection",
-    "read_recipe": "recipe.recipe",
+    "read_recipe": "recipe.text",
     "read_scan": "scans",
-    "save_directions": "directions.directions",
-    "save_latent": "model.latents",
+    "save_directions": "recipe.direction_file",
+    "save_latent": "recipe.latents",
     "save_rendered": "outputs.results",
-    "seed_latents": "model.generator",
+    "seed_latents": "recipe.drawing",
     "similarity": "measures.similarity",
     "write_volume": "storage.volumes",
 }
@@ -121,9 +122,7 @@ _MODULE_OF = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
-
-        value: Any = version("napari-stylegan3d")
+        value: Any = version()
     elif name in _MODULE_OF:
         value = getattr(import_module(f"stylegan3d.{_MODULE_OF[name]}"), name)
     else:

@@ -11,7 +11,8 @@ import stylegan3d
 from stylegan3d.checkpoints.official import is_official
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.frame import Frame
-from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.hashing import sha256_of
 
 DATA = Path(__file__).parent / "data"

@@ -9,7 +9,8 @@ from checkpoints import naive_official as naive
 from checkpoints.official_files import Maker, dumps, variables_of
 
 from stylegan3d.checkpoints.pickle_data import read_pickle
-from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.drawing import seed_latents
 
 DATA = Path(__file__).parent / "data"
 FIXTURES = ("official_tiny", "official_tiny_skip")

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from stylegan3d.checkpoints.pickle_data import ALLOWED, read_pickle
 from stylegan3d.checkpoints.pickle_values import GLOBALS, Refused
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
 
 DATA = Path(__file__).parent / "data"
 NETWORK = short("dnnlib.tflib.network") + short("Network") + b"\x93"

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from stylegan3d.checkpoints.folder import DIRECTIONS, write_folder
-from stylegan3d.directions.directions import pca_directions, save_directions
-from stylegan3d.model.generator import Generator, load
+from stylegan3d.checkpoints.folder import write_folder
+from stylegan3d.checkpoints.places import DIRECTIONS
+from stylegan3d.model.components import pca_directions
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.direction_file import save_directions
 
 
 def write_generator(folder: Path, generator: Generator) -> None:

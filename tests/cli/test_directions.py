@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from phantoms import encoding_generator, write_people
 
-from stylegan3d.directions.directions import load_directions
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 

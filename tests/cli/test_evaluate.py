@@ -13,7 +13,7 @@ from PIL import Image
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.scans import checks
 

@@ -8,8 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.model.generator import load, tiny_generator, to_display
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.intensity import to_display
+from stylegan3d.model.loading import load
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 

@@ -4,9 +4,9 @@ import dicoms
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.model.generator import load
-from stylegan3d.model.latents import Latent, save_latent
-from stylegan3d.model.tuning import Delta
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 
 

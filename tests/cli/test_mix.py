@@ -8,8 +8,8 @@ import pytest
 
 from stylegan3d.cli.parsing import parse_edits, parse_numbers, parse_strengths
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.generator import load
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.checkpoints.folder import read_folder, write_folder
-from stylegan3d.directions.directions import save_directions
+from stylegan3d.recipe.direction_file import save_directions
 
 DIGITS = "9" * 5000
 SEED, RECIPE = ["--seeds", "1"], '{"source":{"seed":1}}'
@@ -190,8 +190,8 @@ def test_a_network_whose_image_overflows_is_told_and_writes_nothing(run, model, 
 
 
 def load_tiny(folder):
-    from stylegan3d.directions.directions import pca_directions
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.components import pca_directions
+    from stylegan3d.model.loading import load
 
     return pca_directions(load(folder), samples=100)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from labelled_phantoms import SPACE, VALUES, tissues, write_labelled
 
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan3d.model.generator import load
-from stylegan3d.model.latents import Latent, save_latent
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation, read_recipe
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.text import read_recipe
 from stylegan3d.storage.volumes import write_volume
 
 

@@ -48,7 +48,7 @@ def test_unexpected_errors_are_a_sentence_unless_asked(run, monkeypatch, tmp_pat
     def broken(*_, **__):
         raise ZeroDivisionError("division by zero\nand more")
 
-    monkeypatch.setattr("stylegan3d.model.generator.load", broken)
+    monkeypatch.setattr("stylegan3d.model.loading.load", broken)
     result = run("info")
     assert result.status == 1
     assert len(result.err.splitlines()) == 1

@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.checkpoints.folder import TEMPLATE
-from stylegan3d.model.generator import load
-from stylegan3d.model.latents import load_latent
+from stylegan3d.checkpoints.places import TEMPLATE
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.latents import load_latent
 
 CENTER_MM = np.array([79.0, 111.0, 95.0])  # of the tiny generator's field of view
 PREFIX = "sub-01"
@@ -235,7 +235,7 @@ def test_taken_names_are_refused_before_the_work(
     run, brain_model, scan, tmp_path, listing, monkeypatch
 ):
     (tmp_path / FILES[5]).write_text("precious")
-    monkeypatch.setattr("stylegan3d.model.generator.load", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("stylegan3d.model.loading.load", lambda *_: pytest.fail("work was begun"))
     result = run("project", scan, "--model", brain_model, "--out", tmp_path)
     assert result.status == 2
     assert "exists already" in result.err

@@ -9,13 +9,6 @@ import torch
 from phantoms import encoding_generator, write_people
 
 from stylegan3d.directions.attributes import attribute_directions, build_directions
-from stylegan3d.directions.directions import (
-    join,
-    load_directions,
-    pca_directions,
-    random_w,
-    save_directions,
-)
 from stylegan3d.directions.effects import (
     MeasuredBrains,
     check_edits,
@@ -24,6 +17,10 @@ from stylegan3d.directions.effects import (
 )
 from stylegan3d.directions.people import People, as_numbers, encode_people, key_of
 from stylegan3d.errors import ModelError, RecipeError
+from stylegan3d.model.components import pca_directions
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.recipe.direction_file import load_directions, save_directions
+from stylegan3d.recipe.directions import join
 
 N, HELD = 240, 60
 

@@ -9,7 +9,7 @@ import pytest
 
 from stylegan3d.directions.latent_map import Survey, axis_names, contours, spread
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.generator import tiny_generator as make_tiny
+from stylegan3d.model.tiny import tiny_generator as make_tiny
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
 

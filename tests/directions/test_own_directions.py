@@ -10,14 +10,11 @@ from stylegan3d.directions.custom import (
     orthogonalised,
     renamed,
 )
-from stylegan3d.directions.directions import (
-    join,
-    load_directions,
-    pca_directions,
-    random_w,
-    save_directions,
-)
 from stylegan3d.errors import RecipeError
+from stylegan3d.model.components import pca_directions
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.recipe.direction_file import load_directions, save_directions
+from stylegan3d.recipe.directions import join
 
 
 @pytest.fixture(scope="module")

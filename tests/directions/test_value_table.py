@@ -5,7 +5,7 @@ import pytest
 
 from stylegan3d.directions.value_table import latents_of, latents_of_recipes, read_value_table
 from stylegan3d.errors import LatentError, RecipeError
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 
 

@@ -15,7 +15,7 @@ from stylegan3d.evaluation.edit_judges import Judge
 from stylegan3d.evaluation.evaluation import MEASURES, PARTS
 from stylegan3d.evaluation.page import TITLES
 from stylegan3d.evaluation.summary import ROWS
-from stylegan3d.model.labels import schema_of
+from stylegan3d.recipe.label_schema import schema_of
 
 PEOPLE = [
     {"age": 20.0 + i, "sex": "FM"[i % 2], "site": "abc"[i % 3], "height": 150.0 + i}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.directions.directions import Directions
 from stylegan3d.evaluation import edits as module
 from stylegan3d.evaluation.edit_judges import Judge
 from stylegan3d.evaluation.edits import edits
+from stylegan3d.recipe.directions import Directions
 
 # What w says: the brightness of the left half, of the right half.
 HALF = 4

@@ -2,7 +2,7 @@ import pytest
 from families import toy
 
 from stylegan3d.model import registry as families
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.checkpoints.places import bundled_model_path, bundled_models
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import read_tissues
-from stylegan3d.model.generator import bundled_model_path, bundled_models, load, seed_latents
-from stylegan3d.model.labels import encode_labels
+from stylegan3d.model.loading import load
 from stylegan3d.networks.effort import effort
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.label_schema import encode_labels
 
 NAME, DIFFUSION = "vae-t1-2mm", "diffusion-t1-2mm"
 

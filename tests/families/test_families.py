@@ -9,19 +9,22 @@ from families import toy
 
 import stylegan3d
 from stylegan3d.directions.custom import direction_between, direction_of_values
-from stylegan3d.directions.directions import COMPONENTS
 from stylegan3d.directions.edit_effects import way_back
 from stylegan3d.directions.latent_map import Survey
 from stylegan3d.errors import LatentError, ModelError, StyleGAN3DError
 from stylegan3d.evaluation.speed import measure_speed
+from stylegan3d.intensity import to_display
 from stylegan3d.model import registry as families
+from stylegan3d.model.components import COMPONENTS
 from stylegan3d.model.family import LACKS, OneRow, Parts
-from stylegan3d.model.generator import load, mix, seed_latents, to_display
+from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import Spread, random_blocks, random_w
-from stylegan3d.model.tuning import Delta
 from stylegan3d.projection.budgets import estimate_seconds
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.recipe import walk
+from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import mix
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.render.renderer import Renderer

@@ -258,7 +258,7 @@ def model() -> Any:
 
     Of its directions the first is described.
     """
-    from stylegan3d.model.generator import tiny_generator
+    from stylegan3d.model.tiny import tiny_generator
 
     generator = tiny_generator(seed=0)
     vars(generator)["directions"] = dataclasses.replace(

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.folder import CARD, MODEL, write_folder
+from stylegan3d.checkpoints.folder import write_folder
+from stylegan3d.checkpoints.places import CARD, MODEL
 from stylegan3d.errors import ModelError, OutputError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import load, mix, seed_latents, tiny_generator
+from stylegan3d.model.loading import load
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import mix
 from stylegan3d.render.renderer import Renderer
 
 

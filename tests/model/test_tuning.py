@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from stylegan3d.errors import LatentError
-from stylegan3d.model.generator import seed_latents, tiny_generator
-from stylegan3d.model.latents import Latent, latent_bytes, read_latent, save_latent
-from stylegan3d.model.tuning import Delta, mixed, rows_of
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.model.tuning import rows_of
+from stylegan3d.recipe.delta import Delta, mixed
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import Latent, latent_bytes, read_latent, save_latent
 from stylegan3d.recipe.recipe import Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 
@@ -84,12 +86,12 @@ def test_rows_are_those_that_layers_read(generator):
 def test_a_mix_takes_each_layers_share(generator):
     a, b = random_delta(generator), random_delta(generator, [NOISE], seed=1)
     strength = [0.0, 0.0, 0.25, 1.0]  # the noise belongs to row 2, the weight to row 3
-    both = mixed(a, b, strength, generator.config)
+    both = mixed(a, b, strength, generator.rows_of)
     expected = 0.75 * a.tensors[NOISE].astype(np.float32) + 0.25 * b.tensors[NOISE]
     np.testing.assert_allclose(both.tensors[NOISE], expected, atol=1e-3)
     assert not both.tensors[WEIGHT].any()
-    assert mixed(None, None, strength, generator.config) is None
-    alone = mixed(None, b, [1.0] * 4, generator.config)
+    assert mixed(None, None, strength, generator.rows_of) is None
+    alone = mixed(None, b, [1.0] * 4, generator.rows_of)
     assert alone.digest == b.digest
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.model.labels import encode_labels, encode_rows, schema_of
 from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior, Measured
+from stylegan3d.recipe.label_schema import encode_labels, encode_rows, schema_of
 
 K, PEOPLE = 6, 20_000
 # How an age, of which it is one standard deviation, follows scores.

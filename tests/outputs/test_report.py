@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from stylegan3d.errors import OutputError
-from stylegan3d.model.latents import Latent, save_latent
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.report import Case, Picture, build_case, report_files, report_name
 from stylegan3d.outputs.report_page import draw_page, writable
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.recipe.text import from_link
 from stylegan3d.render.figures import Look

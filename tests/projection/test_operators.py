@@ -9,10 +9,11 @@ import torch
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import seed_latents, tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project
 from stylegan3d.projection.operators import Contrast, Identity, Mask, Masked, ThickSlices, parse
 from stylegan3d.projection.restoration import harmonic_fill, restore
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.scan import Scan

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.generator import seed_latents, tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import BUDGETS, project
 from stylegan3d.projection.objective import LatentPrior, multiscale_mse
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 

@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from stylegan3d.cli import app
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.generator import seed_latents, tiny_generator
-from stylegan3d.model.latents import save_latent
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.projection import estimate_seconds, project
 from stylegan3d.projection.operators import Mask
 from stylegan3d.projection.original import rate
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

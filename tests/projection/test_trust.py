@@ -10,7 +10,7 @@ from phantoms import head, write_people
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
-from stylegan3d.model.generator import tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project, signs
 from stylegan3d.projection.calibration import (
     area_under_curve,

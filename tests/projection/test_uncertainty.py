@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.generator import seed_latents, tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project, self_test, uncertainty
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.latents import Latent, save_latent
-from stylegan3d.model.tuning import Delta
+from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.keyframes import between, count_stills, eased, path, stills
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 
 
@@ -70,7 +70,7 @@ def test_between_seeds_a_great_circle_in_z_keeps_the_variety(tiny_generator):
     )
     torch.testing.assert_close(circle[0], line[0])
     torch.testing.assert_close(circle[2], line[2])
-    from stylegan3d.model.generator import seed_z
+    from stylegan3d.recipe.drawing import seed_z
 
     z = between(seed_z(tiny_generator, 1), seed_z(tiny_generator, 2), 0.5, "spherical")
     torch.testing.assert_close(circle[1], tiny_generator.map(z)[0])

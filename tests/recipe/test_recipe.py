@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.directions.directions import pca_directions, save_directions
 from stylegan3d.errors import LatentError, RecipeError
-from stylegan3d.model.generator import tiny_generator
-from stylegan3d.model.latents import Latent, save_latent
-from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation, read_recipe
+from stylegan3d.model.components import pca_directions
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.direction_file import save_directions
+from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
+from stylegan3d.recipe.text import read_recipe
 
 
 @pytest.fixture(scope="module", name="generator")

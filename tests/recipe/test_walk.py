@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.generator import tiny_generator as make_tiny
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.model.tiny import tiny_generator as make_tiny
 from stylegan3d.recipe.keyframes import path
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source, Truncation
 from stylegan3d.recipe.walk import between_recipes, check_walk, joined, leg_at, walk
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from stylegan3d.errors import ModelError
-from stylegan3d.model.generator import seed_latents, tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.memo import Memo
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render import cuda_graphs as graphs
 from stylegan3d.render.preview import Readout
 from stylegan3d.render.renderer import (

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.anatomy_volumes import MEASURES, measures_of
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import bundled_model_path, load
+from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import geometry_of

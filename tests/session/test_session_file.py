@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.errors import SessionError
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
 from stylegan3d.session.archive import SUFFIX, pack, unpack
 from stylegan3d.session.file import FILE, Favourite, SessionState, decode, encode, read_session

@@ -124,7 +124,7 @@ from pathlib import Path
 from stylegan3d.errors import OutputError
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.outputs.results import volume_name
-from stylegan3d.recipe.recipe import read_recipe
+from stylegan3d.recipe.text import read_recipe
 folder = Path(sys.argv[1])
 recipe = read_recipe(folder / "recipe.json")
 try:

@@ -22,13 +22,13 @@ from stylegan3d.cohort.records import write_record, write_table
 from stylegan3d.cohort.scans import Item
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.directions.catalogue import DirectionNotes, write_notes
-from stylegan3d.directions.directions import save_directions
 from stylegan3d.errors import OutputError
 from stylegan3d.evaluation.privacy_index import PrivacyIndex, write_index
 from stylegan3d.evaluation.store import Store
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.latents import Latent, save_latent
 from stylegan3d.outputs.results import save_rendered, volume_name
+from stylegan3d.recipe.direction_file import save_directions
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.render.renderer import Renderer

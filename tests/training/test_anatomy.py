@@ -10,7 +10,7 @@ import torch
 
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.generator import load
+from stylegan3d.model.loading import load
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.fitting import FittingEncoder
 from stylegan3d.networks.resampling import fine_bands, haar

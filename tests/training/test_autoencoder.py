@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.folder import CARD
+from stylegan3d.checkpoints.places import CARD
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
+from stylegan3d.intensity import to_display
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.generator import load, seed_latents, to_display
-from stylegan3d.model.labels import encode_labels
+from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder
 from stylegan3d.projection import project
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.autoencoder import (
     AutoencoderRun,

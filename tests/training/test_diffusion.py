@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.folder import CARD
+from stylegan3d.checkpoints.places import CARD
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
+from stylegan3d.intensity import to_display
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.generator import load, seed_latents, seed_z, tiny_generator, to_display
-from stylegan3d.model.labels import encode_labels
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.model.loading import load
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.effort import effort
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
+from stylegan3d.recipe.drawing import seed_latents, seed_z
 from stylegan3d.recipe.keyframes import stills
+from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.diffusion import (

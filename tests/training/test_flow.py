@@ -10,7 +10,8 @@ from small_flow import SMALL
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator

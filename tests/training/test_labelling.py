@@ -7,19 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.checkpoints.folder import CARD, LABELS, MODEL, read_folder, write_folder
+from stylegan3d.checkpoints.folder import read_folder, write_folder
+from stylegan3d.checkpoints.places import CARD, LABELS, MODEL
 from stylegan3d.cli import main
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, RecipeError
-from stylegan3d.model.generator import load, seed_latents, tiny_generator
-from stylegan3d.model.labels import (
+from stylegan3d.model.loading import load
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.label_schema import (
     encode_known,
     encode_labels,
     known_schema,
     middle_of,
     number_range,
 )
-from stylegan3d.model.random_latents import random_w
 from stylegan3d.recipe.recipe import Label, MadeWith, Recipe, Source
 from stylegan3d.training.labels import learn_labels, principal
 

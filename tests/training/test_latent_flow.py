@@ -11,11 +11,13 @@ from small_flow import SMALL
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.model.generator import load, seed_latents, to_display
-from stylegan3d.model.latents import Latent, load_latent, save_latent
+from stylegan3d.intensity import to_display
+from stylegan3d.model.loading import load
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection
 from stylegan3d.projection import project
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import Latent, load_latent, save_latent
 from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan

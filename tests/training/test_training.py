@@ -16,9 +16,10 @@ from sklearn.decomposition import PCA
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import load, seed_latents
+from stylegan3d.model.loading import load
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import PREVIOUS
 from stylegan3d.training import warm_start
 from stylegan3d.training.adversarial import adversarial_step, random_rows

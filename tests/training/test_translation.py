@@ -9,9 +9,9 @@ import torch
 from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from painted_phantoms import SETTINGS, SMALL, Reader
 
+from stylegan3d.checkpoints.places import bundled_models
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.generator import bundled_models
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.translation import TranslationRun, train_translation

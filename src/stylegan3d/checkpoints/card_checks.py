@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stylegan3d.errors import ModelError
-from stylegan3d.model.labels import LOG, label_dim
-from stylegan3d.recipe.parts import finite_number, is_int
+from stylegan3d.recipe.label_schema import LOG, label_dim
+from stylegan3d.recipe.plain import finite_number, is_int
 
 #: Of any number or list in an architecture, and of any network's levels.
 LARGEST_NUMBER, LONGEST_LIST, MOST_LEVELS = 65_536, 64, 12
@@ -70,7 +70,7 @@ def whole_numbers(plan: Mapping[str, Any], name: str, default: tuple[int, ...]) 
 
 
 def check_labels(schema: Any, size: Any) -> None:
-    """The labels are as `model.labels` describes them, as many as the network takes."""
+    """The labels are as `recipe.label_schema` describes them, as many as the network takes."""
     if schema is None:
         return
     if not isinstance(schema, list) or not all(isinstance(entry, Mapping) for entry in schema):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,15 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stylegan3d.checkpoints.pickle_values import printable
+from stylegan3d.checkpoints.places import CARD, ENCODER, FORMAT, LABELS, MODEL
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.recipe.parts import is_int
+from stylegan3d.recipe.plain import is_int
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.locks import LOCK, only_run
 
-FORMAT = "stylegan3d"
 FORMAT_VERSION = 1
-MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
-MONTAGE = "montage.png"
-TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
-#: What was learned of labels after the training, see `training.labels`. In a file of its own:
-#: without a label the model is the same one, and so is its hash.
-LABELS = "labels.safetensors"
 
 
 @dataclass(frozen=True)
@@ -185,19 +180,21 @@ def _card_bytes(card: dict[str, Any]) -> bytes:
     return (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def add_to_card(folder: Path, additions: dict[str, Any]) -> None:
+def add_to_card(
+    folder: Path, additions: dict[str, Any], page: Callable[[dict[str, Any]], str]
+) -> None:
     """Add entries to a model's card, and write its page anew; the weights are left as they are.
+
+    `page` makes the page from the card, see `model.card.card_text`.
 
     Raises
     ------
     ModelError, OutputError
         If the folder holds no readable card, or cannot be written to.
     """
-    from stylegan3d.outputs.model_card import card_text
-
     card = _read_card(folder) | additions
-    page = card_text(card).encode()
-    write_together({folder / "README.md": page, folder / CARD: _card_bytes(card)}, overwrite=True)
+    text = page(card).encode()
+    write_together({folder / "README.md": text, folder / CARD: _card_bytes(card)}, overwrite=True)
 
 
 def check_target(folder: Path, overwrite: bool) -> None:

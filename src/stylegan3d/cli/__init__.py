@@ -53,9 +53,9 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from stylegan3d import __version__
+        from stylegan3d.about import version
 
-        typer.echo(f"stylegan3d {__version__}")
+        typer.echo(f"stylegan3d {version()}")
         raise typer.Exit
 
 

@@ -34,7 +34,7 @@ def calibrate_trust(
     """
     from stylegan3d.checkpoints.folder import add_to_card
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.outputs.model_card import check_card
+    from stylegan3d.model.card import card_text, check_card
     from stylegan3d.projection.calibration import calibrate
 
     pack = load_pack(data)
@@ -45,7 +45,7 @@ def calibrate_trust(
         entry = calibrate(generator, pack, progress=report)
     if not dry_run:
         assert generator.folder is not None
-        add_to_card(generator.folder, {"trust": entry})
+        add_to_card(generator.folder, {"trust": entry}, card_text)
     check = entry["check"]
     lines = [
         f"{entry['people']} people; close up to a strangeness of {entry['close']:.2f}, outside "

@@ -98,7 +98,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     If its voxels' place is only assumed, a line on stderr says so.
     """
     with progress("Opening the model"):
-        from stylegan3d.model.generator import load
+        from stylegan3d.model.loading import load
 
         generator = load(path, frame=frame)
     if generator.frame_note:

@@ -57,8 +57,8 @@ def convert_command(
 
     Example: stylegan3d convert 2mm_f96.pkl my-model --frame LIA:2
     """
-    from stylegan3d.checkpoints.converting import convert
     from stylegan3d.geometry.frame import Frame
+    from stylegan3d.model.converting import convert
 
     given = None if frame is None else Frame.parse(frame)
     with progress("Converting"):

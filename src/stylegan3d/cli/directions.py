@@ -39,8 +39,8 @@ from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
-    from stylegan3d.directions.directions import Directions
     from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.directions import Directions
 
 
 def register(app: typer.Typer) -> None:
@@ -135,7 +135,7 @@ def directions(
         else:
             listed = _find(generator, components, samples)
         if save is not None:
-            from stylegan3d.directions.directions import save_directions
+            from stylegan3d.recipe.direction_file import save_directions
 
             save_directions(save, listed, overwrite)
         _list(listed, generator, save, as_json=as_json)
@@ -166,7 +166,7 @@ def directions(
 def _find(generator: Generator, components: int | None, samples: int) -> Directions:
     if components is None:
         return generator.directions
-    from stylegan3d.directions.directions import pca_directions
+    from stylegan3d.model.components import pca_directions
 
     with progress("Finding directions"):
         return pca_directions(generator, components, samples)
@@ -182,8 +182,8 @@ def _fit(
 ) -> Directions:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.directions.attributes import build_directions
-    from stylegan3d.directions.directions import COMPONENTS
     from stylegan3d.directions.people import key_of
+    from stylegan3d.model.components import COMPONENTS
 
     wanted, fixed = (
         None if text is None else [key_of(part) for part in text.split(",") if part.strip()]

@@ -192,7 +192,7 @@ def _places(
 
 def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
-    from stylegan3d.checkpoints.folder import CARD
+    from stylegan3d.checkpoints.places import CARD
     from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
     from stylegan3d.evaluation.subject import GeneratorSubject, VolumesSubject
 
@@ -208,7 +208,7 @@ def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject,
 def _check_card(subject: Subject) -> None:
     """Refuse a card that no page can be written from, before any work is done."""
     from stylegan3d.errors import ModelError
-    from stylegan3d.outputs.model_card import check_card
+    from stylegan3d.model.card import check_card
 
     if subject.generator is None:
         raise ModelError(
@@ -220,9 +220,11 @@ def _check_card(subject: Subject) -> None:
 def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -> None:
     from dataclasses import asdict
 
-    from stylegan3d.checkpoints.folder import MONTAGE, add_to_card
+    from stylegan3d.checkpoints.folder import add_to_card
+    from stylegan3d.checkpoints.places import MONTAGE
     from stylegan3d.evaluation.material import PARTS
     from stylegan3d.evaluation.summary import figures
+    from stylegan3d.model.card import card_text
     from stylegan3d.storage.volumes import atomic_write_bytes
 
     assert generator.folder is not None
@@ -239,7 +241,7 @@ def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -
                 }
                 for row in figures({part: report[part]})
             ]
-    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE})
+    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE}, card_text)
 
 
 def _check_files(

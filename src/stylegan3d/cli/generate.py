@@ -21,7 +21,8 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.parsing import parse_label, parse_noise, parse_numbers
 from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation, read_recipe
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.text import read_recipe
 
 
 def register(app: typer.Typer) -> None:

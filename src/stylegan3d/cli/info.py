@@ -112,7 +112,7 @@ def _self_test(generator: Generator) -> dict[str, Any]:
 
 
 def _describe_latent(path: Path) -> dict[str, Any]:
-    from stylegan3d.model.latents import read_latent
+    from stylegan3d.recipe.latents import read_latent
 
     latent, sha256 = read_latent(path)
     return {
@@ -130,7 +130,7 @@ def _describe_latent(path: Path) -> dict[str, Any]:
 
 
 def _describe_directions(path: Path) -> dict[str, Any]:
-    from stylegan3d.directions.directions import load_directions
+    from stylegan3d.recipe.direction_file import load_directions
 
     found = load_directions(path)
     return {
@@ -142,7 +142,7 @@ def _describe_directions(path: Path) -> dict[str, Any]:
 
 
 def _describe_recipe(path: Path) -> dict[str, Any]:
-    from stylegan3d.recipe.recipe import read_recipe
+    from stylegan3d.recipe.text import read_recipe
     from stylegan3d.storage.volumes import sidecar_path
 
     recipe = read_recipe(sidecar_path(path) if path.name.endswith(".nii.gz") else path)

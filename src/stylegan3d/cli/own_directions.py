@@ -11,8 +11,8 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.recipe import Truncation
 
 if TYPE_CHECKING:
-    from stylegan3d.directions.directions import Directions
     from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.directions import Directions
 
 BetweenOption = Annotated[
     str | None,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.slicing import PLANES, Plane
-from stylegan3d.recipe.parts import LONGEST_NUMBER, Noise
+from stylegan3d.recipe.drawing import Noise
+from stylegan3d.recipe.plain import LONGEST_NUMBER
 from stylegan3d.recipe.recipe import Edit, Label, Source
 
 _MOST_NUMBERS = 100_000

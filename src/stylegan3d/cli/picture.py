@@ -23,7 +23,8 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.parsing import parse_noise, parse_numbers, parse_planes, parse_point
 from stylegan3d.errors import RecipeError
 from stylegan3d.geometry.slicing import PLANES
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation, read_recipe
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.text import read_recipe
 
 if TYPE_CHECKING:
     from stylegan3d.render.figures import Look

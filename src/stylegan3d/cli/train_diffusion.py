@@ -74,7 +74,7 @@ def train_diffusion_command(
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.loading import load
     from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
     from stylegan3d.training.diffusion_export import export_diffusion
 

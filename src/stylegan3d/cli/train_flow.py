@@ -87,7 +87,7 @@ def train_flow_command(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.errors import ModelError
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.loading import load
     from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, start_of, train_flow
     from stylegan3d.training.flow_cubes import Source
     from stylegan3d.training.flow_export import export_with_flow

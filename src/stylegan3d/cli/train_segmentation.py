@@ -63,7 +63,7 @@ def train_segmentation_command(
 
     Example: stylegan3d train-segmentation prepared --labels brains --out runs/tissues
     """
-    from stylegan3d.checkpoints.folder import CARD, MODEL
+    from stylegan3d.checkpoints.places import CARD, MODEL
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.card import PAGE

@@ -73,7 +73,7 @@ def train_translation_command(
 
     Example: stylegan3d train-translation prepared --labels brains --out runs/paint
     """
-    from stylegan3d.checkpoints.folder import CARD, MODEL
+    from stylegan3d.checkpoints.places import CARD, MODEL
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.inference import load_segmenter

@@ -217,7 +217,7 @@ def _target_of(folder: Path) -> Target:
     """The folder's own template, else the bundled generator."""
     for path in sorted(folder.glob("template*.nii.gz")):
         return load_template(path)
-    from stylegan3d.model.generator import load  # late: not needed where a template is given
+    from stylegan3d.model.loading import load
 
     return load(device="cpu")
 

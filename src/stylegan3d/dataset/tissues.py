@@ -17,7 +17,7 @@ import numpy as np
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.recipe.parts import LONGEST_NUMBER
+from stylegan3d.recipe.plain import LONGEST_NUMBER
 from stylegan3d.scans.aligned import WARNING
 from stylegan3d.scans.checks import READ_ERRORS, check_compressed
 from stylegan3d.scans.opening import open_image

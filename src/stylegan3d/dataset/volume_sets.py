@@ -25,7 +25,7 @@ from stylegan3d.dataset.sources import (
 )
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.sampling import as_packed
+from stylegan3d.intensity import as_packed
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.intensity import normalise

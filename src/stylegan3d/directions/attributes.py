@@ -31,13 +31,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylegan3d.directions.checks import LOGARITHMIC, check, describe, name_of, scaled
-from stylegan3d.directions.directions import (
-    COMPONENTS,
-    SAMPLES,
-    Directions,
-    join,
-    pca_directions,
-)
 from stylegan3d.directions.people import (
     HEAD_SIZE,
     STANDARD,
@@ -47,7 +40,9 @@ from stylegan3d.directions.people import (
     group_numbers,
 )
 from stylegan3d.errors import RecipeError
+from stylegan3d.model.components import COMPONENTS, SAMPLES, pca_directions
 from stylegan3d.model.random_latents import Spread
+from stylegan3d.recipe.directions import Directions, join
 
 if TYPE_CHECKING:
     import torch

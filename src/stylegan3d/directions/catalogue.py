@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.directions.directions import Directions, load_directions
 from stylegan3d.errors import RecipeError, StyleGAN3DError
+from stylegan3d.recipe.direction_file import load_directions
+from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.recipe import Edit
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import LARGEST, from_json

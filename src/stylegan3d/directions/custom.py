@@ -15,9 +15,9 @@ import numpy as np
 
 from stylegan3d.directions.attributes import attribute_directions, regress
 from stylegan3d.directions.checks import check, describe, scaled
-from stylegan3d.directions.direction_set import Directions
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w
+from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

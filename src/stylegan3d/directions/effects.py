@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.directions.directions import Directions, random_w
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
     from stylegan3d.directions.people import People
@@ -42,7 +43,7 @@ def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
     """Measures of the brains of w `(n, w_dim)`, float64 `(n,)` by key."""
     import torch
 
-    from stylegan3d.model.generator import to_display
+    from stylegan3d.intensity import to_display
 
     rows = []
     with torch.no_grad():

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.directions.directions import find_step
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import random_blocks
+from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.recipe import Edit, Recipe, Truncation
 
 if TYPE_CHECKING:

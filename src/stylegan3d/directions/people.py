@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,3 +158,8 @@ def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
         else {word: float(i) for i, word in enumerate(words)}
     )
     return np.array([np.nan if v is None else number[v] for v in values])
+
+
+def label_title(entry: Mapping[str, Any]) -> str:
+    """What people call a label: "Ventricle volume" for "ventricle_ml"."""
+    return NAMES.get(entry["name"], str(entry["name"]))

@@ -16,9 +16,9 @@ from stylegan3d.directions.people import as_numbers
 from stylegan3d.evaluation.edit_judges import MEASURED, Judge, Judges
 from stylegan3d.evaluation.material import Material
 from stylegan3d.metrics.intervals import bootstrap
-from stylegan3d.model.generator import seed_latents
-from stylegan3d.model.labels import encode_labels
 from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.label_schema import encode_labels
 
 BRAINS = 60
 #: Numbers that are asked for lie between these quantiles of the training people's.

@@ -21,10 +21,12 @@ from stylegan3d.directions.people import key_of
 from stylegan3d.evaluation.edit_judges import Judges
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.reconstruction import encode
+from stylegan3d.intensity import unit
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.metrics.intervals import bootstrap, wilson
-from stylegan3d.model.generator import Generator, seed_latents
-from stylegan3d.model.sampling import packed_synthesis, unit
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.recipe.drawing import seed_latents
 
 BRAINS = 8
 STRENGTHS = (-1.0, 1.0)  # in units of the direction

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from stylegan3d import __version__
+from stylegan3d.about import version
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation.material import (
     NEED_GENERATOR,
@@ -172,7 +172,7 @@ def _head(material: Material) -> dict[str, Any]:
         "settings": shown,
         "random_brains": len(material.seeds(settings.samples)),
         "program": {
-            "version": __version__,
+            "version": version(),
             "measures": measures_id(),
             "date": datetime.now().astimezone().isoformat(timespec="seconds"),
             "python": platform.python_version(),

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.montage import montage_png
 from stylegan3d.evaluation.page import page
+from stylegan3d.render.montage import draw_montage
 from stylegan3d.storage.jsontext import to_json
 
 BESIDE = "Synthetic brains beside real ones"
@@ -23,6 +25,27 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
 
         pictures[CLOSEST] = closest_pairs_png(material, dict(report["privacy"]))
     return pictures
+
+
+def montage_png(material: Material, *, rows: int = 4) -> bytes:
+    """Random brains at the left, validation people at the right, one of each per row; PNG.
+
+    Parameters
+    ----------
+    material : of an evaluation.
+    rows : how many of each, at most as many as there are.
+    """
+    people = material.validation
+    rows = min(rows, len(people))
+    seeds = material.seeds(rows)
+    people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
+    return draw_montage(
+        {
+            "synthetic - not for diagnosis": list(material.random_brains(seeds)),
+            "real (validation people)": material.volumes(people),
+        },
+        material.pack.space,
+    )
 
 
 def report_files(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.sampling import unit
+from stylegan3d.intensity import unit
 
 QUERIES_AT_A_TIME = 16
 REFERENCES_AT_A_TIME = 32

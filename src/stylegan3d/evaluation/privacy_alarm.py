@@ -22,7 +22,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.sampling import unit
+from stylegan3d.intensity import unit
 from stylegan3d.workers import workers
 
 GRID_MM = 4.0

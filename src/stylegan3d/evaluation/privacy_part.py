@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.montage import draw_montage
 from stylegan3d.evaluation.privacy import (
     QUANTILES,
     Nearest,
@@ -25,6 +24,7 @@ from stylegan3d.evaluation.privacy_alarm import (
 )
 from stylegan3d.evaluation.privacy_disguises import disguises
 from stylegan3d.metrics.intervals import wilson
+from stylegan3d.render.montage import draw_montage
 
 # The brains are made, compared and dropped so many at a time.
 BRAINS_AT_A_TIME = 32

@@ -11,7 +11,8 @@ import torch
 
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.intervals import bootstrap
-from stylegan3d.model.generator import Generator, seed_latents
+from stylegan3d.model.generator import Generator
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import EXACT, Renderer, Way
 
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.evaluation.material import Material, Volumes
+from stylegan3d.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
-from stylegan3d.model.sampling import unit
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.segmentation.network import likeliest, padded

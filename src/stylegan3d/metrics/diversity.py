@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.sampling import unit
+from stylegan3d.intensity import unit
 from stylegan3d.workers import workers
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.sampling import unit
+from stylegan3d.intensity import unit
 from stylegan3d.scans.extraction import voxel_litres
 from stylegan3d.workers import workers
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy.spatial.distance import pdist, squareform
 
+from stylegan3d.intensity import unit
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.model.generator import Generator
-from stylegan3d.model.sampling import unit
 
 # Diversity is 1 where random brains differ as much as people do. Blur makes brains more alike too,
 # and a generator of few people is never free of it: 0.6 is usual, less than 0.5 is not.

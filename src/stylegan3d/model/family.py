@@ -131,6 +131,17 @@ class Synthesis(Protocol):
         ...
 
 
+class HasSynthesis(Protocol):
+    """What a `Generator` has: a name, and its network."""
+
+    synthesis: Synthesis
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+
 @runtime_checkable
 class HasNoiseMaps(Protocol):
     """A synthesis whose noise is a list of maps, which a projection can fit."""

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from stylegan3d.networks.effort import effort
+from stylegan3d.recipe.model import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from stylegan3d.model.generator import Generator
 
 #: Of longer latents no covariance is computed.
 LONGEST = 4096
@@ -27,12 +26,20 @@ SAMPLES = 512
 _AT_ONCE, _NUMBERS_AT_ONCE = 1000, 8_000_000
 
 
-def random_w(generator: Generator, samples: int, seed: int) -> np.ndarray:
+class Population(Model, Protocol):
+    """A generator and what its family knows of its random brains; see `Generator`."""
+
+    w_avg: Tensor
+    deviations: Tensor | None
+    components: Tensor | None
+
+
+def random_w(generator: Population, samples: int, seed: int) -> np.ndarray:
     """float64 `(samples, w_dim)`: untruncated w of random brains, z from `RandomState(seed)`."""
     return np.concatenate(list(random_blocks(generator, samples, seed)))
 
 
-def random_blocks(generator: Generator, samples: int, seed: int) -> Iterator[np.ndarray]:
+def random_blocks(generator: Population, samples: int, seed: int) -> Iterator[np.ndarray]:
     """`random_w` in blocks of rows that take 64 MB at most."""
     import torch
 
@@ -64,7 +71,7 @@ class Spread:
 
     @classmethod
     def of(
-        cls, generator: Generator, vectors: Sequence[np.ndarray], samples: int, seed: int = 0
+        cls, generator: Population, vectors: Sequence[np.ndarray], samples: int, seed: int = 0
     ) -> Spread:
         """Of untruncated random brains, along vectors `(w_dim,)`, of which there may be none."""
         along = np.reshape(np.asarray(vectors, dtype=np.float64), (-1, generator.w_dim))
@@ -81,12 +88,12 @@ class Spread:
         return cls(mean, squares / count, np.concatenate(scores) - along @ mean)
 
 
-def is_long(generator: Generator) -> bool:
+def is_long(generator: Population) -> bool:
     """Whether a diagonal stands for the covariance of w."""
     return generator.deviations is not None or generator.w_dim > LONGEST
 
 
-def diagonal(generator: Generator) -> tuple[Tensor, Tensor]:
+def diagonal(generator: Population) -> tuple[Tensor, Tensor]:
     """Mean and standard deviations of w, `[w_dim]` each, as the family says or random brains do."""
     import torch
 

@@ -10,20 +10,10 @@ import torch
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.generator import Generator, seed_latents, to_display
+from stylegan3d.intensity import as_packed, to_display
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.synthesis import Noise
-
-
-def as_packed(volume: np.ndarray) -> np.ndarray:
-    """A volume in [0, 1] as a pack holds it: uint8, clipped, 255 is 1."""
-    return np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
-
-
-def unit(volume: np.ndarray) -> np.ndarray:
-    """uint8 of a pack, or floats, as float32 in [0, 1]."""
-    if volume.dtype == np.uint8:
-        return volume.astype(np.float32) / 255
-    return np.clip(volume, 0, 1).astype(np.float32)
+from stylegan3d.recipe.drawing import seed_latents
 
 
 class RandomBrains:

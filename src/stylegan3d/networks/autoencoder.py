@@ -175,7 +175,7 @@ class Autoencoder(nn.Module):
 
 
 class LatentSynthesis(nn.Module):
-    """Flat latents [N, 1, w_dim] to volumes, as `family_protocol.Synthesis` has it.
+    """Flat latents [N, 1, w_dim] to volumes, as `family.Synthesis` has it.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ class LatentSynthesis(nn.Module):
 
     @property
     def draws_texture(self) -> bool:
-        """Whether there is a flow, see `family_protocol.DrawsTexture`."""
+        """Whether there is a flow, see `family.DrawsTexture`."""
         return self.flow is not None
 
     def forward(

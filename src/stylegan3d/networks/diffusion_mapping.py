@@ -44,7 +44,7 @@ class DiffusionMapping(nn.Module):
         return self.diffusion.invert(w, self.steps, check=current().check)
 
     def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
-        """See `family_protocol.HasVariations`."""
+        """See `family.HasVariations`."""
         sigma = strength / max(1 - strength**2, 1e-6) ** 0.5
         dtype = measured_dtype(z.device)
         return self.diffusion.varied(w, z, sigma, self.steps, dtype, current().check)

@@ -44,7 +44,7 @@ class LabelKnowledge:
     Attributes
     ----------
     sizes : numbers of each label in the label vector, which begins with one that is constant.
-    average : [L] the vector that leaves everything open, see `stylegan3d.model.labels`.
+    average : [L] the vector that leaves everything open, see `stylegan3d.recipe.label_schema`.
     spread : [L, L] covariance of label vectors.
     shared : [K, L] covariance of standardised scores with label vectors.
     explained : [L] of the variance of each number of the vector, what scores, or what was measured,
@@ -238,7 +238,7 @@ class LinearPrior(nn.Module):
         return self.mean + z @ self.components
 
     def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
-        """See `family_protocol.HasVariations`."""
+        """See `family.HasVariations`."""
         kept = (1 - strength**2) ** 0.5
         return self.mean + kept * (w - self.mean) + strength * (z @ self.components)
 

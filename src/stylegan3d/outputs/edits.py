@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylegan3d.about import PROGRAM
 from stylegan3d.errors import OutputError
-from stylegan3d.outputs.results import PROGRAM, native_scan, sidecar, volume_name
+from stylegan3d.outputs.results import native_scan, sidecar, volume_name
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan

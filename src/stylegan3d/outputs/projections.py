@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.model.latents import Latent, latent_bytes
-from stylegan3d.outputs.results import (
-    PROGRAM,
-    provenance,
-    rendered_files,
-    write_dataset_description,
-)
+from stylegan3d.about import PROGRAM
+from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
+from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.formats import scan_stem, scan_suffix

@@ -148,14 +148,14 @@ def build_case(
 
 def about_model(generator: Generator) -> list[str]:
     """The generator, where its voxels lie, and the programs, in lines."""
-    from stylegan3d import __version__
+    from stylegan3d.about import version
 
     grid = " x ".join(map(str, generator.shape))
     size = " x ".join(f"{mm:g}" for mm in generator.voxel_size)
     lines = [
         f"Model {generator.name}, sha256 {generator.hash}.",
         f"{grid} voxels of {size} mm.",
-        f"napari-stylegan3d {__version__}, Python {platform.python_version()}.",
+        f"napari-stylegan3d {version()}, Python {platform.python_version()}.",
     ]
     if generator.frame_note:
         lines.append(generator.frame_note)

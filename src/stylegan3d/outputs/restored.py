@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from stylegan3d.about import PROGRAM
 from stylegan3d.geometry.space import Space
-from stylegan3d.outputs.results import PROGRAM, provenance
+from stylegan3d.outputs.results import provenance
 from stylegan3d.projection.operators import Identity, Mask, Masked, Operator, ThickSlices
 from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe

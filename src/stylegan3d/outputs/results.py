@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.about import PROGRAM, version
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
 
-PROGRAM = "napari-stylegan3d"
 BIDS_VERSION = "1.10.0"
 DATASET_DESCRIPTION = "dataset_description.json"
 INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
@@ -164,15 +164,13 @@ def model_of(generator: Generator, *recipes: Recipe) -> dict[str, Any]:
 
 def provenance(generator: Generator) -> dict[str, Any]:
     """BIDS' GeneratedBy: this program, the generator's weights, and its frame if it needs one."""
-    from stylegan3d import __version__
-
     frame = _frame(generator)
     told = "".join(f", {name} {value}" for name, value in frame.items())
     return {
         "GeneratedBy": [
             {
                 "Name": PROGRAM,
-                "Version": __version__,
+                "Version": version(),
                 "Description": f"generator {generator.name}, sha256 {generator.hash}{told}",
             }
         ]

@@ -211,7 +211,7 @@ def row_of(told: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
     """Opened once in a process; ModelError if it is not the generator that the run began with."""
     from stylegan3d.errors import ModelError
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.loading import load
 
     generator = load(path, frame=frame)
     if generator.hash != sha256:

@@ -10,15 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
+from stylegan3d.intensity import to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.families.stylegan import style_network
 from stylegan3d.model.family import held
-from stylegan3d.model.generator import Generator, seed_latents, to_display
-from stylegan3d.model.tuning import NOISE, Delta, tunable
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.tuning import tunable
 from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_mse
 from stylegan3d.projection.operators import Identity
+from stylegan3d.recipe.delta import NOISE, Delta
+from stylegan3d.recipe.drawing import seed_latents
 
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 4e-4, "w+noise": 4e-4}
 # So many random brains tell an operator that adapts what brains of the model look like.

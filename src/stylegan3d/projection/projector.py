@@ -10,7 +10,6 @@ import numpy as np
 from torch import Tensor
 
 from stylegan3d.model.generator import Generator
-from stylegan3d.model.tuning import Delta
 from stylegan3d.networks.synthesis import Noise
 from stylegan3d.projection.budgets import TUNED, step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
@@ -22,6 +21,7 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.trust import Trust, measure_trust
+from stylegan3d.recipe.delta import Delta
 from stylegan3d.scans.aligned import AlignedScan
 
 Space = Literal["w", "w+", "w+noise"]

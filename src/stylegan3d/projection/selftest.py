@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.generator import Generator, seed_latents
+from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.projector import Space, project
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 SEEDS = (0, 1, 2)

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.model.generator import Generator, seed_latents
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.synthesis import Noise
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.projector import Aligned, Space, project
 from stylegan3d.projection.signs import first_guess
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.renderer import Renderer
 
 RESTARTS, NOISE_DRAWS = 4, 2

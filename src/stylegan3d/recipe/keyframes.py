@@ -21,14 +21,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe.parts import Noise
+from stylegan3d.recipe.delta import Delta, mixed
+from stylegan3d.recipe.drawing import Noise, seed_z
+from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.model.tuning import Delta
 
 Easing = Literal["linear", "in-out"]
 How = Literal["linear", "spherical"]
@@ -105,7 +104,7 @@ def count_stills(key_frames: int, frames: int, loop: bool = False) -> int:
 
 def path(
     recipes: Sequence[Recipe],
-    generator: Generator,
+    generator: Model,
     frames: int,
     easing: Easing = "in-out",
     *,
@@ -118,7 +117,7 @@ def path(
 
 def stills(
     recipes: Sequence[Recipe],
-    generator: Generator,
+    generator: Model,
     frames: int,
     easing: Easing = "in-out",
     *,
@@ -152,7 +151,7 @@ def stills(
     return _stills(recipes, generator, frames, easing, how, loop)
 
 
-def check_key_frames(recipes: Sequence[Recipe], generator: Generator) -> None:
+def check_key_frames(recipes: Sequence[Recipe], generator: Model) -> None:
     """RecipeError if these are no key frames of a path of this generator."""
     if len(recipes) < 2:
         raise RecipeError("A path leads from one brain to another: give at least two.")
@@ -164,7 +163,7 @@ def check_key_frames(recipes: Sequence[Recipe], generator: Generator) -> None:
 
 def _stills(
     recipes: Sequence[Recipe],
-    generator: Generator,
+    generator: Model,
     frames: int,
     easing: Easing,
     how: How,
@@ -183,7 +182,7 @@ def _stills(
 class _Leg:
     """From one recipe to the next; what both ends are is found out once."""
 
-    def __init__(self, first: Recipe, second: Recipe, generator: Generator, how: How) -> None:
+    def __init__(self, first: Recipe, second: Recipe, generator: Model, how: How) -> None:
         self.first, self.second, self.generator = first, second, generator
         self.w = first.latent(generator), second.latent(generator)
         self.delta = first.delta(generator), second.delta(generator)
@@ -214,13 +213,11 @@ class _Leg:
             return generator.map(z, label, psi, cutoff)[0]
 
     def _delta(self, t: float) -> Delta | None:
-        from stylegan3d.model.tuning import mixed
-
         first, second = self.delta
         if first is second or (first and second and first.digest == second.digest):
             return first  # the same one, so that the renderer need not prepare another
         share = (float(t),) * self.generator.num_layers
-        return mixed(first, second, share, self.generator.config)
+        return mixed(first, second, share, self.generator.rows_of)
 
 
 def _both_seeds(first: Recipe, second: Recipe) -> bool:
@@ -232,10 +229,8 @@ def _both_seeds(first: Recipe, second: Recipe) -> bool:
     return plain and first.truncation == second.truncation and first.label == second.label
 
 
-def _z(recipe: Recipe, generator: Generator, seed: bool) -> Tensor:
+def _z(recipe: Recipe, generator: Model, seed: bool) -> Tensor:
     """[1, z_dim] of a seed, as `seed_latents` draws it, or of the brain itself."""
-    from stylegan3d.model.generator import seed_z
-
     if not seed:
         return generator.invert(recipe.latent(generator)[None])
     assert recipe.source.seed is not None

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError, RecipeError
-from stylegan3d.model.labels import encode_labels
-from stylegan3d.recipe.parts import finite_number, told
+from stylegan3d.recipe.label_schema import encode_labels
+from stylegan3d.recipe.model import Model
+from stylegan3d.recipe.plain import finite_number, told
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from stylegan3d.model.generator import Generator
 
 UNKNOWN = "n/a"
 LONGEST_NAME = 40
@@ -69,7 +68,7 @@ class Label:
         """What `of` takes, for JSON."""
         return dict(self.values) if self.values else list(self.numbers)
 
-    def encode(self, generator: Generator) -> Tensor:
+    def encode(self, generator: Model) -> Tensor:
         """[1, label_dim] for `Generator.map`; RecipeError if the generator takes no such label."""
         import torch
 

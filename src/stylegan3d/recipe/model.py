@@ -1,14 +1,106 @@
-"""Which model a recipe was made with: the same seed is another brain in another one."""
+"""What a recipe asks of a model, and which one it was made with.
+
+A recipe is data and imports no networks: what turns it into a latent it finds through `Model`,
+which every `Generator` is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
+    import torch
+    from torch import Tensor
+
+
+class Model(Protocol):
+    """What recipes, latents and directions need of a generator; see `Generator` for each."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What is known of it."""
+        ...
+
+    @property
+    def z_dim(self) -> int:
+        """Size of the random input."""
+        ...
+
+    @property
+    def w_dim(self) -> int:
+        """Size of one row of w."""
+        ...
+
+    @property
+    def num_layers(self) -> int:
+        """Rows of w."""
+        ...
+
+    @property
+    def label_dim(self) -> int:
+        """Size of the label; 0 without."""
+        ...
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of a volume."""
+        ...
+
+    @property
+    def cannot(self) -> Mapping[str, str]:
+        """What it lacks, and why."""
+        ...
+
+    @property
+    def can_invert(self) -> bool:
+        """Whether it finds the z of a latent."""
+        ...
+
+    @property
+    def draws_texture(self) -> bool:
+        """Whether noise draws a texture over every brain."""
+        ...
+
+    @property
+    def directions(self) -> Directions:
+        """Those that come with it."""
+        ...
+
+    hash: str
+    labels_hash: str
+    device: torch.device
+
+    def map(
+        self,
+        z: Tensor,
+        label: Tensor | None = None,
+        truncation: float = 1.0,
+        truncation_layers: int | None = None,
+    ) -> Tensor:
+        """z [N, z_dim] -> w [N, num_layers, w_dim]."""
+        ...
+
+    def invert(self, w: Tensor) -> Tensor:
+        """w [N, 1, w_dim] -> z [N, z_dim], nearly."""
+        ...
+
+    def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors that a projection may change, by name."""
+        ...
+
+    def rows_of(self, name: str) -> range:
+        """The rows of w that the layer of such a tensor reads."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,12 +129,12 @@ class MadeWith:
             )
 
     @classmethod
-    def of(cls, generator: Generator, labelled: bool = False) -> MadeWith:
+    def of(cls, generator: Model, labelled: bool = False) -> MadeWith:
         """The model that is loaded, and its labels for a recipe that has one."""
         labels = generator.labels_hash if labelled else ""
         return cls(generator.hash, generator.name, labels or None)
 
-    def check(self, generator: Generator) -> None:
+    def check(self, generator: Model) -> None:
         """RecipeError if `generator` is another model."""
         if self.sha256 == generator.hash and self.labels in (None, generator.labels_hash):
             return

@@ -1,27 +1,21 @@
-"""The parts of a recipe: source, truncation, mix and edit, each checked when it is made."""
+"""The parts of a recipe: source, mix and edit, each checked when it is made."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.drawing import check_seed
+from stylegan3d.recipe.latents import Latent, read_latent
+from stylegan3d.recipe.model import Model
+from stylegan3d.recipe.plain import finite, is_int, told
 from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.names import last_part
 
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.model.latents import Latent
-
-Noise = Literal["fixed", "none"] | int
 KINDS = ("seed", "latent", "projected")
-LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
-#: Digits of a whole number in a text; Python refuses to read thousands of them.
-LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True)
@@ -69,13 +63,11 @@ class Source:
         LatentError
             If the file cannot be read.
         """
-        from stylegan3d.model.latents import read_latent
-
         latent, sha256 = read_latent(path)
         kind = "latent" if latent.scan is None else "projected"
         return cls(kind, path=str(path), sha256=sha256)
 
-    def latent(self, generator: Generator) -> Latent:
+    def latent(self, generator: Model) -> Latent:
         """What the latent file holds.
 
         Raises
@@ -85,8 +77,6 @@ class Source:
         LatentError
             If it is missing, damaged or another model's.
         """
-        from stylegan3d.model.latents import read_latent
-
         latent, sha256 = read_latent(str(self.path), generator)
         if self.sha256 is not None and self.sha256 != sha256:
             raise RecipeError(
@@ -116,27 +106,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Truncation:
-    """How far random brains keep from the average: `w_avg + psi * (w - w_avg)`.
-
-    Attributes
-    ----------
-    psi : float
-        0 is the average brain, 1 the whole variety, more than 1 exaggerates.
-    cutoff : int or None
-        Only layers below it are truncated; None truncates all.
-    """
-
-    psi: float = 1.0
-    cutoff: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "psi", _finite(self.psi, "The truncation psi"))
-        if self.cutoff is not None and (not is_int(self.cutoff) or self.cutoff < 0):
-            raise RecipeError("The truncation cutoff must be a whole number of layers from 0.")
-
-
-@dataclass(frozen=True)
 class Mix:
     """A second source, and how much of it each layer takes.
 
@@ -155,7 +124,7 @@ class Mix:
             raise RecipeError("A mix needs a source to mix with: give a seed or a latent file.")
         if not isinstance(self.strength, (list, tuple)) or not self.strength:
             raise RecipeError("A mix needs a list of strengths: give one per layer.")
-        strength = tuple(_finite(value, "A mix strength") for value in self.strength)
+        strength = tuple(finite(value, "A mix strength") for value in self.strength)
         if not all(0 <= value <= 1 for value in strength):
             raise RecipeError("Mix strengths must lie between 0 and 1: 0 is the first source.")
         object.__setattr__(self, "strength", strength)
@@ -190,7 +159,7 @@ class Edit:
                 "The sha256 of an edit must be text and goes with a directions file: copy both "
                 "from its recipe."
             )
-        object.__setattr__(self, "strength", _finite(self.strength, "The strength of an edit"))
+        object.__setattr__(self, "strength", finite(self.strength, "The strength of an edit"))
         if self.layers is None:
             return
         if (
@@ -265,41 +234,3 @@ def _seen_from(folder: Path, path: str) -> tuple[str, bool]:
 
 def _sha256_if_there(path: str) -> str | None:
     return sha256_of(Path(path)) if Path(path).is_file() else None
-
-
-def is_int(value: Any) -> bool:
-    """Whether a value is a whole number; a truth value is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_seed(value: Any, called: str) -> None:
-    """RecipeError if a value, `called` so in the message, is no seed."""
-    if not is_int(value) or not 0 <= value <= LARGEST_SEED:
-        raise RecipeError(f"{called} must be a whole number from 0 to {LARGEST_SEED}.")
-
-
-def _finite(value: Any, called: str) -> float:
-    number = finite_number(value)
-    if number is None:
-        raise RecipeError(f"{called} must be a finite number, not {told(value)}.")
-    return number
-
-
-def finite_number(value: Any) -> float | None:
-    """A finite number as float; None for anything else, truth values and huge integers included."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return None
-    return number if math.isfinite(number) else None
-
-
-def told(value: Any) -> str:
-    """A value for a message: as Python writes it, but not long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
-        return f"a {type(value).__name__} that cannot be written"
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -11,33 +11,24 @@ import dataclasses
 import json
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.delta import Delta, mixed
+from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.recipe.directions import move
+from stylegan3d.recipe.drawing import Noise, Truncation, check_seed, seed_latents
 from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.parts import (
-    Edit,
-    Mix,
-    Noise,
-    Source,
-    Truncation,
-    check_seed,
-    is_int,
-    leads_out,
-    told,
-)
-from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
-from stylegan3d.storage.jsontext import LARGEST, from_json
+from stylegan3d.recipe.latents import load_latent, mix
+from stylegan3d.recipe.model import MadeWith, Model
+from stylegan3d.recipe.parts import Edit, Mix, Source
+from stylegan3d.recipe.plain import build, check_fields, is_int, mapping, without_none
+from stylegan3d.storage.jsontext import from_json
 
 if TYPE_CHECKING:
     import torch
 
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.model.tuning import Delta
-
-__all__ = ["Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation", "read_recipe"]
+__all__ = ["Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
 
 VERSION = 1
 
@@ -105,18 +96,16 @@ class Recipe:
         check_fields(changes, Recipe, "recipe")
         return dataclasses.replace(self, **changes)
 
-    def signed(self, generator: Generator) -> Recipe:
+    def signed(self, generator: Model) -> Recipe:
         """The same recipe that names its model, to be handed on."""
         return self.replace(model=MadeWith.of(generator, self.label is not None))
 
-    def check(self, generator: Generator) -> None:
+    def check(self, generator: Model) -> None:
         """RecipeError if the recipe is another model's, or asks for what `generator` lacks."""
-        from stylegan3d.directions.directions import find_step
-
         if self.model is not None:
             self.model.check(generator)
         layers, name = generator.num_layers, generator.name
-        channels = generator.config.image_channels
+        channels = generator.image_channels
         if self.channel >= channels:
             raise RecipeError(
                 f"The recipe shows image channel {self.channel}, but the images of {name} have "
@@ -125,7 +114,7 @@ class Recipe:
         if self.label is not None:
             self.label.encode(generator)
         cutoff = self.truncation.cutoff
-        if not generator.can("layers") and self._names_layers():
+        if "layers" in generator.cannot and self._names_layers():
             raise RecipeError(
                 f"The recipe names layers, but {name} has no per-layer styles: truncate, mix and "
                 "edit the whole brain."
@@ -154,7 +143,7 @@ class Recipe:
         edited = (edit.layers[1] for edit in self.edits if edit.layers is not None)
         return max(self.truncation.cutoff or 0, mixed, *edited) > 1
 
-    def latent(self, generator: Generator) -> torch.Tensor:
+    def latent(self, generator: Model) -> torch.Tensor:
         """The point in latent space, `(num_layers, w_dim)` float32; the same each time.
 
         Raises
@@ -165,9 +154,6 @@ class Recipe:
             If a latent file is missing, damaged or another model's.
         """
         import torch
-
-        from stylegan3d.directions.directions import find_step, move
-        from stylegan3d.model.generator import mix
 
         self.check(generator)
         with torch.no_grad():
@@ -180,18 +166,16 @@ class Recipe:
                 w = move(w, step, edit.strength, edit.layers)
         return w
 
-    def delta(self, generator: Generator) -> Delta | None:
+    def delta(self, generator: Model) -> Delta | None:
         """What projections of the sources changed in the generator, to be shown with `latent`.
 
         Of a mix each layer takes its share of both. None where nothing was changed.
         """
-        from stylegan3d.model.tuning import mixed
-
         first = self._source_delta(self.source, generator)
         if self.mix is None:
             return first
         second = self._source_delta(self.mix.source, generator)
-        return mixed(first, second, self.mix.strength, generator.config)
+        return mixed(first, second, self.mix.strength, generator.rows_of)
 
     @property
     def has_seed(self) -> bool:
@@ -199,7 +183,7 @@ class Recipe:
         sources = [self.source] + ([self.mix.source] if self.mix is not None else [])
         return any(source.seed is not None for source in sources)
 
-    def shown_noise(self, generator: Generator) -> Noise:
+    def shown_noise(self, generator: Model) -> Noise:
         """The noise to render it with: scans are shown without what noise would draw over them.
 
         Of a mix the brain decides that has the greater share.
@@ -213,8 +197,6 @@ class Recipe:
         """The scan a projected source came from, as its latent file keeps it; None for others."""
         if self.source.kind != "projected" or self.source.path is None:
             return None
-        from stylegan3d.model.latents import load_latent
-
         return load_latent(self.source.path).scan
 
     def to_dict(self) -> dict[str, Any]:
@@ -285,71 +267,13 @@ class Recipe:
         edits = tuple(change(edit) for edit in self.edits)
         return dataclasses.replace(self, source=change(self.source), mix=mix, edits=edits)
 
-    def _source_w(self, source: Source, generator: Generator) -> torch.Tensor:
+    def _source_w(self, source: Source, generator: Model) -> torch.Tensor:
         """(num_layers, w_dim) of one source."""
         if source.seed is not None:
-            from stylegan3d.model.generator import seed_latents
-
             psi, cutoff = self.truncation.psi, self.truncation.cutoff
             label = None if self.label is None else self.label.encode(generator)
             return seed_latents(generator, [source.seed], psi, cutoff, label=label)[0]
         return source.latent(generator).to_w(generator)
 
-    def _source_delta(self, source: Source, generator: Generator) -> Delta | None:
+    def _source_delta(self, source: Source, generator: Model) -> Delta | None:
         return None if source.seed is not None else source.latent(generator).delta
-
-
-def read_recipe(text_or_path: str | Path) -> Recipe:
-    """A recipe from JSON text or a link, from a JSON file, or from a saved volume's sidecar.
-
-    Paths of latent and directions files in a recipe file are relative to it.
-
-    Raises
-    ------
-    RecipeError
-        If it is neither, or not a valid recipe.
-    """
-    from stylegan3d.storage.tensorfiles import read_bytes
-
-    if str(text_or_path).lstrip().startswith("{"):
-        return Recipe.from_json(str(text_or_path))
-    if str(text_or_path).lstrip().startswith("stylegan3d:"):
-        from stylegan3d.recipe.text import from_link
-
-        return from_link(str(text_or_path))
-    path = Path(text_or_path)
-    try:
-        data = from_json(read_bytes(path, RecipeError, LARGEST))
-    except ValueError:
-        raise RecipeError(f"{path} is not a recipe: choose a JSON file of stylegan3d.") from None
-    if isinstance(data, dict) and "SyntheticImage" in data:
-        if "Recipe" not in data:
-            raise RecipeError(f"{path} describes a volume that was not made from a recipe.")
-        recipe = of_sidecar(data)
-    else:
-        recipe = Recipe.from_dict(data)
-    return recipe.with_paths(lambda part: _beside(part, path))
-
-
-def _beside(part: Any, path: Path) -> Any:
-    """A part of the recipe at `path` with its file found there; RecipeError if it lies elsewhere.
-
-    Who hands on a recipe shall not choose which other files of a person are opened.
-    """
-    found = part.within(path.parent)
-    name = found.path if isinstance(found, Source) else found.file
-    if name is not None and leads_out(path.parent, name):
-        raise RecipeError(
-            f"{path} names the file {told(name)}, which lies outside the folder of the recipe: put "
-            "that file beside the recipe, or give the recipe as text."
-        )
-    return found
-
-
-def of_sidecar(data: dict[str, Any]) -> Recipe:
-    """The recipe in the content of a volume's sidecar, with the model named there."""
-    recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
-    if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):
-        made = MadeWith(model["SHA256"], model.get("Name", ""), model.get("LabelsSHA256"))
-        recipe = recipe.replace(model=made)
-    return recipe

@@ -1,4 +1,4 @@
-"""Recipes as text that people hand on: a shell command, JSON, or a link.
+"""Recipes as text that people hand on: a shell command, JSON, a link, or a file.
 
 A link is `stylegan3d:recipe?` and the JSON, percent-encoded, so that it survives chats and e-mails.
 """
@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import shlex
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe.recipe import Recipe, of_sidecar
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.parts import Source, leads_out
+from stylegan3d.recipe.plain import told
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.storage.jsontext import LARGEST, from_json
+from stylegan3d.storage.tensorfiles import read_bytes
 
 LINK = "stylegan3d:recipe?"
 #: A recipe with many edits has some thousand characters.
@@ -81,3 +86,55 @@ def _from_command(text: str) -> Recipe:
         "The recipe in this command is cut off or is the name of a file: copy the whole command, "
         "or drop the file on the window."
     )
+
+
+def read_recipe(text_or_path: str | Path) -> Recipe:
+    """A recipe from JSON text or a link, from a JSON file, or from a saved volume's sidecar.
+
+    Paths of latent and directions files in a recipe file are relative to it.
+
+    Raises
+    ------
+    RecipeError
+        If it is neither, or not a valid recipe.
+    """
+    if str(text_or_path).lstrip().startswith("{"):
+        return Recipe.from_json(str(text_or_path))
+    if str(text_or_path).lstrip().startswith("stylegan3d:"):
+        return from_link(str(text_or_path))
+    path = Path(text_or_path)
+    try:
+        data = from_json(read_bytes(path, RecipeError, LARGEST))
+    except ValueError:
+        raise RecipeError(f"{path} is not a recipe: choose a JSON file of stylegan3d.") from None
+    if isinstance(data, dict) and "SyntheticImage" in data:
+        if "Recipe" not in data:
+            raise RecipeError(f"{path} describes a volume that was not made from a recipe.")
+        recipe = of_sidecar(data)
+    else:
+        recipe = Recipe.from_dict(data)
+    return recipe.with_paths(lambda part: _beside(part, path))
+
+
+def _beside(part: Any, path: Path) -> Any:
+    """A part of the recipe at `path` with its file found there; RecipeError if it lies elsewhere.
+
+    Who hands on a recipe shall not choose which other files of a person are opened.
+    """
+    found = part.within(path.parent)
+    name = found.path if isinstance(found, Source) else found.file
+    if name is not None and leads_out(path.parent, name):
+        raise RecipeError(
+            f"{path} names the file {told(name)}, which lies outside the folder of the recipe: put "
+            "that file beside the recipe, or give the recipe as text."
+        )
+    return found
+
+
+def of_sidecar(data: dict[str, Any]) -> Recipe:
+    """The recipe in the content of a volume's sidecar, with the model named there."""
+    recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
+    if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):
+        made = MadeWith(model["SHA256"], model.get("Name", ""), model.get("LabelsSHA256"))
+        recipe = recipe.replace(model=made)
+    return recipe

@@ -14,15 +14,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.latents import Latent, save_latent
+from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.storage.formats import scan_stem
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
 
 
 def walk(stops: Sequence[Recipe], position: float, num_layers: int) -> Recipe:
@@ -77,13 +74,13 @@ def between_recipes(a: Recipe, b: Recipe, t: float, num_layers: int) -> Recipe:
     return Recipe(source, truncation, mix, _edits(a, b, t), noise, a.channel, label)
 
 
-def check_walk(stops: Sequence[Recipe], generator: Generator) -> None:
+def check_walk(stops: Sequence[Recipe], generator: Model) -> None:
     """RecipeError if two neighbours cannot be joined."""
     for first, second in pairwise(stops):
         between_recipes(first, second, 0.5, generator.num_layers)
 
 
-def joined(stops: Sequence[Recipe], generator: Generator, folder: Path) -> tuple[Recipe, ...]:
+def joined(stops: Sequence[Recipe], generator: Model, folder: Path) -> tuple[Recipe, ...]:
     """The stops such that one can walk between all neighbours.
 
     Two that no recipe joins (unlike truncations, labels or mixes) become latent files in `folder`:
@@ -107,7 +104,7 @@ def joined(stops: Sequence[Recipe], generator: Generator, folder: Path) -> tuple
     return tuple(kept)
 
 
-def as_latent(recipe: Recipe, generator: Generator, folder: Path) -> Recipe:
+def as_latent(recipe: Recipe, generator: Model, folder: Path) -> Recipe:
     """The same brain from a latent file, which is written to `folder`."""
     if recipe.source.seed is None and _plain(recipe) and not recipe.edits:
         return recipe

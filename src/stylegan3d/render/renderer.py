@@ -19,13 +19,15 @@ from torch import Tensor
 from stylegan3d.devices import measured_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space
+from stylegan3d.intensity import to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.model.family import HasFeatures, Synthesis, held
-from stylegan3d.model.generator import Generator, seed_latents, to_display
-from stylegan3d.model.tuning import Delta
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.effort import effort
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.synthesis import Noise
+from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.render.cuda_graphs import RecordedSynthesis
 from stylegan3d.render.preview import WORTH_SHOWING, Readout
 
@@ -66,7 +68,7 @@ class Way:
     """How an image is made: which of the generator's levels, in what precision, by what shortcut.
 
     `draft` leaves out the last level's convolutions (see `SynthesisNetwork.forward`), or the
-    texture (see `family_protocol.DrawsTexture`).
+    texture (see `family.DrawsTexture`).
     """
 
     level: int

@@ -45,8 +45,7 @@ def standard_brain(space: Space) -> Template:
 
     For generators of which neither the geometry nor the image can be relied on.
     """
-    from stylegan3d.checkpoints.folder import TEMPLATE
-    from stylegan3d.model.generator import bundled_model_path
+    from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 
     found = load_template(bundled_model_path() / TEMPLATE)
     affine = found.space.affine.copy()

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
-from stylegan3d.checkpoints.folder import CARD, MODEL
+from stylegan3d.checkpoints.places import CARD, MODEL
 from stylegan3d.errors import ModelError
-from stylegan3d.recipe.parts import finite_number, is_int
+from stylegan3d.recipe.plain import finite_number, is_int
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.storage import tensorfiles

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import bundled_model_path
-from stylegan3d.model.sampling import unit
+from stylegan3d.intensity import unit
 from stylegan3d.segmentation.card import MODEL, read_model
 from stylegan3d.segmentation.classes import volumes_ml
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_voxels

@@ -12,11 +12,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.checkpoints.folder import TEMPLATE
+from stylegan3d.about import PROGRAM
+from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.dataset.volume_sets import to_unit
 from stylegan3d.evaluation.anatomy_volumes import MEASURES, measures_of
-from stylegan3d.model.generator import bundled_model_path
-from stylegan3d.outputs.results import PROGRAM
 from stylegan3d.scans.aligned import WARNING, AlignedScan
 from stylegan3d.scans.preparation import Progress
 from stylegan3d.scans.scan import Scan

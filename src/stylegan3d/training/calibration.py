@@ -25,13 +25,14 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
+from stylegan3d.intensity import to_display, unit
 from stylegan3d.model.families.stylegan import style_network
-from stylegan3d.model.generator import Generator, seed_latents, to_display
-from stylegan3d.model.sampling import unit
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.recipe.drawing import seed_latents
 
 # Steepness of the sigmoid for details of unit variance. A steep one (4) makes edges between two
 # greys, but not where the basis images have theirs.

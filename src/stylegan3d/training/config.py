@@ -31,7 +31,7 @@ class TrainConfig:
     Attributes
     ----------
     conditions : columns of the data set's table, such as ("age", "sex"), that the volumes depend
-        on; see `stylegan3d.model.labels`. Empty for a generator without labels.
+        on; see `stylegan3d.recipe.label_schema`. Empty for a generator without labels.
     batch : volumes per optimiser step, of all processes together.
     accumulate : microbatches that a process divides its share of a batch into, for less memory.
     warm_start_images : volumes seen in the reconstruction phase.

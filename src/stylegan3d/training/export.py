@@ -14,24 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.checkpoints.folder import (
-    DIRECTIONS,
-    TEMPLATE,
-    check_target,
-    read_folder,
-    write_folder,
-)
+from stylegan3d.checkpoints.folder import check_target, read_folder, write_folder
+from stylegan3d.checkpoints.places import DIRECTIONS, TEMPLATE
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
-from stylegan3d.directions.directions import save_directions
+from stylegan3d.intensity import to_display
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.card import card_text
 from stylegan3d.model.families.stylegan import style_network
-from stylegan3d.model.generator import Generator, load, to_display
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.outputs.model_card import card_text
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
+from stylegan3d.recipe.direction_file import save_directions
 from stylegan3d.storage.volumes import atomic_write_text
 from stylegan3d.training.calibration import calibrate, can_be_calibrated
 from stylegan3d.training.data import fixed_volumes

@@ -20,7 +20,8 @@ from torch import Tensor
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.stylegan import style_network
-from stylegan3d.model.generator import Generator, load
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow

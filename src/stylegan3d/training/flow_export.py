@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 
-from stylegan3d.checkpoints.folder import TEMPLATE, check_target, read_folder
+from stylegan3d.checkpoints.folder import check_target, read_folder
+from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
 from stylegan3d.model.families.stylegan import style_network
-from stylegan3d.model.generator import Generator, load, seed_latents
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import LatentSynthesis
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun
 

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
+from stylegan3d.intensity import as_packed, to_display
 from stylegan3d.model.families.stylegan import style_network
-from stylegan3d.model.generator import Generator, seed_latents, to_display
-from stylegan3d.model.sampling import as_packed
+from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import torch
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.model.generator import Generator, seed_latents
+from stylegan3d.model.generator import Generator
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 from stylegan3d.training.flow import FlowConfig, FlowRun
 from stylegan3d.training.flow_pairs import check_flow, without_flow

@@ -20,8 +20,8 @@ from stylegan3d.directions.checks import LOGARITHMIC
 from stylegan3d.directions.people import UNITS, group_numbers
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.attributes import MEASURES
-from stylegan3d.model.labels import encode_known, encode_labels, known_schema
 from stylegan3d.model.random_latents import LONGEST, random_w
+from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,8 +89,8 @@ def learn_labels(
     import torch
 
     from stylegan3d.checkpoints.folder import check_target
-    from stylegan3d.model.generator import load
     from stylegan3d.model.labelled_mapping import tensors_of
+    from stylegan3d.model.loading import load
     from stylegan3d.networks.linear_prior import LabelKnowledge
 
     folder = Path(folder)
@@ -230,9 +230,10 @@ def _measured(
     """Tissue volumes of people and of random brains; None if there are too few of either."""
     import torch
 
-    from stylegan3d.model.generator import seed_latents
-    from stylegan3d.model.sampling import packed_synthesis, unit
+    from stylegan3d.intensity import unit
+    from stylegan3d.model.sampling import packed_synthesis
     from stylegan3d.networks.linear_prior import Measured
+    from stylegan3d.recipe.drawing import seed_latents
 
     if brains < FEWEST_BRAINS:
         return None
@@ -300,8 +301,9 @@ def write_labels(
 
     Of the card's evaluation goes what is about labels; the rest is of brains without any.
     """
-    from stylegan3d.checkpoints.folder import CARD, LABELS, read_folder, write_folder
-    from stylegan3d.outputs.model_card import card_text
+    from stylegan3d.checkpoints.folder import read_folder, write_folder
+    from stylegan3d.checkpoints.places import CARD, LABELS
+    from stylegan3d.model.card import card_text
     from stylegan3d.storage.locks import LOCK
     from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text
 

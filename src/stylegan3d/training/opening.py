@@ -13,7 +13,7 @@ import torch
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.model.labels import encode_rows, label_dim, schema_of
+from stylegan3d.recipe.label_schema import encode_rows, label_dim, schema_of
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.storage.leftovers import sweep
 from stylegan3d.storage.locks import LOCK, only_run

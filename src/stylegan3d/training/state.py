@@ -48,7 +48,7 @@ class TrainState:
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
         # Labels [n, label_dim] of the training people; None for an unconditional generator.
         self.people: torch.Tensor | None = None
-        self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.model.labels`
+        self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.recipe.label_schema`
         # Whether the reconstruction phase is over and the mapping network fitted.
         self.warm_started = False
         self.images = 0

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation.montage import draw_montage
+from stylegan3d.render.montage import draw_montage
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.export import NOT_STATED

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
-from stylegan3d.checkpoints.folder import CARD, MODEL
+from stylegan3d.checkpoints.places import CARD, MODEL
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.recipe.parts import finite_number
+from stylegan3d.recipe.plain import finite_number
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.jsontext import from_json, to_json

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from stylegan3d.about import PROGRAM
 from stylegan3d.dataset.volume_sets import to_unit
 from stylegan3d.errors import ScanError, StyleGAN3DError
-from stylegan3d.outputs.results import INTENDED_USE, PROGRAM
+from stylegan3d.outputs.results import INTENDED_USE
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
@@ -114,14 +115,14 @@ def painted_files(
     sources: Sequence[Scan],
 ) -> dict[Path, bytes]:
     """The painted volume and its sidecar, not yet written: name to content."""
-    from stylegan3d import __version__
+    from stylegan3d.about import version
 
     described = f"translation network {painter.name}, sha256 {painter.hash}"
     sidecar = {
         "Description": f"Synthetic T1-weighted brain painted by {painter.name} to fit labels. "
         "Not a measurement.",
         "IntendedUse": INTENDED_USE,
-        "GeneratedBy": [{"Name": PROGRAM, "Version": __version__, "Description": described}],
+        "GeneratedBy": [{"Name": PROGRAM, "Version": version(), "Description": described}],
         "Sources": [scan.path.name for scan in sources],
         "SourceSHA256": [scan.sha256 for scan in sources],
         "Model": {"Name": painter.name, "SHA256": painter.hash},

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import BRIGHTEST, bundled_model_path
+from stylegan3d.intensity import BRIGHTEST
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.card import MODEL, contrasts_of, read_model, space_of

@@ -14,8 +14,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from stylegan3d.model.family import LACKS
-from stylegan3d.model.generator import seed_latents
-from stylegan3d.model.latents import Latent, save_latent
+from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

@@ -18,7 +18,8 @@ from napari_stylegan3d.browse.frame import axis_codes
 from napari_stylegan3d.views.display import upright
 from stylegan3d.cli import main
 from stylegan3d.geometry.frame import Frame
-from stylegan3d.model.generator import load, tiny_generator
+from stylegan3d.model.loading import load
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

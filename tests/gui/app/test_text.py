@@ -258,7 +258,7 @@ def test_a_language_without_a_catalogue_is_english(tmp_path, monkeypatch):
 def test_the_engines_sentences_are_found_in_the_catalogue(tmp_path, monkeypatch):
     """By what stands between their numbers and names; the most telling one, where several fit."""
     from stylegan3d.errors import ModelError
-    from stylegan3d.model.generator import load
+    from stylegan3d.model.loading import load
 
     english = "There is no generator at '{1}'; check the path."
     words = {f"{text.ENGINE}\x04{english}": "In „{1}“ ist kein Generator; prüfen Sie den Pfad."}

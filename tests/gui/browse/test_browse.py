@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
 from napari_stylegan3d.app import models
 from napari_stylegan3d.widgets.controls import fit_window
-from stylegan3d.model.generator import tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
 OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data"

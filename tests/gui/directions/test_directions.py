@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel
 from napari_stylegan3d.directions import files as direction_files
 from napari_stylegan3d.directions import menu as directions_menu
 from napari_stylegan3d.widgets import dialogs
-from stylegan3d.directions.directions import load_directions, save_directions
+from stylegan3d.recipe.direction_file import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.storage.hashing import sha256_of
 

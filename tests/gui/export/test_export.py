@@ -13,8 +13,9 @@ from PIL import Image
 from qtpy.QtTest import QTest
 
 from napari_stylegan3d.export.film_settings import KINDS
-from stylegan3d.model import latents
-from stylegan3d.recipe.recipe import Recipe, Source, read_recipe
+from stylegan3d.recipe import latents
+from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.text import read_recipe
 
 
 @pytest.fixture

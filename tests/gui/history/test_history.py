@@ -22,8 +22,8 @@ from napari_stylegan3d.history.kept_scans import KeptScan
 from napari_stylegan3d.history.models import AHEAD, CURRENT, STARRED
 from napari_stylegan3d.project.jobs import Choice
 from napari_stylegan3d.project.regions import Region
-from stylegan3d.model.latents import Latent, save_latent
 from stylegan3d.outputs.results import save_rendered
+from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
 from stylegan3d.recipe.text import from_link, from_text, to_link
 from stylegan3d.render.renderer import Renderer

@@ -17,7 +17,7 @@ from napari_stylegan3d.labels.jobs import Origin
 from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
-from stylegan3d.model.generator import tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.inference import Segmentation

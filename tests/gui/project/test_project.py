@@ -27,7 +27,8 @@ from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.geometry.frame import Frame
-from stylegan3d.recipe.recipe import Edit, Source, read_recipe
+from stylegan3d.recipe.recipe import Edit, Source
+from stylegan3d.recipe.text import read_recipe
 
 
 @pytest.fixture(scope="module")

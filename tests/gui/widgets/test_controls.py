@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.directions.missing import MissingFiles
-from stylegan3d.model.generator import tiny_generator
+from stylegan3d.model.tiny import tiny_generator
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "controls.md"
 NAME = re.compile(

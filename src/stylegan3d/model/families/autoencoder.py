@@ -36,7 +36,7 @@ FLOW = "flow."
 
 
 class VariationalAutoencoder:
-    """The family; see `family_protocol.Family`."""
+    """The family; see `family.Family`."""
 
     name, title = VAE, "variational autoencoder"
 

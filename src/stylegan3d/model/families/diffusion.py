@@ -34,7 +34,7 @@ MOST_BLOCKS, MOST_STEPS = 64, 1000
 
 
 class LatentDiffusionFamily:
-    """The family; see `family_protocol.Family`."""
+    """The family; see `family.Family`."""
 
     name, title = DIFFUSION, "latent diffusion"
 

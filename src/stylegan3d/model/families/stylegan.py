@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,17 +18,14 @@ from stylegan3d.checkpoints.card_checks import (
 )
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.model.family import Family, Parts
+from stylegan3d.model.family import Family, HasSynthesis, Parts
 from stylegan3d.model.registry import STYLEGAN
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.recipe.parts import is_int
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
+from stylegan3d.recipe.plain import is_int
 
 MOST_LAYERS = 64
 #: Filters, of which the first is always there, and what their taps are divided by at the least.
@@ -38,7 +35,7 @@ GAINS = ("upsample_gain", "mapping_lr_multiplier")
 
 
 class StyleGAN:
-    """The family; see `family_protocol.Family`."""
+    """The family; see `family.Family`."""
 
     name, title = STYLEGAN, "StyleGAN"
 
@@ -95,7 +92,7 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str) ->
     module.load_state_dict(state, strict=True)
 
 
-def style_network(generator: Generator) -> SynthesisNetwork:
+def style_network(generator: HasSynthesis) -> SynthesisNetwork:
     """The synthesis network of a StyleGAN, for what only such a one has.
 
     Raises

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.errors import LatentError, RecipeError
-from stylegan3d.recipe.parts import Noise, Truncation, check_seed
+from stylegan3d.errors import LatentError, ModelError, RecipeError
+from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.drawing import Noise, Truncation, check_seed
+from stylegan3d.recipe.model import Model
 from stylegan3d.storage.jsontext import from_json, to_plain
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.storage.volumes import atomic_write_bytes
 
 if TYPE_CHECKING:
     import torch
-
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.model.tuning import Delta
+    from torch import Tensor
 
 KIND = "latent"
 # A file of version 2 has a delta: programs that do not know deltas would show another brain.
@@ -95,11 +96,11 @@ class Latent:
             raise LatentError("A latent in W has equal vectors in all layers: save it as W+.")
 
     @classmethod
-    def of(cls, generator: Generator, w: Any, space: str = "W+", **made: Any) -> Latent:
+    def of(cls, generator: Model, w: Any, space: str = "W+", **made: Any) -> Latent:
         """A latent of `generator`; `made` are the remaining attributes."""
         return cls(w, space, generator.hash, generator.name, **made)
 
-    def to_w(self, generator: Generator) -> torch.Tensor:
+    def to_w(self, generator: Model) -> torch.Tensor:
         """The latent as `(num_layers, w_dim)` on the generator's device.
 
         Raises
@@ -120,7 +121,7 @@ class Latent:
                 truncation_layers=self.truncation_layers,
             )[0]
 
-    def check(self, generator: Generator, called: str = "This latent") -> None:
+    def check(self, generator: Model, called: str = "This latent") -> None:
         """Refuse the latent, `called` so in the message, if it is not one of `generator`."""
         if self.model_hash != generator.hash:
             raise LatentError(
@@ -182,7 +183,7 @@ def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> st
     return hashlib.sha256(data).hexdigest()
 
 
-def load_latent(path: str | Path, generator: Generator | None = None) -> Latent:
+def load_latent(path: str | Path, generator: Model | None = None) -> Latent:
     """Read a latent file, and refuse it if it belongs to another model than `generator`.
 
     Raises
@@ -193,7 +194,7 @@ def load_latent(path: str | Path, generator: Generator | None = None) -> Latent:
     return read_latent(path, generator)[0]
 
 
-def read_latent(path: str | Path, generator: Generator | None = None) -> tuple[Latent, str]:
+def read_latent(path: str | Path, generator: Model | None = None) -> tuple[Latent, str]:
     """`load_latent` together with the sha256 of the very bytes that were read."""
     path = Path(path)
     data = read_bytes(path, LatentError)
@@ -233,6 +234,25 @@ def _made(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _delta(tensors: dict[str, np.ndarray]) -> Delta:
-    from stylegan3d.model.tuning import Delta
-
     return Delta({k.removeprefix(DELTA): v for k, v in tensors.items() if k.startswith(DELTA)})
+
+
+def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) -> Tensor:
+    """Style mixing: row by row from `w_a` (strength 0) to `w_b` (strength 1), linearly.
+
+    Parameters
+    ----------
+    w_a, w_b : [..., num_layers, w_dim]
+    strength : one number, or one per layer.
+    """
+    import torch
+
+    s = torch.as_tensor(strength, dtype=w_a.dtype, device=w_a.device)
+    if s.ndim == 1:
+        if s.shape[0] != w_a.shape[-2]:
+            raise ModelError(
+                f"There are {s.shape[0]} mixing strengths for {w_a.shape[-2]} layers; give one "
+                "for each layer, or a single one."
+            )
+        s = s[:, None]
+    return torch.lerp(w_a, w_b.to(w_a), s.expand_as(w_a))

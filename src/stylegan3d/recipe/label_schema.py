@@ -77,13 +77,6 @@ def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Te
     return torch.tensor([vector]) / math.sqrt(1 + len(schema))
 
 
-def label_title(entry: Mapping[str, Any]) -> str:
-    """What people call a label: "Ventricle volume" for "ventricle_ml"."""
-    from stylegan3d.directions.people import NAMES
-
-    return NAMES.get(entry["name"], str(entry["name"]))
-
-
 def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, float]:
     """What may be asked of a number: as far as people go, or so many deviations where unknown."""
     if "range" in entry:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan3d.evaluation.material import Material
 from stylegan3d.geometry.slicing import Plane, Upright, cut
 from stylegan3d.geometry.space import Space
 
@@ -21,27 +20,6 @@ VIEWS: dict[Plane, tuple[str, str]] = {
     "coronal": ("R", "L"),
     "sagittal": ("A", "P"),
 }
-
-
-def montage_png(material: Material, *, rows: int = 4) -> bytes:
-    """Random brains at the left, validation people at the right, one of each per row; PNG.
-
-    Parameters
-    ----------
-    material : of an evaluation.
-    rows : how many of each, at most as many as there are.
-    """
-    people = material.validation
-    rows = min(rows, len(people))
-    seeds = material.seeds(rows)
-    people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
-    return draw_montage(
-        {
-            "synthetic - not for diagnosis": list(material.random_brains(seeds)),
-            "real (validation people)": material.volumes(people),
-        },
-        material.pack.space,
-    )
 
 
 def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> bytes:

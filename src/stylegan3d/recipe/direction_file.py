@@ -1,9 +1,7 @@
-"""Directions in w: ways to change a brain, each with a name and a natural unit of length.
+"""Files of directions, and how a recipe's edit finds its own.
 
-Principal components of w over many random brains, as in Härkönen et al. (2020), "GANSpace:
-Discovering Interpretable GAN Controls", section 2: sample z, map to w, take the eigenvectors of the
-covariance. One unit of an edit is one standard deviation of the population along the direction.
-Directions fitted to attributes of people are made in `attribute_directions.py`.
+What directions are is said in `directions`; principal components are found in
+`model.components`, directions of attributes in `directions.attributes`.
 """
 
 from __future__ import annotations
@@ -12,39 +10,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from stylegan3d.directions.direction_set import Directions, join, move
 from stylegan3d.errors import RecipeError
-from stylegan3d.model.random_latents import diagonal, is_long, random_w
+from stylegan3d.recipe.directions import Directions
+from stylegan3d.recipe.model import Model
 from stylegan3d.recipe.parts import split_direction
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 from stylegan3d.storage.volumes import atomic_write_bytes
 
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-
-__all__ = [
-    "Directions",
-    "find_step",
-    "join",
-    "load_directions",
-    "move",
-    "pca_directions",
-    "random_w",
-    "save_directions",
-]
-
 KIND = "directions"
-#: How many principal components to keep, and of how many random brains to take them.
-COMPONENTS, SAMPLES = 20, 10_000
 #: Sets of more numbers are saved in half precision.
 LONG = 500_000
-#: Of longer latents a few random brains must do: no more of their numbers are held at once.
-_MOST_NUMBERS = 24_000_000
 
 
 def save_directions(path: str | Path, directions: Directions, overwrite: bool = False) -> None:
@@ -76,7 +56,7 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
 
 
 def load_directions(
-    path: str | Path, generator: Generator | None = None, sha256: str | None = None
+    path: str | Path, generator: Model | None = None, sha256: str | None = None
 ) -> Directions:
     """Read directions, and refuse them if they belong to another model than `generator`.
 
@@ -133,7 +113,7 @@ def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) ->
     return value
 
 
-def find_step(direction: str, generator: Generator, sha256: str | None = None) -> np.ndarray:
+def find_step(direction: str, generator: Model, sha256: str | None = None) -> np.ndarray:
     """One standard deviation along a direction, by its name as `Edit.direction` gives it.
 
     Parameters
@@ -158,91 +138,3 @@ def find_step(direction: str, generator: Generator, sha256: str | None = None) -
     if file is not None:
         return load_directions(file, generator, sha256).step(name)
     return generator.directions.step(direction)
-
-
-def pca_directions(
-    generator: Generator, components: int = COMPONENTS, samples: int = SAMPLES, seed: int = 0
-) -> Directions:
-    """Principal components of w over random brains (GANSpace), or those its family knows.
-
-    Parameters
-    ----------
-    generator : Generator
-    components : int
-        How many to keep; at most `w_dim`, or as many as the family knows.
-    samples : int
-        Random brains to map, more than `components`; fewer are mapped of long latents.
-    seed : int
-        Seed of the z vectors, drawn as `numpy.random.RandomState(seed).randn(samples, z_dim)`.
-
-    Returns
-    -------
-    Directions
-        "PC 1" first. An eigenvector has no sign of its own; here its largest entry is positive.
-
-    Raises
-    ------
-    RecipeError
-        If there are too few samples or no components.
-    """
-    if generator.components is not None and components >= 1:
-        return _of_family(generator, components)
-    components = min(components, generator.w_dim)
-    if is_long(generator):
-        samples = min(samples, max(_MOST_NUMBERS // generator.w_dim, 2 * components))
-    if not 1 <= components < samples:
-        raise RecipeError(
-            f"{components} components cannot be found in {samples} samples: "
-            "ask for at least one component and for more samples than components."
-        )
-    if is_long(generator):
-        return _of_few(generator, components, random_w(generator, samples, seed))
-    from sklearn.decomposition import PCA
-
-    pca = PCA(n_components=components, svd_solver="full")
-    pca.fit(random_w(generator, samples, seed))
-    variances = pca.explained_variance_
-    return _numbered(generator, pca.components_, variances, pca.explained_variance_ratio_)
-
-
-def _of_family(generator: Generator, count: int) -> Directions:
-    """The first of the components that the generator's family gives."""
-    assert generator.components is not None
-    steps = generator.components[:count].double().cpu().numpy()
-    variances = np.square(steps).sum(axis=1)
-    if not (variances > 0).all():
-        raise RecipeError(f"A principal component of {generator.name} is 0: get the model anew.")
-    whole = float(diagonal(generator)[1].double().square().sum())
-    return _numbered(
-        generator,
-        steps / np.sqrt(variances)[:, None],
-        variances,
-        variances / max(whole, variances.sum()),
-    )
-
-
-def _of_few(generator: Generator, count: int, w: np.ndarray) -> Directions:
-    """Components of w `(n, w_dim)` of fewer brains than numbers, by their inner products."""
-    w = w - w.mean(axis=0)
-    squares, mixtures = np.linalg.eigh(w @ w.T)
-    squares, mixtures = squares[::-1][:count], mixtures[:, ::-1][:, :count]
-    if not squares[-1] > 0:
-        raise RecipeError(f"Random brains differ in fewer than {count} ways: ask for fewer.")
-    shares = squares / np.square(w).sum()
-    vectors = (mixtures / np.sqrt(squares)).T @ w
-    return _numbered(generator, vectors, squares / (len(w) - 1), shares)
-
-
-def _numbered(
-    generator: Generator, vectors: np.ndarray, variances: np.ndarray, shares: np.ndarray
-) -> Directions:
-    """Components as "PC 1" and so on, each with its largest entry positive."""
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], axis=1)
-    return Directions(
-        vectors * np.sign(largest),
-        np.sqrt(variances),
-        shares,
-        tuple(f"PC {k + 1}" for k in range(len(vectors))),
-        generator.hash,
-        generator.name,
-    )

@@ -10,8 +10,8 @@ import safetensors.numpy
 import torch
 
 from stylegan3d.errors import LatentError, OutputError
-from stylegan3d.model.generator import tiny_generator
-from stylegan3d.model.latents import Latent, latent_bytes, load_latent, read_latent, save_latent
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.latents import Latent, latent_bytes, load_latent, read_latent, save_latent
 from stylegan3d.recipe.recipe import Source
 
 
@@ -56,7 +56,7 @@ def test_bytes_depend_on_the_content_alone(latent, tmp_path):
     save_latent(tmp_path / "a.safetensors", latent)
     # safetensors shuffles metadata from process to process.
     program = (
-        "import sys; from stylegan3d.model.latents import *;"
+        "import sys; from stylegan3d.recipe.latents import *;"
         "save_latent(sys.argv[2], load_latent(sys.argv[1]))"
     )
     files = [str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.directions.directions import (
-    Directions,
-    find_step,
-    join,
-    load_directions,
-    move,
-    pca_directions,
-    save_directions,
-)
 from stylegan3d.errors import OutputError, RecipeError
-from stylegan3d.model.generator import tiny_generator
+from stylegan3d.model.components import pca_directions
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.direction_file import find_step, load_directions, save_directions
+from stylegan3d.recipe.directions import Directions, join, move
 from stylegan3d.storage.tensorfiles import pack, unpack
 
 

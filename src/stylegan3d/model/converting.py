@@ -16,7 +16,7 @@ from stylegan3d.checkpoints.official import is_official, read_official
 from stylegan3d.checkpoints.official_card import frame_entry
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.frame import Frame
-from stylegan3d.outputs.model_card import card_text
+from stylegan3d.model.card import card_text
 from stylegan3d.storage.volumes import atomic_write_text
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

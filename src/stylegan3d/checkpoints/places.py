@@ -1,0 +1,37 @@
+"""What a model folder's files are called, and where those lie that ship with the package."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+
+BUNDLED = "brain-t1-2mm"
+FORMAT = "stylegan3d"
+MODEL, ENCODER, CARD = "model.safetensors", "encoder.safetensors", "card.json"
+MONTAGE = "montage.png"
+TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
+#: What was learned of labels after the training, see `training.labels`. In a file of its own:
+#: without a label the model is the same one, and so is its hash.
+LABELS = "labels.safetensors"
+
+
+def bundled_model_path(name: str = BUNDLED) -> Path:
+    """Folder of a generator that ships with the package."""
+    installed = Path(str(resources.files("stylegan3d"))) / "weights" / name
+    if installed.is_dir():
+        return installed
+    # An editable install: the weights lie beside src/ in the checkout.
+    return Path(__file__).resolve().parents[3] / "weights" / name
+
+
+def bundled_models() -> list[str]:
+    """Names of the generators that ship with the package, of every family; the usual one first."""
+    weights = bundled_model_path().parent
+    found = []
+    for card in sorted(weights.glob(f"*/{CARD}")):
+        with suppress(OSError, ValueError):
+            if json.loads(card.read_text(encoding="utf-8")).get("format") == FORMAT:
+                found.append(card.parent.name)
+    return sorted(found, key=lambda name: name != BUNDLED)

@@ -1,0 +1,75 @@
+"""How a random brain is drawn: from a seed, truncated, with layer noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.model import Model
+from stylegan3d.recipe.plain import finite, is_int
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Noise = Literal["fixed", "none"] | int
+LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How far random brains keep from the average: `w_avg + psi * (w - w_avg)`.
+
+    Attributes
+    ----------
+    psi : float
+        0 is the average brain, 1 the whole variety, more than 1 exaggerates.
+    cutoff : int or None
+        Only layers below it are truncated; None truncates all.
+    """
+
+    psi: float = 1.0
+    cutoff: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "psi", finite(self.psi, "The truncation psi"))
+        if self.cutoff is not None and (not is_int(self.cutoff) or self.cutoff < 0):
+            raise RecipeError("The truncation cutoff must be a whole number of layers from 0.")
+
+
+def check_seed(value: Any, called: str) -> None:
+    """RecipeError if a value, `called` so in the message, is no seed."""
+    if not is_int(value) or not 0 <= value <= LARGEST_SEED:
+        raise RecipeError(f"{called} must be a whole number from 0 to {LARGEST_SEED}.")
+
+
+def seed_latents(
+    generator: Model,
+    seeds: Sequence[int],
+    truncation: float = 1.0,
+    truncation_layers: int | None = None,
+    label: Tensor | None = None,
+) -> Tensor:
+    """w of numbered random brains, [len(seeds), num_layers, w_dim].
+
+    z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed means the same latent in
+    every StyleGAN program. `label` [1, label_dim] holds for all of them; see `Generator.map`.
+    """
+    import torch
+
+    rows = []
+    for seed in seeds:
+        z = seed_z(generator, seed)
+        # One at a time: in a batch of another size a matrix product may round differently.
+        rows.append(generator.map(z, label, truncation, truncation_layers))
+    return torch.cat(rows)
+
+
+def seed_z(generator: Model, seed: int) -> Tensor:
+    """z of a numbered random brain, [1, z_dim]; see `seed_latents`."""
+    import torch
+
+    return torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()
