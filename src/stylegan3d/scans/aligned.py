@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
 import numpy as np
+from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
@@ -196,6 +197,14 @@ class AlignedScan:
         bias field is not put back. `signed` keeps what is below 0, as a difference needs it.
         """
         return native_image(volume, self.space, self.describe(), signed=signed)
+
+    def labels_to_native(self, labels: np.ndarray) -> np.ndarray:
+        """Labels (X, Y, Z) of the model's space on the scan's own grid, by nearest neighbour."""
+        voxels = np.linalg.inv(self.space.affine) @ self.rigid @ self.scan.affine
+        found: np.ndarray = affine_transform(
+            labels, voxels[:3, :3], voxels[:3, 3], self.scan.data.shape, order=0
+        )
+        return found
 
     def apply_edit(self, before: np.ndarray, after: np.ndarray) -> nib.Nifti1Image:
         """The scan with what an edit changes added to it, so that its fine detail stays.

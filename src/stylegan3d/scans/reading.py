@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from stylegan3d.errors import ScanError
@@ -101,6 +102,38 @@ def read_scan(
     notes.extend(intensity_notes(data, contrast))
     doubts = [warning.removeprefix("Check: ") for warning in warnings]
     return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast)
+
+
+def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
+    """A scan that is in memory already, such as a napari layer, with the checks of `read_scan`.
+
+    Parameters
+    ----------
+    data : ndarray (I, J, K)
+        Intensities, of any real type.
+    affine : ndarray (4, 4)
+        Voxel indices to RAS+ millimetres.
+    name : str
+        What to call it in messages and files.
+
+    Raises
+    ------
+    ScanError
+        With one sentence saying what is wrong and what to do.
+    """
+    path = Path(name)
+    image = nib.Nifti1Image(np.zeros((1, 1, 1), np.uint8), affine)
+    checks.check_grid(path, data.shape, affine)
+    checks.check_type(path, data.dtype)
+    values = np.asarray(data, dtype=np.float32)
+    checks.check_values(path, values)
+    contrast = CT if looks_like_ct(values) else contrast_by_name(name)
+    notes = [
+        *grid_notes(affine, values.shape, f"of type {data.dtype}"),
+        *intensity_notes(values, contrast),
+    ]
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return Scan(values, affine, geometry_of(image.header), path, digest, notes, [], contrast)
 
 
 def _read_dicom(

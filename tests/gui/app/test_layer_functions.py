@@ -1,0 +1,126 @@
+"""Functions on any napari layer, through the forms that napari makes for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import napari
+import nibabel as nib
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+from qtpy.QtTest import QTest
+
+import napari_stylegan3d
+from napari_stylegan3d.app.layer_functions import ALIGNED
+from napari_stylegan3d.views.captions import KEY, Provenance
+
+SAMPLE = Path(napari_stylegan3d.__file__).parent / "samples" / "ucla-sub-04_T1w.nii.gz"
+
+
+@pytest.fixture
+def viewer(qapp: Any):
+    """A plain napari window, without the explorer."""
+    made = napari.Viewer(show=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scan(viewer: Any) -> Image:
+    """A whole head, in the array order and place of its file."""
+    image = nib.load(SAMPLE)
+    sizes = nib.affines.voxel_sizes(image.affine)
+    rotation = image.affine[:3, :3] / sizes
+    return viewer.add_image(
+        np.asarray(image.dataobj, np.float32),
+        name="ucla",
+        scale=sizes,
+        rotate=rotation,
+        translate=image.affine[:3, 3],
+        units="mm",
+    )
+
+
+def called(viewer: Any, name: str, **values: Any) -> Any:
+    """The one layer that a function of the menu adds, its form filled in and its button pressed."""
+    _dock, form = viewer.window.add_plugin_dock_widget("napari-stylegan3d", name)
+    before = list(viewer.layers)
+    for field, value in values.items():
+        getattr(form, field).value = value
+    form.call_button.native.click()
+    for _ in range(9000):
+        if len(viewer.layers) > len(before):
+            break
+        QTest.qWait(10)
+    (added,) = (layer for layer in viewer.layers if layer not in before)
+    return added
+
+
+def centre(layer: Any, share: np.ndarray) -> np.ndarray:
+    """World coordinates (3,) of the middle of what a mask (X, Y, Z) marks."""
+    return np.array(layer.data_to_world(np.argwhere(share).mean(axis=0)))
+
+
+def test_a_scan_goes_to_model_space_and_what_is_found_there_comes_back(viewer, scan):
+    aligned = called(viewer, "To model space", scan=scan)
+    assert aligned.data.shape == (80, 112, 96)
+    assert isinstance(aligned.metadata[KEY], Provenance)
+    assert aligned.metadata[KEY].caption == "Real scan: ucla"
+
+    mask = np.zeros(aligned.data.shape, np.uint8)
+    mask[50:58, 60:70, 40:52] = 3  # in the right half, to tell a mirror image
+    marked = viewer.add_labels(mask, name="mark", scale=aligned.scale, translate=aligned.translate)
+    native = called(viewer, "To native space", layer=marked, aligned_scan=aligned)
+    assert isinstance(native, Labels)
+    assert sorted(native.data.shape) == sorted(scan.data.shape)
+    assert set(np.unique(native.data)) == {0, 3}
+    volume = np.count_nonzero(native.data) * np.prod(native.scale)
+    assert volume == pytest.approx(np.count_nonzero(mask) * 8.0, rel=0.03)
+    rigid = aligned.metadata[ALIGNED].rigid
+    expected = nib.affines.apply_affine(np.linalg.inv(rigid), centre(marked, mask > 0))
+    np.testing.assert_allclose(centre(native, native.data > 0), expected, atol=1.0)
+
+    back = called(viewer, "To native space", layer=aligned, aligned_scan=aligned)
+    inside = np.asarray(back.data) > 0
+    assert np.corrcoef(back.data[inside], upright_of(scan, back)[inside])[0, 1] > 0.9
+
+
+def upright_of(scan: Image, like: Image) -> np.ndarray:
+    """The voxels of a scan in the array order of a layer on the same, upright grid."""
+    affine = scan._data_to_world.affine_matrix
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(scan.data, affine))
+    assert canonical.shape == like.data.shape
+    return np.asarray(canonical.dataobj)
+
+
+def test_tissues_are_segmented_on_the_scans_own_grid(viewer, scan):
+    labels = called(viewer, "Segment tissues", scan=scan)
+    assert isinstance(labels, Labels)
+    assert labels.name == "ucla: tissues"
+    measures = labels.metadata["stylegan3d-measures"]
+    ventricle = np.count_nonzero(labels.data == 4) * np.prod(labels.scale) / 1000
+    assert measures["ventricle_ml"] > 2
+    assert ventricle == pytest.approx(measures["ventricle_ml"], rel=0.3)
+
+
+def test_a_scan_is_reconstructed_where_it_lies(viewer, scan):
+    made = called(viewer, "Reconstruct scan", scan=scan)
+    assert made.metadata[KEY].caption.startswith("Synthetic")
+    assert made.metadata["stylegan3d-trust"]["similarity"]["ssim"] > 0.6
+    inside = np.asarray(made.data) > 0
+    assert np.corrcoef(made.data[inside], upright_of(scan, made)[inside])[0, 1] > 0.7
+
+
+def test_what_cannot_be_used_is_refused_in_a_sentence(viewer, notifications):
+    flat = viewer.add_image(np.zeros((8, 9)), name="flat")
+    _dock, form = viewer.window.add_plugin_dock_widget("napari-stylegan3d", "Segment tissues")
+    form.scan.value = flat
+    form.call_button.native.click()
+    for _ in range(500):
+        if notifications:
+            break
+        QTest.qWait(10)
+    assert notifications == ["Choose an image layer with three axes: a T1-weighted scan."]
+    assert list(viewer.layers) == [flat]
