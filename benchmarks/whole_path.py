@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from stylegan3d.cohort.project import project_file
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.projection.pipeline import Choices, project_file
+from stylegan3d.projection.pipeline import Choices
 
 COLUMNS = ("prepare", "search", "total", "CPU")
 

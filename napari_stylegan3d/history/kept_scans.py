@@ -186,13 +186,13 @@ def projected_sources(recipes: Iterable[Recipe]) -> Iterable[Source]:
 def _projected(
     name: str, source: Source, moved: AlignedScan, found: AlignedScan, told: Mapping[str, Any]
 ) -> Projected:
-    from stylegan3d.projection.pipeline import with_hole
+    from stylegan3d.projection.pipeline import place
 
     filled = Filled.from_plain(told.get("filled"), moved.space)
     return Projected(
         name,
         source,
-        moved if filled is None else with_hole(moved, filled.operator),
+        moved if filled is None else place(moved, operator=filled.operator),
         dict(told["similarity"]),
         dict(told["mean_brain"]),
         tuple(told["remarks"]),

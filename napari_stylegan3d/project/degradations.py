@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from stylegan3d.projection.operators import Mask, Operator
     from stylegan3d.scans import Scan
 
 NOTHING = (_("nothing lost"), "")
@@ -37,12 +36,3 @@ def thick_slices(scan: Scan) -> list[tuple[str, str]]:
     direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)
     words = _("{plane} slices, {thick:g} mm thick").format(plane=DIRECTIONS[direction], thick=thick)
     return [(words, f"thick:{thick:g}mm:{direction}")]
-
-
-def operator_of(mask: Mask | None, loss: str) -> Operator | None:
-    """A region that is left out and what else was lost, as one operator."""
-    from stylegan3d.projection.operators import Masked, parse
-
-    if not loss:
-        return mask
-    return parse(loss) if mask is None else Masked(mask, parse(loss))

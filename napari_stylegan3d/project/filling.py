@@ -11,7 +11,6 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
-from napari_stylegan3d.project.degradations import operator_of
 from napari_stylegan3d.project.regions import Region
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
@@ -44,7 +43,7 @@ class Filled:
         until it is looked at, of a session that was restored.
     region, loss
         What the operator was made of: what was left out, and what else was lost, in words for
-        `operator_of`.
+        `pipeline.loss_of`.
     """
 
     operator: Operator
@@ -62,11 +61,13 @@ class Filled:
         """Of a session that was restored, for a model's grid; None if there is nothing."""
         if not isinstance(plain, Mapping):
             return None
+        from stylegan3d.projection.pipeline import loss_of
+
         region = None if plain.get("region") is None else Region.from_plain(plain["region"])
         loss = str(plain.get("loss", ""))
         try:
             mask = None if region is None else region.mask(space)
-            operator = operator_of(mask, loss)
+            operator = loss_of(loss, mask)
         except StyleGAN3DError:
             return None
         return None if operator is None else cls(operator, None, region, loss)

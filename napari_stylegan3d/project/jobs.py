@@ -15,7 +15,6 @@ from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.scan_layer import scan_layer
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.core.worker import Report
-from napari_stylegan3d.project.degradations import operator_of
 from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
     from stylegan3d.networks.synthesis import Noise
     from stylegan3d.projection.operators import Mask
+    from stylegan3d.projection.pipeline import Progress
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
 
@@ -163,12 +163,10 @@ def align_scan(
     report: Report, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
 ) -> AlignedScan:
     """Bring a scan onto the model's grid; `folder` is the session's, for what can be used again."""
+    from stylegan3d.projection.pipeline import Watch, align
 
-    def progress(fraction: float, text: str) -> None:
-        report(round(100 * fraction), 100, text)
-
-    cache = folder / STEPS_FOLDER
-    return scan.align(loaded.generator, pose=pose, progress=progress, cache=cache)
+    watch = Watch(lambda now: report(round(100 * now.share), 100, now.note))
+    return align(scan, loaded.generator, pose=pose, cache=folder / STEPS_FOLDER, watch=watch)
 
 
 def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
@@ -224,29 +222,22 @@ def project_scan(
     reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
-    from stylegan3d.projection import project
-    from stylegan3d.projection.pipeline import with_hole
+    from stylegan3d.projection.pipeline import Choices, Watch, loss_of, place, search
     from stylegan3d.recipe.latents import save_latent
     from stylegan3d.recipe.recipe import Source
 
     generator = loaded.generator
     found = request.aligned or align_scan(report, loaded, request.scan, request.folder)
     mask = None if request.region is None else request.region.mask(generator.space)
-    operator = operator_of(mask, request.loss)
-    aligned = with_hole(request.pose.of(found), operator)
+    operator = loss_of(request.loss, mask)
+    aligned = place(found, request.pose, operator)
     show("scan", aligned.volume)
-    result = project(
-        generator,
-        aligned,
-        space=request.space,
-        budget=request.budget,
-        noise=request.noise,
-        channel=request.channel,
-        operator=operator,
-        progress=_Watcher(report, loaded, show),
-        should_stop=report.should_stop,
-        should_pause=report.should_pause,
+    choices = Choices(space=request.space, budget=request.budget, channel=request.channel)
+    watch = Watch(_Watcher(report, loaded, show), report.should_stop, report.should_pause)
+    done = search(
+        generator, found, aligned, choices, operator=operator, noise=request.noise, watch=watch
     )
+    result = done.result
     report(1, 1, _("Saving the latent"))
     latent = projected_latent(generator, result, aligned.describe())
     path = output_names(request.scan.path, request.folder)["latent"]
@@ -262,27 +253,25 @@ def project_scan(
         aligned,
         dict(result.trust["similarity"]),
         dict(result.trust["mean_brain"]),
-        (*_remarks(aligned, mask), *result.trust["remarks"]),
+        (*map(_sentence, done.warnings), *_left_out(aligned, mask)),
         result.trust,
         found,
         filled,
     )
 
 
-def _remarks(aligned: AlignedScan, mask: Mask | None) -> list[str]:
-    """What the alignment found, and what was not compared."""
-    checks = [s.removeprefix(WARNING).strip() for s in aligned.steps if s.startswith(WARNING)]
-    remarks = [check[:1].upper() + check[1:] for check in checks]
-    if mask is not None:
-        marked = mask.on(aligned.space, aligned).weights == 0
-        size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
-        remarks.append(
-            _(
-                "The region that was left out ({size:.1f} ml) was not compared with the scan: "
-                "the model made it up."
-            ).format(size=size)
-        )
-    return remarks
+def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
+    """What was not compared."""
+    if mask is None:
+        return []
+    marked = mask.on(aligned.space, aligned).weights == 0
+    size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
+    return [
+        _(
+            "The region that was left out ({size:.1f} ml) was not compared with the scan: "
+            "the model made it up."
+        ).format(size=size)
+    ]
 
 
 class _Watcher:
@@ -298,7 +287,10 @@ class _Watcher:
         self._loaded = loaded
         self._shown_at = 0.0
 
-    def __call__(self, state: Any) -> None:
+    def __call__(self, now: Progress) -> None:
+        state = now.state
+        if state is None:
+            return
         done = round(WORK_UNITS * state.work)
         doing = TUNING if state.phase == "tuning" else SEARCHING
         self._report(

@@ -111,6 +111,30 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     assert np.corrcoef(*asymmetry)[0, 1] > 0.5  # -0.7 if left and right were exchanged
 
 
+def test_tissues_are_read_once_of_the_scan_and_once_of_what_is_written(
+    run, brain_model, scan, tmp_path, monkeypatch
+):
+    from stylegan3d.outputs import results
+    from stylegan3d.projection import pipeline
+
+    counted = []
+
+    def counting(volume, space, **options):
+        counted.append(volume)
+        return read_tissues(volume, space, **options)
+
+    read_tissues = pipeline.read_tissues
+    for module in (pipeline, results):
+        monkeypatch.setattr(module, "read_tissues", counting)
+    words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
+    assert run("project", scan, *words).status == 0
+    assert len(counted) == 2
+    sidecars = [json.loads((tmp_path / FILES[k]).read_text()) for k in (1, 7)]
+    report = json.loads((tmp_path / FILES[4]).read_text())
+    for sidecar in sidecars:
+        assert sidecar["TissueVolumes"] == report["tissues"]["reconstruction"]
+
+
 def test_the_latent_makes_the_same_files_again(run, brain_model, scan, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     options = ["--model", brain_model]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -26,7 +26,10 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.project_many import project_many
 
 if TYPE_CHECKING:
-    from stylegan3d.projection.pipeline import Choices, Report
+    from stylegan3d.projection.pipeline import Choices, Progress
+
+# What each stage of a projection is called beside its progress bar.
+TITLES = {"align": "Aligning", "search": "Projecting", "again": "Searching again"}
 
 
 class LatentSpace(StrEnum):
@@ -227,7 +230,8 @@ def _one(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    from stylegan3d.projection.pipeline import project_file
+    from stylegan3d.cohort.project import project_file
+    from stylegan3d.projection.pipeline import Watch
 
     with _bars() as report:
         told = project_file(
@@ -238,7 +242,7 @@ def _one(
             mask=mask,
             cache=cache,
             overwrite=overwrite,
-            report=report,
+            watch=Watch(report),
         )
     _tell(told, out, as_json=as_json)
 
@@ -255,7 +259,7 @@ def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:
 
 
 @contextmanager
-def _bars() -> Iterator[Report]:
+def _bars() -> Iterator[Callable[[Progress], None]]:
     """One progress bar after the other: a new one for every title."""
     current: dict[str, Any] = {"title": "", "bar": None, "report": None}
 
@@ -263,12 +267,13 @@ def _bars() -> Iterator[Report]:
         if current["bar"] is not None:
             current["bar"].__exit__(None, None, None)
 
-    def report(title: str, done: float, total: float, note: str) -> None:
+    def report(now: Progress) -> None:
+        title = TITLES[now.stage]
         if title != current["title"]:
             close()
-            current["title"], current["bar"] = title, progress(title, total=total)
+            current["title"], current["bar"] = title, progress(title, total=1)
             current["report"] = current["bar"].__enter__()
-        current["report"](done, total, note=note)
+        current["report"](now.share, 1, note=now.note)
 
     try:
         yield report

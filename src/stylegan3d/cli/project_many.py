@@ -36,8 +36,8 @@ def project_many(
     `model` and `frame` are what workers open the generator by; `cache` is as of `project_file`.
     """
     from stylegan3d.cohort import find_items, run_cohort
+    from stylegan3d.cohort.project import project_item
     from stylegan3d.cohort.run import FAILED
-    from stylegan3d.projection.pipeline import project_item
 
     items = _without_results(find_items(paths), out)
     generator = open_generator()

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylegan3d.about import PROGRAM
+from stylegan3d.measures.similarity import similarity
+from stylegan3d.outputs.restored import restored_files, restored_names
 from stylegan3d.outputs.results import provenance, rendered_files, write_dataset_description
+from stylegan3d.projection.pipeline import Projected, tissues_of
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.projection import Projection, Uncertainty
+    from stylegan3d.projection.operators import Operator
     from stylegan3d.scans import AlignedScan
-
-VOLUMES = ("native", "residual", "model_space", "aligned")
-# How AlignedScan.steps marks what a person should look at.
-_WARNING = "Check:"
 
 
 def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
-    """The files that a projection of `scan` writes in the folder `out`, by what they hold.
+    """The files that every projection of `scan` writes in the folder `out`, by what they hold.
 
     "native" is the reconstruction in the scan's own space, "residual" the scan minus it there,
     "model_space" the reconstruction on the model's grid, "aligned" the scan on the model's grid;
@@ -36,31 +37,44 @@ def output_names(scan: str | Path, out: str | Path) -> dict[str, Path]:
     """
     stem, suffix = scan_stem(scan), scan_suffix(scan)
     names = {
-        "native": f"{stem}_desc-projected_T1w.nii.gz",
-        "residual": f"{stem}_desc-residual_{suffix}.nii.gz",
-        "model_space": f"{stem}_space-model_desc-projected_T1w.nii.gz",
-        "aligned": f"{stem}_space-model_desc-aligned_{suffix}.nii.gz",
+        "native": f"{stem}_desc-projected_T1w{VOLUME_SUFFIX}",
+        "residual": f"{stem}_desc-residual_{suffix}{VOLUME_SUFFIX}",
+        "model_space": f"{stem}_space-model_desc-projected_T1w{VOLUME_SUFFIX}",
+        "aligned": f"{stem}_space-model_desc-aligned_{suffix}{VOLUME_SUFFIX}",
         "latent": f"{stem}_desc-projected_latent.safetensors",
         "report": f"{stem}_desc-projected_report.json",
     }
     return {what: Path(out) / name for what, name in names.items()}
 
 
+def file_names(
+    scan: str | Path, out: str | Path, operator: Operator | None = None, *, spread: bool = False
+) -> dict[str, Path]:
+    """All files of a projection, by what they hold.
+
+    Those of `output_names`; of a projection through an operator those of `restored_names`; with
+    `spread` "uncertainty", how much the results of several searches differ.
+    """
+    names = output_names(scan, out)
+    names |= {} if operator is None else restored_names(scan, out, operator)
+    if spread:
+        name = f"{scan_stem(scan)}_desc-uncertainty_T1w{VOLUME_SUFFIX}"
+        names["uncertainty"] = Path(out) / name
+    return names
+
+
 def all_files(names: Mapping[str, Path]) -> list[Path]:
-    """The files of `output_names` with the sidecars of the volumes."""
-    sidecars = [volumes.sidecar_path(path) for what, path in names.items() if what in VOLUMES]
-    return [*names.values(), *sidecars]
+    """These files with the sidecars of the volumes among them."""
+    volumes_of = [path for path in names.values() if path.name.endswith(VOLUME_SUFFIX)]
+    return [*names.values(), *map(volumes.sidecar_path, volumes_of)]
 
 
 def save_projection(
     out: str | Path,
-    generator: Generator,
-    aligned: AlignedScan,
-    result: Projection,
+    projected: Projected,
     *,
-    about: Mapping[str, Any] | None = None,
-    extra: Mapping[Path, bytes] | None = None,
-    extra_names: Mapping[str, Path] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    left_open: Uncertainty | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write everything a projection found; all files or none.
@@ -69,12 +83,11 @@ def save_projection(
     ----------
     out : path
         Folder, made if missing.
-    generator, aligned, result : Generator, AlignedScan, Projection
-    about : mapping, optional
-        More for the report, such as the time each part took.
-    extra, extra_names : mapping, optional
-        Further files, name to content, and which of them the report names, by what they hold
-        (`restored_outputs`).
+    projected : Projected
+    seconds : mapping, optional
+        What each step took, for the report.
+    left_open : Uncertainty, optional
+        What further searches found.
     overwrite : bool
         Replace files of these names.
 
@@ -90,33 +103,42 @@ def save_projection(
     """
     from stylegan3d.render.renderer import Renderer
 
-    names = output_names(aligned.scan.path, out)
+    generator, aligned, result = projected.generator, projected.aligned, projected.result
+    operator = projected.operator
+    names = file_names(aligned.scan.path, out, operator, spread=left_open is not None)
     scan = aligned.describe()
-    noise = result.settings["noise"]
     latent = latent_bytes(projected_latent(generator, result, scan))
     source = Source(
         "projected", path=str(names["latent"]), sha256=hashlib.sha256(latent).hexdigest()
     )
-    recipe = Recipe(source, noise=noise, channel=result.settings.get("channel", 0))
+    recipe = Recipe(
+        source, noise=result.settings["noise"], channel=result.settings.get("channel", 0)
+    )
     # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
     rendered = Renderer(generator).render(
         result.w, "full", recipe.shown_noise(generator), recipe.channel, delta=result.delta
     )
+    tissues = tissues_of(projected, rendered.volume)
     report = {
-        **projection_report(generator, aligned, result, rendered.volume),
-        **(about or {}),
+        **projection_report(projected, rendered.volume),
+        "seconds": dict(seconds or projected.seconds),
+        "tissues": {what: found.to_dict() for what, found in tissues.items()},
         "recipe": recipe.with_paths(lambda part: part.relative_to(Path(out))).to_dict(),
-        "files": {what: path.name for what, path in {**names, **(extra_names or {})}.items()},
+        "files": {what: path.name for what, path in names.items()},
     }
+    made = tissues["reconstruction"]
     files = {
-        **rendered_files(names["native"], rendered, recipe, generator, scan=scan),
-        **rendered_files(names["model_space"], rendered, recipe, generator),
+        **rendered_files(names["native"], rendered, recipe, generator, scan=scan, tissues=made),
+        **rendered_files(names["model_space"], rendered, recipe, generator, tissues=made),
         **_aligned_files(names["aligned"], generator, aligned),
         **_residual_files(names["residual"], generator, aligned, rendered.volume),
         names["latent"]: latent,
-        **(extra or {}),
-        names["report"]: to_json(report).encode(),
     }
+    if operator is not None:
+        files |= restored_files(out, generator, aligned, operator, result.volume)
+    if left_open is not None:
+        files |= _uncertainty_files(names["uncertainty"], generator, aligned, left_open)
+    files[names["report"]] = to_json(report).encode()
     volumes.write_together(files, overwrite=overwrite)
     write_dataset_description(out, generator)
     return report
@@ -137,16 +159,10 @@ def projected_latent(
     )
 
 
-def projection_report(
-    generator: Generator, aligned: AlignedScan, result: Projection, volume: Any
-) -> dict[str, Any]:
+def projection_report(projected: Projected, volume: np.ndarray) -> dict[str, Any]:
     """How well a projection's `volume` (X, Y, Z) in model space reproduces the scan."""
-    from stylegan3d.measures.similarity import similarity
-
+    generator, aligned, result = projected.generator, projected.aligned, projected.result
     scan = aligned.scan
-    checks = [
-        step.removeprefix(_WARNING).strip() for step in aligned.steps if step.startswith(_WARNING)
-    ]
     return {
         "SyntheticImage": True,
         **provenance(generator),
@@ -170,7 +186,7 @@ def projection_report(
             "intensity_scale": aligned.intensity_scale,
             "steps": aligned.steps,
         },
-        "warnings": [*checks, *result.trust["remarks"]],
+        "warnings": projected.warnings,
         "trust": result.trust,
         "settings": result.settings,
         "history": result.history,
@@ -215,12 +231,7 @@ def _residual_files(
     return volumes.volume_files(path, image, description=f"{PROGRAM} residual", sidecar=sidecar)
 
 
-def uncertainty_name(scan: str | Path, out: str | Path) -> dict[str, Path]:
-    """The file of `uncertainty_files`, by what it holds."""
-    return {"uncertainty": Path(out) / f"{scan_stem(scan)}_desc-uncertainty_T1w.nii.gz"}
-
-
-def uncertainty_files(
+def _uncertainty_files(
     path: Path, generator: Generator, aligned: AlignedScan, found: Uncertainty
 ) -> dict[Path, bytes]:
     """How much the results of several searches differ, on the scan's grid: name to content."""

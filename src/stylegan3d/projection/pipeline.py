@@ -1,37 +1,80 @@
-"""From the file of a scan to the files of its projection: what the command line does with each."""
+"""The one way from a scan to its reconstruction, step by step; window, command line and cohort.
+
+    read -> check, orient, extract, align -> place -> search, judge -> write
+
+Each step is a function from values to a value: the window runs them singly and keeps what it has,
+the command line runs them in a row (`cohort.project`). What is reported on the way is a
+`Progress`; what a search found is a `Projected`, from which files are written
+(`outputs.projections`) and panels are filled. The tissue network looks once at the scan and once
+at the reconstruction, whoever asks how often.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from stylegan3d.cohort.scans import Item
-from stylegan3d.measures.tissue_volumes import TOLD, read_tissues
-from stylegan3d.outputs.projections import (
-    all_files,
-    output_names,
-    save_projection,
-    uncertainty_files,
-    uncertainty_name,
-)
-from stylegan3d.outputs.restored import restored_files, restored_names
-from stylegan3d.projection import project, uncertainty
+import numpy as np
+
+from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
-from stylegan3d.scans import read_scan
-from stylegan3d.scans.pose import parse_pose
-from stylegan3d.storage.volumes import check_output, sidecar_path
+from stylegan3d.projection.projector import Projection, ProjectionState, project
+from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
+from stylegan3d.scans.aligned import WARNING
+from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.scans.reading import read_scan
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-    from stylegan3d.scans import AlignedScan
+    from stylegan3d.networks.synthesis import Noise
+    from stylegan3d.scans import AlignedScan, Scan
 
-# What is being done ("Aligning", "Projecting"), how much of it, out of how much, a note.
-Report = Callable[[str, float, float, str], None]
+Stage = Literal["align", "search", "again"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a step has come.
+
+    Attributes
+    ----------
+    stage : {"align", "search", "again"}
+        Preparing the scan, searching the latent (and tuning the generator), further searches.
+    share : float
+        Of the step's work, 0 to 1.
+    note : str
+        What is being done just now, in words.
+    state : ProjectionState or None
+        Of a search.
+    """
+
+    stage: Stage
+    share: float
+    note: str = ""
+    state: ProjectionState | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Follows a step, and may pause or stop it.
+
+    Attributes
+    ----------
+    report : callable
+        Called with a `Progress`.
+    should_stop, should_pause : callable or None
+        As of `project`.
+    """
+
+    report: Callable[[Progress], None] = lambda progress: None
+    should_stop: Callable[[], bool] | None = None
+    should_pause: Callable[[], bool] | None = None
+
+
+NOBODY = Watch()
 
 
 @dataclass(frozen=True)
@@ -60,102 +103,82 @@ class Choices:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def project_file(
-    path: Path,
-    out: Path,
-    open_generator: Callable[[], Generator],
-    choices: Choices,
-    *,
-    mask: Path | None = None,
-    cache: Path | None = None,
-    overwrite: bool = False,
-    report: Report | None = None,
-) -> dict[str, Any]:
-    """Read, align and project a scan, and write everything that came of it; all files or none.
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """A scan that was projected, with all that was found on the way.
 
-    Parameters
+    Attributes
     ----------
-    open_generator : called after the scan was read and the names were found to be free.
-    mask : a NIfTI in the scan's space that marks what is to be filled in.
-    cache : folder that keeps the steps of the preparation, see `Scan.align`.
-
-    Returns
-    -------
-    dict
-        The report as written; "files" are names in `out`, by what they hold.
+    generator : Generator
+    found : AlignedScan
+        The scan as the alignment put it.
+    aligned : AlignedScan
+        The scan as it was projected: moved by a person, a masked part counted as brain.
+    result : Projection
+    operator : Operator or None
+        What the scan had lost, as it was given to `project`.
+    seconds : dict of str to float
+        How long each step took.
     """
-    clock = [time.perf_counter()]
-    tell = report or (lambda title, done, total, note: None)
-    scan = read_scan(path, choices.volume, choices.series, choices.trust)
-    operator = _operator(choices, mask)
-    pose, move = parse_pose(choices.pose)
-    names = {} if operator is None else restored_names(scan.path, out, operator)
-    names |= uncertainty_name(scan.path, out) if choices.uncertainty else {}
-    planned = [*all_files(output_names(scan.path, out)), *names.values()]
-    check_output([*planned, *map(sidecar_path, names.values())], overwrite)
-    generator = open_generator()
-    clock.append(time.perf_counter())
-    aligned = scan.align(
+
+    generator: Generator
+    found: AlignedScan
+    aligned: AlignedScan
+    result: Projection
+    operator: Operator | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know of alignment and reconstruction, in sentences."""
+        checks = [
+            step.removeprefix(WARNING).strip()
+            for step in self.aligned.steps
+            if step.startswith(WARNING)
+        ]
+        return [*checks, *self.result.trust["remarks"]]
+
+
+def read(path: Path, choices: Choices) -> Scan:
+    """Read and check a scan."""
+    return read_scan(path, choices.volume, choices.series, choices.trust)
+
+
+def align(
+    scan: Scan,
+    generator: Generator,
+    *,
+    skull: str = "auto",
+    pose: str = "auto",
+    cache: Path | None = None,
+    watch: Watch = NOBODY,
+) -> AlignedScan:
+    """Orient a scan, extract its brain and bring it onto the generator's grid; see `Scan.align`."""
+    return scan.align(
         generator,
-        skull=choices.skull,
+        skull=skull,
         pose=pose,
         cache=cache,
-        progress=lambda done, note: tell("Aligning", done, 1, note),
+        progress=lambda done, note: watch.report(Progress("align", done, note)),
     )
-    aligned = with_hole(move.of(aligned), operator)
-    clock.append(time.perf_counter())
-    result = project(
-        generator,
-        aligned,
-        space=choices.space,  # type: ignore[arg-type]
-        budget=choices.budget,
-        steps=choices.steps,
-        method=choices.method,  # type: ignore[arg-type]
-        channel=choices.channel,
-        operator=operator,
-        progress=lambda state: tell("Projecting", state.work, 1, ""),
-    )
-    clock.append(time.perf_counter())
-    seconds = [after - before for before, after in pairwise(clock)]
-    about: dict[str, Any] = {
-        "seconds": dict(zip(("open", "align", "project"), seconds, strict=True)),
-        "tissues": {
-            what: read_tissues(volume, generator.space).to_dict()
-            for what, volume in (("scan", aligned.volume), ("reconstruction", result.volume))
-            # Of a scan that is given in part, the part that is left has no volumes.
-            if what != "scan" or operator is None
-        },
-    }
-    extra = (
-        {} if operator is None else restored_files(out, generator, aligned, operator, result.volume)
-    )
-    if choices.uncertainty:
-        left_open = uncertainty(
-            generator,
-            aligned,
-            restarts=choices.uncertainty,
-            space=choices.space,  # type: ignore[arg-type]
-            steps=choices.steps,
-            channel=choices.channel,
-            operator=operator,
-            progress=lambda done, total: tell("Searching again", done, total, ""),
-        )
-        extra |= uncertainty_files(names["uncertainty"], generator, aligned, left_open)
-    return save_projection(
-        out, generator, aligned, result, about=about, extra=extra, extra_names=names,
-        overwrite=overwrite,
-    )  # fmt: skip
 
 
-def _operator(choices: Choices, mask: Path | None) -> Operator | None:
-    operator = None if choices.operator is None else parse(choices.operator)
+def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
+    """What a scan lost as one operator: `words` as of `operators.parse`, and a masked part."""
+    operator = parse(words) if words else None
     if mask is None:
         return operator
-    return Mask(mask) if operator is None else Masked(Mask(mask), operator)
+    return mask if operator is None else Masked(mask, operator)
 
 
-def with_hole(aligned: AlignedScan, operator: Operator | None) -> AlignedScan:
-    """A masked part belongs to the brain, even if extraction left it out."""
+def place(
+    found: AlignedScan, pose: Pose = NO_POSE, operator: Operator | None = None
+) -> AlignedScan:
+    """The scan as it is to be projected: moved by a person, a masked part counted as brain.
+
+    A masked part belongs to the brain, even if the extraction left it out.
+    """
+    aligned = pose.of(found)
     mask = operator.mask if isinstance(operator, Masked) else operator
     if not isinstance(mask, Mask):
         return aligned
@@ -164,59 +187,56 @@ def with_hole(aligned: AlignedScan, operator: Operator | None) -> AlignedScan:
     return replace(aligned, brain_mask=aligned.brain_mask | bound.mask)
 
 
-def project_item(
-    settings: Mapping[str, Any],
-    item: Item,
-    folder: Path,
-    overwrite: bool,
+def search(
+    generator: Generator,
+    found: AlignedScan,
+    aligned: AlignedScan,
+    choices: Choices,
     *,
-    model: str | None,
-    cache: Path | None = None,
-) -> tuple[list[Path], dict[str, Any]]:
-    """The work of a cohort (`cohort.run.Work`) on one scan.
-
-    `model` is the generator's path, `cache` a folder as of `project_file`.
-    """
-    choices = Choices(**settings["choices"])
-
-    def opened() -> Generator:
-        return _generator(model, settings["frame"], settings["model"])
-
-    told = project_file(
-        item.path, folder, opened, choices, mask=item.mask, cache=cache, overwrite=overwrite
+    operator: Operator | None = None,
+    noise: Noise = "fixed",
+    watch: Watch = NOBODY,
+) -> Projected:
+    """Find the latent of a placed scan, and judge how far to believe it."""
+    started = time.perf_counter()
+    result = project(
+        generator,
+        aligned,
+        space=choices.space,  # type: ignore[arg-type]
+        budget=choices.budget,
+        steps=choices.steps,
+        noise=noise,
+        method=choices.method,  # type: ignore[arg-type]
+        channel=choices.channel,
+        operator=operator,
+        progress=lambda state: watch.report(Progress("search", state.work, state=state)),
+        should_stop=watch.should_stop,
+        should_pause=watch.should_pause,
     )
-    files = [folder / name for name in told["files"].values()]
-    sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]
-    return [*files, *sidecars], row_of(told, folder)
+    seconds = {"project": time.perf_counter() - started}
+    return Projected(generator, found, aligned, result, operator, seconds)
 
 
-def row_of(told: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What the table of a cohort says of a report."""
-    trust = told["trust"]
-    return {
-        **{measure: told["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
-        "latent_distance": trust.get("latent_distance"),
-        "verdict": trust.get("verdict"),
-        **{
-            f"{what}_{key}": told["tissues"].get(what, {}).get(key)
-            for what in ("scan", "reconstruction")
-            for key in TOLD
-        },
-        "volumes_measured": told["tissues"]["reconstruction"]["Measured"],
-        "report": str(folder / told["files"]["report"]),
-    }
+def search_again(projected: Projected, choices: Choices, watch: Watch = NOBODY) -> Uncertainty:
+    """What the scan leaves open: `choices.uncertainty` more searches that begin elsewhere."""
+    return uncertainty(
+        projected.generator,
+        projected.aligned,
+        restarts=choices.uncertainty or 2,
+        space=choices.space,  # type: ignore[arg-type]
+        steps=choices.steps,
+        channel=choices.channel,
+        operator=projected.operator,
+        progress=lambda done, total: watch.report(Progress("again", done / total)),
+    )
 
 
-@lru_cache(maxsize=1)
-def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
-    """Opened once in a process; ModelError if it is not the generator that the run began with."""
-    from stylegan3d.errors import ModelError
-    from stylegan3d.model.loading import load
+def tissues_of(projected: Projected, made: np.ndarray) -> dict[str, Tissues]:
+    """Tissues of "scan" and "reconstruction", of which `made` (X, Y, Z) is what is written.
 
-    generator = load(path, frame=frame)
-    if generator.hash != sha256:
-        raise ModelError(
-            f"The generator at {path or 'its bundled place'} is not the one this run began with; "
-            "give all workers the same files and run it again."
-        )
-    return generator
+    Of a scan that is given in part, the part that is left has no volumes.
+    """
+    volumes = {"scan": projected.aligned.volume, "reconstruction": made}
+    if projected.operator is not None:
+        del volumes["scan"]
+    return {name: read_tissues(v, projected.generator.space) for name, v in volumes.items()}

@@ -1,0 +1,144 @@
+"""From the file of a scan to the files of its projection: the steps of the pipeline in a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.cohort.scans import Item
+from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.outputs.projections import all_files, file_names, save_projection
+from stylegan3d.projection.operators import Mask
+from stylegan3d.projection.pipeline import (
+    NOBODY,
+    Choices,
+    Watch,
+    align,
+    loss_of,
+    place,
+    read,
+    search,
+    search_again,
+)
+from stylegan3d.scans.pose import parse_pose
+from stylegan3d.storage.volumes import check_output, sidecar_path
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+
+def project_file(
+    path: Path,
+    out: Path,
+    open_generator: Callable[[], Generator],
+    choices: Choices,
+    *,
+    mask: Path | None = None,
+    cache: Path | None = None,
+    overwrite: bool = False,
+    watch: Watch = NOBODY,
+) -> dict[str, Any]:
+    """Read, align and project a scan, and write everything that came of it; all files or none.
+
+    Parameters
+    ----------
+    path : path
+        The scan.
+    out : path
+        Folder of the results.
+    open_generator : callable
+        Called after the scan was read and the names were found to be free.
+    choices : Choices
+    mask : path, optional
+        A NIfTI in the scan's space that marks what is to be filled in.
+    cache : path, optional
+        Folder that keeps the steps of the preparation, see `Scan.align`.
+    overwrite : bool
+        Replace files of these names.
+    watch : Watch
+
+    Returns
+    -------
+    dict
+        The report as written; "files" are names in `out`, by what they hold.
+    """
+    clock = [time.perf_counter()]
+    scan = read(path, choices)
+    operator = loss_of(choices.operator, None if mask is None else Mask(mask))
+    how, move = parse_pose(choices.pose)
+    spread = choices.uncertainty is not None
+    check_output(all_files(file_names(scan.path, out, operator, spread=spread)), overwrite)
+    generator = open_generator()
+    clock.append(time.perf_counter())
+    found = align(scan, generator, skull=choices.skull, pose=how, cache=cache, watch=watch)
+    aligned = place(found, move, operator)
+    clock.append(time.perf_counter())
+    projected = search(generator, found, aligned, choices, operator=operator, watch=watch)
+    clock.append(time.perf_counter())
+    left_open = search_again(projected, choices, watch) if spread else None
+    parts = ("open", "align", "project")
+    seconds = {k: b - a for k, a, b in zip(parts, clock, clock[1:], strict=False)}
+    return save_projection(
+        out, projected, seconds=seconds, left_open=left_open, overwrite=overwrite
+    )
+
+
+def project_item(
+    settings: Mapping[str, Any],
+    item: Item,
+    folder: Path,
+    overwrite: bool,
+    *,
+    model: str | None,
+    cache: Path | None = None,
+) -> tuple[list[Path], dict[str, Any]]:
+    """The work of a cohort (`cohort.run.Work`) on one scan.
+
+    `model` is the generator's path, `cache` a folder as of `project_file`.
+    """
+    choices = Choices(**settings["choices"])
+
+    def opened() -> Generator:
+        return _generator(model, settings["frame"], settings["model"])
+
+    report = project_file(
+        item.path, folder, opened, choices, mask=item.mask, cache=cache, overwrite=overwrite
+    )
+    files = [folder / name for name in report["files"].values()]
+    sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]
+    return [*files, *sidecars], row_of(report, folder)
+
+
+def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What the table of a cohort says of a report."""
+    trust = report["trust"]
+    return {
+        **{measure: report["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
+        "latent_distance": trust.get("latent_distance"),
+        "verdict": trust.get("verdict"),
+        **{
+            f"{what}_{key}": report["tissues"].get(what, {}).get(key)
+            for what in ("scan", "reconstruction")
+            for key in TOLD
+        },
+        "volumes_measured": report["tissues"]["reconstruction"]["Measured"],
+        "report": str(folder / report["files"]["report"]),
+    }
+
+
+@lru_cache(maxsize=1)
+def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
+    """Opened once in a process; ModelError if it is not the generator that the run began with."""
+    from stylegan3d.errors import ModelError
+    from stylegan3d.model.loading import load
+
+    generator = load(path, frame=frame)
+    if generator.hash != sha256:
+        raise ModelError(
+            f"The generator at {path or 'its bundled place'} is not the one this run began with; "
+            "give all workers the same files and run it again."
+        )
+    return generator
