@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from stylegan3d.errors import SessionError
@@ -219,11 +220,32 @@ def test_a_session_belongs_to_one_window_until_it_is_left(tmp_path):
     assert [kept.folder for kept in kept_sessions(tmp_path)] == [left]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_sessions_are_for_the_user_alone(tmp_path):
+    before = os.umask(0o022)
+    try:
+        mine = SessionFolder(tmp_path / "sessions")
+        mine.make()
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (mine.base, mine.path)] == [0o700, 0o700]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is noted once and for all")
+def test_a_clock_that_is_set_takes_no_session_away(tmp_path, monkeypatch):
+    """On Linux psutil counts when a process began from the clock as it is now."""
+    mine = SessionFolder(tmp_path)
+    mine.write(state_with())
+    began = psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began + 3600)
+    assert kept_sessions(tmp_path) == []
+
+
 def test_a_number_of_a_process_that_is_used_again_is_no_owner(tmp_path):
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
     owner = json.loads((mine.path / OWNER).read_text())
-    (mine.path / OWNER).write_text(json.dumps({**owner, "started": owner["started"] - 1000}))
+    (mine.path / OWNER).write_text(json.dumps({**owner, "began": "0" * 8}))
     assert len(kept_sessions(tmp_path)) == 1
 
 

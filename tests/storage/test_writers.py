@@ -348,7 +348,7 @@ def test_a_disk_that_is_really_full_costs_nothing(tmp_path):
 HALF = """
 import sys, time
 from pathlib import Path
-from stylegan3d import files
+from stylegan3d.storage import files
 def stuck(*_):
     print("half", flush=True)
     time.sleep(60)
@@ -363,6 +363,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(tmp_path)
     words = [sys.executable, "-c", HALF, str(target)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "half\n"
+        (part,) = (path for path in tmp_path.iterdir() if path != target)
+        os.utime(part, (0, 0))  # as old as it looks once the clock was set forward
         assert sweep(tmp_path) == 0, "it is still at work"
         writer.kill()
     assert len(list(tmp_path.iterdir())) == 2

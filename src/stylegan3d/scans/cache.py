@@ -15,7 +15,7 @@ import numpy as np
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.space import Space
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
-from stylegan3d.storage.volumes import atomic_write_bytes
+from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
 # To be raised whenever a step's result changes: what older versions left is not found then.
 VERSION = 2
@@ -34,7 +34,8 @@ class StepCache:
     Parameters
     ----------
     folder : path or None
-        Made when the first entry is written. It holds masks and poses under hashes, no names.
+        Made when the first entry is written, for the user alone to read. It holds masks and poses
+        under hashes, no names.
     """
 
     def __init__(self, folder: str | Path | None) -> None:
@@ -60,6 +61,8 @@ class StepCache:
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # stubs know one keyword
         try:
+            with output_errors(self.folder):
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # for the user alone
             path = self.folder / f"{key}{SUFFIX}"
             atomic_write_bytes(path, content.getvalue(), overwrite=True)
         except OutputError as error:

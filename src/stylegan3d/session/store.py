@@ -1,7 +1,8 @@
 """Where sessions are kept while and after they run: a folder each, owned by one process.
 
 A folder's name begins with the time it was made, so that names sort by age. Its owner is written
-down with the time its process was started, for numbers of processes are used again.
+down with when its process began, for numbers of processes are used again. Nobody but the user may
+look into it: it names patients.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from stylegan3d.errors import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, output_errors
-from stylegan3d.storage.leftovers import DAY_S, host_tag, sweep
+from stylegan3d.storage.leftovers import DAY_S, host_tag, process_began, sweep
 
 OWNER = "owner.json"
 #: Sessions that are kept after they were closed.
@@ -59,7 +60,8 @@ class SessionFolder:
         """Make the folder, unless it is there; OutputError if it cannot be."""
         if not self.exists:
             with output_errors(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
+                self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.path.mkdir(mode=0o700, exist_ok=True)
                 self._own()
         return self.path
 
@@ -101,10 +103,8 @@ class SessionFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _own(self) -> None:
-        import psutil
-
-        process = psutil.Process()
-        owner = {"pid": process.pid, "started": process.create_time(), "host": host_tag()}
+        pid = os.getpid()
+        owner = {"pid": pid, "began": process_began(pid), "host": host_tag()}
         atomic_write_text(self.path / OWNER, json.dumps(owner), overwrite=True)
 
 
@@ -157,16 +157,15 @@ def _is_young(folder: Path) -> bool:
 
 def _owned(folder: Path) -> bool:
     """Whether the process that a session belongs to still runs."""
-    import psutil
-
     try:
         owner = json.loads((folder / OWNER).read_text())
         if owner.get("host", host_tag()) != host_tag():
             # Of a machine that shares these folders nobody can ask: it saves while it is used.
             return time.time() - _last_saved(folder) < DAY_S
-        process = psutil.Process(owner["pid"])
-        return abs(process.create_time() - owner["started"]) < 1
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        began = process_began(int(owner["pid"]))
+        # Earlier versions wrote down the time of day ("started"), which nothing can be told from.
+        return began is not None and owner.get("began", began) == began
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return False
 
 

@@ -1,6 +1,7 @@
 """Temporary files that say whose they are, so that a process that is killed leaves none for good.
 
-The name holds the machine and the process. Whoever works in the folder next removes those of
+The name holds the machine and the process, with when it began as the kernel counts, so that setting
+the clock makes no live work look dead. Whoever works in the folder next removes the files of
 processes that are gone.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 PREFIX = "stylegan3d-"
 #: Whether a process of another machine still runs cannot be asked; after so long it does not.
 DAY_S = 86_400.0
-_OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}"
+_OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<began>[0-9a-f]{8})(?P<own>-[0-9a-f]{8})?"
 _FILE = re.compile(rf"\..*\.{_OWNER}\.(part|old)")
 _FOLDER = re.compile(rf"{PREFIX}{_OWNER}")
 _swept: set[tuple[int, Path]] = set()
@@ -75,7 +76,7 @@ def _remove(folder: Path, pattern: re.Pattern[str]) -> int:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             match = pattern.fullmatch(entry.name)
-            if match is None or not _is_left(entry, match["host"], int(match["pid"])):
+            if match is None or not _is_left(entry, match):
                 continue
             with suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
@@ -86,7 +87,7 @@ def _remove(folder: Path, pattern: re.Pattern[str]) -> int:
     return count
 
 
-def _is_left(entry: os.DirEntry[str], host: str, pid: int) -> bool:
+def _is_left(entry: os.DirEntry[str], owner: re.Match[str]) -> bool:
     """Whether nobody is at work on it any more."""
     try:
         status = entry.stat(follow_symlinks=False)
@@ -94,23 +95,39 @@ def _is_left(entry: os.DirEntry[str], host: str, pid: int) -> bool:
         return False
     # A second name for a file is as old as the file; when it was made, the system notes apart.
     written = max(status.st_mtime, status.st_ctime)
-    if host != host_tag():
+    if owner["host"] != host_tag():
         return time.time() - written > DAY_S
-    if pid == os.getpid():
-        return False
-    import psutil
+    began = process_began(int(owner["pid"]))
+    # Names of earlier versions do not say when their process began: as long as there is one, it
+    # may be theirs.
+    return began is None or (owner["own"] is not None and began != owner["began"])
 
+
+def process_began(pid: int) -> str | None:
+    """Eight hexadecimal digits that tell a process from others of the same number; None if gone.
+
+    They stand for when it began. Linux counts that in ticks since the machine's start (`man
+    proc_pid_stat`, field 22), so that it stays the same when the clock is set; what psutil makes
+    of it does not. Other systems note the time once and for all.
+    """
     try:
-        # Numbers of processes are used again: one that began later is another.
-        return psutil.Process(pid).create_time() > written + 1
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        began = boot + Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        import psutil
+
+        try:
+            began = repr(psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess:
+            return None
+        except psutil.Error:
+            began = "another user's"
+    return hashlib.sha256(began.encode()).hexdigest()[:8]
 
 
 def _mine() -> str:
-    return f"{host_tag()}-{os.getpid()}-{secrets.token_hex(4)}"
+    pid = os.getpid()
+    return f"{host_tag()}-{pid}-{process_began(pid)}-{secrets.token_hex(4)}"
 
 
 @cache
