@@ -1,61 +1,64 @@
-"""What follows when a model is on its way, has come, or lies elsewhere than was assumed."""
+"""What follows when a model has come, or lies elsewhere than was assumed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.jobs import Loaded, place, placed
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.app.models import Models
+    from napari_stylegan3d.browse.controller import Browsing
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.directions.panel import DirectionsPanel
+    from napari_stylegan3d.project.controller import Projecting
     from stylegan3d.geometry.frame import Frame
 
 
 class Arrivals(QObject):
     """Hands a model that was loaded to all that work with it."""
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.explorer = explorer
-        models = explorer.models
-        models.started.connect(explorer.header.set_loading)
-        models.imported.connect(self._on_imported)
+    def __init__(
+        self,
+        context: Context,
+        models: Models,
+        browsing: Browsing,
+        directions: DirectionsPanel,
+        projecting: Projecting,
+    ) -> None:
+        super().__init__(context.dock)
+        self.context, self.browsing = context, browsing
+        self.directions, self.projecting = directions, projecting
         models.loaded.connect(self._on_loaded)
         models.directed.connect(self._on_directed)
-        models.warmed.connect(explorer.rendering.previews_ready)
-        explorer.browse.frame.frameChanged.connect(self._place)
-
-    def _on_imported(self) -> None:
-        if self.explorer.views is not None:
-            self.explorer.views.release()
+        models.warmed.connect(context.render.previews_ready)
+        browsing.panel.frame.frameChanged.connect(self._place)
 
     def _on_loaded(self, loaded: Loaded) -> None:
-        explorer = self.explorer
-        explorer.say("")
-        explorer.projecting.forget_model()
-        explorer.comparison.forget_model()
-        explorer.rendering.use(loaded)
-        explorer.header.set_model(loaded.generator)
-        explorer.tabs.setEnabled(True)
-        explorer.session.set_generator(loaded.generator)
+        self.context.messages.cleared.emit()
+        self.projecting.forget_model()
+        self.context.comparison.forget_model()
+        self.context.render.use(loaded)
+        self.context.session.set_generator(loaded.generator)
 
-    def _on_directed(self, _: Any = None) -> None:
-        generator = self.explorer.session.generator
+    def _on_directed(self) -> None:
+        generator = self.context.session.generator
         if generator is not None:
-            self.explorer.directions.show_directions(generator)
+            self.browsing.survey()
+            self.directions.show_directions(generator)
 
     def _place(self, frame: Frame) -> None:
         """The model's voxels lie elsewhere than was assumed."""
-        explorer, loaded = self.explorer, self.explorer.rendering.loaded
-        if loaded is None:
+        render, comparison = self.context.render, self.context.comparison
+        if render.loaded is None:
             return
-        explorer.projecting.forget_model()
-        loaded = place(loaded, frame)
-        explorer.rendering.place(loaded)
-        explorer.session.place(loaded.generator)
+        self.projecting.forget_model()
+        loaded = place(render.loaded, frame)
+        render.place(loaded)
+        self.context.session.place(loaded.generator)
         if "directions" in vars(loaded.generator):
-            explorer.directions.show_directions(loaded.generator)
-        if explorer.comparison.picture is not None:
-            explorer.comparison.place(placed(explorer.comparison.picture, loaded.generator))
+            self.directions.show_directions(loaded.generator)
+        if comparison.picture is not None:
+            comparison.place(placed(comparison.picture, loaded.generator))

@@ -5,65 +5,83 @@ The functions are napari's commands; each finds the explorer of the viewer it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QAbstractButton
+from qtpy.QtWidgets import QAbstractButton, QWidget
 
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.app.tabs import Tabs
+    from napari_stylegan3d.core.session import Session
 
-#: Open explorers by the identity of their viewer's model.
-_OPEN: WeakValueDictionary[int, Explorer] = WeakValueDictionary()
+Commands = Mapping[str, Callable[[], object]]
+#: Commands of the open explorers, by the identity of their viewer's model.
+_OPEN: dict[int, Commands] = {}
 
 
-def commands_of(explorer: Explorer) -> dict[str, Callable[[], object]]:
-    """Everything an explorer can be told to do, by the names in `keys.TABLE`."""
-    session = explorer.session
+def commands_of(
+    session: Session,
+    viewer: napari.viewer.ViewerModel,
+    tabs: Tabs,
+    roots: Callable[[], Sequence[QWidget]],
+) -> dict[str, Callable[[], object]]:
+    """What an explorer can be told to do, by the names in `keys.TABLE`.
+
+    Parameters
+    ----------
+    session, viewer, tabs
+        The explorer's.
+    roots
+        The widgets among whose children the controls are found that do the work.
+    """
+    press = partial(_press, roots)
+
+    def save() -> None:
+        tabs.bring("Export")
+        press("export.save")
+
     named: dict[str, Callable[[], object]] = {
-        "undo": partial(_step, explorer, Labels.undo, session.undo),
-        "redo": partial(_step, explorer, Labels.redo, session.redo),
-        "paste": explorer.opening.paste,
-        "next": partial(_press, explorer, "browse.next"),
-        "previous": partial(_press, explorer, "browse.previous"),
-        "dice": partial(_press, explorer, "browse.dice"),
+        "undo": partial(_step, viewer, Labels.undo, session.undo),
+        "redo": partial(_step, viewer, Labels.redo, session.redo),
+        "next": partial(press, "browse.next"),
+        "previous": partial(press, "browse.previous"),
+        "dice": partial(press, "browse.dice"),
         "favourite": lambda: session.favourites.add(session.recipe),
-        "save": partial(_save, explorer),
-        "reset_views": partial(_press, explorer, "views.reset"),
-        "help": lambda: explorer.guidance.show_help(),
-        "welcome": lambda: explorer.guidance.show_welcome(),
+        "save": save,
+        "reset_views": partial(press, "views.reset"),
     }
-    for number in range(explorer.tabs.count()):
-        named[f"tab_{number}"] = partial(explorer.tabs.setCurrentIndex, number)
+    for number in range(tabs.count()):
+        named[f"tab_{number}"] = partial(tabs.setCurrentIndex, number)
     return named
 
 
 def _step(
-    explorer: Explorer, stroke: Callable[[Labels], object], change: Callable[[], object]
+    viewer: napari.viewer.ViewerModel,
+    stroke: Callable[[Labels], object],
+    change: Callable[[], object],
 ) -> None:
     """Go back or forth by a stroke while a layer is painted on, else by a change."""
-    active = explorer.viewer.layers.selection.active
+    active = viewer.layers.selection.active
     if isinstance(active, Labels) and str(active.mode) != "pan_zoom":
         stroke(active)
     else:
         change()
 
 
-def remember(explorer: Explorer) -> None:
-    """Let commands find this explorer until it is closed."""
-    _OPEN[id(explorer.viewer)] = explorer
+def remember(viewer: napari.viewer.ViewerModel, named: Commands) -> None:
+    """Let napari's commands find those of this viewer's explorer until it is closed."""
+    _OPEN[id(viewer)] = named
 
 
-def forget(explorer: Explorer) -> None:
+def forget(viewer: napari.viewer.ViewerModel) -> None:
     """The explorer is closed."""
-    _OPEN.pop(id(explorer.viewer), None)
+    _OPEN.pop(id(viewer), None)
 
 
 def undo(viewer: napari.viewer.Viewer) -> None:
@@ -122,22 +140,16 @@ def show_welcome(viewer: napari.viewer.Viewer) -> None:
 
 
 def _run(viewer: Any, name: str) -> None:
-    explorer = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
-    if explorer is None:
+    named = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
+    if named is None:
         show_info(_("Open the explorer first: Plugins > StyleGAN 3D > Explorer."))
         return
-    commands_of(explorer)[name]()
+    named[name]()
 
 
-def _press(explorer: Explorer, name: str) -> None:
+def _press(roots: Callable[[], Sequence[QWidget]], name: str) -> None:
     """What a control does, once it can do it: not before there is a model."""
-    roots = [root for root in (explorer, explorer.views) if root is not None]
-    found = (root.findChild(QAbstractButton, name) for root in roots)
+    found = (root.findChild(QAbstractButton, name) for root in roots())
     button = next((button for button in found if button is not None), None)
     if button is not None and button.isEnabled():
         button.click()
-
-
-def _save(explorer: Explorer) -> None:
-    explorer.panel("Export")
-    _press(explorer, "export.save")

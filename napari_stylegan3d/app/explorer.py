@@ -27,8 +27,9 @@ from napari_stylegan3d.app.viewing import Viewing
 from napari_stylegan3d.browse.controller import Browsing
 from napari_stylegan3d.compare.controller import Comparing
 from napari_stylegan3d.core.comparison import Comparison
+from napari_stylegan3d.core.context import Context
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.core.messages import tell_error
+from napari_stylegan3d.core.messages import Messages, tell_error
 from napari_stylegan3d.core.parking import Parking
 from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
@@ -38,7 +39,9 @@ from napari_stylegan3d.export.controller import Exporting
 from napari_stylegan3d.history.sessions import Sessions
 from napari_stylegan3d.history.strip import HistoryStrip
 from napari_stylegan3d.labels.controller import Relabelling
+from napari_stylegan3d.labels.panel import LabelsBox
 from napari_stylegan3d.measure.controller import Measuring
+from napari_stylegan3d.measure.panel import MeasureBox
 from napari_stylegan3d.mix.controller import Mixing
 from napari_stylegan3d.project.controller import Projecting
 from napari_stylegan3d.project.jobs import Choice
@@ -99,28 +102,44 @@ class Explorer(Docked):
         self.rendering = Rendering(self.session, self)
         self.thumbnails = Thumbnails(self.session, self.rendering, self)
         self.comparison = Comparison(self.session, self.stage)
+        self.messages = Messages(self)
+        self.context = Context(
+            self,
+            self.session,
+            self.rendering,
+            self.thumbnails,
+            self.comparison,
+            self.messages,
+        )
         self.models = Models(self)
         self.tabs = Tabs(self.session)
         self.panels = self.tabs.panels
         self.browse, self.project, self.mix = self.tabs.browse, self.tabs.project, self.tabs.mix
         self.directions, self.compare = self.tabs.directions, self.tabs.compare
         self.export = self.tabs.export
-        self.browsing = Browsing(self.browse, self.thumbnails, self)
-        self.mixing = Mixing(self.mix, self.thumbnails, self)
-        self.directing = Directing(
-            self.directions, self.rendering, self.comparison, self.thumbnails, self
-        )
-        self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
-        self.exporting = Exporting(self, self.export)
-        self.measuring, self.relabelling = Measuring(self), Relabelling(self)
-        self.parking = Parking(self.session, self)
+        self._open_rooms()
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
-        self.sessions, self.opening = Sessions(self), Opening(self)
-        self.guidance, self.memory = Guidance(self), Memory(self)
+        self.sessions, self.opening = Sessions(self), Opening(self.context)
+        self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste)
+        self.memory = Memory(self, self.export.folder, self.measuring.box)
         self.comparing = Comparing(self)
-        self.arrivals = Arrivals(self)
+        self.arrivals = Arrivals(
+            self.context, self.models, self.browsing, self.directions, self.projecting
+        )
         self._connect()
+
+    def _open_rooms(self) -> None:
+        """Give each panel what works behind it."""
+        context = self.context
+        self.browsing = Browsing(context, self.browse)
+        self.mixing = Mixing(context, self.mix)
+        self.directing = Directing(context, self.directions)
+        self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
+        self.exporting = Exporting(context, self.export)
+        self.measuring = Measuring(context, MeasureBox())
+        self.relabelling = Relabelling(context, LabelsBox())
+        self.parking = Parking(self.session, self)
 
     def panel(self, key: str) -> QWidget:
         """Bring a tab to the front by its panel's key, and return the panel."""
@@ -168,7 +187,7 @@ class Explorer(Docked):
         self.stage.clear()
         if self.views is not None:
             self.opening.let_go(self.views)
-            self.views = None
+            self.views = self.exporting.views = None
         if self.viewing is not None:
             self.viewing.close()
             self.viewing = None
@@ -204,18 +223,26 @@ class Explorer(Docked):
         self.header.redo.clicked.connect(session.redo)
         self.rendering.busyChanged.connect(self.header.set_busy)
         self.rendering.shown.connect(self._on_picture)
-        self.rendering.failed.connect(partial(self._fail, "rendering"))
+        self.rendering.failed.connect(lambda error: self._fail(error, _("rendering")))
         self.rendering.cramped.connect(self.say)
+        self.messages.failed.connect(self._fail)
+        self.messages.cleared.connect(lambda: self.say(""))
+        session.modelChanged.connect(self._on_model)
+        self.models.started.connect(self.header.set_loading)
+        self.models.imported.connect(self._on_imported)
+        self.history.copyRequested.connect(self.opening.copy_link)
+        self.history.pasteRequested.connect(self.opening.paste)
+        self.opening.modelDropped.connect(self.open_model)
+        self.opening.sessionDropped.connect(self.sessions.open)
+        self.opening.scanDropped.connect(self.open_scan)
+        self.ready.connect(self.guidance.greet)
+        self.projecting.job.runningChanged.connect(self.guidance.done)
         self.project.viewRequested.connect(self.comparison.show)
         self.comparison.viewChanged.connect(self._on_view)
-        self.projecting.failed.connect(lambda error, doing: self._fail(doing, error))
-        self.projecting.wentWell.connect(lambda: self.say(""))
+        self.projecting.wentWell.connect(self.messages.cleared)
         self.projecting.stopped.connect(self._come_back)
-        self.models.failed.connect(lambda error, doing: self._fail(doing, error))
-        self.exporting.failed.connect(lambda error, doing: self._fail(doing, error))
-        parts = (self.sessions, self.opening, self.comparing, self.measuring, self.relabelling)
-        for part in (*parts, self.browsing.privacy):
-            part.failed.connect(lambda error, doing: self._fail(doing, error))
+        for part in (self.projecting, self.models, self.sessions, self.comparing):
+            part.failed.connect(self.messages.failed)
         self.viewer.layers.events.inserted.connect(self._on_layer)
 
     def begin(self, window: QMainWindow) -> None:
@@ -227,9 +254,10 @@ class Explorer(Docked):
         self.views.set_message(_("Loading the model…"))
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
+        self.exporting.views = self.views
         self.comparing.begin(self.views)
-        self.guidance.begin(window)
-        self.memory.begin(window)
+        self.guidance.begin(window, self.views)
+        self.memory.begin(window, self.views.looks)
         for part in (self, self.views):
             controls.name_for_readers(part)
         self.views.hold()
@@ -286,7 +314,15 @@ class Explorer(Docked):
             event.value.visible = False
             QTimer.singleShot(0, partial(self.open_scan, path))
 
-    def _fail(self, doing: str, error: Exception) -> None:
+    def _on_model(self, generator: Generator) -> None:
+        self.header.set_model(generator)
+        self.tabs.setEnabled(True)
+
+    def _on_imported(self) -> None:
+        if self.views is not None:
+            self.views.release()
+
+    def _fail(self, error: Exception, doing: str) -> None:
         self.say(tell_error(error, doing))
         self.header.set_model(self.session.generator)
         self.header.set_busy(self.rendering.busy)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QDialog,
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMenu,
     QVBoxLayout,
+    QWidget,
 )
 
 from napari_stylegan3d.app import commands, keys
@@ -23,7 +25,10 @@ from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.app.header import Header
+    from napari_stylegan3d.app.tabs import Tabs
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.views.four import FourViews
 
 SEEN = "welcome_seen"
 HELP_TITLE = _("Keys and mouse")
@@ -32,27 +37,49 @@ LEFT = (keys.EDITING, keys.BRAINS, keys.WINDOW)
 
 
 class Guidance(QObject):
-    """Installs keys and help entries once there is a window, and takes them off again."""
+    """Installs keys and help entries once there is a window, and takes them off again.
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.explorer = explorer
+    Parameters
+    ----------
+    context
+        The window's services.
+    tabs, header
+        What the first steps and the keys lead to.
+    paste
+        What the key for pasting does.
+    """
+
+    done = Signal()
+    """Something was done which ends the first steps."""
+
+    def __init__(
+        self, context: Context, tabs: Tabs, header: Header, paste: Callable[[], object]
+    ) -> None:
+        super().__init__(context.dock)
+        self.context, self.tabs, self.paste = context, tabs, paste
+        self.viewer = context.comparison.stage.viewer
+        self.views: FourViews | None = None
+        self.commands: commands.Commands = {}
         self.help: QDialog | None = None
         self.welcome: Welcome | None = None
         self._actions: list[QAction] = []
         self._menu: QMenu | None = None
-        explorer.ready.connect(self._greet)
+        header.help.clicked.connect(self.show_help)
+        context.session.recipeChanged.connect(self.done)
 
-    def begin(self, window: QMainWindow) -> None:
+    def begin(self, window: QMainWindow, views: FourViews) -> None:
         """The window and the views are there."""
-        explorer = self.explorer
-        named = commands.commands_of(explorer)
-        keys.install(explorer, named)
-        assert explorer.views is not None
+        self.views = views
+        dock = self.context.dock
+        named = commands.commands_of(
+            self.context.session, self.viewer, self.tabs, lambda: (dock, views)
+        )
+        named |= {"paste": self.paste, "help": self.show_help, "welcome": self.show_welcome}
+        keys.install(dock, named)
         here = {name: command for name, command in named.items() if name != "help"}
-        keys.install(explorer.views, here)
-        commands.remember(explorer)
-        explorer.header.help.clicked.connect(self.show_help)
+        keys.install(views, here)
+        self.commands = named
+        commands.remember(self.viewer, named)
         self._menu = _help_menu(window)
         if self._menu is not None:
             for text, command in (
@@ -66,7 +93,7 @@ class Guidance(QObject):
 
     def close(self) -> None:
         """Leave the window as it was."""
-        commands.forget(self.explorer)
+        commands.forget(self.viewer)
         for action in self._actions:
             if self._menu is not None:
                 self._menu.removeAction(action)
@@ -77,25 +104,27 @@ class Guidance(QObject):
             self.help.deleteLater()
             self.help = None
         self._end_welcome()
+        self.views = None
 
     def show_help(self) -> None:
         """The list of keys and gestures, beside which one can go on working."""
         if self.help is None:
-            self.help = help_dialog(self.explorer)
+            self.help = help_dialog(self.context.dock)
         self.help.show()
         self.help.raise_()
         self.help.activateWindow()
 
     def show_welcome(self) -> None:
         """The first steps, on the picture."""
-        views = self.explorer.views
-        if views is None:
+        if self.views is None:
             return
         self._end_welcome()
-        self.welcome = Welcome(views, self.explorer)
+        self.welcome = Welcome(self.views, self.tabs)
+        self.done.connect(self.welcome.finished)
         self.welcome.finished.connect(self._end_welcome)
 
-    def _greet(self) -> None:
+    def greet(self) -> None:
+        """Show the first steps to whoever has not seen them."""
         if not settings().value(SEEN, False, type=bool):
             self.show_welcome()
 
@@ -103,10 +132,11 @@ class Guidance(QObject):
         if self.welcome is not None:
             settings().setValue(SEEN, True)
             welcome, self.welcome = self.welcome, None
+            self.done.disconnect(welcome.finished)
             welcome.dismiss()
 
 
-def help_dialog(parent: Explorer) -> QDialog:
+def help_dialog(parent: QWidget) -> QDialog:
     """All keys and gestures in two columns."""
     dialog = QDialog(parent)
     dialog.setObjectName("explorer.keys")

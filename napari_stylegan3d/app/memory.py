@@ -4,67 +4,74 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Qt
-from qtpy.QtWidgets import QDockWidget, QMainWindow
+from qtpy.QtWidgets import QDockWidget, QLineEdit, QMainWindow, QWidget
 
+from napari_stylegan3d.views.look import Look, LookModel
+from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
 
 #: A dock wider than this leaves no room for the views.
 WIDEST = 900
 
 
 class Memory(QObject):
-    """Brings back what is remembered of a window, and notes it when the window closes."""
+    """Brings back what is remembered of a window, and notes it when the window closes.
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.explorer = explorer
-        self._window: QMainWindow | None = None
+    Parameters
+    ----------
+    dock
+        Whose width is remembered.
+    folder
+        Where the folder that things are saved in is written.
+    measure
+        Whether it is unfolded is remembered.
+    """
 
-    def begin(self, window: QMainWindow) -> None:
+    def __init__(self, dock: QWidget, folder: QLineEdit, measure: Fold) -> None:
+        super().__init__(dock)
+        self.dock, self.folder, self.measure = dock, folder, measure
+        self._looks: LookModel | None = None
+
+    def begin(self, window: QMainWindow, looks: LookModel) -> None:
         """The window and the views are there: bring back how they were."""
-        self._window = window
-        explorer, kept = self.explorer, settings()
+        self._looks = looks
+        kept = settings()
         width = int(kept.value(WIDTH, 0, type=int))
         dock = self._dock()
-        if dock is not None and explorer.minimumWidth() <= width <= WIDEST:
+        if dock is not None and self.dock.minimumWidth() <= width <= WIDEST:
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
         folder = str(kept.value(SAVE_FOLDER, ""))
         if folder and Path(folder).is_dir():
-            explorer.export.folder.setText(folder)
-        explorer.measuring.box.unfold(bool(kept.value(MEASURE, False, type=bool)))
-        if explorer.views is not None:
-            self._bring_look_back(str(kept.value(LOOK, "")))
+            self.folder.setText(folder)
+        self.measure.unfold(bool(kept.value(MEASURE, False, type=bool)))
+        look = _look(str(kept.value(LOOK, "")))
+        if look is not None:
+            looks.set(look)
 
     def close(self) -> None:
         """Note how the window is left."""
-        if self._window is None or self.explorer.views is None:
+        if self._looks is None:
             return
         kept = settings()
-        kept.setValue(WIDTH, self.explorer.width())
-        kept.setValue(SAVE_FOLDER, self.explorer.export.folder.text())
-        kept.setValue(MEASURE, self.explorer.measuring.box.open)
-        kept.setValue(LOOK, json.dumps(self.explorer.views.looks.look.as_dict()))
-        self._window = None
-
-    def _bring_look_back(self, text: str) -> None:
-        from napari_stylegan3d.views.look import Look
-
-        try:
-            plain = json.loads(text)
-            look = Look.from_dict(plain) if isinstance(plain, dict) else Look()
-        except (ValueError, TypeError, KeyError):
-            return  # nothing kept yet, or by another version
-        assert self.explorer.views is not None
-        self.explorer.views.looks.set(look)
+        kept.setValue(WIDTH, self.dock.width())
+        kept.setValue(SAVE_FOLDER, self.folder.text())
+        kept.setValue(MEASURE, self.measure.open)
+        kept.setValue(LOOK, json.dumps(self._looks.look.as_dict()))
+        self._looks = None
 
     def _dock(self) -> QDockWidget | None:
-        parent = self.explorer.parent()
+        parent = self.dock.parent()
         while parent is not None and not isinstance(parent, QDockWidget):
             parent = parent.parent()
         return parent
+
+
+def _look(text: str) -> Look | None:
+    """A look as it was written; None if nothing is kept yet, or by another version."""
+    try:
+        plain = json.loads(text)
+        return Look.from_dict(plain) if isinstance(plain, dict) else Look()
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Shapes
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QShortcut
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.core.dropped import Dropped, DropTarget
 from napari_stylegan3d.core.messages import tell_done
@@ -20,7 +20,7 @@ from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.recipe.text import from_text, read_recipe, to_link
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
 
 #: Name of the shortcuts of that command.
@@ -30,51 +30,55 @@ PASTE = "key.paste"
 class Opening(QObject):
     """Takes what is dropped on the explorer or its views, and recipes that are pasted."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
+    modelDropped = Signal(object)
+    sessionDropped = Signal(object)
+    scanDropped = Signal(object)
+    """Path"""
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.explorer, self.session = explorer, explorer.session
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.dock)
+        self.session, self.messages = context.session, context.messages
+        self.viewer = context.comparison.stage.viewer
+        self._roots: list[QWidget] = [context.dock]
         self._target = DropTarget(self.open, self)
-        explorer.setAcceptDrops(True)
-        explorer.installEventFilter(self._target)
-        explorer.history.copyRequested.connect(self.copy_link)
-        explorer.history.pasteRequested.connect(self.paste)
+        context.dock.setAcceptDrops(True)
+        context.dock.installEventFilter(self._target)
 
     def begin(self, views: FourViews) -> None:
         """Take drops on the views too; what is none of ours is left to napari."""
+        self._roots.append(views)
         views.setAcceptDrops(True)
         for widget in (views, *(view.canvas for view in views.views)):
             widget.installEventFilter(self._target)
-        self.explorer.viewer.layers.selection.events.active.connect(self._on_active)
+        self.viewer.layers.selection.events.active.connect(self._on_active)
 
     def let_go(self, views: FourViews) -> None:
         """Before the views go: napari's own canvas stays."""
+        self._roots.remove(views)
         for view in views.views:
             view.canvas.removeEventFilter(self._target)
-        self.explorer.viewer.layers.selection.events.active.disconnect(self._on_active)
+        self.viewer.layers.selection.events.active.disconnect(self._on_active)
 
     def open(self, dropped: Dropped) -> None:
         """Open whatever it is."""
-        explorer, path = self.explorer, dropped.path
+        path = dropped.path
         if dropped.kind == "model":
-            explorer.open_model(path)
+            self.modelDropped.emit(path)
         elif dropped.kind == "session":
-            explorer.sessions.open(path)
+            self.sessionDropped.emit(path)
         elif dropped.kind == "recipe":
             self.open_recipe(path)
         elif dropped.kind == "latent":
             self.open_latent(path)
         else:
-            explorer.open_scan(path)
+            self.scanDropped.emit(path)
 
     def open_recipe(self, path: Path) -> None:
         """Return to the state that a recipe's file or a volume's sidecar tells of."""
         try:
             recipe = read_recipe(path)
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("opening the recipe"))
+            self.messages.fail(error, _("opening the recipe"))
         else:
             self._go_to(recipe, _("Back at what {name} was made from").format(name=path.name))
 
@@ -85,7 +89,7 @@ class Opening(QObject):
                 source=Source.from_file(path), mix=None, edits=(), model=None
             )
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("opening the latent"))
+            self.messages.fail(error, _("opening the latent"))
         else:
             self._go_to(recipe, _("Showing the brain of {name}").format(name=path.name))
 
@@ -94,7 +98,7 @@ class Opening(QObject):
         try:
             recipe = from_text(QApplication.clipboard().text())
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("pasting a recipe"))
+            self.messages.fail(error, _("pasting a recipe"))
         else:
             self._go_to(recipe, _("Pasted"))
 
@@ -113,14 +117,15 @@ class Opening(QObject):
             with effort("rough"):  # only whether it can be had: the picture comes later
                 recipe.latent(generator)
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("opening the recipe"))
+            self.messages.fail(error, _("opening the recipe"))
             return
         self.session.change(recipe)
         tell_done(f"{doing}: {describe_recipe(recipe)}.")
 
     def _on_active(self, _: Any = None) -> None:
         """napari's Shapes layers paste shapes with the same key."""
-        active = self.explorer.viewer.layers.selection.active
-        roots = [root for root in (self.explorer, self.explorer.views) if root is not None]
-        for shortcut in (one for root in roots for one in root.findChildren(QShortcut, PASTE)):
+        active = self.viewer.layers.selection.active
+        for shortcut in (
+            one for root in self._roots for one in root.findChildren(QShortcut, PASTE)
+        ):
             shortcut.setEnabled(not isinstance(active, Shapes))

@@ -11,7 +11,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.app.tabs import Tabs
     from napari_stylegan3d.views.four import FourViews
 
 #: (panel that is brought to the front, heading, text)
@@ -60,16 +60,16 @@ class Welcome(QFrame):
     ----------
     views
         On which it lies.
-    explorer
-        Whose tabs the steps are about.
+    tabs
+        What the steps are about.
     """
 
     finished = Signal()
     """Read to the end, skipped, or something was done."""
 
-    def __init__(self, views: FourViews, explorer: Explorer) -> None:
+    def __init__(self, views: FourViews, tabs: Tabs) -> None:
         super().__init__(views)
-        self.explorer, self._views = explorer, views
+        self._tabs, self._views = tabs, views
         self.setObjectName("welcome")
         self.setStyleSheet(STYLE % controls.scaled(17))
         self.step = QLabel()
@@ -92,10 +92,7 @@ class Welcome(QFrame):
         self.next.clicked.connect(self._on_next)
         self._number = -1
         self._on_next()
-        # Whatever is done to the brain or opened closes it.
-        explorer.session.recipeChanged.connect(self._on_done)
-        explorer.projecting.job.runningChanged.connect(self._on_done)
-        explorer.tabs.currentChanged.connect(self._on_tab)
+        tabs.currentChanged.connect(self._on_tab)
         views.installEventFilter(self)
         self.show()
         self.raise_()
@@ -107,9 +104,7 @@ class Welcome(QFrame):
 
     def dismiss(self) -> None:
         """Take it off the picture."""
-        self.explorer.session.recipeChanged.disconnect(self._on_done)
-        self.explorer.projecting.job.runningChanged.disconnect(self._on_done)
-        self.explorer.tabs.currentChanged.disconnect(self._on_tab)
+        self._tabs.currentChanged.disconnect(self._on_tab)
         self._views.removeEventFilter(self)
         self.hide()
         self.setParent(None)
@@ -130,7 +125,7 @@ class Welcome(QFrame):
     def _show_step(self, number: int) -> None:
         self._number = number
         tab, heading, text = STEPS[number]
-        self.explorer.panel(tab)
+        self._tabs.bring(tab)
         self.step.setText(
             _("First steps, {number} of {count}").format(number=self._number + 1, count=len(STEPS))
         )
@@ -142,15 +137,12 @@ class Welcome(QFrame):
 
     def _on_tab(self, index: int) -> None:
         """A tab of another step is brought to the front: go to that step; of none: it is over."""
-        key = self.explorer.panels[index].key
+        key = self._tabs.panels[index].key
         steps = [tab for tab, _heading, _text in STEPS]
         if key not in steps:
             self.finished.emit()
         elif key != steps[self._number]:
             self._show_step(steps.index(key))
-
-    def _on_done(self, *_: object) -> None:
-        self.finished.emit()
 
     def _place(self) -> None:
         """Beside the tabs it tells of, no wider than the views at the right."""

@@ -10,22 +10,20 @@ from napari_stylegan3d.browse.privacy_check import PrivacyCheck
 from napari_stylegan3d.browse.wall import Wall
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
     from napari_stylegan3d.browse.panel import BrowsePanel
-    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.core.context import Context
 
 
 class Browsing(QObject):
     """Brings the Browse panel together with what works behind it."""
 
-    def __init__(self, panel: BrowsePanel, thumbnails: Thumbnails, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.panel = panel
-        self.wall = Wall(panel.session, thumbnails, explorer)
-        self.privacy = PrivacyCheck(panel.privacy, explorer)
+    def __init__(self, context: Context, panel: BrowsePanel) -> None:
+        super().__init__(context.dock)
+        self.session, self.panel = context.session, panel
+        self.wall = Wall(context.session, context.thumbnails, context.dock)
+        self.privacy = PrivacyCheck(context, panel.privacy)
         panel.wall.clicked.connect(lambda: self.wall.open_beside(panel))
-        panel.walk.use(thumbnails)
-        explorer.models.directed.connect(self._survey)
+        panel.walk.use(context.thumbnails)
 
     def shutdown(self) -> None:
         """Close what was opened, stop what is computed."""
@@ -34,7 +32,8 @@ class Browsing(QObject):
         self.panel.walk.stop()
         self.panel.map.places.shutdown()
 
-    def _survey(self) -> None:
-        generator = self.panel.session.generator
+    def survey(self) -> None:
+        """The model's directions are known: find out where its random brains lie."""
+        generator = self.session.generator
         if generator is not None:
             self.panel.map.places.use(generator)

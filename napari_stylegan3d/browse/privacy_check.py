@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from napari_stylegan3d.browse.privacy import CHECKING, UNCHECKED
 from napari_stylegan3d.core.cores import beside_the_window
@@ -15,8 +15,8 @@ from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
     from napari_stylegan3d.browse.privacy import PrivacyBox
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import Picture
     from stylegan3d.evaluation.privacy_index import Nearness, PrivacyIndex
     from stylegan3d.geometry.space import Space
@@ -52,13 +52,10 @@ class Checker:
 class PrivacyCheck(QObject):
     """What the button of the Privacy part does; what it found goes with the brain."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
-    def __init__(self, box: PrivacyBox, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.box = box
-        self.session, self.comparison = explorer.session, explorer.comparison
+    def __init__(self, context: Context, box: PrivacyBox) -> None:
+        super().__init__(context.dock)
+        self.messages, self.box = context.messages, box
+        self.session, self.comparison = context.session, context.comparison
         self._index: Path | None = None
         #: The brain that is being checked; the result of any other is out of date.
         self._asked: Subject | None = None
@@ -70,7 +67,7 @@ class PrivacyCheck(QObject):
         box.check.clicked.connect(self._ask)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(self._on_model)
-        explorer.rendering.shown.connect(self._on_picture)
+        context.render.shown.connect(self._on_picture)
 
     def shutdown(self) -> None:
         """Stop."""
@@ -124,4 +121,4 @@ class PrivacyCheck(QObject):
         known = isinstance(error, StyleGAN3DError)
         self.box.say(of_engine(str(error)) if known else UNCHECKED)
         if not known:
-            self.failed.emit(error, _("checking privacy"))
+            self.messages.fail(error, _("checking privacy"))

@@ -5,12 +5,26 @@ from __future__ import annotations
 import logging
 
 from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.widgets.text import _, of_engine
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
 logger = logging.getLogger("napari_stylegan3d")
+
+
+class Messages(QObject):
+    """Where features report errors, for the window to show."""
+
+    failed = Signal(object, str)
+    """(exception, what was being done)"""
+    cleared = Signal()
+    """An earlier error is over."""
+
+    def fail(self, error: Exception, doing: str) -> None:
+        """Report an error that came up while `doing` something ('loading the model')."""
+        self.failed.emit(error, doing)
 
 
 def sentence(error: BaseException, doing: str) -> str:

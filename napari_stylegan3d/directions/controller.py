@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import LatestWins
@@ -17,9 +16,7 @@ from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
-    from napari_stylegan3d.core.rendering import Rendering
-    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.directions.row import DirectionRow
     from stylegan3d.recipe.recipe import Recipe
@@ -32,19 +29,12 @@ CHANGE = _("Change by the edit")
 class Directing(QObject):
     """Brings the Directions panel together with what works behind it."""
 
-    def __init__(
-        self,
-        panel: DirectionsPanel,
-        rendering: Rendering,
-        comparison: Comparison,
-        thumbnails: Thumbnails,
-        parent: QWidget,
-    ) -> None:
-        super().__init__(parent)
-        self.panel, self.session = panel, panel.session
-        self.rendering, self.comparison = rendering, comparison
-        self.files = DirectionFiles(panel, thumbnails, parent)
-        self.strip = Strip(thumbnails, panel)
+    def __init__(self, context: Context, panel: DirectionsPanel) -> None:
+        super().__init__(context.dock)
+        self.panel, self.session = panel, context.session
+        self.rendering, self.comparison = context.render, context.comparison
+        self.files = DirectionFiles(context, panel)
+        self.strip = Strip(context.thumbnails, panel)
         self._row: DirectionRow | None = None
         self.measuring = LatestWins(EffectMeasurer(), self)
         self._request: EffectRequest | None = None

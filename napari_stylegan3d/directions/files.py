@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.worker import LongJob
@@ -21,7 +20,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.recipe.recipe import Edit
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from stylegan3d.recipe.directions import Directions
 
@@ -46,12 +45,12 @@ def own_folder(model_hash: str) -> Path:
 class DirectionFiles(QObject):
     """Keeps the panel's notes and files; new directions are made off the GUI thread."""
 
-    def __init__(self, panel: DirectionsPanel, thumbnails: Thumbnails, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.panel, self.session = panel, panel.session
+    def __init__(self, context: Context, panel: DirectionsPanel) -> None:
+        super().__init__(context.dock)
+        self.panel, self.session = panel, context.session
         self.job = LongJob(self)
         self._then: Callable[[Any], None] = lambda _: None
-        self.dialog = NewDirection(self.session, thumbnails, parent)
+        self.dialog = NewDirection(self.session, context.thumbnails, context.dock)
         self.job.finished.connect(lambda result: self._then(result))
         self.job.failed.connect(lambda error: tell_error(error, _("working on a direction")))
         menus = panel.menus

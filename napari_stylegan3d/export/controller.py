@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.worker import LongJob
@@ -30,10 +30,11 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError, StyleGAN3DError
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.export.film_settings import FilmSettings
     from napari_stylegan3d.export.panel import ExportPanel
     from napari_stylegan3d.export.picture import PictureSettings
+    from napari_stylegan3d.views.four import FourViews
     from stylegan3d.geometry.slicing import Plane, Upright
 
 #: Pixels per mm of a film and of a lightbox as large as on the screen.
@@ -43,15 +44,16 @@ SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
 class Exporting(QObject):
     """Saves one thing at a time as a long job, and tells the panel how far it is."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
-    def __init__(self, explorer: Explorer, panel: ExportPanel) -> None:
-        super().__init__(explorer)
-        self.explorer, self.panel = explorer, panel
+    def __init__(self, context: Context, panel: ExportPanel) -> None:
+        super().__init__(context.dock)
+        self.panel, self.session = panel, context.session
+        self.render, self.comparison = context.render, context.comparison
+        self.messages = context.messages
+        #: While there are any.
+        self.views: FourViews | None = None
         self.job = LongJob(self)
         self.job.finished.connect(panel.show_saved)
-        self.job.failed.connect(lambda error: self.failed.emit(error, "saving"))
+        self.job.failed.connect(lambda error: self.messages.fail(error, _("saving")))
         self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled; nothing was saved.")))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
@@ -62,8 +64,8 @@ class Exporting(QObject):
         panel.pictureRequested.connect(self._save_picture)
         panel.filmRequested.connect(self._save_film)
         panel.reportRequested.connect(self._save_report)
-        panel.film.use_thumbnails(explorer.thumbnails)
-        explorer.rendering.shown.connect(self._on_shown)
+        panel.film.use_thumbnails(context.thumbnails)
+        context.render.shown.connect(self._on_shown)
 
     def shutdown(self) -> None:
         """Stop; what is half done is not written."""
@@ -79,21 +81,21 @@ class Exporting(QObject):
             self.panel.film.set_seconds_each(picture.rendered.seconds)
 
     def _save(self, request: SaveRequest) -> None:
-        self.job.start(save_volume, self.explorer.rendering.loaded, request)
+        self.job.start(save_volume, self.render.loaded, request)
 
     def _save_latent(self, request: LatentRequest) -> None:
-        self.job.start(save_latent, self.explorer.rendering.loaded, request)
+        self.job.start(save_latent, self.render.loaded, request)
 
     def _save_picture(self, settings: PictureSettings, path: Path) -> None:
-        views = self.explorer.views
-        if views is None or self.explorer.rendering.loaded is None:
+        views = self.views
+        if views is None or self.render.loaded is None:
             return
         try:
             image, draw = self._picture(settings)
         except (StyleGAN3DError, AttributeError) as error:
-            self.failed.emit(error, _("drawing the picture"))
+            self.messages.fail(error, _("drawing the picture"))
             return
-        session = self.explorer.session
+        session = self.session
         request = PictureRequest(
             path,
             self.panel.overwrite.isChecked(),
@@ -101,16 +103,16 @@ class Exporting(QObject):
             session.recipe,
             image,
             draw,
-            self.explorer.comparison.view != "scan",
-            self.explorer.comparison.view == "painted",
+            self.comparison.view != "scan",
+            self.comparison.view == "painted",
         )
-        self.job.start(save_picture, self.explorer.rendering.loaded, request)
+        self.job.start(save_picture, self.render.loaded, request)
 
     def _picture(self, settings: PictureSettings) -> tuple[QImage | None, Any]:
         """A picture of the window, or a function that draws a lightbox."""
         from napari_stylegan3d.views.view_pictures import all_pictures, print_scale, view_picture
 
-        views = self.explorer.views
+        views = self.views
         assert views is not None
         if settings.plane is not None:
             return None, self._lightbox(settings.plane, settings.size)
@@ -129,12 +131,12 @@ class Exporting(QObject):
         """What draws a lightbox of the volume on the stage, as bright as it is shown."""
         from stylegan3d.render.figures import Look, lightbox
 
-        layer = self.explorer.stage.layer
+        layer = self.comparison.stage.layer
         if layer is None:
             raise OutputError(_("There is nothing to draw yet: wait for the first brain."))
         provenance = layer.metadata[KEY]
         low, high = layer.contrast_limits
-        views = self.explorer.views
+        views = self.views
         look = Look(
             {"screen": 1.0, "double": SCREEN_SCALE, "print": PRINT_SCALE}[size],
             (low, high),
@@ -149,7 +151,7 @@ class Exporting(QObject):
         from stylegan3d.render.figures import Look
         from stylegan3d.render.films import Film
 
-        views, session = self.explorer.views, self.explorer.session
+        views, session = self.views, self.session
         try:
             film = Film(
                 settings.recipes,
@@ -167,14 +169,14 @@ class Exporting(QObject):
 
                 check_key_frames(film.recipes, session.generator)
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("preparing the film"))
+            self.messages.fail(error, _("preparing the film"))
             return
         request = FilmRequest(path, self.panel.overwrite.isChecked(), session.folder, film)
-        self.job.start(save_film, self.explorer.rendering.loaded, request)
+        self.job.start(save_film, self.render.loaded, request)
 
     def _crosshair(self) -> tuple[float, float, float] | None:
         """The point the slices go through, where it lies in the model's field of view."""
-        views, generator = self.explorer.views, self.explorer.session.generator
+        views, generator = self.views, self.session.generator
         if views is None or generator is None or len(views.viewer.dims.point) != 3:
             return None
         x, y, z = (float(value) for value in views.viewer.dims.point)
@@ -183,7 +185,7 @@ class Exporting(QObject):
         return (x, y, z) if inside else None
 
     def _save_report(self, path: Path) -> None:
-        session = self.explorer.session
+        session = self.session
         recipe = session.recipe
         projected = session.find_projected(recipe.source)
         trust: Any = None
@@ -198,7 +200,7 @@ class Exporting(QObject):
             projected.aligned.volume if projected else None,
             trust,
         )
-        self.job.start(save_report, self.explorer.rendering.loaded, request)
+        self.job.start(save_report, self.render.loaded, request)
 
 
 def upright_of(data: np.ndarray, scale: Any, translate: Any) -> Upright:

@@ -13,13 +13,13 @@ from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.base import base_of, relabelled
 from napari_stylegan3d.labels.brush import LabelDrawing
 from napari_stylegan3d.labels.jobs import Base, Fitted, Wish, fit, read_labels, save_fitted
-from napari_stylegan3d.labels.panel import LabelsBox
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.labels.panel import LabelsBox
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
@@ -31,16 +31,14 @@ MOST_STEPS = 30
 class Relabelling(QObject):
     """Owns the labels that are edited, what they were, and the brain that fits them."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
     changed = Signal()
     """Labels were edited, taken or put away."""
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.session, self.comparison = explorer.session, explorer.comparison
-        self.box = LabelsBox()
-        self.drawing = LabelDrawing(explorer.viewer, self)
+    def __init__(self, context: Context, box: LabelsBox) -> None:
+        super().__init__(context.dock)
+        self.session, self.comparison = context.session, context.comparison
+        self.messages, self.box = context.messages, box
+        self.drawing = LabelDrawing(self.comparison.stage.viewer, self)
         self.base: Base | None = None
         self.fitted: Fitted | None = None
         self._steps: list[np.ndarray] = []
@@ -357,4 +355,4 @@ class Relabelling(QObject):
         if isinstance(error, StyleGAN3DError):
             self.box.note.setText(sentence(error, doing))
         else:
-            self.failed.emit(error, doing)
+            self.messages.fail(error, doing)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.measure.jobs import Measured, Measurer, Subject, start_of
-from napari_stylegan3d.measure.panel import MeasureBox, as_table
+from napari_stylegan3d.measure.panel import as_table
 from napari_stylegan3d.measure.tissue_layer import TissueLayer
 from napari_stylegan3d.widgets.text import _, of_engine
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.measure.panel import MeasureBox
     from stylegan3d.recipe.recipe import Recipe
 
 UNPLACED = _("Align the scan first (Project): volumes are measured on the model's grid.")
@@ -23,15 +24,12 @@ UNPLACED = _("Align the scan first (Project): volumes are measured on the model'
 class Measuring(QObject):
     """Keeps the Measure box up to date while it is unfolded, never while a hand drags."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.session, self.comparison = explorer.session, explorer.comparison
-        self.rendering = explorer.rendering
-        self.box = MeasureBox()
-        self.layer = TissueLayer(explorer.viewer)
+    def __init__(self, context: Context, box: MeasureBox) -> None:
+        super().__init__(context.dock)
+        self.session, self.comparison = context.session, context.comparison
+        self.rendering, self.messages = context.render, context.messages
+        self.box = box
+        self.layer = TissueLayer(self.comparison.stage.viewer)
         self.measured: Measured | None = None
         self._dragged = False
         self._work = LatestWins(Measurer(), self)
@@ -135,7 +133,7 @@ class Measuring(QObject):
         known = isinstance(error, StyleGAN3DError)
         self.box.show_measured(None, of_engine(str(error)) if known else "")
         if not known:
-            self.failed.emit(error, _("measuring the tissues"))
+            self.messages.fail(error, _("measuring the tissues"))
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""

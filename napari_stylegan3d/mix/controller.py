@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.gallery import Gallery
 from napari_stylegan3d.mix.matrix import Matrix
 from stylegan3d.recipe.recipe import Mix
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.thumbnails import Thumbnails
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.mix.panel import MixPanel
     from stylegan3d.recipe.recipe import Recipe
 
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 class Mixing(QObject):
     """Brings the Mix panel together with the thumbnails."""
 
-    def __init__(self, panel: MixPanel, thumbnails: Thumbnails, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.panel, self.session = panel, panel.session
-        self.gallery = Gallery(thumbnails, "mix", self)
-        self.matrix = Matrix(panel, thumbnails, parent)
+    def __init__(self, context: Context, panel: MixPanel) -> None:
+        super().__init__(context.dock)
+        self.panel, self.session = panel, context.session
+        self.gallery = Gallery(context.thumbnails, "mix", self)
+        self.matrix = Matrix(panel, context.thumbnails, context.dock)
         panel.matrixRequested.connect(lambda: self.matrix.open_beside(panel))
         panel.seen.connect(self._on_seen)
         panel.pictures.first.clicked.connect(lambda: self._show_share(0.0))

@@ -11,7 +11,6 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QLabel, QMenu, QWidget
 
 from napari_stylegan3d.app import keys
-from napari_stylegan3d.app.commands import commands_of
 from napari_stylegan3d.app.guidance import SEEN
 from napari_stylegan3d.app.memory import Memory
 from napari_stylegan3d.app.welcome import STEPS
@@ -31,7 +30,7 @@ def press(window, name: str) -> None:
 
 
 def test_every_command_in_the_table_exists(window):
-    named = set(commands_of(window.explorer))
+    named = set(window.explorer.guidance.commands)
     assert {row.command for row in keys.TABLE if row.command} <= named
 
 
@@ -69,7 +68,7 @@ def test_help_lists_the_whole_table(window):
 def test_the_first_steps_lead_through_the_tabs_and_do_not_come_again(window):
     settings().setValue(SEEN, False)
     guidance = window.explorer.guidance
-    guidance._greet()
+    guidance.greet()
     tabs = window.explorer.tabs
     seen = []
     for _ in range(3):
@@ -78,7 +77,7 @@ def test_the_first_steps_lead_through_the_tabs_and_do_not_come_again(window):
     assert seen == ["Browse", "Project", "Directions"]
     assert guidance.welcome is None
     assert settings().value(SEEN, type=bool)
-    guidance._greet()
+    guidance.greet()
     assert guidance.welcome is None
 
 
@@ -139,22 +138,24 @@ def test_the_window_is_found_as_it_was_left(window, tmp_path):
     explorer.measuring.box.unfold(False)
     window.find("export.folder").setText(str(Path.home()))
     views.set_convention("radiological")
-    again = Memory(explorer)
-    again.begin(explorer.window())
+    again = Memory(explorer, explorer.export.folder, explorer.measuring.box)
+    again.begin(explorer.window(), views.looks)
     assert window.find("export.folder").text() == str(tmp_path)
     assert views.convention == "neurological"
     assert explorer.measuring.box.open
     explorer.measuring.box.unfold(False)
     views.set_convention("radiological")
-    explorer.memory.begin(explorer.window())
+    explorer.memory.begin(explorer.window(), views.looks)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"layout": "upside down"}'])
 def test_settings_that_make_no_sense_are_passed_over(window, text):
     settings().setValue("look", text)
     settings().setValue("dock_width", 100_000)
-    Memory(window.explorer).begin(window.explorer.window())
-    assert window.views.looks.look.layout == "four"
+    explorer, looks = window.explorer, window.views.looks
+    memory = Memory(explorer, explorer.export.folder, explorer.measuring.box)
+    memory.begin(explorer.window(), looks)
+    assert looks.look.layout == "four"
 
 
 def test_a_question_for_a_file_begins_where_the_last_ended(monkeypatch, tmp_path, qapp):

@@ -17,7 +17,6 @@ from napari.layers import Labels
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_stylegan3d.app.commands import commands_of
 from napari_stylegan3d.core.jobs import RenderRequest, render
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.project import jobs as scan_jobs
@@ -363,13 +362,13 @@ def test_a_stroke_is_seen_in_all_views(window, scan_file):
         assert layer.name in [other.name for other in model.layers if other.visible]
         window.wait(lambda n=name, p=picture: is_orange(window.pixels(n)) > is_orange(p) + 20)
     recipe = window.session.recipe
-    commands_of(window.explorer)["undo"]()
+    window.explorer.guidance.commands["undo"]()
     assert not layer.data[place], "while painting, a stroke is undone"
     assert window.session.recipe == recipe
-    commands_of(window.explorer)["redo"]()
+    window.explorer.guidance.commands["redo"]()
     assert layer.data[place]
     window.click("project.fill")
-    commands_of(window.explorer)["undo"]()
+    window.explorer.guidance.commands["undo"]()
     assert layer.data[place], "the brush is put down"
 
 
