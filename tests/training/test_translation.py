@@ -163,7 +163,7 @@ def test_an_exported_painter_paints_as_the_run_does(painter_folder, painter_run,
             painter_run.average(told, torch.zeros_like(told), contrast)[0, 0].clamp(0, 1.5).numpy()
         )
     near = labels > 0
-    assert abs(made - same.clamp(0, 1.5).numpy())[near].max() < 5e-3
+    assert abs(made - same)[near].max() < 5e-3
     assert min(dice_scores(Reader().segment(made, SPACE).labels, labels).values()) > 0.6
     assert similarity(made, brain(labels) / np.float32(255), near)["ssim"] > 0.85
     seeds = [painter.random_contrast(seed) for seed in (0, 0, 1)]
