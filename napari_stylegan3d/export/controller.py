@@ -148,8 +148,8 @@ class Exporting(QObject):
         return partial(lightbox, volume, plane, look)
 
     def _save_film(self, settings: FilmSettings, path: Path) -> None:
+        from stylegan3d.outputs.films import Film
         from stylegan3d.render.figures import Look
-        from stylegan3d.render.films import Film
 
         views, session = self.views, self.session
         try:

@@ -277,7 +277,7 @@ class FilmPart(QWidget):
 @cache
 def _without_ffmpeg() -> str:
     """What is missing for an MP4, in a sentence; empty if nothing is."""
-    from stylegan3d.render.films import NO_FFMPEG, has_ffmpeg
+    from stylegan3d.outputs.films import NO_FFMPEG, has_ffmpeg
 
     return "" if has_ffmpeg() else NO_FFMPEG
 

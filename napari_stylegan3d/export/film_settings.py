@@ -28,7 +28,7 @@ WAYS: tuple[tuple[str, How], ...] = (
 
 @dataclass(frozen=True)
 class FilmSettings:
-    """What the controls say; see `stylegan3d.render.films.Film`."""
+    """What the controls say; see `stylegan3d.outputs.films.Film`."""
 
     recipes: tuple[Recipe, ...]
     seconds: float

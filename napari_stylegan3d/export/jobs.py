@@ -17,8 +17,8 @@ from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
+    from stylegan3d.outputs.films import Film
     from stylegan3d.recipe.recipe import Recipe, Source
-    from stylegan3d.render.films import Film
 
 DOTS_PER_METRE = 300 / 0.0254
 
@@ -166,8 +166,8 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
 
 def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
     """Draw a film, by a renderer of its own, so that the window's need not wait."""
+    from stylegan3d.outputs.films import check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
-    from stylegan3d.render.films import check_suffix, film_files
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.storage.volumes import check_output
 
@@ -187,7 +187,7 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
         ),
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
-    from stylegan3d.render.films import film_sidecar
+    from stylegan3d.outputs.films import film_sidecar
     from stylegan3d.storage.jsontext import to_json
 
     told = film_sidecar(lasting, loaded.generator, request.path)
@@ -198,7 +198,8 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
 def save_report(report: Report, loaded: Loaded, request: ReportRequest) -> Saved:
     """Render, measure and write the report of a case."""
     from stylegan3d.outputs.pictures import json_path
-    from stylegan3d.outputs.report import build_case, report_files
+    from stylegan3d.outputs.report import build_case
+    from stylegan3d.outputs.report_page import report_files
     from stylegan3d.storage.volumes import check_output
 
     moved, files = _latents(request, [request.recipe])

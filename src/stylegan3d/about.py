@@ -1,8 +1,9 @@
-"""What this program is called, and its version."""
+"""What this program is called, what it is for, and its version."""
 
 from __future__ import annotations
 
 PROGRAM = "napari-stylegan3d"
+INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
 
 
 def version() -> str:

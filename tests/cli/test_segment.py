@@ -9,10 +9,10 @@ import pytest
 import torch
 from labelled_phantoms import write_labelled
 
-from stylegan3d.evaluation.anatomy_volumes import MEASURES
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.measures import MEASURES
 from stylegan3d.storage.volumes import write_volume
 
 

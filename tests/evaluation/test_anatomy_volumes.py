@@ -7,12 +7,12 @@ import pytest
 
 from stylegan3d.evaluation import anatomy_volumes
 from stylegan3d.evaluation.anatomy_volumes import (
-    MEASURES,
     SegmentationLimits,
     scaled_distance,
     tissue_volumes,
     unsegmentable,
 )
+from stylegan3d.segmentation.measures import MEASURES
 
 MEANS = {"csf_ml": 120, "grey_ml": 700, "white_ml": 550, "ventricle_ml": 22, "other_ml": 21}
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.pictures import json_path
-from stylegan3d.outputs.report import Case, Picture, build_case, report_files, report_name
-from stylegan3d.outputs.report_page import draw_page, writable
+from stylegan3d.outputs.report import Case, Picture, build_case, report_name
+from stylegan3d.outputs.report_page import draw_page, report_files, writable
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.recipe.text import from_link

@@ -10,7 +10,6 @@ import torch
 
 from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation.anatomy_volumes import MEASURES, measures_of
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
@@ -20,6 +19,7 @@ from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import BUNDLED, bundled_segmenter
+from stylegan3d.segmentation.measures import MEASURES, measures_of
 from stylegan3d.segmentation.scans import native_labels
 
 

@@ -79,9 +79,9 @@ def animate(
     Example: stylegan3d animate --seeds 0-3 --loop --out walk.gif
     """
     frames = chosen_recipes(recipes, seeds, truncation, noise)
+    from stylegan3d.outputs.films import Film, check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.recipe.keyframes import check_key_frames
-    from stylegan3d.render.films import Film, check_suffix, film_files
     from stylegan3d.storage.volumes import check_output, write_together
 
     film = Film(

@@ -59,7 +59,8 @@ def report(
     chosen = chosen_recipes(recipes, seeds, truncation, noise)
 
     from stylegan3d.outputs.pictures import json_path
-    from stylegan3d.outputs.report import build_case, report_files, report_name
+    from stylegan3d.outputs.report import build_case, report_name
+    from stylegan3d.outputs.report_page import report_files
     from stylegan3d.storage.volumes import check_output, write_together
 
     paths = [out / report_name(recipe) for recipe in chosen]

@@ -72,10 +72,10 @@ def segment(
     if out is not None and not out.name.endswith(".nii.gz"):
         raise typer.BadParameter("The label map's name must end in .nii.gz.")
 
-    from stylegan3d.evaluation.anatomy_volumes import MEASURES
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.classes import TITLES
     from stylegan3d.segmentation.inference import load_segmenter
+    from stylegan3d.segmentation.measures import MEASURES
     from stylegan3d.segmentation.scans import label_files, segment_scan, table_text
     from stylegan3d.storage.formats import scan_stem
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together

@@ -8,7 +8,7 @@ the same ones. Every volume is labelled by the tissue network that ships with th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,30 +16,17 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.store import Store
-from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.comparison import compare_with_halves
 from stylegan3d.metrics.intervals import bootstrap, wilson
-from stylegan3d.segmentation.classes import CLASSES, asymmetry_percent, side_volumes
-from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_segmenter
-from stylegan3d.workers import workers
+from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.measures import MEASURES, VOLUMES
 
-VOLUMES = (*CLASSES[1:], "brain")
-ASYMMETRIES = ("csf", "grey", "white", "ventricle", "brain")
-#: Millilitres, a ratio, and left-right asymmetries in per cent (positive: the left is larger).
-MEASURES = (
-    *(f"{name}_ml" for name in VOLUMES),
-    "grey_white_ratio",
-    *(f"{name}_asymmetry" for name in ASYMMETRIES),
-)
 # The range of people's volumes is widened by this share of its width on either side before a
 # brain counts as one that cannot be segmented: an unusual brain is none.
 MARGIN = 0.5
 # So much of the range of people's confidences may a brain be below the least of them.
 CONFIDENCE_MARGIN = 0.5
 DRAWS = 1000
-
-Progress = Callable[[int, int], None]
 
 
 def tissue_volumes(material: Material) -> dict[str, Any]:
@@ -89,56 +76,6 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
             "validation": unsegmentable(people[len(material.training) :], limits),
         },
     }
-
-
-def measure(
-    segmenter: Segmenter,
-    volumes: Iterable[np.ndarray],
-    space: Space,
-    progress: Progress | None = None,
-) -> list[dict[str, float]]:
-    """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
-    volumes = list(volumes)
-    rows: list[dict[str, float]] = []
-
-    def one(volume: np.ndarray) -> dict[str, float]:
-        return measures_of(segmenter.segment(volume, space, confidence=True))
-
-    with workers(segmenter.device) as mapped:
-        for row in mapped(one, volumes):
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(volumes))
-    return rows
-
-
-def measure_kept(
-    store: Store, key: tuple, volumes: Iterable[np.ndarray], space: Space, progress: Progress
-) -> list[dict[str, float]]:
-    """`measure` by the network that ships with the package, kept in a store under a key."""
-    segmenter, names = bundled_segmenter(), (*MEASURES, "confidence")
-
-    def make() -> np.ndarray:
-        rows = measure(segmenter, volumes, space, progress)
-        return np.array([[row[name] for name in names] for row in rows])
-
-    found = store.array("tissues", (*key, segmenter.hash), make)
-    return [dict(zip(names, map(float, row), strict=True)) for row in found]
-
-
-def measures_of(found: Segmentation) -> dict[str, float]:
-    """`MEASURES` of one brain, and "confidence" if it was asked for.
-
-    Asymmetries are those of the halves left and right of x = 0 mm.
-    """
-    volumes = found.volumes
-    left, right = side_volumes(found.labels, found.space)
-    row = {f"{name}_ml": value for name, value in volumes.items()}
-    row["grey_white_ratio"] = volumes["grey"] / volumes["white"] if volumes["white"] else 0.0
-    row |= {f"{n}_asymmetry": asymmetry_percent(left[n], right[n]) for n in ASYMMETRIES}
-    if found.confidence is not None:
-        row["confidence"] = found.confidence
-    return {name: round(value, 5) for name, value in row.items()}
 
 
 def _column(rows: Sequence[dict[str, float]], name: str) -> np.ndarray:

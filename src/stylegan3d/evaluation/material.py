@@ -17,6 +17,8 @@ from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.budgets import BUDGETS, TUNED
+from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.measures import MEASURES, measure
 
 PARTS = (
     "fidelity",
@@ -250,13 +252,11 @@ class Material:
     @property
     def has_tissues(self) -> bool:
         """Whether the tissue network that ships with the package knows the grid."""
-        from stylegan3d.segmentation.inference import bundled_segmenter
-
         return bundled_segmenter().fits(self.pack.space)
 
     @cached_property
     def real_tissues(self) -> list[dict[str, float]]:
-        """`anatomy_volumes.MEASURES` and "confidence" of the people, training people first."""
+        """`segmentation.measures.MEASURES` and "confidence" of people, training people first."""
         key = (volumes_id(self.pack), [int(row) for row in self.people])
         return self._tissues(self._real, key, self.volumes(self.people))
 
@@ -268,9 +268,14 @@ class Material:
         return self._tissues(self.store, key, self.synthetic)
 
     def _tissues(self, store: Store, key: tuple, volumes: Volumes) -> list[dict[str, float]]:
-        from stylegan3d.evaluation.anatomy_volumes import measure_kept
+        segmenter, names = bundled_segmenter(), (*MEASURES, "confidence")
 
-        return measure_kept(store, key, volumes, self.pack.space, self.progress("Tissues"))
+        def make() -> np.ndarray:
+            rows = measure(segmenter, volumes, self.pack.space, self.progress("Tissues"))
+            return np.array([[row[name] for name in names] for row in rows])
+
+        found = store.array("tissues", (*key, segmenter.hash), make)
+        return [dict(zip(names, map(float, row), strict=True)) for row in found]
 
     @cached_property
     def mirrored_features(self) -> np.ndarray:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from stylegan3d.about import version
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import read_tissues
-from stylegan3d.outputs.pictures import json_path, picture_sidecar
+from stylegan3d.outputs.results import volume_name
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import render_recipe
-from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
@@ -148,7 +148,6 @@ def build_case(
 
 def about_model(generator: Generator) -> list[str]:
     """The generator, where its voxels lie, and the programs, in lines."""
-    from stylegan3d.about import version
 
     grid = " x ".join(map(str, generator.shape))
     size = " x ".join(f"{mm:g}" for mm in generator.voxel_size)
@@ -164,36 +163,8 @@ def about_model(generator: Generator) -> list[str]:
 
 def report_name(recipe: Recipe) -> str:
     """Such as seed-0042_desc-synthetic_report.pdf."""
-    from stylegan3d.outputs.results import volume_name
-
     stem = volume_name(recipe).removesuffix(VOLUME_SUFFIX).removesuffix("_T1w")
     return f"{stem}_report{SUFFIX}"
-
-
-def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, bytes]:
-    """The PDF and the JSON beside it, not yet written: name to content.
-
-    Raises
-    ------
-    OutputError
-        If the name does not end in `.pdf`.
-    """
-    from stylegan3d.errors import OutputError
-    from stylegan3d.outputs.report_page import draw_page
-
-    if path.suffix.lower() != SUFFIX:
-        raise OutputError(f"{path.name} must end in {SUFFIX}: add it to the name.")
-    told = {
-        **picture_sidecar(case.recipe, generator, path.parent, "Report"),
-        "Case": case.name,
-        "Date": case.date.isoformat(),
-        "Measures": case.measures,
-        "MeasuredBy": case.measured,
-        "Similarity": case.similarity,
-        "Verdict": case.verdict,
-    }
-    page = draw_page(case, path.parent)
-    return {path: page, json_path(path): to_json(told).encode()}
 
 
 def _pictures(volumes: Mapping[str, np.ndarray], space: Space, look: Look) -> list[list[Picture]]:

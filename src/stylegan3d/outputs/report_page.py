@@ -15,11 +15,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import SMALL, TOLD, VOLUMES
-from stylegan3d.outputs.report import LIKENESS, WARNING, Case, Picture
+from stylegan3d.outputs.pictures import json_path, picture_sidecar
+from stylegan3d.outputs.report import LIKENESS, SUFFIX, WARNING, Case, Picture
+from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
+
+    from stylegan3d.model.generator import Generator
 
 MM = 72 / 25.4
 WIDTH, HEIGHT = 210.0, 297.0
@@ -34,6 +39,29 @@ WARNING_PAPER = (1.0, 0.94, 0.82)
 FACES = (("DejaVuSans", "DejaVuSans-Bold"), ("Vera", "VeraBd"))
 LINK_LINES = 6
 JPEG_QUALITY = 92
+
+
+def report_files(path: Path, case: Case, generator: Generator) -> dict[Path, bytes]:
+    """The PDF and the JSON beside it, not yet written: name to content.
+
+    Raises
+    ------
+    OutputError
+        If the name does not end in `.pdf`.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise OutputError(f"{path.name} must end in {SUFFIX}: add it to the name.")
+    told = {
+        **picture_sidecar(case.recipe, generator, path.parent, "Report"),
+        "Case": case.name,
+        "Date": case.date.isoformat(),
+        "Measures": case.measures,
+        "MeasuredBy": case.measured,
+        "Similarity": case.similarity,
+        "Verdict": case.verdict,
+    }
+    page = draw_page(case, path.parent)
+    return {path: page, json_path(path): to_json(told).encode()}
 
 
 def draw_page(case: Case, folder: Path) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylegan3d.about import PROGRAM, version
+from stylegan3d.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 BIDS_VERSION = "1.10.0"
 DATASET_DESCRIPTION = "dataset_description.json"
-INTENDED_USE = "Research and teaching. Synthetic: not for diagnosis."
 
 
 def volume_name(recipe: Recipe, *, native: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,10 +17,8 @@ from stylegan3d.scans.alignment import centroid, refined_rigid
 from stylegan3d.scans.intensity import contrast_agreement, contrast_in_brain, correlation, normalise
 from stylegan3d.scans.native import edited_scan, native_image, pack_mask
 from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target
-
-if TYPE_CHECKING:
-    from stylegan3d.scans.scan import Scan
 
 # Where less than this of a model voxel is brain it counts as outside, as in the training data.
 BRAIN_SHARE = 0.35
@@ -95,7 +93,7 @@ class AlignedScan:
         What 1.0 stands for in the scan's own units (after bias correction).
     steps : list of str
         What was done, for people; warnings begin with "Check:".
-    scan : Scan
+    scan : ScanData
         What it was made from.
     prepared : PreparedBrain or None
         To try other poses on.
@@ -110,7 +108,7 @@ class AlignedScan:
     brain_mask: np.ndarray
     intensity_scale: float
     steps: list[str]
-    scan: Scan
+    scan: ScanData
     prepared: PreparedBrain | None = field(default=None, repr=False)
     record: tuple[Step, ...] = ()
 
@@ -236,7 +234,7 @@ class AlignedScan:
 
 
 def on_grid(
-    scan: Scan, prepared: PreparedBrain, rigid: np.ndarray, record: tuple[Step, ...]
+    scan: ScanData, prepared: PreparedBrain, rigid: np.ndarray, record: tuple[Step, ...]
 ) -> AlignedScan:
     """Resample a brain to the model's grid in a pose, normalise it there, and judge it."""
     target = prepared.target

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import nibabel as nib
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -17,9 +15,7 @@ from stylegan3d.scans.extraction import (
     extracted_mask,
     object_mask,
 )
-
-if TYPE_CHECKING:
-    from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.scan_data import ScanData
 
 # Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
 # bottom no more than a brain stem has.
@@ -41,7 +37,7 @@ SIDES = {
 
 
 def find_brain(
-    scan: Scan,
+    scan: ScanData,
     skull: str,
     upright: np.ndarray | None = None,
     near: tuple[np.ndarray, Space] | None = None,
@@ -66,7 +62,7 @@ def find_brain(
         return _tilted(scan, error), TILTED
 
 
-def _tilted(scan: Scan, refusal: ScanError) -> np.ndarray:
+def _tilted(scan: ScanData, refusal: ScanError) -> np.ndarray:
     """Brain mask of a head that was not found as it lies: alone in the picture, then tilted."""
     middle = scan.space.center_mm
     for tilt in TILTS:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -25,11 +24,9 @@ from stylegan3d.scans.cache import StepCache, key_of
 from stylegan3d.scans.finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.resampling import cropped, resample
+from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target, standard_brain
 from stylegan3d.storage.jsontext import from_json
-
-if TYPE_CHECKING:
-    from stylegan3d.scans.scan import Scan
 
 SKULL_CHOICES = ("auto", "extract", "keep")
 POSE_CHOICES = ("auto", "keep", "centre")
@@ -59,7 +56,7 @@ class Wishes:
 
 
 def align_scan(
-    scan: Scan, target: Target, wishes: Wishes, progress: Progress | None = None
+    scan: ScanData, target: Target, wishes: Wishes, progress: Progress | None = None
 ) -> AlignedScan:
     """See `Scan.align`."""
     report = progress or (lambda fraction, text: None)
@@ -84,7 +81,7 @@ def align_scan(
 class _Work:
     """What all steps need."""
 
-    scan: Scan
+    scan: ScanData
     target: Target
     wishes: Wishes
     cache: StepCache
@@ -159,7 +156,7 @@ def _brain_step(
     return Step("brain", texts, perf_counter() - start, how), mask
 
 
-def _check_sign(scan: Scan, mask: np.ndarray) -> None:
+def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
     if np.mean(scan.data[mask] <= 0) > 0.5:
         raise ScanError(
             f"{scan.path} has mostly negative or zero intensities inside the brain; "

@@ -135,7 +135,7 @@ class Segmenter:
 
         Parameters
         ----------
-        name : a measure of `metrics.anatomy_volumes`, such as "ventricle_ml".
+        name : a measure of `segmentation.measures`, such as "ventricle_ml".
         value : in its unit.
 
         Raises

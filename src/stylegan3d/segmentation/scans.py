@@ -15,13 +15,13 @@ import numpy as np
 from stylegan3d.about import PROGRAM
 from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.dataset.volume_sets import to_unit
-from stylegan3d.evaluation.anatomy_volumes import MEASURES, measures_of
 from stylegan3d.scans.aligned import WARNING, AlignedScan
 from stylegan3d.scans.preparation import Progress
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
+from stylegan3d.segmentation.measures import MEASURES, measures_of
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
@@ -46,7 +46,7 @@ class LabelledScan:
 
     @property
     def measures(self) -> dict[str, float]:
-        """`metrics.anatomy_volumes.MEASURES` and "confidence"."""
+        """`segmentation.measures.MEASURES` and "confidence"."""
         return measures_of(self.segmentation)
 
     @property

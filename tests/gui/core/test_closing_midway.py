@@ -22,10 +22,10 @@ from napari_stylegan3d.core.messages import logger
 from napari_stylegan3d.export import controller as exporting
 from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.project import controller as projecting
-from stylegan3d.evaluation.anatomy_volumes import MEASURES
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.measures import MEASURES
 from stylegan3d.segmentation.network import TissueNetwork
 
 PATIENCE_S = 60.0

@@ -10,11 +10,11 @@ from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import percentile_in_words, signed
 from napari_stylegan3d.views.captions import NAMES
-from stylegan3d.evaluation.anatomy_volumes import MEASURES
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.measures import MEASURES
 from stylegan3d.segmentation.network import TissueNetwork
 
 

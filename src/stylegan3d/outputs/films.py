@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from stylegan3d.about import INTENDED_USE
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
-from stylegan3d.outputs.results import INTENDED_USE, model_of, provenance, sources
+from stylegan3d.outputs.results import model_of, provenance, sources
 from stylegan3d.recipe.keyframes import Easing, How, count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image, ImageSequence
 
 from stylegan3d.errors import OutputError
+from stylegan3d.outputs import films
+from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.render import films
 from stylegan3d.render.figures import Look
-from stylegan3d.render.films import Film, draw_film, film_files, has_ffmpeg
 from stylegan3d.render.renderer import Renderer
 
 RECIPES = tuple(Recipe(Source("seed", number)) for number in (1, 2))
