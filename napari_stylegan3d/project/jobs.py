@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
 
-#: How notes and the alignment mark what a person should look at.
-WARNING = "Check:"
 #: A projection is watched at this interval.
 SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
@@ -73,7 +71,7 @@ class OpenedScan:
     @property
     def notes(self) -> list[str]:
         """What was found on reading, but for the doubts, which are asked about."""
-        return [n for n in self.scan.notes if n.removeprefix(WARNING).strip() not in self.asked]
+        return [str(note) for note in self.scan.notes if note.text not in self.asked]
 
     @property
     def asked(self) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def test_nothing_of_the_patient_is_kept(tmp_path, target):
 
 def test_what_was_read_is_said(tmp_path):
     dicoms.write_series(tmp_path, picture(), grid((0, 0, 20)))
-    notes = read_scan(tmp_path).notes
+    notes = [*map(str, read_scan(tmp_path).notes)]
     assert "DICOM series 3: MR, 26 x 24 x 20 voxels of 7 x 8 x 9 mm, RAS." in notes
     assert any("tilted by up to 20.0 degrees" in note for note in notes)
     assert any(note.startswith("Intensities from 0 to 899") for note in notes)
@@ -162,12 +162,14 @@ def test_choices_that_cannot_be_had(examination):
         read_scan(examination, series=99)
     with pytest.raises(SeveralSeries, match="only 3 slices"):
         read_scan(examination, series="loc")
-    assert any("marked as derived" in note for note in read_scan(examination, series=502).notes)
+    assert any(
+        "marked as derived" in note for note in map(str, read_scan(examination, series=502).notes)
+    )
 
 
 def test_the_only_volume_is_taken_and_the_rest_named(examination):
     shutil.rmtree(examination / "B")
-    notes = read_scan(examination).notes
+    notes = [*map(str, read_scan(examination).notes)]
     told = "2 other series in the folder were left aside (1 localiser, 1 secondary capture)."
     assert told in notes
 
@@ -178,7 +180,9 @@ def test_missing_slices_are_filled_in_and_said(tmp_path):
     keep = [k for k in range(20) if k not in (6, 13)]
     dicoms.write_series(tmp_path, data, grid(spacing=(7, 8, 5)), keep=keep)
     scan = read_scan(tmp_path)
-    assert any(note.startswith("Check: 2 slices are missing of 20") for note in scan.notes)
+    assert any(
+        note.startswith("Check: 2 slices are missing of 20") for note in map(str, scan.notes)
+    )
     np.testing.assert_allclose(scan.affine, grid(spacing=(7, 8, 5)), atol=1e-3)
     np.testing.assert_allclose(scan.data[1:], data[1:], atol=1e-3)
 
@@ -197,7 +201,7 @@ def test_uneven_slices_are_interpolated_and_said(tmp_path):
         affine = grid(spacing=(7, 8, 4.0 + 0.1 * k))
         dicoms.write_series(tmp_path, data[..., [k]], _at(affine, k), start=k)
     scan = read_scan(tmp_path)
-    assert any("slices are 4.1 to 7.7 mm apart" in note for note in scan.notes)
+    assert any("slices are 4.1 to 7.7 mm apart" in note for note in map(str, scan.notes))
     depth = 4.0 * np.arange(20) + 0.1 * np.arange(20) ** 2
     step = nib.affines.voxel_sizes(scan.affine)[2]
     expected = np.interp(np.arange(scan.data.shape[2]) * step, depth, data[0, 0])
@@ -215,7 +219,7 @@ def test_a_tilted_gantry_keeps_each_slice_where_it_was(tmp_path):
     dicoms.write_series(tmp_path, picture(), affine)
     scan = read_scan(tmp_path)
     np.testing.assert_allclose(scan.affine, affine, atol=1e-3)
-    assert any("gantry was tilted by 15.0 degrees" in note for note in scan.notes)
+    assert any("gantry was tilted by 15.0 degrees" in note for note in map(str, scan.notes))
     assert (scan.geometry["qform"], scan.geometry["qform_code"]) == (None, 0)
 
 

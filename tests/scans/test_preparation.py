@@ -36,7 +36,7 @@ def test_every_step_says_what_it_did_and_how_long_it_took(scan, target):
     assert [step.name for step in aligned.record] == ["brain", "bias", "pose", "grid"]
     assert [step.how for step in aligned.record] == ["kept", "done", "done", "done"]
     assert all(step.seconds > 0 for step in aligned.record)
-    assert aligned.steps == [text for step in aligned.record for text in step.texts]
+    assert aligned.steps == [note for step in aligned.record for note in step.notes]
     assert aligned.quality > 0.9
     assert aligned.quality_in_words in (
         "good",
@@ -107,7 +107,7 @@ def test_no_damaged_entry_is_believed(tmp_path, damage):
 def test_a_cache_that_cannot_be_written_is_told_and_not_needed(scan, target, tmp_path):
     (tmp_path / "file").write_text("in the way")
     aligned = scan.align(target, bias_correction=False, cache=tmp_path / "file")
-    assert any("could not be kept" in step for step in aligned.steps)
+    assert any("could not be kept" in step for step in map(str, aligned.steps))
     assert aligned.quality > 0.9
 
 
@@ -143,7 +143,7 @@ def test_a_pose_found_by_hand_is_refined(scan, target, aligned):
     np.testing.assert_allclose(found.rigid @ turned, aligned.rigid, atol=0.5)
     assert found.quality == pytest.approx(aligned.quality, abs=0.005)
     assert [step.name for step in found.record] == ["brain", "pose", "nudge", "nudge", "grid"]
-    assert "turned by 15." in found.record[-2].texts[0]
+    assert "turned by 15." in found.record[-2].notes[0].text
 
 
 def test_a_nudge_moves_the_brain_as_told(aligned):
@@ -155,7 +155,7 @@ def test_a_nudge_moves_the_brain_as_told(aligned):
     moved = aligned.nudged((6, -3, 4))
     np.testing.assert_allclose(middle(moved) - middle(aligned), (6, -3, 4), atol=0.5)
     assert moved.quality < aligned.quality
-    assert any("Moved by hand by 7.8 mm, 0.0 degrees." in step for step in moved.steps)
+    assert any("Moved by hand by 7.8 mm, 0.0 degrees." in step for step in map(str, moved.steps))
     back = moved.nudged((-6, 3, -4))
     np.testing.assert_allclose(back.rigid, aligned.rigid, atol=1e-9)
     assert back.quality == pytest.approx(aligned.quality, abs=1e-6)
@@ -218,7 +218,7 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
     aligned = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
     assert seen[1].axcodes == lying.space.axcodes
     assert seen[2].axcodes == ("R", "A", "S")
-    assert any("looked at again upright" in step for step in aligned.steps)
+    assert any("looked at again upright" in step for step in map(str, aligned.steps))
     assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
     again = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
     assert len(seen) == 3
@@ -244,7 +244,7 @@ def test_a_second_look_that_finds_no_brain_changes_nothing(head, target, monkeyp
     aligned = replace(head, data=air, affine=affine).align(target, bias_correction=False)
     assert len(seen) == 2
     assert np.prod(seen[1].shape) < 0.2 * air.size * 27, "only the head around the brain"
-    assert not any("looked at again" in step for step in aligned.steps)
+    assert not any("looked at again" in step for step in map(str, aligned.steps))
     assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
 
 
@@ -261,7 +261,9 @@ def test_a_head_that_is_not_found_is_looked_at_alone_and_tilted(head, target, mo
     monkeypatch.setattr(extraction, "extract_brain", extract)
     air = np.pad(head.data, 20, mode="edge")
     affine = head.affine @ nib.affines.from_matvec(np.eye(3), [-20, -20, -20])
-    steps = replace(head, data=air, affine=affine).align(target, bias_correction=False).steps
+    steps = [
+        *map(str, replace(head, data=air, affine=affine).align(target, bias_correction=False).steps)
+    ]
     assert tried[0] == air.shape
     assert len(tried) == 4  # as it lies, alone, tilted, and upright when the pose is known
     assert np.prod(tried[1]) < 0.7 * air.size * 27  # millimetres, without the air
@@ -286,14 +288,15 @@ def test_where_the_brain_reaches_the_edge_is_said():
     mask[10:30, 10:40, 5:25] = True
     assert finding.edge_notes(mask, space) == []
     mask[18:22, 20:24, :5] = True  # 2.6 cm2
-    assert "brain stem" in finding.edge_notes(mask, space)[0]
+    assert "brain stem" in finding.edge_notes(mask, space)[0].text
     mask[10:30, 10:40, 25:] = True
     (note,) = finding.edge_notes(mask, space)
-    assert note.startswith("Check: the brain reaches the edge of the field of view at the top and")
-    assert "give a scan of the whole brain" in note
+    assert note.level == "check"
+    assert note.text.startswith("the brain reaches the edge of the field of view at the top and")
+    assert "give a scan of the whole brain" in note.text
     mask = np.zeros(space.shape, bool)
     mask[30:, 10:40, 5:25] = True
-    assert "on the left (96 cm2" in finding.edge_notes(mask, space)[0]
+    assert "on the left (96 cm2" in finding.edge_notes(mask, space)[0].text
 
 
 def test_the_order_of_tissues_tells_the_contrast(target):

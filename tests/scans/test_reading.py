@@ -90,13 +90,13 @@ def test_array_order_is_the_files(tmp_path):
     scan = read_scan(save(tmp_path / "scan.nii.gz", noise(), affine))
     np.testing.assert_array_equal(scan.data, noise())
     np.testing.assert_array_equal(scan.affine, affine)
-    assert any("PSR" in note for note in scan.notes)
+    assert any("PSR" in note for note in map(str, scan.notes))
 
 
 def test_notes_say_what_was_read(tmp_path):
     turn = nib.eulerangles.euler2mat(0, 0, np.radians(20))
     affine = nib.affines.from_matvec(turn @ np.diag([5, 4, 6.0]))
-    notes = read_scan(save(tmp_path / "scan.nii.gz", noise(), affine)).notes
+    notes = [*map(str, read_scan(save(tmp_path / "scan.nii.gz", noise(), affine)).notes)]
     assert "32 x 36 x 40 voxels of 5 x 4 x 6 mm, stored as float32." in notes
     assert any(re.search(r"tilted by up to 20\.0 degrees", note) for note in notes)
     assert any(note.startswith("Slices of 6 mm") for note in notes)
@@ -111,10 +111,10 @@ def test_disagreeing_sform_and_qform_are_told_and_the_sform_used(tmp_path):
     nib.save(image, tmp_path / "a.nii.gz")
     scan = read_scan(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(scan.affine, moved)
-    assert any("disagree by up to 12.0 mm" in note for note in scan.notes)
+    assert any("disagree by up to 12.0 mm" in note for note in map(str, scan.notes))
     image.set_sform(np.diag([-5.0, 5, 5, 1]), 1)
     nib.save(image, tmp_path / "b.nii.gz")
-    notes = read_scan(tmp_path / "b.nii.gz").notes
+    notes = [*map(str, read_scan(tmp_path / "b.nii.gz").notes)]
     assert any(re.match("Check: .*disagree about left and right", note) for note in notes)
     assert not any("mm; the sform" in note for note in notes)
 
@@ -123,7 +123,7 @@ def test_no_orientation_in_the_header_is_told(tmp_path):
     image = nib.Nifti1Image(noise(), None)
     image.header.set_zooms((5, 5, 5))
     nib.save(image, tmp_path / "scan.nii.gz")
-    notes = read_scan(tmp_path / "scan.nii.gz").notes
+    notes = [*map(str, read_scan(tmp_path / "scan.nii.gz").notes)]
     assert any(re.match("Check: .*does not say how the head lies", note) for note in notes)
 
 
@@ -136,10 +136,10 @@ def test_a_qform_that_cannot_be_decoded_counts_as_absent(tmp_path, quaternion, c
     rewrite_header(path, sform_code=sform_code, qform_code=qform_code, **fields)
     scan = read_scan(path)
     assert (scan.geometry["qform"], scan.geometry["qform_code"]) == (None, 0)
-    told = any("qform cannot be decoded" in note for note in scan.notes)
+    told = any("qform cannot be decoded" in note for note in map(str, scan.notes))
     assert told == (qform_code > 0)
-    assert not any("disagree" in note for note in scan.notes)
-    assert any(note.startswith("Check:") for note in scan.notes) == (sform_code == 0)
+    assert not any("disagree" in note for note in map(str, scan.notes))
+    assert any(note.startswith("Check:") for note in map(str, scan.notes)) == (sform_code == 0)
 
 
 def test_an_orientation_that_cannot_be_decoded_is_refused(tmp_path):
@@ -311,7 +311,7 @@ def test_doubts_about_left_and_right_can_be_answered(tmp_path):
     for form, sign in (("sform", -1), ("qform", 1)):
         answered = read_scan(path, trust=form)
         assert answered.doubts == []
-        assert not any(note.startswith("Check:") for note in answered.notes)
+        assert not any(note.startswith("Check:") for note in map(str, answered.notes))
         assert answered.affine[0, 0] == sign * 5
         assert answered.geometry == scan.geometry  # results go home with the file's own header
     assert read_scan(save(tmp_path / "clear.nii.gz", noise())).doubts == []
@@ -350,8 +350,10 @@ def test_a_choice_of_volumes_can_be_offered(tmp_path):
 def test_intensities_and_contrast_are_said(tmp_path, name, contrast):
     scan = read_scan(save(tmp_path / name, noise()))
     assert scan.contrast == contrast
-    assert any(note.startswith("Intensities from ") for note in scan.notes)
-    assert any(note.startswith(f"Contrast: {contrast}") for note in scan.notes) == bool(contrast)
+    assert any(note.startswith("Intensities from ") for note in map(str, scan.notes))
+    assert any(note.startswith(f"Contrast: {contrast}") for note in map(str, scan.notes)) == bool(
+        contrast
+    )
 
 
 def test_a_ct_is_told_by_its_numbers(tmp_path):
@@ -360,4 +362,4 @@ def test_a_ct_is_told_by_its_numbers(tmp_path):
     data[8:10] = 1200
     scan = read_scan(save(tmp_path / "head_T1w.nii.gz", data))
     assert scan.contrast == "CT"
-    assert any(note.startswith("Check: this looks like a CT") for note in scan.notes)
+    assert any(note.startswith("Check: this looks like a CT") for note in map(str, scan.notes))

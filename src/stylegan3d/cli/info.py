@@ -179,7 +179,7 @@ def _describe_scan(path: Path) -> dict[str, Any]:
         "axes": "".join(scan.space.axcodes),
         "contrast": scan.contrast,
         "sha256": scan.sha256,
-        "notes": scan.notes,
+        "notes": list(map(str, scan.notes)),
         "doubts": scan.doubts,
     }
 

@@ -17,7 +17,7 @@ from stylegan3d.dataset.histogram import histogram, outliers
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.plan import HELD_OUT
 from stylegan3d.dataset.thumbnails import Picture, picture_of, picture_of_scan
-from stylegan3d.scans.aligned import WARNING
+from stylegan3d.scans.notes import Note
 from stylegan3d.storage.volumes import atomic_write_text
 
 CONTACT_SHEET = "contact-sheet.html"
@@ -142,7 +142,7 @@ def _values(pack: Pack, column: str) -> np.ndarray:
 def _remarks(pack: Pack, index: int, far: dict[str, np.ndarray]) -> list[str]:
     """What there is to look at in one brain: its warnings, and what sets it apart from the rest."""
     row = pack.table[index]
-    remarks = [check.removeprefix(WARNING).strip() for check in row["checks"]]
+    remarks = [Note.read(check).text for check in row["checks"]]
     low = far["quality"][index] and row["quality"] < np.median(_values(pack, "quality"))
     if low and not any("resembles" in remark for remark in remarks):
         remarks.append("it resembles the mean brain much less than the others here do.")

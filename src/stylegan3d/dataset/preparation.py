@@ -127,7 +127,7 @@ def _work_off(
     measured = [measure_tissues(folder / row["file"], tissues) for row in rows]
     for row, labels in zip(rows, measured, strict=True):
         row |= labels.volumes
-        row["checks"] = row["checks"] + labels.warnings
+        row["checks"] = row["checks"] + list(map(str, labels.warnings))
     info = {
         "settings": plan.settings,
         "licences": sorted({row["licence"] for row in rows if row["licence"]}),
@@ -187,7 +187,7 @@ def _tabulate(
             row = {"name": source.name, "person": source.person, "file": source.file, "key": key}
             row |= result | {"sha256": plan.hashes[source.file]} | plan.personal(source.person)
             row["scan_checks"] = result["checks"]
-            row["checks"] = result["checks"] + warnings(result, voxel_mm)
+            row["checks"] = result["checks"] + list(map(str, warnings(result, voxel_mm)))
             rows.append(row)
     return rows, refused
 

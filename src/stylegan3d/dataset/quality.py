@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.scans.aligned import EXPECTED_QUALITY, WARNING, AlignedScan
+from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
+from stylegan3d.scans.notes import Note
 from stylegan3d.scans.target import Target
 
 Measures = dict[str, float | None]
@@ -207,7 +208,7 @@ def refusal(result: dict[str, Any], min_quality: float) -> str | None:
     return None
 
 
-def warnings(result: dict[str, Any], voxel_mm: float) -> list[str]:
+def warnings(result: dict[str, Any], voxel_mm: float) -> list[Note]:
     """What a person should look into before training on the volume; see `refusal`.
 
     `voxel_mm` is the size of the grid's voxels.
@@ -255,7 +256,7 @@ def warnings(result: dict[str, Any], voxel_mm: float) -> list[str]:
     if thick or _at(found, "streaks", 1) > USUAL_STREAKS:
         slices = f"slices of {found['slice_mm']:g} mm" if thick else "blurred along one axis"
         told.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition if there is.")
-    return [f"{WARNING} {sentence}" for sentence in told]
+    return [Note("check", sentence) for sentence in told]
 
 
 def _at(found: Measures, name: str, default: float) -> float:

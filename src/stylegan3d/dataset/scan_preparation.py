@@ -20,10 +20,10 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.scans.aligned import WARNING
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.notes import checks
 from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import orientation_checks
 from stylegan3d.scans.reading import read_scan
@@ -162,7 +162,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if volume is not None:
         quality = correlation(volume, job.target)
         how, measures = AS_IT_WAS, inspector.measure(volume)
-        checks = orientation_checks(geometry_of(open_image(path).header))
+        found = orientation_checks(geometry_of(open_image(path).header))
     else:
         _refuse_series(path)
         aligned = read_scan(path).align(
@@ -171,13 +171,13 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         volume = np.rint(aligned.volume * 255).astype(np.uint8)
         quality, how = aligned.quality, ALIGNED
         measures = inspector.measure(volume) | measure_scan(aligned)
-        checks = [step for step in aligned.steps if step.startswith(WARNING)]
+        found = checks(aligned.steps)
     voxel_ml = abs(np.linalg.det(job.target.space.affine[:3, :3])) / 1000
     result = {
         "prepared": how,
         "quality": round(quality, 4),
         "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
-        "checks": checks,
+        "checks": list(map(str, found)),
         "measures": measures,
     }
     reason = refusal(result, job.min_quality)

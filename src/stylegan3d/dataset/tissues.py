@@ -18,8 +18,8 @@ import numpy as np
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.plain import LONGEST_NUMBER
-from stylegan3d.scans.aligned import WARNING
 from stylegan3d.scans.checks import READ_ERRORS, check_compressed
+from stylegan3d.scans.notes import Note
 from stylegan3d.scans.opening import open_image
 from stylegan3d.storage.formats import label_map_of
 
@@ -76,13 +76,13 @@ class Tissues:
     ----------
     volumes : dict
         Millilitres for each of `tissue_columns`; None where there is no usable label map.
-    warnings : list of str
+    warnings : list of Note
     unnamed : tuple of int
         Labels in the map that `labels.tsv` does not name; they count towards no tissue.
     """
 
     volumes: dict[str, float | None]
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Note] = field(default_factory=list)
     unnamed: tuple[int, ...] = ()
 
 
@@ -107,21 +107,19 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
         same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
         data = np.asanyarray(labels.dataobj) if same else None
     except (ScanError, MemoryError, *READ_ERRORS):
-        return Tissues(none, [f"{WARNING} {path.name} cannot be read; export the labels again."])
-    if data is None:
         return Tissues(
-            none,
-            [
-                f"{WARNING} {path.name} is not on the grid of {scan.name}, so no tissue was "
-                "measured; resample the labels to the scan (nearest neighbour)."
-            ],
+            none, [Note("check", f"{path.name} cannot be read; export the labels again.")]
         )
+    if data is None:
+        text = (
+            f"{path.name} is not on the grid of {scan.name}, so no tissue was measured; resample "
+            "the labels to the scan (nearest neighbour)."
+        )
+        return Tissues(none, [Note("check", text)])
     values, counts = np.unique(data, return_counts=True)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
-        return Tissues(
-            none,
-            [f"{WARNING} {path.name} holds no whole numbers; give labels, not probabilities."],
-        )
+        text = f"{path.name} holds no whole numbers; give labels, not probabilities."
+        return Tissues(none, [Note("check", text)])
     voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
     voxels = dict.fromkeys(columns, 0)
     for value, count in zip(values, counts, strict=True):

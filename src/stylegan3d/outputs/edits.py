@@ -82,7 +82,9 @@ def _candidates(path: str | Path, described: Mapping[str, Any]) -> list[Scan]:
     except SeveralVolumes as several:
         every = [read_scan(path, volume) for volume in range(several.count)]
         # The file's hash is the same for all of its volumes; the notes name the one.
-        return [scan for scan in every if set(scan.notes) <= set(described.get("notes", []))]
+        return [
+            scan for scan in every if set(map(str, scan.notes)) <= set(described.get("notes", []))
+        ]
     except SeveralSeries as several:
         return [read_scan(path, series=one.uid) for one in several.series if one.usable]
 

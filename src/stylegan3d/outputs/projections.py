@@ -172,7 +172,7 @@ def projection_report(projected: Projected, volume: np.ndarray) -> dict[str, Any
             "shape": list(scan.data.shape),
             "voxel_size_mm": list(scan.space.voxel_size),
             "axes": "".join(scan.space.axcodes),
-            "notes": scan.notes,
+            "notes": list(map(str, scan.notes)),
         },
         "similarity": (
             # Through an operator: of what the scan would show, where it shows anything.
@@ -184,7 +184,7 @@ def projection_report(projected: Projected, volume: np.ndarray) -> dict[str, Any
             "correlation_with_mean_brain": aligned.quality,
             "scan_to_model_mm": aligned.rigid,
             "intensity_scale": aligned.intensity_scale,
-            "steps": aligned.steps,
+            "steps": list(map(str, aligned.steps)),
         },
         "warnings": projected.warnings,
         "trust": result.trust,

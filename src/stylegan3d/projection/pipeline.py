@@ -23,7 +23,7 @@ from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
 from stylegan3d.projection.projector import Projection, ProjectionState, project
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
-from stylegan3d.scans.aligned import WARNING
+from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.reading import read_scan
 
@@ -131,12 +131,8 @@ class Projected:
     @property
     def warnings(self) -> list[str]:
         """What a person should know of alignment and reconstruction, in sentences."""
-        checks = [
-            step.removeprefix(WARNING).strip()
-            for step in self.aligned.steps
-            if step.startswith(WARNING)
-        ]
-        return [*checks, *self.result.trust["remarks"]]
+        found = [note.text for note in checks(self.aligned.steps)]
+        return [*found, *self.result.trust["remarks"]]
 
 
 def read(path: Path, choices: Choices) -> Scan:

@@ -16,6 +16,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import centroid, refined_rigid
 from stylegan3d.scans.intensity import contrast_agreement, contrast_in_brain, correlation, normalise
 from stylegan3d.scans.native import edited_scan, native_image, pack_mask
+from stylegan3d.scans.notes import Note
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target
@@ -35,9 +36,6 @@ QUALITY_WORDS = (
     (-1.0, "poor: the pose may be wrong, move it by hand or give another scan"),
 )
 
-# How steps and notes begin that a person should look into.
-WARNING = "Check:"
-
 
 @dataclass(frozen=True)
 class Step:
@@ -47,8 +45,8 @@ class Step:
     ----------
     name : str
         "brain", "bias", "pose", "grid" or "nudge".
-    texts : tuple of str
-        What was done, for people; warnings begin with "Check:".
+    notes : tuple of Note
+        What was done.
     seconds : float
     how : {"done", "kept", "cached"}
         "kept" if there was nothing to do or it was to be left out, "cached" if the result of an
@@ -56,7 +54,7 @@ class Step:
     """
 
     name: str
-    texts: tuple[str, ...]
+    notes: tuple[Note, ...]
     seconds: float
     how: str = "done"
 
@@ -91,8 +89,8 @@ class AlignedScan:
     brain_mask : ndarray, bool (X, Y, Z)
     intensity_scale : float
         What 1.0 stands for in the scan's own units (after bias correction).
-    steps : list of str
-        What was done, for people; warnings begin with "Check:".
+    steps : list of Note
+        What was done.
     scan : ScanData
         What it was made from.
     prepared : PreparedBrain or None
@@ -107,7 +105,7 @@ class AlignedScan:
     quality: float
     brain_mask: np.ndarray
     intensity_scale: float
-    steps: list[str]
+    steps: list[Note]
     scan: ScanData
     prepared: PreparedBrain | None = field(default=None, repr=False)
     record: tuple[Step, ...] = ()
@@ -150,7 +148,7 @@ class AlignedScan:
         angle = np.degrees(Rotation.from_matrix(turn).magnitude())
         text = f"Moved by hand by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, Step("nudge", (text,), 0.0))
+        record = (*kept, Step("nudge", (Note("info", text),), 0.0))
         return on_grid(self.scan, self.prepared, move @ self.rigid, record)
 
     def refined(self) -> AlignedScan:
@@ -171,7 +169,7 @@ class AlignedScan:
         angle = np.degrees(Rotation.from_matrix(move[:3, :3]).magnitude())
         text = f"Fitted from there: moved by {far:.1f} mm and turned by {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, Step("nudge", (text,), perf_counter() - start))
+        record = (*kept, Step("nudge", (Note("info", text),), perf_counter() - start))
         return on_grid(self.scan, prepared, rigid, record)
 
     def posed(self, rigid: np.ndarray) -> AlignedScan:
@@ -185,7 +183,8 @@ class AlignedScan:
         if self.prepared is None:
             raise ValueError("Only what Scan.align made can be moved.")
         kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, Step("nudge", ("The pose of an earlier time was taken.",), 0.0))
+        text = "The pose of an earlier time was taken."
+        record = (*kept, Step("nudge", (Note("info", text),), 0.0))
         return on_grid(self.scan, self.prepared, rigid, record)
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
@@ -228,8 +227,8 @@ class AlignedScan:
             "intensity_scale": self.intensity_scale,
             "quality": self.quality,
             "brain_mask": pack_mask(self.brain_mask),
-            "steps": list(self.steps),
-            "notes": list(self.scan.notes),
+            "steps": list(map(str, self.steps)),
+            "notes": list(map(str, self.scan.notes)),
         }
 
 
@@ -247,9 +246,9 @@ def on_grid(
     data = resample(prepared.brain, prepared.space, target.space, back)
     volume, scale = normalise(data, mask)
     quality = correlation(volume, target.template)
-    texts = _judged(prepared, volume, mask, quality)
-    record = (*record, Step("grid", texts, perf_counter() - start))
-    steps = [text for step in record for text in step.texts]
+    notes = _judged(prepared, volume, mask, quality)
+    record = (*record, Step("grid", notes, perf_counter() - start))
+    steps = [note for step in record for note in step.notes]
     return AlignedScan(
         volume, target.space, rigid, quality, mask, scale, steps, scan, prepared, record
     )
@@ -257,7 +256,7 @@ def on_grid(
 
 def _judged(
     prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """What a person should know of a brain on the model's grid."""
     target = prepared.target
     texts = []
@@ -266,17 +265,15 @@ def _judged(
     )
     if lost > 0.03:
         texts.append(
-            f"Check: {100 * lost:.0f} % of the brain lies outside the model's grid and is left "
+            f"{100 * lost:.0f} % of the brain lies outside the model's grid and is left "
             "out; if its pose is wrong, move it by hand."
         )
     if quality < EXPECTED_QUALITY:
-        texts.append(
-            f"Check: it resembles the mean brain less than usual (correlation {quality:.2f})."
-        )
+        texts.append(f"it resembles the mean brain less than usual (correlation {quality:.2f}).")
     if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
         looks = contrast_in_brain(volume, target.template, mask)
         texts.append(
-            "Check: the contrast is not that of a T1-weighted scan, which the model knows"
+            "the contrast is not that of a T1-weighted scan, which the model knows"
             + (f"; it looks like {looks}." if looks else ".")
         )
-    return tuple(texts)
+    return tuple(Note("check", text) for text in texts)

@@ -15,6 +15,7 @@ from stylegan3d.scans.extraction import (
     extracted_mask,
     object_mask,
 )
+from stylegan3d.scans.notes import Note, info
 from stylegan3d.scans.scan_data import ScanData
 
 # Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
@@ -76,7 +77,7 @@ def _tilted(scan: ScanData, refusal: ScanError) -> np.ndarray:
     raise refusal
 
 
-def edge_notes(mask: np.ndarray, space: Space) -> list[str]:
+def edge_notes(mask: np.ndarray, space: Space) -> list[Note]:
     """Where the brain reaches the edge of the field of view, and what to do about it."""
     codes, ends = nib.aff2axcodes(space.affine), {"R": "L", "A": "P", "S": "I"}
     ends |= {second: first for first, second in ends.items()}
@@ -90,10 +91,11 @@ def edge_notes(mask: np.ndarray, space: Space) -> list[str]:
     if not over:
         return []
     if set(over) == {"I"} and over["I"] < STEM_CM2:
-        return ["The brain stem reaches the lower edge of the field of view, as is usual."]
+        return info("The brain stem reaches the lower edge of the field of view, as is usual.")
     where = " and ".join(SIDES[code] for code in over)
-    return [
-        f"Check: the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
+    text = (
+        f"the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
         "cm2 of it); what was not scanned is missing, and the model will make it up: give a scan "
         "of the whole brain, or draw no conclusion from there."
-    ]
+    )
+    return [Note("check", text)]

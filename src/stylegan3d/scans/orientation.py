@@ -10,6 +10,7 @@ import numpy as np
 
 from stylegan3d.errors import ScanError
 from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.notes import Note, info
 
 FORMS = ("sform", "qform")
 
@@ -60,35 +61,37 @@ def scanner_geometry(affine: np.ndarray) -> dict[str, Any]:
 
 def header_notes(
     header: Any, geometry: dict[str, Any], shape: tuple[int, ...], trust: str | None
-) -> list[str]:
+) -> list[Note]:
     """What else the header's two geometries leave to be said."""
     if trust is not None:
-        return [f"Orientation: {trust} is trusted, as asked for."]
+        return info(f"Orientation: {trust} is trusted, as asked for.")
     if not geometry or orientation_checks(geometry):
         return []
-    notes = _disagreement(geometry, shape)
+    notes = info(*_disagreement(geometry, shape))
     if geometry["qform"] is None and int(header["qform_code"]) > 0:
-        notes.append("The header's qform cannot be decoded and is ignored; the sform is used.")
+        notes += info("The header's qform cannot be decoded and is ignored; the sform is used.")
     return notes
 
 
-def orientation_checks(geometry: dict[str, Any]) -> list[str]:
+def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
     """A warning if the header leaves open which side is left; `geometry` as `geometry_of` gives."""
     if not geometry:
         return []
     if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
-        return [
-            "Check: the file does not say how the head lies (no sform, no qform); the usual "
+        text = (
+            "the file does not say how the head lies (no sform, no qform); the usual "
             "left-anterior-superior order is assumed, so left and right may be swapped: if you "
             "know how the axes run, say so with --trust, such as --trust LAS."
-        ]
+        )
+        return [Note("check", text)]
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []
     if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
-        return [
-            "Check: the header's sform and qform disagree about left and right; the sform is used, "
+        text = (
+            "the header's sform and qform disagree about left and right; the sform is used, "
             "so left and right may be swapped: if the qform is right, say --trust qform."
-        ]
+        )
+        return [Note("check", text)]
     return []
 
 

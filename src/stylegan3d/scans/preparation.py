@@ -17,12 +17,13 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans.aligned import WARNING, AlignedScan, PreparedBrain, Step, on_grid
+from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, Step, on_grid
 from stylegan3d.scans.alignment import align_rigid, centred_rigid
 from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
 from stylegan3d.scans.cache import StepCache, key_of
 from stylegan3d.scans.finding import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
 from stylegan3d.scans.intensity import correlation
+from stylegan3d.scans.notes import Note, checks, info
 from stylegan3d.scans.resampling import cropped, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target, standard_brain
@@ -67,13 +68,13 @@ def align_scan(
     first = _prepared(work)
     record, prepared, rigid = first
     # deepbet knows heads that lie roughly as their header says; of others it misses a part.
-    found = record[0].texts[0]
+    found = record[0].notes[0].text
     if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
         record, prepared, rigid = _upright(work, first)
     report(0.9, "Resampling to the model's grid")
     if cache.problem:
         told = f"The results of the steps could not be kept: {cache.problem}"
-        record.append(Step("cache", (told,), 0.0))
+        record.append(Step("cache", (Note("info", told),), 0.0))
     return on_grid(scan, prepared, rigid, tuple(record))
 
 
@@ -102,7 +103,8 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
         record, prepared, rigid = _prepared(later, first[2], first[1])
     except ScanError:
         return first
-    return [*first[0][:1], Step("brain", (told,), record[0].seconds), *record[1:]], prepared, rigid
+    again = Step("brain", (Note("info", told),), record[0].seconds)
+    return [*first[0][:1], again, *record[1:]], prepared, rigid
 
 
 def _prepared(
@@ -151,9 +153,8 @@ def _brain_step(
         mask, text = find_brain(scan, wishes.skull, upright, known)
         cache.put(key, mask=np.packbits(mask), text=np.array(text))
     how = "cached" if kept is not None else "kept" if text == KEPT else "done"
-    warnings = [note for note in scan.notes if note.startswith(WARNING)]
-    texts = (text, *edge_notes(mask, scan.space), *warnings)
-    return Step("brain", texts, perf_counter() - start, how), mask
+    notes = (*info(text), *edge_notes(mask, scan.space), *checks(scan.notes))
+    return Step("brain", notes, perf_counter() - start, how), mask
 
 
 def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
@@ -181,7 +182,7 @@ def _bias_step(
     spread = 100 * (high / low - 1)
     text = f"Bias field corrected with N4 (it varied by {spread:.0f} % over the brain)."
     how = "done" if kept is None else "cached"
-    return Step("bias", (text,), perf_counter() - start, how), brain / field
+    return Step("bias", (Note("info", text),), perf_counter() - start, how), brain / field
 
 
 def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.ndarray]:
@@ -190,56 +191,58 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
     target, cache = work.target, work.cache
     if work.wishes.pose == "keep":
         text = "The pose was kept: the scan lies in the model's space already, as you said."
-        return Step("pose", (text,), perf_counter() - start, "kept"), np.eye(4)
+        return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), np.eye(4)
     if work.wishes.pose == "centre":
         text = "The brain's middle was put on the mean brain's; it was not turned, as you said."
         rigid = centred_rigid(brain, space, target)
-        return Step("pose", (text,), perf_counter() - start, "kept"), rigid
+        return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), rigid
     key = ""
     if cache.folder is not None:
         foreign = getattr(target, "frame", None) is not None
         key = key_of("pose", brain, space, target.template, target.space, foreign)
     kept = cache.get(key, {"rigid": (4, 4), "texts": ()})
-    texts = None if kept is None else _texts_of(kept["texts"])
-    if kept is not None and texts is not None and np.isfinite(kept["rigid"]).all():
+    notes = None if kept is None else _notes_of(kept["texts"])
+    if kept is not None and notes is not None and np.isfinite(kept["rigid"]).all():
         rigid = kept["rigid"]
     else:
         kept = None
-        rigid, texts = _posed(brain, space, target)
-        cache.put(key, rigid=rigid, texts=np.array(json.dumps(texts)))
+        rigid, notes = _posed(brain, space, target)
+        cache.put(key, rigid=rigid, texts=np.array(json.dumps(list(map(str, notes)))))
     how = "done" if kept is None else "cached"
-    return Step("pose", tuple(texts), perf_counter() - start, how), rigid
+    return Step("pose", tuple(notes), perf_counter() - start, how), rigid
 
 
-def _texts_of(kept: np.ndarray) -> list[str] | None:
-    """The sentences of a kept step; None if they are damaged."""
+def _notes_of(kept: np.ndarray) -> list[Note] | None:
+    """The notes of a kept step; None if they are damaged."""
     try:
         texts = from_json(str(kept))
     except ValueError:
         return None
     plain = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-    return texts if plain else None
+    return list(map(Note.read, texts)) if plain else None
 
 
-def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:
+def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[Note]]:
     """As `align_rigid`; to a standard brain if a foreign network shows none to align to.
 
     Its image may lie otherwise than assumed, have other intensities, or not be trained.
     """
     if getattr(target, "frame", None) is None:
-        return align_rigid(brain, space, target)
+        rigid, steps = align_rigid(brain, space, target)
+        return rigid, info(*steps)
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
         try:
-            return align_rigid(brain, space, target)
+            rigid, steps = align_rigid(brain, space, target)
+            return rigid, info(*steps)
         except ScanError:
             pass
     rigid, steps = align_rigid(brain, space, standard)
     told = (
-        f"{WARNING} the model's mean brain is not like this one in any orientation, so it was "
+        "the model's mean brain is not like this one in any orientation, so it was "
         "aligned to a standard brain in the middle of the model's grid; are the model's axes and "
         "voxel size right?"
     )
-    return rigid, [told, *steps]
+    return rigid, [Note("check", told), *info(*steps)]

@@ -13,6 +13,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
 from stylegan3d.scans.native import geometry_of
+from stylegan3d.scans.notes import Note, info
 from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import (
     header_notes,
@@ -97,10 +98,10 @@ def read_scan(
     notes.extend(warnings)
     notes.extend(header_notes(image.header, geometry, shape, trust))
     if count > 1:
-        notes.append(f"Volume {volume} of {count} (counted from 0).")
+        notes += info(f"Volume {volume} of {count} (counted from 0).")
     contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
     notes.extend(intensity_notes(data, contrast))
-    doubts = [warning.removeprefix("Check: ") for warning in warnings]
+    doubts = [warning.text for warning in warnings]
     return Scan(data, affine, geometry, path, sha256_of(path), notes, doubts, contrast)
 
 
@@ -150,16 +151,18 @@ def _read_dicom(
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
     # Without its description: operators may have typed a name into it.
-    notes = [f"DICOM series {'?' if series.number is None else series.number}: {series.summary}."]
+    number = "?" if series.number is None else series.number
+    notes = info(f"DICOM series {number}: {series.summary}.")
     others = len(found) - 1
     if wanted is None and others:
-        notes.append(f"{others} other series in the folder were left aside ({_kinds(found)}).")
+        notes += info(f"{others} other series in the folder were left aside ({_kinds(found)}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     if series.kind != "volume":
-        notes.append(f"Check: the series is marked as {series.kind}, not as the scanner's own.")
+        text = f"the series is marked as {series.kind}, not as the scanner's own."
+        notes.append(Note("check", text))
     if series.volumes > 1:
-        notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
+        notes += info(f"Volume {volume} of {series.volumes} (counted from 0).")
     notes.extend(intensity_notes(data, contrast))
     # The hash is that of the image alone, not of files that also hold a person's name.
     sha256 = hashlib.sha256(data.tobytes() + affine.tobytes()).hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.scans.notes import Note
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,8 @@ class ScanData:
         The file; for a DICOM series, its folder and a name made of number and hash.
     sha256 : str
         Of the file; for a DICOM series, of the image alone.
-    notes : list of str
-        What was found on reading, for people; warnings begin with "Check:".
+    notes : list of Note
+        What was found on reading.
     doubts : list of str
         Why it cannot be known which side is left; `read_scan(..., trust=...)` answers them.
     contrast : str
@@ -42,7 +43,7 @@ class ScanData:
     geometry: dict[str, Any]
     path: Path
     sha256: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     contrast: str = ""
 

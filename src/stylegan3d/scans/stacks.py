@@ -14,6 +14,7 @@ import numpy as np
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
 from stylegan3d.scans.dicom_headers import Slice
+from stylegan3d.scans.notes import Note
 
 # Positions closer than this are one.
 SAME_MM = 0.01
@@ -40,7 +41,7 @@ class Stack:
         Slices of the even grid.
     problem : str
         Why this is no volume, as the end of a sentence; empty if it is one.
-    notes : list of str
+    notes : list of Note
         What is unusual about it.
     """
 
@@ -49,7 +50,7 @@ class Stack:
     affine: np.ndarray
     count: int
     problem: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     @property
     def even(self) -> bool:
@@ -118,26 +119,25 @@ def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
 
 def _unusual(
     grid: Stack, steps: np.ndarray, usual: float, positions: np.ndarray, normal: np.ndarray
-) -> list[str]:
+) -> list[Note]:
     notes = []
     missing = grid.count - len(grid.depth)
     if missing > 0 and np.abs(steps / usual - np.rint(steps / usual)).max() < EVEN_SHARE:
         words = "1 slice is" if missing == 1 else f"{missing} slices are"
-        notes.append(
-            f"Check: {words} missing of {grid.count}, and filled in from the neighbours; "
-            "were all files copied?"
+        text = (
+            f"{words} missing of {grid.count}, and filled in from the neighbours; were all files "
+            "copied?"
         )
+        notes.append(Note("check", text))
     elif not grid.even:
-        notes.append(
-            f"Check: the slices are {steps.min():.3g} to {steps.max():.3g} mm apart; they were "
-            f"interpolated to one every {grid.step:.3g} mm."
-        )
+        apart = f"{steps.min():.3g} to {steps.max():.3g} mm apart"
+        text = f"the slices are {apart}; they were interpolated to one every {grid.step:.3g} mm."
+        notes.append(Note("check", text))
     course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
     tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
     if tilt > TILTED_DEGREES:
-        notes.append(
-            f"The gantry was tilted by {tilt:.1f} degrees; each slice is put where it was taken."
-        )
+        text = f"The gantry was tilted by {tilt:.1f} degrees; each slice is put where it was taken."
+        notes.append(Note("info", text))
     return notes
 
 
@@ -152,7 +152,7 @@ def _affine(stack: Stack, positions: np.ndarray, normal: np.ndarray, count: int)
     return RAS_TO_LPS @ lps
 
 
-def _with(stack: Stack, problem: str, notes: list[str] | None = None) -> Stack:
+def _with(stack: Stack, problem: str, notes: list[Note] | None = None) -> Stack:
     return Stack(stack.slices, stack.depth, stack.affine, stack.count, problem, notes or [])
 
 

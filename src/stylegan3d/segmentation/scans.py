@@ -15,7 +15,8 @@ import numpy as np
 from stylegan3d.about import PROGRAM
 from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.dataset.volume_sets import to_unit
-from stylegan3d.scans.aligned import WARNING, AlignedScan
+from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.preparation import Progress
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.target import load_template
@@ -37,12 +38,12 @@ class LabelledScan:
     image : uint8 label map on the file's own grid, with its orientation and header codes.
     segmentation : the labels as the network gave them, on the grid of the bundled generator; what
         the measures are counted on.
-    steps : what was done to the scan, for people; warnings begin with "Check:".
+    steps : what was done to the scan.
     """
 
     image: nib.Nifti1Image
     segmentation: Segmentation
-    steps: list[str]
+    steps: list[Note]
 
     @property
     def measures(self) -> dict[str, float]:
@@ -52,7 +53,7 @@ class LabelledScan:
     @property
     def warnings(self) -> list[str]:
         """Those of the steps that a person should look into."""
-        return [step for step in self.steps if step.startswith(WARNING)]
+        return list(map(str, checks(self.steps)))
 
 
 def segment_scan(
@@ -110,7 +111,7 @@ def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segme
         "SourceSHA256": scan.sha256,
         "Network": {"Name": segmenter.name, "SHA256": segmenter.hash},
         "Measures": labelled.measures,
-        "Preparation": labelled.steps,
+        "Preparation": list(map(str, labelled.steps)),
     }
     return volume_files(
         path,
