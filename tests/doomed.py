@@ -256,7 +256,8 @@ def _evaluate(inputs: Path, mine: Path, slowly: float) -> None:
     features.FEATURE_MM = 5.0
     with _slowed("stylegan3d.evaluation.store", slowly):
         _program(
-            *("evaluate", inputs / "model", inputs / "pack", "--out", mine / "out", "--overwrite"),
+            *("evaluate", inputs / "pack", "--model", inputs / "model"),
+            *("--out", mine / "out", "--overwrite"),
             *("--only", "fidelity,diversity", "--budget", "none", "--samples", 4),
         )
 
@@ -291,7 +292,9 @@ def _privacy(inputs: Path, mine: Path, slowly: float) -> None:
     if not (mine / "model" / "card.json").exists():
         shutil.copytree(inputs / "model", mine / "model", dirs_exist_ok=True)
     with _slowed("stylegan3d.evaluation.store", slowly):
-        _program("privacy-index", inputs / "pack", "--model", mine / "model", "--overwrite")
+        _program(
+            "model", "privacy-index", inputs / "pack", "--model", mine / "model", "--overwrite"
+        )
 
 
 def _privacy_outcome(mine: Path) -> Any:

@@ -60,11 +60,14 @@ def test_commands_and_their_options_exist(page: str, line: str) -> None:
 
     from stylegan3d.cli import app
 
-    _, verb, *arguments = shlex.split(line, comments=True)
-    commands = get_command(app).commands
-    assert verb in commands, f"{page}: there is no `stylegan3d {verb}`"
+    _, *arguments = shlex.split(line, comments=True)
+    command = get_command(app)
+    while hasattr(command, "commands"):
+        verb = arguments.pop(0)
+        assert verb in command.commands, f"{page}: there is no {verb} in `{line}`"
+        command = command.commands[verb]
     known = {"--help"}
-    for parameter in commands[verb].params:
+    for parameter in command.params:
         known.update(parameter.opts, parameter.secondary_opts)
     used = {word.split("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
     assert used <= known, f"{page}: no such option: {sorted(used - known)}"

@@ -20,13 +20,13 @@ from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.seeds import SeedPicker
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.model.registry import STYLEGAN, family_called
+from stylegan3d.recipe.drawing import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Source, Truncation
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
 
-DEFAULT_PSI = 0.7
 SEEDED = "seeded"
 CUTOFF_TIP = _("Which sizes of structures are pulled towards the average brain.")
 NOISE_TIP = _(
@@ -65,7 +65,7 @@ class BrowsePanel(Panel):
         self.truncation = controls.SliderRow(
             "browse.truncation",
             "",
-            (0.0, 1.5, 0.01, DEFAULT_PSI),
+            (0.0, 1.5, 0.01, TRUNCATION),
             tip=_(
                 "Truncation (psi, no unit): 0 is the average brain, 1 the full variety.\n"
                 "It has no effect on projected scans and latent files."

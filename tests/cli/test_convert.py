@@ -1,4 +1,4 @@
-"""`convert`, and official network files on the other verbs."""
+"""`model convert`, and official network files on the other verbs."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,13 @@ from stylegan3d.recipe.drawing import seed_latents
 NETWORK = Path(__file__).parents[1] / "checkpoints" / "data" / "official_tiny_skip.pkl"
 
 
+def convert(run, network, *words):
+    return run("model", "convert", network, *words)
+
+
 def test_a_converted_network_makes_the_same_images(run, tmp_path):
     out = tmp_path / "model"
-    result = run("convert", NETWORK, out, "--json")
+    result = convert(run, NETWORK, "--out", out, "--json")
     assert result.status == 0
     assert "LIA:8" in result.err
     told = result.json
@@ -40,7 +44,7 @@ def test_a_converted_network_makes_the_same_images(run, tmp_path):
 
 
 def test_the_frame_given_is_kept(run, tmp_path):
-    result = run("convert", NETWORK, tmp_path / "a", "--frame", "RAS:1x2x3")
+    result = convert(run, NETWORK, "--out", tmp_path / "a", "--frame", "RAS:1x2x3")
     assert (result.status, result.err) == (0, "")
     G = load(tmp_path / "a")
     assert (str(G.frame), G.frame_note) == ("RAS:1x2x3", "")
@@ -49,8 +53,8 @@ def test_the_frame_given_is_kept(run, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_takes_half_the_space(run, tmp_path, dtype):
-    run("convert", NETWORK, tmp_path / "whole")
-    assert run("convert", NETWORK, tmp_path / "half", "--dtype", dtype).status == 0
+    convert(run, NETWORK, "--out", tmp_path / "whole")
+    assert convert(run, NETWORK, "--out", tmp_path / "half", "--dtype", dtype).status == 0
     sizes = [(tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "half")]
     assert sizes[1] < 0.6 * sizes[0]
     G, H = load(NETWORK), load(tmp_path / "half")
@@ -62,13 +66,13 @@ def test_half_precision_takes_half_the_space(run, tmp_path, dtype):
 
 def test_what_is_there_is_kept_and_what_is_no_network_refused(run, tmp_path, listing):
     out = tmp_path / "model"
-    assert run("convert", NETWORK, out).status == 0
+    assert convert(run, NETWORK, "--out", out).status == 0
     before = (out / "card.json").read_bytes()
-    again = run("convert", NETWORK, out)
+    again = convert(run, NETWORK, "--out", out)
     assert again.status == 2
     assert "--overwrite" in again.err
     assert (out / "card.json").read_bytes() == before
-    assert run("convert", NETWORK, out, "--overwrite", "--frame", "RAS:2").status == 0
+    assert convert(run, NETWORK, "--out", out, "--overwrite", "--frame", "RAS:2").status == 0
     (tmp_path / "a.pkl").write_bytes(b"\x80\x02cos\nsystem\n.")
     for words in (
         (tmp_path / "a.pkl", tmp_path / "b"),
@@ -76,7 +80,7 @@ def test_what_is_there_is_kept_and_what_is_no_network_refused(run, tmp_path, lis
         (out, tmp_path / "b"),
         (NETWORK, tmp_path / "b", "--frame", "XYZ:2"),
     ):
-        result = run("convert", *words)
+        result = convert(run, words[0], "--out", *words[1:])
         assert result.status == 2
         assert result.out == ""
         assert len(result.err.splitlines()) == 1

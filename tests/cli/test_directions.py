@@ -1,4 +1,4 @@
-"""`directions`: the list, a file of them, and edits."""
+"""`directions` and `edit`: the list, a file of them, and edits."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def test_directions_found_anew_can_be_kept_and_followed(run, model, tmp_path):
     assert "exists already" in run("directions", *words).err
 
     edits = ["--edit", f"{file}#PC 2=-1.5@0-1", "--edit", "PC 1=2"]
-    result = run("directions", "--seed", "4", *edits, "--out", tmp_path, "--model", model)
+    result = run("edit", "--seed", "4", *edits, "--out", tmp_path, "--model", model)
     path = tmp_path / "seed-0004_desc-edited_T1w.nii.gz"
     assert (result.status, result.out) == (0, f"{path}\n")
     edited = (Edit(f"{file}#PC 2", -1.5, (0, 2)), Edit("PC 1", 2.0))
@@ -51,7 +51,7 @@ def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_
     assert run("directions", *words).status == 0
     out = tmp_path / "shared"
     words = ["--seed", "4", "--edit", f"{file}#PC 2=1.5", "--out", out, "--model", model]
-    assert run("directions", *words).status == 0
+    assert run("edit", *words).status == 0
     text = (out / "seed-0004_desc-edited_T1w.json").read_text()
     assert str(tmp_path) not in text
     told = json.loads(text)
@@ -60,7 +60,7 @@ def test_a_sidecar_tells_the_directions_file_without_its_folder(run, model, tmp_
     assert edit["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert told["Sources"] == ["mine.safetensors"]
     missing = ["--seed", "4", "--edit", f"{tmp_path}/no.safetensors#PC 2=1", "--out", out]
-    assert "no.safetensors does not exist" in run("directions", *missing, "--model", model).err
+    assert "no.safetensors does not exist" in run("edit", *missing, "--model", model).err
 
 
 def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch):
@@ -76,7 +76,7 @@ def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch)
     assert (age["held_fixed"], age["n_fit"], age["n_check"]) == (["Head size"], 44, 15)
     assert age["mae"] < age["baseline"]
     assert load_directions(file, generator).checks == (age, size)
-    text = run("directions", *words, "--conditional", "none", "--overwrite").out
+    text = run("directions", *words, "--hold-fixed", "none", "--overwrite").out
     assert "held fixed" not in text
     table = text[text.index("Checked on people") :].splitlines()
     assert [line.split()[0] for line in table[2:5]] == ["Age", "Sex", "Head"]
@@ -94,10 +94,10 @@ def test_a_direction_between_groups_is_checked_kept_and_followed(run, model, tmp
     assert row["name"] == "My way"
     assert result.json["checks"][0]["n_check"] == 16
     assert "AUC" in run("directions", *words).out
-    free = run("directions", *words, "--free-of", "PC 1,PC 2", "--json").json["directions"]
+    free = run("directions", *words, "--hold-fixed", "PC 1,PC 2", "--json").json["directions"]
     assert free[0]["name"] == "My way without PC 1 and PC 2"
     edits = ["--seed", "4", "--edit", f"{file}#My way=1"]
-    assert run("directions", *edits, "--out", tmp_path, "--model", model).status == 0
+    assert run("edit", *edits, "--out", tmp_path, "--model", model).status == 0
 
 
 def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
@@ -120,26 +120,32 @@ def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--seed", "1", "--edit", "PC 99=1"], "no direction 'PC 99'"),
-        (["--seed", "1", "--edit", "PC 1"], "is no edit"),
-        (["--seed", "1", "--edit", "PC 1=1@0-99"], "reaches to layer 100"),
-        (["--edit", "PC 1=1"], "--seed or --latent"),
-        (["--seed", "1"], "Say how to edit"),
-        (["--latent", "none.safetensors", "--edit", "PC 1=1"], "none.safetensors does not exist"),
-        (["--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
-        (["--fit", "nowhere"], "is not a prepared data set"),
-        (["--attributes", "age"], "need --fit"),
-        (["--seed", "1", "--edit", "PC 1=1", "--fit", "nowhere"], "without --edit"),
-        (["--seed", "1", "--edit", "PC 1=1", "--between", "1:2"], "without --edit"),
-        (["--between", "1,2,3"], "two groups"),
-        (["--between", "1,2:3,4,5"], "2 brains"),
-        (["--values", "nowhere.csv"], "does not exist"),
-        (["--values", "x.csv", "--between", "1:2"], "Give one of"),
-        (["--name", "Mine"], "--between or --values"),
+        (["edit", "--seed", "1", "--edit", "PC 99=1"], "no direction 'PC 99'"),
+        (["edit", "--seed", "1", "--edit", "PC 1"], "is no edit"),
+        (["edit", "--seed", "1", "--edit", "PC 1=1@0-99"], "reaches to layer 100"),
+        (["edit", "--edit", "PC 1=1"], "--seed or --latent"),
+        (["edit", "--seed", "1"], "Missing option '--edit'"),
+        (["edit", "--latent", "no.safetensors", "--edit", "PC 1=1"], "no.safetensors does not"),
+        (["directions", "--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
+        (["directions", "--fit", "nowhere"], "is not a prepared data set"),
+        (["directions", "--attributes", "age"], "needs --fit"),
+        (["directions", "--hold-fixed", "age"], "needs --fit, --between or --values"),
+        (
+            ["directions", "--values", "x.csv", "--components", "2"],
+            "not with --between",
+        ),
+        (["directions", "--between", "1,2,3"], "two groups"),
+        (["directions", "--between", "1,2:3,4,5"], "2 brains"),
+        (["directions", "--values", "nowhere.csv"], "does not exist"),
+        (["directions", "--values", "x.csv", "--between", "1:2"], "Give one of"),
+        (["directions", "--name", "Mine"], "--between or --values"),
+        (["directions", "--between", "1:2", "--column", "x"], "needs --values"),
     ],
 )
 def test_bad_input_is_refused(run, model, tmp_path, listing, words, says):
-    result = run("directions", *words, "--model", model, "--out", tmp_path / "out")
+    more = ["--out", tmp_path / "out"] if words[0] == "edit" else []
+    result = run(*words, "--model", model, *more)
     assert result.status == 2
-    assert says in " ".join(result.err.split())
+    assert says in result.err
+    assert result.err.count("\n") == 1
     assert listing(tmp_path) == []

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan3d.cli.evaluate import _parts
 from stylegan3d.dataset.pack import load_pack, write_pack
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
 from stylegan3d.model.loading import load
@@ -51,8 +53,8 @@ SMALL = ("--samples", 6, "--privacy-samples", 5, "--limit-validation", 2, "--bud
 
 def test_what_is_measured_is_written_in_one_page(run, model, data, tmp_path) -> None:
     out, picture = tmp_path / "out", tmp_path / "montage.png"
-    words = ("--only", QUICK, "--speed", "--out", out, "--montage", picture, "--json", *SMALL)
-    result = run("evaluate", model, data, *words)
+    words = ("--only", f"{QUICK},speed", "--out", out, "--montage", picture, "--json", *SMALL)
+    result = run("evaluate", data, "--model", model, *words)
     assert result.status == 0, result.err
     report = json.loads((out / "report.json").read_text())
     printed = result.json
@@ -81,7 +83,7 @@ def test_what_is_measured_is_written_in_one_page(run, model, data, tmp_path) -> 
 
 def test_every_figure_with_numbers_has_an_interval(run, model, data) -> None:
     words = ("--only", "fidelity,diversity", "--json", *SMALL)
-    for figure in run("evaluate", model, data, *words).json["figures"]:
+    for figure in run("evaluate", data, "--model", model, *words).json["figures"]:
         if figure["value"] is not None:
             assert figure["low"] <= figure["value"] <= figure["high"], figure["name"]
             assert figure["real_low"] is not None, figure["name"]
@@ -94,16 +96,16 @@ def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monk
 
     out = tmp_path / "out"
     words = ("--only", "fidelity,diversity", "--out", out, "--json", *SMALL)
-    whole = run("evaluate", model, data, *words[:2], "--json", *SMALL).json
+    whole = run("evaluate", data, "--model", model, *words[:2], "--json", *SMALL).json
     with monkeypatch.context() as broken:
         broken.setattr(parts, "diversity", lambda material: 1 / 0)
-        assert run("evaluate", model, data, *words).status == 1
+        assert run("evaluate", data, "--model", model, *words).status == 1
     assert not (out / "report.json").exists()
     (next((out / "work").glob("features-*"))).write_bytes(b"cut o")
     with monkeypatch.context() as again:
         again.setattr(parts, "fidelity", lambda material: 1 / 0)
         again.setattr(RandomBrains, "stack", lambda self: 1 / 0)
-        found = run("evaluate", model, data, *words)
+        found = run("evaluate", data, "--model", model, *words)
     assert found.status == 0, found.err
     for part in ("fidelity", "diversity"):
         assert found.json[part] == whole[part]
@@ -112,9 +114,9 @@ def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monk
     with monkeypatch.context() as counted:
         stack = RandomBrains.stack
         counted.setattr(RandomBrains, "stack", lambda self: made.append(len(self)) or stack(self))
-        assert run("evaluate", model, data, *words, "--overwrite").status == 0
+        assert run("evaluate", data, "--model", model, *words, "--overwrite").status == 0
     assert sum(made) == SET_ASIDE
-    other = run("evaluate", model, data, *words, "--overwrite", "--seed", 9).json
+    other = run("evaluate", data, "--model", model, *words, "--overwrite", "--seed", 9).json
     assert other["fidelity"] != whole["fidelity"]
 
 
@@ -135,7 +137,7 @@ def test_an_official_checkpoint_is_measured_like_any_other(run, tmp_path, monkey
     write_pack(tmp_path / "p", rows, lambda row: volumes[row["name"]], generator.space, {})
     parts = f"{QUICK},anatomy,utility,membership,edits,speed"
     words = ("--only", parts, "--json", "--out", tmp_path / "out", *SMALL)
-    result = run("evaluate", official, tmp_path / "p", *words)
+    result = run("evaluate", tmp_path / "p", "--model", official, *words)
     assert result.status == 0, result.err
     report = result.json
     assert report["model"]["hash"] == generator.hash
@@ -177,7 +179,7 @@ def test_volumes_of_another_program_are_measured_like_a_generator(
 ) -> None:
     monkeypatch.setattr(checks, "MIN_EXTENT_MM", 10.0)  # the grid of a test is no head's
     words = ("--only", QUICK, "--json", "--out", tmp_path / "out", *SMALL)
-    result = run("evaluate", volumes, data, *words, "--samples", 20)
+    result = run("evaluate", data, "--model", volumes, *words, "--samples", 20)
     assert result.status == 0, result.err
     report = result.json
     assert report["model"]["kind"] == "folder of volumes"
@@ -188,7 +190,7 @@ def test_volumes_of_another_program_are_measured_like_a_generator(
     # They are training people: as close to those as people are to themselves.
     assert report["fidelity"]["fid"]["ratio"] < 1.5
     assert "made" in (tmp_path / "out" / "report.html").read_text()
-    card = run("evaluate", volumes, data, "--card", *SMALL)
+    card = run("evaluate", data, "--model", volumes, "--card", *SMALL)
     assert card.status == 2
     assert "without a card" in card.err
 
@@ -205,17 +207,17 @@ def test_real_brains_may_be_a_folder_of_volumes(run, model, data, tmp_path) -> N
         )
         lines.append(f"{row['name']}\t{row['split']}")
     told = ("--only", "plausibility", "--json", *SMALL)
-    report = run("evaluate", model, folder, *told).json
+    report = run("evaluate", folder, "--model", model, *told).json
     assert any("does not say who was kept out" in note for note in report["notes"])
     (folder / "participants.tsv").write_text("\n".join(lines))
-    report = run("evaluate", model, folder, *told).json
+    report = run("evaluate", folder, "--model", model, *told).json
     assert report["data"]["training_people"] == PEOPLE
     assert not report["notes"]
-    expected = run("evaluate", model, data, *told).json
+    expected = run("evaluate", data, "--model", model, *told).json
     for key in ("limits", "synthetic", "validation"):
         assert report["plausibility"][key] == expected["plausibility"][key]
     nib.save(nib.Nifti1Image(np.array(pack.volumes[0]), np.diag([7.0, 8, 8, 1])), folder / "z.nii")
-    refused = run("evaluate", model, folder, *told)
+    refused = run("evaluate", folder, "--model", model, *told)
     assert refused.status == 2
     assert "z.nii lies on another grid" in refused.err
 
@@ -232,7 +234,7 @@ def test_volumes_that_do_not_fit_are_refused(run, data, volumes, monkeypatch) ->
         ("odd", "intensities from -900", np.asarray(image.dataobj) * 900, image.affine),
     ):
         nib.save(nib.Nifti1Image(data_of, affine), volumes / f"{name}.nii.gz")
-        result = run("evaluate", volumes, data, "--only", "fidelity", *SMALL)
+        result = run("evaluate", data, "--model", volumes, "--only", "fidelity", *SMALL)
         assert result.status == 2
         assert sentence in result.err
         (volumes / f"{name}.nii.gz").unlink()
@@ -240,7 +242,7 @@ def test_volumes_that_do_not_fit_are_refused(run, data, volumes, monkeypatch) ->
 
 def test_the_table_says_what_is_compared_to_what(run, model, data, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    result = run("evaluate", "--model", model, "--data", data, "--only", "diversity", *SMALL)
+    result = run("evaluate", data, "--model", model, "--only", "diversity", *SMALL)
     assert result.status == 0, result.err
     for word in ("MS-SSIM of pairs", "3D-StyleGAN's product", "real vs real", "within 0.03"):
         assert word in result.out
@@ -249,23 +251,23 @@ def test_the_table_says_what_is_compared_to_what(run, model, data, monkeypatch) 
 
 def test_same_seed_same_figures_from_the_cache_too(run, model, data, tmp_path) -> None:
     words = ("--only", "fidelity", "--json", "--cache", tmp_path / "cache", *SMALL)
-    first = run("evaluate", "--model", model, "--data", data, *words)
+    first = run("evaluate", data, "--model", model, *words)
     files = list((tmp_path / "cache").iterdir())
-    again = run("evaluate", "--model", model, "--data", data, *words)
-    other = run("evaluate", "--model", model, "--data", data, *words, "--seed", 50)
+    again = run("evaluate", data, "--model", model, *words)
+    other = run("evaluate", data, "--model", model, *words, "--seed", 50)
     assert len(files) == 1  # of the real brains alone
     assert first.json["fidelity"] == again.json["fidelity"]
     assert first.json["fidelity"] != other.json["fidelity"]
     files[0].write_bytes(b"damaged")
-    once_more = run("evaluate", "--model", model, "--data", data, *words).json
+    once_more = run("evaluate", data, "--model", model, *words).json
     assert once_more["fidelity"] == first.json["fidelity"]
 
 
 def test_training_brains_made_again_are_caught(run, model, data) -> None:
     """Numbers 100 on are what the training people were made of."""
     words = ("--only", "privacy", "--json", *SMALL)
-    copies = run("evaluate", "--model", model, "--data", data, *words, "--seed", 100).json
-    fresh = run("evaluate", "--model", model, "--data", data, *words, "--seed", 500).json
+    copies = run("evaluate", data, "--model", model, *words, "--seed", 100).json
+    fresh = run("evaluate", data, "--model", model, *words, "--seed", 500).json
     found, usual = copies["privacy"]["correlation"], fresh["privacy"]["correlation"]
     assert found["closer_than_closest"] == 5
     assert usual["closer_than_closest"] < 5
@@ -278,34 +280,44 @@ def test_training_brains_made_again_are_caught(run, model, data) -> None:
     ("words", "sentence"),
     [
         (("--only", "beauty"), "no part 'beauty'"),
-        (("--data", "nowhere"), "not a prepared data set"),
+        (("nowhere",), "not a prepared data set"),
         (("--budget", "endless", "--only", "reconstruction"), "budget 'endless' is unknown"),
         (("--montage", "montage.jpg"), "does not end in .png"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(run, model, data, words, sentence) -> None:
-    result = run("evaluate", "--model", model, "--data", data, *SMALL, *words)
+    given = words if words[0] == "nowhere" else (data, *words)
+    result = run("evaluate", "--model", model, *SMALL, *given)
     assert result.status == 2
     assert sentence in result.err
     assert "Traceback" not in result.err
 
 
-def test_places_are_given_once(run, model, data) -> None:
+def test_contradictory_words_are_refused(run, model, data, tmp_path) -> None:
     for words, sentence in (
-        ((model, data, "--data", data), "given twice"),
-        ((data,), "no real brains"),
-        ((), "no real brains"),
+        ((model, data), "Give one data set, and the model with --model"),
+        ((), "Missing argument"),
+        ((data, "--names", "a,b"), "--names needs --compare"),
+        (("--compare", "a", "b", "--samples", "9"), "--samples cannot be combined with --compare"),
     ):
         result = run("evaluate", *words)
         assert result.status == 2
         assert sentence in result.err
+        assert result.err.count("\n") == 1
+
+
+def test_all_is_what_is_measured_by_default() -> None:
+    assert _parts("all", None) == EvaluationSettings.parts
+    assert _parts("all,speed", None) == (*EvaluationSettings.parts, "speed")
+    assert _parts("all", Path("weights.pt")) == (*EvaluationSettings.parts, "slices")
+    assert _parts("speed, speed", None) == ("speed",)
 
 
 def test_data_on_another_grid_is_refused(run, model, data, tmp_path) -> None:
     pack = load_pack(data)
     elsewhere = Space(pack.space.shape, pack.space.affine + np.eye(4)[:, ::-1])
     write_pack(tmp_path / "p", pack.table, lambda row: pack.volumes[0], elsewhere, {})
-    result = run("evaluate", "--model", model, "--data", tmp_path / "p", *SMALL)
+    result = run("evaluate", tmp_path / "p", "--model", model, *SMALL)
     assert result.status == 2
     assert "not on the same grid" in result.err
 
@@ -317,12 +329,12 @@ def test_the_card_keeps_what_was_measured_part_by_part(
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
     before = load(mine).hash
-    incomplete = run("evaluate", "--model", mine, "--data", data, "--card", *SMALL)
+    incomplete = run("evaluate", data, "--model", mine, "--card", *SMALL)
     assert incomplete.status == 2
     assert "complete card.json" in incomplete.err
     complete_card(mine)
     for parts in ("diversity", "plausibility"):
-        words = ("--data", data, "--only", parts, "--card", *SMALL)
+        words = (data, "--only", parts, "--card", *SMALL)
         assert run("evaluate", "--model", mine, *words).status == 0
     generator = load(mine)
     assert generator.hash == before
@@ -338,7 +350,7 @@ def test_a_report_is_not_overwritten(run, model, data, tmp_path) -> None:
     out = tmp_path / "report.json"
     out.write_text("kept")
     words = ("--only", "plausibility", "--out", out, *SMALL)
-    assert run("evaluate", "--model", model, "--data", data, *words).status == 2
+    assert run("evaluate", data, "--model", model, *words).status == 2
     assert out.read_text() == "kept"
-    assert run("evaluate", "--model", model, "--data", data, *words, "--overwrite").status == 0
+    assert run("evaluate", data, "--model", model, *words, "--overwrite").status == 0
     assert json.loads(out.read_text())["plausibility"]

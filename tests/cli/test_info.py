@@ -113,4 +113,4 @@ def test_a_generator_can_be_put_to_the_test(run, model, monkeypatch, tmp_path):
     assert set(told["brains"][0]) >= {"seed", "similarity", "latent_error", "seconds"}
     directions = run("info", model / "directions.safetensors", "--self-test")
     assert directions.status == 2
-    assert "Only a generator" in directions.err
+    assert "is for models, not" in directions.err

@@ -81,7 +81,7 @@ def test_generate(run, model, tmp_path, listing, words, says):
 )
 def test_edits(run, model, tmp_path, listing, words, says):
     out = tmp_path / "out"
-    told = sentence(run("directions", "--model", model, "--seed", 1, *words, "--out", out))
+    told = sentence(run("edit", "--model", model, "--seed", 1, *words, "--out", out))
     assert says in told
     assert listing(out) == []
 
@@ -180,9 +180,9 @@ def test_a_network_whose_image_overflows_is_told_and_writes_nothing(run, model, 
     out = tmp_path / "out"
     for words in (
         ["generate", *SEED],
-        ["directions", "--seed", 1, "--edit", "PC 1=1"],
+        ["edit", "--seed", 1, "--edit", "PC 1=1"],
         ["mix", "--a", 1, "--b", 2],
-        ["picture", RECIPE],
+        ["render", "picture", RECIPE],
     ):
         told = sentence(run(*words, "--model", tmp_path / "m", "--out", out))
         assert "not finite" in told, words

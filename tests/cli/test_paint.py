@@ -98,7 +98,7 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
     ("words", "sentence"),
     [
         (["--out", "x.img"], "must end in .nii.gz"),
-        (["--out", "x.nii.gz", "--seed", 1, "--like", "y.nii.gz"], "each say the contrast"),
+        (["--out", "x.nii.gz", "--seed", 1, "--like", "y.nii.gz"], "each set the contrast"),
         (["--out", "x.nii.gz", "--resize", "bone=2"], "is no change of a tissue"),
         (["--out", "x.nii.gz", "--resize", "csf=40"], "10 mm at most"),
         (["--out", "x.nii.gz", "--network", "nowhere"], "There is no translation network"),

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from studies import MEAN_BRAIN, make_study, write_splits
 from typer.testing import CliRunner
 
-from stylegan3d.cli.prepare import register
+from stylegan3d.cli import app
 from stylegan3d.dataset import scan_preparation as preparing
 from stylegan3d.dataset.preparation import prepare
 from stylegan3d.scans import load_template
@@ -20,9 +19,6 @@ def folder(tmp_path):
 
 
 def run_command(*arguments):
-    app = typer.Typer()
-    register(app)
-    app.callback()(lambda: None)
     return CliRunner().invoke(app, ["prepare", *arguments])
 
 
@@ -45,7 +41,7 @@ def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
     prepare(folder, out)
     told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
     assert (told["prepare"], told["done"]) == (0, 2)  # the bad file is known to be one by now
-    assert "give --out FOLDER" in run_command(str(folder)).output
+    assert "Give --out FOLDER" in run_command(str(folder)).output
 
 
 def test_command(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""`stylegan3d privacy-index` writes features of training people into a model's folder."""
+"""`stylegan3d model privacy-index` writes features of training people into a model's folder."""
 
 import shutil
 
@@ -30,7 +30,7 @@ def data(model, tmp_path, monkeypatch):
 
 
 def test_an_index_is_written_beside_the_model(run, data) -> None:
-    words = ("privacy-index", data / "people", "--model", data / "model")
+    words = ("model", "privacy-index", data / "people", "--model", data / "model")
     result = run(*words, "--json")
     assert result.status == 0, result.err
     assert (result.json["people"], result.json["strangers"]) == (4, 5)
@@ -45,7 +45,7 @@ def test_an_index_is_written_beside_the_model(run, data) -> None:
 
 
 def test_what_does_not_fit_is_refused(run, data) -> None:
-    result = run("privacy-index", data / "else", "--model", data / "model")
+    result = run("model", "privacy-index", data / "else", "--model", data / "model")
     assert result.status == 2
     assert "not on the same grid" in result.err
     assert not (data / "model" / FILE).exists()

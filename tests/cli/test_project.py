@@ -198,7 +198,7 @@ def test_what_is_left_open_is_written_on_the_scans_grid(run, brain_model, scan, 
 
 def test_an_edit_is_added_to_the_scan_itself(run, brain_model, projected, scan, tmp_path, listing):
     words = ["--latent", projected / FILES[3], "--edit", "PC 1=3", "--model", brain_model]
-    result = run("directions", *words, "--onto-scan", scan, "--out", tmp_path, "--json")
+    result = run("edit", *words, "--onto-scan", scan, "--out", tmp_path, "--json")
     assert result.status == 0, result.err
     names = {kind: f"{PREFIX}_desc-edited{kind}_T1w.nii.gz" for kind in ("", "Change", "Scan")}
     assert set(names.values()) < set(listing(tmp_path))
@@ -236,14 +236,14 @@ def test_only_an_edit_of_this_very_scan_is_added(
     mixed = ["mix", "--a", projected / FILES[3], "--b", "3"]
     for words, sentence in (
         (
-            ["directions", *latent, "--edit", "PC 1=1", "--onto-scan", other],
+            ["edit", *latent, "--edit", "PC 1=1", "--onto-scan", other],
             "not the scan that was",
         ),
         (
-            ["directions", "--seed", "1", "--edit", "PC 1=1", "--onto-scan", scan],
+            ["edit", "--seed", "1", "--edit", "PC 1=1", "--onto-scan", scan],
             "Only a projected",
         ),
-        (["directions", "--onto-scan", scan], "Say how to edit"),
+        (["edit", "--onto-scan", scan], "Missing option '--edit'"),
         (["generate", "--recipe", projected / FILES[1], "--onto-scan", scan], "Nothing is changed"),
         ([*mixed, "--onto-scan", tmp_path / "missing.nii"], "missing.nii"),
     ):

@@ -13,8 +13,9 @@ from scipy.ndimage import gaussian_filter
 
 from stylegan3d.dataset.pack import Pack, load_pack, write_pack
 from stylegan3d.evaluation import edit_judges, tissue_columns, utility_tissues
-from stylegan3d.evaluation.material import EvaluationSettings, Material
+from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.membership import MEMBERS_EACH, compared_people, membership
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.subject import StoredBrains
 from stylegan3d.evaluation.utility import age_utility, agreement, regression, utility
 from stylegan3d.evaluation.utility_tissues import CONFIG, halved, tissue_utility

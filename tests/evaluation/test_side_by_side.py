@@ -63,7 +63,7 @@ def reports(tmp_path):
 def run(capsys):
     def run(*words):
         with pytest.raises(SystemExit) as ended:
-            main(["compare-models", *map(str, words)])
+            main(["evaluate", "--compare", *map(str, words)])
         told = capsys.readouterr()
         return ended.value.code or 0, told.out, " ".join(told.err.replace("│", " ").split())
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_compared_is_said(run, reports, tmp_path):
 def test_mistakes_are_told_in_a_sentence(run, reports, tmp_path):
     out = tmp_path / "table.html"
     for words, sentence in {
-        (reports[0], "--out", out): "two reports at least",
+        (reports[0], "--out", out): "at least two reports",
         (*reports, "--out", tmp_path / "t.txt"): "must end in .html, .csv or .json",
         (*reports, "--out", out, "--names", "one"): "gives 1 names for 2 reports",
         (reports[0], tmp_path, "--out", out): "cannot be read",

@@ -78,7 +78,7 @@ def test_it_is_described(run, folder):
 
 
 def test_directions_are_written(run, folder, tmp_path):
-    words = ("--model", folder, "--out", tmp_path / "directions.safetensors", "--json")
+    words = ("--model", folder, "--save", tmp_path / "directions.safetensors", "--json")
     status, _, error = run("directions", *words)
     assert status == 0, error
 
@@ -101,9 +101,7 @@ def test_what_it_cannot_do_is_refused_in_one_sentence(run, folder, data, tmp_pat
     nib.Nifti1Image((700 * toy.egg()).astype(np.int16), toy.SPACE.affine).to_filename(scan)
     places = {"SCAN": scan, "DATA": data, "MODEL": folder}
     words = [places.get(word, word) for word in words]
-    if words[0] == "evaluate":
-        words = ["evaluate", folder, *words[1:]]
-    elif words[0] != "train-flow":
+    if words[0] != "train-flow":
         words += ["--model", folder]
     status, _, error = run(*words, "--out", tmp_path / "out")
     assert status == 2
@@ -125,7 +123,7 @@ def test_it_is_evaluated_and_its_page_written(run, folder, data, tmp_path):
     words = ("--only", "reconstruction,membership,speed", "--samples", 4, "--privacy-samples", 4)
     words += ("--limit-validation", 1, "--budget", "none", "--json", "--out", tmp_path / "out")
     copied = toy.save(tmp_path / "copied")
-    status, told, error = run("evaluate", copied, data, "--card", *words)
+    status, told, error = run("evaluate", data, "--model", copied, "--card", *words)
     assert status == 0, error
     told = json.loads(told)
     assert told["reconstruction"]["people"]

@@ -121,7 +121,7 @@ def test_without_a_calibration_nothing_is_claimed():
     assert trust["verdict"] == NOT_CALIBRATED
     assert trust["strangeness"] is None
     assert trust["latent_percentile"] is None
-    assert "stylegan3d calibrate-trust" in trust["sentence"]
+    assert "stylegan3d model trust" in trust["sentence"]
     assert not any("unusual" in sign for sign in trust["signs"].values())
 
 

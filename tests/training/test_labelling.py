@@ -244,7 +244,7 @@ def test_models_that_cannot_learn_are_refused(folder, pack, capsys):
     with pytest.raises(ModelError, match="no encoder"):
         learn_labels(folder, pack, ["age"])
     with pytest.raises(SystemExit) as status:
-        main(["learn-labels", str(folder), str(pack.path), "--labels", "age"])
+        main(["model", "labels", str(pack.path), "--model", str(folder), "--labels", "age"])
     assert status.value.code == 2
     assert "no encoder" in capsys.readouterr().err
 

@@ -11,22 +11,17 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import (
-    animate,
-    calibrate_trust,
-    compare_models,
-    convert,
     directions,
+    edit,
     evaluate,
     generate,
     info,
-    learn_labels,
     mix,
+    model,
     paint,
-    picture,
     prepare,
-    privacy_index,
     project,
-    report,
+    render,
     segment,
     train,
     train_diffusion,
@@ -42,10 +37,25 @@ NO_MEMORY = (
     "there was not enough memory, and the result at work was not written: close other programs, "
     "use fewer --jobs, or a machine with more."
 )
+#: Former spellings and those of today: verbs, or a verb with an option.
+FORMER = {
+    "picture": "render picture",
+    "animate": "render film",
+    "report": "render report",
+    "learn-labels": "model labels",
+    "calibrate-trust": "model trust",
+    "privacy-index": "model privacy-index",
+    "convert": "model convert",
+    "compare-models": "evaluate --compare",
+    "directions --edit": "edit",
+    "directions --conditional": "directions --hold-fixed",
+    "directions --free-of": "directions --hold-fixed",
+    "evaluate --data": "evaluate DATA",
+    "evaluate --speed": "evaluate --only all,speed",
+}
 app = typer.Typer(
     name="stylegan3d",
-    help="Synthesise, project, mix and edit 3D brains with a StyleGAN. Not for diagnosis.",
-    no_args_is_help=True,
+    help="Generate, project, mix and edit 3D brains. Synthetic - not for diagnosis.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -72,36 +82,21 @@ def _options(
     pass
 
 
-for _verb in (
-    generate,
-    mix,
-    project,
-    directions,
-    picture,
-    animate,
-    report,
-    segment,
-    paint,
-    prepare,
-    train,
-    train_diffusion,
-    train_flow,
-    train_segmentation,
-    train_translation,
-    train_vae,
-    learn_labels,
-    evaluate,
-    privacy_index,
-    calibrate_trust,
-    compare_models,
-    convert,
-    info,
-):
-    _verb.register(app)
+for _panel, _verbs in {
+    "Brains": (generate.generate, mix.mix, edit.edit, directions.directions),
+    "Scans": (project.project, segment.segment, paint.paint),
+    "Models": (prepare.prepare, evaluate.evaluate, info.info),
+}.items():
+    for _verb in _verbs:
+        app.command(rich_help_panel=_panel)(_verb)
+app.add_typer(render.app, name="render", rich_help_panel="Brains")
+app.add_typer(model.app, name="model", rich_help_panel="Models")
+for _kind in (train, train_diffusion, train_flow, train_segmentation, train_translation, train_vae):
+    _kind.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program; exits with status 0, 2 for what the user can mend, 1 for a defect."""
+    """Run the program; exits with status 0, 2 for what the user can correct, 1 for a defect."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     if not debug:
@@ -109,20 +104,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
     try:
-        app(args=words, prog_name="stylegan3d")
+        _answer_former(words)
+        status = app(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
+    except typer.Abort:
+        status = 1
     except Exception as error:
-        if debug and not isinstance(error, StyleGAN3DError):
+        sentence = _sentence(error)
+        if debug and sentence is None:
             raise
-        if is_out_of_memory(error):
-            typer.echo(f"stylegan3d: {NO_MEMORY}", err=True)
-            sys.exit(2)
-        if isinstance(error, StyleGAN3DError):
-            typer.echo(f"stylegan3d: {error}", err=True)
-            sys.exit(2)
-        reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        typer.echo(
-            f"stylegan3d: unexpected error ({reason}); run it as "
-            "`stylegan3d --debug …` and report what it shows.",
-            err=True,
-        )
-        sys.exit(1)
+        status = 1 if sentence is None else 2
+        if sentence is None:
+            reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+            sentence = (
+                f"unexpected error ({reason}); run it as `stylegan3d --debug …` and report what it "
+                "shows."
+            )
+        typer.echo(f"stylegan3d: {sentence}", err=True)
+    sys.exit(status or 0)
+
+
+def _answer_former(words: Sequence[str]) -> None:
+    """StyleGAN3DError with today's spelling if these are words of a former one."""
+    said = [word.partition("=")[0] for word in words if word != "--debug"]
+    for former, today in FORMER.items():
+        verb, *option = former.split()
+        if said[:1] == [verb] and set(option) <= set(said):
+            raise StyleGAN3DError(f"`stylegan3d {former}` is now `stylegan3d {today}`.")
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to say of an error that the user can correct; None of a defect."""
+    if is_out_of_memory(error):
+        return NO_MEMORY
+    if isinstance(error, StyleGAN3DError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used ({error.strerror}): choose another file or folder."
+    if hasattr(error, "format_message"):  # of the library that reads the words
+        wrong = error.format_message().removeprefix("Invalid value: ").rstrip(".")
+        asked = getattr(getattr(error, "ctx", None), "command_path", "stylegan3d")
+        return f"{' '.join(wrong.split())}; see `{asked} --help`."
+    return None

@@ -1,12 +1,14 @@
 """What the verbs share: options, the model, progress and results.
 
-A verb's module has `register(app)`. Anything slow to import (torch above all) is imported inside
-the verb, so that `--help` answers at once.
+Anything slow to import (torch above all) is imported inside the verb, so that `--help` answers at
+once. An option that several verbs have is declared here, with one wording and one default.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,65 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.storage.jsontext import to_plain
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-
-ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        help="A generator's folder, a network file (.pkl) of the original 3D-StyleGAN, or the name "
-        "of a generator that comes along, such as vae-t1-2mm; without it, the bundled brain "
-        "generator.",
-    ),
-]
-FrameOption = Annotated[
-    str | None,
-    typer.Option(
-        "--frame",
-        help="Where the voxels of a network of the original 3D-StyleGAN lie, for its file does not "
-        "say it: directions of the array's axes and voxel size in mm, such as LIA:2 or "
-        "RAS:1x1x1.5.",
-        show_default="LIA, as FreeSurfer conforms scans",
-    ),
-]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files of the same names.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, for scripts.")
-]
-NoiseOption = Annotated[
-    str | None,
-    typer.Option("--noise", help="Layer noise: fixed, none, or a seed.", show_default="fixed"),
-]
-TruncationOption = Annotated[
-    float | None,
-    typer.Option(
-        "--truncation",
-        help="Truncation psi of random brains: 0 the average brain, 1 the whole variety.",
-        show_default="0.7",
-    ),
-]
-NativeOption = Annotated[
-    bool,
-    typer.Option(
-        "--native",
-        help="Write in the grid, orientation and intensities of the scan it was projected from.",
-    ),
-]
-OntoScanOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--onto-scan",
-        help="Add what the edit or mix changes to this, the scan that was projected, so that its "
-        "fine detail stays; writes the change alone and the edited reconstruction, too, all in the "
-        "scan's own grid.",
-    ),
-]
 
 
 class Skull(StrEnum):
@@ -85,11 +33,131 @@ class Skull(StrEnum):
     KEEP = "keep"
 
 
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        help="Model to use: a model folder, the name of a bundled model such as vae-t1-2mm, or a "
+        "network file (.pkl) of the original 3D-StyleGAN.",
+        show_default="the bundled brain generator",
+    ),
+]
+FrameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frame",
+        help="Axes and voxel size (mm) of a network file of the original 3D-StyleGAN, which does "
+        "not record them, such as LIA:2 or RAS:1x1x1.5.",
+        show_default="LIA, FreeSurfer's orientation",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Output folder.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object, for scripts.")
+]
+TruncationOption = Annotated[
+    float,
+    typer.Option(
+        "--truncation",
+        help="Truncation psi of random brains: 0 is the average brain, 1 the full variety.",
+    ),
+]
+NoiseOption = Annotated[
+    str, typer.Option("--noise", help="Layer noise: fixed, none, or a seed for random noise.")
+]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="Labels of random brains, for a conditional model: values such as age=70,sex=F, or "
+        "the label's numbers, such as 0,1.",
+    ),
+]
+ChannelOption = Annotated[
+    int, typer.Option("--channel", help="Image channel of the model, from 0.")
+]
+SeedsOption = Annotated[
+    str | None, typer.Option("--seeds", help="Random brains by seed, such as 0-3,7.")
+]
+NativeOption = Annotated[
+    bool,
+    typer.Option(
+        "--native",
+        help="Write in the projected scan's native space: its grid, orientation and intensities.",
+    ),
+]
+OntoScanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--onto-scan",
+        help="Add the change to this scan, the one that was projected, to keep its fine detail. "
+        "Also writes the change alone and the edited reconstruction, all in native space.",
+    ),
+]
+SkullOption = Annotated[
+    Skull,
+    typer.Option("--skull", help="Skull stripping: extract the brain, keep the image, or detect."),
+]
+VolumeOption = Annotated[
+    int | None, typer.Option("--volume", min=0, help="Volume of a 4D series, from 0.")
+]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option("--series", help="Series of a DICOM folder: number, UID or part of its name."),
+]
+TrustOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trust",
+        help="What to trust where the header is ambiguous about left and right: sform, qform, or "
+        "the axes of the array, such as LAS.",
+    ),
+]
+JobsOption = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=1, help="Scans processed in parallel, 3 GB of memory each."),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder that keeps what was computed from people's scans (brain masks, bias fields, "
+        "alignment, features), so that the next run is faster. Treat it as patient data.",
+        show_default="nothing is kept",
+    ),
+]
+NetworkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--network", help="Folder of a network you trained.", show_default="the bundled network"
+    ),
+]
+DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]
+
+
 class Report(Protocol):
-    """Tells a progress bar how far the work is."""
+    """Reports to a progress bar how far the work is."""
 
     def __call__(self, done: float, total: float | None = None, note: str = "") -> None:
         """`done` out of `total`, which stays what it was if left out; `note` says at what."""
+
+
+def refuse(ctx: typer.Context, why: str, *names: str) -> None:
+    """BadParameter if one of these parameters was given on the command line.
+
+    Parameters
+    ----------
+    ctx : typer.Context
+    why : str
+        Why it cannot be, such as "needs --fit".
+    names : str
+        Names of the verb's parameters in Python.
+    """
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{parameter.opts[0]} {why}.")
 
 
 def open_model(path: Path | None, frame: str | None = None) -> Generator:
@@ -147,18 +215,30 @@ def progress(title: str, total: float | None = None) -> Iterator[Report]:
 
 
 def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    """Print a verb's result on stdout: one JSON object, or lines for people."""
+    """Print a verb's result on stdout: one JSON object, or lines for people.
+
+    Raises
+    ------
+    OutputError
+        If stdout cannot be written to, such as a file on a full disk.
+    """
     if as_json:
-        typer.echo(json.dumps(to_plain(result), ensure_ascii=False, allow_nan=False))
-        return
-    for line in lines:
-        typer.echo(line)
+        lines = [json.dumps(to_plain(result), ensure_ascii=False, allow_nan=False)]
+    try:
+        for line in lines:
+            typer.echo(line)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # a reader such as `head` that has enough
+        # What is buffered still would be written when Python ends, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(
+            f"The result cannot be printed ({error.strerror}): send it elsewhere."
+        ) from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file, such as further entries of a card; StyleGAN3DError if none."""
-    from stylegan3d.errors import StyleGAN3DError
-
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

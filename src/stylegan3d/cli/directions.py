@@ -1,8 +1,7 @@
-"""`stylegan3d directions`: list, save, or follow the ways a brain can change."""
+"""`stylegan3d directions`: list the ways a brain can change, find new ones, keep them."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,154 +12,122 @@ from stylegan3d.cli.common import (
     FrameOption,
     JsonOption,
     ModelOption,
-    NativeOption,
-    NoiseOption,
-    OntoScanOption,
-    OutOption,
     OverwriteOption,
     TruncationOption,
     emit,
     model_entry,
     open_model,
     progress,
+    refuse,
 )
-from stylegan3d.cli.own_directions import (
-    BetweenOption,
-    ColumnOption,
-    FreeOfOption,
-    NameOption,
-    ValuesOption,
-    find_own,
-)
-from stylegan3d.cli.parsing import parse_edits, parse_label, parse_noise
-from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
 from stylegan3d.errors import RecipeError
-from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
-from stylegan3d.storage.tensorfiles import read_bytes
+from stylegan3d.recipe.drawing import TRUNCATION, Truncation
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("directions")(directions)
-
-
 def directions(
-    edit: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--edit",
-            help='Direction and strength in standard deviations, such as "PC 1=2.0", or '
-            '"PC 1=2.0@0-3" for these layers alone; may be repeated.',
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Edit this random brain.")] = None,
-    latent: Annotated[
-        Path | None, typer.Option("--latent", help="Edit the brain of this latent file.")
-    ] = None,
+    ctx: typer.Context,
     components: Annotated[
-        int | None, typer.Option("--components", min=1, help="Find so many directions anew.")
+        int | None, typer.Option("--components", min=1, help="Compute this many components anew.")
     ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=2, help="Random brains to find them in.")
+        int, typer.Option("--samples", min=2, help="Random brains to compute components from.")
     ] = 10_000,
     fit: Annotated[
         Path | None,
         typer.Option(
             "--fit",
-            help="Find directions of attributes in the people of this prepared data set, check "
-            "them on its validation people, and describe the principal components.",
+            help="Fit directions of attributes to the people of this prepared data set, check them "
+            "on its validation people, and describe the principal components.",
         ),
     ] = None,
     attributes: Annotated[
         str | None,
         typer.Option(
             "--attributes",
-            help="With --fit: these alone, such as age,ventricle_ml; age, sex, brain_ml, "
+            help="With --fit: only these, such as age,ventricle_ml; age, sex, brain_ml, "
             "ventricle_ml, grey_ml, white_ml, or another column of participants.tsv.",
         ),
     ] = None,
-    conditional: Annotated[
+    between: Annotated[
         str | None,
         typer.Option(
-            "--conditional",
-            help='With --fit: attributes that the others hold fixed, such as "head size,age", or '
-            "none. By default head size.",
+            "--between",
+            help='Find the direction from one group of brains to another, such as "1,2,3:7,8,9"; '
+            "seeds or latent files. Checked on pairs left out.",
         ),
     ] = None,
-    between: BetweenOption = None,
-    values: ValuesOption = None,
-    column: ColumnOption = None,
-    free_of: FreeOfOption = None,
-    name: NameOption = None,
+    values: Annotated[
+        Path | None,
+        typer.Option(
+            "--values",
+            help="Find the direction along which a value of this table (CSV, TSV) grows. Its first "
+            "column holds brains: seeds or latent files. Checked by cross-validation.",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option("--column", help="With --values: the column, if there are several."),
+    ] = None,
+    hold_fixed: Annotated[
+        str | None,
+        typer.Option(
+            "--hold-fixed",
+            help='What the new directions should not change. With --fit: attributes, such as "head '
+            'size,age", or none. With --between or --values: directions of the model, such as '
+            '"Age,PC 1" (Gram-Schmidt in w).',
+            show_default="head size with --fit",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="With --between or --values: name of the new direction."),
+    ] = None,
+    truncation: TruncationOption = TRUNCATION,
     save: Annotated[
         Path | None,
-        typer.Option("--save", help="Keep the listed directions in this .safetensors file."),
+        typer.Option("--save", help="Save the listed directions to this .safetensors file."),
     ] = None,
-    truncation: TruncationOption = None,
-    noise: NoiseOption = None,
-    label: LabelOption = None,
-    channel: ChannelOption = 0,
-    out: OutOption = Path(),
-    native: NativeOption = False,
-    onto_scan: OntoScanOption = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the directions of a generator, or move a brain along them.
+    """List the directions of a model, or find new ones: of attributes, groups or values.
 
-    Example: stylegan3d directions --seed 4 --edit "PC 1=2.0" --edit "PC 3=-1" --out edited
+    `stylegan3d edit` moves a brain along them.
+
+    Example: stylegan3d directions --between "1,2,3,4:7,8,9,12" --name Mine --save mine.safetensors
     """
-    if fit is None and (attributes is not None or conditional is not None):
-        raise typer.BadParameter("--attributes and --conditional need --fit with a data set.")
-    own = between is not None or values is not None
-    if own + (fit is not None) + (between is not None and values is not None) > 1:
+    if sum(way is not None for way in (fit, between, values)) > 1:
         raise typer.BadParameter("Give one of --fit, --between and --values.")
-    if not own and any(option is not None for option in (column, free_of, name)):
-        raise typer.BadParameter("--column, --free-of and --name need --between or --values.")
-    if not edit:
-        if seed is not None or latent is not None or onto_scan is not None:
-            raise typer.BadParameter('Say how to edit the brain, such as --edit "PC 1=2.0".')
-        generator = open_model(model, frame)
-        if own:
-            with progress("Finding the direction"):
-                listed = find_own(generator, between, values, column, free_of, name, truncation)
-        elif fit is not None:
-            listed = _fit(generator, fit, attributes, conditional, components, samples)
-        else:
-            listed = _find(generator, components, samples)
-        if save is not None:
-            from stylegan3d.recipe.direction_file import save_directions
+    own = between is not None or values is not None
+    if fit is None:
+        refuse(ctx, "needs --fit with a data set", "attributes")
+    if own:
+        refuse(ctx, "finds components, not with --between or --values", "components", "samples")
+    else:
+        refuse(ctx, "needs --between or --values", "name", "truncation")
+        if fit is None:
+            refuse(ctx, "needs --fit, --between or --values", "hold_fixed")
+    if values is None:
+        refuse(ctx, "needs --values", "column")
+    generator = open_model(model, frame)
+    if own:
+        with progress("Finding the direction"):
+            listed = _find_own(generator, between, values, column, hold_fixed, name, truncation)
+    elif fit is not None:
+        listed = _fit(generator, fit, attributes, hold_fixed, components, samples)
+    else:
+        listed = _find(generator, components, samples)
+    if save is not None:
+        from stylegan3d.recipe.direction_file import save_directions
 
-            save_directions(save, listed, overwrite)
-        _list(listed, generator, save, as_json=as_json)
-        return
-    if (seed is None) == (latent is None):
-        raise typer.BadParameter("Give the brain to edit: either --seed or --latent.")
-    if components is not None or save is not None or fit is not None or own:
-        raise typer.BadParameter("Find or keep directions in a run of its own, without --edit.")
-    recipe = Recipe(
-        Source("seed", seed) if latent is None else Source.from_file(latent),
-        Truncation(0.7 if truncation is None else truncation),
-        edits=_with_files_named(parse_edits(edit)),
-        noise=parse_noise(noise),
-        label=parse_label(label),
-        channel=channel,
-    )
-    render_to_files(
-        open_model(model, frame),
-        [recipe],
-        out,
-        native=native,
-        onto=onto_scan,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
+        save_directions(save, listed, overwrite)
+    _list(listed, generator, save, as_json=as_json)
 
 
 def _find(generator: Generator, components: int | None, samples: int) -> Directions:
@@ -176,7 +143,7 @@ def _fit(
     generator: Generator,
     path: Path,
     attributes: str | None,
-    conditional: str | None,
+    hold_fixed: str | None,
     components: int | None,
     samples: int,
 ) -> Directions:
@@ -187,9 +154,9 @@ def _fit(
 
     wanted, fixed = (
         None if text is None else [key_of(part) for part in text.split(",") if part.strip()]
-        for text in (attributes, None if conditional == "none" else conditional)
+        for text in (attributes, None if hold_fixed == "none" else hold_fixed)
     )
-    if conditional == "none":
+    if hold_fixed == "none":
         fixed = []
     pack = load_pack(path)
     with progress("Finding directions") as report:
@@ -202,6 +169,54 @@ def _fit(
             samples=samples,
             report=report,
         )
+
+
+def _find_own(
+    generator: Generator,
+    between: str | None,
+    values: Path | None,
+    column: str | None,
+    hold_fixed: str | None,
+    name: str | None,
+    truncation: float,
+) -> Directions:
+    """A direction between two groups, or of a column of values."""
+    from stylegan3d.directions.custom import direction_between, direction_of_values, orthogonalised
+    from stylegan3d.directions.value_table import brain_source, latents_of, read_value_table
+
+    psi = Truncation(truncation)
+    if between is not None:
+        less, more = (
+            latents_of(generator, [brain_source(text, Path(), {}) for text in group], psi)
+            for group in _groups(between)
+        )
+        found = direction_between(generator, less, more, name or "From A to B")
+    else:
+        assert values is not None
+        table = read_value_table(values)
+        if column is None and len(table.columns) > 1:
+            raise RecipeError(
+                f"{values.name} has several columns of values: choose one with --column, such as "
+                f"{next(iter(table.columns))}."
+            )
+        column = column or next(iter(table.columns))
+        numbers = table.values(column)
+        latents = latents_of(generator, table.sources(), psi)
+        found = direction_of_values(generator, latents, numbers, name or column)
+    if hold_fixed is None:
+        return found
+    names = [part.strip() for part in hold_fixed.split(",") if part.strip()]
+    steps = [generator.directions.step(part) for part in names]
+    return orthogonalised(generator, found, found.names[0], steps, " and ".join(names))
+
+
+def _groups(between: str) -> list[list[str]]:
+    groups = [
+        [part.strip() for part in group.split(",") if part.strip()] for group in between.split(":")
+    ]
+    if len(groups) != 2:
+        raise RecipeError('Give two groups of brains with a colon between, such as "1,2,3:7,8,9".')
+    return groups
 
 
 def _list(listed: Directions, generator: Generator, save: Path | None, *, as_json: bool) -> None:
@@ -271,18 +286,3 @@ def _edited(told: Mapping[str, Any]) -> str:
     if told.get("left_out"):
         parts.append("left out")
     return ", ".join(parts)
-
-
-def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """Edits whose directions files are named in full and by their sha256.
-
-    So the recipe works from anywhere, and with no other file.
-    """
-    named = []
-    for edit in edits:
-        if edit.file is not None:
-            path = Path(edit.file).absolute()
-            sha256 = hashlib.sha256(read_bytes(path, RecipeError)).hexdigest()
-            edit = edit.with_file(path, sha256)
-        named.append(edit)
-    return tuple(named)

@@ -9,188 +9,166 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
+    CacheOption,
     FrameOption,
     JsonOption,
     ModelOption,
     OverwriteOption,
+    TruncationOption,
     emit,
     open_model,
     progress,
+    refuse,
 )
+from stylegan3d.evaluation.settings import ON_REQUEST, PARTS, EvaluationSettings
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
-    from stylegan3d.evaluation.material import EvaluationSettings
     from stylegan3d.evaluation.subject import Subject
-    from stylegan3d.model.generator import Generator
 
-# Written out, so that `--help` need not import torch.
-PARTS = (
-    "fidelity, two_sample, slices, diversity, plausibility, anatomy, utility, privacy, "
-    "membership, edits, conditions, reconstruction, speed"
-)
-BESIDE = "Synthetic brains beside real ones"
+DEFAULT = EvaluationSettings()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("evaluate")(evaluate_command)
-
-
-def evaluate_command(
-    subject: Annotated[
-        Path | None,
+def evaluate(
+    ctx: typer.Context,
+    data: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="[MODEL]",
-            help="A generator's folder, a network file (.pkl) of the original 3D-StyleGAN, or a "
-            "folder of NIfTI volumes that any other model made.",
-            show_default="the bundled generator",
-        ),
-    ] = None,
-    real: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="REAL",
             help="Real brains: a data set made by `stylegan3d prepare`, or a folder of NIfTI "
-            "volumes on one grid.",
+            "volumes on one grid. With --compare: two or more folders that --out wrote.",
             show_default=False,
         ),
-    ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The same as REAL.")] = None,
+    ],
     model: ModelOption = None,
     frame: FrameOption = None,
     only: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--only",
-            help=f"Parts, joined by commas: {PARTS}.",
-            show_default="all but slices and speed",
+            help=f"Parts to measure, joined by commas: {', '.join(PARTS)}; or all, without "
+            f"{' and '.join(ON_REQUEST)}, such as all,speed.",
         ),
-    ] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure speed too.")] = False,
+    ] = "all",
     samples: Annotated[
         int, typer.Option("--samples", min=4, help="Random brains for all parts but privacy.")
-    ] = 200,
+    ] = DEFAULT.samples,
     privacy_samples: Annotated[
         int, typer.Option("--privacy-samples", min=2, help="Random brains for privacy.")
-    ] = 400,
-    truncation: Annotated[
-        float, typer.Option("--truncation", min=0, help="Truncation psi of random brains.")
-    ] = 1.0,
+    ] = DEFAULT.privacy_samples,
+    truncation: TruncationOption = DEFAULT.truncation,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The random brains are numbered from here.")
-    ] = 0,
+        int, typer.Option("--seed", min=0, help="Seed of the first random brain.")
+    ] = DEFAULT.seed,
     limit_validation: Annotated[
         int | None,
-        typer.Option("--limit-validation", min=1, help="Reconstruct so many people at most."),
+        typer.Option("--limit-validation", min=1, help="Reconstruct at most this many people."),
     ] = None,
     budget: Annotated[
         str,
         typer.Option(
             "--budget",
-            help="Of the projection: draft, standard, thorough, or none to leave it out.",
+            help="Budget of projections: draft, standard, thorough, or none to skip them.",
         ),
-    ] = "standard",
+    ] = str(DEFAULT.budget),
     inception: Annotated[
         Path | None,
         typer.Option(
             "--inception",
-            help="Weights of Inception v3 (TorchScript or a state dict): measure FID of slices.",
+            help="Weights of Inception v3 (TorchScript or a state dict), to measure FID of slices.",
         ),
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache", help="Folder to keep the features of real brains in, for next time."
-        ),
-    ] = None,
+    cache: CacheOption = None,
     montage: Annotated[
         Path | None,
-        typer.Option("--montage", help="Write a picture of synthetic beside real brains (.png)."),
+        typer.Option("--montage", help="Also write a picture of synthetic and real brains, .png."),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Folder for report.html and report.json, where an evaluation that was stopped is "
-            "taken up again; or a name that ends in .json, for that alone.",
+            help="Folder for report.html and report.json, where a stopped evaluation continues; or "
+            "a .json file for the report only. With --compare: the table, .html, .csv or .json.",
         ),
     ] = None,
     card: Annotated[
         bool,
-        typer.Option("--card", help="Add the figures and a montage to the model's own card."),
+        typer.Option("--card", help="Also write the figures and a montage into the model's card."),
     ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare finished evaluations of several models.")
+    ] = False,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--names",
+            help="With --compare: names of the models, joined by commas.",
+            show_default="as in the reports",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a generator, or volumes of any other one: are they faithful, diverse, private?
+    """Measure a model: are its brains faithful, diverse and private?
 
-    Each figure has a confidence interval and stands beside the same figure between real people.
+    Each figure has a confidence interval, and the same figure between real people beside it.
+    --model may also be a folder of NIfTI volumes that any other program made.
 
-    Example: stylegan3d evaluate my-model prepared --out evaluated
+    Example: stylegan3d evaluate prepared --model my-model --out evaluated
+
+    Then: stylegan3d evaluate --compare evaluated evaluated-vae --out comparison.html
     """
+    if compare:
+        others = set(ctx.params) - {"data", "out", "compare", "names", "overwrite", "as_json"}
+        refuse(ctx, "cannot be combined with --compare", *others)
+        _compare(data, out, names, overwrite=overwrite, as_json=as_json)
+        return
+    refuse(ctx, "needs --compare", "names")
+    if len(data) > 1:
+        raise typer.BadParameter(
+            "Give one data set, and the model with --model; or compare reports with --compare."
+        )
     from stylegan3d.evaluation.evaluation import evaluate_material, finish, open_material
-    from stylegan3d.evaluation.outputs import pictures_of, report_files
+    from stylegan3d.evaluation.outputs import BESIDE, add_figures, pictures_of, report_files
     from stylegan3d.storage.locks import only_run
     from stylegan3d.storage.volumes import atomic_write_bytes, write_together
 
-    subject, real = _places(subject, real, model, data)
     folder, files = _check_files(out, montage, overwrite)
-    settings = _settings(
-        only,
-        speed,
-        inception,
+    settings = EvaluationSettings(
+        parts=_parts(only, inception),
         samples=samples,
         privacy_samples=privacy_samples,
         truncation=truncation,
         seed=seed,
         limit_validation=limit_validation,
         budget=None if budget == "none" else budget,
+        inception=inception,
         cache=cache,
     )
-    opened, pack = _open(subject, real, frame)
+    opened, pack = _open(model, data[0], frame)
     if card:
         _check_card(opened)
     with nullcontext() if folder is None else only_run(folder):
         with progress("Evaluating") as bar:
 
-            def tell(what: str, done: int, total: int) -> None:
+            def show(what: str, done: int, total: int) -> None:
                 bar(done, total, note=what)
 
-            material = open_material(opened, pack, settings, tell, folder)
+            material = open_material(opened, pack, settings, show, folder)
             report = evaluate_material(material)
-            wanted = folder is not None or montage is not None or card
-            pictures = pictures_of(material, report) if wanted else {}
+            drawn = folder is not None or montage is not None or card
+            pictures = pictures_of(material, report) if drawn else {}
         # The report first: what may fail below must not cost the evaluation.
         write_together(report_files(files, report, pictures), overwrite=overwrite)
         if montage is not None:
             atomic_write_bytes(montage, pictures[BESIDE], overwrite=overwrite)
         if card:
-            _add_to_card(material.generator, report, pictures[BESIDE])
+            add_figures(material.generator, report, pictures[BESIDE])
         finish(material)
     _show(report, as_json)
 
 
-def _places(
-    subject: Path | None, real: Path | None, model: Path | None, data: Path | None
-) -> tuple[Path | None, Path]:
-    """What to evaluate (None for the bundled generator) and the real brains."""
-    from stylegan3d.errors import StyleGAN3DError
-
-    if (subject and model) or (real and data):
-        raise StyleGAN3DError(
-            "MODEL and REAL are given twice: leave out --model and --data, or the words."
-        )
-    if real is None and data is None:
-        raise StyleGAN3DError(
-            "There are no real brains to compare to: give MODEL and REAL, such as `stylegan3d "
-            "evaluate my-model prepared`, or --data alone for the bundled generator."
-        )
-    return subject or model, Path(real or data or "")
-
-
-def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject, Pack]:
+def _open(model: Path | None, real: Path, frame: str | None) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
     from stylegan3d.checkpoints.places import CARD
     from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
@@ -198,11 +176,11 @@ def _open(subject: Path | None, real: Path, frame: str | None) -> tuple[Subject,
 
     with progress("Reading real brains") as bar:
         pack = open_real(real, bar)
-    made = subject is not None and subject.is_dir() and not (subject / CARD).exists()
-    if subject is None or not made or not holds_volumes(subject):
-        return GeneratorSubject(open_model(subject, frame)), pack
+    made = model is not None and model.is_dir() and not (model / CARD).exists()
+    if model is None or not made or not holds_volumes(model):
+        return GeneratorSubject(open_model(model, frame)), pack
     with progress("Reading synthetic brains") as bar:
-        return VolumesSubject(read_set(subject, pack.space, pack.template, bar)), pack
+        return VolumesSubject(read_set(model, pack.space, pack.template, bar)), pack
 
 
 def _check_card(subject: Subject) -> None:
@@ -215,33 +193,6 @@ def _check_card(subject: Subject) -> None:
             f"'{subject.name}' is a folder of volumes without a card to write in: leave out --card."
         )
     check_card(subject.generator)
-
-
-def _add_to_card(generator: Generator, report: dict[str, Any], picture: bytes) -> None:
-    from dataclasses import asdict
-
-    from stylegan3d.checkpoints.folder import add_to_card
-    from stylegan3d.checkpoints.places import MONTAGE
-    from stylegan3d.evaluation.material import PARTS
-    from stylegan3d.evaluation.summary import figures
-    from stylegan3d.model.card import card_text
-    from stylegan3d.storage.volumes import atomic_write_bytes
-
-    assert generator.folder is not None
-    atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
-    # Parts that were measured before and not now stay.
-    found = dict(generator.card.get("evaluation", {}))
-    for part in PARTS:
-        if part in report:
-            found[part] = [
-                {
-                    key: value
-                    for key, value in asdict(row).items()
-                    if value is not None or key == "reached"
-                }
-                for row in figures({part: report[part]})
-            ]
-    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE}, card_text)
 
 
 def _check_files(
@@ -265,17 +216,52 @@ def _check_files(
     return folder, files
 
 
-def _settings(
-    only: str | None, speed: bool, inception: Path | None, **given: Any
-) -> EvaluationSettings:
-    from stylegan3d.evaluation.material import EvaluationSettings
+def _parts(only: str, inception: Path | None) -> tuple[str, ...]:
+    """Parts from words such as "all,speed"."""
+    parts: list[str] = []
+    for word in (part.strip() for part in only.split(",")):
+        parts += DEFAULT.parts if word == "all" else [word]
+    if inception is not None and only == "all":
+        parts.append("slices")
+    return tuple(dict.fromkeys(parts))
 
-    parts = EvaluationSettings.parts if only is None else tuple(p.strip() for p in only.split(","))
-    if inception is not None and only is None:
-        parts = (*parts, "slices")
-    if speed and "speed" not in parts:
-        parts = (*parts, "speed")
-    return EvaluationSettings(parts=parts, inception=inception, **given)
+
+def _compare(
+    reports: list[Path], out: Path | None, names: str | None, *, overwrite: bool, as_json: bool
+) -> None:
+    """Write the figures of several evaluations side by side."""
+    import json
+    from dataclasses import replace
+
+    from stylegan3d.evaluation.side_by_side import (
+        SideBySide,
+        comparison_csv,
+        comparison_json,
+        comparison_page,
+        read_evaluation,
+    )
+    from stylegan3d.storage.volumes import atomic_write_text, check_output
+
+    writers = {
+        ".html": comparison_page,
+        ".csv": comparison_csv,
+        ".json": lambda table: json.dumps(comparison_json(table), indent=2) + "\n",
+    }
+    if out is None or out.suffix.lower() not in writers:
+        raise typer.BadParameter("The --out of --compare must end in .html, .csv or .json.")
+    if len(reports) < 2:
+        raise typer.BadParameter("Give at least two reports to compare.")
+    check_output([out], overwrite)
+    models = [read_evaluation(path) for path in reports]
+    if names is not None:
+        given = [name.strip() for name in names.split(",")]
+        if len(given) != len(models):
+            raise typer.BadParameter(f"--names gives {len(given)} names for {len(models)} reports.")
+        models = [replace(m, name=name) for m, name in zip(models, given, strict=True)]
+    table = SideBySide.of(models)
+    atomic_write_text(out, writers[out.suffix.lower()](table), overwrite=overwrite)
+    lines = [f"{out}: {', '.join(table.names)}", *(f"  {note}" for note in table.notes)]
+    emit(comparison_json(table) | {"out": str(out)}, lines, as_json=as_json)
 
 
 def _show(report: dict[str, Any], as_json: bool) -> None:

@@ -21,18 +21,12 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("info")(info)
-
-
 def info(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="A generator's folder, a network file of the original 3D-StyleGAN, a latent or "
-            "directions file, a recipe, a saved volume, a scan or a DICOM folder; without it, the "
-            "bundled generator.",
+            help="Model folder, network file of the original 3D-StyleGAN, latent or directions "
+            "file, recipe, saved volume, scan or DICOM folder; by default the bundled model.",
             show_default=False,
         ),
     ] = None,
@@ -40,21 +34,21 @@ def info(
         bool,
         typer.Option(
             "--self-test",
-            help="Of a generator: project three brains of its own, whose latents are known, and "
-            "say how much is lost on the way.",
+            help="Test a model: project three of its own brains, whose latents are known, and "
+            "report how much is lost.",
         ),
     ] = False,
     frame: FrameOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a file is, which model it belongs to and how it was made.
+    """Describe a file: what it is, which model it belongs to, how it was made.
 
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
     result = _describe(path, frame)
     if self_test:
         if result["type"] != "generator":
-            raise typer.BadParameter("Only a generator can be put to the test, not this file.")
+            raise typer.BadParameter("--self-test is for models, not for this file.")
         result["self_test"] = _self_test(open_model(path, frame))
     emit(result, _lines(result), as_json=as_json)
 
@@ -81,7 +75,7 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
 
     card, config = generator.card, generator.config
     network = config if isinstance(config, GeneratorConfig) else None
-    told = ("version", "licence", "intended_use", "training_data", "quality", "trust", "origin")
+    copied = ("version", "licence", "intended_use", "training_data", "quality", "trust", "origin")
     return {
         "type": "generator",
         **model_entry(generator),
@@ -100,7 +94,7 @@ def _describe_model(generator: Generator) -> dict[str, Any]:
         "encoder": generator.encoder is not None,
         **({"cannot": generator.cannot} if generator.cannot else {}),
         "device": str(generator.device),
-        **{key: card[key] for key in told if key in card},
+        **{key: card[key] for key in copied if key in card},
     }
 
 
@@ -150,7 +144,7 @@ def _describe_recipe(path: Path) -> dict[str, Any]:
 
 
 def _is_raw(path: Path) -> bool:
-    """Whether a volume has no sidecar that tells how it was made, as a scanner's have none."""
+    """Whether a volume has no sidecar with its recipe, like one from a scanner."""
     from stylegan3d.storage.volumes import sidecar_path
 
     return path.name.endswith(".nii.gz") and path.is_file() and not sidecar_path(path).is_file()
@@ -167,7 +161,8 @@ def _describe_scan(path: Path) -> dict[str, Any]:
             for series in list_series(path)
         ]
     try:
-        scan = read_scan(path)
+        with progress("Reading"):
+            scan = read_scan(path)
     except SeveralVolumes as choice:
         return {**about, "volumes": choice.count}
     except SeveralSeries:
@@ -187,7 +182,7 @@ def _describe_scan(path: Path) -> dict[str, Any]:
 def _lines(result: dict[str, Any]) -> list[str]:
     """`key: value` lines; what is nested follows as indented JSON."""
     if result.get("scan"):
-        # The packed brain mask says nothing to a reader; --json has it.
+        # The packed brain mask is of no use to a reader; --json has it.
         result = {**result, "scan": {**result["scan"], "brain_mask": "…"}}
     lines = []
     for key, value in result.items():

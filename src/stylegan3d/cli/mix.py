@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    ChannelOption,
     FrameOption,
     JsonOption,
+    LabelOption,
     ModelOption,
     NativeOption,
     NoiseOption,
@@ -19,14 +21,10 @@ from stylegan3d.cli.common import (
     TruncationOption,
     open_model,
 )
-from stylegan3d.cli.parsing import parse_label, parse_noise, parse_source, parse_strengths
-from stylegan3d.cli.rendering import ChannelOption, LabelOption, render_to_files
-from stylegan3d.recipe.recipe import Mix, Recipe, Truncation
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("mix")(mix)
+from stylegan3d.cli.parsing import parse_source, parse_strengths
+from stylegan3d.cli.recipes import plain_recipe, render_to_files
+from stylegan3d.recipe.drawing import TRUNCATION
+from stylegan3d.recipe.parts import Mix
 
 
 def mix(
@@ -36,7 +34,7 @@ def mix(
         str | None,
         typer.Option(
             "--strength",
-            help="How much of the second brain, 0 to 1: one number, or one per layer with commas.",
+            help="Share of the second brain, 0 to 1; or one per layer, such as 1,1,0.5,0.",
             show_default="0.5, or 1 with --layers",
         ),
     ] = None,
@@ -44,11 +42,11 @@ def mix(
         str | None,
         typer.Option(
             "--layers",
-            help="Take only these layers from the second brain, such as 0-3; 0 is the coarsest.",
+            help="Mix only these layers, such as 0-3; 0 is the coarsest.",
         ),
     ] = None,
-    truncation: TruncationOption = None,
-    noise: NoiseOption = None,
+    truncation: TruncationOption = TRUNCATION,
+    noise: NoiseOption = "fixed",
     label: LabelOption = None,
     channel: ChannelOption = 0,
     out: OutOption = Path(),
@@ -69,17 +67,10 @@ def mix(
     if layers is not None or "," in (strength or ""):
         generator.require("layers")
     strengths = parse_strengths(strength, layers, generator.num_layers)
-    recipe = Recipe(
-        first,
-        Truncation(0.7 if truncation is None else truncation),
-        Mix(second, strengths),
-        noise=parse_noise(noise),
-        label=parse_label(label),
-        channel=channel,
-    )
+    recipe = plain_recipe(truncation, noise, label, channel)
     render_to_files(
         generator,
-        [recipe],
+        [recipe.replace(source=first, mix=Mix(second, strengths))],
         out,
         native=native,
         onto=onto_scan,

@@ -1,4 +1,4 @@
-"""`stylegan3d paint`: the T1 brain that fits a label map."""
+"""`stylegan3d paint`: a T1 brain generated from a label map."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, OverwriteOption, emit, progress
+from stylegan3d.cli.common import JsonOption, NetworkOption, OverwriteOption, emit, progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,88 +40,75 @@ class Grid(StrEnum):
     MODEL = "model"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("paint")(paint)
-
-
 def paint(
     labels: Annotated[
         Path,
         typer.Argument(
-            help="A label map of any orientation and voxel size, NIfTI or MGH: tissues as "
-            "`stylegan3d segment` writes them (1 outer fluid, 2 grey, 3 white, 4 ventricles, "
-            "5 brain stem), or regions of DLMUSE."
+            help="Label map of any orientation and voxel size, NIfTI or MGH: tissues as "
+            "`stylegan3d segment` writes them (1 CSF, 2 grey, 3 white, 4 ventricles, 5 brain "
+            "stem), or DLMUSE regions."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Brain to write, .nii.gz.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Synthetic brain to write, .nii.gz.")],
     resize: Annotated[
         list[str] | None,
         typer.Option(
             "--resize",
-            help="Move the border of a tissue first, so that what lies around gives way: csf, "
-            "grey, white, ventricle or other (the brain stem), and millimetres, such as "
-            "ventricle=4; may be given again.",
+            help="Grow or shrink a tissue first, by moving its border: csf, grey, white, ventricle "
+            "or other (the brain stem), and mm, such as ventricle=4; may be repeated.",
         ),
     ] = None,
     onto: Annotated[
         Path | None,
         typer.Option(
             "--onto",
-            help="The brain whose labels were edited, on the model's grid: where no label changed "
-            "it stays as it is.",
+            help="The brain whose labels were edited, on the model's grid; kept where no "
+            "label changed.",
         ),
     ] = None,
     like: Annotated[
         Path | None,
-        typer.Option("--like", help="A T1-weighted scan of anybody whose contrast to take."),
+        typer.Option("--like", help="T1-weighted scan of any person, whose contrast is copied."),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             "--seed",
             min=0,
-            help="A random contrast, as scanners differ.",
-            show_default="the mean of people's",
+            help="Seed of a random contrast, as scanners differ.",
+            show_default="the mean contrast",
         ),
     ] = None,
     codes: Annotated[
-        Codes, typer.Option("--codes", help="What the numbers are; auto tells by the highest.")
+        Codes, typer.Option("--codes", help="Meaning of the labels; auto decides by the highest.")
     ] = Codes.AUTO,
     pose: Annotated[
         Pose,
         typer.Option(
-            "--pose", help="Turn a map that lies otherwise than the model's brains, or keep it."
+            "--pose", help="Align the map to the model's brains if it is not, or keep it as it is."
         ),
     ] = Pose.AUTO,
     grid: Annotated[
-        Grid, typer.Option("--grid", help="Write on the map's own grid, or on the model's.")
+        Grid, typer.Option("--grid", help="Write on the map's own grid or the model's.")
     ] = Grid.OWN,
     labels_out: Annotated[
         Path | None,
         typer.Option(
-            "--labels-out", help="Also write the tissues that were painted, .nii.gz, same grid."
+            "--labels-out", help="Also write the tissue labels used, on the same grid, .nii.gz."
         ),
     ] = None,
-    network: Annotated[
-        Path | None,
-        typer.Option(
-            "--network",
-            help="Folder of a network made by train-translation.",
-            show_default="the bundled one",
-        ),
-    ] = None,
+    network: NetworkOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Paint the brain that fits a map of labels; what it paints is synthetic.
+    """Generate the brain that fits a label map; the result is synthetic.
 
     Example: stylegan3d paint brain_dseg.nii.gz --resize ventricle=4 --out larger.nii.gz
     """
     given = {"--onto": onto, "--like": like, "--seed": seed}
     several = [name for name, value in given.items() if value is not None]
     if len(several) > 1:
-        raise typer.BadParameter(f"{' and '.join(several)} each say the contrast; give one.")
+        raise typer.BadParameter(f"{' and '.join(several)} each set the contrast; give one.")
     for path in [out] + ([] if labels_out is None else [labels_out]):
         if not path.name.endswith(".nii.gz"):
             raise typer.BadParameter(f"The name {path.name} must end in .nii.gz.")
@@ -148,7 +135,7 @@ def paint(
     lines = [
         *(f"stylegan3d: {note}" for note in placed.notes),
         *(
-            [f"Dice of the labels asked for and those read in the result: {dice['mean']:.3f}"]
+            [f"Dice of the given labels and those segmented in the result: {dice['mean']:.3f}"]
             if dice
             else []
         ),

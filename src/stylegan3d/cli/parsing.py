@@ -32,9 +32,9 @@ def parse_numbers(text: str, called: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def parse_noise(text: str | None) -> Noise:
+def parse_noise(text: str) -> Noise:
     """The recipe's noise from "fixed", "none" or a seed."""
-    if text is None or text == "fixed":
+    if text == "fixed":
         return "fixed"
     if text == "none":
         return "none"

@@ -10,9 +10,11 @@ import typer
 
 from stylegan3d.cli.common import (
     FrameOption,
+    JobsOption,
     JsonOption,
     ModelOption,
     Skull,
+    SkullOption,
     emit,
     open_model,
     progress,
@@ -24,40 +26,37 @@ if TYPE_CHECKING:
     from stylegan3d.scans import Target
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command(name="prepare")(prepare_command)
-
-
-def prepare_command(
-    folder: Annotated[Path, typer.Argument(help="Folder with T1 scans, plain or a BIDS tree.")],
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of T1 scans, plain or BIDS.")],
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for the packed data set; required but for --dry-run."
+            "--out", "-o", help="Folder for the data set; required, except for --dry-run."
         ),
     ] = None,
     template: Annotated[
         Path | None,
         typer.Option(
             "--template",
-            help="Mean brain to align to; its grid becomes the data set's.",
+            help="Mean brain to align to; the data set takes its grid.",
             show_default="template*.nii.gz in FOLDER, else the model's",
         ),
     ] = None,
     model: ModelOption = None,
     frame: FrameOption = None,
-    skull: Annotated[
-        Skull,
-        typer.Option("--skull", help="Extract the brain, keep the image as it is, or find out."),
-    ] = Skull.AUTO,
+    skull: SkullOption = Skull.AUTO,
     bias_correction: Annotated[
         bool,
-        typer.Option("--bias-correction/--no-bias-correction", help="Even out the coil (N4)."),
+        typer.Option("--bias-correction/--no-bias-correction", help="Correct the bias field (N4)."),
     ] = True,
     min_quality: Annotated[
         float,
-        typer.Option("--min-quality", min=0, max=1, help="Least correlation with the mean brain."),
+        typer.Option(
+            "--min-quality",
+            min=0,
+            max=1,
+            help="Lowest accepted correlation with the mean brain.",
+        ),
     ] = 0.85,
     validation: Annotated[
         float,
@@ -65,27 +64,25 @@ def prepare_command(
             "--validation",
             min=0,
             max=0.9,
-            help="Share of people set aside, where participants.tsv names no split.",
+            help="Share of people kept for validation, where participants.tsv names no split.",
         ),
     ] = 0.1,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Scans at a time, 3 GB of memory each.")
-    ] = 1,
+    jobs: JobsOption = 1,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="List what would be prepared and what left out; no work."),
+        typer.Option("--dry-run", help="Only list what would be prepared and what left out."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read, extract, align and normalise a folder of T1 scans, and pack them for training.
+    """Prepare a folder of T1 scans for training: brain extraction, alignment, normalisation.
 
-    Run again, it goes on where it stopped and adds what is new. Files that cannot be used are
+    Run again, it continues where it stopped and adds new scans. Files that cannot be used are
     listed with their reasons, and shown beside the others in OUT/contact-sheet.html.
 
     Example: stylegan3d prepare bids/ --out data/brains
     """
     if out is None and not dry_run:
-        raise typer.BadParameter("give --out FOLDER for the data set, or --dry-run to look first")
+        raise typer.BadParameter("Give --out FOLDER for the data set, or --dry-run to look first.")
     settings: dict[str, Any] = {
         "target": _target(template, model, frame),
         "skull": skull.value,
@@ -96,25 +93,27 @@ def prepare_command(
     if out is None or dry_run:
         from stylegan3d.dataset.plan import make_plan
 
-        _tell_plan(make_plan(folder, out, **settings), as_json=as_json)
+        with progress("Reading the folder"):
+            plan = make_plan(folder, out, **settings)
+        _emit_plan(plan, as_json=as_json)
         return
-    from stylegan3d.dataset.preparation import prepare
+    from stylegan3d.dataset import preparation
 
     with progress("Preparing") as report:
-        pack = prepare(
+        pack = preparation.prepare(
             folder,
             out,
             jobs=jobs,
             progress=lambda done, total, name: report(done, total, note=name),
             **settings,
         )
-    _tell(pack, as_json=as_json)
+    _emit(pack, as_json=as_json)
 
 
 def _target(template: Path | None, model: Path | None, frame: str | None) -> Target | None:
     """What to align to: the template, the model, or None to let `prepare` choose."""
     if template is not None and model is not None:
-        raise typer.BadParameter("give --template or --model, not both")
+        raise typer.BadParameter("Give either --template or --model.")
     if template is not None:
         from stylegan3d.scans import load_template
 
@@ -122,7 +121,7 @@ def _target(template: Path | None, model: Path | None, frame: str | None) -> Tar
     return None if model is None and frame is None else open_model(model, frame)
 
 
-def _tell_plan(plan: Plan, *, as_json: bool) -> None:
+def _emit_plan(plan: Plan, *, as_json: bool) -> None:
     """Print what preparing would do."""
     from stylegan3d.dataset.plan import DONE, LEAVE_OUT, PREPARE
 
@@ -151,7 +150,7 @@ def _tell_plan(plan: Plan, *, as_json: bool) -> None:
     emit(result, lines, as_json=as_json)
 
 
-def _tell(pack: Pack, *, as_json: bool) -> None:
+def _emit(pack: Pack, *, as_json: bool) -> None:
     from stylegan3d.dataset.contact_sheet import CONTACT_SHEET
 
     refused = [{"file": r["file"], "reason": r["reason"]} for r in pack.info["refused"]]

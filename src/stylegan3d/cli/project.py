@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
+    CacheOption,
+    ChannelOption,
     FrameOption,
+    JobsOption,
     JsonOption,
     ModelOption,
     OutOption,
     OverwriteOption,
+    SeriesOption,
     Skull,
+    SkullOption,
+    TrustOption,
+    VolumeOption,
     emit,
     open_model,
     progress,
@@ -55,84 +62,61 @@ class Budget(StrEnum):
     THOROUGH = "thorough"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("project")(project)
-
-
 def project(
     scans: Annotated[
         list[Path],
         typer.Argument(
-            help="A T1-weighted scan, the head or the brain alone: NIfTI, MGH, or a DICOM folder. "
-            "Or many: several files, a BIDS tree or other folder, a text file with a path a line."
+            help="T1-weighted scan of the head or the brain: NIfTI, MGH, or a DICOM folder. Or "
+            "many: several files, a BIDS tree or other folder, a text file with one path per line."
         ),
     ],
     out: OutOption = Path(),
     space: Annotated[
         LatentSpace,
         typer.Option(
-            "--space", help="Optimise one w for all layers, one each, or the layer noise too."
+            "--space",
+            help="What to optimise: one w for all layers (w), one per layer (w+), or the layer "
+            "noise too (w+noise).",
         ),
     ] = LatentSpace.W_PLUS,
     budget: Annotated[
-        Budget, typer.Option("--budget", help="How long to optimise.")
+        Budget, typer.Option("--budget", help="How long to search.")
     ] = Budget.STANDARD,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="So many steps instead of a budget.")
+        int | None, typer.Option("--steps", min=1, help="Number of steps, instead of a budget.")
     ] = None,
     method: Annotated[
         Method,
         typer.Option(
-            "--method", help="How: as this program does, or as the original 3D-StyleGAN did."
+            "--method", help="This program's method, or that of the original 3D-StyleGAN."
         ),
     ] = Method.STYLEGAN3D,
-    skull: Annotated[
-        Skull,
-        typer.Option("--skull", help="Extract the brain, keep the image as it is, or find out."),
-    ] = Skull.AUTO,
+    skull: SkullOption = Skull.AUTO,
     pose: Annotated[
         str | None,
         typer.Option(
             "--pose",
-            help="Move the scan from where the alignment puts it: mm to the right, front and top, "
-            "then degrees round these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: it lies in the "
-            "model's space already. Or centre: its middle lies there.",
+            help="Correct the alignment: shift in mm to the right, front and top, then rotation in "
+            "degrees about these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: the scan is in the "
+            "model's space already. Or centre: only centre it there.",
         ),
     ] = None,
-    volume: Annotated[
-        int | None, typer.Option("--volume", min=0, help="Which volume of a 4D series, from 0.")
-    ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(
-            "--series", help="Which series of a DICOM folder: number, UID or part of its name."
-        ),
-    ] = None,
-    trust: Annotated[
-        str | None,
-        typer.Option(
-            "--trust",
-            help="Where the header leaves left and right in doubt: sform, qform, or the directions "
-            "of the array's axes, such as LAS.",
-        ),
-    ] = None,
-    channel: Annotated[
-        int,
-        typer.Option("--channel", help="Which image channel of the generator the scan is, from 0."),
-    ] = 0,
+    volume: VolumeOption = None,
+    series: SeriesOption = None,
+    trust: TrustOption = None,
+    channel: ChannelOption = 0,
     operator: Annotated[
         str | None,
         typer.Option(
             "--operator",
-            help="What the scan lost, to be allowed for: thick:5mm:S (slices of 5 mm, axial), "
-            "blur:3mm, kspace:4x:A, contrast. With --mask: and a part of it is damaged.",
+            help="Degradation of the scan to allow for: thick:5mm:S (axial slices of 5 mm), "
+            "blur:3mm, kspace:4x:A, contrast. Can be combined with --mask.",
         ),
     ] = None,
     mask: Annotated[
         Path | None,
         typer.Option(
-            "--mask", help="What to fill in, such as a lesion: a NIfTI mask in the scan's space."
+            "--mask", help="Region to fill in, such as a lesion: a NIfTI mask in the scan's space."
         ),
     ] = None,
     uncertainty: Annotated[
@@ -140,24 +124,14 @@ def project(
         typer.Option(
             "--uncertainty",
             min=2,
-            help="Search so many times more, from other places; write where results differ.",
+            help="Repeat the search so many times from other starts; map where results differ.",
         ),
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--cache",
-            help="Keep brain mask, bias field and pose here (under hashes, but they are a person's "
-            "brain): a scan that was prepared once is ready at once the next time.",
-            show_default="nothing is kept",
-        ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Of many scans so many at a time, 3 GB each.")
-    ] = 1,
+    cache: CacheOption = None,
+    jobs: JobsOption = 1,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", help="Project many scans on the Dask cluster at this address."),
+        typer.Option("--scheduler", help="Address of a Dask cluster to project many scans on."),
     ] = None,
     model: ModelOption = None,
     frame: FrameOption = None,
@@ -166,8 +140,8 @@ def project(
 ) -> None:
     """Find the latent that reproduces a scan, and write the reconstruction in the scan's space.
 
-    Of many scans, those that are done already are left as they are, one that fails does not stop
-    the others (exit status 2), and OUT/projections.tsv has a row for each.
+    With many scans, finished ones are kept, one that fails does not stop the others (exit status
+    2), and OUT/projections.tsv has a row for each.
 
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """
@@ -176,7 +150,7 @@ def project(
     from stylegan3d.projection.pipeline import Choices
     from stylegan3d.scans.pose import parse_pose
 
-    # Words that are none are refused before any work.
+    # Wrong words are refused before any work.
     parse_pose(pose)
     if operator is not None:
         parse(operator)
@@ -196,13 +170,13 @@ def project(
     )
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
-            raise typer.BadParameter("--jobs and --scheduler are for many scans; give a folder")
+            raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
         _one(
             scans[0], out, choices, mask, cache, model, frame, overwrite=overwrite, as_json=as_json
         )
         return
     if mask is not None:
-        raise typer.BadParameter("--mask is for one scan; name masks in a list, after a tab")
+        raise typer.BadParameter("--mask is for one scan: name masks in a list, after a tab.")
     project_many(
         scans,
         out,

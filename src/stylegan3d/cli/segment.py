@@ -7,70 +7,54 @@ from typing import Annotated
 
 import typer
 
-from stylegan3d.cli.common import JsonOption, OverwriteOption, Skull, emit, progress
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb to the program."""
-    app.command("segment")(segment)
+from stylegan3d.cli.common import (
+    JsonOption,
+    NetworkOption,
+    OverwriteOption,
+    SeriesOption,
+    Skull,
+    SkullOption,
+    TrustOption,
+    VolumeOption,
+    emit,
+    progress,
+)
 
 
 def segment(
     volume: Annotated[
         Path,
         typer.Argument(
-            help="A volume this program saved, or a T1-weighted scan, the head or the brain alone: "
+            help="A volume saved by this program, or a T1-weighted scan of the head or the brain: "
             "NIfTI, MGH, or a DICOM folder."
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Label map to write, .nii.gz, on the volume's own grid."),
+        typer.Option("--out", "-o", help="Label map to write on the volume's own grid, .nii.gz."),
     ] = None,
     table: Annotated[
         Path | None,
-        typer.Option("--table", help="Volumes and percentiles to write, .csv or .json."),
-    ] = None,
-    network: Annotated[
-        Path | None,
         typer.Option(
-            "--network",
-            help="Folder of a tissue network made by train-segmentation.",
-            show_default="the bundled one",
+            "--table", help="Tissue volumes (ml) and percentiles to write, .csv or .json."
         ),
     ] = None,
-    skull: Annotated[
-        Skull,
-        typer.Option("--skull", help="Extract the brain, keep the image as it is, or find out."),
-    ] = Skull.AUTO,
-    index: Annotated[
-        int | None, typer.Option("--volume", min=0, help="Which volume of a 4D series, from 0.")
-    ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(
-            "--series", help="Which series of a DICOM folder: number, UID or part of its name."
-        ),
-    ] = None,
-    trust: Annotated[
-        str | None,
-        typer.Option(
-            "--trust",
-            help="Where the header leaves left and right in doubt: sform, qform, or the directions "
-            "of the array's axes, such as LAS.",
-        ),
-    ] = None,
+    network: NetworkOption = None,
+    skull: SkullOption = Skull.AUTO,
+    index: VolumeOption = None,
+    series: SeriesOption = None,
+    trust: TrustOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Label fluid, grey and white matter, ventricles and brain stem; tell their volumes.
+    """Segment CSF, grey and white matter, ventricles and brain stem, and measure their volumes.
 
     Example: stylegan3d segment sub-01_T1w.nii.gz --out sub-01_dseg.nii.gz --table volumes.csv
     """
     if table is not None and table.suffix not in (".csv", ".json"):
-        raise typer.BadParameter("The table's name must end in .csv or .json.")
+        raise typer.BadParameter("The name of the --table must end in .csv or .json.")
     if out is not None and not out.name.endswith(".nii.gz"):
-        raise typer.BadParameter("The label map's name must end in .nii.gz.")
+        raise typer.BadParameter("The name of the --out label map must end in .nii.gz.")
 
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.classes import TITLES
@@ -99,7 +83,7 @@ def segment(
         *(f"stylegan3d: {note}" for note in found.warnings),
         *(
             f"{title}: {measures[f'{tissue}_ml']:.1f} ml, percentile "
-            f"{percentiles[f'{tissue}_ml']:.0f} of the people the generator learned from"
+            f"{percentiles[f'{tissue}_ml']:.0f} of the people the model was trained on"
             for tissue, title in TITLES.items()
         ),
         *map(str, files),

@@ -17,14 +17,8 @@ import torch
 
 from stylegan3d.about import version
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation.material import (
-    NEED_GENERATOR,
-    PARTS,
-    EvaluationSettings,
-    Material,
-    Report,
-    volumes_id,
-)
+from stylegan3d.evaluation.material import Material, Report, volumes_id
+from stylegan3d.evaluation.settings import NEED_GENERATOR, PARTS, EvaluationSettings
 from stylegan3d.evaluation.store import Store, measures_id
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator

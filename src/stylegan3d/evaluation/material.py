@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.evaluation.settings import PARTS, EvaluationSettings
 from stylegan3d.evaluation.store import Store
 from stylegan3d.evaluation.subject import Brains, GeneratorSubject, StoredBrains, Subject
 from stylegan3d.metrics import features
@@ -20,62 +20,11 @@ from stylegan3d.projection.budgets import BUDGETS, TUNED
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
 
-PARTS = (
-    "fidelity",
-    "two_sample",
-    "slices",
-    "diversity",
-    "plausibility",
-    "anatomy",
-    "utility",
-    "privacy",
-    "membership",
-    "edits",
-    "conditions",
-    "reconstruction",
-    "speed",
-)
-# Of a folder of volumes these cannot be measured.
-NEED_GENERATOR = ("edits", "conditions", "reconstruction", "speed")
-# Measured where they are asked for: speed says nothing of the brains, slices need weights.
-ON_REQUEST = ("slices", "speed")
 # So many brains make a piece of what is kept for a stopped evaluation.
 PIECE, REAL_PIECE = 16, 64
 
 Report = Callable[[str, int, int], None]
 Volumes = Sequence[np.ndarray] | np.ndarray
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """What to measure, and on how much.
-
-    Attributes
-    ----------
-    parts : which of `PARTS`.
-    samples : random brains for all parts but privacy.
-    privacy_samples : random brains for privacy.
-    seed : the random brains are those numbered from here; pairs and splits are drawn from it too.
-    truncation : psi of the random brains.
-    repeats : random halves of both sets.
-    pairs : of brains, for MS-SSIM.
-    limit_validation : so many validation people at most, for reconstruction.
-    budget : of the projection, or None to leave it out.
-    inception : file with weights of Inception v3, for "slices".
-    cache : folder where the descriptors of the real brains are kept, or None.
-    """
-
-    parts: tuple[str, ...] = tuple(part for part in PARTS if part not in ON_REQUEST)
-    samples: int = 200
-    privacy_samples: int = 400
-    seed: int = 0
-    truncation: float = 1.0
-    repeats: int = 50
-    pairs: int = 200
-    limit_validation: int | None = None
-    budget: str | None = "standard"
-    inception: Path | None = None
-    cache: Path | None = None
 
 
 class Material:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stylegan3d.checkpoints.folder import add_to_card
+from stylegan3d.checkpoints.places import MONTAGE
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.page import page
+from stylegan3d.evaluation.settings import PARTS
+from stylegan3d.evaluation.summary import figures
+from stylegan3d.model.card import card_text
+from stylegan3d.model.generator import Generator
 from stylegan3d.render.montage import draw_montage
 from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.volumes import atomic_write_bytes
 
 BESIDE = "Synthetic brains beside real ones"
 CLOSEST = "Closest pairs"
@@ -54,3 +62,22 @@ def report_files(
     """Content of a report's files by their endings, .json and .html; not yet written."""
     kinds = {".json": lambda: to_json(report), ".html": lambda: page(report, pictures)}
     return {path: kinds[path.suffix]().encode() for path in paths}
+
+
+def add_figures(generator: Generator, report: Mapping[str, Any], picture: bytes) -> None:
+    """Write a report's figures and a montage into the card of its model."""
+    assert generator.folder is not None
+    atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
+    # Parts that were measured before and not now stay.
+    found = dict(generator.card.get("evaluation", {}))
+    for part in PARTS:
+        if part in report:
+            found[part] = [
+                {
+                    key: value
+                    for key, value in asdict(row).items()
+                    if value is not None or key == "reached"
+                }
+                for row in figures({part: report[part]})
+            ]
+    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE}, card_text)

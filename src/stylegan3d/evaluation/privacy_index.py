@@ -254,7 +254,7 @@ def load_index(path: Path) -> PrivacyIndex:
     if (network, feature_mm) != (NETWORK, features.FEATURE_MM):
         raise StyleGAN3DError(
             f"{path} was made with other features ({network} at {feature_mm:g} mm): make it again "
-            "with `stylegan3d privacy-index`."
+            "with `stylegan3d model privacy-index`."
         )
     straight, mirrored = described
     model_hash = metadata.get("model_hash", "")
@@ -262,4 +262,6 @@ def load_index(path: Path) -> PrivacyIndex:
 
 
 def _damaged(path: Path) -> StyleGAN3DError:
-    return StyleGAN3DError(f"{path} is damaged: make it again with `stylegan3d privacy-index`.")
+    return StyleGAN3DError(
+        f"{path} is damaged: make it again with `stylegan3d model privacy-index`."
+    )

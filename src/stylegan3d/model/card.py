@@ -58,7 +58,7 @@ def check_card(generator: Generator) -> None:
     if generator.folder is None:
         raise ModelError(
             f"The model '{generator.name}' is a file of another program, which has no card to "
-            "write in: make a folder of it with `stylegan3d convert` first."
+            "write in: make a folder of it with `stylegan3d model convert` first."
         )
     try:
         card_text(generator.card)
@@ -288,7 +288,7 @@ def _trust(trust: dict[str, Any] | None) -> list[str]:
     check = trust["check"]
     return [
         "## What it knows",
-        f"By `stylegan3d calibrate-trust`, from {trust['people']} people it was not trained on: "
+        f"By `stylegan3d model trust`, from {trust['people']} people it was not trained on: "
         f"the strangeness of all but one of twenty stays below {trust['close']:.2f}, and a scan is "
         f"called outside from {trust['outside']:.2f} on. Noise, other contrasts and large lesions, "
         "made of these people's scans, are told from the scans themselves with an area under the "

@@ -15,11 +15,10 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.projector import Space, project
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
 from stylegan3d.render.renderer import Renderer
 
 SEEDS = (0, 1, 2)
-TRUNCATION = 0.7
 FOREGROUND = 0.05
 
 

@@ -162,7 +162,7 @@ def judge(
     if strangeness is None:
         return NOT_CALIBRATED, (
             "How usual these figures are is not known, for the model's card holds no calibration; "
-            "`stylegan3d calibrate-trust` adds one."
+            "`stylegan3d model trust` adds one."
         )
     worst = max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
     why = SIGNS[worst][1]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Noise = Literal["fixed", "none"] | int
+#: Psi of random brains, where nothing else is chosen.
+TRUNCATION = 0.7
 LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 
 

@@ -17,7 +17,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.delta import Delta, mixed
 from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.directions import move
-from stylegan3d.recipe.drawing import Noise, Truncation, check_seed, seed_latents
+from stylegan3d.recipe.drawing import TRUNCATION, Noise, Truncation, check_seed, seed_latents
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import load_latent, mix
 from stylegan3d.recipe.model import MadeWith, Model
@@ -65,7 +65,7 @@ class Recipe:
     """
 
     source: Source = field(default_factory=lambda: Source("seed", 0))
-    truncation: Truncation = field(default_factory=lambda: Truncation(0.7))
+    truncation: Truncation = field(default_factory=lambda: Truncation(TRUNCATION))
     mix: Mix | None = None
     edits: tuple[Edit, ...] = ()
     noise: Noise = "fixed"

@@ -27,7 +27,7 @@ from stylegan3d.networks.effort import effort
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.synthesis import Noise
 from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
 from stylegan3d.render.cuda_graphs import RecordedSynthesis
 from stylegan3d.render.preview import WORTH_SHOWING, Readout
 
@@ -192,7 +192,7 @@ class Renderer:
 
         def pair(number: int) -> tuple[Tensor, Tensor]:
             with effort("preview", stopper(should_stop)):
-                w = seed_latents(self.generator, [number], truncation=0.7)
+                w = seed_latents(self.generator, [number], truncation=TRUNCATION)
             with self._lock:
                 self._tune(None)
                 image = self._made(w, "fixed", self._way("fast", w), should_stop)

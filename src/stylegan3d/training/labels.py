@@ -168,7 +168,7 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
     if generator.folder is None:
         raise ModelError(
             f"The model '{generator.name}' is a file of another program: make a folder of it with "
-            "`stylegan3d convert` first."
+            "`stylegan3d model convert` first."
         )
     if generator.config.label_dim:
         raise ModelError(

@@ -1,31 +1,52 @@
-"""Recipes to files: what `generate`, `mix` and `directions` do once they know the recipe."""
+"""Recipes from words and volumes from recipes: what `generate`, `mix`, `edit`, `render` share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stylegan3d.cli.common import emit, model_entry, progress
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.cli.common import emit, model_entry, progress, refuse
+from stylegan3d.cli.parsing import parse_label, parse_noise, parse_numbers
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.text import read_recipe
 
 if TYPE_CHECKING:
     from stylegan3d.measures.tissue_volumes import Tissues
     from stylegan3d.model.generator import Generator
 
-LabelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--label",
-        help="For a conditional generator, what random brains are drawn for: values of its labels, "
-        "such as age=70,sex=F, or the label's numbers, such as 0,1.",
-    ),
-]
-ChannelOption = Annotated[
-    int, typer.Option("--channel", help="Which image channel to write, from 0.")
-]
+
+def plain_recipe(
+    truncation: float,
+    noise: str,
+    label: str | None = None,
+    channel: int = 0,
+    cutoff: int | None = None,
+) -> Recipe:
+    """A recipe of the options that verbs share; its source is still to be chosen."""
+    return Recipe(
+        truncation=Truncation(truncation, cutoff),
+        noise=parse_noise(noise),
+        label=parse_label(label),
+        channel=channel,
+    )
+
+
+def chosen_recipes(
+    ctx: typer.Context, given: list[str] | None, seeds: str | None, *options: Any
+) -> list[Recipe]:
+    """The recipes that were given, or those of `--seeds`; `options` are those of `plain_recipe`."""
+    if (seeds is None) == (not given):
+        raise typer.BadParameter("Give either a recipe or --seeds, such as --seeds 0-3.")
+    if given:
+        why = "cannot be combined with a recipe, which has its own"
+        refuse(ctx, why, "truncation", "cutoff", "noise", "label", "channel")
+        return [read_recipe(recipe) for recipe in given]
+    plain = plain_recipe(*options)
+    numbers = parse_numbers(str(seeds), "--seeds")
+    return [plain.replace(source=Source("seed", number)) for number in numbers]
 
 
 def render_to_files(

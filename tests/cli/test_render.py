@@ -1,4 +1,4 @@
-"""`picture`, `animate`, `report`: files with recipes beside them, and what is refused."""
+"""`render picture`, `film` and `report`: files with recipes beside them, and what is refused."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ from stylegan3d.storage.volumes import write_volume
 
 def test_pictures_of_seeds(run, model, tmp_path, listing):
     words = ("--seeds", "1-2", "--truncation", "0.5", "--scale", "1", "--model", model)
-    result = run("picture", *words, "-o", tmp_path)
+    result = run("render", "picture", *words, "-o", tmp_path)
     assert (result.status, result.err) == (0, "")
     names = [f"seed-000{n}_desc-synthetic_T1w_planes.png" for n in (1, 2)]
     assert listing(tmp_path) == sorted(name + end for name in names for end in ("", ".json"))
     recipe = Recipe(Source("seed", 1), Truncation(0.5))
     assert read_recipe(tmp_path / f"{names[0]}.json") == recipe
     assert "Synthetic - not for diagnosis" in Image.open(tmp_path / names[0]).text["Description"]
-    again = run("picture", *words, "-o", tmp_path)
+    again = run("render", "picture", *words, "-o", tmp_path)
     assert again.status == 2
     assert "exists already" in again.err
 
@@ -31,7 +31,7 @@ def test_pictures_of_seeds(run, model, tmp_path, listing):
 def test_a_lightbox_of_a_recipe(run, model, tmp_path):
     recipe = Recipe(Source("seed", 5)).to_json()
     words = ("picture", recipe, "--planes", "coronal", "--lightbox", "6", "--columns", "3")
-    result = run(*words, "--scale", "1", "--model", model, "-o", tmp_path, "--json")
+    result = run("render", *words, "--scale", "1", "--model", model, "-o", tmp_path, "--json")
     (path,) = result.json["pictures"]
     width, height = Image.open(path).size
     assert path.endswith("_lightbox.png")
@@ -41,7 +41,9 @@ def test_a_lightbox_of_a_recipe(run, model, tmp_path):
 def test_a_film_of_seeds(run, model, tmp_path):
     path = tmp_path / "way.gif"
     words = ("--seeds", "1,2", "--seconds", "0.5", "--fps", "4", "--scale", "1", "--loop")
-    result = run("animate", *words, "--model", model, "--planes", "axial", "-o", path, "--json")
+    result = run(
+        "render", "film", *words, "--model", model, "--planes", "axial", "-o", path, "--json"
+    )
     assert result.json["frames"] == Image.open(path).n_frames == 4
     told = json.loads((tmp_path / "way.gif.json").read_text())
     assert [recipe["source"]["seed"] for recipe in told["Recipes"]] == [1, 2]
@@ -60,7 +62,7 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     save_latent(latent, Latent.of(generator, w, scan={"path": "sub-01_T1w.nii.gz"}))
     recipe = Recipe(Source("projected", path=str(latent)))
     out = tmp_path / "reports"
-    result = run("report", recipe.to_json(), "--model", model, "-o", out, "--json")
+    result = run("render", "report", recipe.to_json(), "--model", model, "-o", out, "--json")
     (path,) = result.json["reports"]
     assert Path(path).read_bytes().startswith(b"%PDF")
     beside = json.loads((out / "sub-01_space-model_desc-projected_report.pdf.json").read_text())
@@ -75,17 +77,17 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
         (("picture", "--seeds", "1", "--planes", "oblique"), "no planes"),
         (("picture", "--seeds", "1", "--at", "1,2"), "no point"),
         (("picture", "--seeds", "1", "--scale", "99"), "pixels per mm"),
-        (("animate", "--seeds", "1,2", "--easing", "bounce"), "bounce"),
-        (("animate", "--seeds", "1", "--out", "x.gif"), "at least two"),
-        (("animate", "--seeds", "1,2", "--out", "x.avi"), "must end in"),
-        (("animate", "--seeds", "1,2", "--fps", "0"), "1 to 60"),
+        (("film", "--seeds", "1,2", "--easing", "bounce"), "bounce"),
+        (("film", "--seeds", "1", "--out", "x.gif"), "at least two"),
+        (("film", "--seeds", "1,2", "--out", "x.avi"), "must end in"),
+        (("film", "--seeds", "1,2", "--fps", "0"), "1 to 60"),
     ],
 )
 def test_what_cannot_be_drawn_is_a_sentence(
     run, model, words, said, tmp_path, monkeypatch, listing
 ):
     monkeypatch.chdir(tmp_path)
-    result = run(*words, "--model", model)
+    result = run("render", *words, "--model", model)
     assert result.status == 2
     assert said in result.err
     assert listing(tmp_path) == []

@@ -1,0 +1,234 @@
+"""`stylegan3d model`: add to a model, or make one of a network of the original 3D-StyleGAN."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stylegan3d.cli.common import (
+    DataArgument,
+    FrameOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    OverwriteOption,
+    emit,
+    model_entry,
+    open_model,
+    progress,
+)
+from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.training.labels import BRAINS
+
+#: In the model's folder, while an index is made: where an interrupted run continues.
+WORK = ".privacy-index"
+app = typer.Typer(
+    help="Add to a model: labels, trust, privacy index; or convert an original network.\n\n"
+    "Example: stylegan3d model trust prepared --model my-model"
+)
+
+
+class Precision(StrEnum):
+    """How weights are stored."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
+@app.command()
+def labels(
+    data: DataArgument,
+    model: ModelOption = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            help="Columns of the data set's table joined by commas, and volumes measured in the "
+            "scans: brain_ml, ventricle_ml, grey_ml, white_ml.",
+        ),
+    ] = "age,sex",
+    brains: Annotated[
+        int,
+        typer.Option(
+            "--brains",
+            min=0,
+            help="Random brains whose tissue volumes are measured; 0 uses latents only.",
+        ),
+    ] = BRAINS,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Output folder.", show_default="the model's own folder"),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add labels to a trained model, so that it can draw brains of an age, a sex or a volume.
+
+    The model needs an encoder, no labels of its own, and the data set it was trained on. Its
+    weights stay as they are: without a label every seed gives the same brain as before.
+
+    Example: stylegan3d model labels prepared --model my-model --labels age,sex
+
+    Then: stylegan3d generate --model my-model --seeds 1-3 --label age=70 --out brains
+    """
+    if model is None:
+        raise typer.BadParameter("Give the model to add labels to with --model.")
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.labels import learn_labels
+
+    pack = load_pack(data)
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    with progress("Reading brains") as bar:
+        generator = learn_labels(
+            model, pack, names, out, brains=brains, overwrite=overwrite, report=bar
+        )
+    schema = generator.card["labels"]
+    lines = [
+        f"{generator.folder}: {', '.join(entry['name'] for entry in schema)}",
+        *(
+            f"  {entry['name']}: {entry['told_by']} explain {100 * entry['explained']:.0f} % of it "
+            f"in people left out ({entry['people']} people)"
+            for entry in schema
+        ),
+    ]
+    result = {"model": model_entry(generator), "folder": str(generator.folder), "labels": schema}
+    emit(result, lines, as_json=as_json)
+
+
+@app.command()
+def trust(
+    data: DataArgument,
+    model: ModelOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the result without changing the card.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Calibrate a model's verdict on projections: which scans lie outside what it knows.
+
+    Measured on the validation people of its data set and written into the model's card. Training
+    does this on export.
+
+    Example: stylegan3d model trust prepared --model my-model
+    """
+    from stylegan3d.checkpoints.folder import add_to_card
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.model.card import card_text, check_card
+    from stylegan3d.projection.calibration import calibrate
+
+    pack = load_pack(data)
+    generator = open_model(model)
+    if not dry_run:
+        check_card(generator)
+    with progress("Calibrating") as report:
+        entry = calibrate(generator, pack, progress=report)
+    if not dry_run:
+        assert generator.folder is not None
+        add_to_card(generator.folder, {"trust": entry}, card_text)
+    check = entry["check"]
+    lines = [
+        f"{entry['people']} people; close up to a strangeness of {entry['close']:.2f}, outside "
+        f"from {entry['outside']:.2f}",
+        f"images the model does not know, made from these people, are recognised with an AUC "
+        f"of {check['auc']:.3f}; {100 * check['others_outside']:.0f} % of them and "
+        f"{100 * check['people_outside']:.0f} % of the people are called outside",
+        *(f"  {kind}: {score:.1f}" for kind, score in check["median_strangeness"].items()),
+    ]
+    emit({"trust": entry, "model": model_entry(generator)}, lines, as_json=as_json)
+
+
+@app.command()
+def privacy_index(
+    data: DataArgument,
+    model: ModelOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a privacy index to a model: how close a brain comes to the people it was trained on.
+
+    It holds features of these people, no images; the window then checks the brain shown (Browse,
+    Privacy). An interrupted run continues where it stopped.
+
+    Example: stylegan3d model privacy-index prepared --model my-model
+    """
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.evaluation.privacy_index import FILE, build_index, write_index
+    from stylegan3d.storage.locks import only_run
+    from stylegan3d.storage.volumes import check_output
+
+    pack = load_pack(data)
+    generator = open_model(model)
+    if generator.folder is None:
+        raise StyleGAN3DError(
+            f"{generator.name} is not a model folder, so it cannot hold an index; convert it first "
+            "with `stylegan3d model convert`."
+        )
+    if not generator.space.same_as(pack.space):
+        raise StyleGAN3DError(
+            f"{pack.path} and {generator.name} are not on the same grid; give the data set that "
+            "the model was trained on."
+        )
+    check_output([generator.folder / FILE], overwrite)
+    work = generator.folder / WORK
+    with only_run(work):
+        with progress("Computing features") as report:
+            index = build_index(pack, generator.hash, report, work)
+        path = write_index(generator.folder, index, overwrite)
+        for file in work.glob("*.npz"):
+            file.unlink(missing_ok=True)
+    result = {
+        "file": str(path),
+        "people": len(index.straight),
+        "strangers": len(index.strangers),
+        "bytes": path.stat().st_size,
+        "model": model_entry(generator),
+    }
+    lines = [
+        f"{path}: features of {len(index.straight)} training people, no images; distances of "
+        f"{len(index.strangers)} strangers ({path.stat().st_size / 1000:.0f} kB)"
+    ]
+    emit(result, lines, as_json=as_json)
+
+
+@app.command()
+def convert(
+    network: Annotated[
+        Path, typer.Argument(help="Network file (.pkl) of the original 3D-StyleGAN.")
+    ],
+    out: OutOption,
+    frame: FrameOption = None,
+    dtype: Annotated[
+        Precision,
+        typer.Option(
+            "--dtype",
+            help="Precision of the stored weights: float32 keeps images identical bit for bit, the "
+            "others take half the space.",
+        ),
+    ] = Precision.FLOAT32,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Convert a network of the original 3D-StyleGAN to a model folder, without TensorFlow.
+
+    The file is read as data; no code in it is run. It does not record axes and voxel size: without
+    --frame, those of FreeSurfer's conformed scans are assumed, and the model's card says so.
+
+    Example: stylegan3d model convert 2mm_f96.pkl --out my-model --frame LIA:2
+    """
+    from stylegan3d.geometry.frame import Frame
+    from stylegan3d.model.converting import convert
+
+    given = None if frame is None else Frame.parse(frame)
+    with progress("Converting"):
+        convert(network, out, frame=given, dtype=dtype.value, overwrite=overwrite)
+    generator = open_model(out)
+    size = " x ".join(map(str, generator.shape))
+    emit(
+        {"folder": str(out), "dtype": dtype.value, "model": model_entry(generator)},
+        [f"{out}: {generator.name}, {size} voxels, frame {generator.frame}"],
+        as_json=as_json,
+    )

@@ -1,0 +1,290 @@
+"""`stylegan3d render`: pictures, films and reports of brains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stylegan3d.cli.common import (
+    FrameOption,
+    JsonOption,
+    ModelOption,
+    NoiseOption,
+    OutOption,
+    OverwriteOption,
+    SeedsOption,
+    TruncationOption,
+    emit,
+    model_entry,
+    open_model,
+    progress,
+)
+from stylegan3d.cli.parsing import parse_planes, parse_point
+from stylegan3d.cli.recipes import chosen_recipes
+from stylegan3d.errors import RecipeError, ScanError
+from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.recipe.drawing import TRUNCATION
+from stylegan3d.recipe.keyframes import EASINGS, WAYS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.figures import Look
+
+RecipesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Recipes: JSON texts, JSON files, or sidecars of saved volumes.", show_default=False
+    ),
+]
+PlanesOption = Annotated[
+    str, typer.Option("--planes", help="Planes shown side by side, joined by commas.")
+]
+PointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        help="Point (RAS, mm) that the slices pass through, such as 0,-20,10.",
+        show_default="the centre",
+    ),
+]
+ScaleOption = Annotated[
+    float, typer.Option("--scale", help="Pixels per mm, 0.5 to 12; 11.8 is life size at 300 dpi.")
+]
+ALL_PLANES = ",".join(PLANES)
+SCALE, SCALE_LIMITS = 2.0, (0.5, 12.0)
+app = typer.Typer(
+    help="Render brains as pictures, films or reports.\n\n"
+    "Example: stylegan3d render picture --seeds 0-3 --out pictures"
+)
+
+
+@app.command()
+def picture(
+    ctx: typer.Context,
+    recipes: RecipesArgument = None,
+    seeds: SeedsOption = None,
+    planes: PlanesOption = ALL_PLANES,
+    at: PointOption = None,
+    slices: Annotated[
+        int,
+        typer.Option(
+            "--lightbox", help="Number of slices of one plane through the whole brain, up to 200."
+        ),
+    ] = 0,
+    columns: Annotated[int, typer.Option("--columns", help="Columns of the lightbox.")] = 5,
+    scale: ScaleOption = SCALE,
+    neurological: Annotated[
+        bool, typer.Option("--neurological", help="Show the patient's left on the left.")
+    ] = False,
+    truncation: TruncationOption = TRUNCATION,
+    noise: NoiseOption = "fixed",
+    out: OutOption = Path(),
+    model: ModelOption = None,
+    frame: FrameOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write labelled slices of brains as PNG, with their recipes beside them.
+
+    Example: stylegan3d render picture --seeds 0 --planes axial --lightbox 20 --out pictures
+    """
+    chosen = chosen_recipes(ctx, recipes, seeds, truncation, noise)
+    shown, point = parse_planes(planes), parse_point(at)
+    if slices and len(shown) != 1:
+        raise RecipeError("A lightbox shows one plane: choose it, such as --planes axial.")
+
+    from stylegan3d.geometry.slicing import Upright
+    from stylegan3d.outputs.pictures import json_path, picture_files, picture_name
+    from stylegan3d.render.figures import draw_planes, lightbox
+    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.storage.volumes import check_output, write_together
+
+    drawn_as = _look(scale, neurological)
+    what = "lightbox" if slices else "planes"
+    paths = [out / picture_name(recipe, what) for recipe in chosen]
+    check_output([*paths, *map(json_path, paths)], overwrite)
+    generator = open_model(model, frame)
+    for recipe in chosen:
+        recipe.check(generator)
+    from stylegan3d.render.renderer import Renderer
+
+    renderer = Renderer(generator)
+    with progress("Drawing", total=len(chosen)) as report:
+        for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
+            report(number, note=path.name)
+            rendered = render_recipe(renderer, recipe)
+            volume = Upright.of(rendered.volume, rendered.space)
+            if slices:
+                image = lightbox(volume, shown[0], drawn_as, slices=slices, columns=columns)
+            else:
+                image = draw_planes(volume, drawn_as, planes=shown, at_mm=point)
+            files = picture_files(path, image, recipe, generator, pixels_per_mm=scale)
+            write_together(files, overwrite=overwrite)
+    result = {"pictures": [str(path) for path in paths], "model": model_entry(generator)}
+    emit(result, map(str, paths), as_json=as_json)
+
+
+@app.command()
+def film(
+    ctx: typer.Context,
+    recipes: RecipesArgument = None,
+    seeds: SeedsOption = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Film to write: .mp4, .gif, .png or .webp."),
+    ] = Path("film.gif"),
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Seconds from one key frame to the next, 0.1 to 60.")
+    ] = 2.0,
+    fps: Annotated[int, typer.Option("--fps", help="Frames per second, 1 to 60.")] = 12,
+    easing: Annotated[
+        str, typer.Option("--easing", help=f"Easing between key frames: {' or '.join(EASINGS)}.")
+    ] = "in-out",
+    way: Annotated[
+        str,
+        typer.Option(
+            "--way",
+            help="Interpolation: linear in W, or spherical, in Z between two seeds, which keeps "
+            "more variety midway; a latent diffusion model can use it between any brains.",
+        ),
+    ] = WAYS[0],
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Return to the first key frame and repeat.")
+    ] = False,
+    planes: PlanesOption = ALL_PLANES,
+    at: PointOption = None,
+    scale: ScaleOption = SCALE,
+    truncation: TruncationOption = TRUNCATION,
+    noise: NoiseOption = "fixed",
+    model: ModelOption = None,
+    frame: FrameOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a film that moves from brain to brain, with its key frames as recipes beside it.
+
+    Example: stylegan3d render film --seeds 0-3 --loop --out walk.gif
+    """
+    frames = chosen_recipes(ctx, recipes, seeds, truncation, noise)
+    from stylegan3d.outputs.films import Film, check_suffix, film_files
+    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.recipe.keyframes import check_key_frames
+    from stylegan3d.storage.volumes import check_output, write_together
+
+    planned = Film(
+        tuple(frames),
+        seconds,
+        fps,
+        easing,  # type: ignore[arg-type]
+        way,  # type: ignore[arg-type]
+        loop,
+        parse_planes(planes),
+        parse_point(at),
+        _look(scale),
+    )
+    check_suffix(out)
+    check_output([out, json_path(out)], overwrite)
+    generator = open_model(model, frame)
+    check_key_frames(planned.recipes, generator)
+    from stylegan3d.render.renderer import Renderer
+
+    with progress("Rendering", total=planned.frames) as report:
+        files = film_files(
+            out, planned, generator, Renderer(generator), lambda done, total: report(done, total)
+        )
+    write_together(files, overwrite=overwrite)
+    result = {"path": str(out), "sidecar": str(json_path(out)), "frames": planned.frames}
+    emit({**result, "model": model_entry(generator)}, [str(out)], as_json=as_json)
+
+
+@app.command()
+def report(
+    ctx: typer.Context,
+    recipes: RecipesArgument = None,
+    seeds: SeedsOption = None,
+    name: Annotated[
+        str, typer.Option("--name", help="Title of the case.", show_default="the recipe in words")
+    ] = "",
+    truncation: TruncationOption = TRUNCATION,
+    noise: NoiseOption = "fixed",
+    out: OutOption = Path(),
+    model: ModelOption = None,
+    frame: FrameOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a one-page report (A4, PDF) of each case: views, measures, recipe, and a warning.
+
+    For a recipe of a projected scan, the aligned scan and the verdict are taken from the folder of
+    its latent file, where `stylegan3d project` left them.
+
+    Example: stylegan3d render report edited/sub-01_desc-edited_T1w.json --out reports
+    """
+    chosen = chosen_recipes(ctx, recipes, seeds, truncation, noise)
+
+    from stylegan3d.outputs.pictures import json_path
+    from stylegan3d.outputs.report import build_case, report_name
+    from stylegan3d.outputs.report_page import report_files
+    from stylegan3d.storage.volumes import check_output, write_together
+
+    paths = [out / report_name(recipe) for recipe in chosen]
+    check_output([*paths, *map(json_path, paths)], overwrite)
+    generator = open_model(model, frame)
+    for recipe in chosen:
+        recipe.check(generator)
+    from stylegan3d.render.renderer import Renderer
+
+    renderer = Renderer(generator)
+    with progress("Measuring", total=len(chosen)) as show:
+        for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
+            show(number, note=path.name)
+            scan, trust = _projected(recipe, generator)
+            case = build_case(recipe, generator, renderer, name=name, scan=scan, trust=trust)
+            write_together(report_files(path, case, generator), overwrite=overwrite)
+    result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
+    emit(result, map(str, paths), as_json=as_json)
+
+
+def _projected(
+    recipe: Recipe, generator: Generator
+) -> tuple[np.ndarray | None, dict[str, Any] | None]:
+    """The aligned scan (X, Y, Z) and the trust in its projection, where they lie by the latent."""
+    described = recipe.scan()
+    if described is None:
+        return None, None
+    import nibabel as nib
+    import numpy as np
+
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.outputs.projections import output_names
+
+    names = output_names(described["path"], Path(str(recipe.source.path)).parent)
+    trust = None
+    if names["report"].is_file():
+        trust = json.loads(names["report"].read_text(encoding="utf-8")).get("trust")
+    if not names["aligned"].is_file():
+        return None, trust
+    image = nib.load(names["aligned"])
+    shape = tuple(int(size) for size in image.shape)
+    if len(shape) != 3 or not generator.space.same_as(Space(shape, image.affine)):
+        raise ScanError(
+            f"{names['aligned'].name} lies on another grid than {generator.name} has: project the "
+            "scan again with this model."
+        )
+    return np.asarray(image.dataobj, dtype=np.float32), trust
+
+
+def _look(scale: float, neurological: bool = False) -> Look:
+    """How the verbs draw; RecipeError for a size out of bounds."""
+    from stylegan3d.render.figures import Look
+
+    low, high = SCALE_LIMITS
+    if not low <= scale <= high:
+        raise RecipeError(f"--scale must lie between {low:g} and {high:g} pixels per mm.")
+    return Look(scale, convention="neurological" if neurological else "radiological")

@@ -1,0 +1,69 @@
+"""What an evaluation measures, and on how much; imports nothing slow, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS = (
+    "fidelity",
+    "two_sample",
+    "slices",
+    "diversity",
+    "plausibility",
+    "anatomy",
+    "utility",
+    "privacy",
+    "membership",
+    "edits",
+    "conditions",
+    "reconstruction",
+    "speed",
+)
+# Of a folder of volumes these cannot be measured.
+NEED_GENERATOR = ("edits", "conditions", "reconstruction", "speed")
+# Measured where they are asked for: speed says nothing of the brains, slices need weights.
+ON_REQUEST = ("slices", "speed")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What to measure, and on how much.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Which of `PARTS`.
+    samples : int
+        Random brains for all parts but privacy.
+    privacy_samples : int
+        Random brains for privacy.
+    seed : int
+        Of the first random brain; pairs and splits are drawn from it too.
+    truncation : float
+        Psi of the random brains.
+    repeats : int
+        Random halves of both sets.
+    pairs : int
+        Of brains, for MS-SSIM.
+    limit_validation : int or None
+        Validation people to reconstruct at most.
+    budget : str or None
+        Of the projections; None leaves them out.
+    inception : Path or None
+        Weights of Inception v3, for "slices".
+    cache : Path or None
+        Folder where the descriptors of the real brains are kept.
+    """
+
+    parts: tuple[str, ...] = tuple(part for part in PARTS if part not in ON_REQUEST)
+    samples: int = 200
+    privacy_samples: int = 400
+    seed: int = 0
+    truncation: float = 1.0
+    repeats: int = 50
+    pairs: int = 200
+    limit_validation: int | None = None
+    budget: str | None = "standard"
+    inception: Path | None = None
+    cache: Path | None = None
