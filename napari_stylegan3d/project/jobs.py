@@ -24,7 +24,7 @@ from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
-    from stylegan3d.networks.synthesis import Noise
+    from stylegan3d.networks.noise import Noise
     from stylegan3d.projection.operators import Mask
     from stylegan3d.projection.pipeline import Progress
     from stylegan3d.scans import AlignedScan, Scan

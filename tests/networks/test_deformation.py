@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.deformation import Basis, exponential, resize, warp
 from stylegan3d.networks.resampling import fine_bands, inverse_haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
 
 GRID = (12, 10, 8)
 
@@ -68,7 +68,7 @@ def test_a_basis_stores_what_is_inside_and_sums_it_like_the_whole_fields():
 
 def network(**settings):
     torch.manual_seed(0)
-    config = GeneratorConfig(
+    config = AnatomyConfig(
         **{
             "base": (3, 2, 4),
             "channels": (6, 5, 4),
@@ -83,7 +83,7 @@ def network(**settings):
             **settings,
         }
     )
-    made = SynthesisNetwork(config)
+    made = build_synthesis(config)
     grid = config.grid(config.num_levels - 1)
     made.image_basis.set_fields(0.1 * torch.randn(4, 1, *grid), torch.ones(grid, dtype=torch.bool))
     coarse = config.grid(config.deformation_level)

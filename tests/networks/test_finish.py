@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.finish import LARGEST_GAIN, DetailTexture, Toe
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
 
 
 def details(grid=(16, 16, 16)):
@@ -72,7 +72,7 @@ def test_the_toe_pulls_the_dark_end_to_nothing_and_keeps_the_rest():
 
 
 def test_a_toe_is_used_at_every_level_and_details_reach_w():
-    config = GeneratorConfig(
+    config = AnatomyConfig(
         base=(3, 2, 2),
         channels=(4, 4),
         z_dim=6,
@@ -86,7 +86,7 @@ def test_a_toe_is_used_at_every_level_and_details_reach_w():
         deformation=2,
     )
     torch.manual_seed(1)
-    net = SynthesisNetwork(config)
+    net = build_synthesis(config)
     torch.nn.init.normal_(net.detail_basis.weight)
     w = torch.randn(1, 4, 6, requires_grad=True)
     untouched = [net(w, "none", level).detach() for level in range(3)]
@@ -104,4 +104,4 @@ def test_a_toe_is_used_at_every_level_and_details_reach_w():
 @pytest.mark.parametrize("wrong", [{"detail_slope": 2.0}, {"detail_slope": -1.0}, {"toe": True}])
 def test_parts_that_lack_what_they_work_on_are_refused(wrong):
     with pytest.raises(ModelError, match="architecture's"):
-        GeneratorConfig(**wrong)
+        AnatomyConfig(**wrong)

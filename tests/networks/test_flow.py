@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from stylegan3d.errors import ModelError
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.flow import FLOOR, GATE, VELOCITY_GAIN, Flow, places_on
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.resampling import haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
 
 GRID = (5, 6, 4)
 
@@ -172,7 +172,7 @@ CONFIG = {
 
 def network():
     torch.manual_seed(2)
-    net = SynthesisNetwork(GeneratorConfig(**CONFIG, flow_channels=(4, 4, 4), flow_steps=2))
+    net = build_synthesis(AnatomyConfig(**CONFIG, flow_channels=(4, 4, 4), flow_steps=2))
     torch.nn.init.normal_(net.detail_basis.weight)
     torch.nn.init.normal_(net.image_basis.weight)
     with torch.no_grad():
@@ -182,7 +182,7 @@ def network():
 
 
 def without(net):
-    plain = SynthesisNetwork(GeneratorConfig(**CONFIG))
+    plain = build_synthesis(AnatomyConfig(**CONFIG))
     missing = plain.load_state_dict(net.state_dict(), strict=False)
     assert not missing.missing_keys
     return plain.requires_grad_(False)
@@ -279,4 +279,4 @@ def test_its_gradient_reaches_w():
 )
 def test_a_flow_that_cannot_be_is_refused(wrong):
     with pytest.raises(ModelError, match="architecture's flow needs"):
-        GeneratorConfig(**(CONFIG | wrong))
+        AnatomyConfig(**(CONFIG | wrong))

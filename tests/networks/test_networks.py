@@ -7,25 +7,24 @@ import pytest
 import torch
 
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.anatomy_config import config_of
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.resampling import haar, upsample_image
-from stylegan3d.networks.synthesis import SynthesisNetwork
 
 WIRINGS = list(itertools.product(("orig", "skip", "resnet"), ("image", "haar")))
 
 
 def small(**settings) -> GeneratorConfig:
-    return GeneratorConfig(
-        **{"base": (3, 2, 4), "channels": (6, 5, 4), "z_dim": 7, "w_dim": 8, **settings}
-    )
+    return config_of({"base": (3, 2, 4), "channels": (6, 5, 4), "z_dim": 7, "w_dim": 8, **settings})
 
 
-def build(config: GeneratorConfig) -> SynthesisNetwork:
+def build(config: GeneratorConfig):
     torch.manual_seed(0)
-    network = SynthesisNetwork(config)
+    network = build_synthesis(config)
     for name, parameter in network.named_parameters():
         if name.endswith(("noise_strength", "image_const")):
             torch.nn.init.normal_(parameter)
@@ -107,7 +106,8 @@ def test_haar_preview_is_the_block_mean_of_the_full_image(image_const):
     w = torch.randn(1, network.config.num_layers, 8)
     full, half = network(w), network(w, level=-2)
     torch.testing.assert_close(haar(full)[:, :1], half, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(haar(full), network(w, bands=True), atol=1e-5, rtol=1e-4)
+    bands = (network.canonical if image_const else network.pyramid)(w)[-1]
+    torch.testing.assert_close(haar(full), bands, atol=1e-5, rtol=1e-4)
 
 
 def test_skip_image_is_the_sum_of_upsampled_images():
@@ -150,7 +150,7 @@ def test_synthesis_gradient_reaches_w():
     w = torch.randn(1, 4, 3, dtype=torch.float64, requires_grad=True)
 
     def image(w):  # the sum in float64: the image is float32
-        return network(w, dtype=torch.float64, bands=True)
+        return network.pyramid(w, dtype=torch.float64)[-1]
 
     step = torch.randn_like(w)
     eps = 1e-2

@@ -23,6 +23,7 @@ SIZES = {
     "brain-4mm": "40 x 56 x 48 voxels of 4 mm",
     "brain-2mm": "80 x 112 x 96 voxels of 2 mm",
     "brain-1mm": "160 x 224 x 192 voxels of 1 mm, for a GPU",
+    "stylegan-2mm": "80 x 112 x 96 voxels of 2 mm, a plain StyleGAN",
     "tiny": "20 x 28 x 24 voxels, to try things out",
 }
 PRESET_HELP = "Networks of a new run: " + "; ".join(f"{n} ({s})" for n, s in SIZES.items()) + "."
@@ -34,6 +35,7 @@ class Preset(StrEnum):
     BRAIN_4MM = "brain-4mm"
     BRAIN_2MM = "brain-2mm"
     BRAIN_1MM = "brain-1mm"
+    STYLEGAN_2MM = "stylegan-2mm"
     TINY = "tiny"
 
 

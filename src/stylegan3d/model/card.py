@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError
-from stylegan3d.model.registry import STYLEGAN, family_of
+from stylegan3d.model.registry import ANATOMY, STYLEGAN, family_name, family_of
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -82,12 +82,12 @@ def _origin(card: dict[str, Any]) -> list[str]:
         unknown = "Not known: the file names neither its data nor its people."
         return ["## Origin", f"{origin['description']} {told}", "## Training data", unknown]
     training = card["training"]
-    if not _is_stylegan(card):
+    if family_name(card) not in (STYLEGAN, ANATOMY):
         told = training["description"]
         if training.get("flow"):
             told += " " + _latent_flow(training["flow"])
     else:
-        told = _training(training, card["architecture"]["generator"].get("deformation", 0))
+        told = _training(training, card["architecture"]["generator"])
     return [
         "## Training data",
         _data_table(card["training_data"]),
@@ -97,13 +97,12 @@ def _origin(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _is_stylegan(card: dict[str, Any]) -> bool:
-    return card["architecture"].get("family", STYLEGAN) == STYLEGAN
-
-
 def _architecture(card: dict[str, Any]) -> str:
     """The networks in a sentence; of another family its title and what its card says of them."""
-    if not _is_stylegan(card):
+    family = family_name(card)
+    if family == ANATOMY:
+        return _anatomy(card)
+    if family != STYLEGAN:
         about = card["architecture"].get("description", "")
         title = family_of(card).title
         told = f"{title[:1].upper()}{title[1:]}. {about}".strip()
@@ -117,7 +116,7 @@ def _architecture(card: dict[str, Any]) -> str:
     return (
         f"StyleGAN2 in three dimensions: base grid {tuple(network['base'])}, channels "
         f"{tuple(network['channels'])}, z {network['z_dim']}, w {network['w_dim']}, "
-        f"`{network['wiring']}` wiring, `{network['head']}` head{_linear_part(network)}."
+        f"`{network['wiring']}` wiring, `{network['head']}` head."
     )
 
 
@@ -127,27 +126,34 @@ def _data_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _linear_part(network: dict[str, Any]) -> str:
-    if not network.get("image_basis"):
-        return ""
-    parts = [f", {network['image_basis']} linear basis images"]
+def _anatomy(card: dict[str, Any]) -> str:
+    """The parts of an anatomy model, in the order in which a brain is made."""
+    network = card["architecture"]["generator"]
+    parts = ["a constant image"] if network.get("image_const") else []
+    if network.get("image_basis"):
+        parts.append(f"{network['image_basis']} linear appearance images")
     if network.get("detail_basis"):
         parts.append(f"{network['detail_basis']} detail images")
-    if network.get("deformation"):
-        parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("detail_slope"):
         parts.append("details and outline calibrated to the training people")
+    if network.get("channels") and card["training"]["images_seen"]:  # else they are silent
+        parts.append(f"StyleGAN2 layers of {tuple(network['channels'])} channels")
+    if network.get("deformation"):
+        parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("flow_channels"):
-        parts.append(f"a flow of {_steps(network['flow_steps'])} to people's brains")
-    return ", ".join(parts)
+        parts.append(f"a rectified flow of {_steps(network['flow_steps'])} to people's brains")
+    return (
+        f"Anatomy model: {', '.join(parts)}. Base grid {tuple(network['base'])}, z "
+        f"{network['z_dim']}, w {network['w_dim']}, `{network['head']}` head."
+    )
 
 
 def _steps(count: int) -> str:
     return f"{count} step{'' if count == 1 else 's'}"
 
 
-def _training(training: dict[str, Any], deformation: int) -> str:
-    told = _layers(training, deformation)
+def _training(training: dict[str, Any], network: dict[str, Any]) -> str:
+    told = _layers(training, network)
     flow = training.get("flow")
     if flow:
         told += " " + _flow(flow)
@@ -187,17 +193,17 @@ def _latent_flow(flow: dict[str, Any]) -> str:
     return told + (f" It began with a flow of {before} steps of training." if before else "")
 
 
-def _layers(training: dict[str, Any], deformation: int) -> str:
+def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
     seen, warm = training["images_seen"], training["warm_start_images"]
     people = f"{training['people']} people; {seen} volumes seen, "
-    if deformation:
+    if network.get("deformation"):
         steps = (
             f"{people}{warm} of them as cubes in the common anatomy (reconstruction of known "
             f"people, a discriminator for random ones), {seen - warm} as whole volumes with the "
             "adversarial objective."
         )
         if not seen:
-            steps = f"{training['people']} people. The layers are silent: nothing has trained them."
+            steps = f"{training['people']} people. There are no StyleGAN layers."
         return (
             f"{steps} The linear parts are the principal components of the velocity "
             "fields that take the common anatomy to each person, and of the people moved into it."
@@ -205,7 +211,12 @@ def _layers(training: dict[str, Any], deformation: int) -> str:
     return (
         f"{people}the first {warm} in the reconstruction "
         f"phase, {seen - warm} with the adversarial objective. Volumes were mirrored and slightly "
-        "stretched at random. The linear parts started at the principal components of the data."
+        "stretched at random."
+        + (
+            " The linear parts started at the principal components of the data."
+            if network.get("image_basis")
+            else ""
+        )
     )
 
 

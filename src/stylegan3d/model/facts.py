@@ -22,7 +22,7 @@ from stylegan3d.model.family import (
 )
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.networks.config import Grid
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.leveled import LeveledSynthesis
 
 
 class Facts:
@@ -124,7 +124,7 @@ class Facts:
             "layers": self.num_layers < 2,
             "noise": not self.has_noise,
             "noise_maps": not isinstance(self.synthesis, HasNoiseMaps),
-            "tuning": not isinstance(self.synthesis, SynthesisNetwork),
+            "tuning": not isinstance(self.synthesis, LeveledSynthesis),
             "score": self.discriminator is None,
             "encode": self.encoder is None,
         }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stylegan3d.networks.config import Grid
     from stylegan3d.networks.memo import Memo
-    from stylegan3d.networks.synthesis import Noise
+    from stylegan3d.networks.noise import Noise
 
 #: What a generator may lack, and what is said of it where its family says nothing else.
 LACKS = {

@@ -23,12 +23,11 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import to_display
 from stylegan3d.model.components import pca_directions
 from stylegan3d.model.facts import Facts
-from stylegan3d.model.families.stylegan import style_network
 from stylegan3d.model.family import HasInverse, Shape, Synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.registry import STYLEGAN
-from stylegan3d.model.tuning import rows_of, tunable, tuned
-from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
+from stylegan3d.model.tuning import network_of, rows_of, tunable_shapes, tuned
+from stylegan3d.networks.noise import Noise
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.direction_file import load_directions
 from stylegan3d.recipe.directions import Directions
@@ -36,7 +35,7 @@ from stylegan3d.recipe.label_schema import encode_labels
 
 
 class Generator(Facts):
-    """A trained generator of any family, a 3D StyleGAN if nothing else is said.
+    """A trained generator of any family.
 
     Attributes
     ----------
@@ -147,17 +146,15 @@ class Generator(Facts):
             If the delta is not one of this generator.
         """
         delta.check(self)
-        return self._sharing(tuned(style_network(self), delta), self.space, self.card)
+        return self._sharing(tuned(network_of(self), delta), self.space, self.card)
 
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
         """The tensors that a projection may change, by name; none where it cannot be tuned."""
-        if not isinstance(self.synthesis, SynthesisNetwork):
-            return {}
-        return {name: tuple(values.shape) for name, values in tunable(self.synthesis).items()}
+        return tunable_shapes(self.synthesis)
 
     def rows_of(self, name: str) -> range:
         """The rows of w that the layer of a tensor reads, see `tuning.rows_of`."""
-        return rows_of(name, style_network(self).config)
+        return rows_of(name, network_of(self).config)
 
     def _sharing(self, synthesis: Synthesis, space: Space, card: dict) -> Generator:
         """A generator with other parts here and everything else in common."""

@@ -12,11 +12,13 @@ from typing import Any
 
 from stylegan3d.errors import ModelError
 from stylegan3d.model.family import Family
+from stylegan3d.networks.anatomy_config import is_anatomy
 
-STYLEGAN = "stylegan"
+STYLEGAN, ANATOMY = "stylegan", "anatomy"
 #: Module of each family that comes with the program; imported when a model of it is loaded.
 BUILT_IN = {
     STYLEGAN: "stylegan3d.model.families.stylegan",
+    ANATOMY: "stylegan3d.model.families.anatomy",
     "vae": "stylegan3d.model.families.autoencoder",
     "diffusion": "stylegan3d.model.families.diffusion",
 }
@@ -48,14 +50,26 @@ def known_families() -> list[str]:
 
 
 def family_of(card: Mapping[str, Any]) -> Family:
-    """The family of a model's card; StyleGANs, which were first, need not name theirs.
+    """The family of a model's card.
+
+    Cards of StyleGANs, which were first, need not name theirs; anatomy models were taken for
+    StyleGANs once, and are recognised by their settings.
 
     Raises
     ------
     ModelError
         If nothing is known of it.
     """
-    return family_called(card["architecture"].get("family", STYLEGAN))
+    return family_called(family_name(card))
+
+
+def family_name(card: Mapping[str, Any]) -> Any:
+    """The name of a card's family."""
+    name = card["architecture"].get("family", STYLEGAN)
+    plan = card["architecture"].get("generator")
+    if name == STYLEGAN and isinstance(plan, Mapping) and is_anatomy(plan):
+        return ANATOMY
+    return name
 
 
 def family_called(name: Any) -> Family:

@@ -12,7 +12,7 @@ from torch import Tensor
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import as_packed, to_display
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.synthesis import Noise
+from stylegan3d.networks.noise import Noise
 from stylegan3d.recipe.drawing import seed_latents
 
 

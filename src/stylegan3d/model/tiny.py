@@ -9,9 +9,11 @@ import torch
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.model.registry import family_name
+from stylegan3d.networks.anatomy_config import config_of
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.synthesis import StyleLayers
 
 
 def tiny_generator(seed: int = 0, **config: Any) -> Generator:
@@ -20,13 +22,13 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
     Its volumes have 20 x 28 x 24 voxels of 8 mm, the field of view of the bundled one.
     """
     settings = {"channels": (12, 8), "z_dim": 16, "w_dim": 16, "head": "haar", **config}
-    shape = GeneratorConfig(**settings)
+    shape = config_of(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        mapping, synthesis = MappingNetwork(shape), SynthesisNetwork(shape)
-        for level in synthesis.typed_levels:
-            for layer in level.layers:
-                torch.nn.init.constant_(layer.noise_strength, 0.1)
+        mapping, synthesis = MappingNetwork(shape), build_synthesis(shape)
+        assert isinstance(synthesis, StyleLayers)
+        for layer in synthesis.layers:
+            torch.nn.init.constant_(layer.noise_strength, 0.1)
         for rgb in synthesis.image_layers:
             rgb.conv.weight.data.mul_(0.15)  # the image then stays within the displayed range
         labels = torch.zeros(512, shape.label_dim) if shape.label_dim else None
@@ -34,4 +36,12 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
     grid = shape.image_grids[-1]
     full = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0]))
     card = {"name": f"tiny-{seed}", "architecture": {"generator": shape.to_dict()}}
-    return Generator(mapping, synthesis, w_avg, full.resized(grid), card=card, hash=f"tiny{seed}")
+    return Generator(
+        mapping,
+        synthesis,
+        w_avg,
+        full.resized(grid),
+        card=card,
+        hash=f"tiny{seed}",
+        family=family_name(card),
+    )

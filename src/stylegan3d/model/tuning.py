@@ -3,28 +3,61 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stylegan3d.errors import ModelError
+from stylegan3d.model.family import LACKS, HasSynthesis
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_layers import with_layers
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.recipe.delta import NOISE, Delta
 
-if TYPE_CHECKING:
-    from stylegan3d.networks.config import GeneratorConfig
-    from stylegan3d.networks.synthesis import SynthesisNetwork
+
+def network_of(generator: HasSynthesis) -> LeveledSynthesis:
+    """The synthesis network of a generator that can be tuned.
+
+    Raises
+    ------
+    ModelError
+        If the generator's family has no such network.
+    """
+    if not isinstance(generator.synthesis, LeveledSynthesis):
+        raise ModelError(LACKS["tuning"])
+    return generator.synthesis
 
 
-def tuned(synthesis: SynthesisNetwork, delta: Delta) -> SynthesisNetwork:
+def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
     """A network that differs from `synthesis` by a delta; the rest is shared with it."""
+    synthesis = with_tensors(synthesis, delta.tensors)
     state = tunable(synthesis)
     changed = {
         name: state[name].detach() + torch.from_numpy(values.astype(np.float32)).to(state[name])
         for name, values in delta.tensors.items()
     }
     return with_state(synthesis, changed)
+
+
+def with_tensors(network: LeveledSynthesis, names: Iterable[str]) -> LeveledSynthesis:
+    """The network that has tensors of these names: with silent layers if they are among them."""
+    if isinstance(network, AnatomyNetwork) and not tunable(network).keys() >= set(names):
+        return with_layers(network)
+    return network
+
+
+def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:
+    """The shapes of what a delta may change, by name; none where nothing can be tuned."""
+    if not isinstance(synthesis, LeveledSynthesis):
+        return {}
+    tensors: dict[str, Tensor] = {}
+    if isinstance(synthesis, AnatomyNetwork) and synthesis.silent is not None:
+        tensors |= synthesis.silent.tensors
+    return {k: tuple(v.shape) for k, v in (tensors | tunable(synthesis)).items()}
 
 
 def tunable(synthesis: nn.Module) -> dict[str, Tensor]:
@@ -51,7 +84,7 @@ def rows_of(name: str, config: GeneratorConfig) -> range:
     return range(max(2 * last - 1, 0), 2 * last + 2)
 
 
-def with_state(module: SynthesisNetwork, changed: Mapping[str, Tensor]) -> SynthesisNetwork:
+def with_state(module: LeveledSynthesis, changed: Mapping[str, Tensor]) -> LeveledSynthesis:
     """A network with other tensors of these names, that shares all its other ones."""
     return _copy(module, changed)  # type: ignore[return-value]
 

@@ -1,1 +1,1 @@
-"""The networks: StyleGAN2 in three dimensions, in plain PyTorch."""
+"""The networks, in plain PyTorch: one architecture a file."""

@@ -21,8 +21,8 @@ from stylegan3d.networks.convolution import conv3d
 from stylegan3d.networks.finish import Toe
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.memo import Memo, NoMemo
+from stylegan3d.networks.noise import Noise, drawn_noise
 from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
-from stylegan3d.networks.synthesis import Noise, drawn_noise
 
 #: Voxels along an axis that become one place of the latent.
 FACTOR = 8

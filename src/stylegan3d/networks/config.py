@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from stylegan3d.errors import ModelError
 
@@ -18,7 +18,7 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Everything needed to build a generator's networks.
+    """Everything needed to build the mapping and synthesis networks of a StyleGAN.
 
     Attributes
     ----------
@@ -31,31 +31,6 @@ class GeneratorConfig:
         of the first row of w. Where anatomy varies by moving borders rather than by changing
         textures, that teaches a generator from few volumes much faster.
     head : `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
-    image_const : whether a learned constant image is added to the output. Started at the mean of
-        the training data it leaves the network only the differences between people to learn.
-    image_basis : number of learned images that the first components of w add to the output
-        linearly, at the last feature level's resolution; each row of w weighs the spatial
-        frequencies of its level. Started at the principal components of the training data they
-        give a generator trained on few volumes the linear model to begin with; the layers learn
-        what is not linear. 0 for none.
-    detail_basis : number of images that further components of w add at the last level, all its
-        bands, weighed by that level's rows. They carry the texture that the few smooth basis images
-        leave out. 0 for none.
-    fine_taps : with a Haar head, the later half of the odd filter that continues the basis images
-        and the coarser levels into the seven fine bands, see `resampling.fine_bands`. Without it
-        each of their samples is a block of eight equal voxels; () for that.
-    detail_slope : steepness of the sigmoid that the details pass, see `finish.py`; 0 for none.
-    toe : whether the image's dark end is pulled to nothing, see `finish.py`.
-    deformation : number of learned velocity fields that the first components of w weigh; the image
-        is made in one common anatomy and moved from there, see `deformation.py`. The basis images
-        then belong to the components after these. 0 for none.
-    deformation_level : the level on whose grid the velocities lie.
-    flow_channels : three widths of the flow that carries the finished image from the linear model's
-        brains to people's, see `flow.py`; () for none.
-    flow_steps : how many steps along it.
-    refine_layers : further convolutions at the last level, which also see the image made so far:
-        what turns a soft image of the right anatomy into a sharp one. They share the level's last
-        row of w. Only with the `skip` wiring.
     mapping_layers, mapping_lr_multiplier : the mapping network.
     mapping_linear_output : whether the mapping's last layer has no activation, so that w can be
         symmetric about its mean.
@@ -79,17 +54,6 @@ class GeneratorConfig:
     wiring: Wiring = "skip"
     base_input: BaseInput = "const"
     head: Head = "image"
-    image_const: bool = False
-    image_basis: int = 0
-    detail_basis: int = 0
-    fine_taps: tuple[float, ...] = ()
-    detail_slope: float = 0.0
-    toe: bool = False
-    deformation: int = 0
-    deformation_level: int = 0
-    flow_channels: tuple[int, ...] = ()
-    flow_steps: int = 4
-    refine_layers: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
@@ -113,64 +77,18 @@ class GeneratorConfig:
                     f"The architecture's {name} '{getattr(self, name)}' is unknown; "
                     f"choose one of {', '.join(known)}."
                 )
-        if (
-            min(self.image_basis, self.detail_basis, self.deformation) < 0
-            or self.linear_dim > self.w_dim
-        ):
-            raise ModelError(
-                f"The architecture's bases have {self.linear_dim} fields, but w has only "
-                f"{self.w_dim} components to weigh them."
-            )
-        if self.detail_slope < 0 or (self.detail_slope and not self.detail_basis):
-            raise ModelError(
-                "The architecture's detail_slope must be 0, or positive beside a detail_basis."
-            )
-        if self.fine_taps and self.head != "haar":
-            raise ModelError(
-                "The architecture's fine_taps need a `haar` head, which has fine bands."
-            )
-        if self.toe and not self.deformation:
-            raise ModelError("The architecture's toe needs a deformation, after which it comes.")
-        if self.flow_channels:
-            self._check_flow()
-        if self.deformation and not 0 <= self.deformation_level < len(self.channels):
-            raise ModelError(
-                f"The architecture's deformation level {self.deformation_level} does not exist; "
-                f"it has the levels 0 to {len(self.channels) - 1}."
-            )
-        if self.refine_layers and self.wiring != "skip":
-            raise ModelError("Refining layers need the `skip` wiring, for they see its image.")
         sizes = (*self.base, *self.channels, self.z_dim, self.w_dim, self.image_channels)
-        if len(self.base) != 3 or not self.channels or min(sizes) < 1 or self.mapping_layers < 1:
+        counts = (*sizes, self.num_levels, self.mapping_layers)
+        if len(self.base) != 3 or min(counts) < 1:
             raise ModelError(
                 "The architecture in the model's card is incomplete: it needs a base grid of three "
                 "sizes, at least one level of channels and positive latent sizes."
-            )
-
-    def _check_flow(self) -> None:
-        if len(self.flow_channels) != 3 or min(*self.flow_channels, self.flow_steps) < 1:
-            raise ModelError(
-                "The architecture's flow needs three positive flow_channels and at least one step."
-            )
-        if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
-            raise ModelError(
-                "The architecture's flow needs a detail_basis, a `haar` head and one image channel."
             )
 
     @property
     def num_levels(self) -> int:
         """Number of feature levels, the base grid included."""
         return len(self.channels)
-
-    @property
-    def linear_dim(self) -> int:
-        """Leading components of w that weigh velocity fields, basis images and details."""
-        return self.deformation + self.image_basis + self.detail_basis
-
-    @property
-    def details(self) -> slice:
-        """The components of w that weigh the details."""
-        return slice(self.linear_dim - self.detail_basis, self.linear_dim)
 
     @property
     def num_layers(self) -> int:
@@ -199,12 +117,17 @@ class GeneratorConfig:
         middle = [self.grid(i) for i in range(1, self.num_levels) for _ in range(2)]
         return [*first, *middle, self.image_grids[-1]]
 
+    @property
+    def noise_grids(self) -> list[Grid]:
+        """The grid of each layer's noise, coarse to fine."""
+        return [self.grid(i) for i in range(self.num_levels) for _ in range(2 if i else 1)]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> GeneratorConfig:
+    def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`; unknown fields are refused, for they would change the network."""
         return cls(**known_fields(cls, data))
 

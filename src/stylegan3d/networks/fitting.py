@@ -17,20 +17,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import EncoderConfig
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.encoder import Encoder
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.leveled import LeveledSynthesis
 
 # Log variance of a latent that is taken as it is.
 CERTAIN = -8.0
 
 
-def build_encoder(config: EncoderConfig, synthesis: SynthesisNetwork) -> Encoder | FittingEncoder:
+def build_encoder(config: EncoderConfig, synthesis: LeveledSynthesis) -> Encoder | FittingEncoder:
     """The encoder that a configuration asks for, beside the generator it belongs to."""
-    if config.kind == "fitting":
-        return FittingEncoder(config, synthesis)
-    return Encoder(config)
+    if config.kind != "fitting":
+        return Encoder(config)
+    if not isinstance(synthesis, AnatomyNetwork):
+        raise ModelError("A fitting encoder needs an anatomy model, whose deformation it finds.")
+    return FittingEncoder(config, synthesis)
 
 
 class FittingEncoder(nn.Module):
@@ -45,7 +49,7 @@ class FittingEncoder(nn.Module):
 
     start_mean: Tensor
 
-    def __init__(self, config: EncoderConfig, synthesis: SynthesisNetwork) -> None:
+    def __init__(self, config: EncoderConfig, synthesis: AnatomyNetwork) -> None:
         super().__init__()
         self.config = config
         # Not a submodule: its weights are saved with the generator.
@@ -63,11 +67,11 @@ class FittingEncoder(nn.Module):
         self.requires_grad_(False)
 
     @property
-    def synthesis(self) -> SynthesisNetwork:
+    def synthesis(self) -> AnatomyNetwork:
         """The generator's network whose bases are fitted."""
         return self._synthesis[0]
 
-    def belong_to(self, synthesis: SynthesisNetwork) -> None:
+    def belong_to(self, synthesis: AnatomyNetwork) -> None:
         """Fit another network's bases from now on."""
         self._synthesis = (synthesis,)
 

@@ -1,21 +1,23 @@
-"""Synthesis network: w -> volume."""
+"""Synthesis network of StyleGAN2 in three dimensions: w -> volume.
+
+A learned constant passes levels of doubling resolution, each of two modulated convolutions with
+noise and a leaky ReLU; ToRGB layers make the image of the features (Karras et al. 2020, arXiv
+1912.04958).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from itertools import islice
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.errors import ModelError
-from stylegan3d.networks.common_anatomy import CommonAnatomy
 from stylegan3d.networks.config import GeneratorConfig, Grid
-from stylegan3d.networks.deformation import exponential
 from stylegan3d.networks.layers import (
     ACTIVATION_GAIN,
     LEAK,
@@ -24,17 +26,10 @@ from stylegan3d.networks.layers import (
     ModulatedConv3d,
     is_inference,
 )
+from stylegan3d.networks.leveled import LeveledSynthesis, sum_low
 from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.resampling import (
-    CHANNELS_LAST,
-    fine_bands,
-    inverse_haar,
-    upsample_image,
-)
-
-Noise = Literal["fixed", "none", "random"] | int
-# Voxels around a cube that are computed with it, for its convolutions to see.
-PATCH_MARGIN = 4
+from stylegan3d.networks.noise import Noise
+from stylegan3d.networks.resampling import CHANNELS_LAST, upsample_image
 
 
 class SynthesisLayer(nn.Module):
@@ -90,8 +85,7 @@ class Level(nn.Module):
 
     def __init__(self, config: GeneratorConfig, index: int) -> None:
         super().__init__()
-        outputs = config.channels[index]
-        grid = config.grid(index)
+        outputs, grid = config.channels[index], config.grid(index)
         self.up: SynthesisLayer | None = None
         self.shortcut: Conv3d | None = None
         self.index = index
@@ -102,35 +96,34 @@ class Level(nn.Module):
             if config.wiring == "resnet":
                 self.shortcut = Conv3d(inputs, outputs, 1, bias=False, activate=False)
         self.plain = SynthesisLayer(outputs, outputs, grid, config, up=False)
-        refine = config.refine_layers if index == config.num_levels - 1 else 0
-        self.refine = nn.ModuleList(
-            SynthesisLayer(outputs, outputs, grid, config, up=False) for _ in range(refine)
-        )
-        if refine:
-            self.feedback = Conv3d(config.image_channels, outputs, 1, activate=False)
 
     def forward(
         self,
         x: Tensor,
         w: Tensor,
         noises: list[Tensor | None],
-        known: Callable[[], Tensor] | None = None,
         memo: Memo | None = None,
+        seen: Callable[[], Tensor] | None = None,
     ) -> Tensor:
         """Features of this level from those of the one before.
 
         Parameters
         ----------
-        x : [N, inputs, X, Y, Z]
-        w : [N, num_layers, w_dim]
-        noises : one map per layer.
-        known : the image so far [N, C, X, Y, Z], for the refining layers.
-        memo : where layers are looked up that were computed before.
+        x : Tensor
+            [N, inputs, X, Y, Z]
+        w : Tensor
+            [N, num_layers, w_dim]
+        noises : list of Tensor or None
+            One map per layer.
+        memo : Memo, optional
+            Where layers are looked up that were computed before.
+        seen : callable, optional
+            Gives the image so far, for levels whose layers read it (`anatomy_layers.py`).
         """
         memo = memo or NoMemo()
         before, dtype = x, x.dtype
         for i, row in enumerate(self.rows):
-            make = partial(self._layer, i, x, w[:, row], noises[i], known)
+            make = partial(self._layer, i, x, w[:, row], noises[i], seen)
             x = memo.get((self.index, i, dtype), row + 1, make)
         if self.shortcut is None:
             return x
@@ -143,24 +136,9 @@ class Level(nn.Module):
         x: Tensor,
         w: Tensor,
         noise: Tensor | None,
-        known: Callable[[], Tensor] | None,
+        seen: Callable[[], Tensor] | None,
     ) -> Tensor:
-        if known is not None and i == len(self.layers) - len(self.refine):
-            x = self._fed_back(x, known())
         return self.layers[i](x, w, noise)
-
-    def _fed_back(self, x: Tensor, known: Tensor) -> Tensor:
-        """Features that also see the image so far."""
-        if known.shape[1] > 1:
-            return x + self.feedback(known.to(x.dtype).contiguous(memory_format=CHANNELS_LAST))
-        # One channel: a 1x1x1 convolution is an outer product, which fuses with the sum.
-        weight = self.feedback.weight[:, 0].to(x.dtype)
-        x = torch.addcmul(x, known.to(x.dtype), weight)
-        return (
-            x
-            if self.feedback.bias is None
-            else x + self.feedback.bias.to(x.dtype)[:, None, None, None]
-        )
 
     def _joined(self, x: Tensor, before: Tensor) -> Tensor:
         """Sum with the shortcut of the `resnet` wiring."""
@@ -171,36 +149,28 @@ class Level(nn.Module):
 
     @property
     def rows(self) -> list[int]:
-        """Which row of w each layer reads; refining layers share the last."""
+        """Which row of w each layer reads."""
         first, last = max(2 * self.index - 1, 0), 2 * self.index
         return [min(first + j, last) for j in range(len(self.layers))]
 
     @property
     def layers(self) -> list[SynthesisLayer]:
         """The level's modulated layers in order."""
-        first = [self.plain] if self.up is None else [self.up, self.plain]
-        return first + cast("list[SynthesisLayer]", list(self.refine))
+        return [self.plain] if self.up is None else [self.up, self.plain]
 
 
-@dataclass(frozen=True)
-class _Made:
-    """What there is after a level: its features, and the image so far without the constant."""
+class StyleLayers(nn.Module):
+    """What of a synthesis network is learned by gradients: the constant input, levels, ToRGBs."""
 
-    level: int
-    x: Tensor
-    image: Tensor | None
+    config: GeneratorConfig
 
-
-class SynthesisNetwork(CommonAnatomy):
-    """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
+    def add_layers(self, level: type[Level] = Level) -> None:
+        """Make the parameters that the configuration asks for."""
+        config = self.config
         self.const = nn.Parameter(torch.randn(1, config.channels[0], *config.base))
         if config.base_input == "dense":
             self.base_dense = Dense(config.w_dim, self.const.numel())
-        self.levels = nn.ModuleList(Level(config, i) for i in range(config.num_levels))
+        self.levels = nn.ModuleList(level(config, i) for i in range(config.num_levels))
         last = config.num_levels - 1
         image_levels = range(last + 1) if config.wiring == "skip" else (last,)
         bands = 8 if config.head == "haar" else 1
@@ -214,7 +184,6 @@ class SynthesisNetwork(CommonAnatomy):
                 for i in image_levels
             }
         )
-        self._add_anatomy()
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -227,16 +196,40 @@ class SynthesisNetwork(CommonAnatomy):
         return cast("list[ToRGB]", list(self.to_rgb.values()))
 
     @property
+    def layers(self) -> list[SynthesisLayer]:
+        """The modulated layers of all levels, coarse to fine."""
+        return [layer for level in self.typed_levels for layer in level.layers]
+
+    @property
     def has_layer_noise(self) -> bool:
         """Whether the noise of any layer has an effect."""
-        layers = (layer for level in self.typed_levels for layer in level.layers)
-        return any(bool(layer.noise_strength) for layer in layers)
+        return any(bool(layer.noise_strength) for layer in self.layers)
+
+    def base(self, w: Tensor, dtype: torch.dtype) -> Tensor:
+        """Input of the first level, [N, C, X, Y, Z], from w [N, num_layers, w_dim]."""
+        x = self.const.expand(len(w), -1, -1, -1, -1)
+        if self.config.base_input == "dense":
+            x = x + self.base_dense(w[:, 0]).reshape(x.shape)
+        return x.to(dtype).contiguous(memory_format=CHANNELS_LAST)
+
+
+class SynthesisNetwork(LeveledSynthesis, StyleLayers):
+    """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.add_layers()
+
+    @property
+    def stored_noise(self) -> list[Tensor]:
+        """One map per layer."""
+        return [layer.noise for layer in self.layers]
 
     @property
     def has_noise(self) -> bool:
-        """Whether that of a layer or of the flow has one."""
-        flow = self.config.flow_channels and bool(self.flow.noise_strength)
-        return flow or self.has_layer_noise
+        """Whether noise has an effect."""
+        return self.has_layer_noise
 
     @property
     def has_features(self) -> bool:
@@ -251,84 +244,9 @@ class SynthesisNetwork(CommonAnatomy):
         memo: Memo | None = None,
     ) -> Tensor:
         """Feature maps before the last level, [N, channels, X, Y, Z] on half its grid."""
-        return self.features(w, noise, self.config.num_levels - 2, dtype, memo)
-
-    def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
-        """One map [1 or N, 1, X, Y, Z] per layer, and after them that of the flow, if there is one.
-
-        They are stored, absent, fresh or drawn from a seed.
-        """
-        stored = [layer.noise for level in self.typed_levels for layer in level.layers]
-        if self.config.flow_channels:
-            stored.append(self.flow.noise)
-        return drawn_noise(stored, noise, batch)
-
-    def forward(
-        self,
-        w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
-        level: int = -1,
-        dtype: torch.dtype = torch.float32,
-        bands: bool = False,
-        *,
-        draft: bool = False,
-        memo: Memo | None = None,
-    ) -> Tensor:
-        """Synthesise.
-
-        Parameters
-        ----------
-        w : [N, num_layers, w_dim]
-        noise : how each layer's noise is had, or the maps themselves.
-        level : which of `config.image_grids` to return; -1 is the full image. Finer levels are
-            not computed.
-        dtype : precision of the feature maps; the image is always float32.
-        bands : return the last level's Haar bands instead of the image (head `haar` only).
-        draft : leave out the convolutions of the last level of a Haar head; what the bases and the
-            coarser levels make of the low band stays. For images coarser than the full one.
-        memo : results of earlier calls to use again; for one volume, of which nothing is
-            differentiated.
-
-        Returns
-        -------
-        [N, image_channels, X, Y, Z], about in [-1, 1].
-        """
-        if len(w) > 1 and memo is None and w.device.type == "cpu" and is_inference(w):
-            # On a CPU nothing is gained by a batch: one by one they take less memory, and each
-            # volume has the same bits whatever stands beside it.
-            maps = noise if isinstance(noise, list) else self.noise_maps(noise, len(w))
-            return torch.cat(
-                [
-                    self(w[i : i + 1], _of_sample(maps, i), level, dtype, bands, draft=draft)
-                    for i in range(len(w))
-                ]
-            )
-        stop, half = self._plan(level)
-        draft = draft and half
         maps = self._maps(noise, len(w), memo)
-        image = self.canonical(w, maps, stop, dtype, draft=draft, memo=memo)[-1]
-        if self.config.head == "haar" and stop == self.config.num_levels - 1 and not bands:
-            image = image[:, : self.config.image_channels] if half else inverse_haar(image)
-        if bands:
-            return image
-        image = self.moved(image, w, memo)
-        whole = stop == self.config.num_levels - 1 and not half
-        return self._flowed(image, w, maps[-1], dtype, memo) if whole else image
-
-    def _flowed(
-        self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
-    ) -> Tensor:
-        """A whole image [N, 1, X, Y, Z] after the flow, as far as its details open the gate."""
-        config = self.config
-        if not config.flow_channels:
-            return image
-        gate = self.flow.gate(self._detail_weights(w))
-        if gate.device.type == "cpu" and not bool(gate.any()):
-            return image
-        memo = memo or NoMemo()
-        make = partial(self.flow, image, noise, config.flow_steps, dtype, memo.check)
-        flowed = memo.get(("flow", dtype), config.num_layers, make)
-        return torch.lerp(image, flowed, gate[:, None, None, None, None])
+        *_, (x, _) = self._walk(w, maps, self.config.num_levels - 2, dtype, memo=memo)
+        return x
 
     def pyramid(
         self,
@@ -340,60 +258,25 @@ class SynthesisNetwork(CommonAnatomy):
         """The images of all levels up to feature level `stop`, coarse to fine.
 
         With the `skip` wiring there is one per level, else only the last. That of the last level
-        of a Haar head is its eight bands, or the image itself where there is a deformation.
-        """
-        images = self.canonical(w, noise, stop, dtype)
-        if not self.config.deformation:
-            return images
-        if images[-1].shape[1] == 8 * self.config.image_channels and self.config.head == "haar":
-            images[-1] = inverse_haar(images[-1])
-        displacement = exponential(self.velocity(w))
-        return [self._read(image, displacement) for image in images]
-
-    def canonical(
-        self,
-        w: Tensor,
-        noise: Noise | list[Tensor | None] = "fixed",
-        stop: int | None = None,
-        dtype: torch.dtype = torch.float32,
-        *,
-        draft: bool = False,
-        memo: Memo | None = None,
-    ) -> list[Tensor]:
-        """As `pyramid`, in the common anatomy: before the deformation, the Haar head as bands.
-
-        With `draft` the last one is the low band only.
+        of a Haar head is its eight bands.
         """
         stop = self.config.num_levels - 1 if stop is None else stop
-        maps = self._maps(noise, len(w), memo)
-        return [
-            made.image + self._constant(made.level)[:, : made.image.shape[1]]
-            if self.config.image_const
-            else made.image
-            for made in self._walk(w, maps, stop, dtype, draft=draft, memo=memo)
-            if made.image is not None
-        ]
+        walk = self._walk(w, self._maps(noise, len(w)), stop, dtype)
+        return [image for _, image in walk if image is not None]
 
-    def features(
+    def _canonical(
         self,
         w: Tensor,
-        noise: Noise | list[Tensor | None],
-        level: int,
-        dtype: torch.dtype = torch.float32,
-        memo: Memo | None = None,
+        maps: list[Tensor | None],
+        stop: int,
+        dtype: torch.dtype,
+        *,
+        draft: bool,
+        memo: Memo | None,
     ) -> Tensor:
-        """Feature maps of a level, [N, channels, X, Y, Z] on `config.grid(level)`."""
-        *_, last = self._walk(w, self._maps(noise, len(w), memo), level, dtype, memo=memo)
-        return last.x
-
-    def _maps(
-        self, noise: Noise | list[Tensor | None], batch: int, memo: Memo | None
-    ) -> list[Tensor | None]:
-        if isinstance(noise, list):
-            return noise
-        if memo is None:
-            return self.noise_maps(noise, batch)
-        return memo.maps(noise, lambda: self.noise_maps(noise, batch))
+        *_, (_, image) = self._walk(w, maps, stop, dtype, draft=draft, memo=memo)
+        assert image is not None
+        return image
 
     def _walk(
         self,
@@ -404,199 +287,32 @@ class SynthesisNetwork(CommonAnatomy):
         *,
         draft: bool = False,
         memo: Memo | None = None,
-    ) -> Iterator[_Made]:
-        """Go through the levels up to `stop`, coarse to fine."""
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Features and image of each level up to `stop`, coarse to fine."""
         memo = memo or NoMemo()
-        x = self._base(w[:, 0]).to(dtype).contiguous(memory_format=CHANNELS_LAST)
+        x, noises = self.base(w, dtype), iter(maps)
         image: Tensor | None = None
-        basis = self._basis_bands(w, stop) if self.config.image_basis else None
-        used = 0
         for i, level in enumerate(self.typed_levels[: stop + 1]):
-            before, sketched = image, draft and i == self.config.num_levels - 1
-            detail = self._details(w, i, low_only=sketched)
-            if sketched:
-                yield _Made(i, x, self._so_far(before, basis, detail, i))
+            if draft and i == self.config.num_levels - 1:
+                yield x, self._drafted(image)
                 return
-
-            known = partial(self._seen, before, basis, detail, i) if level.refine else None
-            count = len(level.layers)
-            x = level(x, w, maps[used : used + count], known, memo)
-            used += count
+            x = level(x, w, list(islice(noises, len(level.layers))), memo)
             if str(i) in self.to_rgb:
-                image = memo.get(
-                    (i, "image", dtype),
-                    2 * i + 2,
-                    partial(self._image, x, w, i, before, basis, detail),
-                )
-            yield _Made(i, x, image)
+                make = partial(self._image, x, w, i, image)
+                image = memo.get((i, "image", dtype), 2 * i + 2, make)
+            yield x, image
 
-    def _seen(
-        self,
-        before: Tensor | None,
-        basis: list[Tensor] | None,
-        detail: Tensor | None,
-        level: int,
-    ) -> Tensor:
-        """What refining layers see: the image so far, with the constant."""
-        return self._with_constant(self._so_far(before, basis, detail, level), level)
-
-    def _image(
-        self,
-        x: Tensor,
-        w: Tensor,
-        level: int,
-        before: Tensor | None,
-        basis: list[Tensor] | None,
-        detail: Tensor | None,
-    ) -> Tensor:
-        """The image of a level, without the constant: its features', those before, the bases'."""
-        image = self._add(before, self.to_rgb[str(level)](x, w[:, 2 * level + 1]))
-        if basis is not None:
-            image = _sum_low(image, basis[level])
-        beyond = self.continued(self._so_far(before, basis, None, level), level)
-        image = image if beyond is None else image + beyond
-        return image if detail is None else image + detail
-
-    def canonical_patch(
-        self,
-        w: Tensor,
-        noises: list[Tensor | None],
-        corners: list[tuple[int, int, int]],
-        size: int,
-        dtype: torch.dtype = torch.float32,
-    ) -> Tensor:
-        """Cubes out of the last level's canonical bands, at a fraction of the whole's price.
-
-        The coarse levels are computed once for all cubes of a sample, the last one within the
-        cubes and the margin its convolutions see.
-
-        Parameters
-        ----------
-        w : [1, num_layers, w_dim]
-        noises : one map per layer.
-        corners : first voxel of each cube on the last level's grid; even numbers.
-        size : edge of the cubes on that grid; an even number.
-
-        Returns
-        -------
-        [len(corners), bands, size, size, size]; the same as that part of the whole, but for what
-        convolutions miss across the margin in the outermost voxel.
-        """
-        last = self.config.num_levels - 1
-        *_, made = self._walk(w, noises, last - 1, dtype)
-        x, image = made.x, made.image
-        used = sum(len(level.layers) for level in self.typed_levels[:last])
-        basis = self._basis_bands(w) if self.config.image_basis else None
-        detail = self._details(w, last)
-        known = self._with_constant(self._so_far(image, basis, detail, last), last)
-        so_far = self._so_far(image, basis, None, last)
-        beyond = self.continued(so_far, last)
-        cubes = []
-        for corner in corners:
-            coarse = [
-                slice(max(c // 2 - PATCH_MARGIN // 2, 0), (c + size + PATCH_MARGIN) // 2)
-                for c in corner
-            ]
-            fine = [slice(2 * s.start, 2 * s.stop) for s in coarse]
-            maps = [None if m is None else _cut(m, fine) for m in noises[used:]]
-            seen = partial(_cut, known, fine)
-            y = self.typed_levels[last](_cut(x, coarse), w, maps, seen)
-            y = self.to_rgb[str(last)](y, w[:, 2 * last + 1])
-            within = [
-                slice(c - s.start, c - s.start + size) for c, s in zip(corner, fine, strict=True)
-            ]
-            inside = [slice(c, c + size) for c in corner]
-            y = _sum_low(_cut(y, within), _cut(so_far, inside))
-            if beyond is not None:
-                y = y + _cut(beyond, inside)
-            if detail is not None:
-                y = y + _cut(detail, inside)
-            if self.config.image_const:
-                y = y + _cut(self._constant(last), inside)
-            cubes.append(y)
-        return torch.cat(cubes)
-
-    def _so_far(
-        self,
-        image: Tensor | None,
-        basis: list[Tensor] | None,
-        detail: Tensor | None,
-        level: int,
-    ) -> Tensor:
-        """The image before a level's own ToRGB, without the constant, [N or 1, C, X, Y, Z]."""
-        channels = self.config.image_channels
-        if image is None:
-            low = self.const.new_zeros(1, channels, *self.config.grid(level))
-        else:
-            low = self._doubled(image)
-        low = low if basis is None else low + basis[level]
-        return low if detail is None else low + detail[:, :channels]
-
-    def _base(self, w: Tensor) -> Tensor:
-        """Input of the first level, [N, C, X, Y, Z], from the first row of w [N, w_dim]."""
-        const = self.const.expand(w.shape[0], -1, -1, -1, -1)
-        if self.config.base_input == "const":
-            return const
-        return const + self.base_dense(w).reshape(const.shape)
-
-    def _plan(self, level: int) -> tuple[int, bool]:
-        """Last level to compute, and whether only the low band of it is wanted."""
-        grids = self.config.image_grids
-        if not -len(grids) <= level < len(grids):
-            raise ModelError(
-                f"This generator has images at {len(grids)} resolutions only, so level {level} "
-                "does not exist."
-            )
-        # Counted from the finest; with a Haar head the two finest share one feature level.
-        from_end = len(grids) - 1 - level % len(grids)
-        last = self.config.num_levels - 1
-        if self.config.head == "haar":
-            return last - max(from_end - 1, 0), from_end == 1
-        return last - from_end, False
-
-    def _add(self, image: Tensor | None, rgb: Tensor) -> Tensor:
-        """Sum of the `skip` wiring; the coarser image joins the low band of a Haar head."""
-        if image is None:
-            return rgb
-        return _sum_low(rgb, self._doubled(image))
-
-    def continued(self, low: Tensor, level: int) -> Tensor | None:
-        """Bands that continue the low one of the last level [N, C, ...]; its own place is zero."""
-        taps = self.config.fine_taps
-        if not taps or level < self.config.num_levels - 1:
-            return None
-        return torch.cat([torch.zeros_like(low), fine_bands(low, taps)], dim=1)
-
-    def _doubled(self, image: Tensor) -> Tensor:
-        """An image at the next finer resolution."""
+    def _drafted(self, image: Tensor | None) -> Tensor:
+        """The low band of the last level, without what its own layers add."""
+        if image is not None:
+            return self._doubled(image)
         config = self.config
-        nearest = config.image_upsampling == "nearest"
-        return upsample_image(image, config.resample_kernel, config.upsample_gain, nearest)
+        return self.const.new_zeros(1, config.image_channels, *config.grid(config.num_levels - 1))
 
+    def _image(self, x: Tensor, w: Tensor, level: int, before: Tensor | None) -> Tensor:
+        """The image of a level: what its features make, and that of the level before doubled.
 
-def _cut(x: Tensor, place: list[slice]) -> Tensor:
-    """A box out of [N, C, X, Y, Z]."""
-    return x[:, :, place[0], place[1], place[2]]
-
-
-def _sum_low(bands: Tensor, low: Tensor) -> Tensor:
-    """Add `low` [N, C, ...] to the first channels of `bands` [1 or N, >= C, ...]."""
-    return bands + F.pad(low, (0, 0, 0, 0, 0, 0, 0, bands.shape[1] - low.shape[1]))
-
-
-def _of_sample(maps: list[Tensor | None], index: int) -> list[Tensor | None]:
-    """The noise maps of one sample of a batch."""
-    return [m if m is None or len(m) == 1 else m[index : index + 1] for m in maps]
-
-
-def drawn_noise(stored: list[Tensor], noise: Noise, batch: int = 1) -> list[Tensor | None]:
-    """The maps of a kind of noise, each [1 or N, ...] as those that are stored, [1, ...]."""
-    if noise == "fixed":
-        return list(stored)
-    if noise == "none":
-        return [None] * len(stored)
-    if noise == "random":
-        return [torch.randn(batch, *n.shape[1:], device=n.device, dtype=n.dtype) for n in stored]
-    # Drawn on the CPU, so that a seed means the same noise on every device.
-    generator = torch.Generator().manual_seed(int(noise))
-    return [torch.randn(n.shape, generator=generator).to(n) for n in stored]
+        The coarser image joins the low band of a Haar head.
+        """
+        rgb: Tensor = self.to_rgb[str(level)](x, w[:, 2 * level + 1])
+        return rgb if before is None else sum_low(rgb, self._doubled(before))

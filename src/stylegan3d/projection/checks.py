@@ -9,7 +9,7 @@ import torch
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.synthesis import Noise
+from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import TUNED, check_budget
 
 SPACES, METHODS = ("w", "w+", "w+noise"), ("stylegan3d", "original")

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.model.families.stylegan import style_network
 from stylegan3d.model.generator import Generator
-from stylegan3d.model.tuning import with_state
+from stylegan3d.model.tuning import network_of, with_state
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_layers import with_layers
 from stylegan3d.networks.deformation import exponential, read_at
+from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
@@ -51,38 +52,47 @@ class Tuning:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.changed: dict[str, Tensor] = {}
-        self._synthesis = style_network(problem.generator)
+        self._synthesis = network_of(problem.generator)
         self._w = problem.w.detach()
-        self._solves = problem.operator.linear and has_constant(self._synthesis)
 
     def __iter__(self) -> Iterator[Step]:
-        yield from self._tune_constant() if self._solves else self._tune_weights()
+        network = self._synthesis
+        if self.problem.operator.linear and has_constant(network):
+            assert isinstance(network, AnatomyNetwork)
+            yield from self._tune_constant(network)
+        else:
+            yield from self._tune_weights()
 
     @torch.no_grad()
-    def _tune_constant(self) -> Iterator[Step]:
+    def _tune_constant(self, synthesis: AnatomyNetwork) -> Iterator[Step]:
         """Add to the constant what is missing: least squares, by conjugate gradients.
 
         The image depends on the constant nearly linearly (but for what refining layers make of it,
         and for the tone curve at the dark end), so solves alternate with a synthesis that says
         what is still missing: Gauss-Newton.
         """
-        problem, synthesis = self.problem, self._synthesis
-        change, points = torch.zeros_like(problem.scan), self._points()
+        problem = self.problem
+        change, points = torch.zeros_like(problem.scan), self._points(synthesis)
         made, slope = self._finished(synthesis, points)
         for done in range(1, ROUNDS + 1):
             rest = problem.target - problem.operator(made)
             change = change + _ridge(self._reader(points, slope), rest, change)
             self.changed = {CONSTANT: synthesis.image_const + self._banded(change)}
-            made, slope = self._finished(with_state(synthesis, self.changed), points)
+            tuned = with_state(synthesis, self.changed)
+            assert isinstance(tuned, AnatomyNetwork)
+            made, slope = self._finished(tuned, points)
             left = (ROUNDS - done) * ROUND_COST
             loss = float(problem.difference(made))
             yield Step(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)
 
     def _tune_weights(self) -> Iterator[Step]:
         """Gradient descent on the weights of the last level, kept near what they were."""
-        problem, before = self.problem, last_level(self._synthesis)
+        problem, network = self.problem, self._synthesis
+        if isinstance(network, AnatomyNetwork):
+            network = with_layers(network)
+        before = last_level(network)
         leaves = {k: nn.Parameter(v.detach().clone()) for k, v in before.items()}
-        network = with_state(self._synthesis, leaves)
+        network = with_state(network, leaves)
         optimiser = torch.optim.Adam(leaves.values(), lr=WEIGHT_RATE, betas=(0.9, 0.99))
         for step in range(WEIGHT_STEPS):
             optimiser.param_groups[0]["lr"] = WEIGHT_RATE * rate(step, WEIGHT_STEPS, WEIGHT_STEPS)
@@ -96,17 +106,15 @@ class Tuning:
             left = WEIGHT_STEPS - step - 1
             yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
 
-    def _points(self) -> Tensor | None:
+    def _points(self, synthesis: AnatomyNetwork) -> Tensor | None:
         """Where each voxel is read in the common anatomy; None without a deformation."""
-        synthesis, scan = self._synthesis, self.problem.scan
+        scan = self.problem.scan
         if not synthesis.config.deformation:
             return None
         displacement = exponential(synthesis.velocity(self._w[None]))
-        return synthesis._points(displacement, (scan.shape[2], scan.shape[3], scan.shape[4]))
+        return synthesis.points(displacement, (scan.shape[2], scan.shape[3], scan.shape[4]))
 
-    def _finished(
-        self, synthesis: SynthesisNetwork, points: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _finished(self, synthesis: AnatomyNetwork, points: Tensor | None) -> tuple[Tensor, Tensor]:
         """The image, and the slope of the tone curve at each voxel, no less than `LEAST_SLOPE`."""
         channel, config = self.problem.channel, synthesis.config
         image = synthesis.canonical(self._w[None], self.problem.noise)[-1]
@@ -116,11 +124,12 @@ class Tuning:
             return image, torch.ones_like(image)
         with torch.enable_grad():
             moved = read_at(image, points).detach().requires_grad_(True)
-            made = synthesis._finished(moved)
+            made = synthesis.finished(moved)
             (slope,) = torch.autograd.grad(made.sum(), moved)
         # Of a latent found in a scan the flow, if there is one, makes nothing.
-        noise = self.problem.maps[-1]
-        made = synthesis._flowed(made.detach(), self._w[None], noise, torch.float32, None)
+        made = made.detach()
+        if config.flow_channels:
+            made = synthesis.flowed(made, self._w[None], self.problem.maps[-1], torch.float32, None)
         return made, slope.clamp(min=LEAST_SLOPE)
 
     def _reader(self, points: Tensor | None, slope: Tensor) -> Callable[[Tensor], Tensor]:
@@ -141,20 +150,21 @@ class Tuning:
         return whole.flatten(0, 1)
 
 
-def has_constant(synthesis: SynthesisNetwork) -> bool:
+def has_constant(synthesis: LeveledSynthesis) -> bool:
     """Whether a network adds a learned constant image."""
-    return synthesis.config.image_const
+    return isinstance(synthesis, AnatomyNetwork) and synthesis.config.image_const
 
 
 def tuning_cost(generator: Generator) -> float:
     """Work of a tuning, in steps of the search."""
-    return ROUNDS * ROUND_COST if has_constant(style_network(generator)) else WEIGHT_STEPS
+    return ROUNDS * ROUND_COST if has_constant(network_of(generator)) else WEIGHT_STEPS
 
 
-def last_level(synthesis: SynthesisNetwork) -> dict[str, Tensor]:
-    """The parameters of the last level and of its image, by name."""
+def last_level(synthesis: LeveledSynthesis) -> dict[str, Tensor]:
+    """The parameters of the last level and its image, by name; without layers those of an image."""
     last = synthesis.config.num_levels - 1
-    places = (f"levels.{last}.", f"to_rgb.{last}.")
+    image = CONSTANT if has_constant(synthesis) else "image_basis."
+    places = (f"levels.{last}.", f"to_rgb.{last}.") if synthesis.config.channels else (image,)
     return {k: v for k, v in synthesis.named_parameters() if k.startswith(places)}
 
 

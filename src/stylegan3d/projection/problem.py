@@ -12,11 +12,11 @@ from torch import Tensor
 from stylegan3d.devices import fast_dtype
 from stylegan3d.intensity import to_display
 from stylegan3d.memory import keep_large_blocks
-from stylegan3d.model.families.stylegan import style_network
 from stylegan3d.model.family import held
 from stylegan3d.model.generator import Generator
-from stylegan3d.model.tuning import tunable
-from stylegan3d.networks.synthesis import Noise, SynthesisNetwork
+from stylegan3d.model.tuning import network_of, tunable, with_tensors
+from stylegan3d.networks.leveled import LeveledSynthesis
+from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.objective import LatentPrior, MaskedSSIM, multiscale_mse
 from stylegan3d.projection.operators import Identity
@@ -138,7 +138,7 @@ class Problem:
         w: Tensor,
         level: int = -1,
         dtype: torch.dtype | None = None,
-        synthesis: SynthesisNetwork | None = None,
+        synthesis: LeveledSynthesis | None = None,
     ) -> Tensor:
         """[L or 1, D] -> the channel that is matched, [1, 1, X, Y, Z], by another network if given.
 
@@ -175,10 +175,10 @@ class Problem:
         after = dict(changed or {})
         if not after and not self.fitted_noise:
             return None
-        network = style_network(self.generator)
+        network = network_of(self.generator)
         if self.fitted_noise:
             after |= dict(zip(noise_names(network), self.fitted_noise, strict=True))
-        return Delta.between(tunable(network), after)
+        return Delta.between(tunable(with_tensors(network, after)), after)
 
     @torch.no_grad()
     def best(
@@ -220,7 +220,7 @@ class Problem:
         return to_display(made, self.channel)[0]
 
 
-def noise_names(synthesis: SynthesisNetwork) -> list[str]:
-    """Names of the stored noise maps, in the order of `SynthesisNetwork.noise_maps`."""
+def noise_names(synthesis: LeveledSynthesis) -> list[str]:
+    """Names of the stored noise maps, in the order of `LeveledSynthesis.noise_maps`."""
     by_map = {id(m): k for k, m in synthesis.named_buffers() if k.endswith(NOISE)}
-    return [by_map[id(m)] for m in synthesis.noise_maps("fixed")]
+    return [by_map[id(m)] for m in synthesis.stored_noise]

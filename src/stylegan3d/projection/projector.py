@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.synthesis import Noise
+from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import TUNED, step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator

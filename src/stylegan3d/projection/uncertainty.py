@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.synthesis import Noise
+from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.projector import Aligned, Space, project
 from stylegan3d.projection.signs import first_guess

@@ -24,7 +24,7 @@ from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.fitting import FittingEncoder
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.anatomy import Anatomy, mirrored
-from stylegan3d.training.start import LAYERS_SHARE, components_of
+from stylegan3d.training.start import LAYERS_SHARE, components_of, scale_layers
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import set_mapping
 
@@ -43,11 +43,10 @@ FOLDS = 4
 @torch.no_grad()
 def start_from_anatomy(state: TrainState, pack: Pack, anatomy: Anatomy) -> None:
     """Set the networks of a new run, and their averages, to the principal anatomy."""
-    synthesis, config = state.synthesis, state.config.generator
+    synthesis = state.anatomy
+    config = synthesis.config
     # Layers that nobody trains would only add noise.
-    share = LAYERS_SHARE if state.config.total_images else 0.0
-    for rgb in synthesis.image_layers:
-        rgb.conv.weight.mul_(share)
+    scale_layers(state, LAYERS_SHARE if state.config.total_images else 0.0)
     mean = torch.from_numpy(anatomy.template)[None, None] * 2 - 1
     synthesis.image_const.copy_((haar(mean) if config.head == "haar" else mean)[0])
     _set_velocities(state, anatomy)
@@ -65,7 +64,8 @@ def start_from_anatomy(state: TrainState, pack: Pack, anatomy: Anatomy) -> None:
 
 
 def _set_velocities(state: TrainState, anatomy: Anatomy) -> None:
-    config, synthesis = state.config.generator, state.synthesis
+    synthesis = state.anatomy
+    config = synthesis.config
     fields = velocities_of(state, anatomy)
     near = _nearness(anatomy.template, config.grid(config.deformation_level))
     fields = fields * near
@@ -77,7 +77,8 @@ def _set_velocities(state: TrainState, anatomy: Anatomy) -> None:
 
 
 def _set_images(state: TrainState, anatomy: Anatomy) -> None:
-    config, synthesis = state.config.generator, state.synthesis
+    synthesis = state.anatomy
+    config = synthesis.config
     grid = config.grid(config.num_levels - 1)
     inside = _nearness(anatomy.template, grid) == 1
     images = images_of(state, anatomy) * inside
@@ -94,7 +95,8 @@ def _set_details(state: TrainState, anatomy: Anatomy) -> None:
     voxel, band and scale. As many principal components would hold a small part of it, for what is
     left is the folding, different in everybody; and a mixture of all shows nobody's.
     """
-    config, synthesis = state.config.generator, state.synthesis
+    synthesis = state.anatomy
+    config = synthesis.config
     basis = synthesis.image_basis
     n, mirror = len(anatomy.canonical), state.config.mirror
     draws = torch.randn(
@@ -125,7 +127,7 @@ def _set_details(state: TrainState, anatomy: Anatomy) -> None:
 
 def velocities_of(state: TrainState, anatomy: Anatomy) -> Tensor:
     """[n, 3, X, Y, Z] on the grid of the velocity basis; mirror images after all originals."""
-    config = state.config.generator
+    config = state.anatomy.config
     fields = np.asarray(anatomy.velocities, dtype=np.float32)
     grid = config.grid(config.deformation_level)
     low = resize(torch.from_numpy(fields), grid)
@@ -153,7 +155,8 @@ def images_of(state: TrainState, anatomy: Anatomy) -> Tensor:
 @torch.no_grad()
 def codes_of(state: TrainState, anatomy: Anatomy) -> Tensor:
     """w of every training brain (and mirror image) by projection onto the bases, [n, w_dim]."""
-    config, synthesis = state.config.generator, state.synthesis
+    synthesis = state.anatomy
+    config = synthesis.config
     parts = []
     for basis, fields in (
         (synthesis.velocity_basis, velocities_of(state, anatomy) - synthesis.velocity_const.cpu()),
@@ -182,8 +185,8 @@ def _covariance(codes: Tensor, found: int) -> Tensor:
 
 def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor) -> None:
     """The encoder's two regressions, their penalties by cross-validation over people."""
-    encoder = FittingEncoder(state.config.encoder, state.synthesis)
-    fields = state.config.generator.deformation
+    encoder = FittingEncoder(state.config.encoder, state.anatomy)
+    fields = state.anatomy.config.deformation
     target = codes[:, :fields]
     volumes = [pack.volumes[row] for row in anatomy.rows]
     people = np.arange(len(volumes))
@@ -195,7 +198,7 @@ def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor)
     encoder.start_mean = coarse.mean(dim=0)
     coarse -= encoder.start_mean
     # Velocities matter by how far they move things: the penalty is chosen for that.
-    sizes = state.synthesis.velocity_basis.weight.flatten(1).norm(dim=1)
+    sizes = state.anatomy.velocity_basis.weight.flatten(1).norm(dim=1)
     weight, foreseen = _ridge(coarse, target * sizes, people)
     encoder.start = _linear(weight / sizes[:, None], target.mean(dim=0))
     if encoder.correct is None:

@@ -26,12 +26,14 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.intensity import to_display, unit
-from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.recipe.drawing import seed_latents
 
 # Steepness of the sigmoid for details of unit variance. A steep one (4) makes edges between two
@@ -51,11 +53,11 @@ PENALTIES = np.logspace(-3, 4, 15)
 
 def can_be_calibrated(config: GeneratorConfig) -> bool:
     """Whether `calibrate` does anything for such a generator."""
-    return bool(config.deformation and config.detail_basis)
+    return isinstance(config, AnatomyConfig) and bool(config.deformation and config.detail_basis)
 
 
 @torch.no_grad()
-def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
+def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
     """A synthesis network like the generator's, calibrated to a data set's training people.
 
     Parameters
@@ -68,8 +70,8 @@ def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
     ModelError
         If it is calibrated already, or has nothing to calibrate.
     """
-    network, before = style_network(generator), generator.config
-    assert isinstance(before, GeneratorConfig)
+    network = anatomy_network(generator)
+    before = network.config
     if before.detail_slope or before.toe:
         raise ModelError(
             f"The generator '{generator.name}' is calibrated already; export its run again without "
@@ -81,7 +83,8 @@ def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
             "detail images."
         )
     config = replace(before, detail_slope=SLOPE, toe=True)
-    synthesis = SynthesisNetwork(config)
+    synthesis = build_synthesis(config)
+    assert isinstance(synthesis, AnatomyNetwork)
     missing = synthesis.load_state_dict(network.state_dict(), strict=False)
     assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)
     synthesis = synthesis.to(generator.device).eval().requires_grad_(False)
@@ -96,7 +99,7 @@ def calibrate(generator: Generator, pack: Pack) -> SynthesisNetwork:
     return synthesis
 
 
-def set_edges(synthesis: SynthesisNetwork, deviations: Tensor) -> None:
+def set_edges(synthesis: AnatomyNetwork, deviations: Tensor) -> None:
     """Detail images of unit variance at each voxel, and what their sigmoid is multiplied by.
 
     Parameters
@@ -122,7 +125,7 @@ def set_edges(synthesis: SynthesisNetwork, deviations: Tensor) -> None:
     texture.scale.copy_(old / torch.tanh(texture.slope * normal).std())
 
 
-def set_contrast(synthesis: SynthesisNetwork, generator: Generator, pack: Pack) -> None:
+def set_contrast(synthesis: AnatomyNetwork, generator: Generator, pack: Pack) -> None:
     """How the details' strength follows w: as people's fine structure does."""
     from sklearn.linear_model import RidgeCV
 
@@ -198,4 +201,4 @@ def _deviation(fields: Tensor) -> Tensor:
 def _detail_deviations(generator: Generator) -> Tensor:
     """Deviations of the details' weights among random brains, [detail_basis]."""
     w = seed_latents(generator, range(512))[:, 0]
-    return w[:, style_network(generator).config.details].std(dim=0)
+    return w[:, anatomy_network(generator).config.details].std(dim=0)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.anatomy_config import AnatomyConfig, config_of
 from stylegan3d.networks.config import (
     DiscriminatorConfig,
     EncoderConfig,
@@ -26,10 +27,12 @@ class TrainConfig:
 
     Training has two phases. *Reconstruction*: encoder -> w -> synthesis, so that each scan teaches
     both networks directly (few scans, few hours). *Adversarial*: the StyleGAN2 objective from that
-    start, with the reconstruction kept as one term.
+    start, with the reconstruction kept as one term. An anatomy model without layers has neither:
+    its start is all that is learned of it before its flow.
 
     Attributes
     ----------
+    generator : of a StyleGAN (`GeneratorConfig`) or of an anatomy model (`AnatomyConfig`).
     conditions : columns of the data set's table, such as ("age", "sex"), that the volumes depend
         on; see `stylegan3d.recipe.label_schema`. Empty for a generator without labels.
     batch : volumes per optimiser step, of all processes together.
@@ -113,6 +116,11 @@ class TrainConfig:
             )
         if self.total_images < 0 or self.warm_start_images < 0:
             raise ModelError("The numbers of volumes to train on must not be negative.")
+        if self.total_images and self.deformed and not self.generator.channels:
+            raise ModelError(
+                "An anatomy model without layers learns nothing from volumes after its start: set "
+                "generator.channels, such as [96,96,48,32], or total_images to 0."
+            )
         if not 1 <= self.accumulate <= self.batch // self.group:
             raise ModelError(
                 f"A batch of {self.batch} in groups of {self.group} (discriminator.mbstd_group) "
@@ -131,7 +139,7 @@ class TrainConfig:
                 "encoder.num_layers and encoder.w_dim fit."
             )
         if encoder.kind == "fitting":
-            if not generator.deformation:
+            if not self.deformed:
                 raise ModelError("A fitting encoder needs a generator with a deformation.")
             return
         if _seen(encoder) != generator.image_grids[-1]:
@@ -168,6 +176,11 @@ class TrainConfig:
                 "The discriminator's fixed augmentation does nothing: set d_augment_p above 0, "
                 "or d_augment to none."
             )
+
+    @property
+    def deformed(self) -> bool:
+        """Whether the generator has a deformation: training then starts at the data's anatomy."""
+        return isinstance(self.generator, AnatomyConfig) and self.generator.deformation > 0
 
     @property
     def group(self) -> int:
@@ -209,12 +222,12 @@ class TrainConfig:
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
         """Inverse of `to_dict`."""
         parts: dict[str, Any] = {
-            "generator": GeneratorConfig,
-            "discriminator": DiscriminatorConfig,
-            "encoder": EncoderConfig,
+            "generator": config_of,
+            "discriminator": DiscriminatorConfig.from_dict,
+            "encoder": EncoderConfig.from_dict,
         }
         values = known_fields(cls, data)
-        return cls(**{k: parts[k].from_dict(v) if k in parts else v for k, v in values.items()})
+        return cls(**{k: parts[k](v) if k in parts else v for k, v in values.items()})
 
     def with_(self, **changes: Any) -> TrainConfig:
         """A copy with some settings changed."""
@@ -222,17 +235,17 @@ class TrainConfig:
 
 
 def brain_2mm() -> TrainConfig:
-    """80 x 112 x 96 voxels of 2 mm: four levels, deformation and Haar head; made on a CPU.
+    """80 x 112 x 96 voxels of 2 mm: an anatomy model without layers, made on a CPU.
 
-    It is the linear model of the anatomy alone. Its layers are narrow and silent, for on a CPU they
-    learn next to nothing; `warm_start_images` and wider channels are for whoever has a GPU.
+    On a CPU layers learn next to nothing; `generator.channels` and `warm_start_images` are for
+    whoever has a GPU.
     """
     base, velocities, images, details = (5, 7, 6), 128, 128, 32
     latent = velocities + images + details
     return TrainConfig(
-        generator=GeneratorConfig(
+        generator=AnatomyConfig(
             base=base,
-            channels=(32, 32, 16, 16),
+            levels=4,
             z_dim=latent,
             w_dim=latent,
             head="haar",
@@ -264,7 +277,8 @@ def brain_2mm() -> TrainConfig:
 def brain_4mm() -> TrainConfig:
     """40 x 56 x 48 voxels of 4 mm: brain_2mm without its finest level, at an eighth of the work."""
     fine = brain_2mm()
-    generator = replace(fine.generator, channels=fine.generator.channels[:-1])
+    assert isinstance(fine.generator, AnatomyConfig)
+    generator = replace(fine.generator, levels=3)
     return fine.with_(
         generator=generator,
         discriminator=replace(fine.discriminator, channels=fine.discriminator.channels[:-1]),
@@ -273,11 +287,12 @@ def brain_4mm() -> TrainConfig:
 
 
 def brain_1mm() -> TrainConfig:
-    """160 x 224 x 192 voxels of 1 mm: brain_2mm with a finer level; wants a GPU.
+    """160 x 224 x 192 voxels of 1 mm: brain_2mm with a finer level and layers; wants a GPU.
 
     The basis has fewer images, for each has some 200,000 voxels on this grid.
     """
     coarse, basis = brain_2mm(), 64
+    assert isinstance(coarse.generator, AnatomyConfig)
     generator = replace(
         coarse.generator,
         channels=(96, 96, 48, 32, 16),
@@ -298,10 +313,13 @@ def brain_1mm() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    """20 x 28 x 24 voxels: seconds a run, to try the whole path on a machine."""
+    """20 x 28 x 24 voxels: seconds a run, to try the whole path on a machine.
+
+    Linear images and layers without a deformation.
+    """
     base, latent = (5, 7, 6), 16
     return TrainConfig(
-        generator=GeneratorConfig(
+        generator=AnatomyConfig(
             base=base,
             channels=(16, 12),
             z_dim=latent,
@@ -320,6 +338,23 @@ def tiny() -> TrainConfig:
     )
 
 
+def stylegan_2mm() -> TrainConfig:
+    """80 x 112 x 96 voxels of 2 mm: a plain StyleGAN2 with a Haar head; wants a GPU."""
+    base = (5, 7, 6)
+    generator = GeneratorConfig(base=base, head="haar", mapping_linear_output=True)
+    return TrainConfig(
+        generator=generator,
+        discriminator=DiscriminatorConfig(base=base, head="haar"),
+        encoder=EncoderConfig(base=base, w_dim=generator.w_dim, num_layers=generator.num_layers),
+        batch=16,
+        warm_start_images=50_000,
+        total_images=400_000,
+        ema_images=5000.0,
+        d_augment="adaptive",
+        d_augment_images=200_000,
+    )
+
+
 def _seen(network: DiscriminatorConfig | EncoderConfig) -> Grid:
     """Voxels that a network from volumes to its base grid reads."""
     factor = 2 ** (len(network.channels) - 1) * (2 if network.head == "haar" else 1)
@@ -331,4 +366,10 @@ def _by(grid: Grid) -> str:
     return " x ".join(map(str, grid))
 
 
-PRESETS = {"brain-4mm": brain_4mm, "brain-2mm": brain_2mm, "brain-1mm": brain_1mm, "tiny": tiny}
+PRESETS = {
+    "brain-4mm": brain_4mm,
+    "brain-2mm": brain_2mm,
+    "brain-1mm": brain_1mm,
+    "stylegan-2mm": stylegan_2mm,
+    "tiny": tiny,
+}

@@ -22,10 +22,14 @@ from stylegan3d.directions.attributes import build_directions
 from stylegan3d.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.card import card_text
-from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.model.registry import ANATOMY, STYLEGAN
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import split_layers
+from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.leveled import LeveledSynthesis
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
 from stylegan3d.recipe.direction_file import save_directions
@@ -75,20 +79,23 @@ def export_generator(
     if not state.warm_started:
         # Of a run that is still in its reconstruction phase: fit a copy, the run goes on unchanged.
         state = copy.deepcopy(state)
-        if not state.config.generator.deformation:
+        if not state.config.deformed:
             fit_mapping(state, pack, torch.float32)
     mapping, synthesis, encoder = (state.averages[part].state_dict() for part in state.nets)
     w_avg = state.w_avg.float()
-    if state.config.generator.detail_basis:
+    network = state.config.generator
+    if isinstance(network, AnatomyConfig) and network.detail_basis:
         gain = state.config.detail_gain
         synthesis["detail_basis.weight"] = synthesis["detail_basis.weight"] * gain
     if state.config.generator.mapping_linear_output:
         averaged = state.averages["synthesis"]
-        assert isinstance(averaged, SynthesisNetwork)
+        assert isinstance(averaged, LeveledSynthesis)
         scales = latent_scales(averaged)
         mapping, synthesis, encoder, w_avg = scale_latent(
             scales, mapping, synthesis, encoder, w_avg
         )
+    if isinstance(network, AnatomyConfig):
+        network, synthesis, _ = split_layers(network, synthesis)
     # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
     tensors |= halves({f"synthesis.{k}": v for k, v in synthesis.items()})
@@ -97,7 +104,7 @@ def export_generator(
         tensors |= halves({f"discriminator.{k}": v for k, v in judge.items()})
     tensors["w_avg"] = w_avg
     encoder = halves(encoder)
-    card = _card(state, pack, name, licence)
+    card = _card(state, network, pack, name, licence)
     if state.label_schema:
         card["labels"] = state.label_schema
     if attribution:
@@ -145,7 +152,7 @@ def _calibrate(
     """Put a calibrated synthesis network into `card` and `tensors`; the rest stays bit for bit."""
     synthesis = calibrate(generator, pack)
     new = halves({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
-    known = style_network(generator).state_dict()
+    known = anatomy_network(generator).state_dict()
     for name, value in new.items():
         before = known.get(name.removeprefix("synthesis."))
         if before is None or not torch.equal(value.to(before), before):
@@ -208,10 +215,13 @@ def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return halves
 
 
-def _card(state: TrainState, pack: Pack, name: str, licence: str | None) -> dict[str, Any]:
+def _card(
+    state: TrainState, network: GeneratorConfig, pack: Pack, name: str, licence: str | None
+) -> dict[str, Any]:
     config = state.config
     architecture = {
-        "generator": config.generator.to_dict(),
+        "family": ANATOMY if isinstance(network, AnatomyConfig) else STYLEGAN,
+        "generator": network.to_dict(),
         "discriminator": config.discriminator.to_dict() if judge_has_learned(state) else None,
         "encoder": config.encoder.to_dict(),
     }

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import LatentSynthesis
@@ -261,7 +261,7 @@ def flow_of(generator: Generator) -> Start | None:
     if isinstance(generator.synthesis, LatentSynthesis):
         flow = generator.synthesis.flow
     else:
-        network = style_network(generator)
+        network = anatomy_network(generator)
         flow = network.flow if network.config.flow_channels else None
     if flow is None:
         return None

@@ -11,8 +11,8 @@ import torch
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
-from stylegan3d.model.families.stylegan import style_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import LatentSynthesis
@@ -63,7 +63,7 @@ def export_with_flow(
         prefix, plan = LATENT_FLOW, {"flow": {"channels": run.config.channels, "steps": steps}}
         del state["noise"]  # drawn from a seed there
     else:
-        before = style_network(generator).config
+        before = anatomy_network(generator).config
         config = replace(before, flow_channels=run.config.channels, flow_steps=steps)
         prefix, plan = FLOW, {"generator": config.to_dict()}
         state["spread"].fill_(_spread(generator))
@@ -84,4 +84,4 @@ def export_with_flow(
 def _spread(generator: Generator) -> float:
     """Root mean square of the details' weights among random brains."""
     w = seed_latents(generator, range(SAMPLES))[:, -1]
-    return float(w[:, style_network(generator).config.details].square().mean() ** 0.5)
+    return float(w[:, anatomy_network(generator).config.details].square().mean() ** 0.5)

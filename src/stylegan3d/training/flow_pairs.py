@@ -1,7 +1,7 @@
 """Pairs that a flow learns from: a brain of the generator without it, and the person it was made
 after.
 
-Of a StyleGAN with a linear model the first of a pair has the velocities and basis images that the
+Of an anatomy model the first of a pair has the velocities and basis images that the
 encoder finds in the person, and the details of a random brain: what the generator makes with that
 coarse anatomy. Of an autoencoder it is what the decoder makes of the person's latent on the way to
 that of a random brain, further on with each draw. Each person is seen as it is and mirrored, with a
@@ -24,10 +24,10 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.intensity import as_packed, to_display
-from stylegan3d.model.families.stylegan import style_network
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
+from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
-from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
 
@@ -132,7 +132,7 @@ def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
 
 def _with_details(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
     """A person's w [1, layers, w_dim] with the details of random brains."""
-    details = style_network(generator).config.details
+    details = anatomy_network(generator).config.details
     random = seed_latents(generator, seeds)
     for row in random:
         one = w.clone()
@@ -161,7 +161,7 @@ def check_flow(generator: Generator, pack: Pack) -> None:
         if generator.encoder is None:
             raise ModelError(f"'{generator.name}' cannot be given a flow: that takes an encoder.")
     else:
-        config = style_network(generator).config
+        config = anatomy_network(generator).config
         if generator.encoder is None or not config.detail_basis or not config.deformation:
             raise ModelError(
                 f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images "
@@ -175,11 +175,11 @@ def without_flow(generator: Generator) -> Generator:
     """What a generator's flow starts at."""
     if isinstance(generator.synthesis, LatentSynthesis):
         return generator  # without noise it makes no use of its flow
-    network = style_network(generator)
+    network = anatomy_network(generator)
     if not network.config.flow_channels:
         return generator
     config = replace(network.config, flow_channels=())
-    synthesis = SynthesisNetwork(config).to(generator.device)
+    synthesis = build_synthesis(config).to(generator.device)
     # All it has is in the other; what is left over is the flow.
     synthesis.load_state_dict(network.state_dict(), strict=False)
     plain = copy.copy(generator)

@@ -173,7 +173,7 @@ class _Run:
     def _phase(self) -> str:
         if self.state.warm_started:
             return "adversarial"
-        return "texture" if self.state.config.generator.deformation else "reconstruction"
+        return "texture" if self.state.config.deformed else "reconstruction"
 
     def _steps(self, samples: np.ndarray) -> Iterator[Step]:
         """The steps of the present phase, with their data, from the present step on."""
@@ -252,7 +252,7 @@ class _Run:
         state = self.state
         state.nets["encoder"].load_state_dict(state.averages["encoder"].state_dict())
         state.nets["synthesis"].load_state_dict(state.averages["synthesis"].state_dict())
-        if self.team.leads and not state.config.generator.deformation:
+        if self.team.leads and not state.config.deformed:
             # With a deformation the mapping was fitted to the latents at the start.
             fit_mapping(state, self.pack, self.dtype)
         mapping = [*state.mapping.parameters(), *state.averages["mapping"].parameters()]

@@ -116,7 +116,7 @@ def _open_here(
     state = TrainState(settings, team.device)
     state.label_schema = schema
     _set_people(state, pack)
-    if settings.generator.deformation:
+    if settings.deformed:
         found = find_anatomy(pack, out / ANATOMY, symmetric=settings.mirror)
         start_from_anatomy(state, pack, found)
     else:

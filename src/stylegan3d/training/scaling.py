@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, resize, warp
-from stylegan3d.networks.synthesis import SynthesisNetwork
+from stylegan3d.networks.leveled import LeveledSynthesis
 
 State = dict[str, Tensor]
 
 
 @torch.no_grad()
-def latent_scales(synthesis: SynthesisNetwork) -> Tensor:
+def latent_scales(synthesis: LeveledSynthesis) -> Tensor:
     """[w_dim]: how much one unit of each component changes the image, 1 for the most.
 
     Of a basis image that is its norm, of a velocity field the norm of the difference that it makes
@@ -27,7 +28,9 @@ def latent_scales(synthesis: SynthesisNetwork) -> Tensor:
     are 1.
     """
     config = synthesis.config
-    norms = []
+    if not isinstance(synthesis, AnatomyNetwork):
+        return torch.ones(config.w_dim)
+    config, norms = synthesis.config, []
     if config.deformation:
         norms += _effects(synthesis)
     if config.image_basis:
@@ -41,7 +44,7 @@ def latent_scales(synthesis: SynthesisNetwork) -> Tensor:
     return F.pad(scales, (0, config.w_dim - len(scales)), value=float(scales.min()))
 
 
-def _effects(synthesis: SynthesisNetwork) -> list[float]:
+def _effects(synthesis: AnatomyNetwork) -> list[float]:
     """Norm of what one unit of each velocity field changes, at the last level's resolution."""
     config = synthesis.config
     image = synthesis.image_const[None, : config.image_channels]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.anatomy_config import kind_of
+from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.training.config import TrainConfig
 
 # What decides which volumes a step sees or what its networks are cannot change midway.
@@ -135,6 +137,8 @@ _KINDS: dict[Any, str] = {
 def _typed_fields(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(name or "settings", value, "an object of settings")
+    if kind is GeneratorConfig:
+        kind, value = kind_of(value)
     hints = get_type_hints(kind)
     given = {}
     for key, inner in value.items():

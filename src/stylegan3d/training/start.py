@@ -17,10 +17,12 @@ from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
+from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.layers import Dense
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import StyleLayers
 from stylegan3d.training.state import TrainState
 
 MAX_VOLUMES = 600
@@ -35,28 +37,34 @@ HEADROOM = 7.0
 def start_from_data(state: TrainState, pack: Pack) -> None:
     """Set the networks of a new run, and their averages, to the linear model of the data."""
     generator = state.config.generator
-    for rgb in state.synthesis.image_layers:
-        rgb.conv.weight.mul_(LAYERS_SHARE)
-    if generator.image_const:
-        mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
-        const = haar(mean) if generator.head == "haar" else mean
-        state.synthesis.image_const.copy_(const[0])
-    if generator.image_basis:
-        _start_basis(state, pack)
+    scale_layers(state, LAYERS_SHARE)
+    if isinstance(generator, AnatomyConfig):
+        if generator.image_const:
+            mean = torch.from_numpy(pack.template.copy())[None, None] * 2 - 1
+            const = haar(mean) if generator.head == "haar" else mean
+            state.anatomy.image_const.copy_(const[0])
+        if generator.image_basis:
+            _start_basis(state, pack, generator)
     unit = torch.eye(generator.w_dim)
     set_gaussian(state.mapping, torch.zeros(generator.w_dim), unit)
     state.start_averages()
 
 
-def _start_basis(state: TrainState, pack: Pack) -> None:
+@torch.no_grad()
+def scale_layers(state: TrainState, share: float) -> None:
+    """Multiply what StyleGAN layers add to the image."""
+    if isinstance(state.synthesis, StyleLayers):
+        for rgb in state.synthesis.image_layers:
+            rgb.conv.weight.mul_(share)
+
+
+def _start_basis(state: TrainState, pack: Pack, config: AnatomyConfig) -> None:
     """Principal components of the volumes, at the basis' resolution."""
-    config = state.config
-    count = config.generator.image_basis
-    grid = config.generator.grid(config.generator.num_levels - 1)
-    components, deviations, center = principal_components(pack, grid, count, config.mirror)
+    count, grid = config.image_basis, config.grid(config.num_levels - 1)
+    components, deviations, center = principal_components(pack, grid, count, state.config.mirror)
     basis = components * deviations[:, None]
-    whole = state.synthesis.image_basis.inside.new_ones(grid)
-    state.synthesis.image_basis.set_fields(basis.reshape(count, -1, *grid), whole)
+    whole = state.anatomy.image_basis.inside.new_ones(grid)
+    state.anatomy.image_basis.set_fields(basis.reshape(count, -1, *grid), whole)
     assert isinstance(state.encoder, Encoder)
     linear = state.encoder.linear
     weight = components / deviations[:, None]

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_layers import LayeredAnatomy, build_synthesis
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import FittingEncoder, build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
-from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.judge_augment import JudgeAugment
@@ -31,12 +32,12 @@ class TrainState:
         self.device = device
         torch.manual_seed(config.seed)
         self.mapping = MappingNetwork(config.generator).to(device)
-        self.synthesis = SynthesisNetwork(config.generator).to(device)
+        self.synthesis = build_synthesis(config.generator).to(device)
         self.encoder = build_encoder(config.encoder, self.synthesis).to(device)
         self.discriminator = Discriminator(config.discriminator).to(device)
         self.averages = {n: copy.deepcopy(m).requires_grad_(False) for n, m in self.nets.items()}
         fitting, synthesis = self.averages["encoder"], self.averages["synthesis"]
-        if isinstance(fitting, FittingEncoder) and isinstance(synthesis, SynthesisNetwork):
+        if isinstance(fitting, FittingEncoder) and isinstance(synthesis, AnatomyNetwork):
             fitting.belong_to(synthesis)
         # One optimiser for all that makes the volume, one for the judge.
         self.maker = torch.optim.Adam(self._maker_groups(), betas=(0.9, 0.99))
@@ -56,6 +57,18 @@ class TrainState:
         self.seconds = 0.0
         # What whoever resumed the run should know.
         self.note = ""
+
+    @property
+    def anatomy(self) -> AnatomyNetwork:
+        """The synthesis network of an anatomy model."""
+        assert isinstance(self.synthesis, AnatomyNetwork)
+        return self.synthesis
+
+    @property
+    def layered(self) -> LayeredAnatomy:
+        """The synthesis network of an anatomy model with layers."""
+        assert isinstance(self.synthesis, LayeredAnatomy)
+        return self.synthesis
 
     def _maker_groups(self) -> list[dict[str, Any]]:
         """Parameters with their learning rates.

@@ -193,7 +193,7 @@ def _bands(
     for row, sample in zip(rows.split(1), samples, strict=True):
         generators = generators_for(state.config.seed, state.steps, Purpose.NOISE, [int(sample)])
         maps: list[Tensor | None] = [normal(generators, grid, state.device) for grid in grids]
-        yield state.synthesis.canonical_patch(row, maps, list(corners), side, dtype)
+        yield state.layered.canonical_patch(row, maps, list(corners), side, dtype)
 
 
 def _augmented(state: TrainState, cubes: Tensor, part: Part, purpose: Purpose) -> Tensor:

@@ -16,10 +16,11 @@ from stylegan3d.checkpoints.card_checks import (
     far_larger,
     whole_numbers,
 )
-from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.model.family import Family, HasSynthesis, Parts
+from stylegan3d.model.family import Family, Parts
 from stylegan3d.model.registry import STYLEGAN
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_config import config_of
 from stylegan3d.networks.config import DiscriminatorConfig, EncoderConfig, GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import build_encoder
@@ -46,17 +47,7 @@ class StyleGAN:
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
         """Every setting is of a sensible size, and no network larger than its weights."""
-        sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
-        for part, weights in sizes.items():
-            plan = card["architecture"].get(part)
-            if plan is None and part != "generator":
-                continue
-            if not isinstance(plan, Mapping):
-                raise ValueError(f"the architecture of the {part} is no table")
-            check_numbers(plan)
-            _check_filters(plan)
-            if weights or part == "generator":
-                _check_size(part, plan, sum(values.numel() for values in weights.values()))
+        check_networks(card, tensors, encoder)
 
     def build(
         self,
@@ -65,48 +56,56 @@ class StyleGAN:
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
         """Mapping, synthesis and, where they were saved, discriminator and encoder."""
-        config = GeneratorConfig.from_dict(card["architecture"]["generator"])
-        judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
-        parts = Parts(config, MappingNetwork(config), SynthesisNetwork(config), tensors["w_avg"])
-        if judge:
-            parts.discriminator = Discriminator(DiscriminatorConfig.from_dict(judge))
-        weights = {k: v.float() for k, v in tensors.items()}
-        for name in ("mapping", "synthesis", "discriminator"):
-            network = getattr(parts, name)
-            if network is not None:
-                fill(network, weights, f"{name}.")
-        if encode and encoder:
-            assert isinstance(parts.synthesis, SynthesisNetwork)
-            parts.encoder = build_encoder(EncoderConfig.from_dict(encode), parts.synthesis)
-            fill(parts.encoder, {k: v.float() for k, v in encoder.items()}, "")
-        parts.w_avg = weights["w_avg"]
-        return parts
+        config = config_of(card["architecture"]["generator"])
+        synthesis = SynthesisNetwork(config)
+        fill(synthesis, tensors, "synthesis.")
+        return build_parts(config, synthesis, card, tensors, encoder)
 
 
 FAMILY: Family = StyleGAN()
+
+
+def check_networks(
+    card: Mapping[str, Any], tensors: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None
+) -> None:
+    """ValueError or ModelError if a card's networks cannot be those of its weights."""
+    sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
+    for part, weights in sizes.items():
+        plan = card["architecture"].get(part)
+        if plan is None and part != "generator":
+            continue
+        if not isinstance(plan, Mapping):
+            raise ValueError(f"the architecture of the {part} is no table")
+        check_numbers(plan)
+        _check_filters(plan)
+        if weights or part == "generator":
+            _check_size(part, plan, sum(values.numel() for values in weights.values()))
+
+
+def build_parts(
+    config: GeneratorConfig,
+    synthesis: SynthesisNetwork | AnatomyNetwork,
+    card: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    encoder: Mapping[str, Tensor] | None,
+) -> Parts:
+    """A synthesis with its mapping and, where they were saved, discriminator and encoder."""
+    judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
+    parts = Parts(config, MappingNetwork(config), synthesis, tensors["w_avg"].float())
+    fill(parts.mapping, tensors, "mapping.")
+    if judge:
+        parts.discriminator = Discriminator(DiscriminatorConfig.from_dict(judge))
+        fill(parts.discriminator, tensors, "discriminator.")
+    if encode and encoder:
+        parts.encoder = build_encoder(EncoderConfig.from_dict(encode), synthesis)
+        fill(parts.encoder, encoder, "")
+    return parts
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
     """Load the tensors whose names begin so; RuntimeError if any is missing or too many."""
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     module.load_state_dict(state, strict=True)
-
-
-def style_network(generator: HasSynthesis) -> SynthesisNetwork:
-    """The synthesis network of a StyleGAN, for what only such a one has.
-
-    Raises
-    ------
-    ModelError
-        If the generator is of another family.
-    """
-    network = generator.synthesis
-    if not isinstance(network, SynthesisNetwork):
-        raise ModelError(
-            f"The model '{generator.name}' is no StyleGAN, and this can be done with one only: "
-            "choose another model."
-        )
-    return network
 
 
 def _check_filters(plan: Mapping[str, Any]) -> None:
@@ -125,6 +124,10 @@ def _check_filters(plan: Mapping[str, Any]) -> None:
 def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:
     """Refuse networks that are far larger than all weights there are."""
     channels, base = whole_numbers(plan, "channels", (1,)), whole_numbers(plan, "base", (1, 1, 1))
+    if part == "generator" and not plan.get("channels", channels):
+        # An anatomy model without layers.
+        levels = plan.get("levels", 1)
+        channels = [0] * min(levels if is_int(levels) else 0, MOST_LEVELS + 1) or [1]
     counts = [plan.get(k, 0) for k in ("mapping_layers", "refine_layers", "corrections")]
     if len(channels) > MOST_LEVELS or not all(is_int(n) and 0 <= n <= MOST_LAYERS for n in counts):
         raise ValueError(f"the {part} has more levels or layers than any that was trained")

@@ -1,0 +1,80 @@
+"""Anatomy models: their card's checks, and their networks with weights filled in.
+
+A brain is made in one common anatomy, of linear appearance images, moved by a deformation and
+carried to a person's texture by a flow. Cards written before the family had a name say that the
+model is a StyleGAN; `registry.family_of` knows them by their settings. Their StyleGAN layers, where
+these have no effect, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from stylegan3d.errors import ModelError
+from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
+from stylegan3d.model.family import Family, Parts
+from stylegan3d.model.registry import ANATOMY
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.anatomy_layers import build_synthesis, split_layers
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+SYNTHESIS = "synthesis."
+
+
+class AnatomyModel:
+    """The family; see `family.Family`."""
+
+    name, title = ANATOMY, "anatomy model"
+
+    def check(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> None:
+        """Every setting is of a sensible size, and no network larger than its weights."""
+        check_networks(card, tensors, encoder)
+
+    def build(
+        self,
+        card: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None,
+    ) -> Parts:
+        """Mapping, synthesis and, where they were saved, discriminator and encoder."""
+        whole = AnatomyConfig.from_dict(card["architecture"]["generator"])
+        stored = {
+            k.removeprefix(SYNTHESIS): v for k, v in tensors.items() if k.startswith(SYNTHESIS)
+        }
+        config, state, silent = split_layers(whole, stored)
+        synthesis = build_synthesis(config)
+        assert isinstance(synthesis, AnatomyNetwork)
+        synthesis.silent = silent
+        fill(synthesis, state, "")
+        return build_parts(config, synthesis, card, tensors, encoder)
+
+
+FAMILY: Family = AnatomyModel()
+
+
+def anatomy_network(generator: Generator) -> AnatomyNetwork:
+    """The synthesis network of an anatomy model, for what only such a one has.
+
+    Raises
+    ------
+    ModelError
+        If the generator is of another family.
+    """
+    network = generator.synthesis
+    if not isinstance(network, AnatomyNetwork):
+        raise ModelError(
+            f"Only anatomy models support this, and '{generator.name}' is of another family: "
+            "choose another model."
+        )
+    return network
