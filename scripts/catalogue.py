@@ -33,7 +33,7 @@ HEADER = (
 )
 
 #: Tables of the engine whose values are sentences, as those of its errors are.
-TABLES = ("LACKS",)
+TABLES = ("LACKS", "VIEWS", "PICTURES", "SIZES")
 
 #: (context, singular, plural); None for none.
 Message = tuple[str | None, str, str | None]
@@ -80,6 +80,17 @@ def engine_messages(source: str) -> Iterator[Message]:
             if getattr(node.targets[0], "id", "") in TABLES:
                 for value in node.value.values:
                     yield "engine", "".join(_parts(value, itertools.count(1))), None
+            continue
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
+            if getattr(node.target, "id", "") in TABLES:
+                for value in node.value.values:
+                    yield "engine", "".join(_parts(value, itertools.count(1))), None
+            continue
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Option":
+            choices = [k.value for k in node.keywords if k.arg == "choices"]
+            words = [v for c in choices if isinstance(c, ast.Dict) for v in c.values]
+            for value in (*node.args[:2], *words):
+                yield "engine", "".join(_parts(value, itertools.count(1))), None
             continue
         raised = node.exc if isinstance(node, ast.Raise) else None
         if not isinstance(raised, ast.Call) or not raised.args:

@@ -30,6 +30,7 @@ ENGINE = (
     "geometry",
     "recipe",
     "session",
+    "settings",
     "networks",
     "checkpoints",
     "scans",

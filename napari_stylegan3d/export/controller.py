@@ -31,11 +31,12 @@ from stylegan3d.errors import OutputError, StyleGAN3DError
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.export.film_settings import FilmSettings
     from napari_stylegan3d.export.panel import ExportPanel
-    from napari_stylegan3d.export.picture import PictureSettings
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.geometry.slicing import Plane, Upright
+    from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.settings.film import FilmSettings
+    from stylegan3d.settings.picture import PictureSettings
 
 #: Pixels per mm of a film and of a lightbox as large as on the screen.
 SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
@@ -147,14 +148,14 @@ class Exporting(QObject):
         volume = upright_of(np.asarray(layer.data), layer.scale, layer.translate)
         return partial(lightbox, volume, plane, look)
 
-    def _save_film(self, settings: FilmSettings, path: Path) -> None:
+    def _save_film(self, recipes: tuple[Recipe, ...], settings: FilmSettings, path: Path) -> None:
         from stylegan3d.outputs.films import Film
         from stylegan3d.render.figures import Look
 
         views, session = self.views, self.session
         try:
             film = Film(
-                settings.recipes,
+                recipes,
                 settings.seconds,
                 settings.fps,
                 settings.easing,

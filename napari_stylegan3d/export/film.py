@@ -9,29 +9,29 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QCheckBox,
-    QComboBox,
     QListWidget,
     QListWidgetItem,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_stylegan3d.core.lacks import offer
 from napari_stylegan3d.core.worker import duration_in_words
-from napari_stylegan3d.export.film_settings import KINDS, PACES, PLANES, WAYS, FilmSettings
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
+from stylegan3d.recipe.keyframes import count_stills
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.settings.film import FilmSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
 
 OWNER = "export.frames"
+#: Object names of fields that are called otherwise in the settings.
+NAMES = {"easing": "pace", "how": "way", "suffix": "kind"}
 KEY = Qt.ItemDataRole.UserRole
 THUMBNAIL = QSize(40, 40)
 LIST_HEIGHT = 148
@@ -68,7 +68,8 @@ class FilmPart(QWidget):
         self.remove = button(
             _("Remove"), "export.frames_remove", _("Take the chosen brain off the list.")
         )
-        self._make_fields()
+        self.form = Form(FilmSettings, "export.film_", NAMES)
+        self.kind = self.form.native("suffix")
         self.save = button(
             _("Save film"),
             "export.film",
@@ -101,16 +102,14 @@ class FilmPart(QWidget):
     @property
     def settings(self) -> FilmSettings:
         """What the controls say."""
-        return FilmSettings(
-            self.recipes,
-            self.seconds.value(),
-            self.fps.value(),
-            self.pace.currentData(),
-            self.way.currentData(),
-            self.loop.isChecked(),
-            PLANES[self.planes.currentIndex()][1],
-            str(self.kind.currentData()),
-        )
+        return self.form.value
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of the film in all."""
+        settings = self.settings
+        per_leg = max(round(settings.seconds * settings.fps), 1)
+        return count_stills(len(self.recipes), per_leg, settings.loop)
 
     def clear(self) -> None:
         """Another model: its brains are others."""
@@ -155,46 +154,6 @@ class FilmPart(QWidget):
         frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
         return frames
 
-    def _make_fields(self) -> None:
-        self.seconds = DecimalBox()
-        self.seconds.setRange(0.1, 60.0)
-        self.seconds.setSingleStep(0.5)
-        self.seconds.setDecimals(1)
-        self.seconds.setValue(2.0)
-        self.seconds.setSuffix(" s")
-        self.fps = QSpinBox()
-        self.fps.setRange(1, 60)
-        self.fps.setValue(12)
-        self.fps.setSuffix(_(" per s"))
-        self.pace = _choices(PACES)
-        self.way = _choices(WAYS)
-        self.planes = _choices(tuple((text, text) for text, _axes in PLANES))
-        self.kind = _choices(KINDS)
-        self.loop = QCheckBox(_("Lead back to the first brain"))
-        for widget, name, tip in (
-            (self.seconds, "film_seconds", _("From one brain to the next; 0.1 to 60 s.")),
-            (
-                self.fps,
-                "film_fps",
-                _("Pictures per second; 1 to 60. More are smoother, and take longer."),
-            ),
-            (self.pace, "film_pace", _("Whether the film slows down at each brain.")),
-            (
-                self.way,
-                "film_way",
-                _(
-                    "Between two random brains: straight through the model's space, where "
-                    "the middle\n"
-                    "is closer to the average brain, or round it."
-                ),
-            ),
-            (self.planes, "film_planes", _("Slices through the crosshair's point.")),
-            (self.kind, "film_kind", _("Format. MP4 is the smallest, PNG loses nothing.")),
-            (self.loop, "film_loop", _("The film then runs on without a halt.")),
-        ):
-            widget.setObjectName(f"export.{name}")
-            widget.setToolTip(tip)
-
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -203,17 +162,8 @@ class FilmPart(QWidget):
         column.addWidget(self.empty)
         column.addWidget(self.frames)
         column.addLayout(controls.row(self.add, self.favourites, self.remove))
-        column.addLayout(
-            controls.form(
-                (_("Each way"), self.seconds),
-                (_("Pictures"), self.fps),
-                (_("Pace"), self.pace),
-                (_("Path"), self.way),
-                (_("Show"), self.planes),
-                (_("Format"), self.kind),
-            )
-        )
-        column.addWidget(self.loop)
+        column.addLayout(self.form.layout())
+        column.addWidget(self.form.native("loop"))
         column.addWidget(self.note)
         column.addWidget(self.save)
 
@@ -228,13 +178,7 @@ class FilmPart(QWidget):
             lambda item: self.session.change(self._recipe_of(item))
         )
         self.session.favourites.changed.connect(self._show)
-        for signal in (
-            self.seconds.valueChanged,
-            self.fps.valueChanged,
-            self.loop.toggled,
-            self.kind.currentIndexChanged,
-        ):
-            signal.connect(self._show)
+        self.form.changed.connect(self._show)
 
     def _recipe_of(self, item: QListWidgetItem) -> Recipe:
         return self._recipes[int(item.data(KEY))]
@@ -249,22 +193,22 @@ class FilmPart(QWidget):
         if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
             self._offered = True
             offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")
-        settings = self.settings
-        self.empty.setVisible(not settings.recipes)
-        self.frames.setVisible(bool(settings.recipes))
+        self.empty.setVisible(not self.recipes)
+        self.frames.setVisible(bool(self.recipes))
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
-        missing = _("Add at least two brains.") if len(settings.recipes) < 2 else ""
-        self.note.setText(missing or self._estimate(settings))
+        missing = _("Add at least two brains.") if len(self.recipes) < 2 else ""
+        self.note.setText(missing or self._estimate())
         self.can_save = not missing
         self.changed.emit()
 
-    def _estimate(self, settings: FilmSettings) -> str:
-        text = _("{frames} pictures, {seconds:.1f} s long").format(
-            frames=settings.frames, seconds=settings.frames / settings.fps
+    def _estimate(self) -> str:
+        frames = self.frame_count
+        text = _("{frames} frames, {seconds:.1f} s long").format(
+            frames=frames, seconds=frames / self.settings.fps
         )
         if self._seconds_each:
-            took = duration_in_words(settings.frames * self._seconds_each)
+            took = duration_in_words(frames * self._seconds_each)
             text += _("; takes about {took} to make").format(took=took)
         return text + "."
 
@@ -284,10 +228,3 @@ def _without_ffmpeg() -> str:
 
 def _icon(image: QImage) -> QIcon:
     return QIcon(QPixmap.fromImage(image))
-
-
-def _choices(entries: tuple[tuple[str, Any], ...]) -> QComboBox:
-    box = QComboBox()
-    for text, data in entries:
-        box.addItem(text, data)
-    return box

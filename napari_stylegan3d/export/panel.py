@@ -43,8 +43,8 @@ class ExportPanel(Panel):
     """LatentRequest"""
     pictureRequested = Signal(object, object)
     """(PictureSettings, Path)"""
-    filmRequested = Signal(object, object)
-    """(FilmSettings, Path)"""
+    filmRequested = Signal(object, object, object)
+    """(key frames, FilmSettings, Path)"""
     reportRequested = Signal(object)
     """Path"""
 
@@ -245,9 +245,10 @@ class ExportPanel(Panel):
     def _save_film(self) -> None:
         from stylegan3d.outputs.results import volume_name
 
-        settings = self.film.settings
-        stem = volume_name(settings.recipes[0]).removesuffix(SUFFIX)
-        self.filmRequested.emit(settings, self.path_of(f"{stem}_film{settings.suffix}"))
+        recipes, settings = self.film.recipes, self.film.settings
+        stem = volume_name(recipes[0]).removesuffix(SUFFIX)
+        path = self.path_of(f"{stem}_film{settings.suffix}")
+        self.filmRequested.emit(recipes, settings, path)
 
     def _save_report(self) -> None:
         from stylegan3d.outputs.report import report_name

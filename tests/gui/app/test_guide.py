@@ -40,7 +40,10 @@ def texts() -> set[str]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sources = (path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    return {plain(message[1]) for source in sources for message, _ in module.messages(source)}
+    said = {plain(message[1]) for source in sources for message, _ in module.messages(source)}
+    settings = (ROOT / "src" / "stylegan3d" / "settings").glob("*.py")
+    engine = (module.engine_messages(path.read_text(encoding="utf-8")) for path in settings)
+    return said | {plain(message[1]) for found in engine for message in found}
 
 
 def prose() -> str:

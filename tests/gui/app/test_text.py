@@ -49,6 +49,7 @@ KEYS = {"Browse", "Project", "Mix", "Directions", "Compare", "Export"} | {
     "Axial",
     "Sagittal",
     "Coronal",
+    *("setValue", "valueChanged"),  # of Qt, by which magicgui finds them
 }
 #: Roles of widgets in the style sheet stand for arguments of our own functions.
 ROLES = {"primary", "segment", "hint", "error", "heading"}

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from qtpy.QtTest import QTest
 
-from napari_stylegan3d.export.film_settings import KINDS
 from stylegan3d.recipe import latents
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.recipe.text import read_recipe
@@ -25,7 +24,7 @@ def export(window, tmp_path):
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.overwrite").setChecked(False)
     window.explorer.export.film.clear()
-    window.find("export.film_kind").setCurrentIndex([s for _, s in KINDS].index(".gif"))
+    window.choose("export.film_kind", ".gif")
     window.set("export.film_seconds", 0.5)
     window.set("export.film_fps", 4)
     return window.explorer.export
@@ -108,7 +107,7 @@ def test_a_film_through_three_brains(window, export, tmp_path):
     for seed in (1, 2, 3):
         window.set("browse.seed", seed)
         window.click("export.frames_add")
-    assert "5 pictures" in window.find("export.film_note").text()
+    assert "5 frames" in window.find("export.film_note").text()
     window.click("export.film")
     assert not window.find("export.save").isEnabled(), "one thing at a time"
     assert "film.gif" in saved(window)

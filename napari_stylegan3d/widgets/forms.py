@@ -1,0 +1,116 @@
+"""Forms of typed settings, by magicgui: one field for each option of a settings class.
+
+What a field shows (label, tooltip, range, unit, choices) is the option's description
+(`stylegan3d.settings.option`), which the command line and Python share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from magicgui.backends._qtpy.widgets import QBaseValueWidget  # the way to wrap a Qt widget
+from magicgui.widgets import CheckBox, ComboBox
+from magicgui.widgets.bases import ValueWidget
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QSpinBox
+
+from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.decimal_box import DecimalBox
+from napari_stylegan3d.widgets.text import of_engine
+from stylegan3d.settings.option import Described, options_of
+
+
+class _Decimals(QBaseValueWidget):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(DecimalBox, "value", "setValue", "valueChanged", **kwargs)
+
+
+class _Integers(QBaseValueWidget):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(QSpinBox, "value", "setValue", "valueChanged", **kwargs)
+
+
+#: Boxes for numbers: with a unit, and with a comma or a point. magicgui's own have neither.
+BOXES = {float: _Decimals, int: _Integers}
+
+
+class Form(QObject):
+    """The fields of a settings class.
+
+    Parameters
+    ----------
+    settings
+        A frozen dataclass whose fields are described by `Option`.
+    prefix
+        Object names of the fields are `prefix` and the field's name.
+    names
+        Other object names, by field.
+
+    Attributes
+    ----------
+    fields
+        magicgui's widgets by the name of the field; `.native` is Qt's.
+    """
+
+    changed = Signal()
+
+    def __init__(self, settings: type, prefix: str, names: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self._options = {described.name: described for described in options_of(settings)}
+        self.fields: dict[str, Any] = {}
+        for name, described in self._options.items():
+            field = _field(described)
+            field.native.setObjectName(f"{prefix}{(names or {}).get(name, name)}")
+            field.changed.connect(lambda _value: self.changed.emit())
+            self.fields[name] = field
+
+    @property
+    def value(self) -> Any:
+        """The settings as the fields have them."""
+        return self.settings(**{name: field.value for name, field in self.fields.items()})
+
+    def native(self, name: str) -> Any:
+        """Qt's widget of a field."""
+        return self.fields[name].native
+
+    def layout(self, *names: str) -> QGridLayout:
+        """Labels on the left, fields on the right; of all fields, or of these."""
+        return controls.form(
+            *(
+                (of_engine(self._options[name].option.label), self.native(name))
+                for name in names or self.fields
+                if not isinstance(self.native(name), QCheckBox)
+            )
+        )
+
+
+def _field(described: Described) -> Any:
+    """The widget of one option."""
+    option, default = described.option, described.default
+    field: Any
+    if option.choices is not None:
+        choices = [(of_engine(text), value) for value, text in option.choices.items()]
+        field = ComboBox(choices=choices, value=default)
+    elif described.kind is bool:
+        field = CheckBox(value=default, text=of_engine(option.label))
+    else:
+        field = ValueWidget(widget_type=BOXES[described.kind], name=described.name)
+    _limit(field.native, described)
+    field.native.setToolTip("\n".join(filter(None, (of_engine(option.help), option.range))))
+    return field
+
+
+def _limit(box: Any, described: Described) -> None:
+    """Range, step and unit of a box for numbers."""
+    option = described.option
+    if option.choices is not None or described.kind not in BOXES:
+        return
+    if described.kind is float:
+        box.setDecimals(1 if (option.step or 1) >= 0.1 else 2)
+    if option.low is not None and option.high is not None:
+        box.setRange(described.kind(option.low), described.kind(option.high))
+    box.setSingleStep(described.kind(option.step or 1))
+    box.setSuffix(f" {option.unit}" if option.unit else "")
+    box.setValue(described.default)

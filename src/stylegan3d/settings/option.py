@@ -1,0 +1,90 @@
+"""The description of one option: what a form, `--help` and a check need to know of it.
+
+An option stands in the type of a field of a frozen dataclass:
+
+    seconds: Annotated[float, Option("Each way", "From one brain to the next.", unit="s", low=0.1)]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from stylegan3d.errors import OutputError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes
+    ----------
+    label : str
+        One to three words, for a form.
+    help : str
+        A sentence or two, for tooltips and `--help`.
+    unit : str
+        Of a number; empty for none.
+    low, high : float or None
+        The range of a number, both ends included.
+    step : float or None
+        Of a number in a form.
+    choices : mapping or None
+        Values that are allowed, each with the words for it.
+    """
+
+    label: str
+    help: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: Mapping[Any, str] | None = None
+
+    @property
+    def range(self) -> str:
+        """The range in words, such as "0.1 to 60 s"; empty if there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.low:g} to {self.high:g}{self.unit and ' '}{self.unit}"
+
+
+@dataclass(frozen=True)
+class Described:
+    """A field of a settings class with its option."""
+
+    name: str
+    kind: type
+    option: Option
+    default: Any
+
+
+def options_of(settings: type) -> Iterator[Described]:
+    """The options of a settings class, in the order of its fields; others are left out."""
+    hints = get_type_hints(settings, include_extras=True)
+    for field in dataclasses.fields(settings):
+        hint = hints[field.name]
+        if get_origin(hint) is Annotated:
+            kind, *notes = get_args(hint)
+            for option in (note for note in notes if isinstance(note, Option)):
+                yield Described(field.name, kind, option, field.default)
+
+
+def check_options(settings: Any) -> None:
+    """Refuse a value that its option does not allow.
+
+    Raises
+    ------
+    OutputError
+        One sentence that names the option, its value and what is allowed.
+    """
+    for described in options_of(type(settings)):
+        option, value = described.option, getattr(settings, described.name)
+        if option.choices is not None and value not in option.choices:
+            allowed = ", ".join(map(str, option.choices))
+            raise OutputError(f"{described.name} is {value!r}, but must be one of {allowed}.")
+        low, high = option.low, option.high
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise OutputError(f"{described.name} is {value}, but must be {option.range}.")

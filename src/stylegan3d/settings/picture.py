@@ -1,0 +1,60 @@
+"""What can be chosen for a picture of the window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from stylegan3d.geometry.slicing import PLANES, Plane
+from stylegan3d.settings.option import Option
+
+LIGHTBOX = "lightbox-"
+#: What a picture can show, each with the words for it.
+PICTURES = {
+    "all": "All views, as they stand",
+    "Axial": "Axial view",
+    "Sagittal": "Sagittal view",
+    "Coronal": "Coronal view",
+    "3D": "3D view",
+    "lightbox-axial": "Lightbox, axial",
+    "lightbox-coronal": "Lightbox, coronal",
+    "lightbox-sagittal": "Lightbox, sagittal",
+}
+SIZES = {
+    "screen": "as on the screen",
+    "double": "twice as large",
+    "print": "for print: 18 cm at 300 dpi",
+}
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """What is drawn, and how large."""
+
+    view: Annotated[
+        str,
+        Option(
+            "Show",
+            "The views with letters, scale bar and caption as you see them, or a lightbox: 20 "
+            "slices through the whole brain with their positions in mm.",
+            choices=PICTURES,
+        ),
+    ] = "all"
+    size: Annotated[
+        str,
+        Option(
+            "Size",
+            "How many pixels the picture has. Everything is drawn anew, sharply.",
+            choices=SIZES,
+        ),
+    ] = "screen"
+
+    @property
+    def plane(self) -> Plane | None:
+        """The plane of a lightbox; None for views."""
+        return next((plane for plane in PLANES if self.view == LIGHTBOX + plane), None)
+
+    @property
+    def what(self) -> str:
+        """For the file's name."""
+        return self.view.lower()
