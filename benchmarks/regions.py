@@ -21,8 +21,7 @@ from scipy import ndimage
 
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures import attributes
-from stylegan3d.projection import regions
+from stylegan3d.measures import attributes, regions
 
 # The atlas has every second voxel of the pack: borders of lobes are no finer than that.
 COARSER = 2

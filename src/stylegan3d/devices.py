@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from stylegan3d.errors import ModelError
+from stylegan3d.memory import keep_large_blocks
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -129,3 +134,21 @@ def choose_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise ModelError(f"The precision '{name}' is unknown; choose one of {', '.join(DTYPES)}.")
     return DTYPES[name]
+
+
+@contextmanager
+def workers(device: torch.device | str = "cpu") -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` that keeps every core busy; on another device than the CPU the usual one.
+
+    Sharing a volume among cores takes more than twice the time: most layers are too small for it.
+    """
+    keep_large_blocks()
+    threads = torch.get_num_threads()
+    if torch.device(device).type != "cpu" or threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield pool.map
+        finally:
+            torch.set_num_threads(threads)  # part of the setting is the whole process's

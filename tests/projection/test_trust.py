@@ -10,6 +10,7 @@ from phantoms import head, write_people
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
+from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.projection import project, signs
 from stylegan3d.projection.calibration import (
@@ -19,7 +20,6 @@ from stylegan3d.projection.calibration import (
     strange_kinds,
 )
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.regions import NAMES, region_masks
 from stylegan3d.projection.signs import Usual, first_guess
 from stylegan3d.projection.trust import (
     CLOSE,

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stylegan3d.errors import ModelError
-from stylegan3d.recipe.label_schema import LOG, label_dim
-from stylegan3d.recipe.plain import finite_number, is_int
+from stylegan3d.storage.jsontext import finite_number, is_int
 
 #: Of any number or list in an architecture, and of any network's levels.
 LARGEST_NUMBER, LONGEST_LIST, MOST_LEVELS = 65_536, 64, 12
@@ -67,39 +65,3 @@ def whole_numbers(plan: Mapping[str, Any], name: str, default: tuple[int, ...]) 
     if not isinstance(values, (list, tuple)) or not all(is_int(n) and n > 0 for n in values):
         raise ValueError(f"the architecture's {name} are no positive whole numbers")
     return list(values) or [1]
-
-
-def check_labels(schema: Any, size: Any) -> None:
-    """The labels are as `recipe.label_schema` describes them, as many as the network takes."""
-    if schema is None:
-        return
-    if not isinstance(schema, list) or not all(isinstance(entry, Mapping) for entry in schema):
-        raise ValueError("the card's labels are no list of tables")
-    for entry in schema:
-        name, average = entry.get("name"), entry.get("average")
-        if not isinstance(name, str) or not name or not isinstance(entry.get("missing"), bool):
-            raise ValueError("a label of the card has no name")
-        if not isinstance(average, list) or any(finite_number(x) is None for x in average):
-            raise ValueError(f"the label {name} has no average")
-        if entry.get("kind") == "number":
-            parts = [finite_number(entry.get(k)) for k in ("mean", "sd")]
-            if None in parts or not parts[1] or parts[1] < 0:
-                raise ValueError(f"the label {name} has no mean and deviation")
-            if entry.get("scale") not in (None, LOG):
-                raise ValueError(f"the label {name} is on no scale that is known")
-            reach = [finite_number(x) for x in entry.get("range", [0, 1])]
-            if len(reach) != 2 or None in reach or not reach[0] < reach[1]:  # type: ignore[operator]
-                raise ValueError(f"the label {name} has no range")
-            length = 1
-        else:
-            values = entry.get("values")
-            if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-                raise ValueError(f"the label {name} has no values")
-            length = len(values)
-        if len(average) != length + entry["missing"]:
-            raise ValueError(f"the label {name} has an average of another length")
-    if label_dim(schema) != size:
-        raise ModelError(
-            f"The model's card has labels of {label_dim(schema)} numbers, but its network takes "
-            f"{size}; the card is wrong."
-        )

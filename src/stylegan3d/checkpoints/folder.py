@@ -22,10 +22,9 @@ from torch import Tensor
 from stylegan3d.checkpoints.pickle_values import printable
 from stylegan3d.checkpoints.places import CARD, ENCODER, FORMAT, LABELS, MODEL
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.recipe.plain import is_int
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.hashing import sha256_of
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import from_json, is_int
 from stylegan3d.storage.locks import LOCK, only_run
 
 FORMAT_VERSION = 1

@@ -17,11 +17,11 @@ import numpy as np
 
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.recipe.plain import LONGEST_NUMBER
 from stylegan3d.scans.checks import READ_ERRORS, check_compressed
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.opening import open_image
 from stylegan3d.storage.formats import label_map_of
+from stylegan3d.storage.jsontext import LONGEST_NUMBER
 
 TABLE = "labels.tsv"
 BACKGROUND = "background"

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.measures.attributes import BRAIN
+from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, Tissues, read_tissues
-from stylegan3d.projection.regions import region_masks
 
 if TYPE_CHECKING:
     import torch

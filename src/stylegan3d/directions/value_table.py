@@ -18,8 +18,8 @@ import numpy as np
 from stylegan3d.directions.people import as_numbers
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.parts import leads_out
-from stylegan3d.recipe.plain import LONGEST_NUMBER, told
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.storage.jsontext import LONGEST_NUMBER, told
 from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from stylegan3d.devices import workers
 from stylegan3d.directions.checks import scaled
 from stylegan3d.directions.people import as_numbers, deviations, group_numbers
 from stylegan3d.evaluation.material import Material, Volumes
@@ -24,7 +25,6 @@ from stylegan3d.intensity import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.workers import workers
 
 # Volumes the tissue network reads: what makes up each.
 READ = {

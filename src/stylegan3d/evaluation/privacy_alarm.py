@@ -21,9 +21,9 @@ from operator import length_hint
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
-from stylegan3d.workers import workers
 
 GRID_MM = 4.0
 # Brain is what is brighter than this share of the bright end; the outermost voxels, whose place

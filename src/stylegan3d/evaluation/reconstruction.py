@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from stylegan3d.devices import workers
 from stylegan3d.intensity import unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.projection.projector import project
-from stylegan3d.workers import workers
 
 BLUR_VOXELS = 1.0
 

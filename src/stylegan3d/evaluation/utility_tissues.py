@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.devices import workers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
@@ -25,7 +26,6 @@ from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.segmentation.network import likeliest, padded
 from stylegan3d.training.segmentation import SegmentationConfig, SegmentationRun
 from stylegan3d.training.segmentation_augmentation import augment_labelled
-from stylegan3d.workers import workers
 
 # Brains to learn from: more change little in so few steps.
 MOST_BRAINS = 80

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
-from stylegan3d.workers import workers
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.
 SIGMA, WINDOW = 1.5, 11

@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
-from stylegan3d.workers import workers
 
 # deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import unit
 from stylegan3d.scans.extraction import voxel_litres
-from stylegan3d.workers import workers
 
 # Where a volume shows a brain.
 FOREGROUND = 0.05

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from scipy.spatial.distance import pdist, squareform
 
 from stylegan3d.intensity import unit
 from stylegan3d.metrics.intervals import wilson
-from stylegan3d.model.generator import Generator
 
 # Diversity is 1 where random brains differ as much as people do. Blur makes brains more alike too,
 # and a generator of few people is never free of it: 0.6 is usual, less than 0.5 is not.
@@ -53,9 +52,16 @@ def _scaled(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.asarray(made[:, varies] / deviation[varies])
 
 
+class Encodes(Protocol):
+    """A generator with an encoder."""
+
+    device: torch.device
+    encoder: torch.nn.Module | None
+
+
 @torch.no_grad()
 def encoded(
-    generator: Generator, volumes: Iterable[np.ndarray], progress: Progress | None = None
+    generator: Encodes, volumes: Iterable[np.ndarray], progress: Progress | None = None
 ) -> np.ndarray:
     """Latents of brains by the generator's encoder, mean over layers: [n, w_dim].
 

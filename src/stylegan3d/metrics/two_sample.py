@@ -19,9 +19,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
+from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
-from stylegan3d.workers import workers
 
 FOLDS, REPEATS, STEPS, BATCH = 5, 3, 160, 16
 RATE, DECAY = 3e-3, 1e-2

@@ -16,10 +16,10 @@ from scipy import ndimage
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
+from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.regions import region_masks
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 from stylegan3d.projection.trust import compare_signs, residuals_by_region
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.regions import region_masks
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 
 # From this percentile of people on it is said that a brain lies far out.

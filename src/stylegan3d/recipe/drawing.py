@@ -10,7 +10,8 @@ import numpy as np
 
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.model import Model
-from stylegan3d.recipe.plain import finite, is_int
+from stylegan3d.recipe.plain import finite
+from stylegan3d.storage.jsontext import is_int
 
 if TYPE_CHECKING:
     from torch import Tensor

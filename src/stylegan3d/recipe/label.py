@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stylegan3d.errors import ModelError, RecipeError
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.recipe.model import Model
-from stylegan3d.recipe.plain import finite_number, told
+from stylegan3d.storage.jsontext import finite_number, told
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import ModelError
+from stylegan3d.storage.jsontext import finite_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -252,3 +253,39 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def check_labels(schema: Any, size: Any) -> None:
+    """The labels are as this module describes them, as many as the network takes."""
+    if schema is None:
+        return
+    if not isinstance(schema, list) or not all(isinstance(entry, Mapping) for entry in schema):
+        raise ValueError("the card's labels are no list of tables")
+    for entry in schema:
+        name, average = entry.get("name"), entry.get("average")
+        if not isinstance(name, str) or not name or not isinstance(entry.get("missing"), bool):
+            raise ValueError("a label of the card has no name")
+        if not isinstance(average, list) or any(finite_number(x) is None for x in average):
+            raise ValueError(f"the label {name} has no average")
+        if entry.get("kind") == "number":
+            parts = [finite_number(entry.get(k)) for k in ("mean", "sd")]
+            if None in parts or not parts[1] or parts[1] < 0:
+                raise ValueError(f"the label {name} has no mean and deviation")
+            if entry.get("scale") not in (None, LOG):
+                raise ValueError(f"the label {name} is on no scale that is known")
+            reach = [finite_number(x) for x in entry.get("range", [0, 1])]
+            if len(reach) != 2 or None in reach or not reach[0] < reach[1]:  # type: ignore[operator]
+                raise ValueError(f"the label {name} has no range")
+            length = 1
+        else:
+            values = entry.get("values")
+            if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+                raise ValueError(f"the label {name} has no values")
+            length = len(values)
+        if len(average) != length + entry["missing"]:
+            raise ValueError(f"the label {name} has an average of another length")
+    if label_dim(schema) != size:
+        raise ModelError(
+            f"The model's card has labels of {label_dim(schema)} numbers, but its network takes "
+            f"{size}; the card is wrong."
+        )

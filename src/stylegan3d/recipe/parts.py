@@ -11,8 +11,9 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.drawing import check_seed
 from stylegan3d.recipe.latents import Latent, read_latent
 from stylegan3d.recipe.model import Model
-from stylegan3d.recipe.plain import finite, is_int, told
+from stylegan3d.recipe.plain import finite
 from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.jsontext import is_int, told
 from stylegan3d.storage.names import last_part
 
 KINDS = ("seed", "latent", "projected")

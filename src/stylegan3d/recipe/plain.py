@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from stylegan3d.errors import RecipeError
-
-#: Digits of a whole number in a text; Python refuses to read thousands of them.
-LONGEST_NUMBER = 40
+from stylegan3d.storage.jsontext import finite_number, told
 
 
 def mapping(data: Any, called: str) -> dict[str, Any]:
@@ -49,34 +46,9 @@ def without_none(value: Any) -> Any:
     return value
 
 
-def is_int(value: Any) -> bool:
-    """Whether a value is a whole number; a truth value is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def finite(value: Any, called: str) -> float:
     """A finite number as float; RecipeError, with the value `called` so, for anything else."""
     number = finite_number(value)
     if number is None:
         raise RecipeError(f"{called} must be a finite number, not {told(value)}.")
     return number
-
-
-def finite_number(value: Any) -> float | None:
-    """A finite number as float; None for anything else, truth values and huge integers included."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return None
-    return number if math.isfinite(number) else None
-
-
-def told(value: Any) -> str:
-    """A value for a message: as Python writes it, but not long."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
-        return f"a {type(value).__name__} that cannot be written"
-    return text if len(text) <= 60 else f"{text[:60]}…"

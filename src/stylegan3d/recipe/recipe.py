@@ -22,8 +22,8 @@ from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import load_latent, mix
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.parts import Edit, Mix, Source
-from stylegan3d.recipe.plain import build, check_fields, is_int, mapping, without_none
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
+from stylegan3d.storage.jsontext import from_json, is_int
 
 if TYPE_CHECKING:
     import torch

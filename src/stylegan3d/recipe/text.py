@@ -14,9 +14,8 @@ from urllib.parse import quote, unquote
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.parts import Source, leads_out
-from stylegan3d.recipe.plain import told
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.storage.jsontext import LARGEST, from_json
+from stylegan3d.storage.jsontext import LARGEST, from_json, told
 from stylegan3d.storage.tensorfiles import read_bytes
 
 LINK = "stylegan3d:recipe?"

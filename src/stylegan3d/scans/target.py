@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
@@ -45,8 +46,6 @@ def standard_brain(space: Space) -> Template:
 
     For generators of which neither the geometry nor the image can be relied on.
     """
-    from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
-
     found = load_template(bundled_model_path() / TEMPLATE)
     affine = found.space.affine.copy()
     middle = nib.affines.apply_affine(affine, np.argwhere(found.template > 0.05).mean(axis=0))

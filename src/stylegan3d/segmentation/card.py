@@ -12,11 +12,10 @@ import torch
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.places import CARD, MODEL
 from stylegan3d.errors import ModelError
-from stylegan3d.recipe.plain import finite_number, is_int
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.storage import tensorfiles
-from stylegan3d.storage.jsontext import from_json, to_json
+from stylegan3d.storage.jsontext import finite_number, from_json, is_int, to_json
 from stylegan3d.storage.volumes import write_together
 
 FORMAT, FORMAT_VERSION = "stylegan3d-tissues", 1

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from stylegan3d.devices import workers
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.classes import CLASSES, asymmetry_percent, side_volumes
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
-from stylegan3d.workers import workers
 
 VOLUMES = (*CLASSES[1:], "brain")
 ASYMMETRIES = ("csf", "grey", "white", "ventricle", "brain")

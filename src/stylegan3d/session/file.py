@@ -18,9 +18,9 @@ from typing import Any
 
 from stylegan3d.errors import RecipeError, SessionError
 from stylegan3d.recipe.model import MadeWith
-from stylegan3d.recipe.plain import is_int, without_none
+from stylegan3d.recipe.plain import without_none
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import from_json, is_int
 from stylegan3d.storage.tensorfiles import read_bytes
 
 FILE = "session.json"

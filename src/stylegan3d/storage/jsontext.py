@@ -22,6 +22,8 @@ LARGEST = 16_000_000
 DEEPEST = 50
 #: Lists and objects of one text: an empty list takes two bytes there and thirty times that here.
 MOST_PARTS = 4_000_000
+#: Digits of a whole number in a text; Python refuses to read thousands of them.
+LONGEST_NUMBER = 40
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
@@ -111,3 +113,28 @@ def to_json(value: Any) -> str:
     text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     text = _NUMBERS.sub(lambda match: "[" + re.sub(r",\n\s*", ", ", match[1]) + "]", text)
     return text + "\n"
+
+
+def is_int(value: Any) -> bool:
+    """Whether a value is a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def finite_number(value: Any) -> float | None:
+    """A finite number as float; None for anything else, truth values and huge integers included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def told(value: Any) -> str:
+    """A value for a message: as Python writes it, but not long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; a list in itself
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -13,10 +13,9 @@ from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
 from stylegan3d.checkpoints.places import CARD, MODEL
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.recipe.plain import finite_number
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage import tensorfiles
-from stylegan3d.storage.jsontext import from_json, to_json
+from stylegan3d.storage.jsontext import finite_number, from_json, to_json
 from stylegan3d.storage.volumes import write_together
 from stylegan3d.translation.codes import RegionTable
 from stylegan3d.translation.contrast import CONTRAST

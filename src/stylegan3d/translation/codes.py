@@ -14,8 +14,8 @@ import numpy as np
 
 from stylegan3d.dataset.tissues import TABLE, read_tissues
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.recipe.plain import is_int
 from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.storage.jsontext import is_int
 
 #: Highest code of a region; the usual tables end at a few hundred, FreeSurfer's at 14,175.
 HIGHEST = 20_000

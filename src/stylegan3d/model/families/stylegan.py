@@ -26,7 +26,7 @@ from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.fitting import build_encoder
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
-from stylegan3d.recipe.plain import is_int
+from stylegan3d.storage.jsontext import is_int
 
 MOST_LAYERS = 64
 #: Filters, of which the first is always there, and what their taps are divided by at the least.

@@ -1,0 +1,40 @@
+"""What `import stylegan3d` offers; `__init__.py` imports each name when it is first used."""
+
+__version__: str
+
+from .directions.attributes import attribute_directions as attribute_directions
+from .directions.attributes import build_directions as build_directions
+from .errors import LatentError as LatentError
+from .errors import ModelError as ModelError
+from .errors import OutputError as OutputError
+from .errors import RecipeError as RecipeError
+from .errors import ScanError as ScanError
+from .errors import StyleGAN3DError as StyleGAN3DError
+from .geometry.frame import Frame as Frame
+from .geometry.space import Space as Space
+from .measures.attributes import measure_volume as measure_volume
+from .measures.similarity import similarity as similarity
+from .model.components import pca_directions as pca_directions
+from .model.converting import convert as convert
+from .model.generator import Generator as Generator
+from .model.loading import load as load
+from .outputs.results import save_rendered as save_rendered
+from .projection import project as project
+from .recipe.direction_file import load_directions as load_directions
+from .recipe.direction_file import save_directions as save_directions
+from .recipe.directions import Directions as Directions
+from .recipe.drawing import seed_latents as seed_latents
+from .recipe.latents import Latent as Latent
+from .recipe.latents import load_latent as load_latent
+from .recipe.latents import mix as mix
+from .recipe.latents import save_latent as save_latent
+from .recipe.recipe import Edit as Edit
+from .recipe.recipe import Mix as Mix
+from .recipe.recipe import Recipe as Recipe
+from .recipe.recipe import Source as Source
+from .recipe.recipe import Truncation as Truncation
+from .recipe.text import read_recipe as read_recipe
+from .render.renderer import Renderer as Renderer
+from .scans import list_series as list_series
+from .scans import read_scan as read_scan
+from .storage.volumes import write_volume as write_volume
