@@ -121,7 +121,7 @@ def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
     ("words", "says"),
     [
         (["edit", "--seed", "1", "--edit", "PC 99=1"], "no direction 'PC 99'"),
-        (["edit", "--seed", "1", "--edit", "PC 1"], "is no edit"),
+        (["edit", "--seed", "1", "--edit", "PC 1"], "is not an edit"),
         (["edit", "--seed", "1", "--edit", "PC 1=1@0-99"], "reaches to layer 100"),
         (["edit", "--edit", "PC 1=1"], "--seed or --latent"),
         (["edit", "--seed", "1"], "Missing option '--edit'"),

@@ -97,14 +97,14 @@ def test_the_command_a_recipe_gives_runs(run, model, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--seeds", "0-x"], "'0-x' in --seeds is no number or range"),
-        (["--seeds", "3-1"], "no number or range"),
-        (["--seeds", ""], "no number or range"),
+        (["--seeds", "0-x"], "'0-x' in --seeds is not a number or range"),
+        (["--seeds", "3-1"], "not a number or range"),
+        (["--seeds", ""], "not a number or range"),
         (["--seeds", "0-999999999"], "ask for fewer"),
         (["--seeds", "4294967296"], "seed must be a whole number"),
         (["--seeds", "0", "--truncation", "nan"], "psi must be a finite number"),
         (["--seeds", "0", "--cutoff", "99"], "cutoff 99"),
-        (["--seeds", "0", "--noise", "loud"], "'loud' is no layer noise"),
+        (["--seeds", "0", "--noise", "loud"], "'loud' is not a noise setting"),
         (["--seeds", "0", "--native"], "Only a projected scan has a native space"),
         (["--recipe", "{"], "not valid JSON"),
         (["--recipe", "none.json"], "none.json does not exist"),
@@ -191,8 +191,8 @@ def test_a_label_and_a_channel_reach_the_volume(run, conditional, tmp_path):
     [
         (["--label", "0,1"], "takes a label of 3 numbers"),
         (["--label", "age=70"], "takes a label of 3 numbers"),
-        (["--label", "age=70,old"], "is no label"),
-        (["--label", "x"], "is no label"),
+        (["--label", "age=70,old"], "is not a label"),
+        (["--label", "x"], "is not a label"),
         (["--channel", "2"], "choose 0 to 1"),
     ],
 )

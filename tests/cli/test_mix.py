@@ -41,7 +41,7 @@ def test_layers_of_a_latent_and_a_seed(run, model, tmp_path):
     ("words", "says"),
     [
         (["--a", "1", "--b", "2", "--strength", "1.5"], "between 0 and 1"),
-        (["--a", "1", "--b", "2", "--strength", "much"], "is no mix strength"),
+        (["--a", "1", "--b", "2", "--strength", "much"], "is not a mix strength"),
         (["--a", "1", "--b", "2", "--strength", "0.5,0.5"], "2 strengths, but tiny-0"),
         (["--a", "1", "--b", "2", "--layers", "99"], "--layers takes numbers from 0 to"),
         (["--a", "1", "--b", "none.safetensors"], "none.safetensors does not exist"),
@@ -87,5 +87,5 @@ def test_numbers_and_edits():
         Edit("f.safetensors#age", 1.0, (0, 4)),
     )
     for bad in ("PC 1", "PC 1=", "=2", "PC 1=2@3", "PC 1=two"):
-        with pytest.raises(RecipeError, match="is no edit"):
+        with pytest.raises(RecipeError, match="is not an edit"):
             parse_edits([bad])

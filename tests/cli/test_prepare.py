@@ -28,7 +28,7 @@ def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
     (folder / "sub-09_T1w.nii.gz").write_bytes((folder / "sub-01_T1w.nii.gz").read_bytes())
     ran = run_command(str(folder), "--dry-run")
     assert ran.exit_code == 0, ran.output
-    assert "3 scans of 3 people (2 to train on, 1 to validate on); 3 to prepare" in ran.stdout
+    assert "3 scans of 3 people (2 for training, 1 for validation); 3 to prepare" in ran.stdout
     assert "leave out sub-02_T1w.nii.gz: participants.tsv holds it out" in ran.stdout
     assert "leave out sub-09_T1w.nii.gz: sub-09_T1w.nii.gz is the same file" in ran.stdout
     assert "leave out sub-01_dseg.nii.gz: It is called a label map" in ran.stdout
@@ -53,5 +53,5 @@ def test_command(folder, tmp_path):
     assert told["refused"][0]["file"] == "sub-04_T1w.nii.gz"
     assert Path(told["contact_sheet"]).is_file()
     ran = run_command(str(folder), "--out", out, "--template", str(MEAN_BRAIN))
-    assert "3 brains (2 to train on, 1 to validate on)" in ran.stdout
+    assert "3 brains (2 for training, 1 for validation)" in ran.stdout
     assert "refused sub-04_T1w.nii.gz" in ran.stdout

@@ -1,4 +1,4 @@
-"""`stylegan3d directions`: list the ways a brain can change, find new ones, keep them."""
+"""`stylegan3d directions`: list directions of change, find new ones, save them."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _find_own(
         numbers = table.values(column)
         latents = latents_of(generator, table.sources(), psi)
         found = direction_of_values(generator, latents, numbers, name or column)
-    if hold_fixed is None:
+    if hold_fixed in (None, "none"):
         return found
     names = [part.strip() for part in hold_fixed.split(",") if part.strip()]
     steps = [generator.directions.step(part) for part in names]
@@ -246,22 +246,22 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
 
 
 def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of a table: how each attribute held on people it was not fitted to."""
+    """Lines of a table: how well each attribute is predicted in people not used for the fit."""
     if not checks:
         return []
-    rows = [("", "people", "r", "by chance", "R2", "error", "of the mean", "edited by +2 and -2")]
-    for told in checks:
-        unit = f" {told['unit']}".rstrip()
+    rows = [("", "people", "r", "by chance", "R2", "error", "of the mean", "after +2 and -2")]
+    for one in checks:
+        unit = f" {one['unit']}".rstrip()
         error, mean = (
-            f"{told[key]:.3g}{unit}" if "mae" in told else "" for key in ("mae", "baseline")
+            f"{one[key]:.3g}{unit}" if "mae" in one else "" for key in ("mae", "baseline")
         )
-        if "auc" in told:
-            error, mean = f"AUC {told['auc']:.2f}", f"AUC {told['baseline']:.2f}"
-        r, chance, r2 = (f"{told[key]:.2f}" if key in told else "" for key in ("r", "chance", "r2"))
-        people = f"{told['n_fit']} + {told['n_check']}"
-        rows.append((told["name"], people, r, chance, r2, error, mean, _edited(told)))
+        if "auc" in one:
+            error, mean = f"AUC {one['auc']:.2f}", f"AUC {one['baseline']:.2f}"
+        r, chance, r2 = (f"{one[key]:.2f}" if key in one else "" for key in ("r", "chance", "r2"))
+        people = f"{one['n_fit']} + {one['n_check']}"
+        rows.append((one["name"], people, r, chance, r2, error, mean, _edited(one)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    title = "\nChecked on people who had no part in the fit (fitted + checked):"
+    title = "\nChecked on people not used for the fit (fitted + checked):"
     table = [
         "  ".join(text.ljust(n) for text, n in zip(row, widths, strict=True)).rstrip()
         for row in rows
@@ -269,20 +269,20 @@ def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
     return [title, *table]
 
 
-def _edited(told: Mapping[str, Any]) -> str:
-    """What edited brains measured: the attribute itself, or else head and ventricles."""
+def _edited(check: Mapping[str, Any]) -> str:
+    """What was measured in edited brains: the attribute itself, or head and ventricles."""
     from stylegan3d.directions.people import NAMES
 
-    edited = told.get("edited")
+    edited = check.get("edited")
     if edited is None:
         return ""
-    own = [told["attribute"]] if told["attribute"] in edited["change"] else []
+    own = [check["attribute"]] if check["attribute"] in edited["change"] else []
     parts = [
         f"{NAMES[key].lower()} {edited['change'][key]:+.1f} / {edited['change_back'][key]:+.1f} ml"
         for key in own or ("brain_ml", "ventricle_ml")
     ]
     if "right_way" in edited:
         parts.append(f"grew in {100 * edited['right_way']:.0f} % of {edited['brains']}")
-    if told.get("left_out"):
+    if check.get("left_out"):
         parts.append("left out")
     return ", ".join(parts)

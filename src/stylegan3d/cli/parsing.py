@@ -23,7 +23,7 @@ def parse_numbers(text: str, called: str) -> list[int]:
         first = int(match[1][:LONGEST_NUMBER]) if match else 1
         last = int(match[2][:LONGEST_NUMBER] if match[2] else first) if match else 0
         if last < first:
-            raise RecipeError(f"{part!r} in {called} is no number or range: write such as 0-3,7.")
+            raise RecipeError(f"{part!r} in {called} is not a number or range such as 0-3,7.")
         if last - first + len(numbers) >= _MOST_NUMBERS:
             raise RecipeError(
                 f"{called} asks for more than {_MOST_NUMBERS}: ask for fewer at once."
@@ -39,12 +39,12 @@ def parse_noise(text: str) -> Noise:
     if text == "none":
         return "none"
     if not text.isdecimal():
-        raise RecipeError(f"{text!r} is no layer noise: use fixed, none, or a seed.")
+        raise RecipeError(f"{text!r} is not a noise setting: use fixed, none or a seed.")
     return int(text[:LONGEST_NUMBER])
 
 
 def parse_label(text: str | None) -> Label | None:
-    """A label from "age=70,sex=F" or, for a network that names no labels, "0,1"."""
+    """A label from "age=70,sex=F" or, for a model that names no labels, "0,1"."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
@@ -57,8 +57,8 @@ def parse_label(text: str | None) -> Label | None:
             raise ValueError
     except ValueError:
         raise RecipeError(
-            f"{text!r} is no label: write values of the generator's labels once each, such as "
-            "age=70,sex=F, or its numbers, such as 0,1."
+            f"{text!r} is not a label: give each label of the model once, such as age=70,sex=F, or "
+            "its numbers, such as 0,1."
         ) from None
     return Label(values=tuple((name.strip(), _number_or_text(value)) for name, value in named))
 
@@ -101,7 +101,7 @@ def parse_strengths(strength: str | None, layers: str | None, num_layers: int) -
         values = [float(part) for part in strength.split(",")]
     except ValueError:
         raise RecipeError(
-            f"{strength!r} is no mix strength: give a number from 0 to 1, or one per layer."
+            f"{strength!r} is not a mix strength: give a number from 0 to 1, or one per layer."
         ) from None
     if layers is None:
         return tuple(values * num_layers if len(values) == 1 else values)
@@ -126,7 +126,7 @@ def _parse_edit(text: str) -> Edit:
         strength = float(match[2])
     except ValueError:
         raise RecipeError(
-            f'{text!r} is no edit: write a direction and a strength, such as "PC 1=2.0".'
+            f'{text!r} is not an edit: give a direction and a strength, such as "PC 1=2.0".'
         ) from None
     numbers = [int(digits[:LONGEST_NUMBER]) for digits in match.group(3, 4) if digits]
     layers = (numbers[0], numbers[1] + 1) if numbers else None
@@ -143,7 +143,7 @@ def parse_point(text: str | None) -> tuple[float, float, float] | None:
             raise ValueError
     except ValueError:
         raise RecipeError(
-            f"{text!r} is no point: write three numbers of mm, such as 0,-20,10."
+            f"{text!r} is not a point: give three coordinates in mm, such as 0,-20,10."
         ) from None
     return x, y, z
 
@@ -153,5 +153,5 @@ def parse_planes(text: str) -> tuple[Plane, ...]:
     words = [part.strip().lower() for part in text.split(",")]
     chosen = tuple(plane for word in words for plane in PLANES if plane == word)
     if len(chosen) != len(words) or len(set(chosen)) != len(chosen):
-        raise RecipeError(f"{text!r} are no planes: use {', '.join(PLANES)}, once each.")
+        raise RecipeError(f"{text!r} are not planes: use {', '.join(PLANES)}, once each.")
     return chosen

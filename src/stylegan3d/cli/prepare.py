@@ -131,7 +131,7 @@ def _emit_plan(plan: Plan, *, as_json: bool) -> None:
     splits = Counter(row["split"] for row in taken)
     lines = [
         f"{plan.folder}: {len(taken)} scans of {len({row['person'] for row in taken})} people "
-        f"({splits['train']} to train on, {splits['validation']} to validate on); "
+        f"({splits['train']} for training, {splits['validation']} for validation); "
         f"{counts[PREPARE]} to prepare, {counts[DONE]} done already, "
         f"{counts[LEAVE_OUT] + len(plan.left_out)} files left out",
         *plan.notes(),
@@ -156,8 +156,8 @@ def _emit(pack: Pack, *, as_json: bool) -> None:
     refused = [{"file": r["file"], "reason": r["reason"]} for r in pack.info["refused"]]
     counts = {split: len(pack.indices(split)) for split in ("train", "validation")}
     lines = [
-        f"{pack.path}: {len(pack)} brains ({counts['train']} to train on, "
-        f"{counts['validation']} to validate on), {' x '.join(map(str, pack.space.shape))} voxels",
+        f"{pack.path}: {len(pack)} brains ({counts['train']} for training, "
+        f"{counts['validation']} for validation), {' x '.join(map(str, pack.space.shape))} voxels",
         f"Look at {pack.path / CONTACT_SHEET} before you train.",
         *pack.info["notes"],
         *(f"refused {entry['file']}: {entry['reason']}" for entry in refused),

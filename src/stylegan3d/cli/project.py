@@ -83,7 +83,7 @@ def project(
         Budget, typer.Option("--budget", help="How long to search.")
     ] = Budget.STANDARD,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Number of steps, instead of a budget.")
+        int | None, typer.Option("--steps", min=1, help="Number of steps, instead of the budget's.")
     ] = None,
     method: Annotated[
         Method,
@@ -208,7 +208,7 @@ def _one(
     from stylegan3d.projection.pipeline import Watch
 
     with _bars() as report:
-        told = project_file(
+        result = project_file(
             scan,
             out,
             partial(_open, model, frame, choices),
@@ -218,7 +218,7 @@ def _one(
             overwrite=overwrite,
             watch=Watch(report),
         )
-    _tell(told, out, as_json=as_json)
+    _emit(result, out, as_json=as_json)
 
 
 def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:
@@ -255,20 +255,20 @@ def _bars() -> Iterator[Callable[[Progress], None]]:
         close()
 
 
-def _tell(told: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    """Print where the results lie and how alike the reconstruction is; warnings on stderr."""
-    for warning in told["warnings"]:
+def _emit(result: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Print the files and how similar the reconstruction is; warnings on stderr."""
+    for warning in result["warnings"]:
         typer.echo(f"stylegan3d: {warning}", err=True)
     from stylegan3d.projection.trust import place_in_words
 
-    files = {what: str(out / name) for what, name in told["files"].items()}
-    alike, percentile = told["similarity"], told["trust"]["latent_percentile"]
+    files = {what: str(out / name) for what, name in result["files"].items()}
+    similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
     lines = [
         *files.values(),
-        f"inside the brain: SSIM {alike['ssim']:.3f}, PSNR {alike['psnr']:.1f} dB, "
-        f"correlation {alike['ncc']:.3f}",
+        f"inside the brain: SSIM {similar['ssim']:.3f}, PSNR {similar['psnr']:.1f} dB, "
+        f"correlation {similar['ncc']:.3f}",
         *place,
-        f"verdict: {told['trust']['verdict']}. {told['trust']['sentence']}",
+        f"verdict: {result['trust']['verdict']}. {result['trust']['sentence']}",
     ]
-    emit({**told, "files": files}, lines, as_json=as_json)
+    emit({**result, "files": files}, lines, as_json=as_json)

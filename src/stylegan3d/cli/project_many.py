@@ -1,4 +1,4 @@
-"""`stylegan3d project` for many scans: run the cohort and tell how it went."""
+"""`stylegan3d project` for many scans: run the cohort and report."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def project_many(
             jobs=jobs,
             scheduler=scheduler,
         )
-    _tell_many(outcome, out, model_entry(generator), as_json=as_json)
+    _emit_many(outcome, out, model_entry(generator), as_json=as_json)
     if outcome.count(FAILED):
         raise typer.Exit(2)
 
@@ -73,7 +73,7 @@ def _without_results(items: list[Item], out: Path) -> list[Item]:
     return left
 
 
-def _tell_many(outcome: Outcome, out: Path, model: dict[str, Any], *, as_json: bool) -> None:
+def _emit_many(outcome: Outcome, out: Path, model: dict[str, Any], *, as_json: bool) -> None:
     """The summary on stdout; what failed and why on stderr."""
     from stylegan3d.cohort.records import TABLE
     from stylegan3d.cohort.run import DONE, FAILED, KEPT
@@ -84,7 +84,7 @@ def _tell_many(outcome: Outcome, out: Path, model: dict[str, Any], *, as_json: b
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / TABLE),
-        f"{counts[DONE]} of {len(outcome.rows)} scans projected, {counts[KEPT]} were done already, "
+        f"{counts[DONE]} of {len(outcome.rows)} scans projected, {counts[KEPT]} were done before, "
         f"{counts[FAILED]} failed, in {outcome.seconds:.0f} s",
     ]
     result = {
