@@ -1,8 +1,16 @@
 """Blobs that stand for brains: ellipsoids with three tissues on a small grid."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from stylegan3d.dataset.pack import Pack, load_pack, write_pack
+from stylegan3d.evaluation.subject import StoredBrains
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
 
@@ -45,3 +53,49 @@ def many_blobs() -> np.ndarray:
 def coarse_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features at 5 mm: small enough for a test."""
     monkeypatch.setattr(features, "FEATURE_MM", 5.0)
+
+
+PEOPLE = {"train": {"a": 12, "b": 4}, "validation": {"a": 3, "b": 2}}
+
+
+@dataclass
+class Stored:
+    """Volumes of nobody knows what."""
+
+    volumes: np.ndarray
+    space: Space
+    name: str = "somebody's brains"
+    hash: str = "0"
+    generator: Any = None
+    notes: tuple[str, ...] = ()
+
+    def numbers(self, first: int, count: int) -> range:
+        return range(min(count, len(self.volumes)))
+
+    def brains(self, numbers: Any, truncation: float) -> StoredBrains:
+        return StoredBrains(self.volumes[list(numbers)])
+
+    def label(self, number: int) -> str:
+        return f"file {number}"
+
+
+@pytest.fixture(name="pack")
+def people_pack(blobs: np.ndarray, space: Space, coarse_features: None, tmp_path: Path) -> Pack:
+    """Twenty-one people from two scanners, the second one brighter: blobs with texture."""
+    rows = [
+        {"name": f"{split}-{source}{k}", "person": f"{split}-{source}{k}", "split": split}
+        | {"source": source, "age": 20.0 + k}
+        for split, sources in PEOPLE.items()
+        for source, count in sources.items()
+        for k in range(count)
+    ]
+    rng = np.random.default_rng(0)
+    volumes = {}
+    for k, row in enumerate(rows):
+        blob = blobs[k % len(blobs)].astype(float)
+        texture = rng.normal(0, 25, blob.shape) + 15 * (row["source"] == "b")
+        volumes[row["name"]] = np.where(blob > 0, np.clip(blob + texture, 20, 255), 0)
+    write_pack(
+        tmp_path / "people", rows, lambda row: volumes[row["name"]].astype(np.uint8), space, {}
+    )
+    return load_pack(tmp_path / "people")

@@ -1,5 +1,5 @@
 """Brains of the tests of measures."""
 
-from blobs import blobs, coarse_features, many_blobs, space
+from blobs import blobs, coarse_features, many_blobs, people_pack, space
 
-__all__ = ["blobs", "coarse_features", "many_blobs", "space"]
+__all__ = ["blobs", "coarse_features", "many_blobs", "people_pack", "space"]

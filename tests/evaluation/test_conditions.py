@@ -11,9 +11,6 @@ import torch
 from stylegan3d.evaluation import conditions as module
 from stylegan3d.evaluation.conditions import BRAINS, conditions
 from stylegan3d.evaluation.edit_judges import Judge
-from stylegan3d.evaluation.evaluation import MEASURES, PARTS
-from stylegan3d.evaluation.page import TITLES
-from stylegan3d.evaluation.summary import ROWS
 from stylegan3d.recipe.label_schema import schema_of
 
 PEOPLE = [
@@ -112,7 +109,3 @@ def test_a_model_without_labels_is_left_out():
     plain = SimpleNamespace(name="plain", card={})
     told = conditions(SimpleNamespace(generator=plain))  # type: ignore[arg-type]
     assert told == {"left_out": "plain was trained without labels."}
-
-
-def test_every_part_has_a_measure_rows_a_title_and_its_name_in_the_help():
-    assert set(PARTS) == set(MEASURES) == set(ROWS) == set(TITLES)

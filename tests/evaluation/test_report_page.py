@@ -7,7 +7,7 @@ import pytest
 from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.page import page
 from stylegan3d.evaluation.plots import distributions, interval_bar
-from stylegan3d.evaluation.words import alarms, plain_words
+from stylegan3d.evaluation.table import alarms, plain_words
 
 COPIES = {
     "alarm": True,

@@ -1,6 +1,6 @@
 """The table says what is reached and what is missed."""
 
-from stylegan3d.evaluation.summary import figures
+from stylegan3d.evaluation.table import figures
 
 
 def by_name(report: dict) -> dict:

@@ -20,7 +20,8 @@ from stylegan3d.cli.common import (
     progress,
     refuse,
 )
-from stylegan3d.evaluation.settings import ON_REQUEST, PARTS, EvaluationSettings
+from stylegan3d.evaluation.settings import EvaluationSettings
+from stylegan3d.evaluation.table import alarms, figures, keys, usual
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -45,8 +46,8 @@ def evaluate(
         str,
         typer.Option(
             "--only",
-            help=f"Parts to measure, joined by commas: {', '.join(PARTS)}; or all, without "
-            f"{' and '.join(ON_REQUEST)}, such as all,speed.",
+            help=f"Parts to measure, joined by commas: {', '.join(keys())}; or all, without "
+            f"{' and '.join(key for key in keys() if key not in usual())}, such as all,speed.",
         ),
     ] = "all",
     samples: Annotated[
@@ -266,16 +267,12 @@ def _compare(
 
 def _show(report: dict[str, Any], as_json: bool) -> None:
     """The report as one JSON object, or its figures as a table."""
-    from stylegan3d.evaluation.summary import figures
-
     rows = figures(report)
     if as_json:
         emit(report | {"figures": rows}, (), as_json=True)
         return
     from rich.console import Console
     from rich.table import Table
-
-    from stylegan3d.evaluation.words import alarms
 
     table = Table(title=f"{report['model']['name']} ({report['model']['hash'][:8]})")
     for column in ("figure", "synthetic", "real vs real", "compared", "aim", ""):

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from stylegan3d.about import version
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.evaluation import table
 from stylegan3d.evaluation.material import Material, Report, volumes_id
-from stylegan3d.evaluation.settings import NEED_GENERATOR, PARTS, EvaluationSettings
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.store import Store, measures_id
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
@@ -31,22 +31,6 @@ SECONDS = "measured_in_s"
 
 # The part that depends on what a model learned of labels after its training.
 LABELLED = "conditions"
-# Part to module and function, imported when it is measured.
-MEASURES = {
-    "fidelity": "parts:fidelity",
-    "two_sample": "parts:two_sample_part",
-    "slices": "parts:slices",
-    "diversity": "parts:diversity",
-    "plausibility": "parts:plausibility",
-    "anatomy": "anatomy_volumes:tissue_volumes",
-    "utility": "utility:utility",
-    "privacy": "privacy_part:privacy",
-    "membership": "membership:membership",
-    "edits": "edits:edits",
-    "conditions": "conditions:conditions",
-    "reconstruction": "generator_parts:reconstruction",
-    "speed": "generator_parts:speed",
-}
 
 
 def evaluate(
@@ -86,17 +70,18 @@ def evaluate_material(material: Material) -> dict[str, Any]:
     chosen = material.settings
     key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen), measures_id())
     result = _head(material)
-    for part in PARTS:
+    for metric in table.METRICS:
+        part = metric.key
         if part not in chosen.parts:
             continue
-        if part in NEED_GENERATOR and not material.has_generator:
+        if metric.needs_generator and not material.has_generator:
             why = f"{material.subject.name} is a folder of volumes, not a generator."
             result["left_out"][part] = why
             continue
         # What was learned of labels afterwards changes no brain that is drawn without.
         labels = material.generator.labels_hash if part == LABELLED else ""
         kept = (*key, labels) if labels else key
-        found = material.store.result(part, kept, partial(_timed, measure_of(part), material))
+        found = material.store.result(part, kept, partial(_timed, metric.function(), material))
         result["program"]["seconds"][part] = found.pop(SECONDS)
         if "left_out" in found:
             result["left_out"][part] = found["left_out"]
@@ -120,15 +105,6 @@ def _timed(measure: Callable[[Material], dict[str, Any]], material: Material) ->
 def finish(material: Material) -> None:
     """Remove the random brains that were kept in case of a stop; figures and features stay."""
     material.store.forget("brains")
-
-
-def measure_of(part: str) -> Callable[[Material], dict[str, Any]]:
-    """The function that measures a part."""
-    module, name = MEASURES[part].split(":")
-    return cast(
-        Callable[[Material], dict[str, Any]],
-        getattr(import_module(f"stylegan3d.evaluation.{module}"), name),
-    )
 
 
 def open_material(

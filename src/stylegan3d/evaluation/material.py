@@ -10,9 +10,10 @@ import numpy as np
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.evaluation.settings import PARTS, EvaluationSettings
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.store import Store
 from stylegan3d.evaluation.subject import Brains, GeneratorSubject, StoredBrains, Subject
+from stylegan3d.evaluation.table import keys
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
@@ -83,11 +84,11 @@ class Material:
         return self.subject.generator is not None
 
     def _check(self) -> None:
-        unknown = [part for part in self.settings.parts if part not in PARTS]
+        unknown = [part for part in self.settings.parts if part not in keys()]
         if unknown:
             raise StyleGAN3DError(
                 f"There is no part '{unknown[0]}' of the evaluation; choose from "
-                f"{', '.join(PARTS)}."
+                f"{', '.join(keys())}."
             )
         budget = self.settings.budget
         if budget is not None and budget not in BUDGETS:  # now, not after an hour of other parts

@@ -13,8 +13,7 @@ from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.checkpoints.places import MONTAGE
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.page import page
-from stylegan3d.evaluation.settings import PARTS
-from stylegan3d.evaluation.summary import figures
+from stylegan3d.evaluation.table import figures, keys
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
 from stylegan3d.render.montage import draw_montage
@@ -70,7 +69,7 @@ def add_figures(generator: Generator, report: Mapping[str, Any], picture: bytes)
     atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
     # Parts that were measured before and not now stay.
     found = dict(generator.card.get("evaluation", {}))
-    for part in PARTS:
+    for part in keys():
         if part in report:
             found[part] = [
                 {

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from stylegan3d.evaluation import table
 from stylegan3d.evaluation.figure import Figure
 from stylegan3d.evaluation.plots import distributions, interval_bar, scatter
-from stylegan3d.evaluation.summary import figures_by_part
-from stylegan3d.evaluation.words import alarms, plain_words
+from stylegan3d.evaluation.table import alarms, figures_by_part, plain_words, title_of
 from stylegan3d.render.figures import SYNTHETIC
 
 STYLE = """
@@ -53,28 +53,7 @@ img { display: block; max-width: 100%; height: auto; background: #000; border-ra
 """
 #: Rows of the picture of the closest pairs.
 PAIRS = 5
-TITLES = {
-    "fidelity": "Fidelity",
-    "two_sample": "Two-sample test",
-    "slices": "Slices",
-    "diversity": "Diversity",
-    "plausibility": "Plausibility",
-    "anatomy": "Anatomy",
-    "utility": "Utility",
-    "privacy": "Privacy",
-    "membership": "Membership inference",
-    "edits": "Edits",
-    "conditions": "Conditions",
-    "reconstruction": "Reconstruction",
-    "speed": "Speed",
-}
 MARKS = {None: "", True: "reached", False: "missed"}
-PLOTTED = {
-    "ms_ssim": "MS-SSIM of pairs",
-    "brain_ml": "brain volume, ml",
-    "asymmetry": "left-right asymmetry",
-    "grey_white": "grey to white matter, SD",
-}
 
 
 def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
@@ -94,7 +73,7 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         _answers(told),
         *(_picture(title, png) for title, png in list(pictures.items())[:1]),
         _plots(told),
-        *(_part(TITLES[part], rows) for part, rows in figures_by_part(told).items() if rows),
+        *(_part(title_of(part), rows) for part, rows in figures_by_part(told).items() if rows),
         *(_picture(title, png, _pairs(told)) for title, png in list(pictures.items())[1:]),
         _left_out(told),
         _origin(told),
@@ -160,13 +139,11 @@ def _plots(report: dict[str, Any]) -> str:
     if points:
         made, real = (np.array(points[key]) for key in ("synthetic", "real"))
         drawn.append(scatter("feature space, two main axes of people", made, real))
-    for part, found in report.items():
-        values = found.get("values") if isinstance(found, dict) else None
-        for name, both in (values or {}).items():
-            title = PLOTTED.get(name)
-            if title is None and part == "anatomy" and name.endswith("_ml"):
-                title = f"{name.removesuffix('_ml').replace('_', ' ')}, ml"
-            if title:
+    for metric in table.METRICS:
+        values = report.get(metric.key, {}).get("values", {})
+        for name, title in (metric.plots or {}).items():
+            if name in values:
+                both = values[name]
                 drawn.append(distributions(title, both["synthetic"], both["real"]))
     if not drawn:
         return ""
@@ -201,7 +178,7 @@ def _row(row: Figure) -> str:
 
 
 def _left_out(report: dict[str, Any]) -> str:
-    lines = [f"{TITLES.get(part, part)}: {why}" for part, why in report["left_out"].items()]
+    lines = [f"{title_of(part)}: {why}" for part, why in report["left_out"].items()]
     lines += report["notes"]
     if not lines:
         return ""
@@ -213,7 +190,7 @@ def _times(seconds: dict[str, float]) -> dict[str, str]:
     """How long the parts took; of a report of an older program nothing."""
     if not seconds:
         return {}
-    told = ", ".join(f"{TITLES.get(part, part).lower()} {s:.0f} s" for part, s in seconds.items())
+    told = ", ".join(f"{title_of(part).lower()} {s:.0f} s" for part, s in seconds.items())
     return {"Time": f"{sum(seconds.values()) / 60:.1f} min: {told}"}
 
 

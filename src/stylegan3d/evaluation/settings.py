@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-PARTS = (
-    "fidelity",
-    "two_sample",
-    "slices",
-    "diversity",
-    "plausibility",
-    "anatomy",
-    "utility",
-    "privacy",
-    "membership",
-    "edits",
-    "conditions",
-    "reconstruction",
-    "speed",
-)
-# Of a folder of volumes these cannot be measured.
-NEED_GENERATOR = ("edits", "conditions", "reconstruction", "speed")
-# Measured where they are asked for: speed says nothing of the brains, slices need weights.
-ON_REQUEST = ("slices", "speed")
+from stylegan3d.evaluation.table import usual
 
 
 @dataclass(frozen=True)
@@ -33,7 +15,7 @@ class EvaluationSettings:
     Attributes
     ----------
     parts : tuple of str
-        Which of `PARTS`.
+        Which metrics of the `table`, by their keys.
     samples : int
         Random brains for all parts but privacy.
     privacy_samples : int
@@ -56,7 +38,7 @@ class EvaluationSettings:
         Folder where the descriptors of the real brains are kept.
     """
 
-    parts: tuple[str, ...] = tuple(part for part in PARTS if part not in ON_REQUEST)
+    parts: tuple[str, ...] = field(default_factory=usual)
     samples: int = 200
     privacy_samples: int = 400
     seed: int = 0

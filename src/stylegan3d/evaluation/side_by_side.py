@@ -12,8 +12,8 @@ from typing import Any
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.evaluation.figure import Figure
-from stylegan3d.evaluation.page import MARKS, STYLE, TITLES
-from stylegan3d.evaluation.summary import figures_by_part
+from stylegan3d.evaluation.page import MARKS, STYLE
+from stylegan3d.evaluation.table import figures_by_part, keys, title_of
 from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.jsontext import from_json
 
@@ -99,7 +99,7 @@ class SideBySide:
             if len(values) > 1:
                 notes.append(f"The models were measured with different {what}: {_joined(values)}.")
         parts: dict[str, list[tuple[str, list[Figure | None]]]] = {}
-        for part in TITLES:
+        for part in keys():
             found = [{f.name: f for f in model.parts.get(part, [])} for model in models]
             names = dict.fromkeys(name for figures in found for name in figures)
             if names:
@@ -114,7 +114,7 @@ def _joined(values: set[str]) -> str:
 def comparison_page(table: SideBySide) -> str:
     """The table as one HTML page that needs nothing but itself."""
     notes = "".join(f'<p class="alarm">{escape(note)}</p>' for note in table.notes)
-    sections = "".join(_section(TITLES[part], table, rows) for part, rows in table.parts.items())
+    sections = "".join(_section(title_of(part), table, rows) for part, rows in table.parts.items())
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

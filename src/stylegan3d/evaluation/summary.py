@@ -1,4 +1,4 @@
-"""The figures of an evaluation's report, each beside what it is to be compared to and its aim.
+"""Rows of the table of metrics, each beside what it is to be compared to and its aim.
 
 The aims are those set for the bundled brain generator at 2 mm; for speed, on two CPU cores. They
 are no measure of quality in general.
@@ -6,18 +6,10 @@ are no measure of quality in general.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
-from stylegan3d.evaluation.summary_people import (
-    anatomy,
-    conditions,
-    edits,
-    membership,
-    privacy,
-    utility,
-)
 
 FID_RATIO, BMMD2_RATIO = 1.5, 1.3
 MS_SSIM_DIFFERENCE = 0.03
@@ -25,20 +17,9 @@ ENCODER, PROJECTED = (0.66, 19.0), (0.78, 21.0)  # SSIM, dB
 FULL_MS = {"bfloat16": 120.0, "float32": 300.0}
 PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
 
-Rows = Callable[[dict[str, Any]], Iterator[Figure]]
 
-
-def figures(report: dict[str, Any]) -> list[Figure]:
-    """The rows of the table of an evaluation's report."""
-    return [row for rows in figures_by_part(report).values() for row in rows]
-
-
-def figures_by_part(report: dict[str, Any]) -> dict[str, list[Figure]]:
-    """The rows of each part of a report, in the order of the parts."""
-    return {name: list(rows(report[name])) for name, rows in ROWS.items() if name in report}
-
-
-def _fidelity(part: dict[str, Any]) -> Iterator[Figure]:
+def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `parts.fidelity`."""
     for key, against in (("fid", ""), ("fid_validation", " to validation people")):
         fid = part[key]
         yield figure(
@@ -87,20 +68,23 @@ def _shares(part: dict[str, Any]) -> Iterator[Figure]:
             yield figure(f"{name} (n = {share['n']})", share, 2, compared=compared)
 
 
-def _two_sample(part: dict[str, Any]) -> Iterator[Figure]:
+def two_sample(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `parts.two_sample_part`."""
     names = {"accuracy": "told from real people, accuracy", "auc": "  area under the curve"}
     for key, name in names.items():
         yield figure(f"{name} (n = {part['n']})", part[key], 2)
 
 
-def _slices(part: dict[str, Any]) -> Iterator[Figure]:
+def slices(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `parts.slices`."""
     for plane in ("axial", "coronal", "sagittal"):
         fid = part[plane]
         compared = times(fid["ratio"], fid["ratio_interval"])
         yield figure(f"FID of {plane} slices (n = {fid['n']})", fid, 1, compared=compared)
 
 
-def _diversity(part: dict[str, Any]) -> Iterator[Figure]:
+def diversity(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `parts.diversity`."""
     scores = part["ms_ssim"]
     yield figure(
         "MS-SSIM of pairs",
@@ -143,7 +127,8 @@ def _difference(part: dict[str, Any]) -> str:
     return f"{value:+.3f}{bounds}"
 
 
-def _plausibility(part: dict[str, Any]) -> Iterator[Figure]:
+def plausibility(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `parts.plausibility`."""
     made, people = part["synthetic"], part["validation"]
 
     def told(found: dict[str, Any]) -> str:
@@ -158,7 +143,8 @@ def _plausibility(part: dict[str, Any]) -> Iterator[Figure]:
         yield Figure(f"  {reason}", str(count), str(people["reasons"].get(reason, 0)))
 
 
-def _reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
+def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `generator_parts.reconstruction`."""
     yardstick = part["mean_brain"]
     real = f"mean brain {yardstick['ssim']:.3f}, {yardstick['psnr']:.2f} dB"
     for key, name, (ssim, psnr) in (
@@ -182,7 +168,8 @@ def _reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
         real = f"blurred scan {blurred['ssim']:.3f}, {blurred['psnr']:.2f} dB"
 
 
-def _speed(part: dict[str, Any]) -> Iterator[Figure]:
+def speed(part: dict[str, Any]) -> Iterator[Figure]:
+    """Of `generator_parts.speed`."""
     for quality, aims in (("full", FULL_MS), ("preview", PREVIEW_MS)):
         for precision, aim in aims.items():
             found = part[quality][precision]
@@ -195,20 +182,3 @@ def _speed(part: dict[str, Any]) -> Iterator[Figure]:
                 f"<= {aim:.0f} ms",
                 found is not None and found <= aim,
             )
-
-
-ROWS: dict[str, Rows] = {
-    "fidelity": _fidelity,
-    "two_sample": _two_sample,
-    "slices": _slices,
-    "diversity": _diversity,
-    "plausibility": _plausibility,
-    "anatomy": anatomy,
-    "utility": utility,
-    "privacy": privacy,
-    "membership": membership,
-    "edits": edits,
-    "conditions": conditions,
-    "reconstruction": _reconstruction,
-    "speed": _speed,
-}

@@ -1,4 +1,4 @@
-"""Rows of the table that speak of anatomy, of people's privacy, and of use; see `summary`."""
+"""Rows of the table that speak of anatomy, of people's privacy, and of use; see `table`."""
 
 from __future__ import annotations
 

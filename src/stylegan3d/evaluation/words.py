@@ -1,4 +1,4 @@
-"""What an evaluation found, in plain words."""
+"""What an evaluation found, in plain words: an answer for each metric of the `table`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,14 @@ from typing import Any
 GUESSING = 0.5
 
 
-def plain_words(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was asked and the answer, one pair for each part that was measured."""
-    return [
-        (question, answer(report[part]))
-        for part, (question, answer) in ANSWERS.items()
-        if part in report
-    ]
+def collapsed(part: dict[str, Any]) -> list[str]:
+    """What says that the generator makes too few brains."""
+    return list(part.get("collapse", {}).get("alarms", []))
 
 
-def alarms(report: dict[str, Any]) -> list[str]:
-    """Sentences that must not be overlooked."""
-    return list(_alarms(report))
-
-
-def _alarms(report: dict[str, Any]) -> Iterator[str]:
-    yield from report.get("diversity", {}).get("collapse", {}).get("alarms", [])
-    copies = report.get("privacy", {}).get("copies", {})
+def copied(part: dict[str, Any]) -> Iterator[str]:
+    """Whether random brains are copies of people."""
+    copies = part.get("copies", {})
     if copies.get("alarm"):
         yield (
             f"Memorisation: {copies['copies']} of {copies['n']} random brains are taken for copies "
@@ -33,7 +24,8 @@ def _alarms(report: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _faithful(part: dict[str, Any]) -> str:
+def faithful(part: dict[str, Any]) -> str:
+    """Of `parts.fidelity`."""
     fid, bounds = part["fid"], part["fid"]["ratio_interval"]
     if fid["ratio"] is None:
         return "Their distance from real ones has nothing to be compared to."
@@ -47,7 +39,8 @@ def _faithful(part: dict[str, Any]) -> str:
     return text
 
 
-def _told_apart(part: dict[str, Any]) -> str:
+def told_apart(part: dict[str, Any]) -> str:
+    """Of `parts.two_sample_part`."""
     found = part["accuracy"]
     low, high = (100 * bound for bound in found["synthetic_interval"])
     sees = low > 100 * GUESSING
@@ -60,7 +53,8 @@ def _told_apart(part: dict[str, Any]) -> str:
     )
 
 
-def _diverse(part: dict[str, Any]) -> str:
+def diverse(part: dict[str, Any]) -> str:
+    """Of `parts.diversity`."""
     found = part["pair_correlation"]
     text = (
         f"Two synthetic brains correlate by {found['synthetic']:.2f} on average, two people by "
@@ -70,11 +64,11 @@ def _diverse(part: dict[str, Any]) -> str:
         made, real = (100 * part["recall"][key] for key in ("synthetic", "real"))
         text += f" {made:.0f} % of people lie where synthetic brains lie ({real:.0f} % where other "
         text += "people do)."
-    collapsed = part.get("collapse", {}).get("alarms")
-    return text + (" " + " ".join(collapsed) if collapsed else " No sign of collapse.")
+    return " ".join([text, *(collapsed(part) or ["No sign of collapse."])])
 
 
-def _plausible(part: dict[str, Any]) -> str:
+def plausible(part: dict[str, Any]) -> str:
+    """Of `parts.plausibility`."""
     made, people = part["synthetic"], part["validation"]
     return (
         f"{made['passed']} of {made['n']} synthetic brains have the shape, size, asymmetry and "
@@ -82,7 +76,8 @@ def _plausible(part: dict[str, Any]) -> str:
     )
 
 
-def _anatomical(part: dict[str, Any]) -> str:
+def anatomical(part: dict[str, Any]) -> str:
+    """Of `anatomy_volumes.tissue_volumes`."""
     volumes = {k: v for k, v in part["measures"].items() if k.endswith("_ml")}
     name = max(volumes, key=lambda key: abs(volumes[key]["shift"]))
     shift = volumes[name]["shift"]
@@ -94,7 +89,8 @@ def _anatomical(part: dict[str, Any]) -> str:
     )
 
 
-def _private(part: dict[str, Any]) -> str:
+def private(part: dict[str, Any]) -> str:
+    """Of `privacy_part.privacy`."""
     copies = part.get("copies", {})
     if copies.get("alarm") is None:
         return str(copies.get("why", "Whether any is a copy is not known."))
@@ -106,7 +102,8 @@ def _private(part: dict[str, Any]) -> str:
     )
 
 
-def _members(part: dict[str, Any]) -> str:
+def members(part: dict[str, Any]) -> str:
+    """Of `membership.membership`."""
     if not part["attacks"]:
         return "No attack could be made."
     worst = max(part["attacks"], key=lambda attack: attack["auc"])
@@ -117,7 +114,8 @@ def _members(part: dict[str, Any]) -> str:
     )
 
 
-def _useful(part: dict[str, Any]) -> str:
+def useful(part: dict[str, Any]) -> str:
+    """Of `utility.utility`."""
     texts = []
     if "age" in part:
         made, real = (part["age"][key]["mae"] for key in ("synthetic", "real"))
@@ -135,7 +133,8 @@ def _useful(part: dict[str, Any]) -> str:
     return " ".join(texts) or " ".join(part["missing"].values())
 
 
-def _edited(part: dict[str, Any]) -> str:
+def edited(part: dict[str, Any]) -> str:
+    """Of `edits.edits`."""
     found = part["directions"]
     if not found:
         return "No direction of an attribute could be checked."
@@ -147,7 +146,8 @@ def _edited(part: dict[str, Any]) -> str:
     )
 
 
-def _conditioned(part: dict[str, Any]) -> str:
+def conditioned(part: dict[str, Any]) -> str:
+    """Of `conditions.conditions`."""
     told = [
         f"{found['name']} r = {found['r']:.2f} (people: {found['r_people']:.2f})"
         for found in part["labels"]
@@ -157,7 +157,8 @@ def _conditioned(part: dict[str, Any]) -> str:
     return f"What was asked for and what others read off the brains: {', '.join(told)}."
 
 
-def _rebuilt(part: dict[str, Any]) -> str:
+def rebuilt(part: dict[str, Any]) -> str:
+    """Of `generator_parts.reconstruction`."""
     way = "projected" if "projected" in part else "encoder" if "encoder" in part else "mean_brain"
     name = {"projected": "By projection", "encoder": "By the encoder alone"}.get(way, "Mean brain")
     return (
@@ -165,18 +166,3 @@ def _rebuilt(part: dict[str, Any]) -> str:
         f"{part[way]['psnr']:.1f} dB (the mean brain: {part['mean_brain']['ssim']:.2f}, "
         f"{part['mean_brain']['psnr']:.1f} dB)."
     )
-
-
-ANSWERS = {
-    "fidelity": ("Are they like real brains?", _faithful),
-    "two_sample": ("Can they be told from real ones?", _told_apart),
-    "diversity": ("Are they as diverse?", _diverse),
-    "plausibility": ("Can they be brains?", _plausible),
-    "anatomy": ("Is their anatomy that of people?", _anatomical),
-    "utility": ("Can one learn from them?", _useful),
-    "privacy": ("Are they copies of people?", _private),
-    "membership": ("Can it be told who was trained on?", _members),
-    "edits": ("Do edits do what they say?", _edited),
-    "conditions": ("Are brains drawn for a label like people who have it?", _conditioned),
-    "reconstruction": ("Can it render people it has not seen?", _rebuilt),
-}

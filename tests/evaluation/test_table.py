@@ -1,0 +1,86 @@
+"""A metric is its measure and one entry of the table: one more is measured and told everywhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blobs import Stored
+
+from stylegan3d.dataset.pack import Pack
+from stylegan3d.evaluation import table
+from stylegan3d.evaluation.evaluation import evaluate_material
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.page import page
+from stylegan3d.evaluation.settings import EvaluationSettings
+from stylegan3d.evaluation.side_by_side import (
+    SideBySide,
+    comparison_csv,
+    comparison_json,
+    read_evaluation,
+)
+from stylegan3d.storage.jsontext import to_json
+
+
+def brightness(material: Material) -> dict[str, Any]:
+    """A measure: how bright brains are."""
+    real = np.stack(material.volumes(material.people))
+    made = material.synthetic
+    return {"mean_brightness": {"synthetic": float(made.mean()), "real": float(real.mean())}}
+
+
+TOY = table.Metric(
+    "toy",
+    "Toy metric",
+    "own.measure:brightness",
+    question="Are they as bright?",
+    answer=lambda found: f"They reach {found['mean_brightness']['synthetic']:.0f}.",
+    alarms=lambda found: ["They glow."] if found["mean_brightness"]["synthetic"] > 1 else [],
+)
+
+
+@pytest.fixture
+def report(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(table, "METRICS", (*table.METRICS, TOY))
+    monkeypatch.setitem(sys.modules, "own.measure", sys.modules[__name__])
+    settings = EvaluationSettings(parts=("toy",), samples=8, privacy_samples=8)
+    made = Stored(pack.volumes[:8], pack.space)
+    return evaluate_material(Material(made, pack, settings, lambda *_: None))
+
+
+def test_a_new_metric_is_measured_and_told_everywhere(
+    report: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "toy" in table.usual()
+    html = page(report, {})
+    for words in (
+        "Toy metric",
+        "mean brightness",
+        "Are they as bright?",
+        "They reach",
+        "They glow.",
+    ):
+        assert words in html
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(to_json(report))
+    assert "mean_brightness" in json.loads((tmp_path / "a" / "report.json").read_text())["toy"]
+    models = [replace(read_evaluation(tmp_path / name), name=name) for name in ("a", "b")]
+    both = SideBySide.of(models)
+    rows = list(csv.reader(io.StringIO(comparison_csv(both))))
+    assert [row[:2] for row in rows[1:]] == [["toy", "mean brightness"]]
+    assert comparison_json(both)["toy"][0]["name"] == "mean brightness"
+
+
+def test_every_measure_of_the_table_is_there() -> None:
+    assert len(set(table.keys())) == len(table.METRICS)
+    for metric in table.METRICS:
+        assert callable(metric.function())
+        assert bool(metric.question) == (metric.answer is not None)
