@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from napari.components import ViewerModel
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
+
+DOCKS = ("layer list", "layer controls")
 
 
 class Docked(QWidget):
@@ -62,3 +65,31 @@ class Docked(QWidget):
         window.installEventFilter(self)
         QApplication.instance().aboutToQuit.connect(self.close_explorer)
         self.begin(window)
+
+
+class CalmWindow:
+    """Hides napari's layer docks and status bar; `restore` brings back what was visible.
+
+    They stay in the Window menu. A viewer that holds someone's work already is left as it is.
+    """
+
+    def __init__(self, window: QMainWindow, viewer: ViewerModel) -> None:
+        self._hidden: list[QDockWidget] = []
+        self._bar = None
+        if len(viewer.layers):
+            return
+        for dock in window.findChildren(QDockWidget):
+            if dock.objectName() in DOCKS and not dock.isHidden():
+                dock.hide()
+                self._hidden.append(dock)
+        self._bar = window.statusBar()
+        self._bar.hide()
+
+    def restore(self) -> None:
+        """Show again what was hidden."""
+        for dock in self._hidden:
+            dock.show()
+        self._hidden.clear()
+        if self._bar is not None:
+            self._bar.show()
+            self._bar = None

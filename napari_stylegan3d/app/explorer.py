@@ -14,8 +14,7 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QLabel, QMainWindow, QVBoxLayout, QWidget
 
 from napari_stylegan3d.app.arrivals import Arrivals
-from napari_stylegan3d.app.calm import CalmWindow
-from napari_stylegan3d.app.docked import Docked
+from napari_stylegan3d.app.docked import CalmWindow, Docked
 from napari_stylegan3d.app.guidance import Guidance
 from napari_stylegan3d.app.header import Header
 from napari_stylegan3d.app.memory import Memory

@@ -1,17 +1,129 @@
-"""Where the tour stops: every panel and every state worth a picture."""
+"""The tour: what works the window, and where it stops, every panel and state worth a picture."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stylegan3d.recipe.recipe import Recipe, Source
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.tour import Tour
+    import napari
+    from qtpy.QtWidgets import QWidget
+
+    from napari_stylegan3d.app.explorer import Explorer
 
 SAMPLE = "ucla-sub-04"
 SECOND_SEED = 7
+#: Longer than anything in the tour takes on two cores.
+PATIENCE_S = 1800.0
+#: The 3D view follows once changes have settled.
+SETTLE_S = 1.0
+#: Small pictures are all there when none came for so long; the longest wait for them.
+QUIET_S, THUMBNAILS_S = 2.5, 30.0
+
+
+class TourError(Exception):
+    """The tour could not go on; the message is one sentence."""
+
+
+class Tour:
+    """Works an explorer by the names of its controls.
+
+    Parameters
+    ----------
+    viewer, explorer
+        The open window.
+    out
+        Folder for pictures and files.
+    """
+
+    def __init__(self, viewer: napari.Viewer, explorer: Explorer, out: Path) -> None:
+        self.viewer, self.explorer, self.out = viewer, explorer, out
+        self.pictures: list[tuple[str, str]] = []
+        self._drawn_at = 0.0
+        explorer.thumbnails.ready.connect(self._on_thumbnail)
+
+    def find(self, name: str) -> Any:
+        """The control of that object name."""
+        from qtpy.QtWidgets import QWidget
+
+        for root in (self.explorer, self.explorer.views):
+            widget = root and root.findChild(QWidget, name)
+            if widget is not None:
+                return widget
+        raise TourError(f"The window has no control named {name}.")
+
+    def click(self, name: str) -> None:
+        """Press a button."""
+        self.find(name).click()
+
+    def set(self, name: str, value: float) -> None:
+        """Type a number into a spin box, or the number beside a slider."""
+        widget = self.find(name)
+        getattr(widget, "spin", widget).setValue(value)
+
+    def choose(self, name: str, data: Any) -> None:
+        """Choose an entry of a list by its data."""
+        box = self.find(name)
+        box.setCurrentIndex(box.findData(data))
+
+    def shoot(self, name: str, text: str, *, errors: bool = True) -> None:
+        """Save a picture of the whole window once it rests."""
+        for _ in range(2):
+            self.wait_for(lambda: not self.explorer.rendering.busy, name, errors=errors)
+            self.rest(SETTLE_S / 2)
+        path = self._file(name, text)
+        self.viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+
+    def shoot_window(self, window: QWidget, name: str, text: str) -> None:
+        """Save a picture of a window beside the main one, and close it."""
+        self.wait_for(window.isVisible, name)
+        self.rest(SETTLE_S / 2)
+        window.grab().save(str(self._file(name, text)))
+        window.close()
+
+    def wait_for_thumbnails(self) -> None:
+        """Let small pictures appear until there come no more."""
+        self._drawn_at = time.monotonic()
+        end = self._drawn_at + THUMBNAILS_S
+        self.wait_for(
+            lambda: time.monotonic() > min(self._drawn_at + QUIET_S, end), "the small pictures"
+        )
+
+    def wait_for(self, condition: Callable[[], Any], what: str, *, errors: bool = True) -> None:
+        """Let the window work until something is so.
+
+        Raises
+        ------
+        TourError
+            If the explorer reports an error (unless one is expected), or it takes too long.
+        """
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            self.rest(0.02)
+            if errors and self.explorer.message.text():
+                raise TourError(self.explorer.message.text())
+            if time.monotonic() > end:
+                raise TourError(f"Waiting for {what} took too long: run the tour again.")
+
+    def _on_thumbnail(self, *_: object) -> None:
+        self._drawn_at = time.monotonic()
+
+    def _file(self, name: str, text: str) -> Path:
+        file = f"{len(self.pictures) + 1:02d}-{name}.png"
+        self.pictures.append((file, text))
+        print(f"{file}: {text}", flush=True)
+        return self.out / file
+
+    @staticmethod
+    def rest(seconds: float) -> None:
+        """Let the window work for a while."""
+        from qtpy.QtTest import QTest
+
+        QTest.qWait(round(1000 * seconds))
 
 
 def first_steps(tour: Tour) -> None:

@@ -14,7 +14,9 @@ from qtpy.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPaintEvent,
+    QPen,
     QPolygonF,
 )
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
@@ -39,6 +41,12 @@ ARROWS = {
     Qt.Key.Key_Up: (0, 1),
     Qt.Key.Key_Down: (0, -1),
 }
+
+#: Opacity of the areas that enclose 50, 80 and 95 % of random brains, the inner on the outer.
+DEPTHS = (70, 48, 36)
+#: A spread this close to 1 would draw the line of 95 % once more.
+SAME = 0.005
+LABEL_SHARES = {0: "50 %", 2: "95 %"}
 
 Kind = Literal["favourite", "scan"]
 
@@ -148,21 +156,79 @@ class LatentPlot(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         colors = ink.inks(self)
-        ink.draw_axes(painter, self, colors)
+        self._draw_axes(painter, colors)
         painter.save()
         painter.setClipRect(self.plot)
-        ink.draw_density(painter, self, colors)
+        self._draw_density(painter, colors)
         for mark in self.marks:
-            ink.draw_mark(painter, self, mark, colors)
+            ink.draw_mark(painter, mark.kind, self.to_pixels(mark.at), colors)
         if self.here is not None:
             ink.draw_here(painter, self.to_pixels(self.here), colors)
         for mark in self.marks:
-            ink.draw_name(painter, self, mark, colors)
+            if mark.kind == "scan":  # favourites, which may be many, say their names on hover
+                above = self.to_pixels(mark.at) - QPointF(0, 10)
+                ink.write(painter, above, mark.label, colors.text, colors.ground)
         painter.restore()
         if self.hasFocus():
             painter.setPen(QColor(colors.accent))
             painter.drawRect(self.plot)
         painter.end()
+
+    def _draw_axes(self, painter: QPainter, colors: ink.Inks) -> None:
+        """Ground, grid, ticks in whole sd, and the names of the axes."""
+        area = self.plot
+        painter.fillRect(area, QColor(colors.ground))
+        metrics = painter.fontMetrics()
+        whole = int(np.floor(self.reach))
+        for tick in range(-whole, whole + 1):
+            at = self.to_pixels(np.array([tick, tick]))
+            painter.setPen(QPen(QColor(colors.hint if tick == 0 else colors.line), 1))
+            painter.drawLine(QPointF(at.x(), area.top()), QPointF(at.x(), area.bottom()))
+            painter.drawLine(QPointF(area.left(), at.y()), QPointF(area.right(), at.y()))
+            painter.setPen(QColor(colors.hint))
+            text = f"{tick:+d}" if tick else "0"
+            half = metrics.horizontalAdvance(text) / 2
+            painter.drawText(QPointF(at.x() - half, area.bottom() + metrics.ascent() + 2), text)
+            middle = at.y() + metrics.ascent() / 2 - 1
+            painter.drawText(QPointF(area.left() - 2 * half - 4, middle), text)
+        painter.setPen(QColor(colors.text))
+        x, y = self.names
+        across = metrics.elidedText(x, Qt.TextElideMode.ElideRight, round(area.width()))
+        below = QRectF(
+            area.left(), self.height() - metrics.height(), area.width(), metrics.height()
+        )
+        painter.drawText(below, Qt.AlignmentFlag.AlignCenter, across)
+        painter.save()
+        painter.rotate(-90)
+        up = metrics.elidedText(y, Qt.TextElideMode.ElideRight, round(area.height()))
+        beside = QRectF(-area.bottom(), 0, area.height(), metrics.height())
+        painter.drawText(beside, Qt.AlignmentFlag.AlignCenter, up)
+        painter.restore()
+
+    def _draw_density(self, painter: QPainter, colors: ink.Inks) -> None:
+        """Areas that enclose shares of random brains, and how far truncation leaves them."""
+        for index in reversed(range(len(self.lines))):
+            tint = QColor(colors.density)
+            edge = QPen(tint, 1)
+            tint.setAlpha(DEPTHS[index])
+            painter.setPen(edge)
+            painter.setBrush(tint)
+            painter.drawPath(self._path(self.lines[index], 1.0))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        if self.lines and self.spread is not None and abs(self.spread - 1) > SAME:
+            painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
+            painter.drawPath(self._path(self.lines[-1], self.spread))
+        for index, text in LABEL_SHARES.items():
+            if index < len(self.lines) and self.lines[index]:
+                outer = max(self.lines[index], key=len)
+                highest = self.to_pixels(outer[outer[:, 1].argmax()])
+                ink.write(painter, highest + QPointF(0, -3), text, colors.hint, colors.ground)
+
+    def _path(self, lines: list[np.ndarray], scale: float) -> QPainterPath:
+        path = QPainterPath()
+        for line in lines:
+            path.addPolygon(self.polygon(line * scale))
+        return path
 
     def mark_at(self, point: QPointF) -> Mark | None:
         """The mark under the mouse."""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QPoint, Signal
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QInputDialog, QMenu, QWidget
+from qtpy.QtWidgets import QAbstractButton, QInputDialog, QMenu, QWidget
 
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.directions.catalogue import DirectionNotes, Entry
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.directions.panel import DirectionsPanel
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.directions.layers import EditLayers
     from napari_stylegan3d.directions.row import DirectionRow
-    from stylegan3d.directions.catalogue import Entry
 
 
 def ask_label(parent: QWidget, name: str, label: str) -> str | None:
@@ -40,10 +41,21 @@ class DirectionMenus(QObject):
     dropped = Signal(object)
     """Entry whose file should leave the list."""
 
-    def __init__(self, panel: DirectionsPanel) -> None:
-        super().__init__(panel)
-        self.panel = panel
-        panel.more.clicked.connect(self._open_common)
+    noted = Signal(object)
+    """DirectionNotes: a person pinned or renamed a direction."""
+    limited = Signal(str, object, bool)
+    """(reference, layers, whether they are its own): other layers were chosen for a direction."""
+
+    def __init__(
+        self, parent: QWidget, more: QAbstractButton, session: Session, limits: EditLayers
+    ) -> None:
+        super().__init__(parent)
+        self._parent, self._more = parent, more
+        self.session, self.limits = session, limits
+        self.notes = DirectionNotes()
+        #: The directions that are listed, by their references.
+        self.entries: dict[str, Entry] = {}
+        more.clicked.connect(self._open_common)
 
     def open(self, row: DirectionRow) -> None:
         """Open the menu of one direction under its button."""
@@ -51,14 +63,14 @@ class DirectionMenus(QObject):
 
     def of_row(self, row: DirectionRow) -> QMenu:
         """What can be done with one direction."""
-        panel, entry = self.panel, row.entry
-        menu = QMenu(panel)
+        entry = row.entry
+        menu = QMenu(self._parent)
         menu.setToolTipsVisible(True)
         menu.addAction(_("Rename…"), partial(self._rename, entry))
-        pinned = entry.reference in panel.notes.pinned
+        pinned = entry.reference in self.notes.pinned
         text = _("No longer at the top") if pinned else _("Keep at the top")
         menu.addAction(text, partial(self._pin, entry, not pinned))
-        if len(self.panel.spans()) > 1:
+        if len(self.limits.spans()) > 1:
             self._add_layers(menu, entry)
         menu.addSeparator()
         free = menu.addAction(_("Without the others in use"), partial(self.freed.emit, entry))
@@ -73,7 +85,7 @@ class DirectionMenus(QObject):
 
     def common(self) -> QMenu:
         """What can be done with all of them."""
-        menu = QMenu(self.panel)
+        menu = QMenu(self._parent)
         menu.addAction(_("Open a directions file…"), self.opened.emit)
         used = self.in_use()
         menu.addAction(_("Save those in use…"), partial(self.saved.emit, used)).setEnabled(
@@ -83,11 +95,10 @@ class DirectionMenus(QObject):
 
     def in_use(self) -> list[Entry]:
         """Directions that are not at 0."""
-        panel = self.panel
         return [
-            panel.entries[edit.direction]
-            for edit in panel.session.recipe.edits
-            if edit.direction in panel.entries
+            self.entries[edit.direction]
+            for edit in self.session.recipe.edits
+            if edit.direction in self.entries
         ]
 
     def others_in_use(self, entry: Entry) -> list[Entry]:
@@ -95,19 +106,19 @@ class DirectionMenus(QObject):
         return [other for other in self.in_use() if other.reference != entry.reference]
 
     def _add_layers(self, menu: QMenu, entry: Entry) -> None:
-        panel, reference = self.panel, entry.reference
+        limits, reference = self.limits, entry.reference
         layers = menu.addMenu(_("Change"))
-        own = panel.has_own_layers(reference)
+        own = reference in limits.own
         actions = [
-            (_("As all others"), partial(panel.set_layers, reference, None, own=False), not own)
+            (_("As all others"), partial(self.limited.emit, reference, None, False), not own)
         ]
         actions += [
             (
                 text,
-                partial(panel.set_layers, reference, span),
-                own and panel.layers_of(reference) == span,
+                partial(self.limited.emit, reference, span, True),
+                own and limits.of(reference) == span,
             )
-            for text, span in panel.spans()
+            for text, span in limits.spans()
         ]
         for text, act, chosen in actions:
             action = QAction(text, layers)
@@ -117,17 +128,17 @@ class DirectionMenus(QObject):
             layers.addAction(action)
 
     def _open_common(self) -> None:
-        self._pop_up(self.common(), self.panel.more)
+        self._pop_up(self.common(), self._more)
 
     def _pop_up(self, menu: QMenu, button: QWidget) -> None:
         menu.aboutToHide.connect(menu.deleteLater)
         menu.popup(button.mapToGlobal(QPoint(0, button.height())))
 
     def _rename(self, entry: Entry) -> None:
-        notes = self.panel.notes
-        label = ask_label(self.panel, entry.name, notes.labels.get(entry.reference, ""))
+        notes = self.notes
+        label = ask_label(self._parent, entry.name, notes.labels.get(entry.reference, ""))
         if label is not None:
-            self.panel.noted.emit(notes.labelled(entry.reference, label))
+            self.noted.emit(notes.labelled(entry.reference, label))
 
     def _pin(self, entry: Entry, pinned: bool) -> None:
-        self.panel.noted.emit(self.panel.notes.pin(entry.reference, pinned))
+        self.noted.emit(self.notes.pin(entry.reference, pinned))

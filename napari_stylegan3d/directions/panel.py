@@ -10,8 +10,8 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit
 
 from napari_stylegan3d.core.panel import Panel
-from napari_stylegan3d.core.session import WHOLE
 from napari_stylegan3d.directions.effect import EffectBox
+from napari_stylegan3d.directions.layers import EditLayers, Span
 from napari_stylegan3d.directions.list import DirectionList
 from napari_stylegan3d.directions.menu import DirectionMenus
 from napari_stylegan3d.directions.missing import MissingFiles
@@ -24,9 +24,6 @@ from stylegan3d.recipe.recipe import Edit, Recipe
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
-
-Span = tuple[int, int] | None
-EVERYWHERE = _("All sizes of structures")
 
 
 class DirectionsPanel(Panel):
@@ -48,10 +45,9 @@ class DirectionsPanel(Panel):
         self.entries: dict[str, Entry] = {}
         self._own: list[Entry] = []
         self._of_files: list[Entry] = []
-        #: Layers a person chose for one direction; the others follow the list above.
-        self._own_layers: dict[str, Span] = {}
         self.find_field = QLineEdit()
         self.layers = QComboBox()
+        self.limits = EditLayers(session, self.layers.currentData)
         self.used = controls.push_button(
             _("In use"), "directions.used", _("Show only the directions that are not at 0 sd.")
         )
@@ -72,7 +68,7 @@ class DirectionsPanel(Panel):
         self.missing = MissingFiles()
         self.list = DirectionList()
         self.effect = EffectBox()
-        self.menus = DirectionMenus(self)
+        self.menus = DirectionMenus(self, self.more, session, self.limits)
         self._lay_out()
         self._connect()
 
@@ -115,6 +111,8 @@ class DirectionsPanel(Panel):
         self.find_field.textChanged.connect(self._filter)
         self.used.toggled.connect(self._filter)
         self.list.changed.connect(self._set)
+        self.menus.noted.connect(self.noted)
+        self.menus.limited.connect(self.set_layers)
         self.reset.clicked.connect(
             lambda: session.change(session.recipe.replace(edits=self._others(session.recipe)))
         )
@@ -122,7 +120,9 @@ class DirectionsPanel(Panel):
     def show_model(self, generator: Generator) -> None:
         """Take away the old model's directions; the new one's are still to be found."""
         self.list.clear()
-        self.entries, self._of_files, self._own_layers = {}, [], {}
+        self._of_files = []
+        self.limits.own.clear()
+        self._set_entries([])
         self.entriesChanged.emit()
         self.find_field.clear()
         self.used.setChecked(False)
@@ -133,7 +133,7 @@ class DirectionsPanel(Panel):
         self.waiting.hide()
         with QSignalBlocker(self.layers):
             self.layers.clear()
-            for text, span in self.spans():
+            for text, span in self.limits.spans():
                 self.layers.addItem(text, span)
         for part in (self.change, self.layers):
             part.setVisible(generator.can("layers"))
@@ -142,13 +142,14 @@ class DirectionsPanel(Panel):
 
     def show_files(self, entries: Sequence[Entry], notes: DirectionNotes) -> None:
         """Show directions of files beside the model's own, with what a person noted."""
-        self._of_files, self.notes = list(entries), notes
+        self._of_files = list(entries)
+        self._set_notes(notes)
         if self.entries:
             self._show_entries()
 
     def show_notes(self, notes: DirectionNotes) -> None:
         """Show other labels and pins."""
-        self.notes = notes
+        self._set_notes(notes)
         self.list.arrange(notes)
         self._filter()
         self.show_recipe(self.session.recipe)
@@ -158,45 +159,24 @@ class DirectionsPanel(Panel):
         used = {edit.direction: edit for edit in recipe.edits if edit.direction in self.entries}
         for reference, edit in used.items():
             if edit.layers != self.layers.currentData():
-                self._own_layers[reference] = edit.layers
+                self.limits.own[reference] = edit.layers
         self.list.show_strengths({r: edit.strength for r, edit in used.items()})
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
-            row.show_name(label, self._layers_in_words(reference), active=reference in used)
+            row.show_name(label, self.limits.in_words(reference), active=reference in used)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
             self._filter()
 
-    def spans(self) -> list[tuple[str, Span]]:
-        """What an edit can be limited to: (in words, half-open range of layers)."""
-        groups = self.session.layer_groups()
-        if [g.key for g in groups] == [WHOLE[0]]:
-            groups = []
-        return [(EVERYWHERE, None)] + [
-            (
-                _("{name} structures ({sizes})").format(name=g.name, sizes=g.size_in_words),
-                (g.layers[0], g.layers[-1] + 1),
-            )
-            for g in groups
-        ]
-
-    def layers_of(self, reference: str) -> Span:
-        """The layers that an edit along a direction changes."""
-        return self._own_layers.get(reference, self.layers.currentData())
-
-    def has_own_layers(self, reference: str) -> bool:
-        """Whether a direction has a range of layers of its own."""
-        return reference in self._own_layers
-
-    def set_layers(self, reference: str, span: Span, *, own: bool = True) -> None:
+    def set_layers(self, reference: str, span: Span, own: bool = True) -> None:
         """Limit one direction to some layers, or let it follow the list above."""
-        self._own_layers.pop(reference, None)
+        self.limits.own.pop(reference, None)
         if own:
-            self._own_layers[reference] = span
+            self.limits.own[reference] = span
         recipe = self.session.recipe
         edits = tuple(
-            dataclasses.replace(edit, layers=self.layers_of(reference))
+            dataclasses.replace(edit, layers=self.limits.of(reference))
             if edit.direction == reference
             else edit
             for edit in recipe.edits
@@ -213,7 +193,7 @@ class DirectionsPanel(Panel):
     def with_strength(self, recipe: Recipe, reference: str, strength: float) -> Recipe:
         """The recipe with another strength along one direction."""
         edits = {edit.direction: edit for edit in recipe.edits}
-        edits[reference] = self.entries[reference].edit(strength, self.layers_of(reference))
+        edits[reference] = self.entries[reference].edit(strength, self.limits.of(reference))
         if abs(strength) < LIMITS_SD[2] / 2:
             del edits[reference]
         order = list(self.entries)
@@ -223,9 +203,15 @@ class DirectionsPanel(Panel):
         )
         return recipe.replace(edits=self._others(recipe) + tuple(kept))
 
+    def _set_entries(self, entries: Sequence[Entry]) -> None:
+        self.entries = self.menus.entries = {entry.reference: entry for entry in entries}
+
+    def _set_notes(self, notes: DirectionNotes) -> None:
+        self.notes = self.menus.notes = notes
+
     def _show_entries(self) -> None:
         entries = [*self._own, *self._of_files]
-        self.entries = {entry.reference: entry for entry in entries}
+        self._set_entries(entries)
         for row in self.list.show_entries(entries):
             row.looked.connect(lambda on, r=row: self.looked.emit(r, on))
             row.previewed.connect(lambda r=row: self.previewed.emit(r))
@@ -238,20 +224,6 @@ class DirectionsPanel(Panel):
         self._filter()
         self.show_recipe(self.session.recipe)
         self.entriesChanged.emit()
-
-    def _layers_in_words(self, reference: str) -> str:
-        """Such as "coarse"; empty for a direction that follows the list above."""
-        if reference not in self._own_layers:
-            return ""
-        span = self._own_layers[reference]
-        for group in self.session.layer_groups():
-            if span == (group.layers[0], group.layers[-1] + 1):
-                return group.name
-        return (
-            _("all sizes")
-            if span is None
-            else _("layers {first}-{last}").format(first=span[0], last=span[1] - 1)
-        )
 
     def _filter(self, *_: object) -> None:
         used = frozenset(edit.direction for edit in self.session.recipe.edits)
@@ -270,7 +242,7 @@ class DirectionsPanel(Panel):
         recipe, span = self.session.recipe, self.layers.currentData()
         edits = tuple(
             dataclasses.replace(edit, layers=span)
-            if edit.direction in self.entries and edit.direction not in self._own_layers
+            if edit.direction in self.entries and edit.direction not in self.limits.own
             else edit
             for edit in recipe.edits
         )

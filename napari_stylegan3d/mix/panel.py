@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QVBoxLayout
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_stylegan3d.core.gallery import PictureButton
 from napari_stylegan3d.core.lacks import why_not
 from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.mix.group import GroupRow
-from napari_stylegan3d.mix.pictures import MixPictures
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.seeds import SeedPicker
 from napari_stylegan3d.widgets.text import _
@@ -24,6 +24,54 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 FILE = "file"
+SIDE = 88
+
+
+class MixPictures(QWidget):
+    """Three pictures with their names: A + B → mix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = PictureButton(
+            "mix.picture.first", _("Brain A: a click shows it unmixed."), SIDE
+        )
+        self.second = PictureButton(
+            "mix.picture.second", _("Brain B: a click shows all of it."), SIDE
+        )
+        self.result = PictureButton("mix.picture.result", _("The mix of A and B."), SIDE)
+        self.names = [controls.hint(name=f"mix.{name}") for name in ("first", "second", "result")]
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(4)
+        grid.setVerticalSpacing(3)
+        for column, button in enumerate((self.first, self.second, self.result)):
+            grid.addWidget(button, 0, 2 * column, Qt.AlignmentFlag.AlignHCenter)
+            name = self.names[column]
+            name.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
+            name.setFixedWidth(controls.scaled(SIDE + 4))
+            grid.addWidget(name, 1, 2 * column, Qt.AlignmentFlag.AlignTop)
+        for column, sign in ((1, "+"), (3, "→")):
+            label = QLabel(sign)
+            label.setProperty("role", "heading")
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            grid.addWidget(label, 0, column)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(3, 1)
+
+    def name(self, first: str, second: str) -> None:
+        """Say what A and B are."""
+        for label, text in zip(self.names, (f"A: {first}", f"B: {second}", _("Mix")), strict=True):
+            label.setText(text)
+            label.setToolTip(text)
+
+    def recipes(self, recipe: Recipe, second: Source) -> dict[PictureButton, Recipe]:
+        """What each picture shows: A and B unmixed and unedited, and the mix as it is."""
+        plain = recipe.replace(mix=None, edits=())
+        return {
+            self.result: recipe,
+            self.first: plain,
+            self.second: plain.replace(source=second),
+        }
 
 
 class MixPanel(Panel):

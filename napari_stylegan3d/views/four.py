@@ -80,7 +80,7 @@ class FourViews(QWidget):
 
     def watch(self, stage: Stage) -> None:
         """Let the mouse set this stage's window and level, and show what its colours mean."""
-        self._staged = StagedViews(self, stage)
+        self._staged = StagedViews(stage, self.views, self.looks, self.readout, self.lightbox)
 
     def set_message(self, text: str) -> None:
         """A sentence in the empty views, such as what is being loaded."""

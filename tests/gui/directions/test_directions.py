@@ -133,7 +133,7 @@ def test_a_label_of_ones_own_stands_in_the_list_and_the_name_in_the_recipe(
 
 
 def test_each_edit_has_layers_of_its_own_and_the_others_follow_the_list(window, panel):
-    coarse, fine = (panel.spans()[k][1] for k in (1, 3))
+    coarse, fine = (panel.limits.spans()[k][1] for k in (1, 3))
     window.set("directions.strength.0", 1.0)
     window.set("directions.strength.1", 1.0)
     panel.set_layers("PC 1", fine)
@@ -143,14 +143,14 @@ def test_each_edit_has_layers_of_its_own_and_the_others_follow_the_list(window, 
     window.set("directions.strength.2", -1.0)
     assert window.recipe.edits[-1] == Edit("PC 3", -1.0, coarse)
     layers = next(a.menu() for a in panel.menus.of_row(panel.rows["PC 1"]).actions() if a.menu())
-    assert [a.text() for a in layers.actions() if a.isChecked()] == [panel.spans()[3][0]]
+    assert [a.text() for a in layers.actions() if a.isChecked()] == [panel.limits.spans()[3][0]]
     layers.actions()[0].trigger()
     assert window.recipe.edits[0] == Edit("PC 1", 1.0, coarse)
     window.pick("directions.layers", None)
 
 
 def test_a_recipe_that_comes_back_keeps_its_layers(window, panel):
-    fine = panel.spans()[3][1]
+    fine = panel.limits.spans()[3][1]
     window.session.change(Recipe(edits=(Edit("PC 2", 1.0, fine),)))
     assert window.find("directions.name.1").text().endswith("· fine")
     window.set("directions.strength.1", 2.0)
