@@ -7,7 +7,6 @@ is built.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from napari_stylegan3d.views.display import Upright, enlarge, upright
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.networks.effort import effort
+from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,6 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
 
     def load() -> Loaded:
         from stylegan3d.recipe.recipe import Recipe
-        from stylegan3d.render.recipes import render_recipe
 
         loaded = load_model(Report(lambda _progress: None), model, frame)
         try:
@@ -151,21 +150,16 @@ class Picture:
     rendered: Rendered
     quality: Quality
 
+    @classmethod
+    def of(cls, rendered: Rendered, generator: Generator) -> Picture:
+        """A rendering of a generator's brain, for display."""
+        return cls(as_shown(rendered, generator), rendered, rendered.quality)
+
     def on_grid(self, shape: tuple[int, ...]) -> np.ndarray:
         """(X, Y, Z) of the generator's grid of this shape, which a preview is coarser than."""
         volume = self.rendered.volume
         same = tuple(volume.shape) == tuple(shape)
         return volume if same else enlarge(volume, (shape[0], shape[1], shape[2]))
-
-
-def render(
-    loaded: Loaded, request: RenderRequest, should_stop: Callable[[], bool] | None = None
-) -> Picture:
-    """Render a recipe for display; the renderer's `Cancelled` if `should_stop` says yes."""
-    from stylegan3d.render.recipes import render_recipe
-
-    rendered = render_recipe(loaded.renderer, request.recipe, request.quality, should_stop)
-    return Picture(as_shown(rendered, loaded.generator), rendered, request.quality)
 
 
 def placed(picture: Picture, generator: Generator) -> Picture:
@@ -186,8 +180,8 @@ def as_shown(rendered: Rendered, generator: Generator) -> Upright:
 def render_beside(request: tuple[Loaded, Recipe]) -> Picture:
     """Render a recipe in full with a renderer of its own, beside what is shown; in a thread."""
     loaded, recipe = request
-    own = dataclasses.replace(loaded, renderer=loaded.renderer.companion(LAYERS_KEPT))
-    return render(own, RenderRequest(recipe, "full"))
+    renderer = loaded.renderer.companion(LAYERS_KEPT)
+    return Picture.of(render_recipe(renderer, recipe), loaded.generator)
 
 
 def screen_dtype() -> torch.dtype:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest, render
+from napari_stylegan3d.core.jobs import Loaded, Picture, RenderRequest
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -123,10 +125,10 @@ class Rendering(QObject):
         def should_stop() -> bool:
             return renders.overtaken if gives_way else renders.closed
 
-        if request.quality == "full":
-            return render(loaded, request, should_stop)
-        with beside_the_window():
-            return render(loaded, request, should_stop)
+        beside = nullcontext() if request.quality == "full" else beside_the_window()
+        with beside:
+            rendered = render_recipe(loaded.renderer, request.recipe, request.quality, should_stop)
+            return Picture.of(rendered, loaded.generator)
 
     def _submit(self, recipe: Recipe, quality: Quality, live: bool = False) -> None:
         if self._last != (recipe, quality) and self.renders is not None:

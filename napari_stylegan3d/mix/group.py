@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
@@ -23,7 +24,7 @@ class GroupRow(QWidget):
     def __init__(
         self,
         group: LayerGroup,
-        set_layers: Callable[[tuple[int, ...], float, bool, str], None],
+        set_layers: Callable[[tuple[int, ...], str, float, bool], None],
     ) -> None:
         super().__init__()
         key = f"mix.group.{group.key}"
@@ -72,12 +73,8 @@ class GroupRow(QWidget):
         for part in (self.more, self.solo):
             part.setVisible(not whole)
         for index, slider in self.layers.items():
-            slider.valueChanged.connect(
-                lambda value, live, i=index: set_layers((i,), value, live, f"mix.layer.{i}")
-            )
-        self.all.valueChanged.connect(
-            lambda value, live: set_layers(group.layers, value, live, key)
-        )
+            slider.valueChanged.connect(partial(set_layers, (index,), f"mix.layer.{index}"))
+        self.all.valueChanged.connect(partial(set_layers, group.layers, key))
         self.more.toggled.connect(self._open)
         self.solo.clicked.connect(self.soloed)
 

@@ -252,7 +252,7 @@ class MixPanel(Panel):
         self.session.change(self.session.recipe.replace(mix=mix))
 
     def _set_layers(
-        self, layers: tuple[int, ...], percent: float, live: bool, gesture: str
+        self, layers: tuple[int, ...], gesture: str, percent: float, live: bool
     ) -> None:
         mix = self.session.mix_or_none()
         strength = tuple(

@@ -167,7 +167,17 @@ class Renderer:
             else:
                 # A reading was learned without the delta and would not show it.
                 way = self._way("fast" if read_out else quality, rows)
-                image = self._made_somehow(rows, noise, way, should_stop)
+                short_of_memory = False
+                try:
+                    image = self._made(rows, noise, way, should_stop)
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    short_of_memory = True
+                if short_of_memory:  # once more, without the layers that are remembered
+                    self.memo.clear()
+                    self._recorded.clear()
+                    image = self._made(rows, noise, way, should_stop)
         volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
@@ -268,19 +278,6 @@ class Renderer:
                 return recorded(w)
             self._begin(w, noise, way.dtype, should_stop)
             return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
-
-    def _made_somehow(
-        self, w: Tensor, noise: Noise, way: Way, should_stop: Callable[[], bool] | None
-    ) -> Tensor:
-        """`_made`; where memory is short, once more without the layers that are remembered."""
-        try:
-            return self._made(w, noise, way, should_stop)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        self.memo.clear()
-        self._recorded.clear()
-        return self._made(w, noise, way, should_stop)
 
     def _begin(
         self,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,3 +140,47 @@ def test_mixes_of_the_session_survive_a_swap(mixing):
     mixing.click("mix.swap")
     assert mixing.recipe.source == Source("seed", 5)
     assert mixing.recipe.mix == Mix(Source("seed", 2), before.mix.strength)
+
+
+#: From a slider of Mix to voxels: functions of ours, the slider's own and the network included.
+MOST_HOPS = 12
+
+
+def ours() -> list[str]:
+    """Functions of this project that are being run in this thread, the outermost first."""
+    folders = [str(Path(__file__).parents[3] / name) for name in ("napari_stylegan3d", "src")]
+    found, frame = [], sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(tuple(folders)):
+            found.append(frame.f_code.co_qualname)
+        frame = frame.f_back
+    return found[::-1]
+
+
+def test_it_is_not_far_from_a_slider_to_voxels(mixing, monkeypatch):
+    """SliderRow, MixPanel, Session, Rendering (2), LatestWins; in the renderer's thread LatestWins,
+    Rendering, render_recipe, Renderer (2), and the network."""
+    mixing.settle()
+    network = mixing.session.generator.synthesis
+    submit, forward = ThreadPoolExecutor.submit, network.forward
+    before, after = [], []
+
+    def note_submit(self, *args, **kwargs):
+        if (hops := ours()) and hops[0].startswith("SliderRow") and not before:
+            before.extend(hops)
+        return submit(self, *args, **kwargs)
+
+    def note_forward(*args, **kwargs):
+        if (hops := ours()) and "Rendering._render" in hops and before and not after:
+            after.extend([*hops, "forward"])
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", note_submit)
+    monkeypatch.setattr(network, "forward", note_forward)
+    slider = mixing.explorer.mix.groups[0].all.slider
+    slider.setSliderDown(True)
+    slider.setValue(slider.maximum() // 2)
+    mixing.wait(lambda: after)
+    slider.setSliderDown(False)
+    mixing.settle()
+    assert len(before + after) <= MOST_HOPS, before + after

@@ -17,7 +17,7 @@ from napari.layers import Labels
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
-from napari_stylegan3d.core.jobs import RenderRequest, render
+from napari_stylegan3d.core.jobs import Picture
 from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.jobs import STEPS_FOLDER
@@ -28,6 +28,7 @@ from napari_stylegan3d.widgets import dialogs
 from stylegan3d.geometry.frame import Frame
 from stylegan3d.recipe.recipe import Edit, Source
 from stylegan3d.recipe.text import read_recipe
+from stylegan3d.render.recipes import render_recipe
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_the_difference_follows_previews(projected):
     window.click("project.show.difference")
     loaded = window.explorer.rendering.loaded
     edited = window.recipe.replace(edits=(Edit("PC 1", 3.0),))
-    preview = render(loaded, RenderRequest(edited, "preview"))
+    preview = Picture.of(render_recipe(loaded.renderer, edited, "preview"), loaded.generator)
     assert preview.rendered.volume.shape != result.aligned.volume.shape
     comparison.set_picture(edited, preview)
     assert window.captions == {"Difference – not for diagnosis"}
