@@ -1,7 +1,8 @@
 """What a synthesis costs when it is written down as it stands in the paper: the yardstick.
 
 float32, channels first (NCDHW), activations scaled by the style, one operation after the other,
-nothing kept. It computes what `SynthesisNetwork` computes; `same_image` makes sure of that.
+nothing kept. It computes what the networks compute, the flow included; `same_image` makes sure of
+that.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan3d.networks import flow as flows
+from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.networks.anatomy_layers import LayeredAnatomy
 from stylegan3d.networks.deformation import exponential, warp
-from stylegan3d.networks.resampling import inverse_haar
+from stylegan3d.networks.leveled import LeveledSynthesis
+from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import SynthesisLayer, SynthesisNetwork, ToRGB
 
 
@@ -54,7 +59,7 @@ def synthesis_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
-def doubled(network: SynthesisNetwork, x: Tensor) -> Tensor:
+def doubled(network: LeveledSynthesis, x: Tensor) -> Tensor:
     """The image of a `skip` network at the next resolution."""
     config, k = network.config, len(network.config.resample_kernel)
     assert config.image_upsampling == "zeros"
@@ -63,63 +68,97 @@ def doubled(network: SynthesisNetwork, x: Tensor) -> Tensor:
     return low_pass(spread, config.resample_kernel, ((k + 1) // 2, (k - 2) // 2), 8.0)
 
 
-def basis_bands(network: SynthesisNetwork, w: Tensor) -> list[Tensor]:
-    """The levels' bands of the basis images, each from the whole images."""
-    config, bands = network.config, []
-    for level in range(config.num_levels):
-        first = 2 * level if level <= config.deformation_level else 2 * level - 1
-        row = w[:, first : 2 * level + 1].mean(dim=1)
-        start = config.deformation
-        image = network.image_basis(row[:, start : start + config.image_basis])
-        for _ in range(config.num_levels - 1 - level):
-            image = F.avg_pool3d(image, 2)
-        if level:
-            image = image - doubled(network, F.avg_pool3d(image, 2))
-        bands.append(image)
-    return bands
-
-
 @torch.no_grad()
-def synthesize(network: SynthesisNetwork, w: Tensor) -> Tensor:
-    """w [1, num_layers, w_dim] -> the full image, for the `orig` and `skip` wirings."""
-    config, last = network.config, network.config.num_levels - 1
-    assert config.wiring in ("orig", "skip")
+def synthesize(network: LeveledSynthesis, w: Tensor) -> Tensor:
+    """w [1, num_layers, w_dim] -> the full image, of a StyleGAN or an anatomy model."""
+    if isinstance(network, AnatomyNetwork):
+        return anatomy(network, w)
+    assert isinstance(network, SynthesisNetwork)
+    return stylegan(network, w)
+
+
+def stylegan(network: SynthesisNetwork, w: Tensor) -> Tensor:
+    """The `orig` and `skip` wirings."""
+    assert network.config.wiring in ("orig", "skip")
     x, image = network.const, None
-    basis = basis_bands(network, w) if config.image_basis else None
     for i, level in enumerate(network.typed_levels):
         low = None if image is None else doubled(network, image)
-        if basis is not None:
-            low = basis[i] if low is None else low + basis[i]
-        detail = network._details(w, i)
-        for j, (layer, row) in enumerate(zip(level.layers, level.rows, strict=True)):
-            if level.refine and j == len(level.layers) - len(level.refine):
-                seen = low + network._constant(i)[:, :1]
-                x = x + level.feedback(seen if detail is None else seen + detail[:, :1])
+        for layer, row in zip(level.layers, level.rows, strict=True):
             x = synthesis_layer(layer, x, w[:, row])
         if str(i) in network.to_rgb:
             rgb = network.to_rgb[str(i)]
             image = modulated(rgb, x, w[:, 2 * i + 1]) + rgb.bias[:, None, None, None]
             if low is not None:
                 image[:, : low.shape[1]] += low
-                beyond = network.continued(low, i)
-                image = image if beyond is None else image + beyond
-            image = image if detail is None else image + detail
-    if config.image_const:
-        image = image + network._constant(last)
-    image = inverse_haar(image) if config.head == "haar" else image
-    if not config.deformation:
-        return image
+    return inverse_haar(image) if network.config.head == "haar" else image
+
+
+def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
+    """An anatomy model without layers: bands in the common anatomy, deformation, toe and flow."""
+    config, last = network.config, network.config.num_levels - 1
+    assert not isinstance(network, LayeredAnatomy)
+    assert config.head == "haar"
+    assert config.deformation
+    low = None
+    for level in range(config.num_levels):
+        before, low = low, basis_band(network, w, level)
+        low = low if before is None else low + doubled(network, before)
+    bands = torch.cat([low, low.new_zeros(1, 7, *low.shape[2:])], dim=1)
+    for more in (network.continued(low, last), network._details(w, last), network._constant(last)):
+        bands = bands if more is None else bands + more
     displacement = exponential(network.velocity(w))
     # Twice as large by the filter, then by linear interpolation.
-    spread = displacement.new_zeros(1, 3, *(2 * n for n in displacement.shape[2:]))
-    spread[:, :, ::2, ::2, ::2] = displacement
-    k = len(config.resample_kernel)
-    displacement = low_pass(spread, config.resample_kernel, ((k + 1) // 2, (k - 2) // 2), 8.0)
+    displacement = doubled(network, displacement)
+    image = inverse_haar(bands)
     displacement = F.interpolate(displacement, size=image.shape[2:], mode="trilinear")
-    return network._finished(warp(image, displacement))
+    image = network.finished(warp(image, displacement))
+    if not config.flow_channels:
+        return image
+    gate = network.flow.gate(network._detail_weights(w))
+    return torch.lerp(image, flowed(network.flow, image, config.flow_steps), gate)
 
 
-def same_image(network: SynthesisNetwork, w: Tensor) -> float:
+def basis_band(network: AnatomyNetwork, w: Tensor, level: int) -> Tensor:
+    """A level's band of the basis images, from the whole images."""
+    config = network.config
+    first = 2 * level if level <= config.deformation_level else 2 * level - 1
+    row = w[:, first : 2 * level + 1].mean(dim=1)
+    start = config.deformation
+    image = network.image_basis(row[:, start : start + config.image_basis])
+    for _ in range(config.num_levels - 1 - level):
+        image = F.avg_pool3d(image, 2)
+    return image - doubled(network, F.avg_pool3d(image, 2)) if level else image
+
+
+def flowed(flow: flows.Flow, image: Tensor, steps: int) -> Tensor:
+    """The flow with its fixed noise, in the box that a brain can reach."""
+    near = flows._near(image)
+    box = flows._box(near)
+    inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
+    bands = haar((image + flow.noise * flow.noise_strength)[:, :, *inner])
+    places = flows.places_on(near.shape[2:], image.device)[:, :, *box]
+    for step in range(steps):
+        bands = bands + velocity(flow, bands, step / steps, places) / steps
+    made = torch.full_like(image, -1.0)
+    made[:, :, *inner] = flows._floored(inverse_haar(bands))
+    return torch.where(F.interpolate(near.float(), scale_factor=2) > 0, made, -1.0)
+
+
+def velocity(flow: flows.Flow, bands: Tensor, time: float, places: Tensor) -> Tensor:
+    """The U-Net of the flow."""
+    octaves = torch.exp(torch.linspace(0, 4, flows.FREQUENCIES)) * math.pi / 2
+    angles = time * octaves[None]
+    t = flow.embedding(torch.cat([angles.sin(), angles.cos()], dim=1).to(bands))
+    scale = bands.new_tensor([flows.LOW_GAIN] + [flows.FINE_GAIN] * 7)[:, None, None, None]
+    x = flow.down[0](flow.stem(torch.cat([bands * scale, places], dim=1)), t)
+    half = flow.down[1](flow.halve[0](x, t), t)
+    quarter = flow.down[2](flow.halve[1](half, t), t)
+    half = flow.up[1](half + flows._doubled(flow.narrow[1](quarter), half), t)
+    x = flow.up[0](x + flows._doubled(flow.narrow[0](half), x), t)
+    return flow.head(x) / flows.VELOCITY_GAIN
+
+
+def same_image(network: LeveledSynthesis, w: Tensor) -> float:
     """Largest difference to the network's own float32 image, as a share of its magnitude."""
     with torch.no_grad():
         made = network(w)

@@ -64,8 +64,11 @@ def halved(pack: Pack, folder: Path) -> Pack:
 
 def anatomical(images: int) -> dict[str, TrainConfig]:
     """Settings at 4 mm by what is different about them."""
-    whole = brain_4mm().with_(warm_start_images=images, total_images=images, log_images=images)
-    network = whole.generator
+    plan = brain_4mm()
+    network = replace(plan.generator, channels=(32, 32, 16))
+    whole = plan.with_(
+        generator=network, warm_start_images=images, total_images=images, log_images=images
+    )
     # Without a deformation the encoder is a convolutional one, trained by reconstruction.
     plain = replace(
         network, deformation=0, detail_basis=0, refine_layers=0, image_basis=128, w_dim=128
@@ -201,7 +204,7 @@ def _run(
     folder = out / f"{name.replace(' ', '-').replace('/', 'by')}-{config.seed}"
     # The registrations are the same for all but one; the first run finds them.
     shared, own = out / "all-0" / ANATOMY, folder / ANATOMY
-    if shared.is_dir() and config.generator.deformation and config.mirror and own != shared:
+    if shared.is_dir() and config.deformed and config.mirror and own != shared:
         shutil.copytree(shared, own, dirs_exist_ok=True)
     resume = (folder / "checkpoint.pt").is_file()
     state = train(pack.path, folder, config, device="cpu", resume=resume)

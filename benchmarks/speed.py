@@ -34,6 +34,7 @@ from stylegan3d.devices import fast_dtype, measured_dtype
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.generator import Generator
+from stylegan3d.networks.anatomy_config import AnatomyConfig
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.networks.synthesis import SynthesisNetwork
@@ -121,8 +122,15 @@ def rows(generator: Generator) -> list[Row]:
 
 
 def layer_operations(config: GeneratorConfig, row: int) -> float:
-    """Floating point operations of the convolutions that a row of w governs, in one volume."""
+    """Floating point operations of the convolutions that a row of w governs, in one volume.
+
+    An anatomy model has those of its flow alone, which every row but the last governs; they count
+    for the last row that does.
+    """
     total = 0.0
+    if isinstance(config, AnatomyConfig):
+        assert not config.channels
+        return flow_operations(config) if row == config.num_layers - 2 else 0.0
     for level in range(config.num_levels):
         inputs = config.channels[max(level - 1, 0)]
         outputs, voxels = config.channels[level], float(np.prod(config.grid(level)))
@@ -130,12 +138,24 @@ def layer_operations(config: GeneratorConfig, row: int) -> float:
         if row == 2 * level - 1:
             total += 2 * 27 * voxels / 8 * inputs * outputs  # upsampling: one input in eight
         if row == 2 * level:
-            refining = config.refine_layers if level == config.num_levels - 1 else 0
-            total += plain * (1 + refining)
+            total += plain
         if row == 2 * level + 1 and (config.wiring == "skip" or level == config.num_levels - 1):
             bands = 8 if config.head == "haar" and level == config.num_levels - 1 else 1
             total += 2 * voxels * outputs * bands * config.image_channels
     return total
+
+
+def flow_operations(config: AnatomyConfig) -> float:
+    """Of the flow's convolutions, if its box were the whole grid."""
+    if not config.flow_channels:
+        return 0.0
+    a, b, c = config.flow_channels
+    # Weights of the convolutions on the grid of the bands, on its half and on its quarter.
+    whole = 27 * ((8 + 3) * a + 4 * a * a + 8 * a)
+    half = 27 * (a * b + 5 * b * b) + 2 * a * b
+    quarter = 27 * (b * c + 3 * c * c) + 2 * b * c
+    voxels = float(np.prod(config.grid(config.num_levels - 1)))
+    return config.flow_steps * 2 * voxels * (whole + half / 8 + quarter / 64)
 
 
 def ceiling(device: torch.device) -> float:

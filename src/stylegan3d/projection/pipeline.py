@@ -29,7 +29,7 @@ from stylegan3d.scans.reading import read_scan
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-    from stylegan3d.networks.synthesis import Noise
+    from stylegan3d.networks.noise import Noise
     from stylegan3d.scans import AlignedScan, Scan
 
 Stage = Literal["align", "search", "again"]
