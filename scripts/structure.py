@@ -15,6 +15,7 @@ import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,8 @@ PACKAGES = {
     "stylegan3d": ROOT / "src" / "stylegan3d",
     "napari_stylegan3d": ROOT / "napari_stylegan3d",
 }
+#: Package and folder.
+Room = tuple[str, str]
 #: What others see of a package: `__init__` and `__main__`, above all rooms.
 FACE = "the package itself"
 ENGINE = (
@@ -104,7 +107,7 @@ def imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[tuple[str
                 yield module, id(node) in inside
 
 
-def room(module: str) -> tuple[str, str]:
+def room(module: str) -> Room:
     """Package and folder of a module."""
     package, *rest = module.split(".")
     if not rest or rest == ["__main__"]:
@@ -143,7 +146,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return found
 
 
-def is_upward(a: tuple[str, str], b: tuple[str, str]) -> bool:
+def is_upward(a: Room, b: Room) -> bool:
     """Whether an arrow from one room to another runs against the order of the rooms."""
     if a[0] != b[0]:
         return a[0] == "stylegan3d"
@@ -153,45 +156,73 @@ def is_upward(a: tuple[str, str], b: tuple[str, str]) -> bool:
     return order.index(b[1]) > order.index(a[1])
 
 
+@dataclass(frozen=True)
+class Structure:
+    """What is counted.
+
+    Attributes
+    ----------
+    files : of each module.
+    arrows : (room, room) -> the imports that draw it, as "module -> module".
+    loops : groups of modules that import each other.
+    deferred : imports inside functions.
+    """
+
+    files: dict[str, Path]
+    arrows: dict[tuple[Room, Room], set[str]]
+    loops: list[list[str]]
+    deferred: int
+
+    @classmethod
+    def read(cls) -> Structure:
+        """Of the code as it is."""
+        files = modules()
+        graph: dict[str, set[str]] = {name: set() for name in files}
+        arrows: dict[tuple[Room, Room], set[str]] = defaultdict(set)
+        deferred = 0
+        for name, file in files.items():
+            for target, inside in imports(name, file, files):
+                graph[name].add(target)
+                deferred += inside
+                if room(name) != room(target):
+                    arrows[room(name), room(target)].add(f"{name} -> {target}")
+        return cls(files, arrows, circles(graph), deferred)
+
+    @property
+    def upward(self) -> dict[tuple[Room, Room], set[str]]:
+        """The arrows against the order of the rooms."""
+        return {pair: drawn for pair, drawn in self.arrows.items() if is_upward(*pair)}
+
+    def at_root(self, package: str) -> list[str]:
+        """The modules of a package that lie in no room."""
+        return [name for name in self.files if room(name) in ((package, ""), (package, FACE))]
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--arrows", action="store_true", help="name the files")
     args = parser.parse_args()
-    known = modules()
-    graph: dict[str, set[str]] = defaultdict(set)
-    arrows: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = defaultdict(list)
-    deferred = 0
-    for name, file in known.items():
-        graph[name]
-        for target, inside in imports(name, file, known):
-            graph[name].add(target)
-            deferred += inside
-            if room(name) != room(target):
-                arrows[room(name), room(target)].append(f"{name} -> {target}")
-    upward = {pair: files for pair, files in arrows.items() if is_upward(*pair)}
-    loops = circles(graph)
-    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in known.values())
-    places = [room(module) for module in known]
-    loose = {p: places.count((p, "")) + places.count((p, FACE)) for p in PACKAGES}
+    found = Structure.read()
+    texts = [file.read_text(encoding="utf-8") for file in found.files.values()]
     rows = [
-        ("files", len(known)),
-        ("lines", lines),
-        ("modules at the engine's root", loose["stylegan3d"]),
-        ("modules at the plugin's root", loose["napari_stylegan3d"]),
-        ("arrows between rooms", len(arrows)),
-        ("arrows upwards", len(upward)),
-        ("import circles", len(loops)),
-        ("modules in circles", sum(map(len, loops))),
-        ("imports inside functions", deferred),
+        ("files", len(found.files)),
+        ("lines", sum(len(text.splitlines()) for text in texts)),
+        ("modules at the engine's root", len(found.at_root("stylegan3d"))),
+        ("modules at the plugin's root", len(found.at_root("napari_stylegan3d"))),
+        ("arrows between rooms", len(found.arrows)),
+        ("arrows upwards", len(found.upward)),
+        ("import circles", len(found.loops)),
+        ("modules in circles", sum(map(len, found.loops))),
+        ("imports inside functions", found.deferred),
     ]
     for title, value in rows:
         print(f"{title:32}{value:>8}")
     if args.arrows:
-        for (a, b), files in sorted(upward.items()):
+        for (a, b), drawn in sorted(found.upward.items()):
             print(f"\n{'.'.join(a)} -> {'.'.join(b)}")
-            print("\n".join(f"  {file}" for file in sorted(set(files))))
-        for loop in loops:
+            print("\n".join(f"  {one}" for one in sorted(drawn)))
+        for loop in found.loops:
             print("\ncircle of", len(loop), *loop, sep="\n  ")
     return 0
 

@@ -1,0 +1,42 @@
+"""The code keeps its order: rooms import what lies below them, and nothing in a circle."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STRUCTURE = Path(__file__).parents[1] / "scripts" / "structure.py"
+ENGINE = "stylegan3d"
+
+
+@pytest.fixture(scope="module")
+def structure():
+    return runpy.run_path(str(STRUCTURE), run_name="structure")["Structure"].read()
+
+
+def test_no_module_of_the_engine_imports_itself_by_way_of_others(structure):
+    assert not [loop for loop in structure.loops if loop[0].split(".")[0] == ENGINE]
+
+
+def test_rooms_of_the_engine_import_rooms_below_them(structure):
+    upward = {pair: drawn for pair, drawn in structure.upward.items() if pair[0][0] == ENGINE}
+    assert not upward
+
+
+def test_few_modules_lie_in_no_room(structure):
+    assert len(structure.at_root(ENGINE)) <= 8
+
+
+def test_recipes_import_no_models(structure):
+    below = {"", "storage", "geometry"}
+    drawn = {b[1] for a, b in structure.arrows if a == (ENGINE, "recipe")}
+    assert drawn <= below
+
+
+def test_torch_is_loaded_when_it_is_needed():
+    modules = "cli checkpoints.places outputs.report recipe.text recipe.walk scans session.store"
+    names = ", ".join(f"{ENGINE}.{name}" for name in modules.split())
+    code = f"import sys, {ENGINE}, {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
