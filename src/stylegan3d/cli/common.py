@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
+from stylegan3d.settings.option import options_of
 from stylegan3d.storage.jsontext import to_plain
 
 if TYPE_CHECKING:
@@ -134,6 +135,28 @@ NetworkOption = Annotated[
     ),
 ]
 DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]
+
+
+def described(settings: type, name: str, flag: str = "") -> Any:
+    """The option of a field of typed settings: its help, its range or choices.
+
+    Parameters
+    ----------
+    settings : type
+        A class of `stylegan3d.settings`.
+    name : str
+        Of the field.
+    flag : str
+        The option as it is written; by default after the field.
+    """
+    option = next(known.option for known in options_of(settings) if known.name == name)
+    words = option.range
+    if option.choices is not None:
+        words = "; ".join(f"{value}: {word}" for value, word in option.choices.items())
+    text = f"{option.label}: {option.help[0].lower()}{option.help[1:]}"
+    return typer.Option(
+        flag or f"--{name.replace('_', '-')}", help=f"{text[:-1]} ({words})." if words else text
+    )
 
 
 class Report(Protocol):

@@ -17,6 +17,7 @@ from stylegan3d.cli.common import (
     OverwriteOption,
     SeedsOption,
     TruncationOption,
+    described,
     emit,
     model_entry,
     open_model,
@@ -27,7 +28,7 @@ from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
 from stylegan3d.recipe.drawing import TRUNCATION
-from stylegan3d.recipe.keyframes import EASINGS, WAYS
+from stylegan3d.settings.film import FilmSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,24 +140,11 @@ def film(
         Path,
         typer.Option("--out", "-o", help="Film to write: .mp4, .gif, .png or .webp."),
     ] = Path("film.gif"),
-    seconds: Annotated[
-        float, typer.Option("--seconds", help="Seconds from one key frame to the next, 0.1 to 60.")
-    ] = 2.0,
-    fps: Annotated[int, typer.Option("--fps", help="Frames per second, 1 to 60.")] = 12,
-    easing: Annotated[
-        str, typer.Option("--easing", help=f"Easing between key frames: {' or '.join(EASINGS)}.")
-    ] = "in-out",
-    way: Annotated[
-        str,
-        typer.Option(
-            "--way",
-            help="Interpolation: linear in W, or spherical, in Z between two seeds, which keeps "
-            "more variety midway; a latent diffusion model can use it between any brains.",
-        ),
-    ] = WAYS[0],
-    loop: Annotated[
-        bool, typer.Option("--loop", help="Return to the first key frame and repeat.")
-    ] = False,
+    seconds: Annotated[float, described(FilmSettings, "seconds")] = FilmSettings.seconds,
+    fps: Annotated[int, described(FilmSettings, "fps")] = FilmSettings.fps,
+    easing: Annotated[str, described(FilmSettings, "easing")] = FilmSettings.easing,
+    way: Annotated[str, described(FilmSettings, "how", "--way")] = FilmSettings.how,
+    loop: Annotated[bool, described(FilmSettings, "loop")] = FilmSettings.loop,
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
     scale: ScaleOption = SCALE,
