@@ -103,6 +103,17 @@ def test_former_spellings_answer_with_those_of_today(run, former):
     assert {word for word in words if word.startswith("--")} <= set(options(command))
 
 
+def test_a_verb_that_has_kinds_today_is_answered_where_none_is_given(run, monkeypatch):
+    monkeypatch.setattr(cli, "FORMER", {"render": "render KIND"})
+    told = run("render", "recipe.json")
+    assert (told.status, told.err) == (
+        2,
+        "stylegan3d: `stylegan3d render` is now `stylegan3d render KIND`.\n",
+    )
+    assert run("render", "picture", "--help").status == run("render", "--help").status == 0
+    assert "Missing command" in run("render").err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.main import get_group
 
 from stylegan3d.cli import (
     directions,
@@ -128,8 +129,14 @@ def _answer_former(words: Sequence[str]) -> None:
     said = [word.partition("=")[0] for word in words if word != "--debug"]
     for former, today in FORMER.items():
         verb, *option = former.split()
-        if said[:1] == [verb] and set(option) <= set(said):
-            raise StyleGAN3DError(f"`stylegan3d {former}` is now `stylegan3d {today}`.")
+        if said[:1] != [verb] or not set(option) <= set(said):
+            continue
+        if not option and today.startswith(f"{verb} "):
+            # The verb has kinds today: with one of them it is spelled right.
+            kinds = getattr(get_group(app).commands[verb], "commands", {})
+            if len(said) == 1 or said[1] in {*kinds, "-h", "--help"}:
+                continue
+        raise StyleGAN3DError(f"`stylegan3d {former}` is now `stylegan3d {today}`.")
 
 
 def _sentence(error: Exception) -> str | None:
