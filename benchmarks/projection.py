@@ -36,14 +36,13 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.projection import Projection, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.original import original_loss
-from stylegan3d.projection.projector import Method
+from stylegan3d.recipe.projection import METHODS
 from stylegan3d.render.renderer import Renderer
 
 # Directions, and the volume in ml that each is to change; strengths either way.
 EDITS = {"Ventricle volume": "ventricle_ml", "Grey matter": "grey_ml", "Head size": "brain_ml"}
 STRENGTH = 1.5
 SIZE, MARGIN = (900, 540), 70
-METHODS: tuple[Method, ...] = ("stylegan3d", "original")
 COLOURS = {"original": (200, 80, 40), "stylegan3d": (30, 90, 200)}
 GRID = (225, 225, 225)
 

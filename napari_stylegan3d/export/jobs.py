@@ -183,7 +183,10 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
         loaded.generator,
         renderer,
         lambda done, total: report(
-            done, total, _("Making the film"), _("picture {done}").format(done=done + 1)
+            round(done),
+            round(total),
+            _("Making the film"),
+            _("picture {done}").format(done=round(done) + 1),
         ),
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.project.regions import Region
     from stylegan3d.networks.noise import Noise
     from stylegan3d.projection.operators import Mask
-    from stylegan3d.projection.pipeline import Progress
+    from stylegan3d.projection.pipeline import StepProgress
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
 
@@ -220,8 +220,9 @@ def project_scan(
     reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
-    from stylegan3d.projection.pipeline import Choices, Watch, loss_of, place, search
+    from stylegan3d.projection.pipeline import Watch, loss_of, place, search
     from stylegan3d.recipe.latents import save_latent
+    from stylegan3d.recipe.projection import Choices
     from stylegan3d.recipe.recipe import Source
 
     generator = loaded.generator
@@ -285,7 +286,7 @@ class _Watcher:
         self._loaded = loaded
         self._shown_at = 0.0
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now: StepProgress) -> None:
         state = now.state
         if state is None:
             return

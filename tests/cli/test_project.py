@@ -291,3 +291,12 @@ def test_bad_scans_are_one_sentence_status_2_and_no_file(run, brain_model, tmp_p
         assert len(result.err.splitlines()) == 1, result.err
         assert scan.name in result.err
         assert (result.out, listing(out)) == ("", [])
+
+
+def test_the_choices_are_those_of_the_engine():
+    from stylegan3d.cli.project import Budget, LatentSpace, Method
+    from stylegan3d.recipe.projection import BUDGETS, METHODS, SPACES
+
+    assert [*LatentSpace] == [*SPACES]
+    assert [*Budget] == [*BUDGETS]
+    assert [*Method] == [*METHODS]

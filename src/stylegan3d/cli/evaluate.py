@@ -152,7 +152,7 @@ def evaluate(
     with nullcontext() if folder is None else only_run(folder):
         with progress("Evaluating") as bar:
 
-            def show(what: str, done: int, total: int) -> None:
+            def show(what: str, done: float, total: float) -> None:
                 bar(done, total, note=what)
 
             material = open_material(opened, pack, settings, show, folder)

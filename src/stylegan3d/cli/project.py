@@ -31,9 +31,11 @@ from stylegan3d.cli.common import (
     progress,
 )
 from stylegan3d.cli.project_many import project_many
+from stylegan3d.recipe.projection import USUAL
 
 if TYPE_CHECKING:
-    from stylegan3d.projection.pipeline import Choices, Progress
+    from stylegan3d.projection.pipeline import StepProgress
+    from stylegan3d.recipe.projection import Choices
 
 # What each stage of a projection is called beside its progress bar.
 TITLES = {"align": "Aligning", "search": "Projecting", "again": "Searching again"}
@@ -62,6 +64,10 @@ class Budget(StrEnum):
     THOROUGH = "thorough"
 
 
+USUAL_SPACE, USUAL_BUDGET = LatentSpace(USUAL.space), Budget(USUAL.budget)
+USUAL_METHOD = Method(USUAL.method)
+
+
 def project(
     scans: Annotated[
         list[Path],
@@ -78,10 +84,8 @@ def project(
             help="What to optimise: one w for all layers (w), one per layer (w+), or the layer "
             "noise too (w+noise).",
         ),
-    ] = LatentSpace.W_PLUS,
-    budget: Annotated[
-        Budget, typer.Option("--budget", help="How long to search.")
-    ] = Budget.STANDARD,
+    ] = USUAL_SPACE,
+    budget: Annotated[Budget, typer.Option("--budget", help="How long to search.")] = USUAL_BUDGET,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Number of steps, instead of the budget's.")
     ] = None,
@@ -90,7 +94,7 @@ def project(
         typer.Option(
             "--method", help="This program's method, or that of the original 3D-StyleGAN."
         ),
-    ] = Method.STYLEGAN3D,
+    ] = USUAL_METHOD,
     skull: SkullOption = Skull.AUTO,
     pose: Annotated[
         str | None,
@@ -147,7 +151,7 @@ def project(
     """
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.projection.operators import parse
-    from stylegan3d.projection.pipeline import Choices
+    from stylegan3d.recipe.projection import Choices
     from stylegan3d.scans.pose import parse_pose
 
     # Wrong words are refused before any work.
@@ -233,7 +237,7 @@ def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[Progress], None]]:
+def _bars() -> Iterator[Callable[[StepProgress], None]]:
     """One progress bar after the other: a new one for every title."""
     current: dict[str, Any] = {"title": "", "bar": None, "report": None}
 
@@ -241,7 +245,7 @@ def _bars() -> Iterator[Callable[[Progress], None]]:
         if current["bar"] is not None:
             current["bar"].__exit__(None, None, None)
 
-    def report(now: Progress) -> None:
+    def report(now: StepProgress) -> None:
         title = TITLES[now.stage]
         if title != current["title"]:
             close()

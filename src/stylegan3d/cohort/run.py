@@ -23,6 +23,7 @@ from stylegan3d.cohort.records import (
 from stylegan3d.cohort.scans import Item
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.progress import NamedProgress
 from stylegan3d.storage.volumes import atomic_write_text
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ _busy = threading.Lock()
 # Project a scan: settings, the scan, its folder, whether files may be replaced -> the files
 # written and what the table says of them.
 Work = Callable[[Mapping[str, Any], Item, Path, bool], tuple[list[Path], dict[str, Any]]]
-Progress = Callable[[int, int, str], None]
 
 DONE, KEPT, FAILED = "done", "kept", "failed"
 
@@ -68,7 +68,7 @@ def run_cohort(
     jobs: int = 1,
     scheduler: str | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: NamedProgress | None = None,
 ) -> Outcome:
     """Do the work on every scan that is not done yet.
 

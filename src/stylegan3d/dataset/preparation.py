@@ -29,6 +29,7 @@ from stylegan3d.dataset.tissues import (
     unnamed_note,
 )
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.target import Target
 from stylegan3d.storage.files import check_output
 from stylegan3d.storage.locks import LOCK, only_run
@@ -48,7 +49,7 @@ def prepare(
     min_quality: float = 0.85,
     validation: float = 0.1,
     jobs: int = 1,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: NamedProgress | None = None,
 ) -> Pack:
     """Prepare the T1 scans of a folder for training.
 
@@ -108,7 +109,7 @@ def _work_off(
     folder: Path,
     out: Path,
     jobs: int,
-    progress: Callable[[int, int, str], None] | None,
+    progress: NamedProgress | None,
 ) -> Pack:
     """Prepare what waits, and pack all of it."""
     tissues = read_tissues(folder)

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.native import geometry_of
@@ -53,7 +54,7 @@ def prepare_all(
     job: Job,
     files: dict[str, Path],
     jobs: int,
-    progress: Callable[[int, int, str], None],
+    progress: NamedProgress,
     done: int,
 ) -> dict[str, dict[str, Any]]:
     """Prepare files that are not finished yet; what came of each, by its key.

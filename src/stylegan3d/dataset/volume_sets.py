@@ -6,7 +6,6 @@ They are brought to what a pack holds, uint8 on one grid, or refused with the fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from stylegan3d.dataset.sources import (
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import as_packed
+from stylegan3d.progress import Progress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.intensity import normalise
@@ -45,8 +45,6 @@ NO_PLACE = (
     "real volumes' shape and are taken to lie on their grid."
 )
 RESAMPLED = "files were resampled linearly to the grid of the real volumes."
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,12 @@ import torch
 from stylegan3d.about import version
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
-from stylegan3d.evaluation.material import Material, Report, volumes_id
+from stylegan3d.evaluation.material import Material, volumes_id
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.store import Store, measures_id
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
+from stylegan3d.progress import TitledProgress
 from stylegan3d.storage.hashing import sha256_of
 
 # Of a folder that is evaluated into: what a later run takes up again.
@@ -37,7 +38,7 @@ def evaluate(
     subject: Subject | Generator,
     pack: Pack,
     settings: EvaluationSettings | None = None,
-    report: Report | None = None,
+    report: TitledProgress | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
     """Measure synthetic brains beside real ones.
@@ -111,7 +112,7 @@ def open_material(
     subject: Subject | Generator,
     pack: Pack,
     settings: EvaluationSettings | None = None,
-    report: Report | None = None,
+    report: TitledProgress | None = None,
     out: Path | None = None,
 ) -> Material:
     """The brains an evaluation measures on; see `evaluate`."""
@@ -168,5 +169,5 @@ def _kept_settings(settings: EvaluationSettings) -> dict[str, Any]:
     return kept | {"inception": sha256_of(path) if path is not None and path.is_file() else None}
 
 
-def _say_nothing(what: str, done: int, total: int) -> None:
+def _say_nothing(what: str, done: float, total: float) -> None:
     pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from stylegan3d.evaluation.table import keys
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
-from stylegan3d.projection.budgets import BUDGETS, TUNED
+from stylegan3d.progress import Progress, TitledProgress
+from stylegan3d.recipe.projection import BUDGETS, TUNED
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
 
 # So many brains make a piece of what is kept for a stopped evaluation.
 PIECE, REAL_PIECE = 16, 64
 
-Report = Callable[[str, int, int], None]
 Volumes = Sequence[np.ndarray] | np.ndarray
 
 
@@ -49,7 +49,7 @@ class Material:
         subject: Subject | Generator,
         pack: Pack,
         settings: EvaluationSettings,
-        report: Report,
+        report: TitledProgress,
         store: Store | None = None,
     ) -> None:
         self.subject: Subject = (
@@ -111,7 +111,7 @@ class Material:
         if min(len(self.seeds(self.settings.samples)), self.settings.privacy_samples) < 2:
             raise StyleGAN3DError("An evaluation needs at least two random brains; ask for more.")
 
-    def progress(self, what: str) -> Callable[[int, int], None]:
+    def progress(self, what: str) -> Progress:
         """For functions that tell how many are done and how many there are."""
         return lambda done, total: self.report(what, done, total)
 
@@ -232,9 +232,7 @@ class Material:
         """[training people, 448], of their mirror images."""
         return self._described("mirrored ", self.training)
 
-    def describe(
-        self, volumes: Brains | Volumes, progress: Callable[[int, int], None] | None = None
-    ) -> np.ndarray:
+    def describe(self, volumes: Brains | Volumes, progress: Progress | None = None) -> np.ndarray:
         """Descriptors [n, 448] of volumes on the data set's grid."""
         return features.describe(
             volumes, self.pack.space.voxel_size, device=self.device, progress=progress

@@ -10,7 +10,7 @@ data too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
@@ -20,12 +20,11 @@ import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
+from stylegan3d.progress import Progress
 
 QUERIES_AT_A_TIME = 16
 REFERENCES_AT_A_TIME = 32
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

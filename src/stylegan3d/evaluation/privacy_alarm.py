@@ -14,7 +14,7 @@ distance takes every plain image for a copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import length_hint
 
@@ -24,6 +24,7 @@ from scipy import ndimage
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
+from stylegan3d.progress import Progress
 
 GRID_MM = 4.0
 # Brain is what is brighter than this share of the bright end; the outermost voxels, whose place
@@ -37,8 +38,6 @@ NEXT = 5
 FALSE_ALARMS = 0.01
 TAIL = 0.2
 FEWEST_STRANGERS = 40
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ model of the same data.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.intensity import as_packed, unit
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
+from stylegan3d.progress import Progress
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import pack as pack_tensors
 from stylegan3d.storage.tensorfiles import read_bytes, unpack
@@ -37,8 +37,6 @@ KIND = "privacy index"
 NETWORK = "encoder of deepbet's LinkNet3d"
 #: So many brains are described between two moments at which an interrupted index is taken up again.
 BLOCK = 32
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
+from stylegan3d.progress import Progress
 from stylegan3d.projection.projector import project
+from stylegan3d.recipe.projection import USUAL
 
 BLUR_VOXELS = 1.0
-
-Progress = Callable[[int, int], None]
 
 
 def reconstruct(
@@ -27,7 +27,7 @@ def reconstruct(
     people: Sequence[np.ndarray],
     mean_brain: np.ndarray,
     *,
-    budget: str | None = "standard",
+    budget: str | None = USUAL.budget,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Reconstruct real brains, and compare inside the brain (above 0.05) in [0, 1].

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylegan3d.evaluation.table import usual
+from stylegan3d.recipe.projection import USUAL
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,6 @@ class EvaluationSettings:
     repeats: int = 50
     pairs: int = 200
     limit_validation: int | None = None
-    budget: str | None = "standard"
+    budget: str | None = USUAL.budget
     inception: Path | None = None
     cache: Path | None = None

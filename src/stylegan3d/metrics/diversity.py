@@ -17,6 +17,7 @@ from torch import Tensor
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
+from stylegan3d.progress import Progress
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.
 SIGMA, WINDOW = 1.5, 11
@@ -25,7 +26,6 @@ EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # Voxels along an axis that can be halved for five scales.
 SMALLEST = 2 ** (len(EXPONENTS) - 1)
 
-Progress = Callable[[int, int], None]
 # Of each scale: mean SSIM, mean contrast times structure.
 Terms = Sequence[tuple[float, float]]
 

@@ -13,7 +13,7 @@ weights, and tests/metrics compares it with the traced one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache, partial
 from itertools import islice
 from operator import length_hint
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.intensity import unit
+from stylegan3d.progress import Progress
 
 # deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0
@@ -36,8 +37,6 @@ DESCRIPTOR_SIZE = 2 * sum(CHANNELS[2:])
 QUANTILES = (0.005, 0.995)
 MEAN, DEVIATION = 0.449, 0.226
 LEAST_VOXELS = 32
-
-Progress = Callable[[int, int], None]
 
 
 class Block(nn.Module):

@@ -8,7 +8,7 @@ real brain passes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from operator import length_hint
@@ -21,6 +21,7 @@ from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import unit
+from stylegan3d.progress import Progress
 from stylegan3d.scans.extraction import voxel_litres
 
 # Where a volume shows a brain.
@@ -37,8 +38,6 @@ EM_STEPS = 200
 START_QUANTILES = (0.05, 0.35, 0.8)
 LEAST_DEVIATION = 0.01
 LEAST_VOXELS = 50
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from stylegan3d.geometry.space import Space, to_ras
 from stylegan3d.intensity import as_packed, unit
 from stylegan3d.metrics.inception import CLASSES_2015, InceptionV3
 from stylegan3d.metrics.torchscript import is_torchscript, read_torchscript
+from stylegan3d.progress import Progress
 from stylegan3d.storage.hashing import sha256_of
 
 SIDE, BATCH = 299, 8
 Network = Callable[[Tensor], Tensor]
-Progress = Callable[[int, int], None]
 
 
 class SliceNetwork:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from stylegan3d.intensity import unit
 from stylegan3d.metrics.intervals import wilson
+from stylegan3d.progress import Progress
 
 # Diversity is 1 where random brains differ as much as people do. Blur makes brains more alike too,
 # and a generator of few people is never free of it: 0.6 is usual, less than 0.5 is not.
@@ -18,8 +19,6 @@ TOO_ALIKE = 0.5
 # Nearer to one another than this share of the distance of the two most alike people: twins.
 TWINS = 0.5
 TOO_MANY_TWINS = 0.05
-
-Progress = Callable[[int, int], None]
 
 
 def spread(made: np.ndarray, real: np.ndarray) -> float:

@@ -8,7 +8,7 @@ It is not the discriminator the generator was trained against, so nothing was le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
+from stylegan3d.progress import Progress
 
 FOLDS, REPEATS, STEPS, BATCH = 5, 3, 160, 16
 RATE, DECAY = 3e-3, 1e-2
@@ -31,7 +32,6 @@ LEAST = 2 * FOLDS
 # synthetic brains away. They lie within the middle share of the grid.
 SIDE, MIDDLE = 48, 0.7
 
-Progress = Callable[[int, int], None]
 # Repeat, fold, rows to learn from, rows to be tested on.
 Task = tuple[int, int, np.ndarray, np.ndarray]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from stylegan3d.errors import OutputError
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.results import model_of, provenance, sources
+from stylegan3d.progress import Progress
 from stylegan3d.recipe.keyframes import Easing, How, count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
@@ -41,7 +42,6 @@ NO_FFMPEG = (
     "An MP4 needs the program ffmpeg: install it, or the Python package imageio-ffmpeg "
     "(pip install 'napari-stylegan3d[mp4]'), or save a .gif, .png or .webp."
 )
-Report = Callable[[int, int], None]
 """Told (frames done, of how many); may raise to stop the work."""
 
 
@@ -107,7 +107,7 @@ def film_files(
     film: Film,
     generator: Generator,
     renderer: Renderer,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> dict[Path, bytes]:
     """The film and the JSON beside it, not yet written: name to content.
 

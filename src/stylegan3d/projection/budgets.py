@@ -14,10 +14,8 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.pivotal import tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import costs, plan
+from stylegan3d.recipe.projection import BUDGETS, TUNED, USUAL
 
-#: Steps of the search from an encoder's guess; "thorough" is followed by pivotal tuning.
-BUDGETS = {"draft": 12, "standard": 60, "thorough": 120}
-TUNED = ("thorough",)
 # From the average brain so many times as many, most of them in coarse resolution.
 FROM_AVERAGE = 3
 # Of what is not steps: start and result are drawn and compared with the scan.
@@ -47,7 +45,10 @@ def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
 
 
 def estimate_seconds(
-    generator: Generator, budget: str = "standard", space: str = "w+", method: str = "stylegan3d"
+    generator: Generator,
+    budget: str = USUAL.budget,
+    space: str = USUAL.space,
+    method: str = USUAL.method,
 ) -> float:
     """How long `project` will take on this machine, from the time of one step.
 

@@ -7,7 +7,7 @@ nobody has scans it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from stylegan3d.intensity import unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
+from stylegan3d.progress import Progress
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 from stylegan3d.projection.trust import compare_signs, residuals_by_region
@@ -30,8 +31,6 @@ CLOSE_SHARE, OUTSIDE_TIMES = 0.95, 3.5
 # Of people, this share has a first guess at least as alike as asked of a close reconstruction.
 ALIKE_SHARE = 0.95
 FOREGROUND = 0.05
-
-Progress = Callable[[int, int], None]
 
 
 def calibrate(

@@ -10,9 +10,9 @@ import torch
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
-from stylegan3d.projection.budgets import TUNED, check_budget
+from stylegan3d.projection.budgets import check_budget
+from stylegan3d.recipe.projection import METHODS, SPACES, TUNED
 
-SPACES, METHODS = ("w", "w+", "w+noise"), ("stylegan3d", "original")
 # A generator may have learned to do without noise; its maps are then not worth fitting.
 LEAST_NOISE = 2e-3
 

@@ -4,7 +4,7 @@
 
 Each step is a function from values to a value: the window runs them singly and keeps what it has,
 the command line runs them in a row (`cohort.project`). What is reported on the way is a
-`Progress`; what a search found is a `Projected`, from which files are written
+`StepProgress`; what a search found is a `Projected`, from which files are written
 (`outputs.projections`) and panels are filled. The tissue network looks once at the scan and once
 at the reconstruction, whoever asks how often.
 """
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
 from stylegan3d.projection.projector import Projection, ProjectionState, project
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
+from stylegan3d.recipe.projection import Choices
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.reading import read_scan
@@ -36,7 +37,7 @@ Stage = Literal["align", "search", "again"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepProgress:
     """How far a step has come.
 
     Attributes
@@ -64,43 +65,17 @@ class Watch:
     Attributes
     ----------
     report : callable
-        Called with a `Progress`.
+        Called with a `StepProgress`.
     should_stop, should_pause : callable or None
         As of `project`.
     """
 
-    report: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[StepProgress], None] = lambda progress: None
     should_stop: Callable[[], bool] | None = None
     should_pause: Callable[[], bool] | None = None
 
 
 NOBODY = Watch()
-
-
-@dataclass(frozen=True)
-class Choices:
-    """How to project; each as `Scan.align`, `read_scan` and `project` take it.
-
-    `pose` is in the words of `pose.parse_pose`, `operator` in those of `operators.parse`;
-    `uncertainty` is how many more searches tell what is left open, see `projection.uncertainty`.
-    """
-
-    space: str = "w+"
-    budget: str = "standard"
-    steps: int | None = None
-    method: str = "stylegan3d"
-    skull: str = "auto"
-    pose: str | None = None
-    volume: int | None = None
-    series: str | None = None
-    trust: str | None = None
-    channel: int = 0
-    operator: str | None = None
-    uncertainty: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; what was not chosen is left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +130,7 @@ def align(
         skull=skull,
         pose=pose,
         cache=cache,
-        progress=lambda done, note: watch.report(Progress("align", done, note)),
+        progress=lambda done, note: watch.report(StepProgress("align", done, note)),
     )
 
 
@@ -198,14 +173,14 @@ def search(
     result = project(
         generator,
         aligned,
-        space=choices.space,  # type: ignore[arg-type]
+        space=choices.space,
         budget=choices.budget,
         steps=choices.steps,
         noise=noise,
-        method=choices.method,  # type: ignore[arg-type]
+        method=choices.method,
         channel=choices.channel,
         operator=operator,
-        progress=lambda state: watch.report(Progress("search", state.work, state=state)),
+        progress=lambda state: watch.report(StepProgress("search", state.work, state=state)),
         should_stop=watch.should_stop,
         should_pause=watch.should_pause,
     )
@@ -219,11 +194,11 @@ def search_again(projected: Projected, choices: Choices, watch: Watch = NOBODY) 
         projected.generator,
         projected.aligned,
         restarts=choices.uncertainty or 2,
-        space=choices.space,  # type: ignore[arg-type]
+        space=choices.space,
         steps=choices.steps,
         channel=choices.channel,
         operator=projected.operator,
-        progress=lambda done, total: watch.report(Progress("again", done / total)),
+        progress=lambda done, total: watch.report(StepProgress("again", done / total)),
     )
 
 

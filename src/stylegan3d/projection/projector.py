@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
-from stylegan3d.projection.budgets import TUNED, step_count
+from stylegan3d.projection.budgets import step_count
 from stylegan3d.projection.checks import Aligned, check_choices, check_scan
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity
@@ -22,10 +22,8 @@ from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.trust import Trust, measure_trust
 from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.projection import TUNED, USUAL, Method, Space
 from stylegan3d.scans.aligned import AlignedScan
-
-Space = Literal["w", "w+", "w+noise"]
-Method = Literal["stylegan3d", "original"]
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,14 @@ def project(
     generator: Generator,
     aligned: Aligned | np.ndarray,
     *,
-    space: Space = "w+",
-    budget: str = "standard",
+    space: Space = USUAL.space,
+    budget: str = USUAL.budget,
     steps: int | None = None,
     noise: Noise = "fixed",
     channel: int = 0,
     operator: Operator | None = None,
     data: Tensor | None = None,
-    method: Method = "stylegan3d",
+    method: Method = USUAL.method,
     start: Tensor | None = None,
     progress: Callable[[ProjectionState], None] | None = None,
     should_stop: Callable[[], bool] | None = None,

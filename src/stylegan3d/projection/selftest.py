@@ -6,16 +6,18 @@ the way back is the search's doing alone. A real scan can only be worse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
+from stylegan3d.progress import Progress
 from stylegan3d.projection.objective import LatentPrior
-from stylegan3d.projection.projector import Space, project
+from stylegan3d.projection.projector import project
 from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
+from stylegan3d.recipe.projection import QUICK, Space
 from stylegan3d.render.renderer import Renderer
 
 SEEDS = (0, 1, 2)
@@ -28,9 +30,9 @@ def self_test(
     seeds: Sequence[int] | None = None,
     truncation: float = TRUNCATION,
     space: Space = "w",
-    budget: str = "draft",
+    budget: str = QUICK,
     steps: int | None = None,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Make brains from seeds, project them, and compare.
 

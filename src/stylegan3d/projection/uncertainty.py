@@ -18,10 +18,12 @@ from torch import Tensor
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
+from stylegan3d.progress import Progress
 from stylegan3d.projection.forward import Operator
-from stylegan3d.projection.projector import Aligned, Space, project
+from stylegan3d.projection.projector import Aligned, project
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.recipe.drawing import seed_latents
+from stylegan3d.recipe.projection import QUICK, USUAL, Space
 from stylegan3d.render.renderer import Renderer
 
 RESTARTS, NOISE_DRAWS = 4, 2
@@ -56,13 +58,13 @@ def uncertainty(
     restarts: int = RESTARTS,
     noise_draws: int = NOISE_DRAWS,
     away: float = AWAY,
-    space: Space = "w+",
-    budget: str = "draft",
+    space: Space = USUAL.space,
+    budget: str = QUICK,
     steps: int | None = None,
     channel: int = 0,
     operator: Operator | None = None,
     seed: int = 0,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Uncertainty:
     """Project a scan several times from different places.
@@ -135,9 +137,7 @@ def _starts(
     return list(torch.lerp(begin, random, away))
 
 
-def _part(
-    progress: Callable[[float, float], None] | None, number: int, count: int
-) -> Callable[[object], None] | None:
+def _part(progress: Progress | None, number: int, count: int) -> Callable[[object], None] | None:
     """Progress of one search as a part of all of them."""
     if progress is None:
         return None

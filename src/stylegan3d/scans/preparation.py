@@ -6,7 +6,6 @@ Each step can be left out, says what it did and how long it took, and may be kep
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
+from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, Step, on_grid
 from stylegan3d.scans.alignment import align_rigid, centred_rigid
 from stylegan3d.scans.bias import field_on, log_bias_field, working_grid
@@ -35,7 +35,6 @@ POSE_CHOICES = ("auto", "keep", "centre")
 LIKE_A_HEAD = 0.4
 # Heads lie in scanners up to 20 degrees off the mean brain: the chin is lifted or lowered.
 ODD_DEGREES = 25.0
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Wishes:
 
 
 def align_scan(
-    scan: ScanData, target: Target, wishes: Wishes, progress: Progress | None = None
+    scan: ScanData, target: Target, wishes: Wishes, progress: ShareProgress | None = None
 ) -> AlignedScan:
     """See `Scan.align`."""
     report = progress or (lambda fraction, text: None)
@@ -87,7 +86,7 @@ class _Work:
     wishes: Wishes
     cache: StepCache
     image: str
-    report: Progress
+    report: ShareProgress
 
 
 _Prepared = tuple[list[Step], PreparedBrain, np.ndarray]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.preparation import Progress, Wishes, align_scan
+from stylegan3d.scans.preparation import Wishes, align_scan
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target
 
@@ -20,7 +21,7 @@ class Scan(ScanData):
         skull: str = "auto",
         bias_correction: bool = True,
         pose: str = "auto",
-        progress: Progress | None = None,
+        progress: ShareProgress | None = None,
         cache: str | Path | None = None,
     ) -> AlignedScan:
         """Bring the brain of this scan onto a model's grid, as the training data was made.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +24,6 @@ from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to
 BUNDLED = "tissue-t1-2mm"
 # A voxel may be so much larger or smaller than those the network learned from.
 SIZE_TOLERANCE = 0.05
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 from stylegan3d.devices import workers
 from stylegan3d.geometry.space import Space
+from stylegan3d.progress import Progress
 from stylegan3d.segmentation.classes import CLASSES, asymmetry_percent, side_volumes
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 
@@ -19,8 +20,6 @@ MEASURES = (
     "grey_white_ratio",
     *(f"{name}_asymmetry" for name in ASYMMETRIES),
 )
-
-Progress = Callable[[int, int], None]
 
 
 def measure(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.progress import Progress
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
-from stylegan3d.segmentation.inference import Progress, Segmenter
+from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
 from stylegan3d.training.export import NOT_STATED
 from stylegan3d.training.segmentation import SegmentationRun

@@ -26,6 +26,7 @@ from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.outline import NAME
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.geometry.frame import Frame
+from stylegan3d.recipe import projection
 from stylegan3d.recipe.recipe import Edit, Source
 from stylegan3d.recipe.text import read_recipe
 from stylegan3d.render.recipes import render_recipe
@@ -538,3 +539,11 @@ def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_
     window.wait(lambda: threads)
     assert threading.main_thread() not in threads
     assert not window.explorer.projecting.job.running
+
+
+def test_the_window_has_words_for_every_choice_of_the_engine():
+    from napari_stylegan3d.project.jobs import BUDGETS
+    from napari_stylegan3d.project.search import SPACES
+
+    assert [*BUDGETS] == [*projection.BUDGETS]
+    assert {name for name, *_ in SPACES} == set(projection.SPACES)
