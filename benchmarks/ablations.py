@@ -32,10 +32,10 @@ from stylegan3d.metrics.distances import frechet_distance
 from stylegan3d.metrics.manifold import precision, recall
 from stylegan3d.networks.config import EncoderConfig
 from stylegan3d.training.config import TrainConfig, brain_4mm, tiny
-from stylegan3d.training.loop import train
 from stylegan3d.training.monitor import Monitor
 from stylegan3d.training.opening import ANATOMY
 from stylegan3d.training.state import TrainState
+from stylegan3d.training.stylegan import train
 
 COLUMNS = {
     "validation_psnr": "PSNR",

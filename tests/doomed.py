@@ -125,7 +125,7 @@ def outcome(kind: str, folder: Path) -> Any:
 
 def _train(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.training.config import tiny
-    from stylegan3d.training.loop import train
+    from stylegan3d.training.stylegan import train
 
     config = tiny().with_(
         total_images=40, warm_start_images=24, coarse_images=8, log_images=8, checkpoint_minutes=0
@@ -144,10 +144,10 @@ def _train_outcome(mine: Path) -> Any:
 
 def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.training.segmentation import SegmentationConfig, train_segmentation
+    from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
 
-    config = SegmentationConfig(widths=(8, 8), steps=10, validate_every=5, save_seconds=0.0)
+    config = SegmentationSettings(widths=(8, 8), steps=10, validate_every=5, save_seconds=0.0)
     train_segmentation(
         load_labelled(load_pack(inputs / "labelled" / "pack"), inputs / "labelled"),
         mine,
@@ -167,7 +167,7 @@ def _segmentation_outcome(mine: Path) -> Any:
 def _flow(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.filled_files import FilledFile, fill_files
-    from stylegan3d.training.flow import FlowConfig, train_flow
+    from stylegan3d.training.flow import FlowSettings, train_flow
     from stylegan3d.training.flow_pairs import INFO, VOLUMES, Pairs
 
     pack = load_pack(inputs / "pack")
@@ -181,7 +181,9 @@ def _flow(inputs: Path, mine: Path, slowly: float) -> None:
     (made,) = fill_files(mine, INFO, {"of": "phantoms"}, [file], fill)
     known = np.isin(np.arange(count), pack.indices("train"))
     pairs = Pairs(made, np.arange(count), np.zeros(count, bool), known, pack)
-    config = FlowConfig((4, 4, 4), steps=10, cubes=2, side=16, validate_every=5, save_seconds=0.0)
+    config = FlowSettings(
+        channels=(4, 4, 4), steps=10, cubes=2, side=16, validate_every=5, save_seconds=0.0
+    )
     train_flow(
         pairs,
         mine,
@@ -192,19 +194,19 @@ def _flow(inputs: Path, mine: Path, slowly: float) -> None:
 
 
 def _flow_outcome(mine: Path) -> Any:
-    return _segmentation_outcome(mine) | {"errors": _errors(mine)}
+    return _autoencoder_outcome(mine)
 
 
 def _autoencoder(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.networks.autoencoder import AutoencoderConfig
-    from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+    from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
 
     train_autoencoder(
         load_pack(inputs / "halved"),
         mine,
         AutoencoderConfig((16, 24, 24), 2, (4, 4, 4), (1, 1, 1)),
-        AutoencoderTraining(steps=10, side=16, validate_every=5, save_seconds=0.0),
+        AutoencoderSettings(steps=10, side=16, validate_every=5, save_seconds=0.0),
         resume=(mine / "checkpoint.pt").exists(),
         progress=lambda *_: time.sleep(slowly),
     )
@@ -215,12 +217,6 @@ def _autoencoder_outcome(mine: Path) -> Any:
 
     data = torch.load(mine / "checkpoint.pt", weights_only=True)
     return _segmentation_outcome(mine) | {"measured": data["measured"]}
-
-
-def _errors(mine: Path) -> Any:
-    import torch
-
-    return torch.load(mine / "checkpoint.pt", weights_only=True)["errors"]
 
 
 def _bytes_of(states: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from labelled_phantoms import INTENSITIES
 
 from stylegan3d.training.translation import train_translation
-from stylegan3d.training.translation_crops import TranslationTraining
+from stylegan3d.training.translation_crops import TranslationSettings
 from stylegan3d.translation.network import TranslationConfig
 
 SMALL = TranslationConfig((20, 24, 16), channels=(8, 12), regions=5)
@@ -30,6 +30,6 @@ def trained_on(people, folder):
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # volumes this small take longer on two
     try:
-        return train_translation(people, folder, SMALL, TranslationTraining(steps=150, **SETTINGS))
+        return train_translation(people, folder, SMALL, TranslationSettings(steps=150, **SETTINGS))
     finally:
         torch.set_num_threads(before)

@@ -146,9 +146,9 @@ def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypat
 
     write_labelled(tmp_path)
     small = {"side": 16, "warm_up": 1}
-    plain = translation_crops.TranslationTraining
+    plain = translation_crops.TranslationSettings
     monkeypatch.setattr(
-        translation_crops, "TranslationTraining", lambda **more: plain(**(small | more))
+        translation_crops, "TranslationSettings", lambda **more: plain(**(small | more))
     )
 
     class Small(translation.TranslationConfig):

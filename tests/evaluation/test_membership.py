@@ -16,10 +16,11 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.membership import MEMBERS_EACH, compared_people, membership
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.utility import age_utility, agreement, regression, utility
-from stylegan3d.evaluation.utility_tissues import CONFIG, halved, tissue_utility
+from stylegan3d.evaluation.utility_tissues import SETTINGS, halved, tissue_utility
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmentation
+from stylegan3d.training import segmentation_data
 
 
 def material_of(pack: Pack, made: np.ndarray) -> Material:
@@ -77,10 +78,10 @@ def test_what_is_learned_from_brains_and_from_nothing(
 ) -> None:
     monkeypatch.setattr(utility_tissues, "bundled_segmenter", Thresholds)
     monkeypatch.setattr(
-        utility_tissues, "augment_labelled", lambda volume, labels, _: (volume, labels)
+        segmentation_data, "augment_labelled", lambda volume, labels, _: (volume, labels)
     )
     quick = replace(
-        CONFIG, widths=(8, 16), steps=40, warm_up=1, average_steps=1.0, learning_rate=0.02
+        SETTINGS, widths=(8, 16), steps=40, warm_up=1, average_steps=1.0, learning_rate=0.02
     )
     empty = np.full((8, *pack.space.shape), 10, np.uint8)
     found = tissue_utility(material_of(pack, empty), quick)

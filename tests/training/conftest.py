@@ -6,7 +6,7 @@ import pytest
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
-from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.segmentation_data import load_labelled
 
@@ -29,7 +29,7 @@ def stage(even_pack, tmp_path_factory):
     """An autoencoder without a flow, the first stage of a diffusion."""
     folder = tmp_path_factory.mktemp("vae")
     shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
-    config = AutoencoderTraining(
+    config = AutoencoderSettings(
         steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
     )
     run = train_autoencoder(even_pack, folder / "run", shape, config)

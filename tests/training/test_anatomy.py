@@ -19,8 +19,8 @@ from stylegan3d.training.anatomy_start import VELOCITY_SPREAD, codes_of
 from stylegan3d.training.config import DiscriminatorConfig, EncoderConfig, tiny
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.loop import train
 from stylegan3d.training.registration import Demons, match_intensities, register
+from stylegan3d.training.stylegan import train
 from stylegan3d.training.texture import Texture, texture_step
 
 QUICK = (Demons(coarse_steps=12, fine_steps=0), Demons(coarse_steps=6, fine_steps=4))

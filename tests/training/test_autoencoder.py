@@ -19,14 +19,15 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.autoencoder import (
-    AutoencoderRun,
-    AutoencoderTraining,
+    AutoencoderRecipe,
+    AutoencoderSettings,
     draw,
     mean_ssim,
     train_autoencoder,
 )
 from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
 from stylegan3d.training.labels import FEWEST_BRAINS, learn_labels
+from stylegan3d.training.run import Run
 
 SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
 SHORT = {"people": 2, "crops": 1, "side": 24, "warm_up": 5, "learning_rate": 4e-3, "decay": 0.95}
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def run(even_pack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("vae")
-    return train_autoencoder(even_pack, folder, SMALL, AutoencoderTraining(steps=400, **SHORT))
+    return train_autoencoder(even_pack, folder, SMALL, AutoencoderSettings(steps=400, **SHORT))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_it_learns_to_give_back_people_it_has_not_seen(run, even_pack):
 
 
 def test_crops_and_their_places_belong_together(even_pack):
-    config = AutoencoderTraining(**{**SHORT, "stretch": 0.0, "people": 3, "crops": 2, "side": 16})
+    config = AutoencoderSettings(**{**SHORT, "stretch": 0.0, "people": 3, "crops": 2, "side": 16})
     crops, places = draw(even_pack, config, 4)
     assert crops.shape == (6, 1, 16, 16, 16)
     assert len(places) == 6
@@ -91,7 +92,7 @@ def test_similarity_is_one_for_the_same_and_falls_with_noise():
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, tmp_path):
-    config = AutoencoderTraining(steps=6, **SHORT)
+    config = AutoencoderSettings(steps=6, **SHORT)
     whole = train_autoencoder(even_pack, tmp_path / "whole", SMALL, config)
 
     class Stopped(Exception):
@@ -107,7 +108,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, tmp_
             even_pack,
             part,
             SMALL,
-            AutoencoderTraining(steps=6, save_seconds=0.0, **SHORT),
+            AutoencoderSettings(steps=6, save_seconds=0.0, **SHORT),
             progress=stop,
         )
     told = []
@@ -124,8 +125,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, tmp_
     [
         (lambda: AutoencoderConfig((20, 28, 24)), "multiples of 8 voxels, not 20 x 28 x 24"),
         (lambda: AutoencoderConfig((16, 16, 16), 0), "at least one channel"),
-        (lambda: AutoencoderTraining(steps=0), "at least one step"),
-        (lambda: AutoencoderTraining(side=20), "multiple of 8"),
+        (lambda: AutoencoderSettings(steps=0), "at least one step"),
+        (lambda: AutoencoderSettings(side=20), "multiple of 8"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(make, sentence):
@@ -134,17 +135,17 @@ def test_mistakes_are_told_in_a_sentence(make, sentence):
 
 
 def test_another_data_set_cannot_go_on_with_a_run(pack, even_pack, tmp_path):
-    train_autoencoder(even_pack, tmp_path, SMALL, AutoencoderTraining(steps=1, **SHORT))
+    train_autoencoder(even_pack, tmp_path, SMALL, AutoencoderSettings(steps=1, **SHORT))
     with pytest.raises(ModelError, match="the data set it began with"):
         train_autoencoder(pack, tmp_path, resume=True)
 
 
 def test_what_runs_away_is_told_and_not_saved(even_pack, tmp_path):
-    run = AutoencoderRun(SMALL, AutoencoderTraining(**SHORT), torch.device("cpu"))
+    run = Run(AutoencoderRecipe(SMALL, AutoencoderSettings(**SHORT)), torch.device("cpu"))
     with torch.no_grad():
         next(run.network.parameters()).fill_(float("inf"))
     with pytest.raises(ModelError, match="ran away at step 0"):
-        run.step(*draw(even_pack, run.config, 0))
+        run.step(even_pack)
 
 
 def test_the_generator_is_one_of_its_family(generator, run, even_pack):

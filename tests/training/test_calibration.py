@@ -15,7 +15,7 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import calibrate_folder, export_generator
-from stylegan3d.training.loop import train
+from stylegan3d.training.stylegan import train
 
 
 def ball(radius=8.0, blur=0.0):

@@ -25,14 +25,16 @@ from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.diffusion import (
-    DiffusionRun,
-    DiffusionTraining,
+    DiffusionRecipe,
+    DiffusionSettings,
+    Latents,
     dealt,
     train_diffusion,
 )
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.diffusion_latents import most_directions, people_of
 from stylegan3d.training.labels import FEWEST_BRAINS, learn_labels
+from stylegan3d.training.run import Run
 
 SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
 SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}
@@ -44,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def run(even_pack, stage, tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffusion")
-    return train_diffusion(even_pack, stage, folder, SHAPE, DiffusionTraining(steps=250, **SHORT))
+    return train_diffusion(even_pack, stage, folder, SHAPE, DiffusionSettings(steps=250, **SHORT))
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +70,14 @@ def test_it_learns_more_than_a_normal_distribution_knows():
         return np.repeat(signs, SHAPE.w_dim // SHAPE.latent[0], axis=-1).astype(np.float16)
 
     known = people_of(latents(60, 4), 1)
-    shape, settings = replace(SHAPE, directions=1), DiffusionTraining(**{**SHORT, "people": 16})
-    found = DiffusionRun(shape, settings, "", torch.device("cpu"))
-    found.begin(known)
-    held = torch.from_numpy(latents(10).astype(np.float32))
-    before = found.validate(held)
+    shape, settings = replace(SHAPE, directions=1), DiffusionSettings(**{**SHORT, "people": 16})
+    found = Run(DiffusionRecipe(shape, settings, ""), torch.device("cpu"))
+    data = Latents(known, torch.from_numpy(latents(10).astype(np.float32)))
+    found.start(data)
+    before = found.measure(data)
     for _ in range(120):
-        found.step(known)
-    after = found.validate(held)
+        found.step(data)
+    after = found.measure(data)
     assert after["at 2"] < 0.5 * before["at 2"]
     assert after["at 0.7"] < 0.7 * before["at 0.7"]
 
@@ -105,7 +107,7 @@ def test_people_are_dealt_one_after_the_other():
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, stage, tmp_path):
-    config = DiffusionTraining(steps=6, **SHORT)
+    config = DiffusionSettings(steps=6, **SHORT)
     whole = train_diffusion(even_pack, stage, tmp_path / "whole", SHAPE, config)
 
     class Stopped(Exception):
@@ -116,7 +118,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, stag
             raise Stopped
 
     part = tmp_path / "part"
-    often = DiffusionTraining(steps=6, save_seconds=0.0, **SHORT)
+    often = DiffusionSettings(steps=6, save_seconds=0.0, **SHORT)
     with pytest.raises(Stopped):
         train_diffusion(even_pack, stage, part, SHAPE, often, progress=stop)
     told = []
@@ -131,25 +133,26 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, stag
 
 def test_what_does_not_fit_is_told_in_a_sentence(run, even_pack, pack, stage, tmp_path):
     with pytest.raises(ModelError, match="at least one step"):
-        DiffusionTraining(steps=0)
+        DiffusionSettings(steps=0)
     with pytest.raises(ModelError, match="5 people at the least, but there are 4"):
         most_directions(4)
     with pytest.raises(ModelError, match="24 x 32 x 24 voxels, the data set's have 20 x 28 x 24"):
         train_diffusion(pack, stage, tmp_path)
     with pytest.raises(ModelError, match="no variational autoencoder with its encoder"):
         train_diffusion(even_pack, load(), tmp_path)
-    other = DiffusionRun(SHAPE, DiffusionTraining(**SHORT), "another", torch.device("cpu"))
+    other = DiffusionRecipe(SHAPE, DiffusionSettings(**SHORT), "another")
     with pytest.raises(ModelError, match="another autoencoder than first stage"):
         other.check_stage(stage, even_pack)
 
 
 def test_what_runs_away_is_told_and_not_saved(even_pack, stage, tmp_path):
-    found = train_diffusion(even_pack, stage, tmp_path, SHAPE, DiffusionTraining(steps=1, **SHORT))
+    found = train_diffusion(even_pack, stage, tmp_path, SHAPE, DiffusionSettings(steps=1, **SHORT))
     latents = np.load(next(tmp_path.glob("latents-*.npy")))
     with torch.no_grad():
         next(found.network.parameters()).fill_(float("inf"))
+    data = Latents(people_of(latents, found.recipe.shape.directions), torch.empty(0))
     with pytest.raises(ModelError, match="ran away at step 1"):
-        found.step(people_of(latents, found.shape.directions))
+        found.step(data)
 
 
 def test_the_generator_is_one_of_its_family(generator, stage):

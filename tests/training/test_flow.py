@@ -15,12 +15,13 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, train_flow
+from stylegan3d.training.flow import FlowRecipe, FlowSettings, flow_of, start_of_run, train_flow
 from stylegan3d.training.flow_cubes import Cubes
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 from stylegan3d.training.flow_ways import make_ways, straight_config
-from stylegan3d.training.loop import train
+from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.stylegan import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,17 +92,17 @@ def test_cubes_lie_where_they_say(pairs):
 
 
 def test_it_learns_and_a_resumed_run_is_the_same(pairs, tmp_path):
-    whole = train_flow(pairs, tmp_path / "whole", FlowConfig(steps=60, **SMALL))
-    start = FlowRun(FlowConfig(steps=60, **SMALL), whole.grid, whole.device)
+    whole = train_flow(pairs, tmp_path / "whole", FlowSettings(steps=60, **SMALL))
+    start = Run(FlowRecipe(FlowSettings(steps=60, **SMALL), whole.recipe.grid), whole.device)
     cubes = Cubes(pairs, 16, 4)
-    before, after = start.validate(cubes), whole.validate(cubes)
+    before, after = start.measure(cubes), whole.measure(cubes)
     assert after["error at 0.5"] < 0.9 * before["error at 0.5"]
 
     def stop(done, total, figures):
         if done == 30:
             raise KeyboardInterrupt
 
-    config = FlowConfig(steps=60, save_seconds=0.0, **SMALL)
+    config = FlowSettings(steps=60, save_seconds=0.0, **SMALL)
     with pytest.raises(KeyboardInterrupt):
         train_flow(pairs, tmp_path / "parts", config, progress=stop)
     resumed = train_flow(pairs, tmp_path / "parts", resume=True)
@@ -118,7 +119,7 @@ def test_it_learns_and_a_resumed_run_is_the_same(pairs, tmp_path):
 
 
 def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_path):
-    run = train_flow(pairs, tmp_path / "run", FlowConfig(steps=40, **SMALL))
+    run = train_flow(pairs, tmp_path / "run", FlowSettings(steps=40, **SMALL))
     out = tmp_path / "model"
     made = export_with_flow(run, generator.folder, pack, out, steps=2)
     assert made.config.flow_channels == (8, 8, 8)
@@ -138,13 +139,13 @@ def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_p
 
 def test_a_models_flow_is_trained_on(pairs, generator, pack, tmp_path):
     """Its pairs are of the linear model behind it, and what it learned before is told."""
-    first = train_flow(pairs, tmp_path / "first", FlowConfig(steps=40, **SMALL))
+    first = train_flow(pairs, tmp_path / "first", FlowSettings(steps=40, **SMALL))
     model = export_with_flow(first, generator.folder, pack, tmp_path / "model")
     again = make_pairs(model, pack, tmp_path / "pairs", draws=2)
     assert np.array_equal(again.made, pairs.made)
     start = flow_of(model)
     assert flow_of(generator) is None
-    config = FlowConfig(steps=1, **(SMALL | {"learning_rate": 0.0}))
+    config = FlowSettings(steps=1, **(SMALL | {"learning_rate": 0.0}))
     run = train_flow(again, tmp_path / "run", config, start=start)
     there = model.synthesis.flow
     for name, value in run.average.named_parameters():
@@ -168,17 +169,17 @@ def test_generators_without_details_are_refused(pack, tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"side": 12}, {"channels": (0, 4, 4)}])
 def test_settings_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ModelError, match=r"flow needs|multiple of 8"):
-        FlowConfig(**wrong)
+    with pytest.raises(ModelError, match=r"run needs|flow needs|multiple of 8"):
+        FlowSettings(**wrong)
 
 
 def test_cubes_larger_than_the_volumes_are_refused(pairs, tmp_path):
     with pytest.raises(ModelError, match="do not fit"):
-        train_flow(pairs, tmp_path, FlowConfig(steps=1, side=24, channels=(4, 4, 4)))
+        train_flow(pairs, tmp_path, FlowSettings(steps=1, side=24, channels=(4, 4, 4)))
 
 
 def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, pairs, tmp_path):
-    teacher = train_flow(pairs, tmp_path / "teacher", FlowConfig(steps=60, **SMALL))
+    teacher = train_flow(pairs, tmp_path / "teacher", FlowSettings(steps=60, **SMALL))
     ways = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert ways.training.sum() == 22
     start = torch.from_numpy(ways.starts[:1].astype(np.float32))[None]
@@ -191,19 +192,19 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     again = make_ways(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert np.array_equal(again.ends, ways.ends)
     config = replace(straight_config(teacher), steps=60, learning_rate=3e-3)
-    run = train_flow(ways, tmp_path / "run", config, start=teacher.start())
-    untrained = FlowRun(config, run.grid, run.device)
-    untrained.begin_with(teacher.start())
+    run = train_flow(ways, tmp_path / "run", config, start=start_of_run(teacher))
+    untrained = Run(FlowRecipe.of(ways, config, start_of_run(teacher)), run.device)
     cubes = Cubes(ways, 16, 4)
-    before, after = untrained.validate(cubes), run.validate(cubes)
+    untrained.start(cubes)
+    before, after = untrained.measure(cubes), run.measure(cubes)
     assert after["error at 0"] < 0.9 * before["error at 0"]
     made = export_with_flow(run, generator.folder, pack, tmp_path / "fast")
     assert made.config.flow_steps == 1
     with pytest.raises(ModelError, match="straightened flow itself"):
         make_ways(generator, run, pack, tmp_path / "other", count=2)
-    wide = FlowRun(replace(config, channels=(16, 8, 8)), run.grid, run.device)
+    wide = replace(config, channels=(16, 8, 8))
     with pytest.raises(ModelError, match="other widths"):
-        wide.begin_with(teacher.start())
+        FlowRecipe.of(ways, wide, start_of_run(teacher))
 
 
 def test_the_program_trains_both_and_says_what_is_wrong(
@@ -220,7 +221,7 @@ def test_the_program_trains_both_and_says_what_is_wrong(
     status, told = run(*first, tmp_path / "flow", "--steps", 1)
     assert status == 2
     assert "do not fit into these volumes" in told.err  # the phantoms are smaller than a cube
-    config = FlowConfig(steps=2, **SMALL)
+    config = FlowSettings(steps=2, **SMALL)
     pairs = make_pairs(generator, pack, tmp_path / "small")
     train_flow(pairs, tmp_path / "small", config)
     status, told = run(*first, tmp_path / "small", "--resume", "--export", tmp_path / "made")
@@ -233,6 +234,7 @@ def test_the_program_trains_both_and_says_what_is_wrong(
     assert "do not fit into these volumes" in run(*on)[1].err
     on = (*on[:-3], tmp_path / "small on", "--steps", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("stylegan3d.training.flow.FlowConfig", partial(FlowConfig, **SMALL))
+        patch.setattr("stylegan3d.training.flow.FlowSettings", partial(FlowSettings, **SMALL))
         assert run(*on)[0] == 0
-    assert FlowRun.load(tmp_path / "small on", torch.device("cpu")).begun_with["steps_done"] == 2
+    on = load_run(FlowRecipe, tmp_path / "small on", torch.device("cpu"))
+    assert on.recipe.begun_with["steps_done"] == 2

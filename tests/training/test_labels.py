@@ -12,8 +12,8 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.label_schema import encode_labels, encode_rows, label_dim, schema_of
 from stylegan3d.training.config import tiny
-from stylegan3d.training.loop import train
 from stylegan3d.training.state import TrainState
+from stylegan3d.training.stylegan import train
 
 ROWS = [
     {"age": 20.0, "sex": "F", "site": 1, "score": "3"},

@@ -23,9 +23,9 @@ from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.native import geometry_of
-from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
+from stylegan3d.training.diffusion import DiffusionSettings, train_diffusion
 from stylegan3d.training.diffusion_export import export_diffusion
-from stylegan3d.training.flow import FlowConfig, flow_of, start_of, train_flow
+from stylegan3d.training.flow import FlowSettings, flow_of, start_of, train_flow
 from stylegan3d.training.flow_export import export_with_flow
 from stylegan3d.training.flow_pairs import make_pairs
 
@@ -42,7 +42,7 @@ def pairs(stage, even_pack, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(pairs, tmp_path_factory):
-    return train_flow(pairs, tmp_path_factory.mktemp("flow"), FlowConfig(steps=60, **SMALL))
+    return train_flow(pairs, tmp_path_factory.mktemp("flow"), FlowSettings(steps=60, **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_noise_draws_the_texture_and_none_leaves_the_decoders_brain(run, model, 
     both = model.synthesis(torch.cat([seed_latents(model, [4]), w]))
     assert torch.allclose(both[1:], fixed, atol=1e-5)  # whatever stands beside it
     flow = run.average
-    flow.noise_strength.fill_(run.config.noise)
+    flow.noise_strength.fill_(run.recipe.settings.noise)
     noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(fixed, flow(plain, noise, 2), rtol=0, atol=0.05)
     assert model.can("noise")
@@ -172,14 +172,14 @@ def test_previews_have_no_texture(model):
 def test_a_diffusions_brains_are_varied_by_its_own_steps(stage, even_pack, tmp_path):
     shape = DiffusionConfig((4, 3, 4, 3), (8, 16), 1, 4)
     run = train_diffusion(
-        even_pack, stage, tmp_path / "run", shape, DiffusionTraining(steps=5, people=4)
+        even_pack, stage, tmp_path / "run", shape, DiffusionSettings(steps=5, people=4)
     )
     model = export_diffusion(run, even_pack, stage, tmp_path / "model", "diffused")
     w, z = seed_latents(model, [0])[:, 0], torch.randn(1, model.z_dim)
     near, far = (float((model.mapping.varied(w, z, s) - w).norm()) for s in (0.3, 0.95))
     assert 0 < near < far
     made = make_pairs(model, even_pack, tmp_path / "pairs", draws=1)
-    flow = train_flow(made, tmp_path / "flow", FlowConfig(steps=2, **SMALL))
+    flow = train_flow(made, tmp_path / "flow", FlowSettings(steps=2, **SMALL))
     out = export_with_flow(flow, model.folder, even_pack, tmp_path / "sharp", steps=1)
     assert out.can("noise")
     assert torch.equal(seed_latents(out, [4]), seed_latents(model, [4]))
@@ -198,8 +198,8 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
         return ended.value.code or 0, capsys.readouterr()
 
     with monkeypatch.context() as patch:
-        quiet = partial(FlowConfig, **(SMALL | {"learning_rate": 0.0}))
-        patch.setattr("stylegan3d.training.flow.FlowConfig", quiet)
+        quiet = partial(FlowSettings, **(SMALL | {"learning_rate": 0.0}))
+        patch.setattr("stylegan3d.training.flow.FlowSettings", quiet)
         first = ("--out", tmp_path / "a", "--begin-with", model.folder)
         code, out = told(*first, "--export", tmp_path / "made")
     assert (code, json.loads(out.out)["steps"]) == (0, 1)

@@ -10,10 +10,11 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.training.board import FOLDER
 from stylegan3d.training.config import tiny
-from stylegan3d.training.loop import LOG, train
+from stylegan3d.training.loop import LOG
 from stylegan3d.training.monitor import Monitor, alarm
 from stylegan3d.training.start import start_from_data
 from stylegan3d.training.state import TrainState
+from stylegan3d.training.stylegan import train
 
 
 @pytest.fixture

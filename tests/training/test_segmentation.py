@@ -14,9 +14,10 @@ from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
 from stylegan3d.storage.checkpoint import CHECKPOINT
+from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.segmentation import (
-    SegmentationConfig,
-    SegmentationRun,
+    SegmentationRecipe,
+    SegmentationSettings,
     segmentation_loss,
     train_segmentation,
 )
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def trained(brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return train_segmentation(brains, folder, SegmentationConfig(steps=200, **SMALL))
+    return train_segmentation(brains, folder, SegmentationSettings(steps=200, **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,12 @@ def test_loss_is_least_for_the_truth_and_dice_counts_overlap():
 
 
 def test_it_learns_the_phantoms(trained):
-    assert min(trained.dice.values()) > 0.5
-    assert trained.dice["white"] > 0.8
+    assert min(trained.measured.values()) > 0.5
+    assert trained.measured["white"] > 0.8
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(brains, tmp_path):
-    whole = train_segmentation(brains, tmp_path / "whole", SegmentationConfig(steps=6, **SMALL))
+    whole = train_segmentation(brains, tmp_path / "whole", SegmentationSettings(steps=6, **SMALL))
 
     class Stop(Exception):
         pass
@@ -78,10 +79,10 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(brains, tmp_path):
         if done == 3:
             raise Stop
 
-    config = SegmentationConfig(steps=6, save_seconds=0.0, **SMALL)
+    config = SegmentationSettings(steps=6, save_seconds=0.0, **SMALL)
     with pytest.raises(Stop):
         train_segmentation(brains, tmp_path / "part", config, progress=stop)
-    assert SegmentationRun.load(tmp_path / "part", torch.device("cpu")).steps == 3
+    assert load_run(SegmentationRecipe, tmp_path / "part", torch.device("cpu")).steps == 3
     resumed = train_segmentation(brains, tmp_path / "part", resume=True)
     assert resumed.steps == 6
     for name, value in whole.average.state_dict().items():
@@ -160,7 +161,8 @@ def test_every_width_gives_logits_of_every_voxel():
 
 
 def test_what_ran_away_is_not_saved(brains, tmp_path):
-    run = SegmentationRun(SegmentationConfig(steps=2, **SMALL), torch.device("cpu"))
+    recipe = SegmentationRecipe(SegmentationSettings(steps=2, **SMALL))
+    run = Run(recipe, torch.device("cpu"))
     run.save(tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
     with torch.no_grad():

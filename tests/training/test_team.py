@@ -15,10 +15,11 @@ import torch
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.discriminator import minibatch_stddev
 from stylegan3d.training.config import tiny
-from stylegan3d.training.loop import LOG, train
+from stylegan3d.training.loop import LOG
 from stylegan3d.training.parts import group_order
 from stylegan3d.training.settings import change_settings
 from stylegan3d.training.state import TrainState
+from stylegan3d.training.stylegan import train
 from stylegan3d.training.team import Team, join_team, started_processes
 
 # Every regulariser and random number takes part, in few steps.

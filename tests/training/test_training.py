@@ -26,10 +26,11 @@ from stylegan3d.training.adversarial import adversarial_step, random_rows
 from stylegan3d.training.config import PRESETS, TrainConfig, brain_2mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.loop import LOG, train
+from stylegan3d.training.loop import LOG
 from stylegan3d.training.scaling import latent_scales, scale_latent
 from stylegan3d.training.start import set_gaussian, start_from_data
 from stylegan3d.training.state import CHECKPOINT, TrainState
+from stylegan3d.training.stylegan import train
 from stylegan3d.training.warm_start import (
     fit_mapping,
     latents_of,
@@ -120,7 +121,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(pack, tmp_path):
 def test_run_survives_kill_9(pack, tmp_path):
     """Killed without warning, the run goes on from its last checkpoint."""
     program = (
-        "import sys; from stylegan3d.training.loop import train;"
+        "import sys; from stylegan3d.training.stylegan import train;"
         "from stylegan3d.training.config import tiny;"
         "train(sys.argv[1], sys.argv[2], tiny().with_(total_images=10**6, warm_start_images=10**6,"
         "log_images=8, checkpoint_minutes=0))"

@@ -14,8 +14,9 @@ from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.checkpoint import CHECKPOINT
-from stylegan3d.training.translation import TranslationRun, train_translation
-from stylegan3d.training.translation_crops import TranslationTraining, draw
+from stylegan3d.training.run import load_run
+from stylegan3d.training.translation import TranslationRecipe, train_translation
+from stylegan3d.training.translation_crops import TranslationSettings, draw
 from stylegan3d.training.translation_data import load_painted
 from stylegan3d.training.translation_export import export_translation
 from stylegan3d.training.translation_figures import plain
@@ -81,7 +82,7 @@ def test_labels_that_cannot_be_learned_from_are_refused(labelled, tmp_path):
 
 
 def test_a_draw_shows_a_person_with_labels_in_place(people):
-    config = TranslationTraining(gamma=0.0, **SETTINGS)
+    config = TranslationSettings(gamma=0.0, **SETTINGS)
     for step in range(6):
         crops = draw(people, config, step, SMALL.multiple)
         assert crops.volumes.shape == (4, 1, 16, 16, 16)
@@ -104,7 +105,7 @@ def test_it_learns_to_paint_the_phantoms(painter_run, people):
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(people, tmp_path):
-    config = TranslationTraining(steps=6, save_seconds=0.0, **SETTINGS)
+    config = TranslationSettings(steps=6, save_seconds=0.0, **SETTINGS)
     whole = train_translation(people, tmp_path / "whole", SMALL, config)
 
     class Stop(Exception):
@@ -116,7 +117,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(people, tmp_path):
 
     with pytest.raises(Stop):
         train_translation(people, tmp_path / "part", SMALL, config, progress=stop)
-    assert TranslationRun.load(tmp_path / "part", torch.device("cpu")).steps == 3
+    assert load_run(TranslationRecipe, tmp_path / "part", torch.device("cpu")).steps == 3
     resumed = train_translation(people, tmp_path / "part", resume=True)
     assert resumed.steps == 6
     for name, value in whole.average.state_dict().items():
@@ -159,9 +160,8 @@ def test_an_exported_painter_paints_as_the_run_does(painter_folder, painter_run,
     with torch.inference_mode():
         told = torch.from_numpy(labels)[None]
         contrast = torch.from_numpy(painter.usual)[None]
-        same = (
-            painter_run.average(told, torch.zeros_like(told), contrast)[0, 0].clamp(0, 1.5).numpy()
-        )
+        same = painter_run.average(told, torch.zeros_like(told), contrast)[0, 0]
+    same = same.clamp(0, 1.5).numpy()
     near = labels > 0
     assert abs(made - same)[near].max() < 5e-3
     assert min(dice_scores(Reader().segment(made, SPACE).labels, labels).values()) > 0.6

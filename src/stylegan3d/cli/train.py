@@ -15,7 +15,7 @@ from stylegan3d.cli.common import JsonOption, Report, emit, progress
 
 if TYPE_CHECKING:
     from stylegan3d.training.config import TrainConfig
-    from stylegan3d.training.loop import Progress
+    from stylegan3d.training.stylegan import Progress
     from stylegan3d.training.team import Team
 
 # With the sizes here, `--help` need not import torch.
@@ -223,7 +223,7 @@ def _train(
     """Train and export; what to print."""
     from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.training.loop import train
+    from stylegan3d.training.stylegan import train
 
     export, name, licence, overwrite = target
     if export is not None:

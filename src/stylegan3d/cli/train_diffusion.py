@@ -75,7 +75,7 @@ def train_diffusion_command(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.model.loading import load
-    from stylegan3d.training.diffusion import DiffusionTraining, train_diffusion
+    from stylegan3d.training.diffusion import DiffusionSettings, train_diffusion
     from stylegan3d.training.diffusion_export import export_diffusion
 
     for option, value in {"--steps": steps, "--seed": seed}.items():
@@ -85,7 +85,7 @@ def train_diffusion_command(
         check_target(export, overwrite)
     pack = load_pack(data)
     stage = load(autoencoder, device="cpu")
-    config = DiffusionTraining(seed=seed or 0)
+    config = DiffusionSettings(seed=seed or 0)
     config = replace(config, steps=steps or config.steps)
     with progress("Training") as bar:
 
@@ -99,11 +99,11 @@ def train_diffusion_command(
             pack,
             stage,
             out,
-            config=config,
+            settings=config,
             resume=resume,
             device=choose_device(device),
             progress=show,
-            encoding=lambda done, total: bar(done, total, note="encoding people"),
+            preparing=lambda done, total: bar(done, total, note="encoding people"),
             tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         )
     measured = {name: round(value, 4) for name, value in run.measured.items()}

@@ -88,11 +88,19 @@ def train_flow_command(
     from stylegan3d.devices import choose_device
     from stylegan3d.errors import ModelError
     from stylegan3d.model.loading import load
-    from stylegan3d.training.flow import FlowConfig, FlowRun, flow_of, start_of, train_flow
+    from stylegan3d.training.flow import (
+        FlowRecipe,
+        FlowSettings,
+        flow_of,
+        start_of,
+        start_of_run,
+        train_flow,
+    )
     from stylegan3d.training.flow_cubes import Source
     from stylegan3d.training.flow_export import export_with_flow
     from stylegan3d.training.flow_pairs import make_pairs
     from stylegan3d.training.flow_ways import make_ways, straight_config
+    from stylegan3d.training.run import load_run
 
     if begin_with and teacher is not None:
         raise typer.BadParameter("--begin-with is for flows without a teacher")
@@ -103,7 +111,7 @@ def train_flow_command(
     if export is not None:  # before the training, not after
         check_target(export, overwrite)
     pack = load_pack(data)
-    generator, known, config = load(model, device=device), None, FlowConfig(seed=seed or 0)
+    generator, known, config = load(model, device=device), None, FlowSettings(seed=seed or 0)
     start = flow_of(generator) if begin_with is None else start_of(begin_with)
     if begin_with and start is None:
         raise ModelError(
@@ -116,9 +124,9 @@ def train_flow_command(
         if teacher is None:
             pairs: Source = make_pairs(generator, pack, out, report=bar)
         else:
-            known = FlowRun.load(teacher, choose_device(device))
+            known = load_run(FlowRecipe, teacher, choose_device(device))
             pairs = make_ways(generator, known, pack, out, report=bar)
-            config, start = straight_config(known, seed or 0), known.start()
+            config, start = straight_config(known, seed or 0), start_of_run(known)
     config = replace(config, steps=steps or config.steps)
     with progress("Training") as bar:
 
@@ -138,7 +146,7 @@ def train_flow_command(
             progress=show,
             tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         )
-    errors = {name: round(value, 4) for name, value in run.errors.items()}
+    errors = {name: round(value, 4) for name, value in run.measured.items()}
     lines = [
         f"{out}: {run.steps} steps of training",
         *(f"  people set aside, {name}: {value:.3f}" for name, value in errors.items()),

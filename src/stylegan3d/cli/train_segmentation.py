@@ -68,7 +68,7 @@ def train_segmentation_command(
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.card import PAGE
     from stylegan3d.storage.volumes import check_output
-    from stylegan3d.training.segmentation import SegmentationConfig, train_segmentation
+    from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
     from stylegan3d.training.segmentation_export import export_segmentation
 
@@ -79,7 +79,7 @@ def train_segmentation_command(
         check_output([export / name for name in (CARD, MODEL, PAGE)], overwrite)
     notes = None if about is None else read_object(about)
     brains = load_labelled(load_pack(data), labels)
-    plain = SegmentationConfig()
+    plain = SegmentationSettings()
     config = replace(plain, steps=steps or plain.steps, seed=plain.seed if seed is None else seed)
     with progress("Training") as bar:
 
@@ -98,7 +98,7 @@ def train_segmentation_command(
             progress=show,
             tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
         )
-    dice = {name: round(value, 4) for name, value in run.dice.items()}
+    dice = {name: round(value, 4) for name, value in run.measured.items()}
     lines = [
         f"{out}: {run.steps} volumes seen, {brains.training} people to learn from",
         *(f"  Dice of {name}: {value:.3f}" for name, value in dice.items()),

@@ -79,7 +79,7 @@ def train_translation_command(
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.storage.volumes import check_output
     from stylegan3d.training.translation import train_translation
-    from stylegan3d.training.translation_crops import TranslationTraining
+    from stylegan3d.training.translation_crops import TranslationSettings
     from stylegan3d.training.translation_data import load_painted
     from stylegan3d.training.translation_export import export_translation
     from stylegan3d.translation.card import MONTAGE, PAGE
@@ -93,7 +93,7 @@ def train_translation_command(
     segmenter = load_segmenter(segmentation)
     with progress("Reading the tissues") as bar:
         people = load_painted(load_pack(data), labels, segmenter, bar)
-    plain = TranslationTraining()
+    plain = TranslationSettings()
     config = replace(plain, steps=steps or plain.steps, seed=plain.seed if seed is None else seed)
     with progress("Training") as bar:
 
@@ -106,7 +106,7 @@ def train_translation_command(
         run = train_translation(
             people,
             out,
-            config=config,
+            settings=config,
             resume=resume,
             device=choose_device(device),
             progress=show,

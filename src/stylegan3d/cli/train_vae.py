@@ -78,7 +78,7 @@ def train_vae_command(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.networks.autoencoder import AutoencoderConfig
-    from stylegan3d.training.autoencoder import AutoencoderTraining, train_autoencoder
+    from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
     from stylegan3d.training.autoencoder_export import export_autoencoder
 
     new = {"--steps": steps, "--seed": seed, "--latent-channels": latent_channels}
@@ -88,7 +88,7 @@ def train_vae_command(
     if export is not None:  # before the training, not after
         check_target(export, overwrite)
     pack = load_pack(data)
-    config = AutoencoderTraining(seed=seed or 0)
+    config = AutoencoderSettings(seed=seed or 0)
     config = replace(config, steps=steps or config.steps)
     shape = None
     if not resume:

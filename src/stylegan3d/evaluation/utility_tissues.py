@@ -9,7 +9,8 @@ data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,27 @@ from stylegan3d.devices import workers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
-from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
+from stylegan3d.segmentation.classes import CLASSES, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
-from stylegan3d.segmentation.network import likeliest, padded
-from stylegan3d.training.segmentation import SegmentationConfig, SegmentationRun
-from stylegan3d.training.segmentation_augmentation import augment_labelled
+from stylegan3d.training.run import Run
+from stylegan3d.training.segmentation import (
+    SegmentationRecipe,
+    SegmentationRun,
+    SegmentationSettings,
+    validate,
+)
 
 # Brains to learn from: more change little in so few steps.
 MOST_BRAINS = 80
-CONFIG = SegmentationConfig(widths=(16, 32, 48), steps=1500, warm_up=60, average_steps=100)
+SETTINGS = SegmentationSettings(widths=(16, 32, 48), steps=1500, warm_up=60, average_steps=100)
 
 # A volume float32 [X, Y, Z] in [0, 1] and its labels uint8 [X, Y, Z].
 Labelled = tuple[Tensor, Tensor]
 
 
-def tissue_utility(material: Material, config: SegmentationConfig = CONFIG) -> dict[str, Any] | str:
+def tissue_utility(
+    material: Material, settings: SegmentationSettings = SETTINGS
+) -> dict[str, Any] | str:
     """Tissue segmentation learned from real people, from random brains, and from both.
 
     Returns
@@ -68,12 +75,12 @@ def tissue_utility(material: Material, config: SegmentationConfig = CONFIG) -> d
     scores = {}
     result: dict[str, Any] = {
         "labels": f"of the tissue network {segmenter.name}, trained on real people",
-        "steps": config.steps,
+        "steps": settings.steps,
         "voxel_mm": [2 * size for size in space.voxel_size],
     }
     for name, brains in labelled.items():
-        run = _trained(material, brains, config, f"Learning tissues, {name}")
-        people = [_scored(run, volume, truth) for volume, truth in test]
+        run = _trained(material, brains, settings, f"Learning tissues, {name}")
+        people = validate(run.average, _Brains(test))
         scores[name] = np.array([np.mean(list(score.values())) for score in people])
         result[name] = {
             "n": len(brains),
@@ -117,33 +124,33 @@ def halved(volume: Tensor, labels: Tensor) -> Labelled:
     return F.avg_pool3d(volume[None, None], 2)[0, 0], most
 
 
+@dataclass(frozen=True)
+class _Brains:
+    """Brains to learn from, or those of people to measure on."""
+
+    pairs: Sequence[Labelled]
+
+    @property
+    def training(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def validation(self) -> range:
+        return range(len(self.pairs))
+
+    def pair(self, index: int) -> Labelled:
+        return self.pairs[index]
+
+
 def _trained(
-    material: Material, brains: Sequence[Labelled], config: SegmentationConfig, what: str
+    material: Material, brains: Sequence[Labelled], settings: SegmentationSettings, what: str
 ) -> SegmentationRun:
     """A network of the same start and as many steps, whatever it learns from."""
-    run = SegmentationRun(config, torch.device(material.device))
-    for step, index in enumerate(_order(len(brains), config)):
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        volume, labels = augment_labelled(*brains[index], generator)
-        multiple = run.network.multiple
-        run.step(padded(volume, multiple), padded(labels, multiple))
-        material.report(what, step + 1, config.steps)
+    run = Run(SegmentationRecipe(settings), torch.device(material.device))
+    for step in range(settings.steps):
+        run.step(_Brains(brains))
+        material.report(what, step + 1, settings.steps)
     return run
-
-
-def _order(count: int, config: SegmentationConfig) -> Iterable[int]:
-    """Every brain once before any again."""
-    rounds = -(-config.steps // count)
-    orders = [np.random.default_rng([config.seed, r]).permutation(count) for r in range(rounds)]
-    return np.concatenate(orders)[: config.steps].tolist()
-
-
-@torch.inference_mode()
-def _scored(run: SegmentationRun, volume: Tensor, truth: Tensor) -> dict[str, float]:
-    """Dice of each tissue of one person."""
-    whole = padded(volume, run.average.multiple)[None, None].to(run.device)
-    found = likeliest(run.average(whole))[0].cpu().numpy()
-    return dice_scores(found[tuple(slice(n) for n in truth.shape)], truth.numpy())
 
 
 def _mean(values: np.ndarray) -> float:

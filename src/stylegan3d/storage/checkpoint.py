@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -95,43 +95,3 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
     if wrong is not None:
         raise zipfile.BadZipFile(wrong)
     return torch.load(path, map_location=device, weights_only=True)
-
-
-class Resumed(Protocol):
-    """What is resumed; `note` tells of a damaged checkpoint, if there was one."""
-
-    note: str
-
-
-R = TypeVar("R", bound=Resumed)
-
-
-def begin_or_resume(
-    folder: Path,
-    begin: Callable[[], R],
-    load: Callable[[], R],
-    *,
-    resume: bool,
-    tell: Callable[[str], None] | None = None,
-) -> R:
-    """A new run in a folder that holds none, or the one it holds.
-
-    Parameters
-    ----------
-    begin, load : make the new run, or read the one that is there.
-    resume : which of the two is wanted.
-    tell : called with the run's note, if it has one.
-
-    Raises
-    ------
-    ModelError
-        If a new run would replace another, or there is none to resume.
-    """
-    if resume:
-        run = load()
-        if tell and run.note:
-            tell(run.note)
-        return run
-    if (folder / CHECKPOINT).exists():
-        raise ModelError(f"'{folder}' holds a run; go on with --resume, or choose another folder.")
-    return begin()

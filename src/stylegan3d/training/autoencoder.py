@@ -1,19 +1,16 @@
-"""Training of a variational autoencoder, resumable at any moment.
+"""Training of a variational autoencoder.
 
 What a latent gives back is to look like the brain that went in (mean squared error and structural
 similarity inside the brain, Wang et al. 2004), and latents are drawn towards a normal distribution
 (Kingma, Welling 2014, arXiv 1312.6114, eq. 10), only so far that reconstructions do not suffer, as
-in latent diffusion (Rombach et al. 2022, arXiv 2112.10752). Every step draws from its own seed, so
-that a resumed run goes on as if it had not been interrupted.
+in latent diffusion (Rombach et al. 2022, arXiv 2112.10752).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -27,12 +24,9 @@ from stylegan3d.intensity import BRIGHTEST
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from stylegan3d.networks.resampling import haar
-from stylegan3d.storage.checkpoint import begin_or_resume, load_checkpoint
-from stylegan3d.storage.locks import only_run
 from stylegan3d.training.augment import augment
-from stylegan3d.training.averaged_run import AveragedRun
+from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, config_of, train
 
-Progress = Callable[[int, int, dict[str, float]], None]
 Place = tuple[slice, slice, slice]
 # Of the structural similarity: a window of seven voxels, and Wang's constants.
 WINDOW, C1, C2 = 7, 0.01**2, 0.03**2
@@ -41,107 +35,96 @@ MEASURED = 9
 
 
 @dataclass(frozen=True)
-class AutoencoderTraining:
+class AutoencoderSettings(RunSettings):
     """Settings of one run.
 
     Attributes
     ----------
-    steps : of training; people : in each; crops : of each of them; side : of a crop in voxels, a
-        multiple of `FACTOR`; a shorter axis of the volumes is taken whole.
-    learning_rate : highest; it falls along a cosine.
+    people : in each step; crops : of each of them; side : of a crop in voxels, a multiple of
+        `FACTOR`; a shorter axis of the volumes is taken whole.
     similarity : weight of one minus the structural similarity, beside the mean squared error.
     divergence : weight of the Kullback-Leibler divergence, a mean over the latent's numbers.
     stretch : of the augmentation, see `augment`; half of the volumes are not stretched.
-    decay : of the averaged weights, which are what is measured and shipped.
     """
 
     steps: int = 10_000
     people: int = 2
     crops: int = 2
     side: int = 48
-    learning_rate: float = 4e-4
-    weight_decay: float = 1e-4
     warm_up: int = 300
     similarity: float = 0.1
     divergence: float = 2e-5
     stretch: float = 1.0
-    decay: float = 0.998
-    validate_every: int = 500
-    save_seconds: float = 120.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.people, self.crops, self.validate_every) < 1:
-            raise ModelError("A run needs at least one step of one volume; ask for more.")
+        super().__post_init__()
+        if min(self.people, self.crops) < 1:
+            raise ModelError("A run needs at least one volume in each step; ask for more.")
         if self.side < WINDOW or self.side % FACTOR:
             raise ModelError(f"Crops of {self.side} voxels: take a multiple of {FACTOR}.")
 
 
-class AutoencoderRun(AveragedRun[Autoencoder]):
-    """Network, average, optimiser and counters between two steps."""
+@dataclass(frozen=True)
+class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
+    """How an autoencoder is trained; `shape` is the network's."""
 
-    def __init__(
-        self, shape: AutoencoderConfig, config: AutoencoderTraining, device: torch.device
-    ) -> None:
-        torch.manual_seed(config.seed)
-        super().__init__(
-            Autoencoder(shape),
-            device,
-            total=config.steps,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warm_up=config.warm_up,
-            decay=config.decay,
-        )
-        self.shape, self.config = shape, config
+    shape: AutoencoderConfig
+    settings: AutoencoderSettings
+    kind = "vae"
 
-    def begin(self, pack: Pack) -> None:
+    def network(self) -> Autoencoder:
+        """A new autoencoder."""
+        return Autoencoder(self.shape)
+
+    def prepare(self, source: Pack, folder: Path, progress: Preparing | None) -> Pack:
+        """The data set, if it has the run's grid."""
+        if tuple(self.shape.shape) != tuple(source.space.shape):
+            raise ModelError(
+                f"The run is of volumes of {self.shape.shape} voxels, but the data set's have "
+                f"{source.space.shape}; resume it with the data set it began with."
+            )
+        return source
+
+    def start(self, network: Autoencoder, data: Pack) -> None:
         """Start from the mean brain."""
-        mean = torch.from_numpy(pack.template).float()[None, None] * 2 - 1
-        for network in (self.network, self.average):
-            network.mean.copy_(haar(mean))
+        mean = torch.from_numpy(data.template).float()[None, None] * 2 - 1
+        network.mean.copy_(haar(mean))
 
-    def step(self, volume: Tensor, places: list[Place]) -> dict[str, float]:
-        """Learn from crops [N, 1, X, Y, Z] in [-1, 1] of these places; the parts of the loss."""
-        config = self.config
-        source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.steps)
-        low = fast_dtype(self.device) == torch.bfloat16
-        usual = torch.cat([self.network.mean[(..., *_halved(place))] for place in places])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-            mean, log_variance = self.network.encode(volume, usual)
-            noise = torch.randn(mean.shape, generator=source).to(self.device)
-            made = self.network.decode(mean + (0.5 * log_variance).exp() * noise, usual)
+    def loss(self, network: Autoencoder, data: Pack, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of crops of people."""
+        settings = self.settings
+        device = network.mean.device
+        crops, places = draw(data, settings, step)
+        volume = crops.to(device)
+        source = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        low = fast_dtype(device) == torch.bfloat16
+        usual = torch.cat([network.mean[(..., *_halved(place))] for place in places])
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            mean, log_variance = network.encode(volume, usual)
+            noise = torch.randn(mean.shape, generator=source).to(device)
+            made = network.decode(mean + (0.5 * log_variance).exp() * noise, usual)
         error = F.mse_loss(made, volume)
         unlike = 1 - mean_ssim(made, volume)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        loss = error + config.similarity * unlike + config.divergence * divergence
-        self.learn(loss)
-        parts = {"error": error, "unlike": unlike, "divergence": divergence}
-        return {name: float(value.detach()) for name, value in parts.items()}
+        loss = error + settings.similarity * unlike + settings.divergence * divergence
+        return loss, {"error": error, "unlike": unlike, "divergence": divergence}
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint; see `checkpointing.save_checkpoint`."""
-        self.save_as(folder, {"shape": self.shape.to_dict(), "config": asdict(self.config)})
+    def measure(self, average: Autoencoder, data: Pack, *, last: bool) -> dict[str, float]:
+        """How alike reconstructions are to people set aside."""
+        return measure(average, data, None if last else MEASURED)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"shape": self.shape.to_dict(), "config": config_of(self)}
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> AutoencoderRun:
-        """Resume from a run's folder; if its last checkpoint is damaged from the one before it.
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        settings = AutoencoderSettings.from_dict(data["config"])
+        return cls(AutoencoderConfig.from_dict(data["shape"]), settings)
 
-        Raises
-        ------
-        ModelError
-            If there is no run, or its checkpoints are damaged.
-        """
 
-        def build(data: dict[str, Any]) -> AutoencoderRun:
-            config = AutoencoderTraining(**data["config"])
-            run = cls(AutoencoderConfig.from_dict(data["shape"]), config, device)
-            run.fill(data)
-            return run
-
-        run, note = load_checkpoint(folder, device, build)
-        run.note = note
-        return run
+AutoencoderRun = Run[AutoencoderRecipe]
 
 
 def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
@@ -183,95 +166,46 @@ def train_autoencoder(
     pack: Pack,
     folder: Path,
     shape: AutoencoderConfig | None = None,
-    config: AutoencoderTraining | None = None,
-    *,
-    resume: bool = False,
-    device: torch.device | None = None,
-    progress: Progress | None = None,
-    tell: Callable[[str], None] | None = None,
+    settings: AutoencoderSettings | None = None,
+    **how: Unpack[How],
 ) -> AutoencoderRun:
     """Train an autoencoder on a packed data set.
 
     Parameters
     ----------
-    pack : the data set; people set aside are only measured on.
-    folder : of the run; its checkpoint is written there.
-    shape, config : of a new run; its volumes have the pack's shape.
-    resume : go on with the run in `folder`.
-    progress : called after each step.
-    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
-
-    Raises
-    ------
-    ModelError
-        If there is nothing to resume, a new run would replace another, or the grid does not fit.
-    OutputError
-        If the folder cannot be written to, or another run writes to it.
+    pack : the data set.
+    folder : of the run.
+    shape, settings : of a new run; its volumes have the pack's shape.
+    how : see `stylegan3d.training.run.train`, also for what is raised.
     """
-    device = device or torch.device("cpu")
 
-    def begin() -> AutoencoderRun:
+    def begin() -> AutoencoderRecipe:
         chosen = shape or AutoencoderConfig(pack.space.shape)
-        run = AutoencoderRun(chosen, config or AutoencoderTraining(), device)
-        run.begin(pack)
-        return run
+        return AutoencoderRecipe(chosen, settings or AutoencoderSettings())
 
-    with only_run(folder):
-        run = begin_or_resume(
-            folder,
-            begin,
-            lambda: AutoencoderRun.load(folder, device),
-            resume=resume,
-            tell=tell,
-        )
-        if tuple(run.shape.shape) != tuple(pack.space.shape):
-            raise ModelError(
-                f"The run is of volumes of {run.shape.shape} voxels, but the data set's have "
-                f"{pack.space.shape}; resume it with the data set it began with."
-            )
-        _go_on(run, pack, folder, progress)
-    return run
+    return train(AutoencoderRecipe, begin, pack, folder, **how)
 
 
-def _go_on(run: AutoencoderRun, pack: Pack, folder: Path, progress: Progress | None) -> None:
-    """Train until the last step."""
-    started = saved = time.monotonic()
-    before = run.seconds
-    while run.steps < run.config.steps:
-        crops, places = draw(pack, run.config, run.steps)
-        figures = run.step(crops.to(run.device), places)
-        run.seconds = before + time.monotonic() - started
-        last = run.steps == run.config.steps
-        if last or run.steps % run.config.validate_every == 0:
-            run.measured = measure(run.average, pack, None if last else MEASURED)
-            figures |= run.measured
-        if last or time.monotonic() - saved > run.config.save_seconds:
-            run.save(folder)
-            saved = time.monotonic()
-        if progress:
-            progress(run.steps, run.config.steps, figures)
-
-
-def draw(pack: Pack, config: AutoencoderTraining, step: int) -> tuple[Tensor, list[Place]]:
+def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, list[Place]]:
     """The crops of one step, augmented, [N, 1, X, Y, Z] in [-1, 1], and where they lie.
 
     Every person once before anybody again; a crop's middle lies in the mean brain.
     """
     people = pack.indices("train")
     shape = pack.space.shape
-    sides = [min(config.side, n) for n in shape]
+    sides = [min(settings.side, n) for n in shape]
     inside = np.argwhere(pack.template > 0.1)
     crops: list[Tensor] = []
     places: list[Place] = []
-    for number in range(step * config.people, (step + 1) * config.people):
+    for number in range(step * settings.people, (step + 1) * settings.people):
         epoch, place = divmod(number, len(people))
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(people))
-        rng = np.random.default_rng([config.seed, 1, number])
-        source = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(people))
+        rng = np.random.default_rng([settings.seed, 1, number])
+        source = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
         volume = torch.from_numpy(pack.volumes[people[order[place]]].astype(np.float32) / 255)
-        stretch = config.stretch if rng.random() < 0.5 else 0.0
+        stretch = settings.stretch if rng.random() < 0.5 else 0.0
         volume = augment(volume[None], source, stretch=stretch, gamma=0.1)
-        for middle in rng.choice(inside, config.crops):
+        for middle in rng.choice(inside, settings.crops):
             starts = [
                 min(max(round((m - side / 2) / FACTOR), 0), (n - side) // FACTOR) * FACTOR
                 for m, side, n in zip(middle, sides, shape, strict=True)

@@ -8,6 +8,7 @@ principal component analysis, Tipping, Bishop 1999).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def export_autoencoder(
         "toe.ends": toe_ends(network, pack),
     }
     encoder = {k: v.half() for k, v in network.encoder.state_dict().items()}
-    shape = run.shape
+    shape, settings = run.recipe.shape, run.recipe.settings
     c, x, y, z = shape.latent_shape
     architecture = {
         "family": VAE,
@@ -108,11 +109,11 @@ def export_autoencoder(
     }
     training = {
         "steps_done": run.steps,
-        "settings": vars(run.config).copy(),
+        "settings": asdict(settings),
         "measured": run.measured,
         "variance_kept": round(kept, 4),
         "description": (
-            f"{run.steps} x {run.config.people * run.config.crops} crops of {run.config.side} "
+            f"{run.steps} x {settings.people * settings.crops} crops of {settings.side} "
             "voxels, mirrored, their contrast varied and half of them slightly stretched: mean "
             "squared error, structural similarity and the divergence of the latents from a normal "
             f"distribution. The principal directions hold {100 * kept:.0f} % of the variance of "

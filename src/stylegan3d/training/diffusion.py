@@ -1,19 +1,17 @@
-"""Training of a diffusion of latents, resumable at any moment.
+"""Training of a diffusion of latents.
 
 A latent of a person gets noise of a random strength; the network is asked for what the Gaussian
 estimate of the latent misses, in units of the error that is expected of it, so that every strength
-counts the same (`networks/latent_diffusion.py`). Every step draws from its own seed, so that a
-resumed run goes on as if it had not been interrupted.
+counts the same (`networks/latent_diffusion.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -26,80 +24,84 @@ from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion
-from stylegan3d.storage.checkpoint import begin_or_resume, load_checkpoint
-from stylegan3d.storage.locks import only_run
-from stylegan3d.training.averaged_run import AveragedRun
 from stylegan3d.training.diffusion_latents import (
     People,
     most_directions,
     people_of,
     varied_latents,
 )
+from stylegan3d.training.run import (
+    How,
+    Preparing,
+    Recipe,
+    Run,
+    RunSettings,
+    config_of,
+    device_of,
+    train,
+)
 
 if TYPE_CHECKING:
     from stylegan3d.networks.autoencoder import LatentSynthesis
 
-Progress = Callable[[int, int, dict[str, float]], None]
 # Strengths of noise at which people set aside are measured.
 STRENGTHS = (0.2, 0.7, 2.0, 7.0)
 
 
 @dataclass(frozen=True)
-class DiffusionTraining:
+class DiffusionSettings(RunSettings):
     """Settings of one run.
 
     Attributes
     ----------
-    steps : of training; people : in each.
+    people : in each step.
     middle, spread : of the noise's strength, which is log-normal as in Karras et al. 2022: median
         in standard deviations of latents, and standard deviation of its logarithm.
-    learning_rate : highest; it falls along a cosine.
-    decay : of the averaged weights, which are what is measured and shipped.
     """
 
     steps: int = 3_000
     people: int = 16
     middle: float = 1.0
     spread: float = 1.2
-    learning_rate: float = 4e-4
     weight_decay: float = 1e-2
-    warm_up: int = 200
-    decay: float = 0.998
     validate_every: int = 250
-    save_seconds: float = 120.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.people, self.validate_every) < 1:
-            raise ModelError("A run needs at least one step of one person; ask for more.")
+        super().__post_init__()
+        if self.people < 1:
+            raise ModelError("A run needs at least one person in each step; ask for more.")
         if min(self.middle, self.spread) <= 0:
             raise ModelError("The noise of a diffusion has a strength and a spread above zero.")
 
 
-class DiffusionRun(AveragedRun[LatentDiffusion]):
-    """Networks, optimiser and counters between two steps."""
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """What a diffusion learns from.
 
-    def __init__(
-        self, shape: DiffusionConfig, config: DiffusionTraining, stage: str, device: torch.device
-    ) -> None:
-        torch.manual_seed(config.seed)
-        super().__init__(
-            LatentDiffusion(shape),
-            device,
-            total=config.steps,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            warm_up=config.warm_up,
-            decay=config.decay,
-        )
-        self.shape, self.config, self.stage = shape, config, stage
+    Attributes
+    ----------
+    people : to learn from.
+    held : standardised latents of the people set aside, [N, D]; N may be 0.
+    """
 
-    def begin(self, people: People) -> None:
-        """Take over what is known of the latents' distribution."""
-        for network in (self.network, self.average):
-            network.center.copy_(people.center)
-            network.scale.copy_(people.scale)
-            network.gaussian.load_state_dict(people.all.state_dict())
+    people: People
+    held: Tensor
+
+
+@dataclass(frozen=True)
+class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
+    """How a diffusion is trained.
+
+    Attributes
+    ----------
+    shape : of the network.
+    stage : name of the latents, see `stage_key`.
+    """
+
+    shape: DiffusionConfig
+    settings: DiffusionSettings
+    stage: str
+    kind = "diffusion"
 
     def check_stage(self, stage: Generator, pack: Pack) -> None:
         """ModelError if the run was begun with another autoencoder or data set."""
@@ -109,78 +111,88 @@ class DiffusionRun(AveragedRun[LatentDiffusion]):
                 "set; resume it with those, or begin a new one."
             )
 
-    def step(self, people: People) -> float:
-        """Learn from people's latents; the loss, of which 1 is that of the Gaussian alone."""
-        config = self.config
-        rng = np.random.default_rng([config.seed, self.steps])
-        rows = dealt(len(people.latents), config.people, self.steps, config.seed)
+    def network(self) -> LatentDiffusion:
+        """A new network."""
+        return LatentDiffusion(self.shape)
+
+    def prepare(
+        self, source: tuple[Pack, Generator], folder: Path, progress: Preparing | None
+    ) -> Latents:
+        """Latents of a data set by an autoencoder; they are kept in the run's folder."""
+        pack, stage = source
+        self.check_stage(stage, pack)
+        encode = encoder_of(stage, pack)
+        path = folder / f"latents-{self.stage}.npy"
+        latents = varied_latents(encode, pack, path, self.settings.seed, progress)
+        people = people_of(latents, self.shape.directions)
+        return Latents(people, _held(encode, pack, people))
+
+    def start(self, network: LatentDiffusion, data: Latents) -> None:
+        """Take over what is known of the latents' distribution."""
+        network.center.copy_(data.people.center)
+        network.scale.copy_(data.people.scale)
+        network.gaussian.load_state_dict(data.people.all.state_dict())
+
+    def loss(
+        self, network: LatentDiffusion, data: Latents, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of people's latents; 1 is that of the Gaussian alone."""
+        settings, people = self.settings, data.people
+        rng = np.random.default_rng([settings.seed, step])
+        rows = dealt(len(people.latents), settings.people, step, settings.seed)
         variants = rng.integers(people.latents.shape[1], size=len(rows))
         clean = people.standardised(rows, variants)
-        strengths = config.middle * np.exp(config.spread * rng.standard_normal(len(rows)))
+        strengths = settings.middle * np.exp(settings.spread * rng.standard_normal(len(rows)))
         strengths = strengths.clip(self.shape.least, self.shape.most)
         sigma = torch.from_numpy(strengths.astype(np.float32))
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), dtype=np.float32))
         noisy = clean + sigma[:, None] * noise
         linear = people.denoise(noisy, sigma, rows)
-        dtype = fast_dtype(self.device)
-        loss = self._loss(self.network, clean, noisy, linear, sigma, dtype).mean()
-        self.learn(loss)
-        return float(loss.detach())
+        loss = _loss(network, clean, noisy, linear, sigma).mean()
+        return loss, {"loss": loss}
 
-    @torch.no_grad()
-    def validate(self, held: Tensor) -> dict[str, float]:
-        """Loss of the averaged network on standardised latents [N, D], by strength of noise."""
-        found = {}
-        for strength in STRENGTHS:
-            source = torch.Generator().manual_seed(self.config.seed)
+    def measure(self, average: LatentDiffusion, data: Latents, *, last: bool) -> dict[str, float]:
+        """Loss of the averaged network on people set aside, by strength of noise."""
+        held, found = data.held, {}
+        device = device_of(average)
+        for strength in STRENGTHS if len(held) else ():
+            source = torch.Generator().manual_seed(self.settings.seed)
             sigma = torch.full((len(held),), strength)
             noisy = held + strength * torch.randn(held.shape, generator=source)
-            linear = self.average.gaussian.to("cpu").denoise(noisy, sigma)
-            self.average.gaussian.to(self.device)
-            loss = self._loss(self.average, held, noisy, linear, sigma, fast_dtype(self.device))
+            linear = average.gaussian.to("cpu").denoise(noisy, sigma)
+            average.gaussian.to(device)
+            loss = _loss(average, held, noisy, linear, sigma)
             found[f"at {strength:g}"] = float(loss.mean())
         return found
 
-    def _loss(
-        self,
-        network: LatentDiffusion,
-        clean: Tensor,
-        noisy: Tensor,
-        linear: Tensor,
-        sigma: Tensor,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        """[N]"""
-        clean, noisy, linear, sigma = (x.to(self.device) for x in (clean, noisy, linear, sigma))
-        expected = network.gaussian.error(sigma)
-        missed = network.missed(noisy, linear, sigma, dtype)
-        error = clean - linear - expected.sqrt()[:, None] * missed
-        return error.square().mean(dim=1) / expected
-
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint; see `checkpointing.save_checkpoint`."""
-        settings = {"shape": self.shape.to_dict(), "config": asdict(self.config)}
-        self.save_as(folder, settings | {"stage": self.stage})
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "shape": self.shape.to_dict(),
+            "config": config_of(self),
+            "stage": self.stage,
+        }
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> DiffusionRun:
-        """Resume from a run's folder; if its last checkpoint is damaged from the one before it.
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        settings = DiffusionSettings.from_dict(data["config"])
+        return cls(DiffusionConfig.from_dict(data["shape"]), settings, data["stage"])
 
-        Raises
-        ------
-        ModelError
-            If there is no run, or its checkpoints are damaged.
-        """
 
-        def build(data: dict[str, Any]) -> DiffusionRun:
-            shape = DiffusionConfig.from_dict(data["shape"])
-            run = cls(shape, DiffusionTraining(**data["config"]), data["stage"], device)
-            run.fill(data)
-            return run
+DiffusionRun = Run[DiffusionRecipe]
 
-        run, note = load_checkpoint(folder, device, build)
-        run.note = note
-        return run
+
+def _loss(
+    network: LatentDiffusion, clean: Tensor, noisy: Tensor, linear: Tensor, sigma: Tensor
+) -> Tensor:
+    """[N]"""
+    device = device_of(network)
+    clean, noisy, linear, sigma = (x.to(device) for x in (clean, noisy, linear, sigma))
+    expected = network.gaussian.error(sigma)
+    missed = network.missed(noisy, linear, sigma, fast_dtype(device))
+    error = clean - linear - expected.sqrt()[:, None] * missed
+    return error.square().mean(dim=1) / expected
 
 
 def dealt(people: int, count: int, step: int, seed: int) -> np.ndarray:
@@ -197,58 +209,28 @@ def train_diffusion(
     stage: Generator,
     folder: Path,
     shape: DiffusionConfig | None = None,
-    config: DiffusionTraining | None = None,
-    *,
-    resume: bool = False,
-    device: torch.device | None = None,
-    progress: Progress | None = None,
-    encoding: Callable[[int, int], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    settings: DiffusionSettings | None = None,
+    **how: Unpack[How],
 ) -> DiffusionRun:
     """Train a diffusion of the latents of an autoencoder.
 
     Parameters
     ----------
-    pack : the data set; people set aside are only measured on.
+    pack : the data set.
     stage : the autoencoder, a generator of the family "vae" with its encoder.
-    folder : of the run; its checkpoint is written there.
-    shape, config : of a new run.
-    resume : go on with the run in `folder`.
-    progress : called after each step; encoding : with people encoded and people in all, before.
-    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
-
-    Raises
-    ------
-    ModelError
-        If there is nothing to resume, a new run would replace another, or the autoencoder does not
-        fit the data set or the run.
-    OutputError
-        If the folder cannot be written to, or another run writes to it.
+    folder : of the run.
+    shape, settings : of a new run; few people have fewer principal directions.
+    how : see `stylegan3d.training.run.train`, also for what is raised.
     """
-    device = device or torch.device("cpu")
-    encode = encoder_of(stage, pack)
-    key = stage_key(stage, pack)
-    config = config or DiffusionTraining()
-    with only_run(folder):
+    encoder_of(stage, pack)
 
-        def begin() -> DiffusionRun:
-            latent = cast("LatentSynthesis", stage.synthesis).latent_shape
-            chosen = shape or DiffusionConfig(latent)
-            most = most_directions(len(pack.indices("train")))
-            chosen = replace(chosen, directions=min(chosen.directions, most))
-            return DiffusionRun(chosen, config, key, device)
+    def begin() -> DiffusionRecipe:
+        chosen = shape or DiffusionConfig(cast("LatentSynthesis", stage.synthesis).latent_shape)
+        most = most_directions(len(pack.indices("train")))
+        chosen = replace(chosen, directions=min(chosen.directions, most))
+        return DiffusionRecipe(chosen, settings or DiffusionSettings(), stage_key(stage, pack))
 
-        run = begin_or_resume(
-            folder, begin, lambda: DiffusionRun.load(folder, device), resume=resume, tell=tell
-        )
-        run.check_stage(stage, pack)
-        path = folder / f"latents-{key}.npy"
-        latents = varied_latents(encode, pack, path, run.config.seed, encoding)
-        people = people_of(latents, run.shape.directions)
-        if not run.steps:
-            run.begin(people)
-        _go_on(run, people, _held(encode, pack, people), folder, progress)
-    return run
+    return train(DiffusionRecipe, begin, (pack, stage), folder, **how)
 
 
 def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
@@ -256,7 +238,7 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
     if not isinstance(stage.encoder, LatentEncoder) or stage.family != VAE:
         raise ModelError(
             f"{stage.name} is no variational autoencoder with its encoder: a diffusion learns the "
-            "latents of one that `stylegan3d train-vae` made."
+            "latents of one that `stylegan3d train vae` made."
         )
     if tuple(stage.shape) != tuple(pack.space.shape):
         raise ModelError(
@@ -291,23 +273,3 @@ def _held(encode: LatentEncoder, pack: Pack, people: People) -> Tensor:
     if not found:
         return torch.empty(0, len(people.center))
     return ((torch.cat(found)[:, 0] - people.center) / people.scale).clone()
-
-
-def _go_on(
-    run: DiffusionRun, people: People, held: Tensor, folder: Path, progress: Progress | None
-) -> None:
-    """Train until the last step."""
-    started = saved = time.monotonic()
-    before = run.seconds
-    while run.steps < run.config.steps:
-        figures = {"loss": run.step(people)}
-        run.seconds = before + time.monotonic() - started
-        last = run.steps == run.config.steps
-        if len(held) and (last or run.steps % run.config.validate_every == 0):
-            run.measured = run.validate(held)
-            figures |= run.measured
-        if last or time.monotonic() - saved > run.config.save_seconds:
-            run.save(folder)
-            saved = time.monotonic()
-        if progress:
-            progress(run.steps, run.config.steps, figures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
@@ -57,7 +58,7 @@ def export_diffusion(
     """
     out = Path(out)
     check_target(out, overwrite)
-    run.check_stage(stage, pack)
+    run.recipe.check_stage(stage, pack)
     encode = encoder_of(stage, pack)
     if labels:
         check_columns(pack, labels)
@@ -87,31 +88,33 @@ def export_diffusion(
 
 
 def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:
-    a, b = run.shape.channels
-    c, x, y, z = run.shape.latent
+    shape = run.recipe.shape
+    a, b = shape.channels
+    c, x, y, z = shape.latent
     return {
         "family": DIFFUSION,
         "autoencoder": stage.card["architecture"]["autoencoder"],
-        "diffusion": run.shape.to_dict(),
+        "diffusion": shape.to_dict(),
         "steps": STEPS,
         "preview_steps": PREVIEW_STEPS,
         "description": (
             f"A diffusion in the latents of {stage.name}, {c} channels on {x} x {y} x {z} places: "
             f"a U-Net of {a} and {b} channels corrects what a normal distribution with "
-            f"{run.shape.directions} principal directions says of a noisy latent. {STEPS} steps "
+            f"{shape.directions} principal directions says of a noisy latent. {STEPS} steps "
             f"without chance lead from a seed's noise to its brain, {PREVIEW_STEPS} to a preview."
         ),
     }
 
 
 def _training(run: DiffusionRun, stage: Generator) -> dict[str, object]:
+    settings = run.recipe.settings
     return {
         "steps_done": run.steps,
-        "settings": vars(run.config).copy(),
+        "settings": asdict(settings),
         "measured": run.measured,
         "autoencoder": {"name": stage.name} | dict(stage.card["training"]),
         "description": (
-            f"{run.steps} x {run.config.people} latents of people, as scanned, mirrored or "
+            f"{run.steps} x {settings.people} latents of people, as scanned, mirrored or "
             "slightly stretched, with noise of random strength. The normal distribution that a "
             "person's were compared with came from other people. The autoencoder was trained "
             f"before: {stage.card['training']['description']}"

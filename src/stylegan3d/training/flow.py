@@ -6,12 +6,9 @@ linear model x0 and a person x1, by mean squared error (`flow_pairs.py` makes th
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
@@ -26,14 +23,19 @@ from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
 from stylegan3d.networks.resampling import haar
-from stylegan3d.storage.checkpoint import (
-    CHECKPOINT,
-    begin_or_resume,
-    load_checkpoint,
-    save_checkpoint,
-)
-from stylegan3d.storage.locks import only_run
+from stylegan3d.storage.checkpoint import CHECKPOINT
 from stylegan3d.training.flow_cubes import Cubes, Source, band_grid
+from stylegan3d.training.run import (
+    How,
+    Preparing,
+    Recipe,
+    Run,
+    RunSettings,
+    config_of,
+    device_of,
+    load_run,
+    train,
+)
 
 # Kernels of reduced precision err on smaller cubes, at least oneDNN's of 2026.
 LEAST_FAST = 32
@@ -41,20 +43,17 @@ LEAST_FAST = 32
 TIMES, CUBES = (0.0, 0.5, 0.9), 24
 # Misses smaller than this, in units of the velocity's gain, count by their square.
 HUBER = 0.3
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class FlowConfig:
-    """Settings of one run.
+class FlowSettings(RunSettings):
+    """Settings of one run; the learning rate falls linearly from the middle of the run on.
 
     Attributes
     ----------
     channels : widths of the network, see `Flow`.
-    steps : of training; cubes : in each; side : their edge in voxels, a multiple of 8.
-    learning_rate : highest; it falls linearly from the middle of the run to a twentieth at its end.
+    cubes : in each step; side : their edge in voxels, a multiple of 8.
     noise : added to x0, standard deviation in intensities of [-1, 1].
-    decay : of the averaged weights, which are what is measured and shipped.
     straight : learn from a teacher's ways (`flow_ways.py`) to go to their ends in one step.
     """
 
@@ -63,20 +62,21 @@ class FlowConfig:
     cubes: int = 8
     side: int = 40
     learning_rate: float = 5e-4
-    weight_decay: float = 1e-4
-    warm_up: int = 200
     noise: float = 0.12
-    decay: float = 0.998
-    validate_every: int = 500
-    save_seconds: float = 120.0
-    seed: int = 0
     straight: bool = False
+    last_rate: ClassVar[float] = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.cubes, *self.channels) < 1:
-            raise ModelError("A run of the flow needs at least one step, cube and channel.")
+        super().__post_init__()
+        if min(self.cubes, *self.channels) < 1:
+            raise ModelError("A run of the flow needs at least one cube and channel.")
         if self.side < 8 or self.side % 8:
             raise ModelError(f"The cubes' side is {self.side}; take a multiple of 8 voxels.")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        left = 2 * (1 - step / self.steps)
+        return self.learning_rate * self.warmed_up(step) * min(max(left, self.last_rate), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Start:
     Attributes
     ----------
     channels, grid, state : widths, the bands' grid and weights of its network.
-    learned : what it learned, as `FlowRun.learned` tells it.
+    learned : what it learned, see `learned`.
     """
 
     channels: tuple[int, int, int]
@@ -95,93 +95,82 @@ class Start:
     learned: dict[str, Any]
 
 
-class FlowRun:
-    """Network, average, optimiser and counters between two steps."""
+class FlowRecipe(Recipe[Flow, Cubes]):
+    """How a flow is trained.
 
-    def __init__(self, config: FlowConfig, grid: Grid, device: torch.device) -> None:
-        self.config, self.grid, self.device = config, grid, device
-        torch.manual_seed(config.seed)
-        self.network = Flow(config.channels, grid).to(device)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.weight_decay,
-        )
-        self.steps, self.seconds = 0, 0.0
-        self.errors: dict[str, float] = {}
-        self.begun_with: dict[str, Any] = {}
-        self.note = ""
+    Parameters
+    ----------
+    settings : of the run.
+    grid : of the bands.
+    begun_with : what the flow that it began with had learned.
+    state : weights of that flow, for a new run.
+    """
 
-    def learned(self) -> dict[str, Any]:
-        """What a model's card tells of the run, and of those that it began with."""
-        told = asdict(self.config) | {"steps_done": self.steps, "errors": self.errors}
-        return told | ({"begun_with": self.begun_with} if self.begun_with else {})
+    kind = "flow"
+    fused = False
+    settings: FlowSettings
 
-    def begin_with(self, start: Start) -> None:
-        """Start at the weights of a trained flow.
+    def __init__(
+        self,
+        settings: FlowSettings,
+        grid: Grid,
+        begun_with: dict[str, Any] | None = None,
+        state: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.settings, self.grid = settings, grid
+        self.begun_with, self.state = begun_with or {}, state
+
+    @classmethod
+    def of(cls, pairs: Source, settings: FlowSettings, start: Start | None = None) -> Self:
+        """Of a new run on pairs, from a trained flow on where there is one.
 
         Raises
         ------
         ModelError
-            If its network has another shape.
+            If that has another shape.
         """
-        if (start.channels, start.grid) != (self.config.channels, self.grid):
+        grid = band_grid(pairs)
+        if start is None:
+            return cls(settings, grid)
+        if (start.channels, start.grid) != (settings.channels, grid):
             raise ModelError("The flow to begin with has other widths or another grid.")
-        for network in (self.network, self.average):
-            network.load_state_dict(start.state)
+        return cls(settings, grid, start.learned, start.state)
+
+    def network(self) -> Flow:
+        """A new flow."""
+        return Flow(self.settings.channels, self.grid)
+
+    def prepare(self, source: Source, folder: Path, progress: Preparing | None) -> Cubes:
+        """Cubes of pairs, of `flow_pairs.make_pairs` or `flow_ways.make_ways`."""
+        if self.settings.side > 2 * min(self.grid):
+            raise ModelError(f"Cubes of {self.settings.side} voxels do not fit into these volumes.")
+        return Cubes(source, self.settings.side, self.settings.cubes)
+
+    def start(self, network: Flow, data: Cubes) -> None:
+        """Take the weights of the flow to begin with."""
+        if self.state is not None:
+            network.load_state_dict(self.state)
             network.noise_strength.zero_()
             network.spread.fill_(1.0)
-        self.begun_with = start.learned
 
-    def start(self) -> Start:
-        """Where another run may begin: the averaged weights."""
-        return Start(self.config.channels, self.grid, self.average.state_dict(), self.learned())
+    def loss(self, network: Flow, data: Cubes, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of one batch of cubes."""
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, step])
+        fast = fast_dtype(device_of(network)) if settings.side >= LEAST_FAST else torch.float32
+        loss = self._loss(network, data.draw(rng, training=True), rng, None, fast)
+        return loss, {"loss": loss}
 
-    def rate(self) -> float:
-        """Learning rate of the next step."""
-        config = self.config
-        warm = min((self.steps + 1) / config.warm_up, 1.0) if config.warm_up else 1.0
-        left = 2 * (1 - self.steps / config.steps)
-        return config.learning_rate * warm * min(max(left, 0.05), 1.0)
-
-    def step(self, cubes: Cubes) -> float:
-        """Learn from one batch of cubes; the loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
-        config = self.config
-        rng = np.random.default_rng([config.seed, self.steps])
-        dtype = fast_dtype(self.device) if config.side >= LEAST_FAST else torch.float32
-        loss = self._loss(self.network, cubes.draw(rng, training=True), rng, None, dtype)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if not norm.isfinite():
-            raise ModelError(
-                f"The flow's training ran away at step {self.steps}; resume it from the checkpoint "
-                "before, or start anew with another seed."
-            )
-        self.optimiser.step()
-        self.steps += 1
-        decay = min(config.decay, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            both = zip(self.average.parameters(), self.network.parameters(), strict=True)
-            for average, current in both:
-                average.lerp_(current, 1 - decay)
-        return float(loss.detach())
-
-    @torch.no_grad()
-    def validate(self, cubes: Cubes) -> dict[str, float]:
+    def measure(self, average: Flow, data: Cubes, *, last: bool) -> dict[str, float]:
         """Loss of the averaged network on people set aside, by time; {} where there are none."""
-        if cubes.pairs.training.all():
+        if data.pairs.training.all():
             return {}
         found = {}
-        for when in TIMES[:1] if self.config.straight else TIMES:
-            rng = np.random.default_rng(self.config.seed)
+        for when in TIMES[:1] if self.settings.straight else TIMES:
+            rng = np.random.default_rng(self.settings.seed)
             losses = [
-                self._loss(self.average, cubes.draw(rng, training=False), rng, when)
-                for _ in range(max(1, CUBES // self.config.cubes))
+                self._loss(average, data.draw(rng, training=False), rng, when)
+                for _ in range(max(1, CUBES // self.settings.cubes))
             ]
             found[f"error at {when:g}"] = float(torch.stack(losses).mean())
         return found
@@ -194,15 +183,16 @@ class FlowRun:
         when: float | None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        start, end, places = (x.to(self.device) for x in batch)
-        if self.config.straight:
+        device = device_of(network)
+        start, end, places = (x.to(device) for x in batch)
+        if self.settings.straight:
             return self._straight_loss(network, start, end, places, dtype)
         noise = torch.from_numpy(rng.standard_normal(tuple(start.shape)).astype(np.float32))
-        start = start + self.config.noise * noise.to(self.device)
+        start = start + self.settings.noise * noise.to(device)
         times = rng.random(len(start)) if when is None else np.full(len(start), when)
-        t = torch.from_numpy(times.astype(np.float32)).to(self.device)
+        t = torch.from_numpy(times.astype(np.float32)).to(device)
         between = torch.lerp(start, end, t[:, None, None, None, None])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             velocity = network.velocity(haar(between), t, places)
         return (VELOCITY_GAIN * (velocity - haar(end - start))).square().mean()
 
@@ -210,50 +200,36 @@ class FlowRun:
         self, network: Flow, start: Tensor, end: Tensor, places: Tensor, dtype: torch.dtype
     ) -> Tensor:
         """How far one step leads from the end: pseudo-Huber, for the mean of two edges is none."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(start.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             velocity = network.velocity(haar(start), start.new_zeros(len(start)), places)
         missed = VELOCITY_GAIN * (velocity - haar(end - start))
         return ((missed.square() + HUBER**2).sqrt() - HUBER).mean()
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint; see `checkpointing.save_checkpoint`."""
-        data = {
-            "config": asdict(self.config),
-            "grid": self.grid,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "counters": {"steps": self.steps, "seconds": self.seconds},
-            "errors": self.errors,
-            "begun_with": self.begun_with,
-        }
-        save_checkpoint(folder, data)
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"config": config_of(self), "grid": self.grid, "begun_with": self.begun_with}
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> FlowRun:
-        """Resume from a run's folder; if its last checkpoint is damaged from the one before it.
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        x, y, z = data["grid"]
+        return cls(FlowSettings.from_dict(data["config"]), (x, y, z), data.get("begun_with"))
 
-        Raises
-        ------
-        ModelError
-            If there is no run, or its checkpoints are damaged.
-        """
 
-        def build(data: dict[str, Any]) -> FlowRun:
-            known = {field.name for field in fields(FlowConfig)}
-            settings = {k: v for k, v in data["config"].items() if k in known}
-            settings["channels"] = tuple(settings["channels"])
-            run = cls(FlowConfig(**settings), tuple(data["grid"]), device)
-            run.network.load_state_dict(data["network"])
-            run.average.load_state_dict(data["average"])
-            run.optimiser.load_state_dict(data["optimiser"])
-            run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
-            run.errors, run.begun_with = data["errors"], data.get("begun_with", {})
-            return run
+FlowRun = Run[FlowRecipe]
 
-        run, note = load_checkpoint(folder, device, build)
-        run.note = note
-        return run
+
+def learned(run: FlowRun) -> dict[str, Any]:
+    """What a model's card says of a run, and of those that it began with."""
+    found = asdict(run.settings) | {"steps_done": run.steps, "errors": run.measured}
+    begun_with = run.recipe.begun_with
+    return found | ({"begun_with": begun_with} if begun_with else {})
+
+
+def start_of_run(run: FlowRun) -> Start:
+    """Where another run may begin: the averaged weights."""
+    settings = run.recipe.settings
+    return Start(settings.channels, run.recipe.grid, run.average.state_dict(), learned(run))
 
 
 def flow_of(generator: Generator) -> Start | None:
@@ -266,8 +242,8 @@ def flow_of(generator: Generator) -> Start | None:
     if flow is None:
         return None
     x, y, z = (n // 2 for n in generator.shape)
-    learned = generator.card["training"].get("flow", {})
-    return Start(flow.channels, (x, y, z), flow.state_dict(), learned)
+    known = generator.card["training"].get("flow", {})
+    return Start(flow.channels, (x, y, z), flow.state_dict(), known)
 
 
 def start_of(source: str | Path) -> Start | None:
@@ -279,76 +255,30 @@ def start_of(source: str | Path) -> Start | None:
         If it is neither, or damaged.
     """
     if (Path(source) / CHECKPOINT).is_file():
-        return FlowRun.load(Path(source), torch.device("cpu")).start()
+        return start_of_run(load_run(FlowRecipe, Path(source), torch.device("cpu")))
     return flow_of(load(source, device="cpu"))
 
 
 def train_flow(
     pairs: Source,
     folder: Path,
-    config: FlowConfig | None = None,
+    settings: FlowSettings | None = None,
     *,
     start: Start | None = None,
-    resume: bool = False,
-    device: torch.device | None = None,
-    progress: Progress | None = None,
-    tell: Callable[[str], None] | None = None,
+    **how: Unpack[How],
 ) -> FlowRun:
     """Train a flow.
 
     Parameters
     ----------
     pairs : of `flow_pairs.make_pairs`, or of `flow_ways.make_ways` for a straightened flow.
-    folder : of the run; its checkpoint is written there.
-    config : settings of a new run.
+    folder : of the run.
+    settings : of a new run.
     start : a trained flow that a new run begins with.
-    resume : go on with the run in `folder`.
-    progress : called after each step.
-    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
-
-    Raises
-    ------
-    ModelError
-        If there is nothing to resume, a new run would replace another, or cubes do not fit.
-    OutputError
-        If the folder cannot be written to, or another run writes to it.
+    how : see `stylegan3d.training.run.train`, also for what is raised.
     """
-    device = device or torch.device("cpu")
 
-    def begin() -> FlowRun:
-        run = FlowRun(config or FlowConfig(), band_grid(pairs), device)
-        if start is not None:
-            run.begin_with(start)
-        return run
+    def begin() -> FlowRecipe:
+        return FlowRecipe.of(pairs, settings or FlowSettings(), start)
 
-    with only_run(folder):
-        run = begin_or_resume(
-            folder,
-            begin,
-            lambda: FlowRun.load(folder, device),
-            resume=resume,
-            tell=tell,
-        )
-        if run.config.side > 2 * min(run.grid):
-            raise ModelError(f"Cubes of {run.config.side} voxels do not fit into these volumes.")
-        cubes = Cubes(pairs, run.config.side, run.config.cubes)
-        _go_on(run, cubes, folder, progress)
-    return run
-
-
-def _go_on(run: FlowRun, cubes: Cubes, folder: Path, progress: Progress | None) -> None:
-    """Train until the last step."""
-    started = saved = time.monotonic()
-    before = run.seconds
-    while run.steps < run.config.steps:
-        figures = {"loss": run.step(cubes)}
-        run.seconds = before + time.monotonic() - started
-        last = run.steps == run.config.steps
-        if last or run.steps % run.config.validate_every == 0:
-            run.errors = run.validate(cubes)
-            figures |= run.errors
-        if last or time.monotonic() - saved > run.config.save_seconds:
-            run.save(folder)
-            saved = time.monotonic()
-        if progress:
-            progress(run.steps, run.config.steps, figures)
+    return train(FlowRecipe, begin, pairs, folder, **how)

@@ -18,7 +18,7 @@ from stylegan3d.model.loading import load
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.export import finish, halves
-from stylegan3d.training.flow import FlowRun
+from stylegan3d.training.flow import FlowRun, learned
 
 # Of Euler's method, where the flow is not a straight one.
 STEPS = 4
@@ -53,25 +53,29 @@ def export_with_flow(
     out = Path(out)
     check_target(out, overwrite)
     generator, files = load(folder, device="cpu"), read_folder(Path(folder))
+    settings = run.recipe.settings
     if steps is None:
-        steps = 1 if run.config.straight else STEPS
+        steps = 1 if settings.straight else STEPS
     flow = run.average
-    flow.noise_strength.fill_(run.config.noise)
+    flow.noise_strength.fill_(settings.noise)
     state = {k: v.cpu() for k, v in flow.state_dict().items()}
     plan: dict[str, Any]
     if isinstance(generator.synthesis, LatentSynthesis):
-        prefix, plan = LATENT_FLOW, {"flow": {"channels": run.config.channels, "steps": steps}}
+        prefix, plan = (
+            LATENT_FLOW,
+            {"flow": {"channels": settings.channels, "steps": steps}},
+        )
         del state["noise"]  # drawn from a seed there
     else:
         before = anatomy_network(generator).config
-        config = replace(before, flow_channels=run.config.channels, flow_steps=steps)
+        config = replace(before, flow_channels=settings.channels, flow_steps=steps)
         prefix, plan = FLOW, {"generator": config.to_dict()}
         state["spread"].fill_(_spread(generator))
     # What was measured before, and the files, are those of another generator.
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     card["architecture"] = card["architecture"] | plan
-    card["training"] = card["training"] | {"flow": run.learned()}
+    card["training"] = card["training"] | {"flow": learned(run)}
     tensors = {k: v for k, v in files.tensors.items() if not k.startswith(prefix)}
     tensors |= halves({f"{prefix}{k}": v for k, v in state.items()})
     template = Path(folder) / TEMPLATE

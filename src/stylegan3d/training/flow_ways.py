@@ -22,7 +22,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.generator import Generator
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.filled_files import FilledFile, fill_files
-from stylegan3d.training.flow import FlowConfig, FlowRun
+from stylegan3d.training.flow import FlowRun, FlowSettings
 from stylegan3d.training.flow_pairs import check_flow, without_flow
 
 COUNT, STEPS = 600, 8
@@ -87,7 +87,7 @@ def make_ways(
     """
     check_flow(generator, pack)
     generator = without_flow(generator)
-    if teacher.config.straight:
+    if teacher.recipe.settings.straight:
         raise ModelError("The teacher is a straightened flow itself; take the run it learned from.")
     flow = teacher.average.to(generator.device)
     key: dict[str, Any] = {"generator": generator.hash, "count": count, "steps": steps}
@@ -101,7 +101,7 @@ def make_ways(
         seed = FIRST_SEED + index
         noise = torch.randn(flow.noise.shape, generator=torch.Generator().manual_seed(seed))
         start = generator.synthesis(seed_latents(generator, [seed]), "none")
-        start = start + teacher.config.noise * noise.to(start)
+        start = start + teacher.recipe.settings.noise * noise.to(start)
         starts, ends = files
         starts[index] = start[0, 0].cpu().numpy()
         ends[index] = flow(start, None, steps, dtype)[0, 0].cpu().numpy()
@@ -110,10 +110,14 @@ def make_ways(
     return Ways(starts, ends, np.arange(count) % SET_ASIDE != 0, pack)
 
 
-def straight_config(teacher: FlowRun, seed: int = 0) -> FlowConfig:
+def straight_config(teacher: FlowRun, seed: int = 0) -> FlowSettings:
     """Settings of a run that learns from a teacher's ways."""
     return replace(
-        teacher.config, steps=STRAIGHT_STEPS, learning_rate=STRAIGHT_RATE, straight=True, seed=seed
+        teacher.recipe.settings,
+        steps=STRAIGHT_STEPS,
+        learning_rate=STRAIGHT_RATE,
+        straight=True,
+        seed=seed,
     )
 
 

@@ -44,7 +44,7 @@ def open_run(
 
     Parameters
     ----------
-    config, resume, changes : as for `stylegan3d.training.loop.train`.
+    config, resume, changes : as for `stylegan3d.training.stylegan.train`.
     held : keeps other runs out of the folder until it is closed.
 
     Raises

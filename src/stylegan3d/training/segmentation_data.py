@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.tissues import TABLE, read_tissues
@@ -15,6 +18,22 @@ from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.opening import open_image
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage.formats import label_map_of
+from stylegan3d.training.segmentation_augmentation import augment_labelled
+
+
+class Brains(Protocol):
+    """Labelled brains to learn from, and others to measure on."""
+
+    @property
+    def training(self) -> int:
+        """How many there are to learn from: the first."""
+
+    @property
+    def validation(self) -> range:
+        """Indices of the others."""
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """One of them: float32 (X, Y, Z) in [0, 1], and labels uint8 (X, Y, Z)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +57,22 @@ class LabelledBrains:
         """Intensities of one of them, float32 (X, Y, Z) in [0, 1]."""
         return self.pack.volumes[self.rows[index]].astype(np.float32) / 255
 
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """Intensities and labels of one of them."""
+        return torch.from_numpy(self.volume(index)), torch.from_numpy(self.labels[index])
+
     @property
     def validation(self) -> range:
         """Indices of the people set aside."""
         return range(self.training, len(self.rows))
+
+
+def draw(brains: Brains, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """The brain of one step and its labels, augmented; every one once before any again."""
+    epoch, place = divmod(step, brains.training)
+    order = np.random.default_rng([seed, epoch]).permutation(brains.training)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return augment_labelled(*brains.pair(int(order[place])), generator)
 
 
 def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:

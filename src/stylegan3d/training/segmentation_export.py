@@ -79,7 +79,7 @@ def _about(run: SegmentationRun, brains: LabelledBrains, licence: str | None) ->
             {"source": source, "people": count, "licence": terms}
             for (source, terms), count in sorted(sources.items())
         ],
-        "training": {"people": brains.training, "steps": run.steps, "seed": run.config.seed},
+        "training": {"people": brains.training, "steps": run.steps, "seed": run.settings.seed},
         "licence": licence or "; ".join(sorted({terms for _, terms in sources})),
         "intended_use": INTENDED_USE,
     }

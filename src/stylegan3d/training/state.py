@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from stylegan3d.networks.mapping import MappingNetwork
 from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from stylegan3d.training.config import TrainConfig
 from stylegan3d.training.judge_augment import JudgeAugment
+from stylegan3d.training.run import averaged
 
 __all__ = ["CHECKPOINT", "TrainState"]
 
@@ -35,7 +35,8 @@ class TrainState:
         self.synthesis = build_synthesis(config.generator).to(device)
         self.encoder = build_encoder(config.encoder, self.synthesis).to(device)
         self.discriminator = Discriminator(config.discriminator).to(device)
-        self.averages = {n: copy.deepcopy(m).requires_grad_(False) for n, m in self.nets.items()}
+        self._averaged = {n: averaged(m, self._memory) for n, m in self.nets.items()}
+        self.averages: dict[str, nn.Module] = {n: a.module for n, a in self._averaged.items()}
         fitting, synthesis = self.averages["encoder"], self.averages["synthesis"]
         if isinstance(fitting, FittingEncoder) and isinstance(synthesis, AnatomyNetwork):
             fitting.belong_to(synthesis)
@@ -114,15 +115,15 @@ class TrainState:
         for name, net in self.nets.items():
             self.averages[name].load_state_dict(net.state_dict())
 
-    @torch.no_grad()
-    def update_averages(self) -> None:
-        """Exponential moving average of the weights, its half-life shorter at the start."""
+    def _memory(self) -> float:
+        """Share of the averages that is kept; their half-life is shorter at the start."""
         half_life = min(self.config.ema_images, 0.1 * self.images + 1)
-        decay = 0.5 ** (self.config.batch / half_life)
+        return 0.5 ** (self.config.batch / half_life)
+
+    def update_averages(self) -> None:
+        """Exponential moving average of the weights."""
         for name, net in self.nets.items():
-            pairs = zip(self.averages[name].parameters(), net.parameters(), strict=True)
-            for average, current in pairs:
-                average.lerp_(current, 1 - decay)
+            self._averaged[name].update_parameters(net)
 
     def data(self) -> dict[str, Any]:
         """All there is to know, as tensors and plain data."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stylegan3d.errors import ModelError
 from stylegan3d.training.autoencoder import WINDOW, Place
+from stylegan3d.training.run import RunSettings
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.contrast import contrast_of, filled
 
@@ -22,36 +23,28 @@ CONTRAST_NOISE = 0.15
 
 
 @dataclass(frozen=True)
-class TranslationTraining:
+class TranslationSettings(RunSettings):
     """Settings of one run.
 
     Attributes
     ----------
-    steps : of training; people : in each; crops : of each of them; side : of a crop in voxels, a
-        multiple of the network's; a shorter axis of the volumes is taken whole.
-    learning_rate : highest; it falls along a cosine.
+    people : in each step; crops : of each of them; side : of a crop in voxels, a multiple of the
+        network's; a shorter axis of the volumes is taken whole.
     similarity : weight of one minus the structural similarity, beside the absolute error.
     gamma : intensities are raised to a power in [1 - gamma, 1 + gamma].
-    decay : of the averaged weights, which are what is measured and shipped.
     """
 
-    steps: int = 4000
     people: int = 2
     crops: int = 2
     side: int = 48
     learning_rate: float = 6e-4
-    weight_decay: float = 1e-4
-    warm_up: int = 200
     similarity: float = 0.2
     gamma: float = 0.25
-    decay: float = 0.998
-    validate_every: int = 500
-    save_seconds: float = 120.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.people, self.crops, self.validate_every) < 1:
-            raise ModelError("A run needs at least one step of one volume; ask for more.")
+        super().__post_init__()
+        if min(self.people, self.crops) < 1:
+            raise ModelError("A run needs at least one volume in each step; ask for more.")
         if self.side < WINDOW:
             raise ModelError(f"Crops of {self.side} voxels: take at least {WINDOW}.")
 
@@ -85,19 +78,19 @@ class Crops:
         )
 
 
-def draw(people: PaintedPeople, config: TranslationTraining, step: int, multiple: int) -> Crops:
+def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multiple: int) -> Crops:
     """The crops of one step: every person once before anybody again, half of them mirrored."""
     rows = people.pack.indices("train")
     parts: list[tuple[np.ndarray, ...]] = []
     places: list[Place] = []
     inside = np.argwhere(people.pack.template > 0.1)
-    for number in range(step * config.people, (step + 1) * config.people):
+    for number in range(step * settings.people, (step + 1) * settings.people):
         epoch, place = divmod(number, len(rows))
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(rows))
-        rng = np.random.default_rng([config.seed, 1, number])
-        *maps, contrast = _person(people, int(rows[order[place]]), config.gamma, rng)
-        for middle in rng.choice(inside, config.crops):
-            where = _place(middle, config.side, people.pack.space.shape, multiple)
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(rows))
+        rng = np.random.default_rng([settings.seed, 1, number])
+        *maps, contrast = _person(people, int(rows[order[place]]), settings.gamma, rng)
+        for middle in rng.choice(inside, settings.crops):
+            where = _place(middle, settings.side, people.pack.space.shape, multiple)
             parts.append((*(np.ascontiguousarray(m[where]) for m in maps), contrast))
             places.append(where)
     stacked = [torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)]

@@ -127,7 +127,7 @@ def _about(run: TranslationRun, people: PaintedPeople, licence: str | None) -> d
             "people": len(rows),
             "with_label_maps": len(people.labelled("train")),
             "steps": run.steps,
-            "seed": run.config.seed,
+            "seed": run.settings.seed,
             "seconds": round(run.seconds),
             "torch": torch.__version__,
         },

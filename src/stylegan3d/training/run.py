@@ -1,0 +1,387 @@
+"""A training run of one network: its weights and their average, its checkpoint, its steps.
+
+What differs between networks is a `Recipe`; the optimiser, the schedule, the averaged weights,
+the folder, resuming and stopping are the same for all. Every step draws from a seed of its own, so
+that a resumed run goes on as if it had not been interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from stylegan3d.errors import ModelError
+from stylegan3d.storage.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from stylegan3d.storage.locks import only_run
+from stylegan3d.training.loop import go_on, write_log
+
+N = TypeVar("N", bound=nn.Module)
+D = TypeVar("D")
+R = TypeVar("R", bound="Recipe[Any, Any]")
+# Called with steps done, steps in all, and figures such as {"loss": 0.2}.
+Progress = Callable[[int, int, dict[str, float]], None]
+# Called with pieces of the data prepared, and in all.
+Preparing = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of any run.
+
+    Attributes
+    ----------
+    steps : of training.
+    learning_rate : highest; reached after `warm_up` steps, then it falls along a cosine.
+    decay : of the averaged weights, which are what is measured and shipped.
+    validate_every : steps between measurements on the people set aside.
+    save_seconds : between checkpoints, at most.
+    seed : of all randomness.
+    """
+
+    steps: int = 4000
+    learning_rate: float = 4e-4
+    weight_decay: float = 1e-4
+    warm_up: int = 200
+    decay: float = 0.998
+    validate_every: int = 500
+    save_seconds: float = 120.0
+    seed: int = 0
+    #: What is left of the learning rate at the end, as a share of the highest.
+    last_rate: ClassVar[float] = 0.01
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.validate_every < 1:
+            raise ModelError("A run needs at least one step; ask for more.")
+
+    def warmed_up(self, step: int) -> float:
+        """Share of the learning rate that the warm-up allows."""
+        return min((step + 1) / self.warm_up, 1.0) if self.warm_up else 1.0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        done = min(step / self.steps, 1.0)
+        left = max(self.last_rate, (1 + math.cos(math.pi * done)) / 2)
+        return self.learning_rate * self.warmed_up(step) * left
+
+    def memory(self, steps: int) -> float:
+        """Share of the averaged weights that is kept after so many steps.
+
+        Less at the start, so that the first weights are soon forgotten.
+        """
+        return min(self.decay, (1 + steps) / (10 + steps))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `asdict`; what this version does not know is left out."""
+        known = {entry.name for entry in fields(cls)}
+        kept: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
+        }
+        return cls(**kept)
+
+
+class Recipe(ABC, Generic[N, D]):
+    """How one kind of network N is trained on data D.
+
+    Attributes
+    ----------
+    kind : word of the command that trains it.
+    settings : of the run.
+    clip : longest gradient; longer ones are shortened to it.
+    betas, fused : of the optimiser.
+    """
+
+    kind: ClassVar[str]
+    clip: ClassVar[float] = 1.0
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
+    fused: ClassVar[bool] = True
+    settings: RunSettings
+
+    @abstractmethod
+    def network(self) -> N:
+        """A new network with random weights."""
+
+    def prepare(self, source: Any, folder: Path, progress: Preparing | None) -> D:
+        """What the steps learn from, made of what `train` was given.
+
+        Raises
+        ------
+        ModelError
+            If it does not fit the run.
+        """
+        return source
+
+    def start(self, network: N, data: D) -> None:
+        """Fill in what is known before the first step."""
+
+    @abstractmethod
+    def loss(self, network: N, data: D, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a step, and the figures to report."""
+
+    @abstractmethod
+    def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
+        """Figures of the averaged network on people set aside, all of them at the `last` step."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """What a checkpoint tells of it."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+
+
+class Run(Generic[R]):
+    """A network, the average of its weights, and an optimiser between two steps.
+
+    Attributes
+    ----------
+    recipe, settings : of the run.
+    network, average : the latter is what is measured and shipped.
+    steps, seconds : done so far.
+    measured : figures of the averaged network.
+    note : what whoever resumed the run should know.
+    """
+
+    def __init__(self, recipe: R, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.settings = settings = recipe.settings
+        torch.manual_seed(settings.seed)
+        self.network: Any = recipe.network().to(device)
+        self._average = averaged(self.network, lambda: settings.memory(self.steps))
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            settings.learning_rate,
+            betas=recipe.betas,
+            weight_decay=settings.weight_decay,
+            fused=recipe.fused and device.type in ("cpu", "cuda"),
+        )
+        self.steps, self.seconds = 0, 0.0
+        self.measured: dict[str, float] = {}
+        self.note = ""
+
+    @property
+    def average(self) -> Any:
+        """The network with averaged weights."""
+        return self._average.module
+
+    def start(self, data: Any) -> None:
+        """Prepare for the first step."""
+        self.recipe.start(self.network, data)
+        self.average.load_state_dict(self.network.state_dict())
+
+    def step(self, data: Any) -> dict[str, float]:
+        """Learn; the figures of the loss.
+
+        Raises
+        ------
+        ModelError
+            If the gradient is no number.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.rate(self.steps)
+        loss, figures = self.recipe.loss(self.network, data, self.steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if not norm.isfinite():
+            raise ModelError(
+                f"The training ran away at step {self.steps}; resume it from the checkpoint "
+                "before, or start anew with a lower learning rate or another seed."
+            )
+        self.optimiser.step()
+        self.steps += 1
+        self._average.update_parameters(self.network)
+        return {name: float(value.detach()) for name, value in figures.items()}
+
+    def measure(self, data: Any, *, last: bool = True) -> dict[str, float]:
+        """Measure the averaged network on people set aside."""
+        with torch.no_grad():
+            return self.recipe.measure(self.average, data, last=last)
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint; see `save_checkpoint`."""
+        data = self.recipe.to_dict() | {
+            "kind": self.recipe.kind,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "counters": {"steps": self.steps, "seconds": self.seconds},
+            "measured": self.measured,
+        }
+        save_checkpoint(folder, data)
+
+
+def load_run(recipe: type[R], folder: Path, device: torch.device) -> Run[R]:
+    """The run in a folder; if its last checkpoint is damaged, from the one before it.
+
+    Raises
+    ------
+    ModelError
+        If there is no run of this kind, or its checkpoints are damaged.
+    """
+
+    def build(data: dict[str, Any]) -> Run[R]:
+        kind = data.get("kind", recipe.kind)
+        if kind != recipe.kind:
+            raise ModelError(f"'{folder}' holds a run of `train {kind}`; resume it with that.")
+        run = Run(recipe.from_dict(data), device)
+        run.network.load_state_dict(data["network"])
+        run.average.load_state_dict(data["average"])
+        run.optimiser.load_state_dict(data["optimiser"])
+        run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
+        # Checkpoints of earlier versions have other words for the figures.
+        known = [data[key] for key in ("measured", "errors", "dice") if key in data]
+        run.measured = known[0]
+        return run
+
+    run, note = load_checkpoint(folder, device, build)
+    run.note = note
+    return run
+
+
+class How(TypedDict, total=False):
+    """How to train, whatever it is: see `train`."""
+
+    resume: bool
+    device: torch.device | None
+    progress: Progress | None
+    preparing: Preparing | None
+    tell: Callable[[str], None] | None
+    should_stop: Callable[[], bool] | None
+
+
+def train(
+    kind: type[R],
+    begin: Callable[[], R],
+    source: Any,
+    folder: Path,
+    *,
+    resume: bool = False,
+    device: torch.device | None = None,
+    progress: Progress | None = None,
+    preparing: Preparing | None = None,
+    tell: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Run[R]:
+    """Train a network.
+
+    Parameters
+    ----------
+    kind : the recipe's class.
+    begin : makes the recipe of a new run.
+    source : what it learns from, see the recipe; people set aside are only measured on.
+    folder : of the run; its checkpoint is written there.
+    resume : go on with the run in `folder`.
+    device : to train on; the CPU by default.
+    progress : called after each step.
+    preparing : called with pieces of the data prepared and in all, where that takes long.
+    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
+    should_stop : asked before every step; a SIGTERM or SIGINT stops just as cleanly.
+
+    Returns
+    -------
+    The run, its checkpoint written: at its last step, or where it was stopped.
+
+    Raises
+    ------
+    ModelError
+        If there is nothing to resume, a new run would replace another, or the data do not fit.
+    OutputError
+        If the folder cannot be written to, or another run writes to it.
+    """
+    device = device or torch.device("cpu")
+    with only_run(folder):
+        if resume:
+            run = load_run(kind, folder, device)
+        elif (folder / CHECKPOINT).exists():
+            raise ModelError(
+                f"'{folder}' holds a run; go on with --resume, or choose another folder."
+            )
+        else:
+            run = Run(begin(), device)
+        if run.note and tell:
+            tell(run.note)
+        data = run.recipe.prepare(source, folder, preparing)
+        if not resume:
+            run.start(data)
+        steps = _Steps(run, data, folder, progress, unsaved=not resume)
+        go_on(steps, run.settings.save_seconds, should_stop)
+    return run
+
+
+@dataclass
+class _Steps:
+    """A run with its data, for the loop."""
+
+    run: Run[Any]
+    data: Any
+    folder: Path
+    progress: Progress | None
+    unsaved: bool
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic() - self.run.seconds
+
+    def finished(self) -> bool:
+        """Whether the last step is done."""
+        return self.run.steps >= self.run.settings.steps
+
+    def step(self) -> None:
+        """Learn, and measure every so many steps."""
+        run = self.run
+        self.figures = run.step(self.data)
+        run.seconds = time.monotonic() - self.began
+        self.unsaved = True
+        last = self.finished()
+        if last or run.steps % run.settings.validate_every == 0:
+            run.measured = run.measure(self.data, last=last)
+            self.figures |= run.measured
+            row = {"steps": run.steps, "seconds": round(run.seconds, 1)}
+            write_log(self.folder, row | {k: round(v, 5) for k, v in self.figures.items()})
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.run.save(self.folder)
+        self.unsaved = False
+
+    def report(self) -> None:
+        """Say how far it is."""
+        if self.progress:
+            self.progress(self.run.steps, self.run.settings.steps, self.figures)
+
+
+def averaged(network: N, memory: Callable[[], float]) -> AveragedModel:
+    """An exponential moving average of weights.
+
+    Parameters
+    ----------
+    network : whose weights are averaged.
+    memory : share of the average that is kept at the step that is being averaged.
+    """
+    average = AveragedModel(
+        network, multi_avg_fn=lambda old, new, _: get_ema_multi_avg_fn(memory())(old, new, _)
+    )
+    average.n_averaged.fill_(1)  # from 0, the first step would replace the start altogether
+    return average.requires_grad_(False)
+
+
+def config_of(recipe: Recipe[Any, Any]) -> dict[str, Any]:
+    """The settings of a recipe, for a checkpoint."""
+    return asdict(recipe.settings)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next(network.parameters()).device
