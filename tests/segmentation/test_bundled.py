@@ -17,8 +17,9 @@ from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
+from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
-from stylegan3d.segmentation.inference import BUNDLED, bundled_segmenter
+from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, measures_of
 from stylegan3d.segmentation.scans import native_labels
 
@@ -40,7 +41,7 @@ def found(generator, brain):
 
 
 def test_its_card_tells_what_it_is_good_for():
-    folder = bundled_model_path(BUNDLED)
+    folder = bundled_model_path(FOLDER.bundled)
     card = json.loads((folder / "card.json").read_text())
     dice = {name: row["dice"] for name, row in card["validation"]["tissues"].items()}
     assert min(dice["grey"], dice["white"], dice["ventricle"]) > 0.8

@@ -9,7 +9,7 @@ import torch
 from labelled_phantoms import SPACE, brain, tissues
 
 from stylegan3d.errors import ModelError, OutputError
-from stylegan3d.segmentation.card import read_model
+from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
@@ -114,7 +114,7 @@ def test_an_exported_network_labels_what_it_learned(exported, trained):
 
 
 def test_the_card_tells_what_was_measured(exported, brains):
-    network, card = read_model(exported)
+    network, card = FOLDER.read(exported)
     assert network.widths == (16, 16)
     assert card["validation"]["people"] == 2
     assert set(card["validation"]["tissues"]) == set(CLASSES[1:])

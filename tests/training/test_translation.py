@@ -9,7 +9,7 @@ import torch
 from labelled_phantoms import INTENSITIES, SPACE, VALUES, brain, tissues
 from painted_phantoms import SETTINGS, SMALL, Reader
 
-from stylegan3d.checkpoints.places import bundled_models
+from stylegan3d.checkpoints.places import MODEL, bundled_models
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
@@ -20,7 +20,7 @@ from stylegan3d.training.translation_crops import TranslationSettings, draw
 from stylegan3d.training.translation_data import load_painted
 from stylegan3d.training.translation_export import export_translation
 from stylegan3d.training.translation_figures import plain
-from stylegan3d.translation.card import MODEL, read_model
+from stylegan3d.translation.card import FOLDER
 from stylegan3d.translation.codes import RegionTable, read_regions
 from stylegan3d.translation.contrast import CONTRAST, contrast_of
 from stylegan3d.translation.painter import load_painter
@@ -137,7 +137,7 @@ def test_runs_that_cannot_be_taken_up_are_refused(people, tmp_path):
 
 
 def test_the_card_tells_what_was_measured(painter_folder, people):
-    card = read_model(painter_folder)[1]
+    card = FOLDER.read(painter_folder)[1]
     ways = card["validation"]["ways"]
     assert card["validation"]["people"] == 2
     assert ways["read"]["dice_mean"] > 0.8

@@ -11,9 +11,9 @@ from stylegan3d.model.loading import load
 from stylegan3d.model.sampling import RandomBrains
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.translation.card import FOLDER, page_of
 from stylegan3d.translation.edits import resized
-from stylegan3d.translation.page import page_of
-from stylegan3d.translation.painter import BUNDLED, REACH_MM, bundled_painter
+from stylegan3d.translation.painter import REACH_MM, bundled_painter
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def read(volume):
 
 
 def test_its_card_tells_that_it_reaches_its_aim_and_beats_what_little_work_does():
-    folder = bundled_model_path(BUNDLED)
+    folder = bundled_model_path(FOLDER.bundled)
     card = json.loads((folder / "card.json").read_text())
     ways = card["validation"]["ways"]
     assert card["validation"]["people"] == 18
@@ -39,9 +39,9 @@ def test_its_card_tells_that_it_reaches_its_aim_and_beats_what_little_work_does(
         assert ways[asked]["dice_mean"] > ways[f"plain_{asked}"]["dice_mean"]
     assert card["limits"]
     assert "CC BY-SA" in card["licence"]
-    assert (folder / "README.md").read_text() == page_of(card, "montage.png")
+    assert (folder / "README.md").read_text() == page_of(card)
     assert sum(file.stat().st_size for file in folder.iterdir()) < 10e6
-    assert BUNDLED not in bundled_models()
+    assert FOLDER.bundled not in bundled_models()
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])

@@ -63,10 +63,10 @@ def train_segmentation_command(
 
     Example: stylegan3d train-segmentation prepared --labels brains --out runs/tissues
     """
+    from stylegan3d.checkpoints.network_folder import PAGE
     from stylegan3d.checkpoints.places import CARD, MODEL
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
-    from stylegan3d.segmentation.card import PAGE
     from stylegan3d.storage.volumes import check_output
     from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled

@@ -73,7 +73,8 @@ def train_translation_command(
 
     Example: stylegan3d train-translation prepared --labels brains --out runs/paint
     """
-    from stylegan3d.checkpoints.places import CARD, MODEL
+    from stylegan3d.checkpoints.network_folder import PAGE
+    from stylegan3d.checkpoints.places import CARD, MODEL, MONTAGE
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.segmentation.inference import load_segmenter
@@ -82,7 +83,6 @@ def train_translation_command(
     from stylegan3d.training.translation_crops import TranslationSettings
     from stylegan3d.training.translation_data import load_painted
     from stylegan3d.training.translation_export import export_translation
-    from stylegan3d.translation.card import MONTAGE, PAGE
 
     for name, value in {"--steps": steps, "--seed": seed}.items():
         if resume and value is not None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from stylegan3d.recipe.model import Sizes
+
 if TYPE_CHECKING:
     import torch
 
@@ -31,33 +33,8 @@ LACKS = {
 }
 
 
-class Shape(Protocol):
+class Shape(Sizes, Protocol):
     """Sizes of a generator's latents and images; `OneRow` is one ready made."""
-
-    @property
-    def z_dim(self) -> int:
-        """Size of the random input."""
-        ...
-
-    @property
-    def w_dim(self) -> int:
-        """Size of one row of the latent."""
-        ...
-
-    @property
-    def num_layers(self) -> int:
-        """Rows of the latent; 1 for a model without per-layer styles."""
-        ...
-
-    @property
-    def label_dim(self) -> int:
-        """Size of the label; 0 for a model without."""
-        ...
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of a volume."""
-        ...
 
     @property
     def image_grids(self) -> list[Grid]:

@@ -18,18 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Model(Protocol):
-    """What recipes, latents and directions need of a generator; see `Generator` for each."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        ...
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """What is known of it."""
-        ...
+class Sizes(Protocol):
+    """Sizes of a generator's latents and images."""
 
     @property
     def z_dim(self) -> int:
@@ -54,6 +44,20 @@ class Model(Protocol):
     @property
     def image_channels(self) -> int:
         """Channels of a volume."""
+        ...
+
+
+class Model(Sizes, Protocol):
+    """What recipes, latents and directions need of a generator; see `Generator` for each."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What is known of it."""
         ...
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,16 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import unit
-from stylegan3d.segmentation.card import MODEL, read_model
+from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import volumes_ml
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_voxels
 
-BUNDLED = "tissue-t1-2mm"
 # A voxel may be so much larger or smaller than those the network learned from.
 SIZE_TOLERANCE = 0.05
 
@@ -54,7 +51,7 @@ class Segmenter:
 
     Parameters
     ----------
-    network, card : as `card.read_model` gives them.
+    network, card : as `card.FOLDER` reads them.
     hash : SHA-256 of the weights.
     device : where it runs.
     """
@@ -160,11 +157,7 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
     ModelError
         If there is no such network, or it is damaged.
     """
-    folder = bundled_model_path(BUNDLED) if path is None else Path(path).expanduser()
-    if not folder.is_dir():
-        raise ModelError(f"There is no tissue network at '{folder}'; check the path.")
-    network, card = read_model(folder)
-    digest = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+    network, card, digest = FOLDER.open(path)
     return Segmenter(network, card, digest, choose_device(device))
 
 

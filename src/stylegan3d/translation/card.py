@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from stylegan3d.checkpoints.card_checks import LARGEST_NUMBER, MOST_LEVELS
-from stylegan3d.checkpoints.places import CARD, MODEL
-from stylegan3d.errors import ModelError
+from stylegan3d.checkpoints.network_folder import NetworkFolder
+from stylegan3d.checkpoints.network_folder import page_of as page_with
+from stylegan3d.checkpoints.places import MONTAGE
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.storage import tensorfiles
-from stylegan3d.storage.jsontext import finite_number, from_json, to_json
-from stylegan3d.storage.volumes import write_together
+from stylegan3d.segmentation.classes import CLASSES, TITLES
+from stylegan3d.storage.jsontext import finite_number
 from stylegan3d.translation.codes import RegionTable
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
-from stylegan3d.translation.page import page_of
 
-FORMAT, FORMAT_VERSION = "stylegan3d-translation", 1
-KIND = "translation network"
-PAGE, MONTAGE = "README.md", "montage.png"
+#: What is measured, in the words of the page; keys are those of `evaluation.evaluate`.
+WAYS = {
+    "read": "tissues read in the scan",
+    "map": "tissues of the label map",
+    "regions": "regions of the label map",
+    "usual": "tissues of the label map, in the mean contrast of people",
+    "plain_read": "baseline: tissues read in the scan, each in its mean, blurred",
+    "plain_map": "baseline: tissues of the label map, each in its mean, blurred",
+    "scan": "the scan itself",
+    "mean": "the mean brain",
+}
 
 
 def write_model(
@@ -35,61 +39,47 @@ def write_model(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write weights, card, a page for people and its picture (PNG), all or none.
-
-    Raises
-    ------
-    OutputError
-        If one exists and `overwrite` is false, or they cannot be written.
-    """
-    state = network.state_dict()
-    tensors = {k: v.detach().cpu().numpy().astype(np.float16) for k, v in state.items()}
-    weights = tensorfiles.pack(tensors, {"kind": KIND, "version": "1"})
-    head = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "classes": list(CLASSES),
-        "architecture": network.config.to_dict(),
-        "files": {MODEL: hashlib.sha256(weights).hexdigest()},
-    }
-    card = head | card
-    files = {
-        folder / MODEL: weights,
-        folder / MONTAGE: montage,
-        folder / PAGE: page_of(card, MONTAGE).encode(),
-        folder / CARD: to_json(card).encode(),
-    }
-    write_together(files, overwrite=overwrite)
+    """Write weights, card, a page for people and its picture (PNG); see `NetworkFolder.write`."""
+    FOLDER.write(folder, network, card, page_of, others={MONTAGE: montage}, overwrite=overwrite)
 
 
-def read_model(folder: Path) -> tuple[TranslationNetwork, dict[str, Any]]:
-    """Network, float32, and card of a folder.
+def page_of(card: dict[str, Any]) -> str:
+    """The card for people, in Markdown."""
+    about = ["Paints a T1-weighted brain that fits a map of labels.", ""]
+    about += [f"![Labels, what is painted from them, the scan]({MONTAGE})"]
+    return page_with(card, about, figures(card["validation"]) if "validation" in card else [])
 
-    Raises
-    ------
-    ModelError
-        If it holds no such network, or a file was changed or is damaged.
-    """
-    card = _read_card(folder)
-    data = tensorfiles.read_bytes(folder / MODEL, ModelError)
-    tensors, _ = tensorfiles.unpack(data, kind=KIND, path=folder / MODEL, error=ModelError)
-    if hashlib.sha256(data).hexdigest() != card["files"].get(MODEL):
-        raise ModelError(
-            f"'{folder / MODEL}' is not the file its card describes; copy the whole folder again."
-        )
-    try:
-        config = TranslationConfig.from_dict(card["architecture"])
-        _check_size(config, sum(v.size for v in tensors.values()))
-        network = TranslationNetwork(config)
-        state = {k: torch.from_numpy(v).float() for k, v in tensors.items()}
-        network.load_state_dict(state)
-        if not all(bool(torch.isfinite(v).all()) for v in state.values()):
-            raise ValueError("they are not finite")
-    except (RuntimeError, ValueError, TypeError, ModelError) as error:
-        raise ModelError(
-            f"The weights in '{folder}' do not fit their card; copy the whole folder again."
-        ) from error
-    return network, card
+
+def figures(validation: dict[str, Any]) -> list[str]:
+    """How alike pictures are, and how well labels are kept, as two tables."""
+    ways = {key: row for key, row in validation["ways"].items() if key in WAYS}
+    lines = [
+        f"On {validation['people']} people with label maps kept out of training; painted in the "
+        "contrast of the person's own scan (14 numbers) unless another is named. Against the scan, "
+        "inside the brain, medians:",
+        "",
+        "| painted from | SSIM | least | PSNR, dB |",
+        "|---|---|---|---|",
+    ]
+    for key, row in ways.items():
+        if "ssim" in row:
+            cells = f"{row['ssim']:.3f} | {row['ssim_least']:.3f} | {row['psnr']:.2f}"
+            lines.append(f"| {WAYS[key]} | {cells} |")
+    titles = " | ".join(TITLES[name] for name in CLASSES[1:])
+    lines += [
+        "",
+        "Dice of the labels asked for and those that the tissue network reads in the result, means "
+        "over people:",
+        "",
+        f"| painted from | {titles} | mean | least person |",
+        "|---" * (len(CLASSES) + 2) + "|",
+    ]
+    for key, row in ways.items():
+        if "dice" in row:
+            tissues = " | ".join(f"{row['dice'][name]:.3f}" for name in CLASSES[1:])
+            ends = f"{row['dice_mean']:.3f} | {row['dice_least']:.3f}"
+            lines.append(f"| {WAYS[key]} | {tissues} | {ends} |")
+    return lines
 
 
 def space_of(card: dict[str, Any]) -> Space:
@@ -123,53 +113,41 @@ def contrasts_of(card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[1:]
 
 
-def _check_size(config: TranslationConfig, weights: int) -> None:
+def _build(architecture: dict[str, Any], weights: int) -> TranslationNetwork:
     """ValueError if the card asks for a network far larger than its weights."""
+    config = TranslationConfig.from_dict(architecture)
     if len(config.channels) > MOST_LEVELS or max(config.channels) > LARGEST_NUMBER:
         raise ValueError("widths that no network has")
     largest = 54 * max(config.channels) ** 2 * config.blocks
     grid = int(np.prod([float(n) for n in config.shape]))
     if max(largest, grid, config.regions) > weights:
         raise ValueError("the shape of a larger network")
+    return TranslationNetwork(config)
 
 
-def _read_card(folder: Path) -> dict[str, Any]:
-    try:
-        if (folder / CARD).exists() and not (folder / CARD).is_file():
-            raise OSError("no file")  # a pipe by that name would be waited for
-        card = from_json((folder / CARD).read_bytes(), nan_is_none=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"'{folder}' holds no translation network ({CARD}: {type(error).__name__}); choose a "
-            "folder that `stylegan3d train-translation --export` wrote."
-        ) from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ModelError(f"'{folder / CARD}' does not describe a translation network.")
-    if card.get("format_version") != FORMAT_VERSION or card.get("classes") != list(CLASSES):
-        raise ModelError(
-            f"The translation network '{folder.name}' is of another version of this program; "
-            "train it again."
-        )
-    _check_entries(card, folder)
-    return card
-
-
-def _check_entries(card: dict[str, Any], folder: Path) -> None:
+def _check(card: dict[str, Any]) -> None:
     """What `painter.Painter` reads of a card; the rest is for people."""
     tables = ("architecture", "files", "space", "contrast")
-    try:
-        if not isinstance(card.get("name"), str):
-            raise ValueError("no name")
-        if not all(isinstance(card.get(key), dict) for key in tables):
-            raise ValueError("a part is missing")
-        regions = RegionTable.from_list(card.get("regions"))
-        if len(regions.groups) != card["architecture"].get("regions"):
-            raise ValueError("other regions than the network's")
-        if list(space_of(card).shape) != card["architecture"].get("shape"):
-            raise ValueError("another grid than the network's")
-        contrasts_of(card)
-    except ValueError as error:
-        raise ModelError(
-            f"'{folder / CARD}' lacks a part of a translation network's card ({error}); copy the "
-            "whole folder again."
-        ) from error
+    if not isinstance(card.get("name"), str):
+        raise ValueError("no name")
+    if not all(isinstance(card.get(key), dict) for key in tables):
+        raise ValueError("a part is missing")
+    regions = RegionTable.from_list(card.get("regions"))
+    if len(regions.groups) != card["architecture"].get("regions"):
+        raise ValueError("other regions than the network's")
+    if list(space_of(card).shape) != card["architecture"].get("shape"):
+        raise ValueError("another grid than the network's")
+    contrasts_of(card)
+
+
+FOLDER = NetworkFolder(
+    kind="translation network",
+    bundled="labels-to-t1-2mm",
+    command="train-translation",
+    format="stylegan3d-translation",
+    version=1,
+    classes=CLASSES,
+    check=_check,
+    build=_build,
+    architecture=lambda network: network.config.to_dict(),
+)

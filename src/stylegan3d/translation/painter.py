@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -12,19 +11,17 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from stylegan3d.checkpoints.places import bundled_model_path
 from stylegan3d.devices import choose_device
-from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import BRIGHTEST
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.translation.card import MODEL, contrasts_of, read_model, space_of
+from stylegan3d.translation.card import FOLDER, contrasts_of, space_of
 from stylegan3d.translation.codes import RegionTable
 from stylegan3d.translation.contrast import CONTRAST, contrast_of, filled
 from stylegan3d.translation.network import TranslationNetwork
 
-BUNDLED = "labels-to-t1-2mm"
 # Scans show this much of the seam round the labels, in voxels; beyond is nothing.
 SEAM = 2
 # Around what changed, millimetres: so far the scan's own detail fades in, and so far what the
@@ -41,7 +38,7 @@ class Painter:
 
     Parameters
     ----------
-    network, card : as `card.read_model` gives them.
+    network, card : as `card.FOLDER` reads them.
     hash : SHA-256 of the weights.
     device : where it runs.
 
@@ -247,11 +244,7 @@ def load_painter(path: str | Path | None = None, device: str = "auto") -> Painte
     ModelError
         If there is no such network, or it is damaged.
     """
-    folder = bundled_model_path(BUNDLED) if path is None else Path(path).expanduser()
-    if not folder.is_dir():
-        raise ModelError(f"There is no translation network at '{folder}'; check the path.")
-    network, card = read_model(folder)
-    digest = hashlib.sha256((folder / MODEL).read_bytes()).hexdigest()
+    network, card, digest = FOLDER.open(path)
     return Painter(network, card, digest, choose_device(device))
 
 

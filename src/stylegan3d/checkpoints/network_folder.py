@@ -1,0 +1,184 @@
+"""A network beside the generators as a folder: weights in float16, a card, and a page for people.
+
+The tissue network and the translation network are kept so. Nothing in it executes when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stylegan3d.checkpoints.places import CARD, MODEL, bundled_model_path
+from stylegan3d.errors import ModelError
+from stylegan3d.storage import tensorfiles
+from stylegan3d.storage.jsontext import from_json, to_json
+from stylegan3d.storage.volumes import write_together
+
+PAGE = "README.md"
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class NetworkFolder(Generic[Network]):
+    """How one kind of network is kept.
+
+    Attributes
+    ----------
+    kind : such as "tissue network".
+    bundled : name of the folder that ships with the package.
+    command : the command whose `--export` writes such a folder.
+    format, version : as the card has them.
+    classes : the labels it knows.
+    check : raises ValueError if an entry that the program reads is missing from the card.
+    build : architecture and how many weights there are -> the network; raises ValueError if it
+        would be far larger than they are.
+    architecture : of a network, for its card.
+    """
+
+    kind: str
+    bundled: str
+    command: str
+    format: str
+    version: int
+    classes: Sequence[str]
+    check: Callable[[dict[str, Any]], None]
+    build: Callable[[dict[str, Any], int], Network]
+    architecture: Callable[[Network], dict[str, Any]]
+
+    def write(
+        self,
+        folder: Path,
+        network: Network,
+        card: dict[str, Any],
+        page: Callable[[dict[str, Any]], str],
+        *,
+        others: Mapping[str, bytes] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write weights, card, the page of it and other files, all or none.
+
+        Raises
+        ------
+        OutputError
+            If one exists and `overwrite` is false, or they cannot be written.
+        """
+        state = network.state_dict()
+        tensors = {k: v.detach().cpu().numpy().astype(np.float16) for k, v in state.items()}
+        weights = tensorfiles.pack(tensors, {"kind": self.kind, "version": "1"})
+        head = {
+            "format": self.format,
+            "format_version": self.version,
+            "classes": list(self.classes),
+            "architecture": self.architecture(network),
+            "files": {MODEL: hashlib.sha256(weights).hexdigest()},
+        }
+        card = head | card
+        files = {folder / MODEL: weights}
+        files |= {folder / name: data for name, data in (others or {}).items()}
+        files |= {folder / PAGE: page(card).encode(), folder / CARD: to_json(card).encode()}
+        write_together(files, overwrite=overwrite)
+
+    def open(self, path: str | Path | None = None) -> tuple[Network, dict[str, Any], str]:
+        """Network, card and SHA-256 of the weights of a folder; None is the bundled one.
+
+        Raises
+        ------
+        ModelError
+            If there is no such network, or it is damaged.
+        """
+        folder = bundled_model_path(self.bundled) if path is None else Path(path).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f"There is no {self.kind} at '{folder}'; check the path.")
+        network, card = self.read(folder)
+        return network, card, card["files"][MODEL]
+
+    def read(self, folder: Path) -> tuple[Network, dict[str, Any]]:
+        """Network, float32, and card of a folder.
+
+        Raises
+        ------
+        ModelError
+            If it holds no such network, or a file was changed or is damaged.
+        """
+        card = self._card(folder)
+        data = tensorfiles.read_bytes(folder / MODEL, ModelError)
+        tensors, _ = tensorfiles.unpack(data, kind=self.kind, path=folder / MODEL, error=ModelError)
+        if hashlib.sha256(data).hexdigest() != card["files"].get(MODEL):
+            raise ModelError(
+                f"'{folder / MODEL}' is not the file its card describes; copy the whole folder "
+                "again."
+            )
+        try:
+            network = self.build(card["architecture"], sum(v.size for v in tensors.values()))
+            state: dict[str, Tensor] = {k: torch.from_numpy(v).float() for k, v in tensors.items()}
+            network.load_state_dict(state)
+            if not all(bool(torch.isfinite(v).all()) for v in state.values()):
+                raise ValueError("they are not finite")
+        except (RuntimeError, ValueError, TypeError, KeyError, ModelError) as error:
+            raise ModelError(
+                f"The weights in '{folder}' do not fit their card; copy the whole folder again."
+            ) from error
+        return network, card
+
+    def _card(self, folder: Path) -> dict[str, Any]:
+        try:
+            if (folder / CARD).exists() and not (folder / CARD).is_file():
+                raise OSError("no file")  # a pipe by that name would be waited for
+            card = from_json((folder / CARD).read_bytes(), nan_is_none=True)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"'{folder}' holds no {self.kind} ({CARD}: {type(error).__name__}); choose a "
+                f"folder that `stylegan3d {self.command} --export` wrote."
+            ) from error
+        if not isinstance(card, dict) or card.get("format") != self.format:
+            raise ModelError(f"'{folder / CARD}' does not describe a {self.kind}.")
+        if card.get("format_version") != self.version or card.get("classes") != list(self.classes):
+            raise ModelError(
+                f"The {self.kind} '{folder.name}' is of another version of this program; train it "
+                "again."
+            )
+        try:
+            self.check(card)
+        except ValueError as error:
+            raise ModelError(
+                f"'{folder / CARD}' lacks a part of a {self.kind}'s card ({error}); copy the whole "
+                "folder again."
+            ) from error
+        return card
+
+
+def page_of(card: dict[str, Any], about: Sequence[str], figures: Sequence[str]) -> str:
+    """The card for people, in Markdown; what it does not say is left out.
+
+    Parameters
+    ----------
+    about : lines that say what the network does.
+    figures : lines that say how well, from the card's `validation`; may be empty.
+    """
+    lines = [f"# {card['name']}", "", *about]
+    for key in ("intended_use", "limits", "labels", "licence", "attribution"):
+        if key in card:
+            lines += ["", f"## {key.replace('_', ' ').capitalize()}", "", *_paragraphs(card[key])]
+    if "training_data" in card:
+        lines += ["", "## Training data", "", "| source | people | licence |", "|---|---|---|"]
+        lines += [
+            f"| {row['source']} | {row['people']} | {row['licence']} |"
+            for row in card["training_data"]
+        ]
+    if figures:
+        lines += ["", "## Measured", "", *figures]
+    return "\n".join(lines) + "\n"
+
+
+def _paragraphs(entry: Any) -> list[str]:
+    if isinstance(entry, dict):
+        return [f"- {key}: {text}" for key, text in entry.items()]
+    return [f"- {text}" for text in entry] if isinstance(entry, list) else [str(entry)]
