@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
 from stylegan3d.scans.dicom import read_series
+from stylegan3d.scans.dicom_headers import slices_of
 
 SHAPE = (26, 24, 20)
 
@@ -316,3 +317,35 @@ def test_what_is_no_dicom(tmp_path):
     nib.save(nib.Nifti1Image(picture(), grid()), tmp_path / "a.nii")
     with pytest.raises(ScanError, match="has no series"):
         read_scan(tmp_path / "a.nii", series=3)
+
+
+def test_slices_of_one_name_are_told_apart_by_their_places(tmp_path):
+    """As programs write that forget to give each image a UID of its own."""
+    name = {(0x0008, 0x0018): ("UI", "1.2.3.4.5")}
+    dicoms.write_series(tmp_path, picture(), grid(), extra=name)
+    assert read_scan(tmp_path).data.shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({(0x0020, 0x0037): ("DS", [2.0, 0, 0, 0, 2.0, 0])}, "cosines are not of length 1"),
+        ({(0x0020, 0x0037): ("DS", [1.0, 0, 0, 0.6, 0.8, 0])}, "not at right angles"),
+        ({(0x0028, 0x0030): ("DS", [-7.0, 8.0])}, "pixel spacing is not above zero"),
+        ({(0x0028, 0x0030): ("DS", [0.0, 0.0])}, "pixel spacing is not above zero"),
+        ({(0x0028, 0x0100): ("US", 8), (0x0028, 0x0101): ("US", 8)}, "where its header claims"),
+    ],
+)
+def test_a_geometry_that_no_scanner_gives_is_refused(tmp_path, wrong, why):
+    wrong |= {(0x0028, 0x0102): ("US", 7)} if (0x0028, 0x0100) in wrong else {}
+    dicoms.write_series(tmp_path, picture(), grid(), extra=wrong)
+    with pytest.raises(SeveralSeries, match=why):
+        read_scan(tmp_path)
+
+
+def test_a_mark_of_an_end_without_a_beginning_is_refused(tmp_path):
+    """What lies behind it would be read by others, however deep it is."""
+    dicoms.write_series(tmp_path, picture(), grid())
+    file = next(iter(sorted(tmp_path.iterdir())))
+    file.write_bytes(file.read_bytes() + b"\xfe\xff\x0d\xe0\0\0\0\0")
+    assert slices_of(file) == []

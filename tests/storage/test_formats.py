@@ -1,6 +1,7 @@
 """A format stands in one table: one more is opened wherever scans are."""
 
 import gzip
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 from stylegan3d.cohort.scans import find_items, holds_scans
 from stylegan3d.dataset.sources import find_sources
 from stylegan3d.dataset.volume_sets import read_set
+from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.scans import read_scan
 from stylegan3d.storage import formats
 from stylegan3d.storage.formats import Format, label_map_of, scan_stem
+from stylegan3d.storage.hashing import sha256_of
+from stylegan3d.storage.tensorfiles import read_bytes
 
 
 def open_toy(path: Path):
@@ -77,3 +81,12 @@ def test_prepare_takes_what_can_be_opened(tmp_path):
 def test_a_name_speaks_for_a_format(name, kind):
     assert formats.is_kind(name, kind)
     assert formats.format_of("a.gz") is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no files of a kernel")
+def test_files_of_the_kernel_which_have_no_end_are_empty():
+    """They say to have 0 bytes; reading some of them never ends."""
+    path = Path("/proc/self/status")
+    assert read_bytes(path, StyleGAN3DError) == b""
+    assert sha256_of(path) == hashlib.sha256().hexdigest()
+    assert not formats.is_dicom(path)

@@ -43,7 +43,7 @@ Variables = dict[str, np.ndarray]
 def is_official(path: Path) -> bool:
     """Whether a file is a pickle, by its name or its first byte."""
     # Files of our own models may begin with any byte.
-    if not path.is_file() or is_kind(path, "tensors", "record"):
+    if not path.is_file() or not path.stat().st_size or is_kind(path, "tensors", "record"):
         return False
     if is_kind(path, "checkpoint"):
         return True

@@ -41,11 +41,11 @@ def list_series(path: str | Path) -> list[Series]:
         If there is no DICOM image, or the folder holds more than 20,000 files.
     """
     path = Path(path)
-    found: dict[str, dict[str, Slice]] = defaultdict(dict)
+    found: dict[str, dict[tuple, Slice]] = defaultdict(dict)
     for file in _files(path):
         for piece in slices_of(file):
             # The same image copied to two places counts once.
-            found[piece.series].setdefault(piece.instance, piece)
+            found[piece.series].setdefault(piece.identity, piece)
     if path.is_file():
         own = slices_of(path)
         if not own:

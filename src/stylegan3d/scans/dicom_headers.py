@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from stylegan3d.scans.dicom_lengths import lengths_fit
+from stylegan3d.scans.dicom_lengths import lengths_of
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # What GDCM raises for bytes that are not DICOM, or not an image (reports, structures, directories).
@@ -30,6 +30,11 @@ MOST_FRAMES, MOST_PIXELS = 100_000, 4_000_000_000
 FARTHEST_MM = 1e6
 # Cosines that differ by less are of one orientation.
 SAME_AXES = 2e-3
+# Direction cosines of two digits are off by so much; more is no orientation.
+SLOPPY = 0.02
+# Pixel data may be padded, but not to as many bytes as voxels of another type would have.
+WIDER = 1.5
+BITS = "0028|0100"
 ABOUT = {
     "number": "0020|0011",
     "description": "0008|103e",
@@ -42,7 +47,7 @@ ABOUT = {
 }
 # Time point, echo, trigger, acquisition, instance: they sort repeated slices at one position.
 ORDER = ("0020|0100", "0018|0086", "0018|1060", "0020|0012", "0020|0013")
-_PLACE = ("0028|0030", "0020|0037", "0020|0032", "0028|0008", "0020|000e", "0008|0018")
+_PLACE = (BITS, "0028|0030", "0020|0037", "0020|0032", "0028|0008", "0020|000e", "0008|0018")
 TAGS = (*ABOUT.values(), *ORDER, *_PLACE)
 
 
@@ -79,6 +84,8 @@ class Slice:
         Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
     about : dict
         Plain words of the series: number, description, modality, image type, SOP class, timing.
+    problem : str
+        Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
     """
 
     path: Path
@@ -92,6 +99,17 @@ class Slice:
     position: np.ndarray | None
     order: tuple[float, ...]
     about: dict[str, str]
+    problem: str = ""
+
+    @property
+    def identity(self) -> tuple:
+        """The same for copies of one image, wherever they lie.
+
+        Programs that export badly give all slices of a series one name; their places tell them
+        apart.
+        """
+        place = None if self.position is None else tuple(self.position)
+        return self.instance, place, self.order
 
     @property
     def turn(self) -> tuple[float, ...]:
@@ -118,7 +136,8 @@ class Slice:
 
 def slices_of(path: Path) -> list[Slice]:
     """The slices of a DICOM file, empty if it holds no image."""
-    if not lengths_fit(path):
+    lengths = lengths_of(path)
+    if not lengths.fit:
         return []
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
@@ -136,6 +155,8 @@ def slices_of(path: Path) -> list[Slice]:
         return []
     lies = _frame_geometry(path, frames) if frames > 1 else [_geometry(header)]
     about = _about(header, reader.GetNumberOfComponents())
+    voxels = columns * rows * frames * reader.GetNumberOfComponents()
+    wrong = _wrong_size(lengths.pixels, voxels, _number(header.get(BITS), 16))
     order = tuple(_number(header.get(tag), 0) for tag in ORDER)
     return [
         Slice(
@@ -150,9 +171,32 @@ def slices_of(path: Path) -> list[Slice]:
             position=None if at.spacing is None else at.place,
             order=(*order, frame),
             about=about,
+            problem=wrong or _wrong_place(at),
         )
         for frame, at in enumerate(lies)
     ]
+
+
+def _wrong_size(pixels: int | None, voxels: int, bits: float) -> str:
+    """What is wrong if pixel data of so many bytes do not hold so many voxels of so many bits."""
+    claimed = voxels * bits / 8
+    if pixels is None or claimed <= pixels < WIDER * claimed:
+        return ""
+    return f"its pixels have {pixels:,} bytes, where its header claims {claimed:,.0f}"
+
+
+def _wrong_place(at: _Geometry) -> str:
+    """What is wrong with a spacing or an orientation that no scanner gives."""
+    if at.spacing is not None and not (at.spacing > 0).all():
+        return "its pixel spacing is not above zero"
+    if at.turn is None:
+        return ""
+    rows, columns = at.turn.reshape(2, 3)
+    if np.abs(np.linalg.norm([rows, columns], axis=1) - 1).max() > SLOPPY:
+        return "its direction cosines are not of length 1"
+    if abs(float(rows @ columns)) > SLOPPY:
+        return "its rows and columns are not at right angles"
+    return ""
 
 
 def _geometry(header: dict[str, str]) -> _Geometry:

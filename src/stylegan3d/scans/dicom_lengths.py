@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,19 +32,33 @@ class _Untrue(Exception):
     """A length that the file does not have."""
 
 
-def lengths_fit(path: Path) -> bool:
-    """Whether every element of a DICOM file lies within the file.
+@dataclass(frozen=True)
+class Lengths:
+    """What the lengths in a DICOM file say.
 
-    Pixel data may be cut short: that is told in words when they are read.
+    Attributes
+    ----------
+    fit : bool
+        Whether every element lies within the file. Pixel data may be cut short: that is told in
+        words when they are read.
+    pixels : int or None
+        Bytes of pixel data as the file claims them; None of compressed ones.
     """
+
+    fit: bool
+    pixels: int | None = None
+
+
+def lengths_of(path: Path) -> Lengths:
+    """Walk through the elements of a DICOM file."""
     try:
         with path.open("rb") as stream:
-            return _fits(stream, path.stat().st_size)
+            return _walked(stream, path.stat().st_size)
     except (OSError, _Untrue, struct.error, zlib.error):
-        return False
+        return Lengths(False)
 
 
-def _fits(stream: BinaryIO, size: int) -> bool:
+def _walked(stream: BinaryIO, size: int) -> Lengths:
     stream.seek(DICOM_PREAMBLE)
     stream.seek(DICOM_PREAMBLE + 4 if stream.read(4) == DICOM_MAGIC else 0)
     begin = stream.tell()
@@ -57,15 +72,16 @@ def _fits(stream: BinaryIO, size: int) -> bool:
         unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
         data = unpacker.decompress(stream.read(), LARGEST_DEFLATED)
         if unpacker.unconsumed_tail:
-            return False
+            return Lengths(False)
         stream, size = io.BytesIO(data), len(data)
     start = stream.tell()
     head = stream.read(6)
     stream.seek(start)
     # Old files do not say it: a value representation is two capital letters.
     explicit = head[4:6].isupper() if not syntax else syntax != IMPLICIT
-    _Walk(stream, size, explicit, ">" if syntax == BIG else "<").elements(size, 0)
-    return True
+    walk = _Walk(stream, size, explicit, ">" if syntax == BIG else "<")
+    walk.elements(size, 0)
+    return Lengths(True, walk.pixels)
 
 
 def _meta(walk: _Walk) -> bytes:
@@ -91,6 +107,7 @@ class _Walk:
     ) -> None:
         self.stream, self.size, self.explicit, self.order = stream, size, explicit, order
         self.left = MOST_ELEMENTS
+        self.pixels: int | None = None
 
     def head(self) -> tuple[tuple[int, int], bytes, int]:
         """Tag, value representation (empty if it is not told) and length of the next element."""
@@ -115,10 +132,14 @@ class _Walk:
         while self.stream.tell() < end:
             tag, vr, length = self.head()
             if tag in (ITEM_END, SEQUENCE_END):
+                if depth == 0:  # other readers go on behind it, unguarded
+                    raise _Untrue
                 return
             if tag in PIXELS and length == UNDEFINED:
                 self.fragments(end)
                 continue
+            if tag in PIXELS and depth == 0:
+                self.pixels = length
             if tag in PIXELS and depth == 0 and length > end - self.stream.tell():
                 return  # cut short, and nothing comes behind
             if length == UNDEFINED:

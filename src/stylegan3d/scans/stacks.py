@@ -70,6 +70,8 @@ def stacked(slices: list[Slice]) -> Stack:
     """Order slices that have size, spacing and orientation in common."""
     nowhere = Stack([slices], np.arange(len(slices), dtype=float), np.eye(4), len(slices))
     first = slices[0]
+    if problem := next((s.problem for s in slices if s.problem), ""):
+        return _with(nowhere, problem)
     if first.axes is None or any(s.position is None for s in slices):
         return _with(nowhere, "its files do not say where the slices lie")
     normal = np.cross(first.axes[:, 0], first.axes[:, 1])

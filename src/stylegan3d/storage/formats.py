@@ -108,7 +108,7 @@ def is_packed(path: Path) -> bool:
 def looks_like_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM files do; unreadable files do not."""
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file() or not path.stat().st_size:  # a pipe would be waited for for ever
             return False
         with path.open("rb") as stream:
             start = stream.read(DICOM_PREAMBLE + len(DICOM_MAGIC))

@@ -74,7 +74,7 @@ def unpack(
 def kind_of(path: Path) -> str | None:
     """The kind that the metadata of a safetensors file names; None for any other file."""
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file() or not path.stat().st_size:  # a pipe would be waited for for ever
             return None
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -100,7 +100,9 @@ def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_
                 f"{path} has {about.st_size / 1e6:,.0f} MB, far more than such a file can have: "
                 "choose another file."
             )
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            # No more than it says to have: files of the system's kernel have no end.
+            return stream.read(about.st_size)
     except ValueError:  # a NUL in the name
         raise error(f"{path} is no name that a file can have: choose another file.") from None
     except FileNotFoundError:
