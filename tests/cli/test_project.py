@@ -196,35 +196,41 @@ def test_what_is_left_open_is_written_on_the_scans_grid(run, brain_model, scan, 
     assert (sidecar["Restarts"], sidecar["SyntheticImage"]) == (2, True)
 
 
-def test_an_edit_is_added_to_the_scan_itself(run, brain_model, projected, scan, tmp_path, listing):
+def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, listing):
     words = ["--latent", projected / FILES[3], "--edit", "PC 1=3", "--model", brain_model]
-    result = run("edit", *words, "--onto-scan", scan, "--out", tmp_path, "--json")
+    result = run("edit", *words, "--scan", scan, "--out", tmp_path, "--json")
     assert result.status == 0, result.err
-    names = {kind: f"{PREFIX}_desc-edited{kind}_T1w.nii.gz" for kind in ("", "Change", "Scan")}
+    kinds = ("", "Change", "Scan", "Movement")
+    names = {kind: f"{PREFIX}_desc-edited{kind}_T1w.nii.gz" for kind in kinds}
     assert set(names.values()) < set(listing(tmp_path))
     original = nib.load(scan)
     images = {kind: nib.load(tmp_path / name) for kind, name in names.items()}
-    for image in images.values():
-        assert image.shape == original.shape
-        np.testing.assert_allclose(image.affine, original.affine, atol=1e-5)
+    for kind, image in images.items():
         assert image.header["descrip"].item().startswith(b"SYNTHETIC")
-    data = {kind: image.get_fdata() for kind, image in images.items()}
-    before = nib.load(projected / FILES[2]).get_fdata()
-    np.testing.assert_allclose(data["Change"], data[""] - before, atol=0.5)  # of 400
-    change = data["Scan"] - original.get_fdata()
-    assert not change[data["Change"] == 0].any()
-    assert np.abs(change).max() > 5
-    kept = (data["Change"] != 0) & (data["Scan"] > 0)
-    assert np.corrcoef(change[kept], data["Change"][kept])[0, 1] > 0.9
+        if kind != "Movement":
+            assert image.shape == original.shape
+            np.testing.assert_allclose(image.affine, original.affine, atol=1e-5)
+    change = images["Scan"].get_fdata() - original.get_fdata()
+    np.testing.assert_allclose(images["Change"].get_fdata(), change, atol=1e-3)
+    assert np.abs(change).max() > 5  # of 400
+    moved = images["Movement"]
+    assert moved.shape == (*load(brain_model).shape, 1, 3)
+    assert moved.header.get_intent()[0] == "displacement vector"
+    told = json.loads((tmp_path / f"{PREFIX}_desc-editedMovement_T1w.json").read_text())
+    assert told["Movement"]["LeastJacobian"] > 0
+    assert told["Movement"]["MaximumMm"] == pytest.approx(
+        np.linalg.norm(moved.get_fdata(), axis=-1).max(), abs=1e-2
+    )
     sidecar = json.loads((tmp_path / f"{PREFIX}_desc-editedScan_T1w.json").read_text())
     assert scan.name in sidecar["Sources"]
     assert sidecar["SyntheticImage"] is True
+    assert "not a recording" in sidecar["Description"]
     assert sidecar["Recipe"]["edits"]
-    told = result.json["volumes"][0]
-    assert told["edit_scan"] == str(tmp_path / names["Scan"])
+    made = result.json["volumes"][0]
+    assert made["edit_scan"] == str(tmp_path / names["Scan"])
 
 
-def test_only_an_edit_of_this_very_scan_is_added(
+def test_only_the_scan_that_was_projected_is_edited(
     run, brain_model, projected, scan, tmp_path, listing
 ):
     other = tmp_path / "other.nii.gz"
@@ -236,22 +242,22 @@ def test_only_an_edit_of_this_very_scan_is_added(
     mixed = ["mix", "--a", projected / FILES[3], "--b", "3"]
     for words, sentence in (
         (
-            ["edit", *latent, "--edit", "PC 1=1", "--onto-scan", other],
+            ["edit", *latent, "--edit", "PC 1=1", "--scan", other],
             "not the scan that was",
         ),
         (
-            ["edit", "--seed", "1", "--edit", "PC 1=1", "--onto-scan", scan],
+            ["edit", "--seed", "1", "--edit", "PC 1=1", "--scan", scan],
             "Only a projected",
         ),
-        (["edit", "--onto-scan", scan], "Missing option '--edit'"),
-        (["generate", "--recipe", projected / FILES[1], "--onto-scan", scan], "Nothing is changed"),
-        ([*mixed, "--onto-scan", tmp_path / "missing.nii"], "missing.nii"),
+        (["edit", "--scan", scan], "Missing option '--edit'"),
+        (["generate", "--recipe", projected / FILES[1], "--scan", scan], "Nothing is changed"),
+        ([*mixed, "--scan", tmp_path / "missing.nii"], "missing.nii"),
     ):
         result = run(*words, *model)
         assert result.status == 2, words
         assert sentence in result.err
         assert listing(out) == []
-    assert run(*mixed, "--onto-scan", scan, *model).status == 0
+    assert run(*mixed, "--scan", scan, *model).status == 0
     assert f"{PREFIX}_with-seed0003_desc-mixedScan_T1w.nii.gz" in listing(out)
 
 

@@ -13,13 +13,13 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.fitting import FittingEncoder
+from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training.anatomy import find_anatomy, mirrored
 from stylegan3d.training.anatomy_start import VELOCITY_SPREAD, codes_of
 from stylegan3d.training.config import DiscriminatorConfig, EncoderConfig, tiny
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.export import export_generator
-from stylegan3d.training.registration import Demons, match_intensities, register
 from stylegan3d.training.stylegan import train
 from stylegan3d.training.texture import Texture, texture_step
 

@@ -88,12 +88,13 @@ NativeOption = Annotated[
         help="Write in the projected scan's native space: its grid, orientation and intensities.",
     ),
 ]
-OntoScanOption = Annotated[
+ScanOption = Annotated[
     Path | None,
     typer.Option(
+        "--scan",
         "--onto-scan",
-        help="Add the change to this scan, the one that was projected, to keep its fine detail. "
-        "Also writes the change alone and the edited reconstruction, all in native space.",
+        help="Edit this scan itself, the one that was projected: its own detail moves along. Also "
+        "writes what changed, the map of movement and the edited reconstruction, in native space.",
     ),
 ]
 SkullOption = Annotated[

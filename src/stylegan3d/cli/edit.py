@@ -16,9 +16,9 @@ from stylegan3d.cli.common import (
     ModelOption,
     NativeOption,
     NoiseOption,
-    OntoScanOption,
     OutOption,
     OverwriteOption,
+    ScanOption,
     TruncationOption,
     open_model,
 )
@@ -49,7 +49,7 @@ def edit(
     channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
-    onto_scan: OntoScanOption = None,
+    scan: ScanOption = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
@@ -70,7 +70,7 @@ def edit(
         [recipe.replace(source=source, edits=_with_files_named(parse_edits(edits)))],
         out,
         native=native,
-        onto=onto_scan,
+        onto=scan,
         overwrite=overwrite,
         as_json=as_json,
     )

@@ -15,9 +15,9 @@ from stylegan3d.cli.common import (
     ModelOption,
     NativeOption,
     NoiseOption,
-    OntoScanOption,
     OutOption,
     OverwriteOption,
+    ScanOption,
     TruncationOption,
     open_model,
 )
@@ -51,7 +51,7 @@ def mix(
     channel: ChannelOption = 0,
     out: OutOption = Path(),
     native: NativeOption = False,
-    onto_scan: OntoScanOption = None,
+    scan: ScanOption = None,
     model: ModelOption = None,
     frame: FrameOption = None,
     overwrite: OverwriteOption = False,
@@ -73,7 +73,7 @@ def mix(
         [recipe.replace(source=first, mix=Mix(second, strengths))],
         out,
         native=native,
-        onto=onto_scan,
+        onto=scan,
         overwrite=overwrite,
         as_json=as_json,
     )

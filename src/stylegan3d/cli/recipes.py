@@ -62,8 +62,8 @@ def render_to_files(
 ) -> None:
     """Render each recipe in full quality and save it; whatever can be refused is refused first.
 
-    `onto` is the scan that an edit's change is added to; the volumes are then native, too. `table`
-    is a CSV to write the tissue volumes of all brains to.
+    `onto` is the scan that is edited itself; the volumes are then native, too. `table` is a CSV to
+    write the tissue volumes of all brains to.
     """
     from stylegan3d.measures.tissue_volumes import read_tissues, table_text
     from stylegan3d.outputs.edits import edit_files, edit_names, original_scan
@@ -97,7 +97,7 @@ def render_to_files(
             found.append(read_tissues(rendered.volume, rendered.space))
             files = rendered_files(path, rendered, recipe, generator, scan=scan, tissues=found[-1])
             if original is not None:
-                files |= edit_files(recipe, rendered, renderer, generator, original, out)
+                files |= edit_files(recipe, generator, original, out)
             write_together(files, overwrite=overwrite)
             write_dataset_description(out, generator)
             volumes.append(

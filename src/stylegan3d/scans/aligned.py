@@ -15,7 +15,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import centroid, refined_rigid
 from stylegan3d.scans.intensity import contrast_agreement, contrast_in_brain, correlation, normalise
-from stylegan3d.scans.native import edited_scan, native_image, pack_mask
+from stylegan3d.scans.native import native_image, pack_mask
 from stylegan3d.scans.notes import Note
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
@@ -202,14 +202,6 @@ class AlignedScan:
             labels, voxels[:3, :3], voxels[:3, 3], self.scan.data.shape, order=0
         )
         return found
-
-    def apply_edit(self, before: np.ndarray, after: np.ndarray) -> nib.Nifti1Image:
-        """The scan with what an edit changes added to it, so that its fine detail stays.
-
-        `before` and `after` (X, Y, Z) are the reconstruction without and with the edit, on the
-        model's grid. See `native.edited_scan`.
-        """
-        return edited_scan(self.scan.data, before, after, self.space, self.describe())
 
     def describe(self) -> dict[str, Any]:
         """Everything `native_image` needs to go back without the file; plain values for JSON.

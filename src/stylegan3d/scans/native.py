@@ -9,15 +9,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.scans.resampling import resample
 
 DESCRIPTION = b"SYNTHETIC - not for diagnosis"
-# Coarser than any structure of a brain, as fine as a coil's field varies.
-BRIGHTNESS_MM = 20.0
 
 
 def native_image(
@@ -48,76 +45,19 @@ def native_image(
         If the description lacks something, or the volume is not on `space`, or the scan was
         aligned while the model's voxels were said to lie elsewhere.
     """
-    way = _Way.of(scan, space)
+    way = Way.of(scan, space)
     image = volume if signed else np.clip(volume, 0, None)
     data = np.where(way.inside, way.carried(image), np.float32(0))
-    return _with_geometry(data, way.own.affine, scan.get("geometry", {}))
-
-
-def edited_scan(
-    original: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    space: Space,
-    scan: dict[str, Any],
-) -> nib.Nifti1Image:
-    """A scan with what an edit changes added to it, so that its own fine detail stays.
-
-    Parameters
-    ----------
-    original : ndarray (I, J, K)
-        The scan as it was read, in its own units.
-    before, after : ndarray (X, Y, Z)
-        The reconstruction on `space` without and with the edit.
-    space, scan
-        As of `native_image`.
-
-    Returns
-    -------
-    nibabel.Nifti1Image, float32
-        On the scan's grid, equal to the scan where the edit changes nothing and outside its brain:
-        the skull does not grow with the brain. Never below the scan's own least value.
-
-    Notes
-    -----
-    The change is as bright as the scan is there: it is multiplied by the slow ratio of scan to
-    reconstruction (a Gaussian of `BRIGHTNESS_MM` within the brain), which stands for the coil's
-    bias field that the preparation took out.
-    """
-    way = _Way.of(scan, space)
-    if original.shape != way.own.shape:
-        raise ScanError(
-            f"The edit belongs to a scan of {way.own.shape} voxels, but this one has "
-            f"{original.shape}; give the scan that was projected."
-        )
-    data = np.asarray(original, dtype=np.float32)
-    shown = way.carried(np.clip(before, 0, None))
-    change = way.carried(np.clip(after, 0, None) - np.clip(before, 0, None))
-    change = np.where(way.inside, change, 0) * _brightness(data, shown, way)
-    floor = min(float(data.min()), 0.0)
-    # Where nothing changes the scan's values stay as they are, to the last bit.
-    edited = np.where(change == 0, data, np.maximum(data + change, floor))
-    return _with_geometry(edited.astype(np.float32), way.own.affine, scan.get("geometry", {}))
-
-
-def _brightness(data: np.ndarray, shown: np.ndarray, way: _Way) -> np.ndarray:
-    """How bright the scan is compared to its reconstruction, slowly varying; 1/2 to 2."""
-    sigma = BRIGHTNESS_MM / np.array(way.own.voxel_size)
-    slow_scan, slow_made = (
-        gaussian_filter(np.where(way.inside, x, np.float32(0)), sigma, truncate=2.5)
-        for x in (data, shown)
-    )
-    known = slow_made > 0.05 * float(slow_made.max())
-    ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
-    return np.asarray(np.clip(ratio, 0.5, 2.0))
+    return with_geometry(data, way.own.affine, scan.get("geometry", {}))
 
 
 @dataclass(frozen=True, eq=False)
-class _Way:
+class Way:
     """From the model's grid back to a scan's.
 
     `own` is the scan's grid, `rigid` (4, 4) takes scan RAS mm to model RAS mm, `scale` is what 1
-    stands for in the scan's units, `inside` (I, J, K) its brain.
+    stands for in the scan's units, `inside` (I, J, K) its brain, `mask` (X, Y, Z) the same on the
+    model's grid.
     """
 
     own: Space
@@ -125,9 +65,11 @@ class _Way:
     rigid: np.ndarray
     scale: float
     inside: np.ndarray
+    mask: np.ndarray
 
     @classmethod
-    def of(cls, scan: dict[str, Any], space: Space) -> _Way:
+    def of(cls, scan: dict[str, Any], space: Space) -> Way:
+        """The way that `AlignedScan.describe` tells of; ScanError if that is damaged."""
         try:
             own = checked_space(scan["shape"], scan["affine"])
             rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
@@ -152,7 +94,7 @@ class _Way:
             )
         # Scan millimetres -> model millimetres is what resampling onto the scan's grid asks for.
         inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
-        return cls(own, space, rigid, scale, inside)
+        return cls(own, space, rigid, scale, inside, mask)
 
     def carried(self, volume: np.ndarray) -> np.ndarray:
         """A model-space volume (X, Y, Z) on the scan's grid in the scan's units."""
@@ -164,7 +106,7 @@ class _Way:
         return resample(volume, self.space, self.own, self.rigid) * np.float32(self.scale)
 
 
-def _with_geometry(
+def with_geometry(
     data: np.ndarray, affine: np.ndarray, geometry: dict[str, Any]
 ) -> nib.Nifti1Image:
     """A NIfTI that says where it lies in the same words as the scan did."""

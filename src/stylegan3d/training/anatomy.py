@@ -31,8 +31,8 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.deformation import exponential, resize, warp
+from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
 from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text, output_errors
-from stylegan3d.training.registration import SQUARINGS, Demons, match_intensities, register
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),

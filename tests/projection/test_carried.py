@@ -1,0 +1,183 @@
+"""An edit of the scan itself: its detail moves with the anatomy and nothing else is touched."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
+
+from stylegan3d.errors import ScanError
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.loading import load
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.networks.deformation import add_identity, exponential, read_at
+from stylegan3d.projection.carried import (
+    CarriedDetail,
+    Movement,
+    _composed,
+    deforms,
+    jacobian_of,
+    movement,
+)
+from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.scans.native import pack_mask
+
+MODEL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([4.0] * 3), [-78, -127, -89]))
+#: Scan RAS mm to model RAS mm: a head that lies askew and off centre.
+RIGID = nib.affines.from_matvec(
+    Rotation.from_euler("xyz", (12, -7, 20), degrees=True).as_matrix(), [5, -14, 9]
+)
+MIDDLE = np.array([0.0, -20.0, 10.0])
+
+
+def places(space):
+    grid = np.indices(space.shape).reshape(3, -1).T
+    return nib.affines.apply_affine(space.affine, grid).reshape(*space.shape, 3)
+
+
+BRAIN = np.linalg.norm((places(MODEL) - MIDDLE) / [60, 75, 60], axis=-1) < 1
+
+
+def scan_in(codes):
+    """Texture on a grid of 3 x 2.5 x 4 mm in this orientation, and how it was aligned."""
+    ras = Space((56, 76, 42), nib.affines.from_matvec(np.diag([3.0, 2.5, 4.0]), [-80, -110, -80]))
+    texture = gaussian_filter(np.random.RandomState(0).randn(*ras.shape), 2)
+    texture = (200 + 100 * texture / texture.std()).astype(np.float32)
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(ras.affine), nib.orientations.axcodes2ornt(codes)
+    )
+    image = nib.Nifti1Image(texture, ras.affine).as_reoriented(turn)
+    return np.asarray(image.dataobj), {
+        "shape": list(image.shape),
+        "affine": image.affine.tolist(),
+        "rigid": RIGID.tolist(),
+        "model_affine": MODEL.affine.tolist(),
+        "intensity_scale": 400.0,
+        "brain_mask": pack_mask(BRAIN),
+    }
+
+
+def still(**changes):
+    """A movement of nothing, but for what is given."""
+    fields = {
+        "displacement": np.zeros((3, *MODEL.shape), np.float32),
+        "change": np.zeros(MODEL.shape, np.float32),
+        "space": MODEL,
+        "before": np.full(MODEL.shape, 0.5, np.float32),
+    }
+    return Movement(**{**fields, **changes})
+
+
+def carried_of(codes="RAS"):
+    data, described = scan_in(codes)
+    return CarriedDetail(data, described, MODEL, np.where(BRAIN, 0.5, 0).astype(np.float32))
+
+
+def test_no_edit_is_the_scan_to_the_last_bit():
+    carried = carried_of("LPS")
+    np.testing.assert_array_equal(carried.edited(carried.placed(still())), carried.data)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSL", "IAR"])
+def test_what_is_shown_at_a_place_was_where_the_displacement_says(codes):
+    """The whole brain shifted by 6 mm to the model's front, in all orientations of the array."""
+    shift = np.array([0.0, 6.0, 0.0])
+    displacement = np.broadcast_to(shift[:, None, None, None], (3, *MODEL.shape)).astype(np.float32)
+    carried = carried_of(codes)
+    data, described = scan_in(codes)
+    edited = carried.edited(carried.placed(still(displacement=displacement)))
+    own = Space(data.shape, np.array(described["affine"]))
+    model_mm = nib.affines.apply_affine(RIGID, places(own))
+    deep = np.linalg.norm((model_mm - MIDDLE) / [52, 67, 52], axis=-1) < 1
+    home = nib.affines.apply_affine(np.linalg.inv(RIGID), model_mm[deep] + shift)
+    index = nib.affines.apply_affine(np.linalg.inv(own.affine), home)
+    from scipy.ndimage import map_coordinates
+
+    expected = map_coordinates(data, index.T, order=3)
+    np.testing.assert_allclose(edited[deep], expected, atol=0.5)  # of about 400
+    far = np.linalg.norm((model_mm - MIDDLE) / [80, 95, 80], axis=-1) > 1
+    np.testing.assert_array_equal(edited[far], data[far])
+
+
+def test_a_change_of_intensity_is_in_the_scans_units_and_follows_its_bias_field():
+    data, described = scan_in("RAS")
+    own = Space(data.shape, np.array(described["affine"]))
+    x = nib.affines.apply_affine(RIGID, places(own))[..., 0]
+    bias = (1 + 0.3 * np.tanh(x / 60)).astype(np.float32)
+    data = 200 * bias
+    balls = [np.linalg.norm(places(MODEL) - (side, -20, 10), axis=-1) < 12 for side in (-35, 35)]
+    change = -0.2 * (balls[0] | balls[1]).astype(np.float32)
+    before = np.where(BRAIN, 0.5, 0).astype(np.float32)
+    carried = CarriedDetail(data, described, MODEL, before)
+    difference = carried.edited(carried.placed(still(change=change))) - data
+    left, right = difference[x < 0].min(), difference[x > 0].min()
+    assert left == pytest.approx(-0.2 * 400 * (1 - 0.3 * np.tanh(35 / 60)), rel=0.1)
+    assert right / left == pytest.approx(
+        (1 + 0.3 * np.tanh(35 / 60)) / (1 - 0.3 * np.tanh(35 / 60)), rel=0.1
+    )
+
+
+def test_a_map_that_would_fold_is_smoothed_and_nothing_outside_moves():
+    x = places(MODEL)[..., 0]
+    displacement = np.zeros((3, *MODEL.shape), np.float32)
+    displacement[0] = 14 * np.sign(-x)  # jumps by 28 mm over 4
+    assert jacobian_of(displacement, MODEL).min() < 0
+    carried = carried_of()
+    placed = carried.placed(still(displacement=displacement))
+    assert placed.jacobian.min() > 0
+    assert placed.moved_mm.max() > 5
+    far = np.linalg.norm((places(MODEL) - MIDDLE) / [60, 75, 60], axis=-1) > 1.3
+    assert placed.moved_mm[far].max() == 0
+
+
+def test_the_jacobian_is_that_of_a_known_map():
+    points = places(MODEL)
+    displacement = np.moveaxis(0.1 * points * [1, 0, -1], -1, 0).astype(np.float32)
+    inner = (slice(2, -2),) * 3
+    np.testing.assert_allclose(jacobian_of(displacement, MODEL)[inner], 1.1 * 0.9, rtol=1e-4)
+
+
+def test_the_composition_solves_what_it_says():
+    torch.manual_seed(0)
+    velocity = torch.nn.functional.interpolate(
+        torch.randn(2, 3, 3, 4, 3) * 0.05, (20, 28, 24), mode="trilinear"
+    )
+    before, after = add_identity(exponential(velocity).flip(1)).split(1)
+    found = _composed(before, after)
+    own = before - add_identity(torch.zeros_like(before))
+    error = (found + read_at(own, found) - after)[..., 4:-4, 4:-4, 4:-4]
+    assert error.abs().max() < 2e-3  # the axes are 2 long
+    still = add_identity(torch.zeros_like(before))
+    torch.testing.assert_close(_composed(before, before), still, atol=1e-6, rtol=0)
+
+
+def test_another_scans_grid_is_refused():
+    _data, described = scan_in("RAS")
+    with pytest.raises(ScanError, match="give the scan that was projected"):
+        CarriedDetail(np.zeros((4, 5, 6)), described, MODEL, np.zeros(MODEL.shape, np.float32))
+
+
+@pytest.mark.slow
+def test_ventricles_that_grow_move_tissue_and_going_back_is_exact():
+    """The bundled model's average brain, its own texture as the scan."""
+    generator = load()
+    assert deforms(generator)
+    w = generator.w_avg.expand(generator.num_layers, -1).clone()
+    step = torch.as_tensor(find_step("Ventricle volume", generator), dtype=w.dtype)
+    there = movement(generator, w, w + 2 * step)
+    assert there.jacobian.min() > 0.05
+    assert 1 < np.percentile(there.moved_mm, 99.9) < 15
+    same = movement(generator, w, w.clone())
+    assert same.moved_mm.max() == 0
+    assert np.abs(same.change).max() == 0
+
+
+def test_generators_without_a_deformation_are_registered():
+    generator = tiny_generator()
+    assert not deforms(generator)
+    w = generator.w_avg.expand(generator.num_layers, -1).clone()
+    moved = movement(generator, w, w + 0.2 * torch.randn(w.shape, generator=torch.manual_seed(1)))
+    assert moved.displacement.shape == (3, *generator.shape)
+    assert np.isfinite(moved.displacement).all()
+    assert moved.jacobian.min() > 0
