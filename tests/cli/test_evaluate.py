@@ -307,9 +307,9 @@ def test_contradictory_words_are_refused(run, model, data, tmp_path) -> None:
 
 
 def test_all_is_what_is_measured_by_default() -> None:
-    assert _parts("all", None) == EvaluationSettings.parts
-    assert _parts("all,speed", None) == (*EvaluationSettings.parts, "speed")
-    assert _parts("all", Path("weights.pt")) == (*EvaluationSettings.parts, "slices")
+    assert _parts("all", None) == EvaluationSettings().parts
+    assert _parts("all,speed", None) == (*EvaluationSettings().parts, "speed")
+    assert _parts("all", Path("weights.pt")) == (*EvaluationSettings().parts, "slices")
     assert _parts("speed, speed", None) == ("speed",)
 
 

@@ -7,12 +7,14 @@ import pytest
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.slicing import PLANES
 from stylegan3d.settings.film import FilmSettings
+from stylegan3d.settings.labels import LabelSettings
 from stylegan3d.settings.option import check_options, options_of
 from stylegan3d.settings.picture import PictureSettings
+from stylegan3d.settings.preparation import PreparationSettings
 
 
 def test_every_field_of_the_settings_is_described():
-    for settings in (FilmSettings, PictureSettings):
+    for settings in (FilmSettings, PictureSettings, PreparationSettings, LabelSettings):
         described = list(options_of(settings))
         assert [d.name for d in described] == list(settings.__dataclass_fields__)
         for option in (d.option for d in described):

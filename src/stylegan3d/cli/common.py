@@ -151,13 +151,19 @@ def described(settings: type, name: str, flag: str = "") -> Any:
         The option as it is written; by default after the field.
     """
     option = next(known.option for known in options_of(settings) if known.name == name)
+    flag = flag or f"--{name.replace('_', '-')}"
     words = option.range
     if option.choices is not None:
         words = "; ".join(f"{value}: {word}" for value, word in option.choices.items())
     text = f"{option.label}: {option.help[0].lower()}{option.help[1:]}"
-    return typer.Option(
-        flag or f"--{name.replace('_', '-')}", help=f"{text[:-1]} ({words})." if words else text
-    )
+
+    def allowed(value: Any) -> Any:
+        problem = option.problem(value)
+        if problem:
+            raise StyleGAN3DError(f"{flag} {problem}.")
+        return value
+
+    return typer.Option(flag, help=f"{text[:-1]} ({words})." if words else text, callback=allowed)
 
 
 class Report(Protocol):

@@ -15,13 +15,14 @@ from stylegan3d.cli.common import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    described,
     emit,
     model_entry,
     open_model,
     progress,
 )
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.training.labels import BRAINS
+from stylegan3d.settings.labels import LabelSettings
 
 #: In the model's folder, while an index is made: where an interrupted run continues.
 WORK = ".privacy-index"
@@ -43,22 +44,8 @@ class Precision(StrEnum):
 def labels(
     data: DataArgument,
     model: ModelOption = None,
-    columns: Annotated[
-        str,
-        typer.Option(
-            "--labels",
-            help="Columns of the data set's table joined by commas, and volumes measured in the "
-            "scans: brain_ml, ventricle_ml, grey_ml, white_ml.",
-        ),
-    ] = "age,sex",
-    brains: Annotated[
-        int,
-        typer.Option(
-            "--brains",
-            min=0,
-            help="Random brains whose tissue volumes are measured; 0 uses latents only.",
-        ),
-    ] = BRAINS,
+    columns: Annotated[str, described(LabelSettings, "labels")] = LabelSettings.labels,
+    brains: Annotated[int, described(LabelSettings, "brains")] = LabelSettings.brains,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output folder.", show_default="the model's own folder"),

@@ -15,10 +15,12 @@ from stylegan3d.cli.common import (
     ModelOption,
     Skull,
     SkullOption,
+    described,
     emit,
     open_model,
     progress,
 )
+from stylegan3d.settings.preparation import PreparationSettings
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -47,26 +49,14 @@ def prepare(
     skull: SkullOption = Skull.AUTO,
     bias_correction: Annotated[
         bool,
-        typer.Option("--bias-correction/--no-bias-correction", help="Correct the bias field (N4)."),
-    ] = True,
+        described(PreparationSettings, "bias_correction", "--bias-correction/--no-bias-correction"),
+    ] = PreparationSettings.bias_correction,
     min_quality: Annotated[
-        float,
-        typer.Option(
-            "--min-quality",
-            min=0,
-            max=1,
-            help="Lowest accepted correlation with the mean brain.",
-        ),
-    ] = 0.85,
+        float, described(PreparationSettings, "min_quality")
+    ] = PreparationSettings.min_quality,
     validation: Annotated[
-        float,
-        typer.Option(
-            "--validation",
-            min=0,
-            max=0.9,
-            help="Share of people kept for validation, where participants.tsv names no split.",
-        ),
-    ] = 0.1,
+        float, described(PreparationSettings, "validation")
+    ] = PreparationSettings.validation,
     jobs: JobsOption = 1,
     dry_run: Annotated[
         bool,

@@ -31,6 +31,7 @@ from stylegan3d.dataset.tissues import (
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import NamedProgress
 from stylegan3d.scans.target import Target
+from stylegan3d.settings.preparation import PreparationSettings
 from stylegan3d.storage.files import check_output
 from stylegan3d.storage.locks import LOCK, only_run
 
@@ -45,9 +46,9 @@ def prepare(
     *,
     target: Target | None = None,
     skull: str = "auto",
-    bias_correction: bool = True,
-    min_quality: float = 0.85,
-    validation: float = 0.1,
+    bias_correction: bool = PreparationSettings.bias_correction,
+    min_quality: float = PreparationSettings.min_quality,
+    validation: float = PreparationSettings.validation,
     jobs: int = 1,
     progress: NamedProgress | None = None,
 ) -> Pack:

@@ -45,10 +45,20 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The range in words, such as "0.1 to 60 s"; empty if there is none."""
-        if self.low is None or self.high is None:
+        """The range in words, such as "0.1 to 60 s" or "at least 1"; empty if there is none."""
+        if self.low is None:
             return ""
-        return f"{self.low:g} to {self.high:g}{self.unit and ' '}{self.unit}"
+        ends = f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+        return f"{ends}{self.unit and ' '}{self.unit}"
+
+    def problem(self, value: Any) -> str:
+        """What is wrong with a value, such as "is 0, but must be 1 to 60"; empty if nothing is."""
+        if self.choices is not None and value not in self.choices:
+            return f"is {value!r}, but must be one of {', '.join(map(str, self.choices))}"
+        low, high = self.low, self.high
+        if (low is not None and value < low) or (high is not None and value > high):
+            return f"is {value}, but must be {self.range}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,6 @@ def check_options(settings: Any) -> None:
         One sentence that names the option, its value and what is allowed.
     """
     for described in options_of(type(settings)):
-        option, value = described.option, getattr(settings, described.name)
-        if option.choices is not None and value not in option.choices:
-            allowed = ", ".join(map(str, option.choices))
-            raise OutputError(f"{described.name} is {value!r}, but must be one of {allowed}.")
-        low, high = option.low, option.high
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise OutputError(f"{described.name} is {value}, but must be {option.range}.")
+        problem = described.option.problem(getattr(settings, described.name))
+        if problem:
+            raise OutputError(f"{described.name} {problem}.")

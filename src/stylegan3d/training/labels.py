@@ -22,6 +22,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.random_latents import LONGEST, random_w
 from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
+from stylegan3d.settings.labels import LabelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 MEASURED = frozenset(measure.key for measure in MEASURES if measure.unit == "ml")
 #: Random brains that tell how latents spread, and numbers of theirs at most.
 SAMPLES, MOST_NUMBERS = 20_000, 24_000_000
-#: Random brains whose tissues are measured, and the first of their seeds: nobody browses these.
-BRAINS, FIRST_SEED = 600, 3_000_000
+#: Of the random brains whose tissues are measured, the first seed: nobody browses these.
+FIRST_SEED = 3_000_000
 #: Of these volumes the logarithms count, as far as they can be told on a model's grid.
 TISSUES = ("csf_ml", "ventricle_ml", "grey_ml", "white_ml", "other_ml")
 #: Fewer random brains than these tell nothing.
@@ -57,7 +58,7 @@ def learn_labels(
     out: str | Path | None = None,
     *,
     latents: Tensor | None = None,
-    brains: int = BRAINS,
+    brains: int = LabelSettings.brains,
     overwrite: bool = False,
     report: Report | None = None,
 ) -> Generator:

@@ -1,0 +1,36 @@
+"""What can be chosen for the preparation of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from stylegan3d.settings.option import Option
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """How scans are prepared for training; see `stylegan3d.dataset.preparation.prepare`."""
+
+    bias_correction: Annotated[
+        bool, Option("Bias correction", "The bias field of the coil is removed (N4).")
+    ] = True
+    min_quality: Annotated[
+        float,
+        Option(
+            "Lowest quality",
+            "Aligned brains that correlate less with the mean brain are refused; 0.93 to 0.965 is "
+            "usual.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.85
+    validation: Annotated[
+        float,
+        Option(
+            "Validation share",
+            "Of the people, where participants.tsv has no column 'split'.",
+            low=0,
+            high=0.9,
+        ),
+    ] = 0.1
