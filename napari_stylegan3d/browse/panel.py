@@ -19,7 +19,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.seeds import SeedPicker
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.model.registry import STYLEGAN, family_called
+from stylegan3d.model.registry import family_called
 from stylegan3d.recipe.drawing import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Source, Truncation
 
@@ -276,8 +276,7 @@ def describe_model(generator: Generator) -> str:
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
     lines = [_("{size} voxels of {voxel} mm.").format(size=size, voxel=" × ".join(voxel))]
-    if generator.family != STYLEGAN:
-        lines.append(_("Kind: {family}.").format(family=family_called(generator.family).title))
+    lines.append(_("Kind: {family}.").format(family=family_called(generator.family).title))
     card = generator.card
     sources = [s for s in card.get("training_data", []) if s.get("source")]
     if sources:

@@ -1,4 +1,4 @@
-"""Synthesise, project, mix and edit 3D medical volumes with a StyleGAN.
+"""Synthesise, project, mix and edit 3D medical volumes with generative models.
 
     import stylegan3d
     G = stylegan3d.load()

@@ -203,7 +203,7 @@ def _layers(training: dict[str, Any], network: dict[str, Any]) -> str:
             "adversarial objective."
         )
         if not seen:
-            steps = f"{training['people']} people. There are no StyleGAN layers."
+            steps = f"{training['people']} people. No StyleGAN layers were trained."
         return (
             f"{steps} The linear parts are the principal components of the velocity "
             "fields that take the common anatomy to each person, and of the people moved into it."
