@@ -4,8 +4,8 @@
 
 DATA is a data set of `stylegan3d prepare` at 2 mm; it is averaged down to 4 or 8 mm. At 4 mm the
 networks are those of `brain-4mm`, which on a CPU ask what anatomy and details buy. At 8 mm they are
-StyleGAN layers over linear images without a deformation, small enough to train adversarially for thousands of volumes
-on a CPU: they ask what its discriminator, regularisers and augmentation buy.
+StyleGAN layers over linear images without a deformation, small enough to train adversarially for
+thousands of volumes on a CPU: they ask what discriminator, regularisers and augmentation buy.
 
 Printed are medians of the seeds, after the same number of volumes each: reconstruction of nine
 validation people by the encoder; variety of random brains; their Fréchet distance to as many people
