@@ -1,4 +1,4 @@
-"""`stylegan3d paint` and `train-translation`."""
+"""`stylegan3d paint` and `train translation`."""
 
 import json
 import re
@@ -160,16 +160,24 @@ def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypat
     monkeypatch.setattr(translation, "TranslationConfig", Small)
     pack, out, export = tmp_path / "pack", tmp_path / "run", tmp_path / "network"
     reader = tmp_path / "reader"
-    words = ("train-segmentation", pack, "--labels", tmp_path, "--out", tmp_path / "seg")
+    words = ("train", "segmentation", pack, "--labels", tmp_path, "--out", tmp_path / "seg")
     assert run(*words, "--steps", 2, "--export", reader).status == 0
     common = (pack, "--labels", tmp_path, "--out", out, "--segmentation", reader)
-    told = run("train-translation", *common, "--steps", 2)
+    told = run("train", "translation", *common, "--steps", 2)
     assert told.status == 0, told.err
-    assert "holds a run" in run("train-translation", *common).err
-    wrong = run("train-translation", *common, "--resume", "--steps", 3)
+    assert "holds a run" in run("train", "translation", *common).err
+    wrong = run("train", "translation", *common, "--resume", "--steps", 3)
     assert "--steps is for new runs" in said(wrong)
     told = run(
-        "train-translation", *common, "--resume", "--export", export, "--licence", "CC0", "--json"
+        "train",
+        "translation",
+        *common,
+        "--resume",
+        "--export",
+        export,
+        "--licence",
+        "CC0",
+        "--json",
     )
     assert told.status == 0, told.err
     assert told.json["steps"] == 2

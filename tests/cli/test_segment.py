@@ -1,4 +1,4 @@
-"""`stylegan3d segment` and `train-segmentation`."""
+"""`stylegan3d segment` and `train segmentation`."""
 
 import csv
 import json
@@ -86,13 +86,13 @@ def test_a_network_is_trained_resumed_exported_and_used(run, volume, tmp_path):
     about = tmp_path / "about.json"
     about.write_text(json.dumps({"limits": ["phantoms"]}))
     common = ("--labels", tmp_path, "--out", out)
-    told = run("train-segmentation", pack, *common, "--steps", 2)
+    told = run("train", "segmentation", pack, *common, "--steps", 2)
     assert told.status == 0, told.err
-    assert "holds a run" in run("train-segmentation", pack, *common).err
-    wrong = run("train-segmentation", pack, *common, "--resume", "--steps", 3)
+    assert "holds a run" in run("train", "segmentation", pack, *common).err
+    wrong = run("train", "segmentation", pack, *common, "--resume", "--steps", 3)
     assert "--steps is for new runs" in " ".join(wrong.err.replace("│", " ").split())
     told = run(
-        "train-segmentation", pack, *common, "--resume", "--export", export,
+        "train", "segmentation", pack, *common, "--resume", "--export", export,
         "--about", about, "--licence", "CC0", "--json",
     )  # fmt: skip
     assert told.status == 0, told.err

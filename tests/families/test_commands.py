@@ -93,7 +93,7 @@ def test_directions_are_written(run, folder, tmp_path):
         (("project", "SCAN", "--space", "w+noise"), LACKS["noise_maps"]),
         (("project", "SCAN", "--method", "original"), LACKS["noise_maps"]),
         (("evaluate", "DATA", "--only", "speed", "--budget", "thorough"), LACKS["tuning"]),
-        (("train-flow", "MODEL", "DATA"), "no StyleGAN"),
+        (("train", "flow", "MODEL", "DATA"), "Only anatomy models"),
     ],
 )
 def test_what_it_cannot_do_is_refused_in_one_sentence(run, folder, data, tmp_path, words, reason):
@@ -101,7 +101,7 @@ def test_what_it_cannot_do_is_refused_in_one_sentence(run, folder, data, tmp_pat
     nib.Nifti1Image((700 * toy.egg()).astype(np.int16), toy.SPACE.affine).to_filename(scan)
     places = {"SCAN": scan, "DATA": data, "MODEL": folder}
     words = [places.get(word, word) for word in words]
-    if words[0] != "train-flow":
+    if words[0] != "train":
         words += ["--model", folder]
     status, _, error = run(*words, "--out", tmp_path / "out")
     assert status == 2

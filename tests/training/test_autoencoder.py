@@ -240,7 +240,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, mon
         return ended.value.code or 0, capsys.readouterr()
 
     out, model = tmp_path / "run", tmp_path / "model"
-    first = ("train-vae", even_pack.path, "--out", out)
+    first = ("train", "vae", even_pack.path, "--out", out)
     status, told = run(*first, "--steps", 2, "--latent-channels", 2)
     assert status == 0, told.err
     assert "2 steps of training" in told.out

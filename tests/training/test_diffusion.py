@@ -280,7 +280,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, caps
         return ended.value.code or 0, capsys.readouterr()
 
     out, model = tmp_path / "run", tmp_path / "model"
-    first = ("train-diffusion", even_pack.path, "--autoencoder", stage.folder, "--out", out)
+    first = ("train", "diffusion", even_pack.path, "--autoencoder", stage.folder, "--out", out)
     status, told = run(*first, "--steps", 2)
     assert status == 0, told.err
     assert "2 steps of training" in told.out

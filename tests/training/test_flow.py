@@ -217,7 +217,7 @@ def test_the_program_trains_both_and_says_what_is_wrong(
             main([str(w) for w in words])
         return ended.value.code or 0, capsys.readouterr()
 
-    first = ("train-flow", generator.folder, pack.path, "--out")
+    first = ("train", "flow", generator.folder, pack.path, "--out")
     status, told = run(*first, tmp_path / "flow", "--steps", 1)
     assert status == 2
     assert "do not fit into these volumes" in told.err  # the phantoms are smaller than a cube
@@ -230,7 +230,7 @@ def test_the_program_trains_both_and_says_what_is_wrong(
     assert "holds a run" in run(*first, tmp_path / "small")[1].err
     assert "for new runs" in run(*first, tmp_path / "small", "--resume", "--steps", 3)[1].err
     assert "no training run" in run(*first, tmp_path / "x", "--teacher", tmp_path / "none")[1].err
-    on = ("train-flow", tmp_path / "made", pack.path, "--out", tmp_path / "on", "--steps", 1)
+    on = ("train", "flow", tmp_path / "made", pack.path, "--out", tmp_path / "on", "--steps", 1)
     assert "do not fit into these volumes" in run(*on)[1].err
     on = (*on[:-3], tmp_path / "small on", "--steps", 1)
     with monkeypatch.context() as patch:

@@ -190,7 +190,7 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
     assert flow_of(stage) is None
     start = start_of(model.folder)
     assert start.channels == (8, 8, 8)
-    words = ("train-flow", stage.folder, even_pack.path, "--steps", 1, "--json")
+    words = ("train", "flow", stage.folder, even_pack.path, "--steps", 1, "--json")
 
     def told(*more):
         with pytest.raises(SystemExit) as ended:

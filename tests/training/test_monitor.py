@@ -106,14 +106,14 @@ def test_a_config_file_reproduces_a_run(pack, tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     patch = ["--discriminator-patch", "12", "--images", "8"]
     made = ["--preset", "tiny", *patch, *sets]
-    assert program("train", pack.path, "--out", first, *made, *common) == 0
+    assert program("train", "stylegan", pack.path, "--out", first, *made, *common) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["images"] == 8
     if not sys.stderr.isatty():
         assert "4 of 8 volumes" in captured.err
         assert "images/s" in captured.err
     again = ["--config", first / "settings.json"]
-    assert program("train", pack.path, "--out", second, *again, *common) == 0
+    assert program("train", "stylegan", pack.path, "--out", second, *again, *common) == 0
     a, b = (TrainState.load(run, torch.device("cpu")) for run in (first, second))
     assert a.config == b.config
     assert a.config.patched
@@ -135,7 +135,7 @@ def test_a_config_file_reproduces_a_run(pack, tmp_path, capsys):
     ],
 )
 def test_wrong_options_are_refused_in_words(pack, tmp_path, capsys, words, sentence):
-    start = ["train", pack.path, "--out", tmp_path / "run", "--device", "cpu"]
+    start = ["train", "stylegan", pack.path, "--out", tmp_path / "run", "--device", "cpu"]
     assert program(*start, *words) == 2
     assert sentence in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert not (tmp_path / "run").exists()

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from stylegan3d.cli.train import PRESET_HELP, Preset
+from stylegan3d.cli.train_generator import PRESET_HELP, Preset
 from stylegan3d.errors import ModelError
 from stylegan3d.training.config import PRESETS, TrainConfig, tiny
 from stylegan3d.training.settings import change_settings, changed_settings, read_settings

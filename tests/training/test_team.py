@@ -74,7 +74,7 @@ def assert_same(a: TrainState, b: TrainState) -> None:
 def start(pack, out, *words):
     """Two processes that train together on the CPU, as a person starts them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "stylegan3d", "train", str(pack.path)]
+    command += ["--nproc-per-node", "2", "-m", "stylegan3d", "train", "stylegan", str(pack.path)]
     command += ["--out", str(out), "--device", "cpu", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
@@ -139,7 +139,16 @@ def free_port():
 @pytest.mark.slow
 def test_tasks_of_a_slurm_step_train_together(pack, tmp_path):
     pytest.importorskip("lightning_fabric")
-    command = [sys.executable, "-m", "stylegan3d", "train", str(pack.path), "--preset", "tiny"]
+    command = [
+        sys.executable,
+        "-m",
+        "stylegan3d",
+        "train",
+        "stylegan",
+        str(pack.path),
+        "--preset",
+        "tiny",
+    ]
     command += ["--device", "cpu", *set_words("total_images=8"), "--out", str(tmp_path / "run")]
     environments = [step_of_srun(rank, NTASKS_PER_NODE=2) for rank in range(2)]
     environments[1]["MASTER_PORT"] = environments[0]["MASTER_PORT"]

@@ -25,11 +25,6 @@ from stylegan3d.cli import (
     render,
     segment,
     train,
-    train_diffusion,
-    train_flow,
-    train_segmentation,
-    train_translation,
-    train_vae,
 )
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory
@@ -48,6 +43,12 @@ FORMER = {
     "privacy-index": "model privacy-index",
     "convert": "model convert",
     "compare-models": "evaluate --compare",
+    "train": "train anatomy",
+    "train-flow": "train flow",
+    "train-vae": "train vae",
+    "train-diffusion": "train diffusion",
+    "train-segmentation": "train segmentation",
+    "train-translation": "train translation",
     "directions --edit": "edit",
     "directions --conditional": "directions --hold-fixed",
     "directions --free-of": "directions --hold-fixed",
@@ -92,8 +93,7 @@ for _panel, _verbs in {
         app.command(rich_help_panel=_panel)(_verb)
 app.add_typer(render.app, name="render", rich_help_panel="Brains")
 app.add_typer(model.app, name="model", rich_help_panel="Models")
-for _kind in (train, train_diffusion, train_flow, train_segmentation, train_translation, train_vae):
-    _kind.register(app)
+app.add_typer(train.app, name="train", rich_help_panel="Models")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -93,7 +93,7 @@ def _numbers(value: Any) -> list[float]:
 FOLDER = NetworkFolder(
     kind="tissue network",
     bundled="tissue-t1-2mm",
-    command="train-segmentation",
+    command="train segmentation",
     format="stylegan3d-tissues",
     version=1,
     classes=CLASSES,

@@ -143,7 +143,7 @@ def _check(card: dict[str, Any]) -> None:
 FOLDER = NetworkFolder(
     kind="translation network",
     bundled="labels-to-t1-2mm",
-    command="train-translation",
+    command="train translation",
     format="stylegan3d-translation",
     version=1,
     classes=CLASSES,

@@ -1,0 +1,284 @@
+"""`stylegan3d train anatomy` and `stylegan`: a data set becomes a generator."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stylegan3d.cli.common import (
+    DataArgument,
+    JsonOption,
+    OverwriteOption,
+    Report,
+    emit,
+    progress,
+    refuse,
+)
+from stylegan3d.cli.train_common import (
+    NEW_ONLY,
+    STOPPED,
+    DeviceOption,
+    ExportOption,
+    LicenceOption,
+    NameOption,
+    ResumeOption,
+    RunOption,
+    SeedOption,
+)
+
+if TYPE_CHECKING:
+    from stylegan3d.training.config import TrainConfig
+    from stylegan3d.training.stylegan import Progress
+    from stylegan3d.training.team import Team
+
+# With the sizes here, `--help` need not import torch.
+SIZES = {
+    "brain-4mm": "40 x 56 x 48 voxels of 4 mm",
+    "brain-2mm": "80 x 112 x 96 voxels of 2 mm",
+    "brain-1mm": "160 x 224 x 192 voxels of 1 mm, for a GPU",
+    "stylegan-2mm": "80 x 112 x 96 voxels of 2 mm, a plain StyleGAN",
+    "tiny": "20 x 28 x 24 voxels, to try things out",
+}
+PRESET_HELP = "Networks of a new run: " + "; ".join(f"{n} ({s})" for n, s in SIZES.items()) + "."
+
+
+class Preset(StrEnum):
+    """Size of the networks."""
+
+    BRAIN_4MM = "brain-4mm"
+    BRAIN_2MM = "brain-2mm"
+    BRAIN_1MM = "brain-1mm"
+    STYLEGAN_2MM = "stylegan-2mm"
+    TINY = "tiny"
+
+
+class Precision(StrEnum):
+    """Of the feature maps."""
+
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+
+
+#: The two kinds, which differ in their networks alone, with their help.
+HELP = {
+    "anatomy": "Train an anatomy model: a deformation of the mean brain, its appearance and its "
+    "texture.",
+    "stylegan": "Train a StyleGAN: reconstruction first, then the StyleGAN2 objective.",
+}
+HELP = {
+    kind: f"""{help_}
+
+    Stops cleanly on Ctrl-C or SIGTERM, and continues with --resume, after a power cut too. Started
+    by torchrun or srun, several processes train together.
+
+    Example: stylegan3d train {kind} data/brains --out runs/brains --export weights/brains
+    """
+    for kind, help_ in HELP.items()
+}
+DEFAULTS = {"anatomy": Preset.BRAIN_2MM, "stylegan": Preset.STYLEGAN_2MM}
+
+
+def train_generator(
+    ctx: typer.Context,
+    data: DataArgument,
+    out: RunOption,
+    preset: Annotated[
+        Preset | None,
+        typer.Option("--preset", help=PRESET_HELP, show_default="the kind's, of 2 mm"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="Settings of a new run as JSON, such as the settings.json of another."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change one setting; may be given several times."
+        ),
+    ] = None,
+    resume: ResumeOption = False,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="Volumes to see in all.")
+    ] = None,
+    warm_start: Annotated[
+        int | None,
+        typer.Option("--warm-start", min=0, help="So many of them in the reconstruction phase."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch", min=1, help="Volumes per step, of all processes together; new runs only."
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            "--accumulate",
+            min=1,
+            help="Divide a process's share of a batch into so many parts, for less memory.",
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option("--precision", help="Of the feature maps.", show_default="auto"),
+    ] = None,
+    discriminator_patch: Annotated[
+        int | None,
+        typer.Option(
+            "--discriminator-patch",
+            min=1,
+            help="Let the discriminator see cubes of so many voxels a side; new runs only.",
+            show_default="whole volumes",
+        ),
+    ] = None,
+    seed: SeedOption = None,
+    mirror: Annotated[
+        bool | None,
+        typer.Option("--mirror/--no-mirror", help="Train on mirror images too; new runs only."),
+    ] = None,
+    device: DeviceOption = "auto",
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
+    ] = False,
+    export: ExportOption = None,
+    name: NameOption = None,
+    licence: LicenceOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an anatomy model or a StyleGAN, as the name of the command says."""
+    from stylegan3d.errors import StyleGAN3DError
+    from stylegan3d.training.team import join_team
+
+    kind = ctx.info_name or ""
+    new_only = ("preset", "config", "batch", "seed", "mirror", "discriminator_patch")
+    if resume:
+        refuse(ctx, NEW_ONLY, *new_only)
+    if preset is not None and config is not None:
+        raise typer.BadParameter("--config holds the networks too: leave out --preset")
+    given = {
+        "total_images": images,
+        "warm_start_images": warm_start,
+        "batch": batch,
+        "accumulate": accumulate,
+        "precision": precision and precision.value,
+        "seed": seed,
+        "mirror": mirror,
+    }
+    flags = {k: v for k, v in given.items() if v is not None}
+    team = join_team(device)
+    try:
+        start = config or preset or DEFAULTS[kind]
+        plan = _plan(kind, start, settings or [], flags, discriminator_patch, resume)
+        target = (export, name, licence, overwrite)
+        finished = _train(data, out, plan, target, resume=resume, team=team, board=tensorboard)
+    except StyleGAN3DError:
+        if team.leads:
+            raise
+        raise typer.Exit(2) from None  # one process is enough to say so
+    finally:
+        team.close()
+    if team.leads:
+        emit(*finished, as_json=as_json)
+
+
+def _plan(
+    kind: str,
+    start: Path | Preset,
+    words: list[str],
+    flags: dict[str, Any],
+    patch: int | None,
+    resume: bool,
+) -> tuple[TrainConfig | None, dict[str, Any]]:
+    """Settings of a new run, or the changes of one that is resumed."""
+    from stylegan3d.training.config import PRESETS
+    from stylegan3d.training.settings import change_settings, changed_settings, read_settings
+
+    if resume:
+        return None, changed_settings(words) | flags
+    config = PRESETS[start.value]() if isinstance(start, Preset) else read_settings(start)
+    config = change_settings(config, words, flags)
+    fitting = "anatomy" if config.deformed else "stylegan"
+    if fitting != kind:
+        raise typer.BadParameter(
+            f"These are settings of another kind of network; train it with `train {fitting}`."
+        )
+    return config if patch is None else config.with_patch(patch), {}
+
+
+def _train(
+    data: Path,
+    out: Path,
+    plan: tuple[TrainConfig | None, dict[str, Any]],
+    target: tuple[Path | None, str | None, str | None, bool],
+    *,
+    resume: bool,
+    team: Team,
+    board: bool,
+) -> tuple[dict[str, Any], list[str]]:
+    """Train and export; what to print."""
+    from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.stylegan import train
+
+    export, name, licence, overwrite = target
+    if export is not None:
+        check_target(export, overwrite)  # before hours of training, not after
+    pack = load_pack(data)
+    config, changes = plan
+    with progress("Training") as bar:
+        report = _reporter(bar)
+        state = train(
+            data,
+            out,
+            config,
+            resume=resume,
+            changes=changes,
+            report=report,
+            team=team,
+            tensorboard=board,
+            tell=lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
+        )
+    result: dict[str, Any] = {"run": str(out), "images": state.images, "export": None}
+    lines = [f"{out}: {state.images} of {state.config.total_images} volumes seen"]
+    if state.images < state.config.total_images:
+        lines.append(STOPPED)
+    elif export is not None and team.leads:
+        from stylegan3d.training.export import export_generator
+
+        generator = export_generator(
+            state, pack, export, name or export.name, licence=licence, overwrite=overwrite
+        )
+        result |= {"export": str(export), "quality": generator.card["quality"]}
+        lines.append(f"{export}: the generator '{generator.name}'")
+    return result, lines
+
+
+def _reporter(bar: Report) -> Callable[[Progress], None]:
+    """Shows progress: a bar on a terminal, else a line for each line of the log."""
+
+    def show(now: Progress) -> None:
+        speed = f"{now.images_per_second:.3g} images/s"
+        quality = now.values.get("validation_psnr")
+        words = [now.phase, speed, *([] if quality is None else [f"{quality:.2f} dB"])]
+        bar(now.images, now.total_images, note=", ".join(words))
+        if not now.logged:
+            return
+        if not sys.stderr.isatty():
+            left = f"{timedelta(seconds=round(now.seconds_left))} left"
+            count = f"{now.images} of {now.total_images} volumes"
+            typer.echo(", ".join([count, left, *words]), err=True)
+        if now.alarm:
+            typer.echo(f"stylegan3d: {now.alarm}", err=True)
+
+    return show
