@@ -156,6 +156,17 @@ def test_unexpected_errors_are_a_sentence_unless_asked(run, monkeypatch, tmp_pat
         cli.main(["--debug", "info"])
 
 
+def test_what_the_system_refuses_is_a_sentence(run, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "secret.safetensors")
+
+    monkeypatch.setattr("stylegan3d.model.loading.load", refused)
+    told = run("info")
+    assert told.status == 2
+    assert told.err.startswith("stylegan3d: secret.safetensors cannot be used (Permission denied)")
+    assert told.err.count("\n") == 1
+
+
 def test_version_and_nothing_at_all(run):
     assert run("--version").out == f"stylegan3d {stylegan3d.__version__}\n"
     assert "generate" in run().out

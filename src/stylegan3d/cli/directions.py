@@ -21,6 +21,7 @@ from stylegan3d.cli.common import (
     refuse,
 )
 from stylegan3d.errors import RecipeError
+from stylegan3d.model.components import COMPONENTS, SAMPLES
 from stylegan3d.recipe.drawing import TRUNCATION, Truncation
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def directions(
     ] = None,
     samples: Annotated[
         int, typer.Option("--samples", min=2, help="Random brains to compute components from.")
-    ] = 10_000,
+    ] = SAMPLES,
     fit: Annotated[
         Path | None,
         typer.Option(
@@ -150,7 +151,6 @@ def _fit(
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.directions.attributes import build_directions
     from stylegan3d.directions.people import key_of
-    from stylegan3d.model.components import COMPONENTS
 
     wanted, fixed = (
         None if text is None else [key_of(part) for part in text.split(",") if part.strip()]
