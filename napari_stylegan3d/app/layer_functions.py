@@ -135,10 +135,12 @@ def _scan_of(layer: Image | None) -> Any:
 
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     import stylegan3d
+    from stylegan3d.projection.pipeline import align, search
+    from stylegan3d.recipe.projection import Choices
 
     generator = stylegan3d.load()
-    aligned = _scan_of(scan).align(generator, skull=skull)
-    result = stylegan3d.project(generator, aligned, budget=budget)
+    aligned = align(_scan_of(scan), generator, skull=skull)
+    result = search(generator, aligned, aligned, Choices(budget=budget)).result
     native = aligned.to_native(result.volume)
     verdict = {name: result.trust[name] for name in ("verdict", "sentence", "similarity")}
     name = _("{name}: reconstruction").format(name=scan.name)

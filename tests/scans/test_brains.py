@@ -1,5 +1,7 @@
 """Two real scans: brain extraction, alignment, intensities, and what looks wrong is said."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -109,6 +111,14 @@ def test_another_contrast_is_pointed_out(brain, target):
     scan = Scan(inverted, brain.affine, brain.geometry, brain.path, brain.sha256)
     steps = [*map(str, scan.align(target, bias_correction=False).steps)]
     assert any("not that of a T1-weighted scan" in step for step in steps)
+
+
+def test_z_scores_are_refused_in_words(brain, target):
+    inside = brain.data > 0
+    scores = (brain.data - brain.data[inside].mean()) / brain.data[inside].std()
+    data = np.where(inside, scores, scores.min()).astype(np.float32)
+    with pytest.raises(ScanError, match="as z-scores have"):
+        replace(brain, data=data).align(target, bias_correction=False)
 
 
 def test_a_brain_cut_off_is_pointed_out(brain, target):

@@ -234,6 +234,18 @@ def test_not_numbers(tmp_path):
     assert "3 voxels that are not numbers" in refusal(save(tmp_path / "scan.nii.gz", data))
 
 
+def test_what_is_not_a_number_around_a_brain_is_background(tmp_path):
+    data = noise()
+    data[:14] = np.nan
+    scan = read_scan(save(tmp_path / "scan.nii.gz", data))
+    assert not scan.data[:14].any()
+    np.testing.assert_array_equal(scan.data[14:], data[14:])
+    assert any("count as background" in note.text for note in scan.notes)
+    data[20, 20, 20] = np.inf
+    assert "1 voxels that are not numbers" in refusal(save(tmp_path / "inf.nii.gz", data))
+    assert "not numbers" in refusal(save(tmp_path / "nan.nii.gz", np.full(SHAPE, np.nan)))
+
+
 def test_overflow_of_float32_is_not_a_number(tmp_path):
     data = noise().astype(np.float64)
     data[0, 0, 0] = 1e60

@@ -12,6 +12,7 @@ import numpy as np
 from stylegan3d.errors import ScanError
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
+from stylegan3d.scans.extraction import EMPTY_SHARE
 from stylegan3d.scans.native import geometry_of
 from stylegan3d.scans.notes import Note, info
 from stylegan3d.scans.opening import open_image
@@ -91,9 +92,9 @@ def read_scan(
     checks.check_grid(path, shape, affine)
     checks.check_type(path, image.get_data_dtype())
     checks.check_compressed(path)
-    data = _load(path, image, shape, volume if count > 1 else None)
+    data, unknown = _without_nan(_load(path, image, shape, volume if count > 1 else None))
     checks.check_values(path, data)
-    notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}")
+    notes = grid_notes(affine, shape, f"stored as {image.get_data_dtype()}") + unknown
     warnings = [] if trust else orientation_checks(geometry)
     notes.extend(warnings)
     notes.extend(header_notes(image.header, geometry, shape, trust))
@@ -126,11 +127,12 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
     image = nib.Nifti1Image(np.zeros((1, 1, 1), np.uint8), affine)
     checks.check_grid(path, data.shape, affine)
     checks.check_type(path, data.dtype)
-    values = np.asarray(data, dtype=np.float32)
+    values, unknown = _without_nan(np.asarray(data, dtype=np.float32))
     checks.check_values(path, values)
     contrast = CT if looks_like_ct(values) else contrast_by_name(name)
     notes = [
         *grid_notes(affine, values.shape, f"of type {data.dtype}"),
+        *unknown,
         *intensity_notes(values, contrast),
     ]
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
@@ -205,6 +207,20 @@ def _check_choice(path: Path, count: int, volume: int | None) -> None:
         raise ScanError(
             f"{path} has no volume {volume}; it holds {count}, counted from 0 to {count - 1}."
         )
+
+
+def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
+    """NaN that fill what lies around a brain are background; single ones are left, to be refused.
+
+    They become 0, or the least value where that is negative.
+    """
+    unknown = np.isnan(data)
+    if not EMPTY_SHARE <= unknown.mean() < 1:
+        return data, []
+    outside = min(0.0, float(data[~unknown].min()))
+    share = 100 * unknown.mean()
+    text = f"{share:.0f} % of the voxels are not numbers (NaN); they count as background."
+    return np.where(unknown, np.float32(outside), data), info(text)
 
 
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:
