@@ -14,7 +14,7 @@ from napari_stylegan3d.core.dropped import Dropped, DropTarget
 from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.networks.effort import effort
+from stylegan3d.progress import effort
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.recipe.text import from_text, read_recipe, to_link

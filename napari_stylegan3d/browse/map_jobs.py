@@ -122,7 +122,7 @@ def survey_of(_report: Report, generator: Generator) -> tuple[Survey, Generator]
 def locate(request: _Request) -> list[np.ndarray | None]:
     """Place of each recipe; None for one whose files are gone."""
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.networks.effort import effort
+    from stylegan3d.progress import effort
 
     places: list[np.ndarray | None] = []
     for recipe in request.recipes:

@@ -18,7 +18,7 @@ from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.views.display import Upright, enlarge, upright
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.networks.effort import effort
+from stylegan3d.progress import effort
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:

@@ -84,7 +84,7 @@ class RecipePart(QWidget):
         self.said.emit(_("{what} copied.{note}").format(what=what, note=note))
 
     def _open_recipe(self) -> None:
-        from stylegan3d.networks.effort import effort
+        from stylegan3d.progress import effort
         from stylegan3d.recipe.text import read_recipe
 
         path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)

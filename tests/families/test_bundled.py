@@ -12,7 +12,7 @@ from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.model.loading import load
-from stylegan3d.networks.effort import effort
+from stylegan3d.progress import effort
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 

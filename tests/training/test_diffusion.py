@@ -15,8 +15,8 @@ from stylegan3d.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
-from stylegan3d.networks.effort import effort
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
+from stylegan3d.progress import effort
 from stylegan3d.projection import project
 from stylegan3d.recipe.drawing import seed_latents, seed_z
 from stylegan3d.recipe.keyframes import stills

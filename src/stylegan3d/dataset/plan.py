@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.scan_preparation import PASSING
 from stylegan3d.dataset.sources import TEST, Source, find_sources, read_participants, split_of
@@ -214,12 +215,10 @@ def _few(names: list[str], limit: int = 5) -> str:
 
 
 def _target_of(folder: Path) -> Target:
-    """The folder's own template, else the bundled generator."""
+    """The folder's own template, else that of the bundled generator."""
     for path in sorted(folder.glob("template*.nii.gz")):
         return load_template(path)
-    from stylegan3d.model.loading import load
-
-    return load(device="cpu")
+    return load_template(bundled_model_path() / TEMPLATE)
 
 
 def _existing(out: Path) -> Pack | None:

@@ -27,9 +27,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.intensity import as_packed
 from stylegan3d.progress import Progress
 from stylegan3d.scans.alignment import centroid
-from stylegan3d.scans.extraction import object_mask
-from stylegan3d.scans.intensity import normalise
-from stylegan3d.scans.opening import open_image
+from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
@@ -170,43 +168,6 @@ def read_set(
     people = [source.person for source in sources]
     names = [source.name for source in sources]
     return VolumeSet(path, names, people, np.stack(volumes), space, content.hexdigest(), notes)
-
-
-def to_unit(scan: Scan) -> np.ndarray:
-    """Intensities of a volume in [0, 1], float32.
-
-    uint8 is divided by 255; what lies within [0, 1] is left as it is; what lies within [-1, 1] and
-    reaches below -0.5 is a network's output, (x + 1) / 2; other non-negative values are divided by
-    the 99.5th percentile of what is not background, as `stylegan3d prepare` does.
-
-    Raises
-    ------
-    ScanError
-        If there are negative values of another kind.
-    """
-    data = np.asarray(scan.data, dtype=np.float32)
-    low, high = float(data.min()), float(data.max())
-    if _stored_in_8_bits(scan.path):
-        return data / 255
-    if low >= 0 and high <= 1:
-        return data
-    if -1.1 <= low < -0.5 and high <= 1.1:
-        return np.clip((data + 1) / 2, 0, 1)
-    if low < -0.01 * high:
-        raise ScanError(
-            f"{scan.path.name} has intensities from {low:g} to {high:g}: save brain volumes with "
-            "a background of 0, within [0, 1] or [-1, 1], or as 8-bit values."
-        )
-    data = np.maximum(data, 0)
-    return normalise(data, object_mask(data))[0]
-
-
-def _stored_in_8_bits(path: Path) -> bool:
-    header = open_image(path).header
-    if header.get_data_dtype() != np.uint8:
-        return False
-    slope, offset = header.get_slope_inter() if hasattr(header, "get_slope_inter") else (None, None)
-    return slope in (None, 1.0) and offset in (None, 0.0)
 
 
 def _on_grid(

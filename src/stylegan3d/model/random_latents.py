@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from stylegan3d.networks.effort import effort
+from stylegan3d.progress import effort
 from stylegan3d.recipe.model import Model
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.devices import measured_dtype
-from stylegan3d.networks.effort import current
 from stylegan3d.networks.latent_diffusion import LatentDiffusion
+from stylegan3d.progress import current_effort
 
 #: Latents that are kept; of 27,000 numbers each takes a tenth of a megabyte.
 KEPT = 256
@@ -41,16 +41,16 @@ class DiffusionMapping(nn.Module):
 
     def invert(self, w: Tensor) -> Tensor:
         """Latents [N, D] -> the z [N, D] that lead to them, nearly."""
-        return self.diffusion.invert(w, self.steps, check=current().check)
+        return self.diffusion.invert(w, self.steps, check=current_effort().check)
 
     def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
         """See `family.HasVariations`."""
         sigma = strength / max(1 - strength**2, 1e-6) ** 0.5
         dtype = measured_dtype(z.device)
-        return self.diffusion.varied(w, z, sigma, self.steps, dtype, current().check)
+        return self.diffusion.varied(w, z, sigma, self.steps, dtype, current_effort().check)
 
     def _one(self, z: Tensor) -> Tensor:
-        effort = current()
+        effort = current_effort()
         if effort.care == "rough":
             x = self.diffusion.gaussian.from_normal(z[None], 0.0)[0]
             return self.diffusion.center + x * self.diffusion.scale

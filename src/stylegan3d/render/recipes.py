@@ -34,7 +34,7 @@ def render_recipe(
     Cancelled
         If `should_stop` says so.
     """
-    from stylegan3d.networks.effort import effort
+    from stylegan3d.progress import effort
     from stylegan3d.render.renderer import stopper
 
     generator = renderer.generator

@@ -23,9 +23,9 @@ from stylegan3d.intensity import to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.model.family import HasFeatures, Synthesis, held
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.effort import effort
 from stylegan3d.networks.memo import Memo
 from stylegan3d.networks.noise import Noise
+from stylegan3d.progress import effort
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
 from stylegan3d.render.cuda_graphs import RecordedSynthesis

@@ -14,9 +14,9 @@ import numpy as np
 
 from stylegan3d.about import PROGRAM
 from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
-from stylegan3d.dataset.volume_sets import to_unit
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.notes import Note, checks
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.target import load_template

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.about import INTENDED_USE, PROGRAM
-from stylegan3d.dataset.volume_sets import to_unit
 from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
