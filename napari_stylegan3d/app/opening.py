@@ -11,10 +11,10 @@ from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.core.dropped import Dropped, DropTarget
+from napari_stylegan3d.core.jobs import latent_of
 from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.progress import effort
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.recipe.text import from_text, read_recipe, to_link
@@ -114,8 +114,7 @@ class Opening(QObject):
         if generator is None:
             return
         try:
-            with effort("rough"):  # only whether it can be had: the picture comes later
-                recipe.latent(generator)
+            latent_of(recipe, generator, "rough")  # the picture comes later
         except StyleGAN3DError as error:
             self.messages.fail(error, _("opening the recipe"))
             return

@@ -69,26 +69,22 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
     LatentError
         One sentence, if a file is no latent or belongs to another model.
     """
-    import stylegan3d
+    from napari_stylegan3d.core.jobs import load_model, render_beside
+    from napari_stylegan3d.core.worker import Report
     from napari_stylegan3d.views.captions import KEY, Provenance
-    from napari_stylegan3d.views.display import upright
     from stylegan3d.recipe.latents import load_latent
-    from stylegan3d.render.renderer import Renderer
+    from stylegan3d.recipe.recipe import Recipe, Source
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     explorer = open_explorer()
     if explorer is not None and explorer.session.generator is not None:
         explorer.opening.open_latent(Path(paths[-1]))
         return NO_LAYER
-    generator = stylegan3d.load()
+    loaded = load_model(Report(lambda _progress: None), None)
     layers: list[LayerTuple] = []
     for p in paths:
-        latent = load_latent(p, generator)
-        plain = latent.scan is not None and generator.draws_texture
-        rendered = Renderer(generator).render(
-            latent.to_w(generator), noise="none" if plain else latent.noise, delta=latent.delta
-        )
-        shown = upright(rendered.volume, rendered.space.affine)
+        recipe = Recipe(Source.from_file(p), noise=load_latent(p, loaded.generator).noise)
+        shown = render_beside((loaded, recipe)).shown
         meta = {
             **shown.layer_kwargs(),
             "name": Path(p).stem,

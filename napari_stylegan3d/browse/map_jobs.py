@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_stylegan3d.core.jobs import latent_of
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Report
 
 if TYPE_CHECKING:
@@ -122,14 +123,11 @@ def survey_of(_report: Report, generator: Generator) -> tuple[Survey, Generator]
 def locate(request: _Request) -> list[np.ndarray | None]:
     """Place of each recipe; None for one whose files are gone."""
     from stylegan3d.errors import StyleGAN3DError
-    from stylegan3d.progress import effort
 
     places: list[np.ndarray | None] = []
     for recipe in request.recipes:
         try:
-            with effort("preview"):
-                w = recipe.latent(request.generator)
-            places.append(request.survey.locate(w))
+            places.append(request.survey.locate(latent_of(recipe, request.generator)))
         except StyleGAN3DError:
             places.append(None)
     return places

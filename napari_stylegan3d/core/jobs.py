@@ -10,7 +10,7 @@ import dataclasses
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -182,6 +182,28 @@ def render_beside(request: tuple[Loaded, Recipe]) -> Picture:
     loaded, recipe = request
     renderer = loaded.renderer.companion(LAYERS_KEPT)
     return Picture.of(render_recipe(renderer, recipe), loaded.generator)
+
+
+def latent_of(
+    recipe: Recipe, generator: Generator, care: Literal["preview", "rough"] = "preview"
+) -> torch.Tensor:
+    """The latent of a recipe, found with no more effort than needed; "rough" only tries it.
+
+    Raises
+    ------
+    RecipeError, LatentError
+        If it cannot be had.
+    """
+    with effort(care):
+        return recipe.latent(generator)
+
+
+def own_path(generator: Generator | None) -> Path | None:
+    """Where a model was loaded from; None for the bundled one."""
+    from stylegan3d.checkpoints.places import bundled_model_path
+
+    path = None if generator is None else generator.path
+    return None if path == bundled_model_path() else path
 
 
 def screen_dtype() -> torch.dtype:

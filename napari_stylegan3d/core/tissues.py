@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_stylegan3d.core.jobs import screen_dtype
 from napari_stylegan3d.views.captions import NAMES, OVERLAY
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.measures.tissue_volumes import EXPLAINED, VOLUMES
+from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
+
+if TYPE_CHECKING:
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.segmentation.inference import Segmentation, Segmenter
 
 NAME = _("Tissues")
 OPACITY = 0.45
@@ -23,15 +30,50 @@ COLORS = {
 ROWS = tuple((key.removesuffix("_ml"), name, EXPLAINED[key]) for key, name in VOLUMES.items())
 
 
-def make_layer(data: np.ndarray, place: dict) -> Labels:
-    """A layer of tissue labels (X, Y, Z) with their colours and names."""
+def segmenter() -> Segmenter:
+    """The bundled tissue network."""
+    from stylegan3d.segmentation.inference import bundled_segmenter
+
+    return bundled_segmenter()
+
+
+def read_tissues(volume: np.ndarray, space: Space) -> Segmentation:
+    """The tissues of a brain (X, Y, Z), as precisely as the screen needs; in a thread.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If the network does not know its grid.
+    """
+    return segmenter().segment(volume, space, dtype=screen_dtype())
+
+
+def index_of(tissue: str) -> int:
+    """The number that a tissue has in labels."""
     from stylegan3d.segmentation.classes import CLASSES
 
+    return CLASSES.index(tissue)
+
+
+def size_ml(labels: np.ndarray, tissue: int, space: Space) -> float:
+    """How large a tissue is in labels (X, Y, Z)."""
+    from stylegan3d.segmentation.classes import voxel_ml
+
+    return float((labels == tissue).sum()) * voxel_ml(space)
+
+
+def decimals_of(tissue: str) -> int:
+    """Decimals that millilitres of a tissue are written with."""
+    return int(f"{tissue}_ml" in SMALL)
+
+
+def make_layer(data: np.ndarray, place: dict) -> Labels:
+    """A layer of tissue labels (X, Y, Z) with their colours and names."""
     titles = {tissue: text for tissue, text, _ in ROWS}
-    names = {CLASSES.index(tissue): titles[tissue] for tissue in COLORS}
+    names = {index_of(tissue): titles[tissue] for tissue in COLORS}
     colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
     for tissue, color in COLORS.items():
-        colors[CLASSES.index(tissue)] = color
+        colors[index_of(tissue)] = color
     layer = Labels(
         data,
         name=NAME,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject
@@ -24,6 +24,7 @@ from napari_stylegan3d.export.jobs import (
     save_volume,
 )
 from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.display import engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings
 from napari_stylegan3d.widgets.text import _
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.export.panel import ExportPanel
     from napari_stylegan3d.views.four import FourViews
-    from stylegan3d.geometry.slicing import Plane, Upright
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.settings.film import FilmSettings
     from stylegan3d.settings.picture import PictureSettings
@@ -116,7 +116,7 @@ class Exporting(QObject):
         views = self.views
         assert views is not None
         if settings.plane is not None:
-            return None, self._lightbox(settings.plane, settings.size)
+            return None, self._lightbox(settings)
         view = None if settings.view == "all" else views.view(settings.view)
         if view is not None and not view.canvas.isVisible():
             raise OutputError(
@@ -128,10 +128,11 @@ class Exporting(QObject):
         scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
         return (all_pictures(views, scale) if view is None else view_picture(view, scale)), None
 
-    def _lightbox(self, plane: Plane, size: str) -> Any:
+    def _lightbox(self, settings: PictureSettings) -> Any:
         """What draws a lightbox of the volume on the stage, as bright as it is shown."""
         from stylegan3d.render.figures import Look, lightbox
 
+        assert settings.plane is not None
         layer = self.comparison.stage.layer
         if layer is None:
             raise OutputError(_("There is nothing to draw yet: wait for the first brain."))
@@ -139,14 +140,14 @@ class Exporting(QObject):
         low, high = layer.contrast_limits
         views = self.views
         look = Look(
-            {"screen": 1.0, "double": SCREEN_SCALE, "print": PRINT_SCALE}[size],
+            {"screen": 1.0, "double": SCREEN_SCALE, "print": PRINT_SCALE}[settings.size],
             (low, high),
             "radiological" if views is None else views.convention,
             provenance.kind == "difference",
             provenance.caption.replace("–", "-"),
         )
-        volume = upright_of(np.asarray(layer.data), layer.scale, layer.translate)
-        return partial(lightbox, volume, plane, look)
+        volume = engine_volume(layer)
+        return partial(lightbox, volume, settings.plane, look)
 
     def _save_film(self, recipes: tuple[Recipe, ...], settings: FilmSettings, path: Path) -> None:
         from stylegan3d.outputs.films import Film
@@ -202,14 +203,3 @@ class Exporting(QObject):
             trust,
         )
         self.job.start(save_report, self.render.loaded, request)
-
-
-def upright_of(data: np.ndarray, scale: Any, translate: Any) -> Upright:
-    """A layer's volume, whose axes run right, anterior and superior, with where it lies."""
-    from stylegan3d.geometry.slicing import Upright
-    from stylegan3d.geometry.space import Space
-
-    affine = np.diag([*(float(size) for size in scale), 1.0])
-    affine[:3, 3] = translate
-    shape = cast("tuple[int, int, int]", data.shape)
-    return Upright(data, Space(shape, affine))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
+from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.messages import tell_error
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.text import _
@@ -65,12 +66,11 @@ class RecipePart(QWidget):
 
     def _model(self) -> tuple[str | None, str | None]:
         """Path and frame of the model for commands; None where they need no naming."""
-        from stylegan3d.checkpoints.places import bundled_model_path
-
         generator = self.session.generator
-        if generator is None or generator.path in (None, bundled_model_path()):
+        path = own_path(generator)
+        if generator is None or path is None:
             return None, None
-        return str(generator.path), str(generator.frame) if generator.frame else None
+        return str(path), str(generator.frame) if generator.frame else None
 
     def _copy(self, text: str, what: str) -> None:
         QApplication.clipboard().setText(text)
@@ -84,7 +84,6 @@ class RecipePart(QWidget):
         self.said.emit(_("{what} copied.{note}").format(what=what, note=note))
 
     def _open_recipe(self) -> None:
-        from stylegan3d.progress import effort
         from stylegan3d.recipe.text import read_recipe
 
         path = dialogs.open_file(self, _("Open a recipe"), dialogs.RECIPES)
@@ -94,8 +93,7 @@ class RecipePart(QWidget):
             recipe = read_recipe(path)
             if self.session.generator is not None:
                 recipe.check(self.session.generator)
-                with effort("rough"):  # only whether it can be had: the picture comes later
-                    recipe.latent(self.session.generator)
+                latent_of(recipe, self.session.generator, "rough")  # the picture comes later
         except StyleGAN3DError as error:
             self.said.emit(tell_error(error, _("opening a recipe")))
             return

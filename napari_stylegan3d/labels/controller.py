@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.core.messages import tell_done
+from napari_stylegan3d.core.tissues import index_of, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.base import base_of, relabelled
 from napari_stylegan3d.labels.brush import LabelDrawing
@@ -195,9 +196,7 @@ class Relabelling(QObject):
 
     @property
     def _tissue(self) -> int:
-        from stylegan3d.segmentation.classes import CLASSES
-
-        return CLASSES.index(self.box.tissue)
+        return index_of(self.box.tissue)
 
     def _fit(self) -> None:
         labels = self.drawing.labels
@@ -304,15 +303,11 @@ class Relabelling(QObject):
 
     def _tell(self) -> None:
         """How large the chosen tissue is, and was."""
-        from stylegan3d.segmentation.classes import voxel_ml
-
         labels = self.drawing.labels
         if self.base is not None and self.base.labels is not None and labels is not None:
-            ml = voxel_ml(self.base.space)
-            both = (self.base.labels, labels)
-            self.box.say_size(
-                self.base.title, *(float((m == self._tissue).sum()) * ml for m in both)
-            )
+            tissue, space = self._tissue, self.base.space
+            before, now = (size_ml(m, tissue, space) for m in (self.base.labels, labels))
+            self.box.say_size(self.base.title, before, now)
 
     def _save(self) -> None:
         labels = self.drawing.labels

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
 from napari_stylegan3d.core.jobs import screen_dtype
+from napari_stylegan3d.core.tissues import read_tissues
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.widgets.text import _
 
@@ -97,12 +98,11 @@ class Fitted:
 
 def read_labels(base: Base) -> Base:
     """The same brain with its tissues as the tissue network reads them; on other grids an error."""
-    from stylegan3d.segmentation.inference import bundled_segmenter
     from stylegan3d.translation.painter import bundled_painter
 
     bundled_painter().check_grid(base.space)
     with beside_the_window():
-        found = bundled_segmenter().segment(base.volume, base.space, dtype=screen_dtype())
+        found = read_tissues(base.volume, base.space)
     return base.with_labels(found.labels)
 
 
@@ -129,17 +129,13 @@ def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
     OutputError
         If they cannot be written.
     """
-    from stylegan3d.storage.volumes import VOLUME_SUFFIX, write_together
-    from stylegan3d.translation.files import labels_path, relabelled_files
+    from stylegan3d.translation.files import save_relabelled
     from stylegan3d.translation.painter import bundled_painter
 
     base = wish.base
     assert base.labels is not None
-    if not path.name.endswith(VOLUME_SUFFIX):  # as a person may type it
-        path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
     report(0, 1, _("Painting"))
-    files = relabelled_files(
+    # The dialog has asked whether a file may be replaced.
+    return save_relabelled(
         path, bundled_painter(), base.title, base.volume, base.labels, wish.labels
     )
-    write_together(files, overwrite=True)  # the dialog has asked
-    return [path, labels_path(path)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stylegan3d.core.cores import beside_the_window
-from napari_stylegan3d.core.jobs import Loaded, render_beside, screen_dtype
+from napari_stylegan3d.core.jobs import Loaded, render_beside
+from napari_stylegan3d.core.tissues import read_tissues, segmenter
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
@@ -84,17 +85,15 @@ class Measurer:
 
     def __call__(self, subject: Subject) -> Measured:
         """Measure a subject; `StyleGAN3DError` if the network does not know its grid."""
-        from stylegan3d.segmentation.inference import bundled_segmenter
-
-        segmenter = bundled_segmenter()
+        network = segmenter()
         with beside_the_window():
-            found = segmenter.segment(subject.volume, subject.space, dtype=screen_dtype())
+            found = read_tissues(subject.volume, subject.space)
             before = self._before(subject)
         volumes = found.volumes
-        percentiles = {n: segmenter.percentile(f"{n}_ml", ml) for n, ml in volumes.items()}
+        percentiles = {n: network.percentile(f"{n}_ml", ml) for n, ml in volumes.items()}
         return Measured(
             subject.title,
-            f"{segmenter.name} {segmenter.hash[:8]}",
+            f"{network.name} {network.hash[:8]}",
             volumes,
             percentiles,
             before,
@@ -103,14 +102,12 @@ class Measurer:
         )
 
     def _before(self, subject: Subject) -> dict[str, float] | None:
-        from stylegan3d.segmentation.inference import bundled_segmenter
-
         start, loaded = subject.start, subject.loaded
         if start is None or loaded is None:
             return None
         if self._start is not None and self._start[0] is loaded and self._start[1] == start:
             return self._start[2]
         rendered = render_beside((loaded, start)).rendered
-        found = bundled_segmenter().segment(rendered.volume, rendered.space, dtype=screen_dtype())
+        found = read_tissues(rendered.volume, rendered.space)
         self._start = (loaded, start, found.volumes)
         return found.volumes

@@ -8,11 +8,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QPixmap
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QWidget
 
-from napari_stylegan3d.core.tissues import COLORS, ROWS
+from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import Fold
 from napari_stylegan3d.widgets.text import _
-from stylegan3d.measures.tissue_volumes import SMALL
 
 if TYPE_CHECKING:
     from napari_stylegan3d.measure.jobs import Measured
@@ -125,12 +124,12 @@ def in_words(measured: Measured | None) -> dict[str, str]:
         return words
     for tissue, *_rest in ROWS:
         value = measured.volumes[tissue]
-        small = f"{tissue}_ml" in SMALL
-        words[f"{tissue}.ml"] = f"{value:.{int(small)}f}"
+        decimals = decimals_of(tissue)
+        words[f"{tissue}.ml"] = f"{value:.{decimals}f}"
         words[f"{tissue}.percentile"] = percentile_in_words(measured.percentiles[tissue])
         if measured.before is not None:
             change = value - measured.before[tissue]
-            words[f"{tissue}.change"] = signed(change, int(small))
+            words[f"{tissue}.change"] = signed(change, decimals)
             if measured.before[tissue] > 0:
                 words[f"{tissue}.percent"] = signed(100 * change / measured.before[tissue], 1)
     return words

@@ -8,7 +8,7 @@ onto an upright grid with the same voxel size that holds all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +16,11 @@ from nibabel.spaces import vox2out_vox
 from scipy.ndimage import affine_transform
 
 from stylegan3d.geometry.space import to_ras
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from stylegan3d.geometry import slicing
 
 #: Axes that lean less than this are shown as upright: half a voxel across a head at 1 mm.
 UPRIGHT_TOLERANCE_DEG = 0.2
@@ -102,3 +107,15 @@ def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
     larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode="trilinear")
     return larger[0, 0].numpy()
+
+
+def engine_volume(layer: Image) -> slicing.Upright:
+    """An upright layer's volume for the engine's figures, with where it lies."""
+    from stylegan3d.geometry import slicing
+    from stylegan3d.geometry.space import Space
+
+    data = np.asarray(layer.data)
+    affine = np.diag([*(float(size) for size in layer.scale), 1.0])
+    affine[:3, 3] = layer.translate
+    shape = cast("tuple[int, int, int]", data.shape)
+    return slicing.Upright(data, Space(shape, affine))

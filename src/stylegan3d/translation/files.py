@@ -15,7 +15,7 @@ from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files
+from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized
 from stylegan3d.translation.maps import PlacedMap
@@ -167,6 +167,22 @@ def relabelled_files(
     files = painted_files(path, volume, affine, about, painter, [])
     image = make_image(after, affine)
     return files | volume_files(labels_path(path), image, description="edited labels", sidecar=said)
+
+
+def save_relabelled(
+    path: Path,
+    painter: Painter,
+    title: str,
+    brain: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> list[Path]:
+    """Write what `relabelled_files` makes, over files of the same names; what was written."""
+    if not path.name.endswith(VOLUME_SUFFIX):  # as a person may type it
+        path = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + VOLUME_SUFFIX)
+    files = relabelled_files(path, painter, title, brain, before, after)
+    write_together(files, overwrite=True)
+    return [path, labels_path(path)]
 
 
 def labels_path(path: Path) -> Path:

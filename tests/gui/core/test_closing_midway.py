@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.browse import map_jobs as mapping
+from napari_stylegan3d.core import tissues as tissue_reading
 from napari_stylegan3d.core.messages import logger
 from napari_stylegan3d.export import controller as exporting
 from napari_stylegan3d.measure import jobs as measured
@@ -108,7 +109,7 @@ def opened(make_napari_viewer, model, errors, notifications, monkeypatch, tmp_pa
     card = {"name": "tissue-tiny", "space": {"voxel_mm": [8.0] * 3}, "people": people}
     tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
     monkeypatch.setattr(inference, "bundled_segmenter", lambda: tiny)
-    monkeypatch.setattr(measured, "screen_dtype", lambda: torch.float32)
+    monkeypatch.setattr(tissue_reading, "screen_dtype", lambda: torch.float32)
     for place, name in (
         (exporting, "save_volume"),
         (exporting, "save_report"),

@@ -9,12 +9,12 @@ import pytest
 import torch
 from qtpy.QtTest import QTest
 
+from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
 from napari_stylegan3d.history.kept_labels import KeptLabels
 from napari_stylegan3d.labels import jobs as relabelled
 from napari_stylegan3d.labels.brush import NAME
 from napari_stylegan3d.labels.jobs import Origin
-from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator
@@ -79,7 +79,7 @@ def networks(model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "bundled_segmenter", Reader)
         patch.setattr(painting, "bundled_painter", lambda: tiny)
-        patch.setattr(measured, "screen_dtype", lambda: torch.float32)
+        patch.setattr(network, "screen_dtype", lambda: torch.float32)
         patch.setattr(relabelled, "screen_dtype", lambda: torch.float32)
         yield tiny
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from qtpy.QtWidgets import QApplication
 
+from napari_stylegan3d.core import tissues
 from napari_stylegan3d.core.tissues import NAME
-from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import percentile_in_words, signed
 from napari_stylegan3d.views.captions import NAMES
@@ -31,7 +31,7 @@ def segmenter():
     tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "bundled_segmenter", lambda: tiny)
-        patch.setattr(measured, "screen_dtype", lambda: torch.float32)
+        patch.setattr(tissues, "screen_dtype", lambda: torch.float32)
         yield tiny
 
 
