@@ -136,7 +136,7 @@ def _scan_of(layer: Image | None) -> Any:
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     import stylegan3d
     from stylegan3d.projection.pipeline import align, search
-    from stylegan3d.recipe.projection import Choices
+    from stylegan3d.settings.projection import Choices
 
     generator = stylegan3d.load()
     aligned = align(_scan_of(scan), generator, skull=skull)

@@ -222,8 +222,8 @@ def project_scan(
     from stylegan3d.outputs.projections import output_names, projected_latent
     from stylegan3d.projection.pipeline import Watch, loss_of, place, search
     from stylegan3d.recipe.latents import save_latent
-    from stylegan3d.recipe.projection import Choices
     from stylegan3d.recipe.recipe import Source
+    from stylegan3d.settings.projection import Choices
 
     generator = loaded.generator
     found = request.aligned or align_scan(report, loaded, request.scan, request.folder)

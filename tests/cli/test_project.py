@@ -299,10 +299,9 @@ def test_bad_scans_are_one_sentence_status_2_and_no_file(run, brain_model, tmp_p
         assert (result.out, listing(out)) == ("", [])
 
 
-def test_the_choices_are_those_of_the_engine():
-    from stylegan3d.cli.project import Budget, LatentSpace, Method
-    from stylegan3d.recipe.projection import BUDGETS, METHODS, SPACES
+def test_every_choice_has_words():
+    from stylegan3d.settings.option import options_of
+    from stylegan3d.settings.projection import BUDGETS, METHODS, SPACES, Choices
 
-    assert [*LatentSpace] == [*SPACES]
-    assert [*Budget] == [*BUDGETS]
-    assert [*Method] == [*METHODS]
+    words = {known.name: [*known.option.choices] for known in options_of(Choices)}
+    assert words == {"space": [*SPACES], "budget": [*BUDGETS], "method": [*METHODS]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,46 +25,19 @@ from stylegan3d.cli.common import (
     SkullOption,
     TrustOption,
     VolumeOption,
+    described,
     emit,
     open_model,
     progress,
 )
 from stylegan3d.cli.project_many import project_many
-from stylegan3d.recipe.projection import USUAL
+from stylegan3d.settings.projection import Choices
 
 if TYPE_CHECKING:
     from stylegan3d.projection.pipeline import StepProgress
-    from stylegan3d.recipe.projection import Choices
 
 # What each stage of a projection is called beside its progress bar.
 TITLES = {"align": "Aligning", "search": "Projecting", "again": "Searching again"}
-
-
-class LatentSpace(StrEnum):
-    """W keeps to brains the generator knows; W+ follows the scan more closely, noise most."""
-
-    W = "w"
-    W_PLUS = "w+"
-    W_PLUS_NOISE = "w+noise"
-
-
-class Method(StrEnum):
-    """Ours, or the projector of the original 3D-StyleGAN for comparison."""
-
-    STYLEGAN3D = "stylegan3d"
-    ORIGINAL = "original"
-
-
-class Budget(StrEnum):
-    """How long to optimise."""
-
-    DRAFT = "draft"
-    STANDARD = "standard"
-    THOROUGH = "thorough"
-
-
-USUAL_SPACE, USUAL_BUDGET = LatentSpace(USUAL.space), Budget(USUAL.budget)
-USUAL_METHOD = Method(USUAL.method)
 
 
 def project(
@@ -77,24 +49,12 @@ def project(
         ),
     ],
     out: OutOption = Path(),
-    space: Annotated[
-        LatentSpace,
-        typer.Option(
-            "--space",
-            help="What to optimise: one w for all layers (w), one per layer (w+), or the layer "
-            "noise too (w+noise).",
-        ),
-    ] = USUAL_SPACE,
-    budget: Annotated[Budget, typer.Option("--budget", help="How long to search.")] = USUAL_BUDGET,
+    space: Annotated[str, described(Choices, "space")] = Choices.space,
+    budget: Annotated[str, described(Choices, "budget")] = Choices.budget,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Number of steps, instead of the budget's.")
     ] = None,
-    method: Annotated[
-        Method,
-        typer.Option(
-            "--method", help="This program's method, or that of the original 3D-StyleGAN."
-        ),
-    ] = USUAL_METHOD,
+    method: Annotated[str, described(Choices, "method")] = Choices.method,
     skull: SkullOption = Skull.AUTO,
     pose: Annotated[
         str | None,
@@ -151,7 +111,6 @@ def project(
     """
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.projection.operators import parse
-    from stylegan3d.recipe.projection import Choices
     from stylegan3d.scans.pose import parse_pose
 
     # Wrong words are refused before any work.
@@ -159,10 +118,10 @@ def project(
     if operator is not None:
         parse(operator)
     choices = Choices(
-        space=space.value,
-        budget=budget.value,
+        space=space,  # type: ignore[arg-type]
+        budget=budget,
         steps=steps,
-        method=method.value,
+        method=method,  # type: ignore[arg-type]
         skull=skull.value,
         pose=pose,
         volume=volume,

@@ -14,7 +14,7 @@ from stylegan3d.cli.common import emit, model_entry, progress
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item, Outcome
     from stylegan3d.model.generator import Generator
-    from stylegan3d.recipe.projection import Choices
+    from stylegan3d.settings.projection import Choices
 
 
 def project_many(

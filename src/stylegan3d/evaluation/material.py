@@ -18,9 +18,9 @@ from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.progress import Progress, TitledProgress
-from stylegan3d.recipe.projection import BUDGETS, TUNED
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
+from stylegan3d.settings.projection import BUDGETS, TUNED
 
 # So many brains make a piece of what is kept for a stopped evaluation.
 PIECE, REAL_PIECE = 16, 64

@@ -17,7 +17,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
 from stylegan3d.progress import Progress
 from stylegan3d.projection.projector import project
-from stylegan3d.recipe.projection import USUAL
+from stylegan3d.settings.projection import Choices
 
 BLUR_VOXELS = 1.0
 
@@ -27,7 +27,7 @@ def reconstruct(
     people: Sequence[np.ndarray],
     mean_brain: np.ndarray,
     *,
-    budget: str | None = USUAL.budget,
+    budget: str | None = Choices.budget,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Reconstruct real brains, and compare inside the brain (above 0.05) in [0, 1].

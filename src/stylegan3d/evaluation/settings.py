@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylegan3d.evaluation.table import usual
-from stylegan3d.recipe.projection import USUAL
+from stylegan3d.settings.projection import Choices
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,6 @@ class EvaluationSettings:
     repeats: int = 50
     pairs: int = 200
     limit_validation: int | None = None
-    budget: str | None = USUAL.budget
+    budget: str | None = Choices.budget
     inception: Path | None = None
     cache: Path | None = None

@@ -5,7 +5,7 @@ from stylegan3d.projection.projector import Projection, ProjectionState, project
 from stylegan3d.projection.selftest import self_test
 from stylegan3d.projection.trust import Trust
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
-from stylegan3d.recipe.projection import BUDGETS
+from stylegan3d.settings.projection import BUDGETS
 
 __all__ = [
     "BUDGETS",

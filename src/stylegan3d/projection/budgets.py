@@ -14,7 +14,7 @@ from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.pivotal import tuning_cost
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import costs, plan
-from stylegan3d.recipe.projection import BUDGETS, TUNED, USUAL
+from stylegan3d.settings.projection import BUDGETS, TUNED, Choices
 
 # From the average brain so many times as many, most of them in coarse resolution.
 FROM_AVERAGE = 3
@@ -46,9 +46,9 @@ def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
 
 def estimate_seconds(
     generator: Generator,
-    budget: str = USUAL.budget,
-    space: str = USUAL.space,
-    method: str = USUAL.method,
+    budget: str = Choices.budget,
+    space: str = Choices.space,
+    method: str = Choices.method,
 ) -> float:
     """How long `project` will take on this machine, from the time of one step.
 

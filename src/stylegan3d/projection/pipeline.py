@@ -23,10 +23,10 @@ from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.projection.operators import Mask, Masked, Operator, parse
 from stylegan3d.projection.projector import Projection, ProjectionState, project
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
-from stylegan3d.recipe.projection import Choices
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.reading import read_scan
+from stylegan3d.settings.projection import Choices
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -22,8 +22,8 @@ from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.trust import Trust, measure_trust
 from stylegan3d.recipe.delta import Delta
-from stylegan3d.recipe.projection import TUNED, USUAL, Method, Space
 from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.settings.projection import TUNED, Choices, Method, Space
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ def project(
     generator: Generator,
     aligned: Aligned | np.ndarray,
     *,
-    space: Space = USUAL.space,
-    budget: str = USUAL.budget,
+    space: Space = Choices.space,
+    budget: str = Choices.budget,
     steps: int | None = None,
     noise: Noise = "fixed",
     channel: int = 0,
     operator: Operator | None = None,
     data: Tensor | None = None,
-    method: Method = USUAL.method,
+    method: Method = Choices.method,
     start: Tensor | None = None,
     progress: Callable[[ProjectionState], None] | None = None,
     should_stop: Callable[[], bool] | None = None,

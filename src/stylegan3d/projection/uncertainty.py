@@ -23,8 +23,8 @@ from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.projector import Aligned, project
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.recipe.drawing import seed_latents
-from stylegan3d.recipe.projection import QUICK, USUAL, Space
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.settings.projection import QUICK, Choices, Space
 
 RESTARTS, NOISE_DRAWS = 4, 2
 #: How far a restart begins from the first guess towards a random brain.
@@ -58,7 +58,7 @@ def uncertainty(
     restarts: int = RESTARTS,
     noise_draws: int = NOISE_DRAWS,
     away: float = AWAY,
-    space: Space = USUAL.space,
+    space: Space = Choices.space,
     budget: str = QUICK,
     steps: int | None = None,
     channel: int = 0,

@@ -1,12 +1,11 @@
-"""How a scan is to be projected: the choices there are, and what is taken where none is made.
-
-Plain values that import nothing slow: command line, window and engine take them from here.
-"""
+"""What can be chosen for the projection of a scan."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from stylegan3d.settings.option import Option
 
 #: One w for all layers, one for each, or the layers' noise too.
 Space = Literal["w", "w+", "w+noise"]
@@ -29,10 +28,42 @@ class Choices:
     `uncertainty` is how many more searches tell what is left open, see `projection.uncertainty`.
     """
 
-    space: Space = "w+"
-    budget: str = "standard"
+    space: Annotated[
+        Space,
+        Option(
+            "Latent space",
+            "What is optimised.",
+            choices={
+                "w": "one w for all layers, the most typical brain",
+                "w+": "one w per layer, closer to the scan",
+                "w+noise": "the layer noise too, closest to the scan",
+            },
+        ),
+    ] = "w+"
+    budget: Annotated[
+        str,
+        Option(
+            "Budget",
+            "How long to search.",
+            choices={
+                "draft": "seconds",
+                "standard": "until improvement stalls",
+                "thorough": "minutes, and the model is tuned to the scan",
+            },
+        ),
+    ] = "standard"
     steps: int | None = None
-    method: Method = "stylegan3d"
+    method: Annotated[
+        Method,
+        Option(
+            "Method",
+            "How to search.",
+            choices={
+                "stylegan3d": "this program's method",
+                "original": "that of the original 3D-StyleGAN",
+            },
+        ),
+    ] = "stylegan3d"
     skull: str = "auto"
     pose: str | None = None
     volume: int | None = None
@@ -45,6 +76,3 @@ class Choices:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what was not chosen is left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-USUAL = Choices()
