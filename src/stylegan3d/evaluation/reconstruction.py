@@ -10,8 +10,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.devices import workers
+from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.parts import evenly
 from stylegan3d.intensity import unit
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.sampling import packed_synthesis
@@ -20,6 +23,32 @@ from stylegan3d.projection.projector import project
 from stylegan3d.settings.projection import Choices
 
 BLUR_VOXELS = 1.0
+
+
+def reconstruction(material: Material) -> dict[str, Any]:
+    """Validation people through the encoder and by projection, beside yardsticks."""
+    rows, limit = material.validation, material.settings.limit_validation
+    if limit is not None and limit < len(rows):  # evenly over the table, hence its sources
+        rows = rows[evenly(len(rows), limit)]
+    result = reconstruct(
+        material.generator,
+        material.volumes(rows),
+        material.pack.template,
+        budget=material.settings.budget,
+        progress=material.progress("Reconstruction"),
+    )
+    for row, person in zip(rows, result["people"], strict=True):
+        person["name"] = material.pack.table[row]["name"]
+    for name in result["people"][0]:
+        if isinstance(result.get(name), dict):
+            result[name] |= {
+                f"{key}_interval": bootstrap(
+                    lambda values: float(np.median(values)),
+                    np.array([person[name][key] for person in result["people"]]),
+                )
+                for key in ("ssim", "psnr")
+            }
+    return result
 
 
 def reconstruct(

@@ -144,7 +144,7 @@ def plausibility(part: dict[str, Any]) -> Iterator[Figure]:
 
 
 def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
-    """Of `generator_parts.reconstruction`."""
+    """Of `reconstruction.reconstruction`."""
     yardstick = part["mean_brain"]
     real = f"mean brain {yardstick['ssim']:.3f}, {yardstick['psnr']:.2f} dB"
     for key, name, (ssim, psnr) in (
@@ -169,7 +169,7 @@ def reconstruction(part: dict[str, Any]) -> Iterator[Figure]:
 
 
 def speed(part: dict[str, Any]) -> Iterator[Figure]:
-    """Of `generator_parts.speed`."""
+    """Of `speed.speed`."""
     for quality, aims in (("full", FULL_MS), ("preview", PREVIEW_MS)):
         for precision, aim in aims.items():
             found = part[quality][precision]

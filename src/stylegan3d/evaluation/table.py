@@ -182,7 +182,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "reconstruction",
         "Reconstruction",
-        "generator_parts:reconstruction",
+        "reconstruction:reconstruction",
         summary.reconstruction,
         "Can it render people it has not seen?",
         words.rebuilt,
@@ -192,7 +192,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "speed",
         "Speed",
-        "generator_parts:speed",
+        "speed:speed",
         summary.speed,
         needs_generator=True,
         on_request=True,

@@ -158,7 +158,7 @@ def conditioned(part: dict[str, Any]) -> str:
 
 
 def rebuilt(part: dict[str, Any]) -> str:
-    """Of `generator_parts.reconstruction`."""
+    """Of `reconstruction.reconstruction`."""
     way = "projected" if "projected" in part else "encoder" if "encoder" in part else "mean_brain"
     name = {"projected": "By projection", "encoder": "By the encoder alone"}.get(way, "Mean brain")
     return (

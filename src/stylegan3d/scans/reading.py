@@ -14,7 +14,7 @@ from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.contrast import CT, contrast_by_name, contrast_by_timing, looks_like_ct
 from stylegan3d.scans.extraction import EMPTY_SHARE
 from stylegan3d.scans.native import geometry_of
-from stylegan3d.scans.notes import Note, info
+from stylegan3d.scans.notes import Note, grid_notes, info, intensity_notes
 from stylegan3d.scans.opening import open_image
 from stylegan3d.scans.orientation import (
     header_notes,
@@ -24,7 +24,6 @@ from stylegan3d.scans.orientation import (
 )
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series
-from stylegan3d.scans.wording import grid_notes, intensity_notes
 from stylegan3d.storage.formats import is_dicom
 from stylegan3d.storage.hashing import sha256_of
 
