@@ -79,7 +79,7 @@ class Header(QWidget):
         self.open = controls.tool_button(
             _("Open ▾"),
             "explorer.open_model",
-            _("Open another model: a model folder, or an official 3D-StyleGAN checkpoint (.pkl)."),
+            _("Open another model: a model folder or an official 3D-StyleGAN checkpoint (.pkl)."),
         )
         self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.open.setProperty("role", "menu")
@@ -91,7 +91,7 @@ class Header(QWidget):
         self.help = controls.tool_button("?", "explorer.help", _("Keys and mouse gestures (F1)."))
         self.busy = BusyLine()
         self.busy.setObjectName("explorer.busy")
-        self.busy.setToolTip(_("Moves while a brain is being rendered."))
+        self.busy.setToolTip(_("Active while a brain is being rendered."))
         top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
         column = QVBoxLayout(self)

@@ -105,7 +105,7 @@ def to_native_space(layer: Layer, aligned_scan: Image) -> FunctionWorker[list[La
         Its result is one layer on the scan's own grid: images linearly, labels by nearest
         neighbour.
     """
-    return _start(_native, _("bringing the layer to native space"), layer, aligned_scan)
+    return _start(_native, _("transforming the layer to native space"), layer, aligned_scan)
 
 
 def _start(

@@ -97,12 +97,12 @@ class Models(QObject):
         menu.clear()
         menu.addAction(_("Model folder…"), lambda: self._ask_for_folder(menu))
         menu.addAction(_("Official checkpoint (.pkl)…"), lambda: self._ask_for_checkpoint(menu))
-        menu.addAction(_("The model that comes along"), partial(self.open, None))
+        menu.addAction(_("Bundled model"), partial(self.open, None))
         for path in others_that_come_along():
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
         recent = [path for path in recent_models() if path.exists()]
         if recent:
-            menu.addSection(_("Opened lately"))
+            menu.addSection(_("Recent"))
         for path in recent:
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
 
@@ -134,7 +134,7 @@ class Models(QObject):
 
     def _on_not_warm(self, error: Exception) -> None:
         """What failed is said; small pictures are made all the same."""
-        self.failed.emit(error, _("finding directions"))
+        self.failed.emit(error, _("computing directions"))
         if self._to_warm is None and self._warmed is not None:
             self.warmed.emit(dataclasses.replace(self._warmed, previews_help=False))
 

@@ -80,7 +80,7 @@ class Opening(QObject):
         except StyleGAN3DError as error:
             self.messages.fail(error, _("opening the recipe"))
         else:
-            self._go_to(recipe, _("Back at what {name} was made from").format(name=path.name))
+            self._go_to(recipe, _("Opened the recipe of {name}").format(name=path.name))
 
     def open_latent(self, path: Path) -> None:
         """Show the brain of a latent file."""

@@ -142,12 +142,14 @@ def browse(tour: Tour) -> None:
     """Other brains: by number, by variety, from a wall."""
     tour.click("browse.next")
     tour.set("browse.truncation", 1.0)
-    tour.shoot("browse", "Browse: the full variety of the model; the map says where a brain lies.")
+    tour.shoot(
+        "browse", "Browse: the full variety of the model; the map shows the position of the brain."
+    )
     tour.set("browse.truncation", 0.7)
     tour.click("browse.wall")
     tour.wait_for_thumbnails()
     tour.shoot_window(
-        tour.explorer.browsing.wall, "wall", "The wall: numbered brains to pick from."
+        tour.explorer.browsing.wall, "wall", "The wall: numbered brains to choose from."
     )
 
 
@@ -158,12 +160,13 @@ def project(tour: Tour) -> None:
     explorer = tour.explorer
     explorer.open_scan(sample_path(SAMPLE))
     tour.wait_for(lambda: tour.find("project.start").isEnabled(), "the scan")
-    tour.shoot("scan", "Project: a real scan, as it was recorded; its caption says so.")
+    tour.shoot("scan", "Project: a real scan, marked as such in its caption.")
     tour.choose("project.budget", "draft")
     tour.click("project.start")
     tour.wait_for(lambda: explorer.session.projected, "the projection")
     tour.shoot(
-        "project", "Its projection: the synthetic brain most like it, and how far to believe it."
+        "project",
+        "Its projection: the most similar synthetic brain, and how far it can be trusted.",
     )
     tour.click("project.show.difference")
     tour.shoot("difference", "Reconstruction minus scan.")
@@ -182,7 +185,7 @@ def mix(tour: Tour) -> None:
     if generator is not None and not generator.can("layers"):
         tour.set(f"mix.group.{WHOLE[0]}", 50)
         tour.wait_for_thumbnails()
-        tour.shoot("mix", "Mix: half of the way to another brain.")
+        tour.shoot("mix", "Mix: halfway to another brain.")
         return
     tour.set("mix.group.fine", 100)
     tour.set("mix.group.middle", 50)
@@ -190,7 +193,7 @@ def mix(tour: Tour) -> None:
     tour.shoot("mix", "Mix: coarse structures of the scan's brain, fine ones of another.")
     tour.click("mix.open_matrix")
     tour.wait_for_thumbnails()
-    tour.shoot_window(tour.explorer.mixing.matrix, "matrix", "The mixing matrix, to look and pick.")
+    tour.shoot_window(tour.explorer.mixing.matrix, "matrix", "The mixing matrix, to choose from.")
 
 
 def push(tour: Tour) -> None:
@@ -212,8 +215,8 @@ def compare(tour: Tour) -> None:
     tour.set("directions.strength.3", 2.0)
     for mode, text in (
         ("side", "Compare: side by side, cameras and crosshair linked."),
-        ("curtain", "A curtain to draw between the two."),
-        ("difference", "The difference in colours that the colour-blind can tell apart."),
+        ("curtain", "Curtain: A to the left of the line, B to the right."),
+        ("difference", "The difference, in colours that colour-blind readers can distinguish."),
     ):
         tour.click(f"compare.mode.{mode}")
         tour.shoot(f"compare-{mode}", text)
@@ -231,13 +234,15 @@ def labels(tour: Tour) -> None:
     tour.rest(1.0)
     tour.click("labels.take")
     tour.wait_for(lambda: part.base is not None, "the labels")
-    tour.shoot("labels", "Labels: the tissues of the brain, to be painted on or resized.")
+    tour.shoot("labels", "Labels: the tissues of the brain, to paint or resize.")
     tour.set("labels.resize", 3.0)
     tour.wait_for(lambda: explorer.comparison.view == "painted", "the brain that fits")
     tour.click("labels.visible")
-    tour.shoot("labels-after", "The brain that fits ventricles whose border was moved by 3 mm.")
+    tour.shoot(
+        "labels-after", "The brain generated after moving the border of the ventricles by 3 mm."
+    )
     tour.click("labels.show.difference")
-    tour.shoot("labels-difference", "What it changed.")
+    tour.shoot("labels-difference", "The change.")
     tour.click("labels.close")
     part.box.unfold(False)
 
@@ -249,7 +254,7 @@ def look(tour: Tour) -> None:
     views.looks.change(layout="lightbox")
     tour.shoot("lightbox", "The lightbox: slices through the whole brain.")
     views.looks.change(layout="one", alone="3D")
-    tour.shoot("one-view", "One view over the whole middle.")
+    tour.shoot("one-view", "One enlarged view.")
     views.looks.change(layout="four")
     tour.click("views.theme.light")
     tour.shoot("light", "The light theme.")

@@ -20,7 +20,7 @@ STEPS = (
         "Browse",
         _("Browse by number"),
         _(
-            "Every number is another brain that nobody has. Use ◀ ▶ and Random at the right, "
+            "Each number (seed) is a new synthetic brain. Use ◀ ▶ and Random on the right, "
             "or open the wall of brains."
         ),
     ),
@@ -28,16 +28,17 @@ STEPS = (
         "Project",
         _("Drop a scan"),
         _(
-            "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or take one of the "
-            "samples, and press Project: the program looks for the brain most like it."
+            "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
+            "sample, and press Project: the program searches for the most similar "
+            "synthetic brain."
         ),
     ),
     (
         "Directions",
         _("Move a slider"),
         _(
-            "Make the brain older, its ventricles larger, its folds other. Nothing is lost: Ctrl+Z "
-            "undoes every change, and F1 lists all keys."
+            "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
+            "undoes every change; F1 lists all keys."
         ),
     ),
 )

@@ -26,13 +26,13 @@ MOST_NUMBERS = 8
 REACH = 10.0
 #: How far from the mean of the training people a number may be set, in standard deviations.
 REACH_SD = 4.0
-ABOUT_NAMED = _("What is left open is as in the people the model was trained on.")
+ABOUT_NAMED = _("Properties set to Any vary as in the training data.")
 ABOUT_NUMBERS = _(
-    "This model was trained with labels, but its file does not say what they mean. "
-    "Without a label they are zeros."
+    "This model was trained with labels, but its file does not describe them. Without a "
+    "label they are set to zero."
 )
 NOT_APPLIED = _(
-    "Only for random brains: projected scans and latent files are points already chosen."
+    "Only for random brains: projected scans and latent files already have a fixed latent."
 )
 
 
@@ -50,7 +50,7 @@ class LabelBox(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(9)
         self._column.addWidget(controls.line())
-        self._column.addWidget(controls.heading(_("Drawn for")))
+        self._column.addWidget(controls.heading(_("Generate for")))
         self._column.addWidget(self.note)
         self.hide()
 
@@ -139,15 +139,15 @@ class NamedLabels(_Fields):
             name = str(entry["name"])
             told = label_title(entry)
             box = self._choices[name] = self._choice(
-                index, _("{name} of the person, or open.").format(name=told)
+                index, _("{name} of the subject, or Any.").format(name=told)
             )
-            box.addItem(_("Open"), OPEN)
+            box.addItem(_("Any"), OPEN)
             fields: list[QWidget] = [box]
             if entry["kind"] == "number":
                 box.addItem(_("Value"), VALUE)
                 tip = _("{name}, in the units of the training data").format(name=told)
                 if entry.get("unit"):
-                    tip = _("{name} in {unit}, as in the people it was learned from").format(
+                    tip = _("{name} in {unit}, within the range of the training data").format(
                         name=told, unit=entry["unit"]
                     )
                 spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
@@ -158,7 +158,7 @@ class NamedLabels(_Fields):
             for value in entry.get("values", []):
                 box.addItem(str(value), str(value))
             if entry["missing"]:
-                box.addItem(_("Not known"), UNKNOWN)
+                box.addItem(_("Unknown"), UNKNOWN)
             self._add(told, *fields)
 
     def show_label(self, label: Label | None) -> None:
@@ -194,7 +194,7 @@ class NumberLabels(_Fields):
     def __init__(self, size: int) -> None:
         super().__init__()
         self._size = size
-        self._class = self._choice(0, _("Draw for one class, or without a label."))
+        self._class = self._choice(0, _("Generate for one class, or without a label."))
         self._class.addItem(_("Without a label"), ())
         for index in range(size):
             self._class.addItem(_("Class {index}").format(index=index), self._one(index))
@@ -202,12 +202,12 @@ class NumberLabels(_Fields):
             self._add(_("Class"), self._class)
         shown = size if size <= MOST_NUMBERS else 0
         self._spins = [
-            self._number(i, (-REACH, REACH), _("Number {i} of the label, no unit").format(i=i))
+            self._number(i, (-REACH, REACH), _("Label component {i}, no unit").format(i=i))
             for i in range(shown)
         ]
         for index, spin in enumerate(self._spins):
             spin.setSingleStep(0.1)
-            self._add(_("Number {index}").format(index=index) if size > 1 else _("Label"), spin)
+            self._add(_("Component {index}").format(index=index) if size > 1 else _("Label"), spin)
 
     def _one(self, index: int) -> tuple[float, ...]:
         return tuple(float(i == index) for i in range(self._size))
@@ -219,7 +219,7 @@ class NumberLabels(_Fields):
         while self._class.count() > len(known):
             self._class.removeItem(self._class.count() - 1)
         if numbers not in known:
-            self._class.addItem(_("Other numbers"), numbers)
+            self._class.addItem(_("Other values"), numbers)
         select_data(self._class, numbers)
         for spin, number in zip(self._spins, numbers or (0.0,) * self._size, strict=False):
             with QSignalBlocker(spin):

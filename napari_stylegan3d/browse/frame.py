@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 WORDS = {
     "R": _("right"),
     "L": _("left"),
-    "A": _("forward"),
-    "P": _("back"),
-    "S": _("up"),
-    "I": _("down"),
+    "A": _("anterior"),
+    "P": _("posterior"),
+    "S": _("superior"),
+    "I": _("inferior"),
 }
 #: The usual ones, and whose they are.
 COMMON = {
@@ -35,10 +35,11 @@ COMMON = {
     "LSA": _("coronal series"),
 }
 ASSUMED = _(
-    "This model's file does not say where its voxels lie; what stands here is assumed. If the "
-    "head lies on its side, faces the wrong way or has the wrong size, correct it:"
+    "The model's file does not contain its orientation and voxel size; the values below "
+    "are assumed. If the head lies on its side, faces the wrong way or has the wrong size, "
+    "correct them:"
 )
-CHOSEN = _("This model's file does not say where its voxels lie. Chosen for it:")
+CHOSEN = _("The model's file does not contain its orientation and voxel size. Set to:")
 #: Millimetres.
 VOXEL_LIMITS = (0.05, 50.0)
 
@@ -78,7 +79,7 @@ class FrameBox(QWidget):
         self.axes.setObjectName("browse.frame_axes")
         self.axes.setToolTip(
             _(
-                "Which way the three axes of the model's array point in the person.\n"
+                "Directions of the three array axes in the patient.\n"
                 "If the head lies on its side or faces the wrong way, choose others."
             )
         )
@@ -89,13 +90,13 @@ class FrameBox(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
-        self.cubic = QCheckBox(_("Cubes"))
+        self.cubic = QCheckBox(_("Isotropic"))
         self.cubic.setObjectName("browse.frame_cubic")
-        self.cubic.setToolTip(_("The voxels are as long in every direction."))
+        self.cubic.setToolTip(_("Isotropic voxels: the same size along every axis."))
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.frame_reset",
-            _("Go back to the axes and sizes the model was opened with."),
+            _("Reset axes and voxel sizes to those at opening."),
         )
         self._lay_out()
         self._connect()
@@ -111,7 +112,7 @@ class FrameBox(QWidget):
         spin.setKeyboardTracking(False)
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         spin.setToolTip(
-            _("Size of a voxel along array axis {axis}, in mm ({low:g} to {high:g}).").format(
+            _("Voxel size along array axis {axis}, in mm ({low:g} to {high:g}).").format(
                 axis=axis + 1, low=VOXEL_LIMITS[0], high=VOXEL_LIMITS[1]
             )
         )
@@ -123,10 +124,10 @@ class FrameBox(QWidget):
         column.setSpacing(9)
         column.addWidget(self.note)
         sizes = QWidget()
-        sizes.setToolTip(_("Size of a voxel along the three axes of the array, in mm."))
+        sizes.setToolTip(_("Voxel size along the three array axes, in mm."))
         sizes.setLayout(controls.row(*self.sizes, self.cubic))
-        column.addLayout(controls.form((_("Axes"), self.axes), (_("Voxel"), sizes)))
-        told = controls.hint(_("This moves the image; it does not change it."))
+        column.addLayout(controls.form((_("Axes"), self.axes), (_("Voxel size"), sizes)))
+        told = controls.hint(_("This changes the position of the image, not its data."))
         column.addLayout(controls.row(told, self.reset, stretch=0))
 
     def _connect(self) -> None:

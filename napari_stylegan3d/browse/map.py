@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-WAITING = _("Looking where random brains of this model lie…")
-TOO_FEW = _("This model has fewer than two directions, so there is no map of it.")
+WAITING = _("Sampling random brains of this model…")
+TOO_FEW = _("No map: this model has fewer than two directions.")
 TITLE_LENGTH = 24
 SIGNS = (
     ("here", _("this brain")),
@@ -46,12 +46,12 @@ class MapBox(QWidget):
         #: Where a brain of this recipe lies without the edits along the axes.
         self._start: tuple[Recipe, np.ndarray] | None = None
         self.plot = LatentPlot()
-        self.x = _axis_box("browse.map_x", _("The direction that runs from left to right."))
-        self.y = _axis_box("browse.map_y", _("The direction that runs upwards."))
+        self.x = _axis_box("browse.map_x", _("Direction of the horizontal axis."))
+        self.y = _axis_box("browse.map_y", _("Direction of the vertical axis."))
         self.reset = controls.tool_button(
             controls.RESET_GLYPH,
             "browse.map_reset",
-            _("Take back the edits along both axes: the brain as it was before it travelled."),
+            _("Undo the edits along both axes."),
         )
         self.note = controls.hint(WAITING, "browse.map_note")
         self.legend = Legend()
@@ -237,8 +237,8 @@ class Legend(QWidget):
         self.setFixedHeight(self.sizeHint().height())
         self.setToolTip(
             _(
-                "The areas hold 50, 80 and 95 % of random brains at truncation 1;\n"
-                "the dashed line holds 95 % of those at the present truncation."
+                "The areas contain 50, 80 and 95 % of random brains at truncation 1;\n"
+                "the dashed line contains 95 % of those at the current truncation."
             )
         )
 
@@ -264,16 +264,16 @@ def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:
     x, y = (f"{name} {value:+.1f} sd" for name, value in zip(plane.names, at, strict=True))
     share = plane.share_within(at)
     if share < 0.5:
-        usual = _("among the half of random brains nearest to the average one")
+        usual = _("among the half of random brains closest to the average")
     elif share < 0.95:
-        usual = _("{percent:.0f} % of random brains are nearer to the average one").format(
+        usual = _("{percent:.0f} % of random brains are closer to the average").format(
             percent=100 * share
         )
     else:
-        usual = _("further out than nearly all random brains: expect flaws")
+        usual = _("farther out than nearly all random brains: expect artefacts")
     words = f"{x}, {y}: {usual}."
     return (
-        _("{words} Random brains are drawn with open labels.").format(words=words)
+        _("{words} Random brains have labels as in the training data.").format(words=words)
         if labelled
         else words
     )
@@ -289,7 +289,7 @@ def _short(recipe: Recipe) -> str:
 def _axis_box(name: str, tip: str) -> QComboBox:
     box = QComboBox()
     box.setObjectName(name)
-    box.setToolTip(_("{tip} The share is how much of all variation it explains.").format(tip=tip))
+    box.setToolTip(_("{tip} The percentage is the share of the total variation.").format(tip=tip))
     box.setMinimumContentsLength(4)
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -95,8 +95,9 @@ class LatentPlot(QWidget):
         self.setToolTip(
             _(
                 "The latent map, in standard deviations (sd) of random brains from the "
-                "average one.\n"
-                "Click or drag to travel; arrow keys go 0.1 sd, with Shift 0.5 sd.\n"
+                "average.\n"
+                "Click or drag to move the brain; arrow keys move by 0.1 sd, with Shift by "
+                "0.5 sd.\n"
                 "Click a star or a triangle to go to that brain."
             )
         )

@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 SEEDED = "seeded"
-CUTOFF_TIP = _("Which sizes of structures are pulled towards the average brain.")
+CUTOFF_TIP = _("Sizes of structures that truncation affects.")
 NOISE_TIP = _(
-    "Random fine texture that no latent describes: the same every time, none, or drawn\n"
-    "anew from a number."
+    "Random fine texture that the latent does not determine: fixed, none, or generated\n"
+    "from a seed."
 )
-NO_TEXTURE = _("A scan is shown without: what is in a scan, the scan says.")
-NOISE_SEED_TIP = _("Number of the texture (no unit).")
+NO_TEXTURE = _("Scans are shown without random texture.")
+NOISE_SEED_TIP = _("Seed of the texture (no unit).")
 
 
 def truncation_in_words(psi: float) -> str:
     """What a truncation means for the picture."""
     if psi < 0.05:
-        return _("The average brain: every number gives the same one.")
+        return _("The average brain: every number gives the same brain.")
     if psi < 0.5:
-        return _("Close to the average brain: little variety, few flaws.")
+        return _("Close to the average brain: little variety, few artefacts.")
     if psi < 0.85:
-        return _("Typical brains: fair variety, few flaws.")
+        return _("Typical brains: moderate variety, few artefacts.")
     if psi <= 1.02:
-        return _("The full variety the model has learned, flaws included.")
-    return _("Beyond what the model has seen: expect flaws.")
+        return _("The full variety of the model, including artefacts.")
+    return _("Beyond the training data: expect artefacts.")
 
 
 class BrowsePanel(Panel):
@@ -60,7 +60,7 @@ class BrowsePanel(Panel):
         super().__init__(session)
         self.seed = SeedPicker("browse")
         self.wall = controls.push_button(
-            _("Wall…"), "browse.wall", _("Many random brains side by side, to pick from.")
+            _("Wall…"), "browse.wall", _("Many random brains side by side.")
         )
         self.truncation = controls.SliderRow(
             "browse.truncation",
@@ -80,7 +80,7 @@ class BrowsePanel(Panel):
         self.label = LabelBox()
         self.channel = QComboBox()
         self.channel.setObjectName("browse.channel")
-        self.channel.setToolTip(_("Which channel of the model's image is shown and saved."))
+        self.channel.setToolTip(_("Channel of the model's image that is shown and saved."))
         self.channels = self._make_channels()
         self.map, self.walk = MapBox(session), WalkBox(session)
         self.privacy = PrivacyBox()
@@ -113,7 +113,7 @@ class BrowsePanel(Panel):
         where = Fold(
             _("Latent map"),
             "browse.map_fold",
-            _("Where this brain lies among random ones, and a way to travel."),
+            _("Position of this brain among random ones; click to move it."),
             unfolded=True,
         )
         where.column.addWidget(self.map)
@@ -165,7 +165,7 @@ class BrowsePanel(Panel):
         self.meaning.setText(
             truncation_in_words(recipe.truncation.psi)
             if self.truncation.isEnabled()
-            else _("Not for projected scans and latent files: they are points already chosen.")
+            else _("Not for projected scans and latent files: they already have a fixed latent.")
         )
         select_data(self.cutoff, recipe.truncation.cutoff)
         seeded = not isinstance(recipe.noise, str)
@@ -257,7 +257,7 @@ def _make_noise() -> QComboBox:
     noise = QComboBox()
     noise.setObjectName("browse.noise")
     noise.setToolTip(NOISE_TIP)
-    for text, data in ((_("Fixed"), "fixed"), (_("None"), "none"), (_("Numbered"), SEEDED)):
+    for text, data in ((_("Fixed"), "fixed"), (_("None"), "none"), (_("From seed"), SEEDED)):
         noise.addItem(text, data)
     return noise
 
@@ -282,9 +282,9 @@ def describe_model(generator: Generator) -> str:
     if sources:
         people = sum(s.get("people", 0) for s in sources)
         names = ", ".join(s["source"].split(",")[0] for s in sources)
-        lines.append(_("Trained on {people} people: {names}.").format(people=people, names=names))
+        lines.append(_("Trained on {people} subjects: {names}.").format(people=people, names=names))
     else:
-        lines.append(_("What it was trained on is not known."))
+        lines.append(_("The training data are unknown."))
     lines += [str(card["intended_use"])] if card.get("intended_use") else []
     lines += (
         [_("Licence: {licence}").format(licence=card["licence"])] if card.get("licence") else []

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from stylegan3d.evaluation.privacy_index import Nearness
 
 ABOUT = _(
-    "Is this brain close to one of those the model learned from? Only features of these are\n"
-    "compared, 448 numbers for each; no image of them comes with the model."
+    "Is this brain close to a training brain? Only features are compared, 448 numbers for\n"
+    "each brain; the model contains no training images."
 )
-MISSING = _("This model comes without features of the brains it learned from.")
-UNCHECKED = _("This brain is not checked yet.")
+MISSING = _("This model includes no features of its training brains.")
+UNCHECKED = _("This brain has not been checked.")
 CHECKING = _("Checking…")
 
 
@@ -32,8 +32,9 @@ class PrivacyBox(QWidget):
             _("Check"),
             "browse.privacy_check",
             _(
-                "Compare the features of the brain that is shown to those of the training brains.\n"
-                "It takes about a second."
+                "Compare the features of the current brain with those of the training "
+                "brains.\n"
+                "Takes about a second."
             ),
         )
         column = QVBoxLayout(self)
@@ -57,19 +58,19 @@ class PrivacyBox(QWidget):
 
 
 def in_words(found: Nearness) -> str:
-    """Such as "Nearest of 222 training brains: farther than 93 % of strangers are."."""
-    start = _("Nearest of {people} training brains").format(people=found.people)
+    """Such as "Nearest of 222 training brains: farther than 93 % of unrelated subjects."."""
+    start = _("Closest of {people} training brains").format(people=found.people)
     if found.farther_than == 0:
-        return _("{start}: nearer than any of {strangers} strangers is.").format(
+        return _("{start}: closer than any of {strangers} unrelated subjects.").format(
             start=start, strangers=found.strangers
         )
     if found.farther_than == 1:
-        return _("{start}: farther than any of {strangers} strangers is.").format(
+        return _("{start}: farther than all of {strangers} unrelated subjects.").format(
             start=start, strangers=found.strangers
         )
     # 99.6 % of strangers are not all of them.
     percent = min(max(round(100 * found.farther_than), 1), 99)
-    return _("{start}: farther than {percent} % of strangers are.").format(
+    return _("{start}: farther than {percent} % of unrelated subjects.").format(
         start=start, percent=percent
     )
 
@@ -78,9 +79,9 @@ def details(found: Nearness) -> str:
     """What the sentence means."""
     image = _("the mirror image of one of them") if found.mirrored else _("one of them")
     return _(
-        "Distance of features {distance:.3f}, to {image}. Strangers are real people "
-        "who are held against\n"
-        "the training people other than themselves. A copy would be nearer than all of "
-        "them; a few per cent\n"
-        "are nothing unusual."
+        "Feature distance {distance:.3f}, to {image}. Unrelated subjects are real subjects "
+        "compared with\n"
+        "all training subjects except themselves. A copy would be closer than all of them; "
+        "a few per cent\n"
+        "is not unusual."
     ).format(distance=found.distance, image=image)

@@ -28,10 +28,10 @@ MOST_STOPS = 20
 OWNER = "browse.walk"
 #: How often the walk goes on while it plays; a preview takes about as long.
 TICK_MS = 66
-EMPTY = _("Add two brains or more, then drag from one to the next, or let it play.")
+EMPTY = _("Add two or more brains, then drag the slider from one to the next, or press Play.")
 AS_LATENTS = _(
-    "These brains have unlike truncations, labels or mixes, so the walk leads between latents: "
-    "what they were made with is part of them now."
+    "These brains differ in truncation, labels or mixes, so the walk interpolates their "
+    "latents, which already include these."
 )
 ONE_MORE = _("Add another brain: choose one above, then add it.")
 
@@ -53,29 +53,29 @@ class WalkBox(QWidget):
         self.add = controls.push_button(
             _("Add this brain"),
             "browse.walk_add",
-            _("The brain that is shown becomes the next stop."),
+            _("Add the current brain as the next stop."),
         )
         self.favourites = controls.push_button(
             _("Add favourites"),
             "browse.walk_favourites",
-            _("All favourites become stops, in order."),
+            _("Add all favourites as stops, in order."),
         )
-        self.clear = controls.push_button(_("Clear"), "browse.walk_clear", _("Forget all stops."))
+        self.clear = controls.push_button(_("Clear"), "browse.walk_clear", _("Remove all stops."))
         self.strip = ThumbnailGrid(
             "browse.walk_stops", COLUMNS, 1, self._image, CELL, ("", "✕"), Qt.Key.Key_Delete
         )
         self.strip.setToolTip(
-            _("The stops, in order: click to go there, ✕ or Delete leaves one out.")
+            _("The stops, in order: click to go there, ✕ or Delete to remove one.")
         )
         self.position = controls.SliderRow(
             "browse.walk_position",
             "",
             (0.0, 100.0, 1.0, 0.0),
             " %",
-            _("How far along the walk, 0 to 100 % from the first stop to the last."),
+            _("Position along the walk, 0 to 100 % from the first stop to the last."),
         )
         self.play = controls.push_button(
-            _("▶ Play"), "browse.walk_play", _("Walk there and back until you stop it.")
+            _("▶ Play"), "browse.walk_play", _("Move back and forth until you stop it.")
         )
         self.play.setCheckable(True)
         self.seconds = _make_seconds()
@@ -188,7 +188,7 @@ class WalkBox(QWidget):
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
         first, second = (describe_recipe(stop) for stop in self.stops[leg : leg + 2])
         if self.session.recipe != self._sent:
-            return _("{count} stops; the brain that is shown is not on the way.").format(
+            return _("{count} stops; the current brain is not on the path.").format(
                 count=len(self.stops)
             )
         return _("{percent:.0f} % of the way from {first} to {second}.").format(
@@ -258,6 +258,6 @@ def _make_seconds() -> QDoubleSpinBox:
     spin.setRange(1.0, 60.0)
     spin.setDecimals(0)
     spin.setValue(4.0)
-    spin.setSuffix(_(" s from stop to stop"))
-    spin.setToolTip(_("How long it takes from one stop to the next, 1 to 60 s."))
+    spin.setSuffix(_(" s per section"))
+    spin.setToolTip(_("Time from one stop to the next, 1 to 60 s."))
     return spin

@@ -28,8 +28,8 @@ TELLING = 3
 PAGE = COLUMNS * ROWS
 OWNER = "browse.wall"
 HELP = _(
-    "Click or use the arrow keys to look at a brain; double click or Enter closes the wall. "
-    "The star, or S, keeps one among the favourites."
+    "Click or use the arrow keys to show a brain; double-click or press Enter to close the "
+    "wall. The star, or S, adds a brain to the favourites."
 )
 
 
@@ -63,17 +63,17 @@ class Wall(QDialog):
         self.previous = controls.push_button(
             "◀",
             "browse.wall_previous",
-            _("The {page} brains before these (Page Up).").format(page=PAGE),
+            _("Previous {page} brains (Page Up).").format(page=PAGE),
         )
         self.following = controls.push_button(
             "▶",
             "browse.wall_next",
-            _("The {page} brains after these (Page Down).").format(page=PAGE),
+            _("Next {page} brains (Page Down).").format(page=PAGE),
         )
         self.dice = controls.push_button(
             _("Random"),
             "browse.wall_dice",
-            _("{page} brains from somewhere else.").format(page=PAGE),
+            _("{page} brains starting at a random number.").format(page=PAGE),
         )
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
@@ -190,7 +190,7 @@ class Wall(QDialog):
         if there == of:
             self.progress.setText("")
             return
-        text = _("{there} of {of} drawn").format(there=there, of=of)
+        text = _("{there} of {of} rendered").format(there=there, of=of)
         if there - first >= TELLING:
             left = duration_in_words((now - since) * (of - there) / (there - first))
             text += _(", about {time} left").format(time=left)

@@ -134,7 +134,7 @@ class Comparing(QObject):
         states, position = session.history.states, session.history.position
         if position:
             before = states[position - 1]
-            words = _("The state before: {change}").format(change=describe_recipe(before))
+            words = _("Previous state: {change}").format(change=describe_recipe(before))
             menu.addAction(words, partial(self.pin, before))
         placed = self.comparison.placed
         if placed is not None:

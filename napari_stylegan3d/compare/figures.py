@@ -19,10 +19,14 @@ ALIKE = (
     (
         _("Mean difference"),
         "mean_difference",
-        _("Mean of |B − A| where either is brain, in % of the brightest tissue."),
+        _("Mean of |B − A| in the union of both brains, in % of the brightest tissue."),
     ),
-    ("SSIM", "ssim", _("Likeness of local structure inside the brain; 1 is identical.")),
-    ("PSNR", "psnr_db", _("Peak signal-to-noise ratio inside the brain, in dB; higher is closer.")),
+    ("SSIM", "ssim", _("Structural similarity inside the brain; 1 is identical.")),
+    (
+        "PSNR",
+        "psnr_db",
+        _("Peak signal-to-noise ratio inside the brain, in dB; higher is more similar."),
+    ),
 )
 NONE = "–"
 
@@ -48,7 +52,7 @@ class FiguresBox(QWidget):
         for row, key in enumerate(TOLD, len(ALIKE) + 1):
             text, tip = (
                 VOLUMES[key],
-                _("In millilitres. {explained}").format(explained=EXPLAINED[key]),
+                _("Volume in millilitres. {explained}").format(explained=EXPLAINED[key]),
             )
             for column, which in enumerate(("a", "b", "change"), 1):
                 self._put(grid, row, text if column == 1 else "", tip, f"{key}.{which}", column)

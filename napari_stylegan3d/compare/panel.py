@@ -23,19 +23,19 @@ MODES = (
     (
         "side",
         _("Side by side"),
-        _("A on the left of B in every view; cameras and crosshair are linked."),
+        _("A to the left of B in every view; cameras and crosshair are linked."),
     ),
-    ("curtain", _("Curtain"), _("A on the left of a line, B on the right; drag the line.")),
-    ("flicker", _("Flicker"), _("A and B in turn, in the planes.")),
+    ("curtain", _("Curtain"), _("A to the left of the line, B to the right; drag the line.")),
+    ("flicker", _("Flicker"), _("A and B alternately, in the planes.")),
     (
         "difference",
         _("Difference"),
-        _("B, and over it in colours what is brighter or darker than in A."),
+        _("B, with colours where it is brighter or darker than A."),
     ),
 )
 #: A's thumbnail.
 PICTURE = 64
-NOTHING = _("Nothing yet: pin what is shown, or choose.")
+NOTHING = _("Nothing yet: pin the current brain, or choose one.")
 
 
 class ComparePanel(Panel):
@@ -78,23 +78,21 @@ class ComparePanel(Panel):
         self.b = QLabel()
         self.b.setObjectName("compare.b")
         self.b.setWordWrap(True)
-        self.b.setToolTip(_("What the window shows now; change it as you like."))
+        self.b.setToolTip(_("The current brain; change it as you like."))
         self.pin = controls.push_button(
-            _("Pin as A"), "compare.pin", _("Keep what is shown now as A."), "primary"
+            _("Pin as A"), "compare.pin", _("Keep the current brain as A."), "primary"
         )
         self.choose = controls.tool_button(
             _("Choose A ▾"),
             "compare.choose",
-            _("Compare with the state before, a favourite, a scan or its reconstruction."),
+            _("Compare with the previous state, a favourite, a scan or its reconstruction."),
         )
         self.choose.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.choose.setProperty("role", "menu")
         self.choices = QMenu(self)
         self.choose.setMenu(self.choices)
-        self.swap = controls.tool_button(
-            _("Swap"), "compare.swap", _("Show A, and pin B in its place.")
-        )
-        self.unpin = controls.tool_button(_("Unpin"), "compare.unpin", _("Compare no longer."))
+        self.swap = controls.tool_button(_("Swap"), "compare.swap", _("Exchange A and B."))
+        self.unpin = controls.tool_button(_("Unpin"), "compare.unpin", _("End the comparison."))
 
     def _make_modes(self) -> None:
         self._modes = QButtonGroup(self)
@@ -107,24 +105,24 @@ class ComparePanel(Panel):
             button.clicked.connect(lambda _, name=name: self.modeChosen.emit(name))
         self.curtain = controls.SliderRow(
             "compare.curtain",
-            _("Line at"),
+            _("Line position"),
             (0, 100, 1, 50),
             " %",
-            _("Where the line is, in % of the field of view from the left; 0 to 100."),
+            _("Position of the line, in % of the field of view from the left; 0 to 100."),
         )
         self.rate = controls.SliderRow(
             "compare.rate",
             _("Rate"),
             (0.5, 4, 0.5, 1),
             " Hz",
-            _("How often A and B are both shown in a second, 0.5 to 4 Hz."),
+            _("Cycles of A and B per second, 0.5 to 4 Hz."),
         )
         self.threshold = controls.SliderRow(
             "compare.threshold",
-            _("Above"),
+            _("Threshold"),
             (0, 50, 1, 5),
             " %",
-            _("Differences smaller than this stay grey, in % of white; 0 to 50."),
+            _("Hide differences smaller than this, in % of white; 0 to 50."),
         )
         self._options: dict[str, QWidget] = {
             "curtain": self.curtain,
@@ -138,10 +136,10 @@ class ComparePanel(Panel):
         self.column.addLayout(row(self.picture, self.a, stretch=1))
         self.column.addLayout(row(self.pin, self.choose, self.swap, self.unpin, stretch=0))
         add(controls.line())
-        add(controls.heading(_("B · shown now")))
+        add(controls.heading(_("B · current")))
         add(self.b)
         add(controls.line())
-        add(controls.heading(_("How to compare")))
+        add(controls.heading(_("Mode")))
         buttons = list(self.modes.values())
         for some in (buttons[:3], buttons[3:]):
             layout = row(*some)
@@ -151,7 +149,7 @@ class ComparePanel(Panel):
             add(option)
         add(controls.hint(_("Hold B, or the space bar over the views, to see A."), "compare.hint"))
         add(controls.line())
-        add(controls.heading(_("How different they are")))
+        add(controls.heading(_("Difference")))
         add(self.figures)
         self.column.addStretch(1)
 

@@ -66,7 +66,7 @@ class ComparedViews(QObject):
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
             changed = Upright(b_shown.data - a.shown.data, b_shown.scale, b_shown.translate)
             overlay = self.stage.overlay
-            overlay.show(changed, DIFFERENCE_LABEL, _("of white"), self._limit())
+            overlay.show(changed, DIFFERENCE_LABEL, _("fraction of white"), self._limit())
             overlay.set_threshold(self.threshold)
             if overlay.layer is not None:  # the 3D view has no colours, and says B alone
                 pair = Pair.of(a.side, b, ("", _("colours: B − A")))

@@ -120,9 +120,9 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
         w = recipe.latent(generator)
     if renderer.preview_level != -1:
         renderer.render(w, quality="preview", should_stop=report.should_stop)
-    report(1, 3, _("Finding directions"))
+    report(1, 3, _("Computing directions"))
     _directions = generator.directions
-    report(2, 3, _("Learning previews"))
+    report(2, 3, _("Fitting previews"))
     if renderer.preview_level == -1:
         renderer.learn_preview(report.should_stop)
         renderer.render(w, quality="preview", should_stop=report.should_stop)

@@ -34,8 +34,8 @@ def sentence(error: BaseException, doing: str) -> str:
     if isinstance(error, StyleGAN3DError):
         return of_engine(str(error))
     return _(
-        "Something unexpected happened while {doing} ({name}): try again, and report "
-        "it if it happens twice; the details are in the terminal."
+        "Unexpected error while {doing} ({name}). Try again, and report it if it happens "
+        "again; the details are in the terminal."
     ).format(doing=doing, name=type(error).__name__)
 
 

@@ -27,8 +27,8 @@ REST_MS = 200
 #: After a full volume found no memory, previews stand for it so long; then it is tried again.
 CRAMPED_S = 20.0
 CRAMPED = _(
-    "There is not enough memory for the full volume, so a preview is shown: close other programs, "
-    "then change anything to try again."
+    "Not enough memory for the full volume; a preview is shown. Close other programs, then "
+    "change anything to try again."
 )
 
 

@@ -257,9 +257,9 @@ def fitting(recipe: Recipe, generator: Generator) -> Recipe:
 
 
 GROUPS = (
-    ("coarse", _("Coarse"), _("size and shape of the head and its large parts")),
-    ("middle", _("Middle"), _("lobes, ventricles and the large folds")),
-    ("fine", _("Fine"), _("thin folds, tissue contrast and texture")),
+    ("coarse", _("Coarse"), _("size and shape of the head and its large structures")),
+    ("middle", _("Middle"), _("lobes, ventricles and large sulci")),
+    ("fine", _("Fine"), _("fine folding, tissue contrast and texture")),
 )
 
 

@@ -28,7 +28,7 @@ HEADS = ("", _("before"), _("after"), _("change"))
 #: Sentences that are always shown: how much differs, and where.
 FIRST = 2
 TIP = _(
-    "Measured in the two volumes, with and without the edits, in full resolution;\n"
+    "Measured in both volumes, with and without the edits, at full resolution;\n"
     "volumes in ml as under Measure."
 )
 
@@ -49,18 +49,18 @@ class EffectBox(QWidget):
         self.setToolTip(TIP)
         self.what = QComboBox()
         self.what.setObjectName("directions.effect_of")
-        self.what.setToolTip(_("Which edit is taken away to compare with."))
+        self.what.setToolTip(_("The edit to remove for comparison."))
         self.what.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.show_in_views = QCheckBox(_("Show"))
         self.show_in_views.setObjectName("directions.show_change")
         self.show_in_views.setToolTip(
-            _("Lay the difference over the views: blue is darker, orange brighter than before.")
+            _("Overlay the difference: blue is darker, orange brighter than before.")
         )
         self.fold = QToolButton()
         self.fold.setObjectName("directions.effect_fold")
-        self.fold.setToolTip(_("Fold the table away, or open it."))
+        self.fold.setToolTip(_("Collapse or expand the table."))
         self.fold.setCheckable(True)
         self.fold.setChecked(True)
         self.fold.setArrowType(Qt.ArrowType.DownArrow)
@@ -68,7 +68,9 @@ class EffectBox(QWidget):
         self.told = controls.hint(name="directions.effect_told")
         self._lines: tuple[str, ...] = ()
         self.more = controls.push_button(
-            _("More"), "directions.effect_more", _("How it was measured, and the way back.")
+            _("More"),
+            "directions.effect_more",
+            _("How it was measured, and whether the edit can be reversed."),
         )
         self.more.setCheckable(True)
         self.more.setProperty("role", "link")
@@ -144,7 +146,7 @@ class EffectBox(QWidget):
                 cell.setEnabled(False)
         self.told.setEnabled(False)
         if not self._lines:
-            rests = _("Measuring once the slider rests…")
+            rests = _("Measuring when the slider stops…")
             self.told.setText(_("Measuring…") if at_work else rests)
 
     def show_effect(self, effect: EditEffect, back: WayBack) -> None:

@@ -96,7 +96,7 @@ class DirectionFiles(QObject):
         try:
             notes = read_notes(notes_path(), self._model)
         except StyleGAN3DError as error:
-            tell_error(error, _("reading the notes on directions"))
+            tell_error(error, _("reading the settings of directions"))
             notes = DirectionNotes()
         self._show(notes)
 
@@ -128,7 +128,7 @@ class DirectionFiles(QObject):
         try:
             write_notes(notes_path(), self._model, notes)
         except StyleGAN3DError as error:
-            tell_error(error, _("keeping the notes on directions"))
+            tell_error(error, _("saving the settings of directions"))
         if same_files:
             self.panel.show_notes(notes)
         else:
@@ -157,7 +157,7 @@ class DirectionFiles(QObject):
 
         generator, name = self.session.generator, Path(file).name
         path = dialogs.open_file(
-            self.panel, _("Where is {name} now?").format(name=name), dialogs.DIRECTIONS
+            self.panel, _("Locate {name}").format(name=name), dialogs.DIRECTIONS
         )
         if path is None or generator is None:
             return
@@ -200,7 +200,7 @@ class DirectionFiles(QObject):
         try:
             self.add(path)
         except StyleGAN3DError as error:  # another model was opened meanwhile
-            tell_error(error, _("keeping a direction"))
+            tell_error(error, _("adding a direction"))
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         self._then = then

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SIDE = 56
 NEITHER, LESS, MORE = "neither", "less", "more"
 ABOUT = _(
-    "The direction goes from the mean of group A to the mean of group B. It needs at least three "
-    "brains in each, and means little with fewer than ten."
+    "The direction leads from the mean of group A to the mean of group B. Each group needs "
+    "at least three brains; with fewer than ten the result is unreliable."
 )
 
 
@@ -60,7 +60,7 @@ class FavouriteGroups(QWidget):
             pictures[picture] = recipe
             box = QComboBox()
             box.setObjectName(f"directions.new_group.{index}")
-            box.setToolTip(_("Which group this brain is in."))
+            box.setToolTip(_("Group of this brain."))
             for text, data in ((_("Neither"), NEITHER), (_("Group A"), LESS), (_("Group B"), MORE)):
                 box.addItem(text, data)
             box.setCurrentIndex(max(box.findData(before.get(recipe, NEITHER)), 0))

@@ -118,9 +118,9 @@ def make_between(
     from stylegan3d.directions.custom import direction_between
     from stylegan3d.directions.value_table import latents_of_recipes
 
-    report(0, 2, _("Finding the direction"))
+    report(0, 2, _("Computing the direction"))
     w_less, w_more = (latents_of_recipes(generator, recipes) for recipes in (less, more))
-    report(1, 2, _("Finding the direction"))
+    report(1, 2, _("Computing the direction"))
     return direction_between(generator, w_less, w_more, name)
 
 
@@ -131,9 +131,9 @@ def make_of_values(
     from stylegan3d.directions.custom import direction_of_values
     from stylegan3d.directions.value_table import latents_of_recipes
 
-    report(0, 2, _("Finding the direction"))
+    report(0, 2, _("Computing the direction"))
     latents = latents_of_recipes(generator, recipes)
-    report(1, 2, _("Finding the direction"))
+    report(1, 2, _("Computing the direction"))
     return direction_of_values(generator, latents, values, name)
 
 
@@ -143,7 +143,7 @@ def make_free(
     """A direction without its parts along others."""
     from stylegan3d.directions.custom import orthogonalised
 
-    report(0, 1, _("Finding the direction"))
+    report(0, 1, _("Computing the direction"))
     steps = [other.step for other in others]
     return orthogonalised(generator, entry.directions, entry.name, steps, told_as)
 

@@ -15,14 +15,14 @@ from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, DirectionNot
 ABOUT = {
     ATTRIBUTES: (
         _(
-            "Fitted to real people and checked on others. 1 sd is the usual difference "
-            "between people."
+            "Fitted to real subjects and validated on others. 1 sd is one standard "
+            "deviation of the population."
         )
     ),
     COMPONENTS: (
         _(
-            "The ways in which brains of this model differ most, largest first, with their "
-            "share of all variation. 1 sd is the usual distance from the average brain."
+            "Directions in which brains of this model vary most, largest first, with their "
+            "share of the total variation. 1 sd is one standard deviation of random brains."
         )
     ),
 }

@@ -23,7 +23,7 @@ def ask_label(parent: QWidget, name: str, label: str) -> str | None:
     text, given = QInputDialog.getText(
         parent,
         _("Rename the direction"),
-        _("Your name for {name} (empty for its own; recipes keep {name}):").format(name=name),
+        _("Your name for {name} (empty for the original; recipes keep {name}):").format(name=name),
         text=label,
     )
     return text if given else None
@@ -68,19 +68,19 @@ class DirectionMenus(QObject):
         menu.setToolTipsVisible(True)
         menu.addAction(_("Rename…"), partial(self._rename, entry))
         pinned = entry.reference in self.notes.pinned
-        text = _("No longer at the top") if pinned else _("Keep at the top")
+        text = _("Unpin") if pinned else _("Pin to the top")
         menu.addAction(text, partial(self._pin, entry, not pinned))
         if len(self.limits.spans()) > 1:
             self._add_layers(menu, entry)
         menu.addSeparator()
-        free = menu.addAction(_("Without the others in use"), partial(self.freed.emit, entry))
+        free = menu.addAction(_("Orthogonal to the others in use"), partial(self.freed.emit, entry))
         free.setEnabled(bool(self.others_in_use(entry)))
         free.setToolTip(
-            _("A new direction that does not move along the others in use (Gram-Schmidt in w).")
+            _("Make a new direction that is orthogonal to the others in use (Gram-Schmidt in w).")
         )
         menu.addAction(_("Save to a file…"), partial(self.saved.emit, [entry]))
         if entry.file is not None:
-            menu.addAction(_("Take its file off the list"), partial(self.dropped.emit, entry))
+            menu.addAction(_("Remove its file from the list"), partial(self.dropped.emit, entry))
         return menu
 
     def common(self) -> QMenu:
@@ -88,7 +88,7 @@ class DirectionMenus(QObject):
         menu = QMenu(self._parent)
         menu.addAction(_("Open a directions file…"), self.opened.emit)
         used = self.in_use()
-        menu.addAction(_("Save those in use…"), partial(self.saved.emit, used)).setEnabled(
+        menu.addAction(_("Save directions in use…"), partial(self.saved.emit, used)).setEnabled(
             bool(used)
         )
         return menu
@@ -107,10 +107,10 @@ class DirectionMenus(QObject):
 
     def _add_layers(self, menu: QMenu, entry: Entry) -> None:
         limits, reference = self.limits, entry.reference
-        layers = menu.addMenu(_("Change"))
+        layers = menu.addMenu(_("Applies to"))
         own = reference in limits.own
         actions = [
-            (_("As all others"), partial(self.limited.emit, reference, None, False), not own)
+            (_("Same as the others"), partial(self.limited.emit, reference, None, False), not own)
         ]
         actions += [
             (

@@ -43,20 +43,20 @@ class MissingFiles(QWidget):
 
     def _make(self, index: int, file: tuple[str, str]) -> QWidget:
         path, problem = file
-        told = QLabel(_("{name} cannot be used now.").format(name=Path(path).name))
+        told = QLabel(_("{name} is not available.").format(name=Path(path).name))
         told.setObjectName(f"directions.missing.{index}")
         told.setProperty("role", "caution")
         told.setWordWrap(True)
         told.setToolTip(problem)
         find = controls.push_button(
-            _("Find…"),
+            _("Locate…"),
             f"directions.find.{index}",
-            _("Say where the file is now; notes on it stay."),
+            _("Locate the file; its settings are kept."),
         )
         forget = controls.push_button(
-            _("Forget"),
+            _("Remove"),
             f"directions.forget.{index}",
-            _("Take the file off the list; steps along its directions stay in the recipe."),
+            _("Remove the file from the list; edits along its directions stay in the recipe."),
         )
         find.clicked.connect(partial(self.findRequested.emit, path))
         forget.clicked.connect(partial(self.forgetRequested.emit, path))

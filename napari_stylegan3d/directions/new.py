@@ -44,8 +44,8 @@ class NewDirection(QDialog):
         self._directions: Directions | None = None
         self.name = QLineEdit()
         self.name.setObjectName("directions.new_name")
-        self.name.setPlaceholderText(_("such as Cortical atrophy"))
-        self.name.setToolTip(_("What the new direction is called; 1 to 120 letters."))
+        self.name.setPlaceholderText(_("e.g. Cortical atrophy"))
+        self.name.setToolTip(_("Name of the new direction; 1 to 120 characters."))
         self.groups = FavouriteGroups(session, thumbnails, self)
         self.values = ValuesForm()
         self.tabs = QTabWidget()
@@ -54,10 +54,10 @@ class NewDirection(QDialog):
         self.tabs.addTab(self.values, _("From a table"))
         self.told = controls.hint(name="directions.new_told")
         self.find = controls.push_button(
-            _("Find it"), "directions.new_find", _("Compute the direction and check it."), "primary"
+            _("Compute"), "directions.new_find", _("Compute and validate the direction."), "primary"
         )
         self.keep = controls.push_button(
-            _("Keep it"), "directions.new_keep", _("Add the direction to your list.")
+            _("Add"), "directions.new_keep", _("Add the direction to your list.")
         )
         self._lay_out()
         self._connect()
@@ -96,8 +96,8 @@ class NewDirection(QDialog):
         if not self.session.favourites.items and self.values.table is None:
             self.told.setText(
                 _(
-                    "There are no favourites yet: keep brains with the star under the views, "
-                    "or open a table of values."
+                    "No favourites yet: add brains with the star below the views, or open "
+                    "a table of values."
                 )
             )
         corner = widget.mapToGlobal(QPoint(0, 0))
@@ -145,7 +145,7 @@ class NewDirection(QDialog):
         except StyleGAN3DError as error:
             self._on_failed(error)
             return
-        self.told.setText(_("Finding the direction…"))
+        self.told.setText(_("Computing the direction…"))
         self.job.start(*work)
 
     def _on_found(self, directions: Directions) -> None:
@@ -157,7 +157,7 @@ class NewDirection(QDialog):
 
     def _on_failed(self, error: Exception) -> None:
         self._forget()
-        self.told.setText(sentence(error, _("finding the direction")))
+        self.told.setText(sentence(error, _("computing the direction")))
 
     def _keep(self) -> None:
         if self._directions is not None:
@@ -170,13 +170,13 @@ def verdict(told: dict[str, Any]) -> str:
     """What the check means, in a sentence."""
     figure, chance = told.get("auc", told.get("r")), told.get("chance")
     if figure is None or chance is None:
-        return _("It was not checked.")
+        return _("Not validated.")
     if "auc" in told and "r" in told:
         figure = told["r"]
     if figure <= chance:
         return _(
-            "That is no better than chance: the direction may mean nothing. More brains would tell."
+            "Not better than chance: the direction may be meaningless. More brains are needed."
         )
-    return _(
-        "That is better than chance ({chance:.2f}), on brains that had no part in the fit."
-    ).format(chance=chance)
+    return _("Better than chance ({chance:.2f}) in brains not used for the fit.").format(
+        chance=chance
+    )

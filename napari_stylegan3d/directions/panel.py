@@ -63,7 +63,7 @@ class DirectionsPanel(Panel):
             "⋯", "directions.more", _("Open a directions file, or save those in use.")
         )
         self.waiting = controls.hint(
-            _("Finding the directions of this model…"), "directions.waiting"
+            _("Computing the directions of this model…"), "directions.waiting"
         )
         self.missing = MissingFiles()
         self.list = DirectionList()
@@ -79,22 +79,22 @@ class DirectionsPanel(Panel):
 
     def _lay_out(self) -> None:
         self.find_field.setObjectName("directions.filter")
-        self.find_field.setPlaceholderText(_("Find a direction"))
+        self.find_field.setPlaceholderText(_("Search directions"))
         self.find_field.setClearButtonEnabled(True)
-        self.find_field.setToolTip(_("Words of a name or of what a direction changes."))
+        self.find_field.setToolTip(_("Search names and descriptions of directions."))
         self.used.setCheckable(True)
         self.layers.setObjectName("directions.layers")
         self.layers.setToolTip(
             _(
-                "Which sizes of structures the directions change; the menu of each can say "
-                "otherwise."
+                "Sizes of structures that the directions change; each direction's menu can "
+                "override it."
             )
         )
         self.column.setContentsMargins(0, 12, 0, 0)
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)
         self.layers.setMinimumContentsLength(10)
-        self.change = QLabel(_("Change"))
+        self.change = QLabel(_("Applies to"))
         change = controls.row(self.change, self.layers, self.reset, stretch=1)
         self.waiting.setContentsMargins(14, 4, 14, 0)
         for layout in (top, change):

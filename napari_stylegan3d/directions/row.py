@@ -20,28 +20,26 @@ def tip_of(entry: Entry, label: str = "") -> str:
     """All that is known of a direction, for its tooltip."""
     name, told = entry.name, entry.check
     lines = [
-        _("{name} explains {percent:.1f} % of how brains of this model differ.").format(
+        _("{name} explains {percent:.1f} % of the variation of this model.").format(
             name=name, percent=100 * entry.share
         )
     ]
     if entry.description:
         lines.insert(0, f"{name}: {entry.description}.")
     if label and label != name:
-        lines.insert(0, _("You call it {label}.").format(label=label))
+        lines.insert(0, _("Your name: {label}.").format(label=label))
     if "mae" in told:
         lines.append(
             _(
-                "Mean error on people not used to fit it: {mae:.3g} {unit} "
-                "(always saying the mean: {baseline:.3g} {unit})."
+                "Mean error in held-out subjects: {mae:.3g} {unit} (predicting the mean: "
+                "{baseline:.3g} {unit})."
             ).format(mae=told["mae"], baseline=told["baseline"], unit=told["unit"])
         )
     if "r" in told and "chance" in told:
         lines.append(
-            _("By chance r would reach {chance:.2f} once in twenty times.").format(
-                chance=told["chance"]
-            )
+            _("r reaches {chance:.2f} by chance in 5 % of cases.").format(chance=told["chance"])
         )
-    lines.append(_("In standard deviations of random brains, -4 to 4; 0 changes nothing."))
+    lines.append(_("In standard deviations of random brains, -4 to 4; 0 is no change."))
     return "\n".join(lines)
 
 
@@ -87,19 +85,17 @@ class DirectionRow(QWidget):
         self.meaning = ElidedLabel(entry.summary)
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
-        self.pin = controls.tool_button(
-            UNPINNED, f"directions.pin.{index}", _("Keep it at the top.")
-        )
+        self.pin = controls.tool_button(UNPINNED, f"directions.pin.{index}", _("Pin to the top."))
         self.pin.setCheckable(True)
         self.preview = PreviewButton()
         self.preview.setText("▦")
         self.preview.setObjectName(f"directions.preview.{index}")
         self.preview.setAutoRaise(True)
         self.preview.setToolTip(
-            _("See it at -2, -1, 0, 1 and 2 sd; a click keeps the pictures open.")
+            _("Preview at -2, -1, 0, 1 and 2 sd; click to keep the pictures open.")
         )
         self.menu = controls.tool_button(
-            "⋯", f"directions.menu.{index}", _("Rename it, limit it to some sizes, save it, …")
+            "⋯", f"directions.menu.{index}", _("Rename, limit to some sizes, save, …")
         )
         self.row = controls.SliderRow(
             f"directions.strength.{index}", "", LIMITS_SD, " sd", tip_of(entry)

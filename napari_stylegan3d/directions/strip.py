@@ -45,7 +45,7 @@ class Strip(QFrame):
         self.title = controls.heading("")
         self.buttons = [
             PictureButton(
-                f"directions.strip.{k}", _("Set it to {step:+d} sd.").format(step=step), SIDE
+                f"directions.strip.{k}", _("Set to {step:+d} sd.").format(step=step), SIDE
             )
             for k, step in enumerate(STEPS_SD)
         ]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from stylegan3d.directions.value_table import ValueTable
 
 ABOUT = _(
-    "A CSV or TSV file with a header. Its first column names the brains: a number, a latent file "
-    "(.safetensors, beside the table), or a scan projected in this session. The other columns hold "
-    "values; empty and n/a are not known. Numbers stand for brains at the current truncation. At "
-    "least 24 brains are needed."
+    "A CSV or TSV file with a header. The first column names the brains: a number, a "
+    "latent file (.safetensors, in the folder of the table), or a scan projected in this "
+    "session. The other columns contain values; empty cells and n/a are missing. Numbers "
+    "are brains at the current truncation. At least 24 brains are needed."
 )
 
 
@@ -43,7 +43,7 @@ class ValuesForm(QWidget):
         self.path = controls.hint(name="directions.new_path")
         self.column = QComboBox()
         self.column.setObjectName("directions.new_column")
-        self.column.setToolTip(_("Which of the table's values the direction is for."))
+        self.column.setToolTip(_("Column that the direction is fitted to."))
         column = QVBoxLayout(self)
         column.setContentsMargins(2, 8, 2, 2)
         column.setSpacing(9)

@@ -55,7 +55,7 @@ class Exporting(QObject):
         self.job = LongJob(self)
         self.job.finished.connect(panel.show_saved)
         self.job.failed.connect(lambda error: self.messages.fail(error, _("saving")))
-        self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled; nothing was saved.")))
+        self.job.cancelled.connect(lambda: panel.done.setText(_("Cancelled. Nothing was saved.")))
         self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._note_folder)
@@ -94,7 +94,7 @@ class Exporting(QObject):
         try:
             image, draw = self._picture(settings)
         except (StyleGAN3DError, AttributeError) as error:
-            self.messages.fail(error, _("drawing the picture"))
+            self.messages.fail(error, _("rendering the picture"))
             return
         session = self.session
         request = PictureRequest(
@@ -135,7 +135,7 @@ class Exporting(QObject):
         assert settings.plane is not None
         layer = self.comparison.stage.layer
         if layer is None:
-            raise OutputError(_("There is nothing to draw yet: wait for the first brain."))
+            raise OutputError(_("Nothing to save yet: wait for the first brain."))
         provenance = layer.metadata[KEY]
         low, high = layer.contrast_limits
         views = self.views

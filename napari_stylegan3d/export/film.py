@@ -57,28 +57,26 @@ class FilmPart(QWidget):
         self._recipes: dict[int, Recipe] = {}
         self.frames = self._make_list()
         button = controls.push_button
-        self.add = button(
-            _("Add this brain"), "export.frames_add", _("Add the brain that is shown.")
-        )
+        self.add = button(_("Add this brain"), "export.frames_add", _("Add the current brain."))
         self.favourites = button(
             _("Add favourites"),
             "export.frames_favourites",
             _("Add all favourites, in their order."),
         )
         self.remove = button(
-            _("Remove"), "export.frames_remove", _("Take the chosen brain off the list.")
+            _("Remove"), "export.frames_remove", _("Remove the selected brain from the list.")
         )
         self.form = Form(FilmSettings, "export.film_", NAMES)
         self.kind = self.form.native("suffix")
         self.save = button(
             _("Save film"),
             "export.film",
-            _("Make a film through these brains, with their recipes in a .json beside it."),
+            _("Save a film through these brains, with their recipes in a .json beside it."),
         )
         self.note = controls.hint(name="export.film_note")
         self._offered = False
         self.empty = controls.hint(
-            _("A film leads from brain to brain: add this one, show another, add it too.")
+            _("A film moves from brain to brain: add this brain, show another one, and add it too.")
         )
         self._lay_out()
         self._connect()
@@ -142,11 +140,7 @@ class FilmPart(QWidget):
         frames = QListWidget()
         frames.setObjectName("export.frames")
         frames.setToolTip(
-            _(
-                "Brains the film leads through, from top to bottom. Drag one to move it; "
-                "double-click\n"
-                "to look at it."
-            )
+            _("Brains of the film, from top to bottom. Drag to reorder; double-click\nto show.")
         )
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
@@ -209,7 +203,7 @@ class FilmPart(QWidget):
         )
         if self._seconds_each:
             took = duration_in_words(frames * self._seconds_each)
-            text += _("; takes about {took} to make").format(took=took)
+            text += _("; rendering takes about {took}").format(took=took)
         return text + "."
 
     def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:

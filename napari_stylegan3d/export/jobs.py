@@ -148,7 +148,7 @@ def save_picture(report: Report, loaded: Loaded, request: PictureRequest) -> Sav
     from stylegan3d.storage.jsontext import to_json
 
     moved, files = _latents(request, [request.recipe])
-    report(0, 1, _("Drawing"))
+    report(0, 1, _("Rendering"))
     if request.draw is not None:
         png = png_bytes(request.draw(), description=SYNTHETIC if request.synthetic else "")
     else:
@@ -175,7 +175,7 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
     film = request.film
     moved, files = _latents(request, film.recipes)
     check_output([request.path, json_path(request.path), *files], request.overwrite)
-    report(0, film.frames, _("Making the film"))
+    report(0, film.frames, _("Rendering the film"))
     renderer = Renderer(loaded.generator)
     drawn = film_files(
         request.path,
@@ -185,8 +185,8 @@ def save_film(report: Report, loaded: Loaded, request: FilmRequest) -> Saved:
         lambda done, total: report(
             round(done),
             round(total),
-            _("Making the film"),
-            _("picture {done}").format(done=round(done) + 1),
+            _("Rendering the film"),
+            _("frame {done}").format(done=round(done) + 1),
         ),
     )
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))

@@ -54,31 +54,34 @@ class ExportPanel(Panel):
         self._generator: Generator | None = None
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setObjectName("export.folder")
-        self.folder.setToolTip(_("Folder that everything on this page is saved in."))
+        self.folder.setToolTip(_("Folder for all saved files."))
         self.browse = controls.push_button("…", "export.browse", _("Choose the folder."))
         self.browse.setFixedWidth(controls.scaled(34))
         self.name = QLineEdit()
         self.name.setObjectName("export.name")
-        self.name.setToolTip(_("Name of the volume's file; empty for the suggestion."))
-        self.native = QCheckBox(_("Also in the scan's own space"))
+        self.name.setToolTip(_("File name of the volume; empty for the suggested name."))
+        self.native = QCheckBox(_("Also in the scan's native space"))
         self.native.setObjectName("export.native")
         self.native.setToolTip(
-            _("A second file on the grid, orientation and intensities of the projected scan.")
+            _("A second file with the grid, orientation and intensities of the projected scan.")
         )
         self.overwrite = QCheckBox(_("Replace files of the same name"))
         self.overwrite.setObjectName("export.overwrite")
-        self.overwrite.setToolTip(_("Without this, a file that exists is never touched."))
+        self.overwrite.setToolTip(_("If not ticked, existing files are never changed."))
         button = controls.push_button
         self.save = button(
             _("Save volume"),
             "export.save",
-            _("Save what is shown as NIfTI in full quality, with its recipe in a .json beside it."),
+            _(
+                "Save the current volume as NIfTI in full quality, with its recipe in a .json "
+                "beside it."
+            ),
             "primary",
         )
         self.save_latent = button(
             _("Save latent"),
             "export.save_latent",
-            _("Save the point in the model's latent space, to load it again or mix it."),
+            _("Save the latent, to open it again or to mix it."),
         )
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button(
@@ -92,8 +95,8 @@ class ExportPanel(Panel):
         self.recipe = RecipePart(session)
         self.progress = QProgressBar()
         self.progress.setObjectName("export.progress")
-        self.progress.setToolTip(_("How far the saving is."))
-        self.cancel = button(_("Cancel"), "export.cancel", _("Stop; nothing is written then."))
+        self.progress.setToolTip(_("Progress of saving."))
+        self.cancel = button(_("Cancel"), "export.cancel", _("Stop; nothing is written."))
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
         self._lay_out()

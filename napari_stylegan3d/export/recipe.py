@@ -32,7 +32,7 @@ class RecipePart(QWidget):
         self.copy_command = button(
             _("Copy command"),
             "export.copy_command",
-            _("Copy a shell command that writes this very volume."),
+            _("Copy a shell command that writes this volume."),
         )
         self.copy_json = button(_("Copy JSON"), "export.copy_json", _("Copy the recipe as JSON."))
         self.copy_link = button(
@@ -48,7 +48,7 @@ class RecipePart(QWidget):
         column.setSpacing(9)
         column.addWidget(controls.heading(_("Recipe")))
         column.addWidget(
-            controls.hint(_("All that is needed to make this volume again, bit for bit."))
+            controls.hint(_("Everything needed to reproduce this volume, bit for bit."))
         )
         column.addLayout(controls.row(self.copy_command, self.copy_json, self.copy_link))
         column.addWidget(self.open_recipe)

@@ -34,8 +34,8 @@ MOST_VOXELS = 100_000_000
 #: Bytes of layers kept while the brain before is rendered.
 LAYERS_KEPT = 32 * 2**20
 NOT_ALIGNED = _(
-    "The scan whose labels were edited could not be aligned again, so the edits are left out: "
-    "align it and take its labels anew."
+    "The edited labels were not restored because their scan could not be aligned again: "
+    "align it and segment it again."
 )
 
 
@@ -153,7 +153,9 @@ def have_again(
     else:
         raise SessionError(NOT_ALIGNED)
     if base.volume.shape != kept.labels.shape:
-        raise SessionError(_("The edited labels of this session are of another grid: left out."))
+        raise SessionError(
+            _("The edited labels of this session have a different grid and were not restored.")
+        )
     for before, after in origin.edits:
         base = base.with_labels(before)
         base = relabelled(base, fit(Wish(base, after)))

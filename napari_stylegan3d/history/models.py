@@ -193,7 +193,7 @@ class RecipeDelegate(QStyledItemDelegate):
         """A field for the note."""
         field = QLineEdit(parent)
         field.setObjectName("history.note_field")
-        field.setPlaceholderText(_("Why it is worth keeping"))
+        field.setPlaceholderText(_("Comment"))
         field.setMaxLength(500)
         field.setFrame(True)
         return field

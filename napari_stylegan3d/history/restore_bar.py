@@ -29,13 +29,13 @@ class RestoreBar(QFrame):
         self.restore = controls.push_button(
             _("Restore the last session"),
             "explorer.restore",
-            _("Bring back its history, favourites and scan, as they were."),
+            _("Restore its history, favourites and scan."),
             "primary",
         )
         self.anew = controls.push_button(
-            _("Start anew"),
+            _("Start new session"),
             "explorer.start_anew",
-            _("Leave it; it can still be opened from Open ▾ › Earlier sessions."),
+            _("Start a new session; the last one remains under Open ▾ › Earlier sessions."),
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 8, 14, 8)

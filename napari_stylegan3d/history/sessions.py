@@ -96,7 +96,7 @@ class Sessions(QObject):
                 try:
                     mark_closed(kept)
                 except StyleGAN3DError as error:
-                    self.failed.emit(error, _("starting anew"))
+                    self.failed.emit(error, _("starting a new session"))
         self._look()
 
     def shutdown(self) -> None:
@@ -141,9 +141,8 @@ class Sessions(QObject):
             return
         error = SessionError(
             _(
-                "This session was made with the model {name} ({sha256}), but {other} "
-                "({other_sha256}) was found in its place: open its own model, then the "
-                "session."
+                "This session needs the model {name} ({sha256}), but found {other} "
+                "({other_sha256}): open the right model, then the session."
             ).format(
                 name=wanted.name,
                 sha256=wanted.sha256[:8],
@@ -184,8 +183,8 @@ class Sessions(QObject):
         if path is not None and not path.exists():
             error = SessionError(
                 _(
-                    "The model of this session, {name}, is not at {path} any more: put it back, or "
-                    "open it from where it is now, and then the session."
+                    "The model of this session, {name}, is no longer at {path}: move it "
+                    "back, or open it from its new location, then open the session."
                 ).format(name=state.model.name, path=path)
             )
             self.failed.emit(error, _("restoring the session"))

@@ -57,7 +57,7 @@ class HistoryStrip(QWidget):
             "history.favourites", _("Your favourites; click one to show it."), self.kept, thumbnails
         )
         self.empty = controls.hint(
-            _("No favourites yet: press ☆ to keep what is shown."), "history.empty"
+            _("No favourites yet: press ☆ to add the current brain."), "history.empty"
         )
         self.setStyleSheet(STYLE)
         self._make_buttons()
@@ -72,13 +72,13 @@ class HistoryStrip(QWidget):
 
     def _make_buttons(self) -> None:
         tool = controls.tool_button
-        self.fold = tool("▾", "history.fold", _("Fold the history away, or unfold it."))
+        self.fold = tool("▾", "history.fold", _("Collapse or expand the history."))
         self.fold.setCheckable(True)
         self.show_history = tool(
             _("History"), "history.show_history", _("Show every state so far.")
         )
         self.show_favourites = tool(
-            _("Favourites"), "history.show_favourites", _("Show what you have starred.")
+            _("Favourites"), "history.show_favourites", _("Show the favourites.")
         )
         self._which = QButtonGroup(self)
         for button in (self.show_history, self.show_favourites):
@@ -86,16 +86,16 @@ class HistoryStrip(QWidget):
             button.setProperty("role", "choice")
             self._which.addButton(button)
         self.show_history.setChecked(True)
-        self.star = tool("☆", "history.star", _("Make what is shown a favourite, or let go of it."))
-        self.star.setProperty("role", "step")
-        self.note = tool(
-            _("Note…"), "history.note", _("Write why this favourite is worth keeping (F2).")
+        self.star = tool(
+            "☆", "history.star", _("Add the current brain to the favourites, or remove it.")
         )
-        self.remove = tool(_("Remove"), "history.remove", _("Let go of this favourite."))
+        self.star.setProperty("role", "step")
+        self.note = tool(_("Comment…"), "history.note", _("Comment on this favourite (F2)."))
+        self.remove = tool(_("Remove"), "history.remove", _("Remove this favourite."))
         self.link = tool(
             _("Copy link"),
             "history.copy_link",
-            _("Copy a link to what is shown, to paste elsewhere."),
+            _("Copy a link to the current state."),
         )
         self.paste = tool(
             _("Paste recipe"),
@@ -216,12 +216,12 @@ class HistoryStrip(QWidget):
         recipe: Recipe = index.data(RECIPE)
         favourites = self.session.favourites
         kept = favourites.index_of(recipe)
-        menu.addAction(_("Compare with it (pin as A)"), lambda: self.pinRequested.emit(recipe))
+        menu.addAction(_("Compare (pin as A)"), lambda: self.pinRequested.emit(recipe))
         if kept is None:
-            menu.addAction(_("Make it a favourite"), lambda: favourites.add(recipe))
+            menu.addAction(_("Add to favourites"), lambda: favourites.add(recipe))
         else:
-            menu.addAction(_("Edit its note…"), lambda: self.edit_note(kept))
-            menu.addAction(_("Remove from the favourites"), lambda: favourites.remove(kept))
+            menu.addAction(_("Edit comment…"), lambda: self.edit_note(kept))
+            menu.addAction(_("Remove from favourites"), lambda: favourites.remove(kept))
         return menu
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stylegan3d.render.renderer import Rendered
     from stylegan3d.scans import AlignedScan
 
-UNREADY = _("Wait for the full picture, then take its labels.")
+UNREADY = _("Wait for the full volume, then segment it.")
 UNPLACED = _("Align the scan first (Project): labels are edited on the model's grid.")
 
 
@@ -49,7 +49,7 @@ def of_recipe(recipe: Recipe, rendered: Rendered, model: str) -> Base:
 
 def relabelled(base: Base, fitted: Fitted) -> Base:
     """What was painted, as a brain like any other; its tissues are still to be read."""
-    title, origin = _("{title}, relabelled").format(title=base.title), base.origin
+    title, origin = _("{title}, edited labels").format(title=base.title), base.origin
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))
         origin = Origin(origin.recipe, origin.model, edits)

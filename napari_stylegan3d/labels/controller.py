@@ -77,12 +77,12 @@ class Relabelling(QObject):
         self._reading.ready.connect(self._on_read)
         self._work.ready.connect(self._on_fitted)
         for work, doing in (
-            (self._reading, _("reading the labels")),
-            (self._work, _("painting the brain that fits")),
+            (self._reading, _("segmenting the brain")),
+            (self._work, _("generating from labels")),
         ):
             work.failed.connect(lambda _request, error, doing=doing: self._fail(error, doing))
         self._job.finished.connect(self._on_saved)
-        self._job.failed.connect(lambda error: self._fail(error, _("saving the brain that fits")))
+        self._job.failed.connect(lambda error: self._fail(error, _("saving the generated brain")))
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
 
     def _take(self) -> None:
@@ -92,7 +92,7 @@ class Relabelling(QObject):
             self.box.note.setText(why)
             return
         self.box.take.setEnabled(False)
-        self.box.note.setText(_("Reading the tissues…"))
+        self.box.note.setText(_("Segmenting…"))
         self._reading.submit(base)
 
     def _shown(self) -> tuple[Base | None, str]:
@@ -273,8 +273,8 @@ class Relabelling(QObject):
         if self.base is not None:
             self.box.note.setText(
                 _(
-                    "These labels are of {title}: show the brain that fits to go on, or take those "
-                    "of the brain that is shown."
+                    "These labels belong to {title}: press Generate from labels to "
+                    "continue, or Segment to use the current brain."
                 ).format(title=self.base.title)
             )
 
@@ -313,7 +313,7 @@ class Relabelling(QObject):
         labels = self.drawing.labels
         if self.base is None or labels is None:
             return
-        path = dialogs.save_file(self.box, _("Save the brain that fits"), dialogs.VOLUMES)
+        path = dialogs.save_file(self.box, _("Save the generated brain"), dialogs.VOLUMES)
         if path is not None:
             self._job.start(save_fitted, Wish(self.base, labels), path)
 

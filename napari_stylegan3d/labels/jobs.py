@@ -134,7 +134,7 @@ def save_fitted(report: Report, wish: Wish, path: Path) -> list[Path]:
 
     base = wish.base
     assert base.labels is not None
-    report(0, 1, _("Painting"))
+    report(0, 1, _("Generating the brain"))
     # The dialog has asked whether a file may be replaced.
     return save_relabelled(
         path, bundled_painter(), base.title, base.volume, base.labels, wish.labels

@@ -16,14 +16,11 @@ BRUSH_MM = (2.0, 40.0, 8.0)
 #: Of a border, mm: lowest, highest, step, at first.
 RESIZE_MM = (-6.0, 8.0, 0.5, 0.0)
 SHOWN = (
-    ("before", _("Before"), _("The brain as it was when its labels were taken.")),
-    ("after", _("After"), _("The brain that fits the edited labels.")),
+    ("before", _("Before"), _("The brain before the edits.")),
+    ("after", _("After"), _("The brain generated from the edited labels.")),
     ("difference", _("Difference"), _("After minus before.")),
 )
-START = _(
-    "Takes the tissues of what is shown, to be painted on or resized; a network then paints the "
-    "brain that fits."
-)
+START = _("Segment the current brain, edit the tissue labels, and generate a matching brain.")
 
 
 class LabelsBox(Fold):
@@ -43,15 +40,15 @@ class LabelsBox(Fold):
     backRequested = Signal()
 
     def __init__(self) -> None:
-        tip = _("Paint tissues or make them larger or smaller, and see the brain that fits.")
+        tip = _("Paint or resize tissues, and generate a matching brain.")
         super().__init__(_("Labels"), "labels.fold", tip)
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
         outer.insertWidget(0, controls.line())
         self.take = controls.push_button(
-            _("Take the labels"),
+            _("Segment"),
             "labels.take",
-            _("Read the tissues of the brain or the aligned scan that is shown, to edit them."),
+            _("Segment the current brain or aligned scan, to edit its labels."),
         )
         self.note = controls.hint(START, "labels.note")
         self.tools = QWidget()
@@ -62,9 +59,9 @@ class LabelsBox(Fold):
         self._make_views(inside)
         self._make_ends(inside)
         self.back = controls.push_button(
-            _("Bring back"),
+            _("Reopen"),
             "labels.back",
-            _("Go on with the labels that were edited and put away last."),
+            _("Reopen the labels that were edited last."),
         )
         self.back.hide()
         self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
@@ -121,7 +118,7 @@ class LabelsBox(Fold):
     def _make_brush(self, inside: QVBoxLayout) -> None:
         self.which = QComboBox()
         self.which.setObjectName("labels.tissue")
-        self.which.setToolTip(_("The tissue that is painted, and that the slider resizes."))
+        self.which.setToolTip(_("The tissue to paint and resize."))
         for tissue, text, _tip in ROWS:
             if tissue in COLORS:
                 self.which.addItem(text, tissue)
@@ -130,26 +127,28 @@ class LabelsBox(Fold):
             _("Paint"),
             "labels.paint",
             _(
-                "Paint the tissue with a ball, in any plane. napari's own tools work on the layer,"
-                "\ntoo: fill, polygon, eraser."
+                "Paint the tissue with a spherical brush, in any plane. napari's own tools "
+                "also work on\n"
+                "the layer: fill, polygon, eraser."
             ),
         )
         self.paint.setCheckable(True)
         self.brush = DecimalBox()
         self.brush.setObjectName("labels.brush")
-        self.brush.setToolTip(_("Diameter of the brush, a ball, in mm."))
+        self.brush.setToolTip(_("Diameter of the spherical brush, in mm."))
         self.brush.setRange(*BRUSH_MM[:2])
         self.brush.setDecimals(0)
         self.brush.setSuffix(" mm")
         self.brush.setValue(BRUSH_MM[2])
         self.resize_row = controls.SliderRow(
             "labels.resize",
-            _("Smaller, larger"),
+            _("Resize"),
             RESIZE_MM,
             " mm",
             _(
-                "Move the border of the tissue inwards or outwards. What lies around gives way:\n"
-                "it is pushed along, less with distance, and the outline of the brain stays."
+                "Move the border of the tissue inwards or outwards. Surrounding tissue is "
+                "displaced,\n"
+                "less with distance; the outline of the brain is unchanged."
             ),
         )
         inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
@@ -160,14 +159,14 @@ class LabelsBox(Fold):
         self.resize_row.valueChanged.connect(self.resized)
 
     def _make_views(self, inside: QVBoxLayout) -> None:
-        self.live = QCheckBox(_("After every stroke"))
+        self.live = QCheckBox(_("Update after every stroke"))
         self.live.setObjectName("labels.live")
-        self.live.setToolTip(_("Paint the brain that fits as soon as the labels change."))
+        self.live.setToolTip(_("Generate the brain again whenever the labels change."))
         self.live.setChecked(True)
         self.fit = controls.push_button(
-            _("Show the brain that fits"),
+            _("Generate from labels"),
             "labels.fit",
-            _("Paint the brain whose tissues are these. Where no label changed it stays as it is."),
+            _("Generate a brain with these tissues. It is unchanged where no label changed."),
             role="primary",
         )
         self.looks: dict[str, QPushButton] = {}
@@ -180,7 +179,7 @@ class LabelsBox(Fold):
             self.looks[key] = button
         self.outlines = QCheckBox(_("Show the labels"))
         self.outlines.setObjectName("labels.visible")
-        self.outlines.setToolTip(_("Colour the edited labels in the planes."))
+        self.outlines.setToolTip(_("Overlay the edited labels in colour."))
         self.outlines.setChecked(True)
         inside.addLayout(controls.row(self.fit, self.live, stretch=0))
         inside.addLayout(controls.row(*self.looks.values()))
@@ -190,15 +189,15 @@ class LabelsBox(Fold):
 
     def _make_ends(self, inside: QVBoxLayout) -> None:
         self.undo = controls.push_button(
-            _("Undo"), "labels.undo", _("Take the last edit of the labels back.")
+            _("Undo"), "labels.undo", _("Undo the last edit of the labels.")
         )
         self.save = controls.push_button(
             _("Save…"),
             "labels.save",
-            _("Save the brain that fits, and its labels beside it, each with a sidecar."),
+            _("Save the generated brain and its labels, each with a sidecar."),
         )
         self.close_labels = controls.push_button(
-            _("Put away"), "labels.close", _("Take the labels away and show the brain before.")
+            _("Close"), "labels.close", _("Close the labels and show the brain before the edits.")
         )
         inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
         self.undo.clicked.connect(self.undoRequested)

@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
 NONE = "–"
 COLUMNS = (
-    ("ml", _("Millilitres.")),
-    ("change", _("Change in ml against the brain before it was edited or mixed.")),
-    ("percent", _("The same in per cent.")),
+    ("ml", _("Volume in millilitres.")),
+    ("change", _("Change in ml relative to the brain before editing or mixing.")),
+    ("percent", _("Change in per cent relative to the brain before editing or mixing.")),
     (
         "percentile",
         _(
-            "Where it lies among the people the bundled generator learned from: 50 is the middle.\n"
+            "Percentile among the training subjects of the bundled generator; 50 is the "
+            "median.\n"
             "Not adjusted for age, sex or head size."
         ),
     ),
 )
-HEADS = {"ml": "ml", "change": "± ml", "percent": "± %", "percentile": _("Pctl.")}
+HEADS = {
+    "ml": "ml",
+    "change": _("Change (ml)"),
+    "percent": _("Change (%)"),
+    "percentile": _("Pctl."),
+}
 SWATCH = 10
 
 
@@ -43,7 +49,7 @@ class MeasureBox(Fold):
         super().__init__(
             _("Measure"),
             "measure.fold",
-            _("Volumes of fluid, grey and white matter of what is shown, as a network labels it."),
+            _("Volumes of CSF, grey and white matter, segmented by a network."),
         )
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
@@ -54,9 +60,9 @@ class MeasureBox(Fold):
         self.column.addWidget(self.note)
         self.labels = QCheckBox(_("Show the labels"))
         self.labels.setObjectName("measure.labels")
-        self.labels.setToolTip(_("Colour the tissues in the planes, as the network labels them."))
+        self.labels.setToolTip(_("Overlay the network's tissue labels in colour."))
         self.copy = controls.push_button(
-            _("Copy table"), "measure.copy", _("Put the table on the clipboard, for a spreadsheet.")
+            _("Copy table"), "measure.copy", _("Copy the table for a spreadsheet.")
         )
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
         self.labels.toggled.connect(self.labelsWanted)

@@ -35,11 +35,11 @@ class GroupRow(QWidget):
             PERCENT,
             " %",
             (
-                _("{meaning}.\n0 % keeps the first brain, 100 % takes the second.")
+                _("{meaning}.\n0 %: first brain, 100 %: second brain.")
                 if whole
                 else _(
                     "{name} structures ({sizes}): {meaning}.\n"
-                    "0 % keeps the first brain, 100 % takes the second."
+                    "0 %: first brain, 100 %: second brain."
                 )
             ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
             label_width=48,
@@ -52,7 +52,7 @@ class GroupRow(QWidget):
         self.solo = controls.tool_button(
             _("Solo"),
             f"{key}.solo",
-            _("Take the {group} structures of the second brain alone.").format(
+            _("Take only the {group} structures from the second brain.").format(
                 group=group.name.lower()
             ),
         )
@@ -62,9 +62,9 @@ class GroupRow(QWidget):
                 _("Layer {index} · {size:.0f} mm").format(index=index, size=size),
                 PERCENT,
                 " %",
-                _("Layer {index} of the network governs structures of about {size:.0f} mm.").format(
-                    index=index, size=size
-                ),
+                _(
+                    "Layer {index} of the network controls structures of about {size:.0f} mm."
+                ).format(index=index, size=size),
                 label_width=112,
             )
             for index, size in zip(group.layers, group.sizes_mm, strict=True)

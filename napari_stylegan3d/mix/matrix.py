@@ -30,8 +30,8 @@ MOST = 8
 ROWS, COLUMNS = 4, 5
 SEEDS, FAVOURITES, SCANS = "seeds", "favourites", "scans"
 ABOUT = _(
-    "Each brain takes the chosen structures from the one above its column, and all else from the "
-    "one at the left of its row. Click one to look at it."
+    "Each cell takes the chosen structures from the brain at the top of its column, and "
+    "everything else from the brain at the left of its row. Click a cell to show it."
 )
 
 
@@ -44,11 +44,11 @@ class Matrix(QDialog):
         self.setObjectName("mix.matrix_window")
         self.setWindowTitle(_("Mixing matrix"))
         self.gallery = Gallery(thumbnails, "mix.matrix", self)
-        self.group = self._list("mix.matrix_group", _("Which structures the columns give."))
-        self.sources = self._list("mix.matrix_sources", _("Where rows and columns come from."))
-        self.rows = self._count("mix.matrix_rows", _("How many rows (1 to {most})."), ROWS)
+        self.group = self._list("mix.matrix_group", _("Structures taken from the columns."))
+        self.sources = self._list("mix.matrix_sources", _("Source of the rows and columns."))
+        self.rows = self._count("mix.matrix_rows", _("Number of rows (1 to {most})."), ROWS)
         self.columns = self._count(
-            "mix.matrix_columns", _("How many columns (1 to {most})."), COLUMNS
+            "mix.matrix_columns", _("Number of columns (1 to {most})."), COLUMNS
         )
         self.progress = controls.hint(name="mix.matrix_progress")
         self.save = controls.push_button(
@@ -166,7 +166,7 @@ class Matrix(QDialog):
     def _list_choices(self) -> None:
         """The groups of the model, and the kinds of sources there are any of."""
         groups = self.session.layer_groups()
-        kinds = [(_("Numbers after the present ones"), SEEDS)]
+        kinds = [(_("Following numbers"), SEEDS)]
         kinds += [(_("Favourites"), FAVOURITES)] if self.session.favourites.items else []
         kinds += [(_("Projected scans"), SCANS)] if self.session.projected else []
         middle = len(groups) // 2
@@ -174,7 +174,7 @@ class Matrix(QDialog):
             (self.sources, kinds, 0),
             (
                 self.group,
-                [*self._shares(groups), (_("As the sliders stand"), None)],
+                [*self._shares(groups), (_("As set by the sliders"), None)],
                 middle,
             ),
         ):
@@ -225,7 +225,7 @@ class Matrix(QDialog):
         self, name: str, recipe: Recipe, text: str, *, caption: bool = False
     ) -> PictureButton:
         button = PictureButton(
-            f"mix.matrix_{name}", _("{text}: click to look at it.").format(text=text), SIDE
+            f"mix.matrix_{name}", _("{text}: click to show it.").format(text=text), SIDE
         )
         button.setAccessibleName(text)
         if caption:
@@ -249,7 +249,7 @@ class Matrix(QDialog):
         missing = self.gallery.missing
         total = len(self.heads) + sum(map(len, self.cells))
         self.progress.setText(
-            _("{drawn} of {total} drawn").format(drawn=total - missing, total=total)
+            _("{drawn} of {total} rendered").format(drawn=total - missing, total=total)
             if missing
             else ""
         )

@@ -82,7 +82,7 @@ def draw_matrix(table: Table, image: Callable[[Recipe], QImage | None]) -> QImag
     corner = QRectF(GAP, GAP, SIDE, SIDE)
     wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
     painter.drawText(corner, wrap, _("rows: A\ncolumns: B"))
-    lines = (_("{group} of B, all else of A.").format(group=table.group), CAPTION)
+    lines = (_("{group} of B, everything else of A.").format(group=table.group), CAPTION)
     for number, text in enumerate(lines):
         top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
         place = QRectF(GAP, top, width - 2 * GAP, LINE)
@@ -103,12 +103,12 @@ def write_matrix(path: Path, table: Table, image: Callable[[Recipe], QImage | No
     recipes = [[recipe.to_dict() for recipe in row] for row in table.cells]
     picture.setText(
         "Description",
-        _("{caption}. Mixing matrix of a generator by stylegan3d.").format(caption=CAPTION),
+        _("{caption}. Style-mixing matrix, made with stylegan3d.").format(caption=CAPTION),
     )
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not picture.save(buffer, "PNG"):
-        raise OutputError(_("The matrix could not be made into a picture: choose fewer brains."))
+        raise OutputError(_("The matrix could not be saved as a picture: choose fewer brains."))
     # The dialog has asked whether a file may be replaced.
     atomic_write_bytes(path, bytes(buffer.data().data()), overwrite=True, suffixes=(".png",))

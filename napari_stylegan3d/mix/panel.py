@@ -33,10 +33,10 @@ class MixPictures(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.first = PictureButton(
-            "mix.picture.first", _("Brain A: a click shows it unmixed."), SIDE
+            "mix.picture.first", _("Brain A: click to show it unmixed."), SIDE
         )
         self.second = PictureButton(
-            "mix.picture.second", _("Brain B: a click shows all of it."), SIDE
+            "mix.picture.second", _("Brain B: click to show it unmixed."), SIDE
         )
         self.result = PictureButton("mix.picture.result", _("The mix of A and B."), SIDE)
         self.names = [controls.hint(name=f"mix.{name}") for name in ("first", "second", "result")]
@@ -86,25 +86,23 @@ class MixPanel(Panel):
         self.pictures = MixPictures()
         self.source = QComboBox()
         self.source.setObjectName("mix.source")
-        self.source.setToolTip(_("Where the second brain, B, comes from."))
+        self.source.setToolTip(_("Source of the second brain, B."))
         self.seed = SeedPicker("mix")
         self.preset = QComboBox()
         self.preset.setObjectName("mix.preset")
-        self.preset.setToolTip(_("Usual ways to mix brains A and B."))
+        self.preset.setToolTip(_("Common mixes of A and B."))
         self.layers_note = controls.hint("", "mix.layers_note")
         self.groups: list[GroupRow] = []
         self._group_box = QVBoxLayout()
         self._group_box.setSpacing(12)
-        self.swap = controls.push_button(
-            _("Swap"), "mix.swap", _("The second brain becomes the first, and the other way.")
-        )
+        self.swap = controls.push_button(_("Swap"), "mix.swap", _("Exchange A and B."))
         self.reset = controls.push_button(
             _("Reset"), "mix.reset", _("Take nothing from the second brain.")
         )
         self.matrix = controls.push_button(
             _("Matrix…"),
             "mix.open_matrix",
-            _("Mix many brains with many others, look at all of it, and pick one."),
+            _("Mix several brains with several others and choose one."),
         )
         self._lay_out()
         self._connect()
@@ -211,7 +209,7 @@ class MixPanel(Panel):
         with QSignalBlocker(self.preset):
             self.preset.setCurrentIndex(entries.index(strength) if strength in entries else 0)
             if entries:
-                self.preset.setItemText(0, _("Own mix") if any(strength) else _("Presets"))
+                self.preset.setItemText(0, _("Custom") if any(strength) else _("Presets"))
 
     def _on_preset(self, index: int) -> None:
         strength = self.preset.itemData(index)

@@ -129,7 +129,7 @@ class Projecting(QObject):
     def open(self, choice: Choice) -> None:
         """Read a scan and show it, after those that are being read; not during a projection."""
         if self.job.running:
-            busy = _("A scan is being projected. Wait for it or cancel it, then open another.")
+            busy = _("A scan is being projected. Wait or cancel, then open another one.")
             self.failed.emit(ScanError(busy), _("opening the scan"))
             return
         self._to_open.append(choice)

@@ -9,9 +9,9 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from stylegan3d.scans import Scan
 
-NOTHING = (_("nothing lost"), "")
+NOTHING = (_("none"), "")
 OTHERS = (
-    (_("blur of 3 mm"), "blur:3mm"),
+    (_("blur, 3 mm"), "blur:3mm"),
     (_("another contrast"), "contrast"),
 )
 #: Slices are thick from here on, and so many times as thick as the voxels within them are wide.

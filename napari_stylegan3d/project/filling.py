@@ -129,7 +129,7 @@ class Filling(QObject):
         comparison.pictured.connect(self._again)
         self.working.ready.connect(self._on_filled)
         self.working.failed.connect(
-            lambda _request, error: self.failed.emit(error, _("filling the scan in"))
+            lambda _request, error: self.failed.emit(error, _("filling in the region"))
         )
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))

@@ -95,11 +95,9 @@ class OpenedScan:
         every = sorted(
             "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
         )
-        others = [
-            (_("The axes run {code}").format(code=code), code) for code in every if code != assumed
-        ]
+        others = [(_("Axes {code}").format(code=code), code) for code in every if code != assumed]
         others.sort(key=lambda answer: answer[1] != "RAS")
-        return [(_("Not known: assume {code}").format(code=assumed), None), *others]
+        return [(_("Unknown: assume {code}").format(code=assumed), None), *others]
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap
         if not any(series.usable for series in error.series):
             raise
         return Several(
-            _("{name} holds {count} series:").format(
+            _("{name} contains {count} series:").format(
                 name=choice.path.name, count=len(error.series)
             ),
             [_series_entry(series, choice) for series in error.series],
@@ -169,7 +167,7 @@ def align_scan(
 
 def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
     """Find the best pose near the one a person moved the scan to."""
-    report(0, 1, _("Aligning to the model's brain"))
+    report(0, 1, _("Aligning to the template"))
     return pose.of(aligned).refined()
 
 
@@ -267,8 +265,8 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
     size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
     return [
         _(
-            "The region that was left out ({size:.1f} ml) was not compared with the scan: "
-            "the model made it up."
+            "The masked region ({size:.1f} ml) was excluded from the search and filled in "
+            "by the model."
         ).format(size=size)
     ]
 

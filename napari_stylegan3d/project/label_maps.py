@@ -109,7 +109,7 @@ class LabelMaps(QObject):
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
         tell_done(
-            _("Label map {labels}; it lies over the views, in the list of layers.").format(
+            _("Label map {labels}; shown over the views and in the layer list.").format(
                 labels=labels.in_words
             )
         )

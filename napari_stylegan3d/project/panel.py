@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
 
 SEGMENTS = (
-    ("reconstruction", _("Reconstruction"), _("The synthetic brain most like the scan.")),
-    ("scan", _("Scan"), _("The real scan, as the model sees it once it is aligned.")),
+    ("reconstruction", _("Reconstruction"), _("The synthetic brain most similar to the scan.")),
+    ("scan", _("Scan"), _("The real scan, aligned to the model.")),
     (
         "filled",
         _("Filled"),
         _(
-            "The scan with what it lost made up, such as a region that was left out; edits of the\n"
-            "brain change what is made up, and nothing else."
+            "The scan with missing parts, such as a masked region, filled in by the model. "
+            "Edits\n"
+            "change only the filled-in parts."
         ),
     ),
     ("difference", _("Difference"), _("Reconstruction minus scan.")),
@@ -74,21 +75,21 @@ class ProjectPanel(Panel):
         self.start = controls.push_button(
             _("Project"),
             "project.start",
-            _("Find the synthetic brain most like this scan."),
+            _("Find the synthetic brain most similar to this scan."),
             "primary",
         )
         self.cancel = controls.push_button(
-            _("Cancel"), "project.cancel", _("Stop; what was shown before comes back.")
+            _("Cancel"), "project.cancel", _("Stop and restore the previous picture.")
         )
         self.pause = controls.push_button(
             _("Pause"),
             "project.pause",
-            _("Let the search wait, to have the machine for other work."),
+            _("Suspend the search, to free the machine for other work."),
         )
         self.pause.setCheckable(True)
         self.bar = QProgressBar()
         self.bar.setObjectName("project.progress")
-        self.bar.setToolTip(_("How much of the present phase is done, in percent."))
+        self.bar.setToolTip(_("Progress of the current phase, in per cent."))
         self.estimate = controls.hint(name="project.estimate")
         self.result = ResultBox()
         self.segments: dict[str, QPushButton] = {}
@@ -183,8 +184,8 @@ class ProjectPanel(Panel):
             self.estimate.setText(text)
 
     def _on_pause(self, paused: bool) -> None:
-        self.pause.setText(_("Go on") if paused else _("Pause"))
-        self.estimate.setText(_("Paused") if paused else _("Going on…"))
+        self.pause.setText(_("Continue") if paused else _("Pause"))
+        self.estimate.setText(_("Paused") if paused else _("Continuing…"))
         self.pauseRequested.emit(paused)
 
     def show_cancelling(self) -> None:

@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Step
 
 #: What is moved, and a tooltip for each of its three numbers.
-SHIFTS = (_("to the right"), _("to the front"), _("upwards"))
+SHIFTS = (_("right"), _("anteriorly"), _("superiorly"))
 TURNS = (
-    _("so that the nose goes up"),
-    _("so that the head leans to its right"),
-    _("so that the nose goes to its left"),
+    _("pitch: nose up"),
+    _("roll: head towards its right shoulder"),
+    _("yaw: nose towards its left"),
 )
 #: The same in a word or two, over the numbers.
-COLUMNS = ((_("right"), _("front"), _("up")), (_("nose up"), _("lean right"), _("nose left")))
+COLUMNS = ((_("right"), _("anterior"), _("superior")), (_("Pitch"), _("Roll"), _("Yaw")))
 STEP_NAMES = {
     "brain": _("Extraction"),
-    "bias": _("Brightness"),
+    "bias": _("Bias field"),
     "pose": _("Pose"),
-    "grid": _("Model's grid"),
-    "nudge": _("By hand"),
+    "grid": _("Resampling"),
+    "nudge": _("Align manually"),
     "cache": _("Cache"),
 }
 #: Where a scan is aligned by hand from the start.
 FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
 BY_HAND = _(
-    "Move and turn the scan until it fits the outline, then let it be fitted from there; Project "
-    "uses it as it lies."
+    "Move and rotate the scan to match the outline, then press Refine alignment. Project "
+    "uses the current pose."
 )
-REFUSED = _("It was not aligned. If it is such a scan, align it by hand.")
-HOW = {"cached": _("from an earlier time")}
+REFUSED = _("Not aligned. If it is a T1-weighted brain scan, align it manually.")
+HOW = {"cached": _("from the cache")}
 
 
 class PoseBox(QWidget):
@@ -63,26 +63,25 @@ class PoseBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.align = controls.push_button(
-            _("Align only"),
+            _("Align"),
             "project.align",
             _(
-                "Bring the scan onto the model's grid, to look at it before the search. "
-                "Project does this by itself."
+                "Align the scan to the model's grid, to check it before the search. "
+                "Project does this automatically."
             ),
         )
         self.by_hand = controls.push_button(
-            _("By hand"),
+            _("Align manually"),
             "project.by_hand",
             _(
-                "Put the scan's middle on the mean brain's, and move and turn it yourself: "
-                "for scans\n"
-                "whose alignment fails."
+                "Centre the scan on the mean brain and align it manually: for scans whose\n"
+                "automatic alignment fails."
             ),
         )
         self.fit = controls.push_button(
-            _("Fit from here"),
+            _("Refine alignment"),
             "project.fit",
-            _("Look for the best pose near the one the scan is in now."),
+            _("Refine the alignment from the current pose."),
         )
         self.quality = QLabel()
         self.quality.setObjectName("project.quality")
@@ -91,7 +90,7 @@ class PoseBox(QWidget):
             _("Correlation of the aligned scan with the model's mean brain, and what it means.")
         )
         self.steps = controls.hint(name="project.steps")
-        self.steps.setToolTip(_("What was done to the scan, and how long it took."))
+        self.steps.setToolTip(_("Preparation steps of the scan, with their duration."))
         self.shifts = [
             self._spin(
                 f"project.shift.{axis}",
@@ -104,7 +103,7 @@ class PoseBox(QWidget):
         self.turns = [
             self._spin(
                 f"project.turn.{axis}",
-                _("Turn the scan {where}, in degrees.").format(where=where),
+                _("Rotate the scan ({where}), in degrees.").format(where=where),
                 "°",
                 MOST_DEG,
             )
@@ -117,7 +116,7 @@ class PoseBox(QWidget):
         )
         self.outline.setChecked(True)
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH, "project.pose_reset", _("Back to the pose that was found.")
+            controls.RESET_GLYPH, "project.pose_reset", _("Return to the automatic alignment.")
         )
         self.hand = QWidget()
         self._lay_out()
@@ -148,7 +147,7 @@ class PoseBox(QWidget):
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(3)
         for row, (text, spins) in enumerate(
-            ((_("Move, mm"), self.shifts), (_("Turn"), self.turns))
+            ((_("Move, mm"), self.shifts), (_("Rotate"), self.turns))
         ):
             grid.addWidget(QLabel(text), 2 * row + 1, 0)
             for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):

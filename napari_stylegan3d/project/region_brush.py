@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = _("Region to fill in")
 #: What the readout says of its voxels.
-PAINTED = _("left out")
+PAINTED = _("masked")
 
 
 class Painting(QObject):

@@ -15,7 +15,7 @@ from napari_stylegan3d.widgets.text import _
 BRUSH_MM = (2.0, 60.0, 10.0)
 
 
-PAINTED = _("Painted here")
+PAINTED = _("Painted region")
 
 
 class PaintBox(QWidget):
@@ -29,28 +29,25 @@ class PaintBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fill = QCheckBox(_("Leave out a region and fill it in"))
+        self.fill = QCheckBox(_("Mask a region and fill it in"))
         self.fill.setObjectName("project.fill")
         self.fill.setToolTip(
             _(
-                "For a lesion, a resection or an artefact. The search compares only what is "
-                "outside\n"
-                "of the region, and the model makes up what is inside: what such a brain "
-                "usually\n"
-                "looks like there, not what this one looked like."
+                "For a lesion, a resection or an artefact. The search ignores the region, "
+                "and the model\n"
+                "fills it in with what such a brain usually looks like, not with what this "
+                "one looked like."
             )
         )
         self.source = QComboBox()
         self.source.setObjectName("project.region")
         self.source.setToolTip(
             _(
-                "Paint the region in any plane of the aligned scan, the other views go along "
-                "(Ctrl+Z\n"
-                "takes a stroke back); move the scan first, if it has to be moved. Or take "
-                "the region\n"
-                "from a Labels layer: all of its labels count. Say on what it was drawn, the "
-                "aligned\n"
-                "scan or the scan as it was opened."
+                "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a "
+                "stroke); correct the\n"
+                "alignment first, if necessary. Or use a Labels layer: all of its labels "
+                "count. Choose\n"
+                "whether it was drawn on the aligned or on the original scan."
             )
         )
         self.source.setSizeAdjustPolicy(
@@ -59,12 +56,14 @@ class PaintBox(QWidget):
         self.source.addItem(PAINTED, None)
         self.brush = DecimalBox()
         self.brush.setObjectName("project.brush")
-        self.brush.setToolTip(_("Diameter of the brush, a ball, in mm."))
+        self.brush.setToolTip(_("Diameter of the spherical brush, in mm."))
         self.brush.setRange(*BRUSH_MM[:2])
         self.brush.setDecimals(0)
         self.brush.setSuffix(" mm")
         self.brush.setValue(BRUSH_MM[2])
-        self.erase = controls.push_button(_("Erase"), "project.erase", _("Let the brush erase."))
+        self.erase = controls.push_button(
+            _("Erase"), "project.erase", _("Use the brush as an eraser.")
+        )
         self.erase.setCheckable(True)
         self.clear = controls.push_button(
             _("Clear"), "project.paint_clear", _("Erase the whole painted region.")
@@ -111,13 +110,13 @@ class PaintBox(QWidget):
     def show_painted(self, millilitres: float) -> None:
         """Say how much is marked, and offer the brush for what is painted."""
         painted = self.choice is None
-        nothing = _("Nothing is painted yet: draw in one of the planes.")
+        nothing = _("Nothing painted yet: paint in one of the planes.")
         self.brushes.setVisible(painted)
         if millilitres:
-            told = _("{ml:.1f} ml are painted.") if painted else _("{ml:.1f} ml are marked.")
+            told = _("{ml:.1f} ml painted.") if painted else _("{ml:.1f} ml masked.")
             self.painted.setText(told.format(ml=millilitres))
         else:
-            self.painted.setText(nothing if painted else _("This layer marks nothing."))
+            self.painted.setText(nothing if painted else _("This layer is empty."))
         self.clear.setEnabled(millilitres > 0)
 
     def show_brush(self, diameter_mm: float) -> None:

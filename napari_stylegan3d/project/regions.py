@@ -91,8 +91,8 @@ class Region:
         if not there.any():
             raise ScanError(
                 _(
-                    "The labels layer marks nothing inside the model's field of view: was it "
-                    "drawn on the scan as it was opened? Choose that entry, then."
+                    "The Labels layer is empty inside the model's field of view. If it was "
+                    "drawn on the original scan, choose that entry."
                 )
             )
         return Mask(there)
@@ -149,7 +149,7 @@ class LayerRegions(QObject):
                 )
                 found.append(
                     (
-                        _("{name}, on the scan as opened").format(name=layer.name),
+                        _("{name}, on the original scan").format(name=layer.name),
                         LayerChoice(layer, True),
                     )
                 )

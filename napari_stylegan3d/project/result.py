@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 #: Name, object name, format and meaning of each similarity number.
 FIGURES = (
-    (_("Structure"), "ssim", "{:.3f}", _("SSIM: likeness of local structure; 1 is identical.")),
+    (_("SSIM"), "ssim", "{:.3f}", _("SSIM: structural similarity; 1 is identical.")),
     (_("Correlation"), "ncc", "{:.3f}", _("NCC: correlation of intensities; 1 is identical.")),
-    (_("Error"), "mae", "{:.1%}", _("Mean absolute error, as a share of the brightest tissue.")),
-    ("PSNR", "psnr", "{:.1f} dB", _("Peak signal-to-noise ratio in decibels; higher is closer.")),
+    (_("Mean error"), "mae", "{:.1%}", _("Mean absolute error, in % of the brightest tissue.")),
+    (
+        "PSNR",
+        "psnr",
+        "{:.1f} dB",
+        _("Peak signal-to-noise ratio in decibels; higher is more similar."),
+    ),
 )
 #: So many regions are named, the worst first.
 NAMED = 3
@@ -41,24 +46,21 @@ class ResultBox(QWidget):
         self.verdict.setObjectName("project.verdict")
         self.verdict.setWordWrap(True)
         self.verdict.setToolTip(
-            _(
-                "How far to believe the reconstruction, measured against people that the model was "
-                "not trained on."
-            )
+            _("How far the reconstruction can be trusted, relative to held-out subjects.")
         )
         self.sentence = controls.hint(name="project.sentence")
         self.regions = controls.hint(name="project.regions")
         self.regions.setToolTip(
             _(
-                "Root mean square of scan minus reconstruction in a region, in % of the brightest "
-                "tissue; beside it what is usual for people that the model was not trained on."
+                "Root mean square of scan minus reconstruction in a region, in % of the "
+                "brightest tissue, beside the usual value in held-out subjects."
             )
         )
         self.place = controls.hint(name="project.place")
         self.place.setToolTip(
             _(
-                "How unusual this brain is for the model: of 100 people that it was not "
-                "trained on, so many lie nearer to the average brain. Not how healthy it is."
+                "How unusual this brain is for the model: percentage of held-out subjects "
+                "closer to the average brain. It does not measure health."
             )
         )
         self.notes = controls.hint(name="project.notes")
@@ -66,9 +68,9 @@ class ResultBox(QWidget):
             _("Save filled scan…"),
             "project.save_filled",
             _(
-                "Save the scan with what it lost made up by the brain that is shown, on its "
+                "Save the scan with missing parts filled in from the current brain, on its "
                 "own grid\n"
-                "and on the model's. The files say that they are partly synthetic."
+                "and on the model's. The files are marked as partly synthetic."
             ),
         )
         self.saved = controls.hint(name="project.saved")
@@ -137,7 +139,7 @@ class ResultBox(QWidget):
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
         for column, text in enumerate(
-            (_("Likeness to the scan"), _("Reconstruction"), _("Mean brain"))
+            (_("Similarity to the scan"), _("Reconstruction"), _("Mean brain"))
         ):
             grid.addWidget(controls.hint(text), 0, column)
         for row, (text, key, _form, tip) in enumerate(FIGURES, start=1):
@@ -160,7 +162,7 @@ def _place_of(trust: Mapping[str, Any]) -> str:
         return ""
     from stylegan3d.projection.trust import place_in_words
 
-    return _("This brain lies {place}.").format(place=place_in_words(percentile))
+    return _("Position: {place}.").format(place=place_in_words(percentile))
 
 
 def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
@@ -175,4 +177,4 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
         lines.append(f"{name}: {100 * row['rms']:.0f} %")
         if "usual" in row:
             lines[-1] += _(" (usually {usual:.0f} %)").format(usual=100 * row["usual"])
-    return _("Differs most, in % of the brightest tissue:\n") + "\n".join(lines)
+    return _("Largest differences, in % of the brightest tissue:\n") + "\n".join(lines)

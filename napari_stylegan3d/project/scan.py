@@ -80,10 +80,10 @@ class Chooser(QWidget):
         self.question = controls.hint(name="project.question")
         self.list = QListWidget()
         self.list.setObjectName("project.choice")
-        self.list.setToolTip(_("Choose one and open it; a double click does both."))
+        self.list.setToolTip(_("Select one and open it, or double-click."))
         self.list.setWordWrap(True)
         self.open = controls.push_button(
-            _("Open this one"), "project.choose", _("Open what is chosen in the list."), "primary"
+            _("Open selected"), "project.choose", _("Open the selected entry."), "primary"
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -136,14 +136,14 @@ class ScanBox(QWidget):
         self.name = QLabel(_("No scan yet"))
         self.name.setObjectName("project.name")
         self.name.setProperty("role", "figure")
-        self.details = controls.hint(_("Drop a T1-weighted head here, or"), "project.details")
+        self.details = controls.hint(_("Drop a T1-weighted scan here, or"), "project.details")
         self.open = controls.push_button(
             _("Open scan…"),
             "project.open",
             _("Open a T1-weighted scan: a NIfTI, MGH or DICOM file, or a DICOM folder."),
         )
         self.sample = controls.push_button(
-            _("Samples"), "project.sample", _("Open one of the two real brains that come along.")
+            _("Samples"), "project.sample", _("Open one of the two bundled real brains.")
         )
         self.chooser = Chooser()
         self.doubts = QLabel()
@@ -153,7 +153,7 @@ class ScanBox(QWidget):
         self.trust = QComboBox()
         self.trust.setObjectName("project.trust")
         self.trust.setToolTip(
-            _("Say how the head lies, if you know; the scan is read again accordingly.")
+            _("Set the orientation, if you know it; the scan is then read again.")
         )
         self._lay_out()
         self._connect()

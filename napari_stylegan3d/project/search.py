@@ -22,24 +22,24 @@ SPACES = (
     (
         "w+",
         _("Closest to the scan (W+)"),
-        _("every layer of the model is free, so the search follows the scan further."),
+        _("all layers are free, so the result follows the scan more closely."),
     ),
     (
         "w+noise",
-        _("Closest, texture too (W+ and noise)"),
+        _("Closest, with texture (W+ and noise)"),
         _(
-            "the layers' noise is fitted as well: fine texture of this scan, which edits and "
+            "also fits the noise of the layers: fine texture of this scan, which edits and "
             "mixes\n"
-            "leave where it is; it is kept in the latent's file."
+            "do not move. It is saved in the latent file."
         ),
     ),
     (
         "w",
         _("Most typical brain (W)"),
-        _("one style for all layers, so the result stays a brain the model would make."),
+        _("one style for all layers, so the result remains a typical brain of the model."),
     ),
 )
-NO_NOISE = _("Not with this model: it has no layer noise that could be fitted.")
+NO_NOISE = _("Not available: this model has no layer noise.")
 
 
 class SearchBox(QWidget):
@@ -54,7 +54,9 @@ class SearchBox(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(
             controls.form(
-                (_("Search"), self.budget), (_("Find"), self.space), (_("Allow for"), self.loss)
+                (_("Search"), self.budget),
+                (_("Latent space"), self.space),
+                (_("Scan degradation"), self.loss),
             )
         )
 
@@ -95,10 +97,9 @@ class SearchBox(QWidget):
         box.setObjectName("project.budget")
         box.setToolTip(
             _(
-                "How long to search; the time is this machine's, once it is measured.\n"
-                "Draft: a quick look. Standard: until more steps hardly pay.\n"
-                "Thorough: longer, then the model itself is changed a little to show this "
-                "very scan."
+                "Search effort; times are for this machine, once measured.\n"
+                "Draft: quick. Standard: until improvement stalls.\n"
+                "Thorough: longer, then the model is tuned slightly to this scan."
             )
         )
         _narrow(box)
@@ -123,8 +124,10 @@ class SearchBox(QWidget):
         _narrow(box)
         box.setToolTip(
             _(
-                "What the scan lost. The search then compares what the brain would show in such a\n"
-                "scan, and puts the detail back as far as the model knows it. More ways, such as\n"
+                "How the scan is degraded. The search degrades the brain in the same way "
+                "before\n"
+                "comparing it, and restores the detail from the model. Further kinds, such "
+                "as\n"
                 "undersampled k-space: stylegan3d project --operator."
             )
         )

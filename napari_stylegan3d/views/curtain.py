@@ -26,7 +26,7 @@ class CurtainLine(QWidget):
     def __init__(self, canvas: QWidget, model: ViewerModel, axis: int) -> None:
         super().__init__(canvas)
         self.setObjectName(f"compare.curtain_line.{axis}")
-        self.setToolTip(_("Drag: A is on the left of the line, B on the right."))
+        self.setToolTip(_("Drag: A to the left of the line, B to the right."))
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.model, self.axis = model, axis

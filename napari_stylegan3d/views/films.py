@@ -60,7 +60,9 @@ class Films(QWidget):
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
         super().__init__()
         self.setObjectName("views.lightbox.slices")
-        self.setToolTip(_("A click goes to the slice and point, a double click back to the views."))
+        self.setToolTip(
+            _("Click to go to the slice and point; double-click to return to the views.")
+        )
         self.viewer, self.looks = viewer, looks
         self.legend: Legend | None = None
         self._image: QImage | None = None

@@ -24,13 +24,13 @@ class Lightbox(QWidget):
         self.films = Films(viewer, looks)
         self.plane = QComboBox()
         self.plane.setObjectName("views.lightbox.plane")
-        self.plane.setToolTip(_("Which way the slices are cut."))
+        self.plane.setToolTip(_("Plane of the slices."))
         for name in PLANE_NAMES:
             self.plane.addItem(VIEW_TITLES[name], name)
         self.spacing = DecimalBox()
         self.spacing.setObjectName("views.lightbox.spacing")
         self.spacing.setToolTip(
-            _("Distance from slice to slice, {low:g} to {high:g} mm.").format(
+            _("Distance between slices, {low:g} to {high:g} mm.").format(
                 low=SPACING_LIMITS[0], high=SPACING_LIMITS[1]
             )
         )
@@ -40,7 +40,7 @@ class Lightbox(QWidget):
         self.spacing.setSuffix(" mm")
         self.spacing.setKeyboardTracking(False)
         self.back = controls.push_button(
-            _("Four views"), "views.lightbox.close", _("Back to the four views.")
+            _("Four views"), "views.lightbox.close", _("Return to the four views.")
         )
         self.plane.activated.connect(
             lambda _: looks.change(lightbox_plane=self.plane.currentData())
@@ -65,7 +65,7 @@ class Lightbox(QWidget):
         self.films.close_links()
 
     def _lay_out(self) -> None:
-        hint = controls.hint(_("A click goes there."))
+        hint = controls.hint(_("Click to go there."))
         hint.setWordWrap(False)
         strip = controls.row(self.plane, self.spacing, hint, self.back, stretch=2)
         strip.setContentsMargins(10, 5, 10, 5)

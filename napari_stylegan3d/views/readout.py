@@ -50,9 +50,9 @@ class Readout(QWidget):
         self.intensity = _label(
             "views.intensity",
             _(
-                "Brightness under the crosshair. For synthetic brains 0 is background and 1 "
-                "as bright\n"
-                "as the brightest tissue (the 99.5th percentile inside the brain)."
+                "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
+                "the brightest\n"
+                "tissue (99.5th percentile inside the brain)."
             ),
         )
         self.levels = _label(
@@ -64,7 +64,7 @@ class Readout(QWidget):
                 "double-click with it to reset them."
             ),
         )
-        self.quality = _label("views.quality", _("A preview: the full volume follows."), "hint")
+        self.quality = _label("views.quality", _("Preview; the full volume follows."), "hint")
         self.clipped = _label("views.clipped", "", "error")
         self.clipped.hide()
         self.white = self._make_white()
@@ -76,8 +76,8 @@ class Readout(QWidget):
             _("View ▾"),
             "views.menu",
             _(
-                "Everything about how to look: layout, linked zoom, 3D rendering and cuts,\n"
-                "letters, scale bar, overlays, dark or light."
+                "View settings: layout, linked zoom, 3D rendering and cuts,\n"
+                "letters, scale bar, overlays, theme."
             ),
         )
         self.menu.clicked.connect(self.menuRequested)
@@ -95,9 +95,9 @@ class Readout(QWidget):
         spin.setKeyboardTracking(False)
         spin.setToolTip(
             _(
-                "Brightness that is shown white, as a multiple of the usual ({low:g} "
-                "to {high:g}); 1 is usual,\n"
-                "less makes dark pictures brighter. It changes nothing that is saved."
+                "Intensity shown as white, as a multiple of the default ({low:g} to "
+                "{high:g}); lower values\n"
+                "brighten the picture. Saved files are not affected."
             ).format(low=WHITE_LIMITS[0], high=WHITE_LIMITS[1])
         )
         spin.valueChanged.connect(self.whiteChanged)
@@ -138,12 +138,13 @@ class Readout(QWidget):
     def show_clipped(self, share: float) -> None:
         """Say if a good part of the picture is brighter than can be shown."""
         self.clipped.setVisible(share >= MUCH_CLIPPED)
-        self.clipped.setText(_("{percent:.0f} % too bright").format(percent=100 * share))
+        self.clipped.setText(_("{percent:.0f} % clipped").format(percent=100 * share))
         self.clipped.setToolTip(
             _(
-                "{percent:.0f} % of this volume is more than one and a half times as bright as\n"
-                "the brightest tissue should be, and is cut off there: this model uses other\n"
-                "intensities than 0 to 1, or is not trained."
+                "{percent:.0f} % of this volume is brighter than 1.5 times the brightest "
+                "tissue and is\n"
+                "clipped: the model's intensities are not in the range 0 to 1, or it is "
+                "not trained."
             ).format(percent=100 * share)
         )
 

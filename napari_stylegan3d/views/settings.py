@@ -28,19 +28,19 @@ WIDTH = 348
 SIGNS = {
     "linked": (
         _("Zoom and pan together"),
-        _("Zoom and pan the three planes together, or each alone."),
+        _("Zoom and pan the three planes together or independently."),
     ),
     "crosshair": (_("Crosshair"), _("Show or hide the crosshair lines.")),
-    "letters": (_("Orientation letters"), _("Show which side of the patient each edge is.")),
-    "scale_bar": (_("Scale bar"), _("Show a length of 50 mm in the planes.")),
+    "letters": (_("Orientation letters"), _("Show orientation letters at the edges.")),
+    "scale_bar": (_("Scale bar"), _("Show a scale bar of 50 mm in the planes.")),
     "outline": (
         _("Outline of the mean brain"),
-        _("Draw the model's mean brain over what is shown."),
+        _("Overlay the outline of the model's mean brain."),
     ),
 }
 LAYOUTS = {
     "four": (_("Four views"), _("Axial, sagittal, coronal and 3D side by side.")),
-    "one": (_("One"), _("One view over the whole middle; so does a double click on a view.")),
+    "one": (_("Single"), _("One enlarged view; same as a double click on a view.")),
     "lightbox": (_("Lightbox"), _("Many slices of one plane side by side.")),
 }
 THEMES = {
@@ -65,7 +65,7 @@ class ViewSettings(QFrame):
             for key, (text, tip) in LAYOUTS.items()
         }
         self.alone = self._combo("views.alone", "alone", VIEW_TITLES)
-        self.alone.setToolTip(_("Which view is large."))
+        self.alone.setToolTip(_("The enlarged view."))
         self.convention = self._combo(
             "views.convention",
             "convention",
@@ -83,13 +83,13 @@ class ViewSettings(QFrame):
         self.difference = self._make_difference()
         self.themes = {key: self._theme(key, text, tip) for key, (text, tip) in THEMES.items()}
         self.levels_reset = controls.push_button(
-            _("Usual brightness"),
+            _("Reset window and level"),
             "views.levels_reset",
-            _("Window and level back to what is usual."),
+            _("Reset window and level."),
         )
         self.levels_reset.clicked.connect(self.levelsReset)
         self.look_reset = controls.push_button(
-            _("Reset all"), "views.look_reset", _("Everything here back to what it was at first.")
+            _("Reset all"), "views.look_reset", _("Reset all view settings.")
         )
         self.look_reset.clicked.connect(self._reset)
         self._lay_out()
@@ -158,7 +158,7 @@ class ViewSettings(QFrame):
             _("Hide below"),
             (0, 100, 1, 10),
             " %",
-            _("Differences smaller than this share of the colour bar are not drawn, 0 to 100 %."),
+            _("Hide differences smaller than this share of the colour bar, 0 to 100 %."),
             label_width=84,
         )
         self.opacity = controls.SliderRow(
@@ -166,7 +166,7 @@ class ViewSettings(QFrame):
             _("Opacity"),
             (0, 100, 1, 80),
             " %",
-            _("How much of the picture the colours of the difference hide, 0 to 100 %."),
+            _("Opacity of the difference overlay, 0 to 100 %."),
             label_width=84,
         )
         self.threshold.valueChanged.connect(self._set_threshold)

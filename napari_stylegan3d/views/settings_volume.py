@@ -10,13 +10,13 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
 RENDERINGS = {
-    "attenuated_mip": _("Brightest, near first"),
-    "mip": _("Brightest (MIP)"),
+    "attenuated_mip": _("Attenuated MIP"),
+    "mip": _("MIP"),
     "iso": _("Surface"),
-    "volume": _("Volume, translucent"),
+    "volume": _("Translucent volume"),
 }
 #: Cuts along the axes to the right, front and top: the two sides that can be cut away.
-SIDES = ((_("right"), _("left")), (_("front"), _("back")), (_("top"), _("bottom")))
+SIDES = ((_("right"), _("left")), (_("anterior"), _("posterior")), (_("superior"), _("inferior")))
 #: So that the sliders of the three cuts begin below each other.
 SIDE_PX = 92
 
@@ -30,10 +30,10 @@ class CutRow(QWidget):
         name = f"views.cut.{axis}"
         self.on = QCheckBox(_("Cut"))
         self.on.setObjectName(name)
-        self.on.setToolTip(_("Cut away one side of the 3D picture."))
+        self.on.setToolTip(_("Cut away one side of the head in the 3D view."))
         self.side = QComboBox()
         self.side.setObjectName(f"views.cut_side.{axis}")
-        self.side.setToolTip(_("Which side of the head is cut away."))
+        self.side.setToolTip(_("Side of the head that is cut away."))
         self.side.setFixedWidth(controls.scaled(SIDE_PX))
         for upper, text in zip((True, False), SIDES[axis], strict=True):
             self.side.addItem(text, upper)
@@ -43,7 +43,7 @@ class CutRow(QWidget):
             (*CUT_LIMITS, 1, 0),
             " mm",
             _(
-                "Where the head is cut, in mm from the middle of the picture ({low:g} to {high:g})."
+                "Position of the cut, in mm from the centre of the picture ({low:g} to {high:g})."
             ).format(low=CUT_LIMITS[0], high=CUT_LIMITS[1]),
         )
         row = QHBoxLayout(self)
@@ -79,22 +79,23 @@ class VolumeSettings(QWidget):
         self.rendering.setObjectName("views.rendering")
         self.rendering.setToolTip(
             _(
-                "What a ray through the head shows: the brightest point, near ones preferred\n"
-                "(attenuated maximum intensity projection); the brightest point of all; the first\n"
-                "point above a brightness, as a lit surface; or all of them, as through a mist.\n"
-                "A surface is slow to draw without a graphics card."
+                "Attenuated MIP: maximum intensity projection that favours near "
+                "structures. MIP: plain\n"
+                "maximum intensity projection. Surface: lit surface at a threshold. "
+                "Translucent volume:\n"
+                "all intensities. A surface is slow to render without a graphics card."
             )
         )
         for value, text in RENDERINGS.items():
             self.rendering.addItem(text, value)
         self.surface = controls.SliderRow(
             "views.surface",
-            _("Surface at"),
+            _("Threshold"),
             (*SURFACE_LIMITS, 0.05, Look().surface),
             "",
-            _(
-                "Brightness the surface is drawn at, as a share of white ({low:g} to {high:g})."
-            ).format(low=SURFACE_LIMITS[0], high=SURFACE_LIMITS[1]),
+            _("Intensity of the surface, as a fraction of white ({low:g} to {high:g}).").format(
+                low=SURFACE_LIMITS[0], high=SURFACE_LIMITS[1]
+            ),
             label_width=84,
         )
         self.cuts = [CutRow(axis, looks) for axis in range(3)]

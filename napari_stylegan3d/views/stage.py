@@ -116,7 +116,7 @@ class Stage(QObject):
             return self.overlay.legend
         if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
             return None
-        return Legend(self.layer.name, _("of white"), self.limits[1], solid=True)
+        return Legend(self.layer.name, _("fraction of white"), self.limits[1], solid=True)
 
     def set_levels(self, levels: Levels) -> None:
         """Show other intensities black and white."""

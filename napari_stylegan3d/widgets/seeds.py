@@ -30,13 +30,14 @@ class SeedPicker(QWidget):
         self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.spin.setToolTip(
             _(
-                "The number of a random brain: the same number always gives the same brain\n"
+                "Number (seed) of a random brain: the same number always gives the same "
+                "brain\n"
                 "(0 to {largest})."
             ).format(largest=LARGEST_SEED)
         )
-        previous = controls.push_button("◀", f"{panel}.previous", _("The brain before this one."))
-        following = controls.push_button("▶", f"{panel}.next", _("The brain after this one."))
-        dice = controls.push_button(_("Random"), f"{panel}.dice", _("A brain drawn at random."))
+        previous = controls.push_button("◀", f"{panel}.previous", _("Previous number."))
+        following = controls.push_button("▶", f"{panel}.next", _("Next number."))
+        dice = controls.push_button(_("Random"), f"{panel}.dice", _("Random brain."))
         for button in (previous, following):
             button.setFixedWidth(controls.scaled(36))
         previous.clicked.connect(lambda: self._go(self.spin.value() - 1))

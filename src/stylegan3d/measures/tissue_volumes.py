@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Volumes in millilitres, in the order in which they are told, and what people call them.
 VOLUMES = {
-    "csf_ml": "Outer CSF",
+    "csf_ml": "Subarachnoid CSF",
     "ventricle_ml": "Ventricles",
     "grey_ml": "Grey matter",
     "white_ml": "White matter",

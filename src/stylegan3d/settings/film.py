@@ -24,7 +24,9 @@ class FilmSettings:
 
     seconds: Annotated[
         float,
-        Option("Each way", "From one brain to the next.", unit="s", low=0.1, high=60, step=0.5),
+        Option(
+            "Duration", "Time from one brain to the next.", unit="s", low=0.1, high=60, step=0.5
+        ),
     ] = 2.0
     fps: Annotated[
         int,
@@ -41,16 +43,16 @@ class FilmSettings:
         Option(
             "Pace",
             "Whether the film slows down at each brain.",
-            choices={"in-out": "resting at each", "linear": "even"},
+            choices={"in-out": "pause at each brain", "linear": "constant speed"},
         ),
     ] = "in-out"
     how: Annotated[
         How,
         Option(
             "Path",
-            "Between two random brains: straight through W, where the middle is closer to the "
-            "average brain, or round in Z, which keeps the variety.",
-            choices={"linear": "straight", "spherical": "round, keeping variety"},
+            "Between two random brains: a straight line in W, where the middle is closer "
+            "to the average brain, or an arc in Z, which keeps the variety.",
+            choices={"linear": "straight line", "spherical": "arc"},
         ),
     ] = "linear"
     planes: Annotated[
@@ -66,5 +68,5 @@ class FilmSettings:
         ),
     ] = ".mp4"
     loop: Annotated[
-        bool, Option("Return to the first brain", "The film then runs on without a halt.")
+        bool, Option("Return to the first brain", "The film then loops without a break.")
     ] = False

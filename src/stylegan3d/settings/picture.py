@@ -11,7 +11,7 @@ from stylegan3d.settings.option import Option
 LIGHTBOX = "lightbox-"
 #: What a picture can show, each with the words for it.
 PICTURES = {
-    "all": "All views, as they stand",
+    "all": "All views, as displayed",
     "Axial": "Axial view",
     "Sagittal": "Sagittal view",
     "Coronal": "Coronal view",
@@ -44,7 +44,7 @@ class PictureSettings:
         str,
         Option(
             "Size",
-            "How many pixels the picture has. Everything is drawn anew, sharply.",
+            "Resolution of the picture. Everything is rendered again at this resolution.",
             choices=SIZES,
         ),
     ] = "screen"

@@ -28,8 +28,8 @@ class PreparationSettings:
     validation: Annotated[
         float,
         Option(
-            "Validation share",
-            "Of the people, where participants.tsv has no column 'split'.",
+            "Validation fraction",
+            "Fraction of the subjects, if participants.tsv has no column 'split'.",
             low=0,
             high=0.9,
         ),

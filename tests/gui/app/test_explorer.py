@@ -344,7 +344,7 @@ def test_fine_texture_is_off_for_a_scan_that_it_would_be_drawn_over(window, tmp_
         window.session.change(Recipe(found))
         window.settle()
         assert not noise.isEnabled()
-        assert "the scan says" in note.text()
+        assert "without random texture" in note.text()
         window.session.change(Recipe(Source("seed", 3)))
         window.settle()
         assert noise.isEnabled()

@@ -87,7 +87,7 @@ def test_directions_move_the_whole_brain(window):
     assert window.recipe.edits == (Edit("PC 1", 1.5),)
     assert abs(window.volume - before).max() > 0.01
     menu = panel.menus.of_row(panel.rows["PC 1"])
-    assert "Change" not in [action.text() for action in menu.actions()]
+    assert "Applies to" not in [action.text() for action in menu.actions()]
 
 
 def test_a_scan_is_projected_and_saved(window, scan_file, tmp_path):

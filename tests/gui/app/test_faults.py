@@ -43,13 +43,13 @@ def test_without_memory_for_the_full_volume_a_preview_is_shown(window, cramped, 
     shown = window.explorer.comparison
     window.session.change(seed(31))
     window.wait(lambda: shown.recipe == seed(31) and said(window))
-    assert "not enough memory for the full volume" in said(window)
+    assert "Not enough memory for the full volume" in said(window)
     assert shown.is_preview
     assert window.views.readout.quality.text() == "preview"
     window.session.change(seed(32))  # the window goes on
     window.wait(lambda: shown.recipe == seed(32))
     assert shown.is_preview
-    assert "not enough memory" in said(window)
+    assert "Not enough memory" in said(window)
     cramped()
     window.wait(lambda: not window.explorer.rendering.busy)
     monkeypatch.setattr(window.explorer.rendering, "_cramped_until", 0.0)

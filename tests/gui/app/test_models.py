@@ -71,9 +71,9 @@ def test_an_official_checkpoint_fills_all_panels(window):
         window.volume, shown_as(window, Recipe(), Frame("LIA", (8.0, 8.0, 8.0))).data
     )
     assert window.captions == {"Synthetic – not for diagnosis"}
-    assert "not known" in window.find("browse.about").text()
+    assert "unknown" in window.find("browse.about").text()
     assert window.find("browse.noise").isEnabled()
-    assert "does not say where" in window.find("browse.frame_note").text()
+    assert "does not contain its orientation" in window.find("browse.frame_note").text()
     for hidden in ("browse.channel", "browse.label_note"):
         assert not window.find(hidden).isVisibleTo(window.explorer.browse)
     window.set("mix.group.fine", 100)
@@ -223,7 +223,7 @@ def test_bare_labels_and_channels(window):
     assert window.recipe.label == Label(numbers=(0.0, 1.0, 0.0))
     window.set("browse.label_value.2", 0.5)
     assert window.recipe.label == Label(numbers=(0.0, 1.0, 0.5))
-    assert window.find("browse.label.0").currentText() == "Other numbers"
+    assert window.find("browse.label.0").currentText() == "Other values"
     window.choose("browse.channel", 1)
     window.settle()
     recipe = Recipe(label=(0.0, 1.0, 0.5), channel=1)
@@ -260,7 +260,7 @@ def test_the_menu_has_the_models_that_come_along(window):
     menu = window.explorer.models.menu(window.explorer)
     menu.aboutToShow.emit()
     texts = [action.text() for action in menu.actions()]
-    at = texts.index("The model that comes along")
+    at = texts.index("Bundled model")
     assert texts[at + 1 : at + 3] == ["diffusion-t1-2mm", "vae-t1-2mm"]
     assert menu.actions()[at + 1].toolTip().endswith("diffusion-t1-2mm")
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "napari_stylegan3d"
 #: Programs for the command line, what napari reads, and files without words for people.
 LEFT_OUT = re.compile(
-    r"__main__|window|qt_binding|tour\w*|virtual_screen|theme|reader|calm|autosave|text"
+    r"__main__|window|qt_binding|tour\w*|virtual_screen|theme|reader|calm|autosave|text|docked"
 )
 #: Functions whose arguments are for programs.
 FOR_PROGRAMS = {

@@ -312,7 +312,7 @@ def test_brains_of_unlike_truncations_are_joined_as_latents(window, walk_box):
     window.set("browse.seed", 6)
     last = window.recipe
     window.click("browse.walk_add")
-    assert "unlike truncations" in window.find("browse.walk_note").text()
+    assert "differ in truncation" in window.find("browse.walk_note").text()
     window.set("browse.walk_position", 50)
     window.settle()
     between = (first.latent(generator) + last.latent(generator)) / 2

@@ -65,12 +65,14 @@ def test_training_brains_are_told_from_others(window_with_index):
     window.set("browse.seed", 3)
     window.settle()
     assert told(window) == UNCHECKED
-    assert check(window) == "Nearest of 8 training brains: nearer than any of 11 strangers is."
-    assert "Distance of features" in window.find("browse.privacy").toolTip()
+    assert (
+        check(window) == "Closest of 8 training brains: closer than any of 11 unrelated subjects."
+    )
+    assert "Feature distance" in window.find("browse.privacy").toolTip()
     window.set("browse.seed", 40)
     assert told(window) == UNCHECKED
     window.settle()
-    assert "nearer than any" not in check(window)
+    assert "closer than any" not in check(window)
 
 
 def test_a_brain_that_is_still_rendered_is_checked_when_it_is_there(window_with_index):
@@ -78,7 +80,9 @@ def test_a_brain_that_is_still_rendered_is_checked_when_it_is_there(window_with_
     window.set("browse.seed", 41)
     window.settle()
     window.set("browse.seed", 5)
-    assert check(window) == "Nearest of 8 training brains: nearer than any of 11 strangers is."
+    assert (
+        check(window) == "Closest of 8 training brains: closer than any of 11 unrelated subjects."
+    )
 
 
 def test_what_is_out_of_date_is_not_shown(window_with_index):
@@ -114,11 +118,11 @@ def test_a_model_without_an_index_offers_no_check(window):
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (0.0, "nearer than any of 249 strangers is"),
-        (0.001, "farther than 1 % of strangers are"),
-        (0.934, "farther than 93 % of strangers are"),
-        (0.999, "farther than 99 % of strangers are"),
-        (1.0, "farther than any of 249 strangers is"),
+        (0.0, "closer than any of 249 unrelated subjects"),
+        (0.001, "farther than 1 % of unrelated subjects"),
+        (0.934, "farther than 93 % of unrelated subjects"),
+        (0.999, "farther than 99 % of unrelated subjects"),
+        (1.0, "farther than all of 249 unrelated subjects"),
     ],
 )
 def test_in_words(share, words):

@@ -299,7 +299,7 @@ def test_edited_labels_are_restored_with_their_session(window, part, ended):
     window.set("labels.resize", 8)
     window.wait(lambda: is_shown(window, part))
     window.click("labels.take")  # of the brain that was painted
-    window.wait(lambda: part.base is not None and "relabelled" in part.base.title)
+    window.wait(lambda: part.base is not None and "edited labels" in part.base.title)
     stroke(window, tuple(n // 4 for n in window.volume.shape))
     window.wait(lambda: is_shown(window, part))
     many, fitting, title = count(window), window.volume, part.base.title
@@ -317,7 +317,7 @@ def test_edited_labels_are_restored_with_their_session(window, part, ended):
     assert part.box.header.isChecked()
     assert part.base.title == title
     assert window.explorer.comparison.view != "painted", "what was looked at is"
-    assert f"These labels are of {title}" in window.find("labels.note").text()
+    assert f"These labels belong to {title}" in window.find("labels.note").text()
     window.click("labels.fit")
     window.wait(lambda: is_shown(window, part))
     assert count(window) == many

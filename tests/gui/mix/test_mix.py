@@ -67,7 +67,7 @@ def test_a_preset_sets_all_layers_and_is_named_when_met_again(mixing):
     assert {strength(mixing)[k] for k in middle + fine} == {1.0}
     assert mixing.recipe.mix.source == Source("seed", 5)
     mixing.set(f"mix.layer.{coarse[0]}", 40)
-    assert box.currentText() == "Own mix"
+    assert box.currentText() == "Custom"
     mixing.set(f"mix.layer.{coarse[0]}", 0)
     assert box.currentText() == "Shape of A, folds of B"
     mixing.click("mix.reset")

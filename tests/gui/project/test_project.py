@@ -177,7 +177,7 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     window.wait(lambda: not window.find("project.quality").text())
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
-    assert "(from an earlier time)" in window.find("project.steps").text(), "ready at once"
+    assert "(from the cache)" in window.find("project.steps").text(), "ready at once"
     outline = window.viewer.layers[-1]
     assert outline.name == NAME
     drawn = [outline.data_to_world(index) for index in np.argwhere(outline.data)]
@@ -273,7 +273,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     ml = np.count_nonzero(layer.data) * np.prod(layer.scale) / 1000
     assert ml > 1
     assert all(extent > 1 for extent in np.ptp(np.argwhere(layer.data), axis=0)), "a ball"
-    assert window.find("project.painted").text() == f"{ml:.1f} ml are painted."
+    assert window.find("project.painted").text() == f"{ml:.1f} ml painted."
     copy = window.views.view("Coronal").model.layers[-1]
     np.testing.assert_array_equal(copy.data, layer.data)
     assert window.find("project.save_filled").isHidden()
@@ -282,7 +282,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     (result,) = window.session.projected
     mask = result.filled.operator.mask
     assert mask.sum() == np.count_nonzero(layer.data)
-    assert f"left out ({ml:.1f} ml)" in window.find("project.notes").text()
+    assert f"masked region ({ml:.1f} ml)" in window.find("project.notes").text()
     window.wait(lambda: not layer.visible)  # it belongs to the scan
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=1e-5))
@@ -398,7 +398,7 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
     aligned = window.explorer.projecting._aligned
     window.click("project.fill")
     box = window.find("project.region")
-    assert [box.itemText(i) for i in range(box.count())] == ["Painted here"]
+    assert [box.itemText(i) for i in range(box.count())] == ["Painted region"]
     # A ball of 20 mm around the brain's middle, drawn elsewhere: another grid, turned, and in the
     # scan's own space.
     middle = aligned.space.affine[:3, :3] @ np.argwhere(aligned.brain_mask).mean(axis=0)
@@ -413,16 +413,16 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
         drawn = ball.astype(np.uint8) * 7
         layer = Labels(drawn, name="Lesion", affine=affine, visible=False, units=("mm",) * 3)
         window.viewer.layers.append(layer)
-        where = "the scan as opened" if of_scan else "the aligned scan"
+        where = "the original scan" if of_scan else "the aligned scan"
         box.setCurrentIndex(box.findText(f"Lesion, on {where}"))
         ml = np.count_nonzero(ball) * 27 / 1000
-        assert window.find("project.painted").text() == f"{ml:.1f} ml are marked."
+        assert window.find("project.painted").text() == f"{ml:.1f} ml masked."
         assert window.find("project.brush").parentWidget().isHidden()
         mask = window.explorer.projecting._region().mask(aligned.space).on(aligned.space, aligned)
         places = aligned.space.affine[:3, :3] @ np.argwhere(mask.mask).mean(axis=0)
         np.testing.assert_allclose(places + aligned.space.affine[:3, 3], middle, atol=4)
         window.viewer.layers.remove(layer)
-        assert window.find("project.region").currentText() == "Painted here"
+        assert window.find("project.region").currentText() == "Painted region"
 
 
 def nib_eulers(*angles):
@@ -439,7 +439,7 @@ def test_noise_is_offered_where_a_model_has_some(window):
     entry = box.model().item(box.findData("w+noise"))
     generator = window.session.generator
     assert entry.isEnabled() == generator.has_layer_noise
-    assert "layers' noise is fitted" in box.toolTip()
+    assert "also fits the noise of the layers" in box.toolTip()
     quiet = SimpleNamespace(has_layer_noise=False, cannot={})
     box.setCurrentIndex(box.findData("w+noise"))
     window.explorer.project.show_model(quiet)

@@ -196,7 +196,7 @@ def test_what_is_dropped_during_a_projection_is_refused_in_a_sentence(
     window.open_scan(scan_file)
     window.click("project.start")
     drop(window.find("project.drop"), tmp_path)
-    assert "Wait for it or cancel it" in notifications[-1]
+    assert "Wait or cancel" in notifications[-1]
     assert window.find("explorer.message").text() == notifications[-1]
     window.click("project.cancel")
     window.wait(lambda: not window.explorer.projecting.job.running)
@@ -285,11 +285,11 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     window.click("project.start")
     window.wait(lambda: notifications)
     assert "No orientation" in window.find("explorer.message").text()
-    assert "align it by hand" in window.find("project.quality").text()
+    assert "align it manually" in window.find("project.quality").text()
     assert window.captions == {"Real scan: sub-07"}
     window.click("project.by_hand")
     window.wait(lambda: not window.find("project.fit").parentWidget().isHidden())
-    assert "until it fits the outline" in window.find("project.quality").text()
+    assert "to match the outline" in window.find("project.quality").text()
     assert window.viewer.layers[-1].name == NAME
     window.set("project.turn.2", 120.0)
     window.set("project.turn.2", 8.0)

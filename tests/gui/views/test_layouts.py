@@ -187,4 +187,4 @@ def test_the_surface_lies_where_it_is_asked(four, stage):
     assert copy.iso_threshold == pytest.approx(0.5)
     stage.set_white(0.5)
     four.view("3D").follower.settle()
-    assert copy.iso_threshold == pytest.approx(0.25), "a share of white"
+    assert copy.iso_threshold == pytest.approx(0.25), "a fraction of white"
