@@ -226,7 +226,8 @@ def test_an_age_that_volumes_tell_is_learned_by_measuring(
             return Found(600 * np.exp(0.1 * score))
         return Found(600 * np.exp(-0.1 * (age - MEAN) / SD + 0.01 * rng.normal()))
 
-    monkeypatch.setattr(tissue_volumes, "read_tissues", tissues)
+    for module in (tissue_volumes, labelling):
+        monkeypatch.setattr(module, "read_tissues", tissues)
     shuffled = latents[torch.from_numpy(rng.permutation(PEOPLE))]
     out = tmp_path / "model"
     model = learn_labels(folder, pack, ["age"], out, latents=shuffled, brains=60)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.cohort.scans import Item
+from stylegan3d.errors import ModelError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
 from stylegan3d.projection.operators import Mask
@@ -132,7 +133,6 @@ def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
     """Opened once in a process; ModelError if it is not the generator that the run began with."""
-    from stylegan3d.errors import ModelError
     from stylegan3d.model.loading import load
 
     generator = load(path, frame=frame)

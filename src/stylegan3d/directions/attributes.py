@@ -31,6 +31,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylegan3d.directions.checks import LOGARITHMIC, check, describe, name_of, scaled
+from stylegan3d.directions.effects import (
+    check_edits,
+    describe_components,
+    measured_brains,
+    without_failures,
+)
 from stylegan3d.directions.people import (
     HEAD_SIZE,
     STANDARD,
@@ -222,13 +228,6 @@ def build_directions(
     ModelError, RecipeError
         If `attributes` are given and one cannot be found.
     """
-    from stylegan3d.directions.effects import (
-        check_edits,
-        describe_components,
-        measured_brains,
-        without_failures,
-    )
-
     say = report or (lambda *_: None)
     found = pca_directions(generator, components, samples)
     say(0, 4, "encoding people")

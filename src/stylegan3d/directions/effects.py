@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylegan3d.intensity import to_display
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes
 from stylegan3d.model.random_latents import random_w
@@ -42,8 +43,6 @@ def measured_brains(generator: Generator, count: int = BRAINS, seed: int = _SEED
 def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
     """Measures of the brains of w `(n, w_dim)`, float64 `(n,)` by key."""
     import torch
-
-    from stylegan3d.intensity import to_display
 
     rows = []
     with torch.no_grad():

@@ -13,6 +13,7 @@ from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.checkpoints.places import MONTAGE
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.page import page
+from stylegan3d.evaluation.privacy_part import closest_pairs_png
 from stylegan3d.evaluation.table import figures, keys
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
@@ -28,8 +29,6 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
     """Title to PNG: a montage, and the closest pairs where privacy was measured."""
     pictures = {BESIDE: montage_png(material)}
     if "copies" in report.get("privacy", {}):
-        from stylegan3d.evaluation.privacy_part import closest_pairs_png
-
         pictures[CLOSEST] = closest_pairs_png(material, dict(report["privacy"]))
     return pictures
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.measures.attributes import measure_volume, tissue_masks
+from stylegan3d.segmentation.classes import CLASSES
 
 if TYPE_CHECKING:
     import torch
@@ -110,8 +112,6 @@ def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None 
     import torch
 
     found = segmenter.segment(volume, space, dtype=dtype or torch.float32)
-    from stylegan3d.segmentation.classes import CLASSES
-
     told = found.volumes
     is_brain = told["brain"] >= LEAST_BRAIN_ML
     volumes = {key: told[key.removesuffix("_ml")] if is_brain else np.nan for key in VOLUMES}
@@ -130,8 +130,6 @@ def measure_attributes(volume: np.ndarray, space: Space) -> dict[str, float]:
     hardly agrees with the network's (r = 0.22 of 249 people): it follows brightness more than
     extent, and so would an edit.
     """
-    from stylegan3d.measures.attributes import measure_volume
-
     measured = measure_volume(volume, space)
     found = read_tissues(volume, space)
     if found.by_network:
@@ -155,8 +153,6 @@ def _network(space: Space) -> tuple[Segmenter | None, str]:
 
 def _by_intensity(volume: np.ndarray, space: Space, why: str) -> Tissues:
     """By thresholds that follow the brain's own intensities."""
-    from stylegan3d.measures.attributes import measure_volume, tissue_masks
-
     measured = measure_volume(volume, space)
     volumes = dict.fromkeys(VOLUMES, float("nan"))
     volumes |= {key: float(measured[key]) for key in ("ventricle_ml", "grey_ml", "white_ml")}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stylegan3d.progress import effort
+
 if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
@@ -34,7 +36,6 @@ def render_recipe(
     Cancelled
         If `should_stop` says so.
     """
-    from stylegan3d.progress import effort
     from stylegan3d.render.renderer import stopper
 
     generator = renderer.generator

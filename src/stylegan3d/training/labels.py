@@ -16,13 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stylegan3d.checkpoints.places import CARD, LABELS
 from stylegan3d.directions.checks import LOGARITHMIC
-from stylegan3d.directions.people import UNITS, group_numbers
+from stylegan3d.directions.people import UNITS, encoded, group_numbers
 from stylegan3d.errors import ModelError
+from stylegan3d.intensity import unit
 from stylegan3d.measures.attributes import MEASURES
+from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
+from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import LONGEST, random_w
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_known, encode_labels, known_schema
 from stylegan3d.settings.labels import LabelSettings
+from stylegan3d.storage.locks import LOCK
+from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -189,8 +196,6 @@ def _rows(
     pack: Pack, people: np.ndarray, labels: Sequence[str], report: Report | None
 ) -> list[dict[str, Any]]:
     """What is known of people, with volumes as they are measured in their scans."""
-    from stylegan3d.measures.tissue_volumes import measure_attributes
-
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
     for done, row in enumerate(rows if wanted else [], 1):
@@ -205,8 +210,6 @@ def _rows(
 def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Report | None) -> Tensor:
     """w of people [n, w_dim], the mean of that of each and of his mirror image."""
     import torch
-
-    from stylegan3d.directions.people import encoded
 
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     found = []
@@ -231,10 +234,8 @@ def _measured(
     """Tissue volumes of people and of random brains; None if there are too few of either."""
     import torch
 
-    from stylegan3d.intensity import unit
     from stylegan3d.model.sampling import packed_synthesis
     from stylegan3d.networks.linear_prior import Measured
-    from stylegan3d.recipe.drawing import seed_latents
 
     if brains < FEWEST_BRAINS:
         return None
@@ -266,8 +267,6 @@ def _scores(latents: Tensor, centre: Tensor, components: Tensor) -> Tensor:
 
 def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
     """Logarithms of a brain's `TISSUES`, NaN for those that cannot be told."""
-    from stylegan3d.measures.tissue_volumes import read_tissues
-
     found = read_tissues(volume, generator.space).volumes
     ml = np.array([found[name] for name in TISSUES])
     return np.log(np.where(ml > 0, ml, np.nan))
@@ -303,10 +302,6 @@ def write_labels(
     Of the card's evaluation goes what is about labels; the rest is of brains without any.
     """
     from stylegan3d.checkpoints.folder import read_folder, write_folder
-    from stylegan3d.checkpoints.places import CARD, LABELS
-    from stylegan3d.model.card import card_text
-    from stylegan3d.storage.locks import LOCK
-    from stylegan3d.storage.volumes import atomic_write_bytes, atomic_write_text
 
     assert generator.folder is not None
     files = read_folder(generator.folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.about import INTENDED_USE, PROGRAM
+from stylegan3d.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.scan import Scan
@@ -114,8 +114,6 @@ def painted_files(
     sources: Sequence[Scan],
 ) -> dict[Path, bytes]:
     """The painted volume and its sidecar, not yet written: name to content."""
-    from stylegan3d.about import version
-
     described = f"translation network {painter.name}, sha256 {painter.hash}"
     sidecar = {
         "Description": f"Synthetic T1-weighted brain painted by {painter.name} to fit labels. "
