@@ -109,8 +109,10 @@ def project(
 
     Example: stylegan3d project sub-01_T1w.nii.gz --out projected
     """
+    from stylegan3d.cohort.project import project_file
     from stylegan3d.cohort.scans import holds_scans
     from stylegan3d.projection.operators import parse
+    from stylegan3d.projection.pipeline import Watch
     from stylegan3d.scans.pose import parse_pose
 
     # Wrong words are refused before any work.
@@ -134,9 +136,18 @@ def project(
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
-        _one(
-            scans[0], out, choices, mask, cache, model, frame, overwrite=overwrite, as_json=as_json
-        )
+        with _bars() as report:
+            result = project_file(
+                scans[0],
+                out,
+                partial(_open, model, frame, choices),
+                choices,
+                mask=mask,
+                cache=cache,
+                overwrite=overwrite,
+                watch=Watch(report),
+            )
+        _emit(result, out, as_json=as_json)
         return
     if mask is not None:
         raise typer.BadParameter("--mask is for one scan: name masks in a list, after a tab.")
@@ -153,35 +164,6 @@ def project(
         overwrite=overwrite,
         as_json=as_json,
     )
-
-
-def _one(
-    scan: Path,
-    out: Path,
-    choices: Choices,
-    mask: Path | None,
-    cache: Path | None,
-    model: Path | None,
-    frame: str | None,
-    *,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    from stylegan3d.cohort.project import project_file
-    from stylegan3d.projection.pipeline import Watch
-
-    with _bars() as report:
-        result = project_file(
-            scan,
-            out,
-            partial(_open, model, frame, choices),
-            choices,
-            mask=mask,
-            cache=cache,
-            overwrite=overwrite,
-            watch=Watch(report),
-        )
-    _emit(result, out, as_json=as_json)
 
 
 def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:

@@ -20,11 +20,11 @@ from stylegan3d.projection.pipeline import (
     align,
     loss_of,
     place,
-    read,
     search,
     search_again,
 )
 from stylegan3d.scans.pose import parse_pose
+from stylegan3d.scans.reading import read_scan
 from stylegan3d.storage.volumes import check_output, sidecar_path
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def project_file(
         The report as written; "files" are names in `out`, by what they hold.
     """
     clock = [time.perf_counter()]
-    scan = read(path, choices)
+    scan = read_scan(path, choices.volume, choices.series, choices.trust)
     operator = loss_of(choices.operator, None if mask is None else Mask(mask))
     how, move = parse_pose(choices.pose)
     spread = choices.uncertainty is not None

@@ -1,6 +1,6 @@
 """The one way from a scan to its reconstruction, step by step; window, command line and cohort.
 
-    read -> check, orient, extract, align -> place -> search, judge -> write
+    read_scan -> align (check, orient, extract) -> place -> search (judge) -> save_projection
 
 Each step is a function from values to a value: the window runs them singly and keeps what it has,
 the command line runs them in a row (`cohort.project`). What is reported on the way is a
@@ -25,7 +25,7 @@ from stylegan3d.projection.projector import Projection, ProjectionState, project
 from stylegan3d.projection.uncertainty import Uncertainty, uncertainty
 from stylegan3d.scans.notes import checks
 from stylegan3d.scans.pose import NO_POSE, Pose
-from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.preparation import Wishes, align_scan
 from stylegan3d.settings.projection import Choices
 
 if TYPE_CHECKING:
@@ -110,11 +110,6 @@ class Projected:
         return [*found, *self.result.trust["remarks"]]
 
 
-def read(path: Path, choices: Choices) -> Scan:
-    """Read and check a scan."""
-    return read_scan(path, choices.volume, choices.series, choices.trust)
-
-
 def align(
     scan: Scan,
     generator: Generator,
@@ -125,12 +120,9 @@ def align(
     watch: Watch = NOBODY,
 ) -> AlignedScan:
     """Orient a scan, extract its brain and bring it onto the generator's grid; see `Scan.align`."""
-    return scan.align(
-        generator,
-        skull=skull,
-        pose=pose,
-        cache=cache,
-        progress=lambda done, note: watch.report(StepProgress("align", done, note)),
+    wishes = Wishes(skull, pose=pose, cache=cache)
+    return align_scan(
+        scan, generator, wishes, lambda done, note: watch.report(StepProgress("align", done, note))
     )
 
 
