@@ -17,8 +17,9 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.errors import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.config import EncoderConfig, GeneratorConfig
 from stylegan3d.networks.mapping import MappingNetwork
+from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.storage.checkpoint import PREVIOUS
 from stylegan3d.training import warm_start
@@ -232,6 +233,34 @@ def test_export_gives_a_generator_with_a_card(pack, tmp_path):
     assert "mean brain, for comparison" in page
     with pytest.raises(OutputError, match="already holds a model"):
         export_generator(state, pack, tmp_path / "model", "phantoms")
+
+
+def test_a_plain_stylegan_trains_goes_on_and_is_exported_as_one(pack, tmp_path):
+    settings = GeneratorConfig(
+        channels=(8, 6), z_dim=8, w_dim=8, head="haar", mapping_linear_output=True
+    )
+    config = short(
+        generator=settings,
+        encoder=EncoderConfig(channels=(8, 6), w_dim=8, num_layers=4),
+        warm_start_images=8,
+        coarse_images=0,
+        total_images=8,
+    )
+    train(pack.path, tmp_path / "run", config)
+    state = train(pack.path, tmp_path / "run", resume=True, changes={"total_images": 12})
+    assert type(state.synthesis) is SynthesisNetwork
+    generator = export_generator(state, pack, tmp_path / "model", "plain")
+    assert generator.family == generator.card["architecture"]["family"] == "stylegan"
+    assert type(generator.config) is GeneratorConfig
+    page = (tmp_path / "model" / "README.md").read_text()
+    assert "StyleGAN2 in three dimensions" in page
+    assert "linear" not in page
+
+
+def test_an_anatomy_model_without_layers_is_not_trained_on_volumes():
+    with pytest.raises(ModelError, match=r"set generator\.channels"):
+        brain_2mm().with_(total_images=8)
+    assert not brain_2mm().generator.channels
 
 
 def test_what_cannot_train_is_refused_in_words(pack, tmp_path):

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow
@@ -234,11 +234,11 @@ def start_of_run(run: FlowRun) -> Start:
 
 def flow_of(generator: Generator) -> Start | None:
     """The flow that a generator has, to train it on; None without one."""
-    if isinstance(generator.synthesis, LatentSynthesis):
-        flow = generator.synthesis.flow
-    else:
-        network = anatomy_network(generator)
-        flow = network.flow if network.config.flow_channels else None
+    network, flow = generator.synthesis, None
+    if isinstance(network, LatentSynthesis) or (
+        isinstance(network, AnatomyNetwork) and network.config.flow_channels
+    ):
+        flow = network.flow
     if flow is None:
         return None
     x, y, z = (n // 2 for n in generator.shape)

@@ -26,6 +26,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.intensity import as_packed, to_display
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.anatomy_layers import build_synthesis
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.recipe.drawing import seed_latents
@@ -160,8 +161,13 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     if isinstance(generator.synthesis, LatentSynthesis):
         if generator.encoder is None:
             raise ModelError(f"'{generator.name}' cannot be given a flow: that takes an encoder.")
+    elif not isinstance(generator.synthesis, AnatomyNetwork):
+        raise ModelError(
+            f"'{generator.name}' cannot be given a flow: only anatomy models, autoencoders and "
+            "latent diffusions can."
+        )
     else:
-        config = anatomy_network(generator).config
+        config = generator.synthesis.config
         if generator.encoder is None or not config.detail_basis or not config.deformation:
             raise ModelError(
                 f"'{generator.name}' cannot be given a flow: that takes an encoder, detail images "
