@@ -125,7 +125,7 @@ def test_the_exported_generator_ends_with_the_flow(pairs, generator, pack, tmp_p
     assert made.config.flow_channels == (8, 8, 8)
     assert made.has_noise
     assert made.card["training"]["flow"]["steps_done"] == 40
-    assert "a flow of 2 steps" in (out / "README.md").read_text(encoding="utf-8")
+    assert "a rectified flow of 2 steps" in (out / "README.md").read_text(encoding="utf-8")
     w = seed_latents(made, [0])
     w[:, :, -6:] *= 2  # details enough for all of it
     plain = generator.synthesis(w, "none")
