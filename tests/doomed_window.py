@@ -69,7 +69,7 @@ class Doomed:
         """A step of the history."""
         self.find("browse.seed").setValue(number)
         self.wait(lambda: False, 0.05)
-        say("states", len(self.explorer.session.history.states))
+        say("states", len(self.explorer.session.states))
 
     def drag(self) -> None:
         """Seeds and a slider in motion."""
@@ -123,11 +123,11 @@ class Doomed:
         offered = self.wait(bar.isVisible, 0.5)
         if offered:
             bar.restore.click()
-            self.wait(lambda: len(explorer.session.history.states) > 1, 20.0)
+            self.wait(lambda: len(explorer.session.states) > 1, 20.0)
             self.wait(lambda: explorer.comparison.recipe == explorer.session.recipe)
         told = {
             "offered": offered,
-            "states": len(explorer.session.history.states),
+            "states": len(explorer.session.states),
             "message": explorer.message.text(),
         }
         say("found", json.dumps(told))

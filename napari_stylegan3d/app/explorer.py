@@ -43,11 +43,11 @@ from napari_stylegan3d.measure.controller import Measuring
 from napari_stylegan3d.measure.panel import MeasureBox
 from napari_stylegan3d.mix.controller import Mixing
 from napari_stylegan3d.project.controller import Projecting
-from napari_stylegan3d.project.jobs import Choice
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import take_turns
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.session.case import Choice
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -122,7 +122,7 @@ class Explorer(Docked):
         self.sessions, self.opening = Sessions(self), Opening(self.context)
         self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste)
         self.memory = Memory(self, self.export.folder, self.measuring.box)
-        self.comparing = Comparing(self)
+        self.comparing = Comparing(self.context, self.compare)
         self.arrivals = Arrivals(
             self.context, self.models, self.browsing, self.directions, self.projecting
         )
@@ -134,7 +134,7 @@ class Explorer(Docked):
         self.browsing = Browsing(context, self.browse)
         self.mixing = Mixing(context, self.mix)
         self.directing = Directing(context, self.directions)
-        self.projecting = Projecting(self.rendering, self.project, self.comparison, self)
+        self.projecting = Projecting(context, self.project)
         self.exporting = Exporting(context, self.export)
         self.measuring = Measuring(context, MeasureBox())
         self.relabelling = Relabelling(context, LabelsBox())
@@ -239,7 +239,7 @@ class Explorer(Docked):
         self.project.viewRequested.connect(self.comparison.show)
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.wentWell.connect(self.messages.cleared)
-        self.projecting.stopped.connect(self._come_back)
+        self.history.pinRequested.connect(self._pin)
         for part in (self.projecting, self.models, self.sessions, self.comparing):
             part.failed.connect(self.messages.failed)
         self.viewer.layers.events.inserted.connect(self._on_layer)
@@ -268,16 +268,15 @@ class Explorer(Docked):
         if first:
             QTimer.singleShot(0, self._on_first_brain)
 
-    def _on_recipe(self, recipe: Recipe, live: bool) -> None:
+    def _on_recipe(self, _recipe: Recipe, live: bool) -> None:
         self.say("")
         if self.views is not None:
             self.views.set_dragged(live)
-        self.comparison.follow(recipe)
 
-    def _come_back(self) -> None:
-        """Show the scan or the brain again after a projection that came to nothing."""
-        self.comparison.follow()
-        self.comparison.show(self.projecting.shown_before)
+    def _pin(self, recipe: Recipe) -> None:
+        """An entry of the history is to be compared with."""
+        self.panel(self.compare.key)
+        self.comparing.pin(recipe)
 
     def _on_first_brain(self) -> None:
         if not self._is_ready:

@@ -19,10 +19,12 @@ from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_recipe
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.compare.panel import ComparePanel
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.case import Case
+    from stylegan3d.session.shown import How
 
 THUMBNAIL = "compare"
 
@@ -33,13 +35,12 @@ class Comparing(QObject):
     failed = Signal(object, str)
     """(exception, what was being done)"""
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.explorer, self.session = explorer, explorer.session
-        self.comparison, self.panel = explorer.comparison, explorer.compare
-        self.thumbnails = explorer.thumbnails
+    def __init__(self, context: Context, panel: ComparePanel) -> None:
+        super().__init__(context.dock)
+        self.session, self.comparison, self.panel = context.session, context.comparison, panel
+        self.rendering, self.thumbnails = context.render, context.thumbnails
+        #: The session's second picture, with its voxels.
         self.pinned: Pinned | None = None
-        self.mode = "off"
         self.held = False
         self.shows: ComparedViews | None = None
         self._key: HoldKey | None = None
@@ -48,6 +49,11 @@ class Comparing(QObject):
         self._measures = LatestWins(_measure, self)
         self.comparison.mark = self._mark
         self._connect()
+
+    @property
+    def mode(self) -> How:
+        """How A and B are compared."""
+        return self.session.shown.comparison
 
     def begin(self, views: FourViews) -> None:
         """The views are there."""
@@ -74,18 +80,22 @@ class Comparing(QObject):
     def pin(self, recipe: Recipe | None = None) -> None:
         """Make a recipe A; by default the one that is shown."""
         recipe = recipe or self.session.recipe
-        self._set(Pinned.of_recipe(recipe))
+        self.session.compare(self.mode, recipe)
+        self._set(Pinned.of_recipe(recipe, self._name_of(recipe)))
         picture = self.comparison.picture
         if recipe == self.comparison.recipe and picture is not None and picture.quality == "full":
             self._on_rendered((None, recipe), picture)
-        elif self.explorer.rendering.loaded is not None:
-            self._renders.submit((self.explorer.rendering.loaded, recipe))
+        elif self.rendering.loaded is not None:
+            self._renders.submit((self.rendering.loaded, recipe))
         self.thumbnails.want(THUMBNAIL, [recipe])
         self._show_thumbnail(recipe)
 
-    def pin_scan(self, name: str, aligned: AlignedScan) -> None:
-        """Make a scan A, as it lies in the model's space."""
-        self._set(Pinned.of_scan(name, aligned))
+    def pin_scan(self, case: Case) -> None:
+        """Make a case's scan A, as it lies in the model's space."""
+        if case.aligned is None:
+            return
+        self.session.compare(self.mode, case)
+        self._set(Pinned.of_scan(case.name, case.aligned))
         self.thumbnails.drop(THUMBNAIL)
         self._follow()
 
@@ -93,6 +103,7 @@ class Comparing(QObject):
         """Compare no longer."""
         self.set_mode("off")
         self.pinned = None
+        self.session.compare("off", None)
         self.thumbnails.drop(THUMBNAIL)
         self.panel.show_pinned("", None)
 
@@ -103,11 +114,11 @@ class Comparing(QObject):
             self.pin(shown)
             self.session.change(recipe)
 
-    def set_mode(self, mode: str) -> None:
+    def set_mode(self, mode: How) -> None:
         """Compare in another way: "off", "side", "curtain", "flicker", "difference"."""
         if self.pinned is None:
             mode = "off"
-        self.mode = mode
+        self.session.compare(mode, self.session.shown.second)
         self.panel.show_mode(mode)
         if mode == "off" and self.shows is not None:
             self.shows.clear()
@@ -131,21 +142,22 @@ class Comparing(QObject):
         """Offer what there is to compare with."""
         menu, session = self.panel.choices, self.session
         menu.clear()
-        states, position = session.history.states, session.history.position
+        states, position = session.states, session.history.position
         if position:
             before = states[position - 1]
             words = _("Previous state: {change}").format(change=describe_recipe(before))
             menu.addAction(words, partial(self.pin, before))
-        placed = self.comparison.placed
-        if placed is not None:
+        case = session.case
+        if case is not None and session.placed is not None:
             menu.addAction(
-                _("The scan {name}").format(name=placed[0]), partial(self.pin_scan, *placed)
+                _("The scan {name}").format(name=case.name), partial(self.pin_scan, case)
             )
         for projected in session.projected:
+            assert projected.source is not None
             if session.find_projected(projected.source) is None:
                 continue
             plain = session.recipe.replace(source=projected.source, mix=None, edits=())
-            scan = partial(self.pin_scan, projected.name, projected.aligned)
+            scan = partial(self.pin_scan, projected)
             menu.addAction(_("The scan {name}, as projected").format(name=projected.name), scan)
             menu.addAction(
                 _("The reconstruction of {name}").format(name=projected.name),
@@ -170,7 +182,6 @@ class Comparing(QObject):
         panel.unpinRequested.connect(self.unpin)
         panel.modeChosen.connect(self.set_mode)
         panel.choices.aboutToShow.connect(self.fill)
-        self.explorer.history.pinRequested.connect(self._on_history)
         self.comparison.viewChanged.connect(self._on_view)
         self.session.modelChanged.connect(lambda _: self.unpin())
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
@@ -182,10 +193,6 @@ class Comparing(QObject):
         self._measures.failed.connect(
             lambda _request, error: self.failed.emit(error, _("measuring"))
         )
-
-    def _on_history(self, recipe: Recipe) -> None:
-        self.explorer.panel(self.panel.key)
-        self.pin(recipe)
 
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned
@@ -206,7 +213,7 @@ class Comparing(QObject):
         if view in ("", "reconstruction"):
             self._follow()
         elif self.mode != "off":
-            self.mode = "off"
+            self.session.compare("off", self.session.shown.second)
             self.panel.show_mode("off")
             if self.shows is not None:
                 self.shows.clear()
@@ -241,7 +248,13 @@ class Comparing(QObject):
         return replace(self._side_of_b(), other=other)
 
     def _side_of_b(self) -> Side:
-        return side_of(self.comparison.recipe or self.session.recipe, "B")
+        recipe = self.comparison.recipe or self.session.recipe
+        return side_of(recipe, "B", self._name_of(recipe))
+
+    def _name_of(self, recipe: Recipe) -> str:
+        """The patient of a recipe."""
+        case = self.session.case_of(recipe.source)
+        return "" if case is None else case.name
 
     def _mark(self, provenance: Provenance) -> Provenance:
         """What is said on the picture of the current brain."""

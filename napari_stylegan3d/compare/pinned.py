@@ -50,9 +50,9 @@ class Pinned:
         )
 
     @classmethod
-    def of_recipe(cls, recipe: Recipe) -> Pinned:
-        """A brain that is still to be rendered."""
-        return cls(side_of(recipe, "A"), recipe)
+    def of_recipe(cls, recipe: Recipe, name: str = "") -> Pinned:
+        """A brain that is still to be rendered, and the patient's name."""
+        return cls(side_of(recipe, "A", name), recipe)
 
     @classmethod
     def of_scan(cls, name: str, aligned: AlignedScan) -> Pinned:
@@ -65,14 +65,11 @@ class Pinned:
         return dataclasses.replace(self, volume=picture.rendered.volume, shown=picture.shown)
 
 
-def side_of(recipe: Recipe, letter: str) -> Side:
-    """What is said on the picture of a recipe."""
+def side_of(recipe: Recipe, letter: str, name: str = "") -> Side:
+    """What is said on the picture of a recipe; `name` is the patient's, by default the file's."""
     words = describe_recipe(recipe)
     if is_reconstruction(recipe):
-        return Side(
-            "reconstruction",
-            "",
-            letter,
-            _("Reconstruction of {name}").format(name=words.removeprefix(PROJECTED).strip()),
-        )
+        name = name or words.removeprefix(PROJECTED).strip()
+        title = _("Reconstruction of {name}").format(name=name)
+        return Side("reconstruction", "", letter, title)
     return Side("generated", "", letter, words)

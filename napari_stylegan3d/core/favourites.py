@@ -36,6 +36,11 @@ class Favourites(QObject):
         """Hash of a model to its favourites, for all models that have any."""
         return {model: items for model, items in self._of.items() if items}
 
+    @property
+    def of_others(self) -> int:
+        """How many favourites other models have, which come back with them."""
+        return sum(len(items) for model, items in self._of.items() if model != self._model)
+
     def use_model(self, model_hash: str) -> None:
         """Another model is loaded: show its favourites."""
         if model_hash != self._model:

@@ -1,14 +1,16 @@
 """A day of many scans: those that are not open lie on the disk, and are read from there.
 
-A projection keeps its scan: the whole head, the brain before it was resampled, the brain on the
-model's grid, some 70 MB. Of all but the scan that was projected last, these are mapped from files
-without a name, which go away with the window, however it ends.
+A case keeps its scan: the whole head, the brain before it was resampled, the brain on the model's
+grid, some 70 MB. Of all but the case that is looked at, these are mapped from files without a name,
+which go away with the window, however it ends.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,75 +20,90 @@ from qtpy.QtCore import QObject
 from napari_stylegan3d.core.worker import LongJob, Report
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Projected, Session
+    from napari_stylegan3d.core.session import Session
     from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.case import Case
 
 #: Smaller arrays are not worth a file.
 LEAST_BYTES = 2**19
 
 
 class Parking(QObject):
-    """Puts scans of earlier projections on the disk, one at a time, off the GUI thread."""
+    """Puts the scans of cases that are not looked at on the disk, a patient at a time, off the GUI
+    thread.
+    """
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self.session = session
         self.job = LongJob(self)
         self.job.finished.connect(self._on_parked)
-        self._done: list[Projected] = []
+        self._done: weakref.WeakSet[Case] = weakref.WeakSet()
         session.projectedChanged.connect(self._look)
+        session.caseChanged.connect(self._look)
 
     def shutdown(self) -> None:
         """Stop; what is not on the disk yet stays in memory."""
         self.job.shutdown()
 
     def _look(self) -> None:
-        """Park the next one, if there is one."""
-        projected = self.session.projected
-        self._done = [p for p in self._done if any(p is other for other in projected)]
-        if self.job.running or len(projected) < 2:
+        """Park the next patient, if there is one."""
+        now = self.session.case
+        if self.job.running or now is None:
             return
-        newest = projected[-1].aligned.scan
-        for old in projected[:-1]:
-            if old.aligned.scan is not newest and not any(old is p for p in self._done):
-                self.job.start(park, old, self.session.folder)
-                return
+        others = [c for c in self.session.cases if c.scan is not None and c.scan is not now.scan]
+        waiting = [case for case in others if case not in self._done]
+        if waiting:
+            first = waiting[0]
+            together = [case for case in waiting if case.scan is first.scan]
+            self.job.start(park, together, self.session.folder)
 
-    def _on_parked(self, result: tuple[Projected, Projected]) -> None:
-        old, new = result
-        self.session.projected = [new if p is old else p for p in self.session.projected]
-        self._done.append(new)
+    def _on_parked(self, result: list[tuple[Case, Case]]) -> None:
+        for old, new in result:
+            self.session.swap(old, new)
+            self._done.add(new)
         self._look()
 
 
-def park(report: Report, old: Projected, folder: Path) -> tuple[Projected, Projected]:
-    """A projection, and the same with its scan on the disk."""
+def park(report: Report, cases: list[Case], folder: Path) -> list[tuple[Case, Case]]:
+    """Cases of one scan, each with the same one whose scan lies on the disk."""
     report(0, 1)
-    known: dict[int, np.ndarray] = {}
-    aligned = parked(old.aligned, folder, known)
-    found = aligned if old.found is old.aligned else parked(old.found, folder, known)
-    return old, dataclasses.replace(old, aligned=aligned, found=found)
+    known: dict[int, Any] = {}
+    return [(case, _parked_case(case, folder, known)) for case in cases]
 
 
-def parked(
-    aligned: AlignedScan | None, folder: Path, known: dict[int, np.ndarray]
-) -> AlignedScan | None:
-    """The same scan with its large arrays on the disk; `known` are those that are, by identity."""
-    if aligned is None:
-        return None
+def _parked_case(case: Case, folder: Path, known: dict[int, Any]) -> Case:
+    def once(thing: Any, make: Callable[[Any], Any]) -> Any:
+        """What several share stays one, told by identity."""
+        if thing is not None and id(thing) not in known:
+            known[id(thing)] = make(thing)
+        return None if thing is None else known[id(thing)]
 
-    def moved(array: np.ndarray) -> np.ndarray:
-        if id(array) not in known:
-            known[id(array)] = on_disk(array, folder)
-        return known[id(array)]
+    def array(old: np.ndarray) -> np.ndarray:
+        return once(old, lambda a: on_disk(a, folder))
 
-    def with_moved(thing: Any, *names: str) -> Any:
-        return dataclasses.replace(thing, **{name: moved(getattr(thing, name)) for name in names})
+    def scan(old: Any) -> Any:
+        return once(old, lambda s: dataclasses.replace(s, data=array(s.data)))
 
-    prepared = aligned.prepared and with_moved(aligned.prepared, "brain", "mask")
-    scan = with_moved(aligned.scan, "data")
+    def aligned(old: AlignedScan) -> AlignedScan:
+        prepared = old.prepared and dataclasses.replace(
+            old.prepared, brain=array(old.prepared.brain), mask=array(old.prepared.mask)
+        )
+        return dataclasses.replace(
+            old,
+            volume=array(old.volume),
+            brain_mask=array(old.brain_mask),
+            prepared=prepared,
+            scan=scan(old.scan),
+        )
+
+    layer = case.layer and (array(case.layer[0]), *case.layer[1:])
     return dataclasses.replace(
-        with_moved(aligned, "volume", "brain_mask"), prepared=prepared, scan=scan
+        case,
+        scan=scan(case.scan),
+        layer=layer,
+        aligned=once(case.aligned, aligned),
+        found=once(case.found, aligned),
     )
 
 

@@ -1,7 +1,8 @@
-"""What the explorer is looking at: the generator, the current recipe and the way it came about.
+"""What the explorer looks at: the generator, what is shown, whose it is, how it came about.
 
-The one value everything else is derived from is the recipe. A widget reads it and replaces it; it
-never holds a part of it.
+Two values say all of it: `Shown`, what is on the screen with the recipe of the current brain, and
+`Case`, the patient's scan that belongs to it. A widget reads them and asks the session to replace
+them; nothing else holds a part of either.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -22,50 +23,18 @@ from napari_stylegan3d.core.favourites import Favourites
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import OutputError
 from stylegan3d.recipe.history import History
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.recipe import Mix, Recipe, Source
+from stylegan3d.session.case import Case
+from stylegan3d.session.shown import Entry, How, Shown, What
 from stylegan3d.storage.leftovers import new_temporary_folder
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
-    from stylegan3d.recipe.recipe import Mix
+    from stylegan3d.scans import AlignedScan
 
 #: Changes of one control that follow each other faster than this are one step of undo.
 SAME_GESTURE_S = 0.8
-
-
-@dataclass(frozen=True, eq=False)
-class Projected:
-    """A scan that was projected in this session.
-
-    Attributes
-    ----------
-    name
-        The scan's.
-    source
-        Its latent, for recipes.
-    aligned
-        The `AlignedScan`.
-    similarity, mean_brain
-        psnr, ssim, ncc, mae between the aligned scan and the reconstruction, or the mean brain.
-    remarks
-        What else a person should know, in sentences.
-    trust
-        How far to believe it, as `stylegan3d.projection.trust.Trust`.
-    found
-        The `AlignedScan` before a person moved it.
-    filled
-        What was allowed for and filled in, as `filling.Filled`; None where nothing was.
-    """
-
-    name: str
-    source: Source
-    aligned: Any
-    similarity: dict[str, float] = field(default_factory=dict)
-    mean_brain: dict[str, float] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-    trust: Mapping[str, Any] = field(default_factory=dict)
-    found: Any = None
-    filled: Any = None
 
 
 @dataclass(frozen=True)
@@ -86,10 +55,14 @@ class LayerGroup:
 
 
 class Session(QObject):
-    """The current recipe with undo and redo, the generator, and scans projected so far."""
+    """What is shown and whose it is, with undo and redo; the generator; the projections so far."""
 
     recipeChanged = Signal(object, bool)
     """(recipe, live): `live` while a slider is being dragged."""
+    lookChanged = Signal()
+    """Another picture is to be seen, of the same recipe or of another case."""
+    caseChanged = Signal()
+    """The case, or the one that is being read, is another, or more is known of it."""
     historyChanged = Signal()
     modelChanged = Signal(object)
     projectedChanged = Signal()
@@ -97,31 +70,94 @@ class Session(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.generator: Generator | None = None
-        self.projected: list[Projected] = []
-        #: What Mix offers as the second brain before anything has been mixed.
-        self.second = Source("seed", 1)
+        self._shown, self._case = Shown(), None
+        #: The scan that is being read, or that could not be read; None once it is the case.
+        self.arriving: Case | None = None
+        self._projected: list[Case] = []
+        #: What Mix offers as the second brain before anything has been mixed, by model.
+        self._seconds: dict[str, Source] = {}
         self.favourites = Favourites(self)
-        self.history = History()
-        self._recipe = self.history.current
+        self.history: History[Entry] = History([Entry()])
+        #: Where one was when another model was opened, by model.
+        self._left: dict[str, Entry] = {}
         self._last_gesture: tuple[str, float] = ("", 0.0)
         #: Makes the folder for latents that are not saved yet.
         self.make_folder: Callable[[], Path] | None = None
         self._folder: Path | None = None
 
+    _case: Case | None
+
+    @property
+    def shown(self) -> Shown:
+        """What is on the screen."""
+        return self._shown
+
     @property
     def recipe(self) -> Recipe:
-        """What is shown now."""
-        return self._recipe
+        """The current brain."""
+        return self._shown.recipe
+
+    @property
+    def case(self) -> Case | None:
+        """The patient's scan that panel and views are about; None before one was opened."""
+        return self._case
+
+    @property
+    def result(self) -> Case | None:
+        """The case, where the current brain comes from its projection and lies in its space.
+
+        Of a restored session the scan itself may be still to be read.
+        """
+        case = self._case
+        if case is None or not case.is_of(self.recipe.source) or not self._is_mine(case.model):
+            return None
+        there = bool(case.trust) if case.aligned is None else self._fits(case)
+        return case if there else None
+
+    @property
+    def placed(self) -> AlignedScan | None:
+        """The case's scan on the model's grid; None where it is not aligned with this model."""
+        case = self._case
+        return case.aligned if case and self._fits(case) else None
+
+    @property
+    def reading(self) -> bool:
+        """Whether a scan is being read."""
+        return self.arriving is not None and not self.arriving.problem
+
+    @property
+    def projected(self) -> list[Case]:
+        """The projections of this session that the model can show, in their order."""
+        return [case for case in self._projected if self._is_mine(case.model)]
+
+    @property
+    def all_projected(self) -> list[Case]:
+        """The projections of this session into any model."""
+        return list(self._projected)
+
+    @property
+    def second(self) -> Source:
+        """What Mix offers as the second brain before anything has been mixed."""
+        return self._seconds.get(self._hash, Source("seed", 1))
+
+    @second.setter
+    def second(self, source: Source) -> None:
+        self._seconds[self._hash] = source
+
+    @property
+    def states(self) -> list[Recipe]:
+        """The recipes of the history."""
+        return [entry.recipe for entry in self.history.states]
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an earlier recipe."""
-        return self.history.can_undo
+        """Whether there is an earlier state of this model."""
+        return self._neighbour(-1) is not None
 
     @property
     def can_redo(self) -> bool:
-        """Whether an undone recipe can come back."""
-        return self.history.can_redo
+        """Whether an undone state of this model can come back."""
+        return self._neighbour(1) is not None
 
     @property
     def folder(self) -> Path:
@@ -137,28 +173,33 @@ class Session(QObject):
         return self._folder
 
     def set_generator(self, generator: Generator) -> None:
-        """Use another model; recipes with layers or latents of the old one are let go."""
-        self.generator = generator
-        self.projected.clear()
-        if self.second.kind != "seed":
-            self.second = Source("seed", 1)
-        self._recipe = fitting(self._recipe, generator)
-        self.history = History([self._recipe])
+        """Use another model. History and projections stay; the scan is to be aligned anew.
+
+        A model that was open before goes on where it was left.
+        """
+        before, self.generator = self.generator, generator
         self.favourites.use_model(generator.hash)
+        made = MadeWith.of(generator)
+        if before is None:
+            start = self._shown.of(fitting(self.recipe, generator))
+            self.history = History([Entry(start, self._case, made)])
+        elif before.hash != generator.hash:
+            self._left[before.hash] = self.history.current
+            self._go_to_model(made)
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
-        self.historyChanged.emit()
-        self.recipeChanged.emit(self._recipe, False)
+        self._take_current()
 
     def place(self, generator: Generator) -> None:
         """The same model with its voxels elsewhere: the recipe and its history stay."""
         self.generator = generator
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
-        self.recipeChanged.emit(self._recipe, False)
+        self.caseChanged.emit()
+        self.recipeChanged.emit(self.recipe, False)
 
     def change(self, recipe: Recipe, *, live: bool = False, gesture: str = "") -> None:
-        """Replace the current recipe.
+        """Replace the current recipe; a projection brings its case.
 
         Parameters
         ----------
@@ -169,58 +210,150 @@ class Session(QObject):
         gesture
             Name of the control; quick changes of the same control are one step of undo.
         """
-        self._recipe = recipe
-        if not live:
-            self._commit(recipe, gesture)
-        self.recipeChanged.emit(recipe, live)
+        self._change(recipe, self.case_of(recipe.source) or self._case, live, gesture)
+
+    def look(self, what: What) -> None:
+        """Show another picture of what is open; no step of undo."""
+        self._shown = self._shown.looking_at(what)
+        self.lookChanged.emit()
+
+    def compare(self, how: How, second: Recipe | Case | None) -> None:
+        """Compare what is shown with a second picture; no step of undo."""
+        self._shown = dataclasses.replace(self._shown, comparison=how, second=second)
+
+    def expect(self, case: Case | None) -> None:
+        """A scan is being read, or could not be; None if there is none any more."""
+        self.arriving = case
+        self.caseChanged.emit()
+
+    def open_case(self, case: Case, *, show: bool = True) -> None:
+        """A scan was read: a step of the history, unless it is opened behind what is shown.
+
+        The same file read anew, such as with left and right swapped, takes the step's place.
+        """
+        self.arriving = None
+        case = self._told_apart(case)
+        now = self.history.current
+        if show:
+            self._shown = self._shown.looking_at("scan")
+        entry = Entry(self._shown, case, now.model)
+        again = now.shown.what == "scan" and now.case is not None and now.case.path == case.path
+        if again or not show:
+            self.history.amend(entry)
+        else:
+            self._add(entry)
+        self._case = case
+        self.historyChanged.emit()
+        self.caseChanged.emit()
+
+    def update_case(self, case: Case) -> None:
+        """More is known of a scan: it was aligned, moved, or refused.
+
+        What was found of it where it lay before keeps its step of the history.
+        """
+        now = self._case
+        if now is None or now.key != case.key:
+            self._update_later(case)
+            return
+        entry = self.history.current
+        if entry.case is not None and entry.case.source is None and entry.case.key == case.key:
+            self.history.amend(dataclasses.replace(entry, case=case))
+        else:
+            self._add(Entry(self._shown.looking_at("scan"), case, entry.model))
+        self._case = case
+        self.historyChanged.emit()
+        self.caseChanged.emit()
 
     def undo(self) -> None:
         """Go back one step."""
-        self.go_to(self.history.position - 1)
+        self._go_by(-1)
 
     def redo(self) -> None:
         """Take back an undo."""
-        self.go_to(self.history.position + 1)
+        self._go_by(1)
 
-    def go_to(self, index: int) -> None:
-        """Go back or forth to a state of the history; does nothing if there is none."""
-        if self.history.go_to(index):
+    def go_to(self, index: int) -> bool:
+        """Go back or forth in the history, which brings what was shown and whose it was.
+
+        Returns
+        -------
+        bool
+            Whether the model can show that state; where it cannot, nothing is done.
+        """
+        states = self.history.states
+        if not 0 <= index < len(states):
+            return True
+        entry = states[index]
+        if not entry.is_for(self._hash):
+            return False
+        was = self._case
+        moved = self.history.go_to(index)
+        if moved or entry.shown.what != self._shown.what or (entry.case or was) is not was:
             self._take_current()
+        return True
 
-    def restore(self, history: History) -> None:
-        """Take over a history, such as that of an earlier session with this model."""
-        self.history = history
+    def restore(self, history: History[Entry], projected: Iterable[Case] = ()) -> None:
+        """Take over a history, such as that of an earlier session."""
+        self.history, self._projected = history, list(projected)
+        self._left.clear()
+        self._seconds.clear()
+        self._case = self.arriving = None
+        self.projectedChanged.emit()
         self._take_current()
 
-    def add_projected(self, projected: Projected) -> None:
+    def add_projected(self, case: Case) -> None:
         """Remember a projection, show it, and offer it as a source."""
-        self.projected.append(projected)
+        assert case.source is not None
+        self._projected.append(case)
+        recipe = self.recipe.replace(source=case.source, mix=None, edits=())
+        self._change(recipe, case, live=False, gesture="")
         self.projectedChanged.emit()
-        self.change(self._recipe.replace(source=projected.source, mix=None, edits=()))
 
-    def find_projected(self, source: Source) -> Projected | None:
+    def swap(self, old: Case, new: Case) -> None:
+        """The same case held in another way, such as with its voxels on the disk."""
+        self._projected = [new if case is old else case for case in self._projected]
+        self.history.map(lambda e: dataclasses.replace(e, case=new) if e.case is old else e)
+        for model, entry in self._left.items():
+            if entry.case is old:
+                self._left[model] = dataclasses.replace(entry, case=new)
+        if self._case is old:
+            self._case = new
+
+    @property
+    def cases(self) -> list[Case]:
+        """All cases that this session can come back to."""
+        entries = [entry.case for entry in self.history.states]
+        every = [case for case in (*self._projected, *entries, self._case) if case is not None]
+        return list({id(case): case for case in every}.values())
+
+    def case_of(self, source: Source) -> Case | None:
+        """The case behind the source of a recipe; None for a brain that is nobody's."""
+        if source.kind != "projected":
+            return None
+        if self._case is not None and self._case.is_of(source):
+            return self._case
+        known = next((c for c in reversed(self._projected) if c.is_of(source)), None)
+        return known or Case.of_latent(source)
+
+    def find_projected(self, source: Source) -> Case | None:
         """The projection behind a source, if it was made in this session and the model's voxels
         lie where they lay then.
         """
-        found = next((p for p in self.projected if p.source.sha256 == source.sha256), None)
-        if found is None or self.generator is None:
-            return found
-        return found if self.generator.space.same_as(found.aligned.space) else None
+        found = next((case for case in self.projected if case.is_of(source)), None)
+        return found if found is not None and self._fits(found) else None
 
     def replace_source(self, old: Source, new: Source) -> None:
         """The latent behind `old` was saved as `new`: point the recipe to the file that stays."""
-        self.projected = [
-            dataclasses.replace(p, source=new) if p.source == old else p for p in self.projected
-        ]
+        for case in self.cases:
+            if case.source == old:
+                self.swap(case, dataclasses.replace(case, source=new))
         self.projectedChanged.emit()
-        self.change(self._recipe.with_paths(lambda s: new if s == old else s))
+        self.change(self.recipe.with_paths(lambda s: new if s == old else s))
 
     def mix_or_none(self) -> Mix:
         """The recipe's mix, or one that takes nothing from the second brain yet."""
-        from stylegan3d.recipe.recipe import Mix
-
         count = self.generator.num_layers if self.generator else 1
-        return self._recipe.mix or Mix(self.second, (0.0,) * count)
+        return self.recipe.mix or Mix(self.second, (0.0,) * count)
 
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""
@@ -232,19 +365,99 @@ class Session(QObject):
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _commit(self, recipe: Recipe, gesture: str) -> None:
+    @property
+    def _hash(self) -> str:
+        return "" if self.generator is None else self.generator.hash
+
+    def _is_mine(self, model: str) -> bool:
+        """Whether something was made with the model that is loaded."""
+        return not (model and self._hash) or model == self._hash
+
+    def _fits(self, case: Case) -> bool:
+        """Whether a case lies in the space of the model that is loaded."""
+        if case.aligned is None or self.generator is None:
+            return case.aligned is not None
+        return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
+
+    def _change(self, recipe: Recipe, case: Case | None, live: bool, gesture: str) -> None:
+        was, self._shown = self._shown, self._shown.of(recipe)
+        if case is not self._case:
+            self._case = case
+            self.caseChanged.emit()
+        if not live:
+            self._commit(gesture)
+        self.recipeChanged.emit(recipe, live)
+        if was.what != self._shown.what:
+            self.lookChanged.emit()
+
+    def _told_apart(self, case: Case) -> Case:
+        """Another patient's file may have the same name: its folder is named too."""
+        others = (c for c in self.cases if c.name == case.name and c.sha256 and case.sha256)
+        if case.path is None or all(other.sha256 == case.sha256 for other in others):
+            return case
+        return dataclasses.replace(case, name=f"{case.name} ({case.path.parent.name})")
+
+    def _update_later(self, case: Case) -> None:
+        """The case that is worked on is not the one that is looked at: its last step has it."""
+        states = self.history.states
+        last = next((e.case for e in reversed(states) if e.case and e.case.key == case.key), None)
+        if last is not None and last.source is None:
+            self.swap(last, case)
+            self.historyChanged.emit()
+
+    def _commit(self, gesture: str) -> None:
         now = time.monotonic()
         name, when = self._last_gesture
         self._last_gesture = (gesture, now)
         follows = bool(gesture) and gesture == name and now - when < SAME_GESTURE_S
-        if self.history.commit(recipe, merge=follows):
+        entry = Entry(self._shown, self._case, self.history.current.model)
+        if not entry.same_as(self.history.current):
+            self._add(entry, merge=follows)
             self.historyChanged.emit()
 
+    def _add(self, entry: Entry, *, merge: bool = False) -> None:
+        """A new state; what was undone is gone, but for the states of other models."""
+        mine = self._hash
+        self.history.commit(entry, merge=merge, keep=lambda other: not other.is_for(mine))
+
+    def _go_to_model(self, made: MadeWith) -> None:
+        """Where a model was left, or a first brain of it, with the scan that is open."""
+        states, left = self.history.states, self._left.get(made.sha256)
+        known = [k for k, e in enumerate(states) if e.model and e.model.sha256 == made.sha256]
+        if known:
+            at = next((k for k in known if states[k] is left), known[-1])
+            self.history.go_to(at)
+            return
+        assert self.generator is not None
+        shown = self._shown.of(fitting(self.recipe, self.generator))
+        case = None if self._case is None or self._case.scan is None else self._case.as_read()
+        self.history.append(Entry(dataclasses.replace(shown, what="recipe"), case, made))
+
+    def _neighbour(self, step: int) -> int | None:
+        """The next state of this model in a direction."""
+        index, states = self.history.position + step, self.history.states
+        while 0 <= index < len(states):
+            if states[index].is_for(self._hash):
+                return index
+            index += step
+        return None
+
+    def _go_by(self, step: int) -> None:
+        index = self._neighbour(step)
+        if index is not None:
+            self.go_to(index)
+
     def _take_current(self) -> None:
-        self._recipe = self.history.current
+        """Show the state one is at; how it is compared stays, as do black and white."""
+        entry, now = self.history.current, self._shown
+        self._shown = dataclasses.replace(entry.shown, comparison=now.comparison, second=now.second)
+        # A brain that is nobody's leaves the scan open that is.
+        self._case = entry.case or self.case_of(entry.recipe.source) or self._case
         self._last_gesture = ("", 0.0)
+        self.caseChanged.emit()
         self.historyChanged.emit()
-        self.recipeChanged.emit(self._recipe, False)
+        self.recipeChanged.emit(self.recipe, False)
+        self.lookChanged.emit()
 
 
 def fitting(recipe: Recipe, generator: Generator) -> Recipe:

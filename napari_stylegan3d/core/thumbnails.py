@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.renderer import Renderer
+    from stylegan3d.session.case import Case
 
 #: Width and height as the window counts, and how many pixels one of them has.
 SIDE, RATIO = 96, 2
@@ -250,6 +251,27 @@ def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
         painter.drawImage(QRectF(corner, QSizeF(width, height)), picture, QRectF(picture.rect()))
     painter.end()
     return _finished(image)
+
+
+def picture_of_scan(case: Case) -> QImage | None:
+    """The middle axial slice of a case's scan as it was read, radiological; None without it."""
+    if case.layer is None:
+        return None
+    data, meta, _kind = case.layer
+    low, high = meta["contrast_limits"]
+    slice_ = np.asarray(data[::-1, ::-1, data.shape[2] // 2], dtype=np.float32).T
+    grey = _grey((slice_ - low) / (high - low))
+    side = SIDE * RATIO
+    whole = QImage(side, side, QImage.Format.Format_RGB32)
+    whole.fill(0)
+    rows, columns = (n * mm for n, mm in zip(slice_.shape, meta["scale"][1::-1], strict=True))
+    size = QSizeF(columns, rows) * (side / max(rows, columns))
+    painter = QPainter(whole)
+    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+    corner = QPointF((side - size.width()) / 2, (side - size.height()) / 2)
+    painter.drawImage(QRectF(corner, size), grey, QRectF(grey.rect()))
+    painter.end()
+    return _finished(whole)
 
 
 def _without_margin(slice_: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ class ValuesForm(QWidget):
         if self.table is None:
             raise RecipeError(_("Open a table of values first."))
         values = self.table.values(self.column.currentText())
-        projected = {scan.name: scan.source for scan in session.projected}
+        projected = {scan.name: scan.source for scan in session.projected if scan.source}
         plain = session.recipe.replace(mix=None, edits=())
         return [plain.replace(source=s) for s in self.table.sources(projected)], values
 

@@ -189,7 +189,7 @@ class Exporting(QObject):
     def _save_report(self, path: Path) -> None:
         session = self.session
         recipe = session.recipe
-        projected = session.find_projected(recipe.source)
+        projected = session.result
         trust: Any = None
         if projected is not None:
             trust = {**projected.trust, "similarity": projected.similarity}
@@ -199,7 +199,7 @@ class Exporting(QObject):
             session.folder,
             recipe,
             projected.name if projected else "",
-            projected.aligned.volume if projected else None,
+            projected.aligned.volume if projected and projected.aligned else None,
             trust,
         )
         self.job.start(save_report, self.render.loaded, request)

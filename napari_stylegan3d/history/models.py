@@ -9,7 +9,7 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen
 from qtpy.QtWidgets import QLineEdit, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
-from napari_stylegan3d.core.thumbnails import scaled
+from napari_stylegan3d.core.thumbnails import picture_of_scan, scaled
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.recipe.description import describe_change, describe_recipe
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.favourites import Favourites
     from napari_stylegan3d.core.session import Session
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.session.shown import Entry
 
 RECIPE = Qt.ItemDataRole.UserRole
 #: Whether it is what is shown now; whether it lies ahead, undone; whether it is a favourite.
 CURRENT, AHEAD, STARRED = RECIPE + 1, RECIPE + 2, RECIPE + 3
+#: The picture of a scan that was opened.
+SCAN = RECIPE + 4
 PICTURE, TEXT, MARGIN = 54, 14, 3
 NOTE_WIDTH = 190
 CELL = QSize(78, PICTURE + TEXT + 2 * MARGIN)
@@ -85,6 +88,10 @@ class RecipeList(QAbstractListModel):
             return self.session.favourites.index_of(self._recipes[row]) is not None
         return False if role == AHEAD else None
 
+    def can_be_shown(self, row: int) -> bool:
+        """Whether the model that is loaded makes this brain of it."""
+        return True
+
     def words(self, row: int) -> str:
         """What stands under the picture."""
         raise NotImplementedError
@@ -103,34 +110,76 @@ class HistoryList(RecipeList):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self._entries: list[Entry] = []
+        #: Pictures of scans, by the keys of their cases.
+        self._scans: dict[str, QImage | None] = {}
         session.historyChanged.connect(self.follow)
         session.favourites.changed.connect(self.refresh)
+        session.modelChanged.connect(lambda _: self.refresh())
         self.follow()
 
     def follow(self) -> None:
         """Show what the history is now."""
-        self.show_recipes(self.session.history.states)
+        self._entries = list(self.session.history.states)
+        self.show_recipes(self.session.states)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """As in `RecipeList`; states that were undone lie ahead."""
+        """As in `RecipeList`; states that were undone lie ahead, as do those of other models."""
+        row = index.row()
+        if not 0 <= row < len(self._entries):
+            return super().data(index, role)
         if role == AHEAD:
-            return index.row() > self.session.history.position
+            return row > self.session.history.position or not self.can_be_shown(row)
+        if role == SCAN:
+            return self._picture(self._entries[row])
         return super().data(index, role)
+
+    def can_be_shown(self, row: int) -> bool:
+        """Whether it is of the model that is loaded."""
+        generator = self.session.generator
+        return self._entries[row].is_for("" if generator is None else generator.hash)
 
     def words(self, row: int) -> str:
         """What changed."""
-        return describe_change(self._recipes[row - 1] if row else None, self._recipes[row])
+        entry, before = self._entries[row], self._entries[row - 1] if row else None
+        if entry.shown.what == "scan" and entry.case is not None:
+            return _("Scan {name}").format(name=entry.case.name)
+        if before is None or before.model != entry.model or before.recipe == entry.recipe:
+            return describe_recipe(entry.recipe)
+        return describe_change(before.recipe, entry.recipe)
 
     def tip(self, row: int) -> str:
-        """What changed, and what there is then."""
-        where = _("{number} of {count}").format(number=row + 1, count=len(self._recipes))
+        """What changed, what there is then, and whose it is."""
+        entry = self._entries[row]
+        where = _("{number} of {count}").format(number=row + 1, count=len(self._entries))
         ahead = _(" (undone)") if row > self.session.history.position else ""
-        change, whole = self.words(row), describe_recipe(self._recipes[row])
-        return f"{where}{ahead}: {change}" + (f"\n{whole}" if whole != change else "")
+        change, whole = self.words(row), describe_recipe(entry.recipe)
+        lines = [f"{where}{ahead}: {change}"]
+        if whole != change and entry.shown.what != "scan":
+            lines.append(whole)
+        if not self.can_be_shown(row):
+            lines.append(self.why_not(row))
+        return "\n".join(lines)
+
+    def why_not(self, row: int) -> str:
+        """Why a state of another model cannot be shown."""
+        model = self._entries[row].model
+        return _("Made with the model {model}: open that model (Open ▾) to show it.").format(
+            model="" if model is None else model.name
+        )
 
     def is_current(self, row: int) -> bool:
         """Whether one is there."""
         return row == self.session.history.position
+
+    def _picture(self, entry: Entry) -> QImage | None:
+        """Of a step at which a scan was opened, its picture."""
+        case = entry.case
+        if entry.shown.what != "scan" or case is None:
+            return None
+        if self._scans.get(case.key) is None:
+            self._scans[case.key] = picture_of_scan(case)
+        return self._scans[case.key]
 
 
 class FavouriteList(RecipeList):
@@ -224,7 +273,10 @@ class RecipeDelegate(QStyledItemDelegate):
 
     def _draw_picture(self, painter: QPainter, place: QRect, index: QModelIndex) -> None:
         painter.fillRect(place, Qt.GlobalColor.black)
-        image = self._image(index.data(RECIPE))
+        model = index.model()
+        image = index.data(SCAN)
+        if image is None and model.can_be_shown(index.row()):
+            image = self._image(index.data(RECIPE))
         if image is None:
             painter.setPen(QColor("#7d8590"))
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")

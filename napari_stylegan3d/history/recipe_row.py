@@ -118,7 +118,8 @@ class RecipeRow(QListView):
         if not self.isVisible():
             return
         rows = sorted(self.seen_rows(), key=lambda row: abs(row - self.currentIndex().row()))
-        self._thumbnails.want(self._owner, [self._recipes.recipe(row) for row in rows])
+        wanted = [self._recipes.recipe(row) for row in rows if self._recipes.can_be_shown(row)]
+        self._thumbnails.want(self._owner, wanted)
 
     def _on_ready(self, recipe: Recipe, _image: Any) -> None:
         for row in self.seen_rows():

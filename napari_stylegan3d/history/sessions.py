@@ -15,13 +15,12 @@ from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
 from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
 from napari_stylegan3d.history.kept_labels import KeptEdits, KeptLabels
-from napari_stylegan3d.history.kept_scans import KeptScan, KeptScans
 from napari_stylegan3d.history.restore_bar import RestoreBar, summary
-from napari_stylegan3d.project.jobs import Choice
+from napari_stylegan3d.history.restored import of_session, restored
+from napari_stylegan3d.project.kept import KeptScans
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import SessionError, StyleGAN3DError
-from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.session.archive import SUFFIX
 from stylegan3d.session.file import SessionState
@@ -50,8 +49,8 @@ class Sessions(QObject):
         self.kept: list[Kept] = []
         #: What is to be done once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
-        #: The scan that is being opened behind what is shown.
-        self._reopening: KeptScan | None = None
+        #: Whether a session that ended unexpectedly is still to be offered.
+        self._offers = True
         self.bar = RestoreBar()
         explorer.layout().insertWidget(1, self.bar)
         self._connect()
@@ -63,7 +62,7 @@ class Sessions(QObject):
         session, generator = self.session, self.session.generator
         path = None if generator is None else generator.path
         return SessionState(
-            tuple(session.history.states),
+            tuple(session.states),
             session.history.position,
             None if generator is None else MadeWith.of(generator),
             None if path in (None, bundled_model_path()) else str(path),
@@ -109,7 +108,7 @@ class Sessions(QObject):
 
     def _connect(self) -> None:
         session = self.session
-        for changed in (session.historyChanged, session.projectedChanged):
+        for changed in (session.historyChanged, session.projectedChanged, session.caseChanged):
             changed.connect(self.autosave.soon)
         session.favourites.changed.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
@@ -125,7 +124,6 @@ class Sessions(QObject):
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
         self.files.failed.connect(lambda error: self.failed.emit(error, _("reading the session")))
-        self.explorer.projecting.opening.finished.connect(self._on_scan)
         self.bar.restoreRequested.connect(self._restore_last)
         self.bar.startedAnew.connect(self.start_anew)
         self.explorer.header.open.menu().aboutToShow.connect(self._fill)
@@ -152,14 +150,18 @@ class Sessions(QObject):
         )
         self.failed.emit(error, _("restoring the session"))
 
-    def _look(self) -> None:
-        """See which sessions there are, while nothing waits for it."""
+    def _look(self, *, offer: bool = True) -> None:
+        """See which sessions there are, while nothing waits for it.
+
+        One that ended unexpectedly is offered, if it is to be.
+        """
+        self._offers = offer
         self.looking.start(find_sessions, sessions_folder(), self.explorer.export.folder.text())
 
     def _on_kept(self, kept: list[Kept]) -> None:
         self.kept = kept
         last = self._last()
-        if last is not None:
+        if last is not None and self._offers:
             self.bar.offer(last.state)
 
     def _last(self) -> Kept | None:
@@ -223,29 +225,18 @@ class Sessions(QObject):
     def _go_on(self, state: SessionState, folder: SessionFolder) -> None:
         self.autosave.move_to(folder)
         self.bar.hide()
-        session = self.session
+        session, generator = self.session, self.session.generator
         session.favourites.restore(state.favourites)
-        session.restore(History(state.states, state.position))
+        self.scans.forget()
+        if generator is not None:
+            restored(state, session, self.scans)
         self._show_view(state.view)
         self.edits.restore(KeptLabels.from_plain(state.view.get("labels")), state.states)
-        if state.scan is not None and Path(state.scan).exists():
-            self._reopen(KeptScan.from_plain(state.view.get("scan")) or _only(state.scan))
-        else:
+        if session.case is None:
             self.edits.give_up()
+        self._look(offer=False)  # the session that was left is an earlier one now
         self.autosave.soon()
         self.restored.emit()
-
-    def _reopen(self, kept: KeptScan) -> None:
-        """Open a scan behind what is shown, and align it as it was."""
-        self._reopening = kept
-        self.explorer.projecting.open(kept.choice)
-
-    def _on_scan(self, _: Any) -> None:
-        kept, self._reopening = self._reopening, None
-        if kept is not None:
-            self.explorer.comparison.follow()
-            self.explorer.comparison.show("reconstruction")
-            self.scans.restore(kept)
 
     def _scan(self) -> str | None:
         path = self.explorer.comparison.scan_path
@@ -254,9 +245,7 @@ class Sessions(QObject):
     def _view(self) -> dict[str, Any]:
         explorer, views = self.explorer, self.explorer.views
         view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].key}
-        kept = KeptScan.of(explorer.projecting)
-        if kept is not None:
-            view["scan"] = kept.to_plain()
+        view.update(of_session(self.session, self.scans))
         generator = self.session.generator
         labels = KeptLabels.of(explorer.relabelling, "" if generator is None else generator.hash)
         if labels is not None:
@@ -289,7 +278,8 @@ class Sessions(QObject):
         earlier = menu.addMenu(_("Earlier sessions"))
         for kept in self.kept:
             earlier.addAction(summary(kept.state), partial(self.restore, kept))
-        earlier.setEnabled(bool(self.kept))
+        if not self.kept:
+            earlier.addAction(_("No earlier sessions yet")).setEnabled(False)
 
     def _ask_open(self) -> None:
         path = dialogs.open_file(self.explorer, _("Open a session"), dialogs.SESSIONS)
@@ -300,8 +290,3 @@ class Sessions(QObject):
         path = dialogs.save_file(self.explorer, _("Save the session as"), dialogs.SESSIONS)
         if path is not None:
             self.save_as(path)
-
-
-def _only(scan: str) -> KeptScan:
-    """Of a session that says of its scan no more than where it is."""
-    return KeptScan(Choice(Path(scan)))

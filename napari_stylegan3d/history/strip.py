@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.history.models import MARK, RECIPE, FavouriteList, HistoryList, RecipeList
 from napari_stylegan3d.history.recipe_row import ROW_HEIGHT, RecipeRow
 from napari_stylegan3d.widgets import controls
@@ -104,6 +105,9 @@ class HistoryStrip(QWidget):
         )
         self.count = QLabel()
         self.count.setProperty("role", "hint")
+        self.count.setToolTip(
+            _("Where you are in the history; favourites of other models come back with them.")
+        )
 
     def _lay_out(self) -> None:
         self._stack = QStackedWidget()
@@ -133,7 +137,7 @@ class HistoryStrip(QWidget):
         session.historyChanged.connect(self._on_history)
         session.favourites.changed.connect(self._on_history)
         session.recipeChanged.connect(lambda *_: self._show_star())
-        self.states.picked.connect(session.go_to)
+        self.states.picked.connect(self._go_to)
         self.favourites.picked.connect(lambda row: session.change(self.kept.recipe(row)))
         self.states.menuRequested.connect(self._show_menu)
         self.favourites.menuRequested.connect(self._show_menu)
@@ -144,6 +148,12 @@ class HistoryStrip(QWidget):
         self.remove.clicked.connect(self._remove)
         self.link.clicked.connect(self.copyRequested)
         self.paste.clicked.connect(self.pasteRequested)
+
+    def _go_to(self, row: int) -> None:
+        """Go back to a state, or say why the model cannot show it."""
+        if not self.session.go_to(row):
+            self.states.go_to(self.session.history.position)
+            tell_done(self.history.why_not(row))
 
     def _on_which(self) -> None:
         if self.fold.isChecked():
@@ -161,7 +171,8 @@ class HistoryStrip(QWidget):
         count = len(session.favourites.items if favourites else session.history.states)
         if favourites:
             self._stack.setCurrentWidget(self.favourites if count else self.empty)
-            self.count.setText("")
+            others = session.favourites.of_others
+            self.count.setText(_("{count} of other models").format(count=others) if others else "")
         else:
             self._stack.setCurrentWidget(self.states)
             self.count.setText(

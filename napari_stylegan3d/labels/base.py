@@ -22,8 +22,7 @@ def base_of(comparison: Comparison, session: Session) -> tuple[Base | None, str]
     """The brain or the aligned scan that is shown, or why its labels cannot be taken."""
     recipe, generator = comparison.recipe, session.generator
     if comparison.view == "scan":
-        projected = recipe and session.find_projected(recipe.source)
-        placed = (projected.name, projected.aligned) if projected else comparison.placed
+        placed = comparison.placed
         if placed is None:
             return None, UNPLACED
         return of_scan(*placed), ""

@@ -110,13 +110,12 @@ class Measuring(QObject):
 
     def _scan(self) -> Subject | None:
         """The scan that is shown, on the model's grid."""
-        placed, recipe = self.comparison.placed, self.comparison.recipe
-        projected = recipe and self.session.find_projected(recipe.source)
-        name, aligned = (projected.name, projected.aligned) if projected else placed or ("", None)
-        if aligned is None:
+        placed = self.comparison.placed
+        if placed is None:
             self._forget()
             self.box.show_measured(None, UNPLACED)
             return None
+        name, aligned = placed
         return Subject(_("Scan {name}").format(name=name), aligned.volume, aligned.space)
 
     def _on_measured(self, subject: Subject, measured: Measured) -> None:

@@ -144,7 +144,7 @@ class Matrix(QDialog):
         if chosen == FAVOURITES:
             found = [favourite.recipe.source for favourite in self.session.favourites.items]
         elif chosen == SCANS:
-            found = [projected.source for projected in self.session.projected]
+            found = [case.source for case in self.session.projected if case.source is not None]
         else:
             found = []
         return list(dict.fromkeys(found))

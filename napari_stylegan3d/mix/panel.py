@@ -182,7 +182,7 @@ class MixPanel(Panel):
         with QSignalBlocker(self.source):
             self.source.clear()
             self.source.addItem(_("A random brain"), "seed")
-            sources = [p.source for p in self.session.projected]
+            sources = [p.source for p in self.session.projected if p.source is not None]
             if current.kind != "seed" and current not in sources:
                 sources.append(current)
             for source in sources:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_stylegan3d.core.session import Projected
+from napari_stylegan3d.core.messages import sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.filling import Filling
 from napari_stylegan3d.project.jobs import (
-    Choice,
-    OpenedScan,
     ProjectionRequest,
     Several,
     align_scan,
@@ -26,16 +26,17 @@ from napari_stylegan3d.project.region_brush import Painting
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, Region
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.errors import ScanError
-from stylegan3d.scans.pose import NO_POSE
+from stylegan3d.session.case import Case, Choice
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import Comparison
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import Loaded
-    from napari_stylegan3d.core.rendering import Rendering
     from napari_stylegan3d.project.panel import ProjectPanel
     from napari_stylegan3d.views.captions import Kind
+    from stylegan3d.geometry.space import Space
     from stylegan3d.scans import AlignedScan
     from stylegan3d.scans.pose import Pose
+    from stylegan3d.session.shown import Shown
 
 
 #: After this pause nothing that a projection made is held any more.
@@ -49,35 +50,29 @@ class Projecting(QObject):
     """(exception, what was being done)"""
     wentWell = Signal()
     """A scan was opened, or a projection started: an earlier error is over."""
-    stopped = Signal()
-    """Cancelled or failed: what was shown before should come back."""
     _onTheWay = Signal(str, object)
 
-    def __init__(
-        self,
-        rendering: Rendering,
-        panel: ProjectPanel,
-        comparison: Comparison,
-        parent: QObject,
-    ) -> None:
-        super().__init__(parent)
-        self.rendering, self.session = rendering, rendering.session
-        self.panel, self.comparison = panel, comparison
+    def __init__(self, context: Context, panel: ProjectPanel) -> None:
+        super().__init__(context.dock)
+        self.rendering, self.session = context.render, context.session
+        self.panel, self.comparison = panel, context.comparison
+        rendering, comparison = self.rendering, self.comparison
         self.opening, self.job, self.estimating = LongJob(self), LongJob(self), LongJob(self)
         self._tidying, self._rest = LongJob(self), QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(lambda: self._tidying.start(give_memory_back))
         self._estimated: Loaded | None = None
-        self._opened: OpenedScan | None = None
         #: Scans and label maps that wait until the one before is read.
         self._to_open: list[Choice] = []
-        #: As the alignment put it.
-        self._aligned: AlignedScan | None = None
-        #: What the job under way is about; another scan may be opened meanwhile.
-        self._at_work: OpenedScan | None = None
-        #: "scan" or "reconstruction": what was looked at when the job under way began.
-        self.shown_before = "reconstruction"
+        #: What the job under way is about; another case may be looked at meanwhile.
+        self._at_work: Case | None = None
+        #: What was looked at when the job under way began.
+        self._before: Shown = self.session.shown
+        #: The case whose region is painted.
+        self._painted: Case | None = None
+        #: Regions that were painted for other cases, by their keys, with the model's grid.
+        self._regions: dict[str, tuple[Region, Space]] = {}
         self.moving = LatestWins(_move, self)
         panel.openRequested.connect(self.open)
         panel.startRequested.connect(self.start)
@@ -114,16 +109,18 @@ class Projecting(QObject):
             lambda error: self.failed.emit(error, _("timing the search"))
         )
         self.session.modelChanged.connect(lambda _: self._estimate())
+        self.session.caseChanged.connect(self._on_case)
+        rendering.failed.connect(self._on_no_picture)
         panel.cancelRequested.connect(self._cancel)
-        self.opening.finished.connect(self._on_opened)
-        self.opening.failed.connect(lambda error: self.failed.emit(error, _("opening the scan")))
+        self.opening.finished.connect(self.take_opened)
+        self.opening.failed.connect(self._on_unread)
         self.opening.runningChanged.connect(self._read_next, Qt.ConnectionType.QueuedConnection)
         self.job.progressed.connect(panel.show_progress)
-        self.job.runningChanged.connect(panel.show_running)
+        self.job.runningChanged.connect(lambda on: panel.show_running(on, self._at_work))
         self.job.runningChanged.connect(self._on_running)
         self.job.finished.connect(self._on_done)
         self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(self.stopped)
+        self.job.cancelled.connect(self._come_back)
         self._onTheWay.connect(self._show_on_the_way, Qt.ConnectionType.QueuedConnection)
 
     def open(self, choice: Choice) -> None:
@@ -137,20 +134,20 @@ class Projecting(QObject):
 
     def _read_next(self) -> None:
         if self._to_open and not self.opening.running:
-            self.opening.start(open_scan, self._to_open.pop(0))
+            choice = self._to_open.pop(0)
+            self.session.expect(Case(choice.path.name, choice))
+            self.opening.start(open_scan, choice)
 
     def start(self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str) -> None:
-        """Project the scan that is open; as of `ProjectionRequest`."""
-        loaded = self.rendering.loaded
-        if self._opened is None or loaded is None:
+        """Project the case's scan; as of `ProjectionRequest`. Not while another scan is read."""
+        case, recipe = self._ready, self.session.recipe
+        if case is None:
             return
-        opened, recipe = self._opened, self.session.recipe
-        self._at_work = opened
+        lies = self.session.placed is not None
+        # As a person put it last, though it may not be drawn there yet.
+        posed = dataclasses.replace(case, pose=self.panel.pose.pose) if lies else case.as_read()
         request = ProjectionRequest(
-            opened.scan,
-            opened.name,
-            self._aligned,
-            self.panel.pose.pose,
+            posed,
             self._region() if self.panel.paint.fill.isChecked() else None,
             loss,
             space,
@@ -160,45 +157,38 @@ class Projecting(QObject):
             self.session.folder,
         )
         self.painting.end()
-        self.wentWell.emit()
-        self.job.start(project_scan, loaded, request, self._onTheWay.emit)
+        self._begin(case, project_scan, self.rendering.loaded, request, self._onTheWay.emit)
 
     def align(self, pose: str = "auto") -> None:
-        """Bring the scan that is open onto the model's grid; `pose` as of `Scan.align`."""
-        if self._opened is None or self.rendering.loaded is None:
-            return
-        self.wentWell.emit()
-        self._at_work = self._opened
-        loaded, scan = self.rendering.loaded, self._opened.scan
-        self.job.start(align_scan, loaded, scan, self.session.folder, pose)
+        """Bring the case's scan onto the model's grid; `pose` as of `Scan.align`."""
+        case = self._ready
+        if case is not None:
+            folder = self.session.folder
+            self._begin(case, align_scan, self.rendering.loaded, case.scan, folder, pose)
 
     def fit(self) -> None:
         """Look for the best pose near the one a person moved the scan to."""
-        if self._aligned is not None and not self.job.running:
-            self._at_work = self._opened
-            self.job.start(fit_scan, self._aligned, self.panel.pose.pose)
+        case = self._ready
+        if case is not None and self.session.placed is not None:
+            self._begin(case, fit_scan, case.found, self.panel.pose.pose)
+
+    @property
+    def _ready(self) -> Case | None:
+        """The case, if its scan can be worked on now."""
+        case, loaded = self.session.case, self.rendering.loaded
+        busy = self.job.running or self.session.reading
+        return None if busy or case is None or case.scan is None or loaded is None else case
+
+    def _begin(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
+        self._at_work, self._before = case, self.session.shown
+        self.session.expect(None)  # nothing is read now: at most a refusal was still to be seen
+        self.wentWell.emit()
+        self.job.start(work, *args)
 
     @property
     def rested(self) -> bool:
         """Whether nothing runs, and what a search has freed was handed back."""
         return not (self.job.running or self._rest.isActive() or self._tidying.running)
-
-    @property
-    def opened(self) -> OpenedScan | None:
-        """The scan that is open."""
-        return self._opened
-
-    @property
-    def aligned(self) -> AlignedScan | None:
-        """The scan that is open as the alignment put it, before a person moved it."""
-        return self._aligned
-
-    def take_aligned(self, found: AlignedScan, moved: AlignedScan, pose: Pose) -> None:
-        """The scan that is open was aligned already, and moved by a pose; nothing is shown."""
-        self._aligned = found
-        self.panel.show_aligned(moved)
-        self.panel.pose.set_pose(pose)
-        self.comparison.set_placed(moved, show=False)
 
     def shutdown(self) -> None:
         """Stop all jobs."""
@@ -218,17 +208,26 @@ class Projecting(QObject):
         """Another model was opened, or this one's voxels moved: stop what is under way."""
         if self.job.running:
             self._cancel()
-        self._forget_aligned()
         self._estimated = None
         self.estimating.cancel()
         self.panel.search.show_estimates({})
 
-    def _forget_aligned(self) -> None:
-        self._aligned = None
+    def _on_case(self) -> None:
+        """The painted region is a case's: another case has its own."""
+        case, before = self.session.case, self._painted
+        same = case is before or (case and before and case.key == before.key)
+        if same and self.session.placed is not None:
+            self._painted = case
+            return
+        region, placed = self.painting.region(), self.session.placed
+        if before is not None and before.aligned is not None and region is not None:
+            self._regions[before.key] = region, before.aligned.space
+        self._painted = case
         self.painting.forget()
         self.panel.paint.put_away()
-        self.comparison.forget_place()
-        self.panel.show_aligned(None)
+        kept = None if case is None else self._regions.get(case.key)
+        if kept is not None and placed is not None and placed.space.same_as(kept[1]):
+            self.painting.restore(*kept)
 
     def _paint(self, on: bool) -> None:
         """Take up the brush on the aligned scan, or put it down."""
@@ -240,7 +239,8 @@ class Projecting(QObject):
     def _on_region(self) -> None:
         """Paint, or say how much the chosen layer marks."""
         paint = self.panel.paint
-        if not paint.fill.isChecked() or self._aligned is None:
+        placed = self.session.placed
+        if not paint.fill.isChecked() or placed is None:
             return
         if isinstance(paint.choice, LayerChoice):
             self.painting.end()
@@ -248,8 +248,8 @@ class Projecting(QObject):
             region = paint.choice.region()
             paint.show_painted(region.millilitres if region else 0.0)
             return
-        self.comparison.show_placed()
-        self.painting.begin(self._aligned.space)
+        self.session.look("scan")
+        self.painting.begin(placed.space)
         self.painting.tell()
 
     def _on_painted(self, millilitres: float) -> None:
@@ -261,20 +261,22 @@ class Projecting(QObject):
         return choice.region() if isinstance(choice, LayerChoice) else self.painting.region()
 
     def _move(self, pose: Pose) -> None:
-        if self._aligned is not None:
-            self.moving.submit((self._aligned, pose))
+        case = self.session.case
+        if case is not None and case.found is not None and self.session.placed is not None:
+            self.moving.submit((case, pose))
 
-    def _on_moved(self, request: tuple[AlignedScan, Pose], aligned: AlignedScan) -> None:
-        if request[0] is self._aligned and not self.job.running:
-            self.wentWell.emit()
-            self.comparison.set_placed(aligned)
-            self.panel.show_aligned(aligned)
+    def _on_moved(self, request: tuple[Case, Pose], aligned: AlignedScan) -> None:
+        case, now = request[0], self.session.case
+        if now is None or now.found is not case.found or self.job.running:
+            return
+        self.wentWell.emit()
+        assert case.found is not None
+        self.session.update_case(now.lying(case.found, aligned, request[1]))
+        self.session.look("scan")
 
     def _on_running(self, running: bool) -> None:
         """A search needs some hundreds of MB that nothing else does."""
         if running:
-            is_scan = self.comparison.view == "scan"
-            self.shown_before = "scan" if is_scan else "reconstruction"
             self._rest.stop()
         else:
             self._rest.start()
@@ -283,57 +285,76 @@ class Projecting(QObject):
         self.panel.show_cancelling()
         self.job.cancel()
 
-    def _on_opened(self, opened: OpenedScan | Several | LabelMap) -> None:
+    def _come_back(self) -> None:
+        """A job came to nothing: show again what was shown before, unless a person went on."""
+        if self.session.shown.what == "search":
+            self.session.look(self._before.what)
+
+    def take_opened(self, opened: Case | Several | LabelMap) -> None:
+        """A scan or a label map was read, or it is to be said which scan is meant."""
         self.wentWell.emit()
+        if isinstance(opened, Case):
+            self.session.open_case(opened)
+            self._estimate()
+            return
+        self.session.expect(None)
         if isinstance(opened, LabelMap):
             self.labels.add(opened)
-            return
-        if isinstance(opened, Several):
+        else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
+
+    def _on_unread(self, error: Exception) -> None:
+        doing = _("opening the scan")
+        self.failed.emit(error, doing)
+        if self.session.arriving is not None:
+            self.session.expect(self.session.arriving.refused(sentence(error, doing)))
+
+    def _on_no_picture(self, _error: Exception) -> None:
+        """A brain of the case cannot be had: no other patient's picture is left beside its name."""
+        case, recipe = self.session.case, self.comparison.recipe
+        if case is None or case.layer is None:
             return
-        self._opened = opened
-        self._forget_aligned()
-        self.comparison.set_scan(opened)
-        self.panel.show_scan(opened)
-        self._estimate()
+        if recipe is None or not case.is_of(recipe.source):
+            self.session.look("scan")
 
     def _estimate(self) -> None:
         """Find out how long a search will take, once for a model, while nothing else is done."""
         loaded = self.rendering.loaded
-        if loaded is None or loaded is self._estimated or self._opened is None:
+        if loaded is None or loaded is self._estimated or self.session.case is None:
             return
         if self.job.running or self.estimating.running:
             return
         self._estimated = loaded
         self.estimating.start(estimate, loaded)
 
-    def _on_done(self, result: AlignedScan | Projected) -> None:
-        aligned = result.aligned if isinstance(result, Projected) else result
-        if self._at_work is self._opened:
-            if not isinstance(result, Projected):  # what was moved is part of it
-                self.panel.pose.set_pose(NO_POSE)
-            self._aligned = result.found if isinstance(result, Projected) else result
-            self.panel.show_aligned(aligned)
-        if isinstance(result, Projected):
-            if self._at_work is self._opened:
-                self.comparison.set_placed(aligned, show=False)
+    def _on_done(self, result: AlignedScan | Case) -> None:
+        case, loaded = self._at_work, self.rendering.loaded
+        assert case is not None
+        if isinstance(result, Case):
             self.session.add_projected(result)
             self.panel.bring_result()
-        elif self._aligned is result:
-            self.comparison.set_placed(result)
+        elif loaded is not None and result.scan is case.scan:
+            self.session.update_case(case.lying(result, result, model=loaded.generator.hash))
+            now = self.session.case
+            if now is not None and now.key == case.key:
+                self.session.look("scan")
 
     def _on_failed(self, error: Exception) -> None:
-        self.failed.emit(error, _("projecting the scan"))
-        if self._aligned is None and isinstance(error, ScanError):
-            self.panel.pose.show_refused()
-        self.stopped.emit()
+        doing, case = _("projecting the scan"), self._at_work
+        if case is not None and isinstance(error, ScanError):
+            if case.aligned is None:
+                self.session.update_case(case.refused(sentence(error, doing)))
+            error = ScanError(f"{case.name}: {sentence(error, doing)}")
+        self.failed.emit(error, doing)
+        self._come_back()
 
     def _show_on_the_way(self, kind: Kind, volume: Any) -> None:
-        if self.job.running:
-            self.comparison.show_volume(kind, volume)
+        if self.job.running and self._at_work is not None:
+            self.comparison.show_search(self._at_work, kind, volume)
 
 
-def _move(request: tuple[AlignedScan, Pose]) -> AlignedScan:
+def _move(request: tuple[Case, Pose]) -> AlignedScan:
     """Resample a scan where a person moved it."""
-    aligned, pose = request
-    return pose.of(aligned)
+    case, pose = request
+    assert case.found is not None
+    return pose.of(case.found)

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
     from napari_stylegan3d.core.jobs import Loaded, Picture
     from napari_stylegan3d.core.rendering import Rendering
-    from napari_stylegan3d.core.session import Projected
     from napari_stylegan3d.project.result import ResultBox
     from stylegan3d.geometry.space import Space
     from stylegan3d.projection.operators import Operator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
-
-VIEW = "filled"
+    from stylegan3d.session.case import Case
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +86,7 @@ def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarr
 
 
 def save_filled(
-    report: Report, loaded: Loaded, projected: Projected, recipe: Recipe, folder: Path
+    report: Report, loaded: Loaded, projected: Case, recipe: Recipe, folder: Path
 ) -> list[Path]:
     """Write the scan, filled in with a recipe's brain, on its own grid and on the model's.
 
@@ -105,6 +103,7 @@ def save_filled(
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
     operator, aligned = projected.filled.operator, projected.aligned
+    assert aligned is not None
     names = restored_names(aligned.scan.path, folder, operator).values()
     check_output([*names, *map(sidecar_path, names)])
     report(0, 1, _("Saving the filled scan"))
@@ -139,8 +138,7 @@ class Filling(QObject):
     def look(self) -> None:
         """Show the scan filled in with the current brain, until something else is looked at."""
         if self._projected is not None:
-            self.comparison.view = VIEW
-            self._again()
+            self.rendering.session.look("filled")
 
     def shutdown(self) -> None:
         """Stop."""
@@ -148,20 +146,19 @@ class Filling(QObject):
         self.job.shutdown()
 
     @property
-    def _projected(self) -> Projected | None:
+    def _projected(self) -> Case | None:
         """The projection that the current brain is made from, if there is something to fill in."""
-        session = self.rendering.session
-        projected = session.find_projected(session.recipe.source)
-        return None if projected is None or projected.filled is None else projected
+        projected = self.rendering.session.result
+        there = projected is not None and projected.aligned is not None
+        return projected if projected is not None and there and projected.filled else None
 
     def _again(self) -> None:
         projected, picture = self._projected, self.comparison.picture
         if projected is not None and picture is not None:
             self.working.submit((projected, picture))
 
-    def _on_filled(self, request: tuple[Projected, Picture], volume: np.ndarray) -> None:
-        if request[0] is self._projected and self.comparison.view == VIEW:
-            self.comparison.show_volume("reconstruction", volume, VIEW)
+    def _on_filled(self, request: tuple[Case, Picture], volume: np.ndarray) -> None:
+        self.comparison.show_filled(request[0], volume)
 
     def _ask(self) -> None:
         loaded, projected = self.rendering.loaded, self._projected
@@ -173,8 +170,9 @@ class Filling(QObject):
             self.job.start(save_filled, loaded, projected, recipe, folder)
 
 
-def _fill(request: tuple[Projected, Picture]) -> np.ndarray:
+def _fill(request: tuple[Case, Picture]) -> np.ndarray:
     """In a thread."""
     projected, picture = request
     aligned = projected.aligned
+    assert aligned is not None
     return fill(aligned, projected.filled.operator, picture.on_grid(aligned.volume.shape))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,13 +12,13 @@ import numpy as np
 
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.core.scan_layer import scan_layer
-from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.core.worker import Report
 from napari_stylegan3d.project.filling import Filled, fill
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
+from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -42,65 +41,6 @@ STEPS_FOLDER = "steps"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which scan is meant, and how it lies; as for `read_scan`.
-
-    `asked` are the doubts that `trust` answers.
-    """
-
-    path: Path
-    volume: int | None = None
-    series: str | None = None
-    trust: str | None = None
-    asked: tuple[str, ...] = ()
-
-    def trusting(self, trust: str | None) -> Choice:
-        """The same scan, read with another answer to its doubts."""
-        return dataclasses.replace(self, trust=trust)
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedScan:
-    """A scan as it was read, and ready for the views."""
-
-    scan: Any
-    layer: tuple[np.ndarray, dict[str, Any], str]
-    name: str
-    choice: Choice
-
-    @property
-    def notes(self) -> list[str]:
-        """What was found on reading, but for the doubts, which are asked about."""
-        return [str(note) for note in self.scan.notes if note.text not in self.asked]
-
-    @property
-    def asked(self) -> tuple[str, ...]:
-        """The reader's own words of the doubts."""
-        return tuple(self.scan.doubts) or self.choice.asked
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why it cannot be known which side is left, without how to say it on a command line."""
-        return tuple(_sentence(doubt.split(": if ")[0]) for doubt in self.asked)
-
-    @property
-    def answers(self) -> list[tuple[str, str | None]]:
-        """What a person may say about the doubts: words, and `trust` of `read_scan`."""
-        if not self.asked:
-            return []
-        geometry = self.scan.geometry
-        if geometry["sform_code"] and geometry["qform_code"]:
-            return [(_("Use the sform"), None), (_("Use the qform"), "qform")]
-        assumed = "LAS"
-        every = sorted(
-            "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
-        )
-        others = [(_("Axes {code}").format(code=code), code) for code in every if code != assumed]
-        others.sort(key=lambda answer: answer[1] != "RAS")
-        return [(_("Unknown: assume {code}").format(code=assumed), None), *others]
-
-
-@dataclass(frozen=True)
 class Several:
     """There is a choice to make: a question, and entries as `Chooser.ask` takes them."""
 
@@ -108,7 +48,7 @@ class Several:
     entries: list[tuple[str, object, str]]
 
 
-def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap:
+def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
     """Read and check a scan, or find that it must be said which one, or that it is a label map."""
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
 
@@ -138,7 +78,7 @@ def open_scan(report: Report, choice: Choice) -> OpenedScan | Several | LabelMap
     if looks_like_labels(scan.data):
         return LabelMap.of(scan, scan_stem(scan.path))
     choice = dataclasses.replace(choice, asked=tuple(scan.doubts) or choice.asked)
-    return OpenedScan(scan, scan_layer(scan), scan_stem(scan.path), choice)
+    return Case(scan_stem(scan.path), choice, scan, scan_layer(scan))
 
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
@@ -146,11 +86,11 @@ def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
     text = f"{number}: {series.description or _('unnamed')}\n{series.summary}"
     problem = ""
     if not series.usable:
-        problem = _sentence(series.problem or _("it is a localiser, not a whole head"))
+        problem = sentence(series.problem or _("it is a localiser, not a whole head"))
     return text, dataclasses.replace(choice, series=series.uid), problem
 
 
-def _sentence(words: str) -> str:
+def sentence(words: str) -> str:
     """A capital at the beginning and a full stop at the end."""
     return words[:1].upper() + words[1:].rstrip(".") + "."
 
@@ -175,16 +115,13 @@ def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
 class ProjectionRequest:
     """What to project, and how: space "w", "w+" or "w+noise", a budget's name.
 
-    `aligned` is the scan as the alignment put it, None if it is still to be aligned; `pose` is how
-    a person moved it from there. Nothing is compared inside `region`, if there is one; `loss` is
-    what else the scan lost, as `operators.parse` takes it, or "". The result has the noise and
-    shows the image channel given here; its latent goes into `folder`.
+    The scan of `case` is aligned first where that was not done. Nothing is compared inside
+    `region`, if there is one; `loss` is what else the scan lost, as `operators.parse` takes it, or
+    "". The result has the noise and shows the image channel given here; its latent goes into
+    `folder`.
     """
 
-    scan: Any
-    name: str
-    aligned: AlignedScan | None
-    pose: Pose
+    case: Case
     region: Region | None
     loss: str
     space: Literal["w", "w+", "w+noise"]
@@ -211,7 +148,7 @@ def project_scan(
     loaded: Loaded,
     request: ProjectionRequest,
     show: Callable[[str, np.ndarray], None],
-) -> Projected:
+) -> Case:
     """Align a scan, unless that was done, and find the latent whose brain is most like it.
 
     `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
@@ -224,10 +161,12 @@ def project_scan(
     from stylegan3d.settings.projection import Choices
 
     generator = loaded.generator
-    found = request.aligned or align_scan(report, loaded, request.scan, request.folder)
+    case = request.case
+    assert case.scan is not None
+    found = case.found or align_scan(report, loaded, case.scan, request.folder)
     mask = None if request.region is None else request.region.mask(generator.space)
     operator = loss_of(request.loss, mask)
-    aligned = place(found, request.pose, operator)
+    aligned = place(found, case.pose, operator)
     show("scan", aligned.volume)
     choices = Choices(space=request.space, budget=request.budget, channel=request.channel)
     watch = Watch(_Watcher(report, loaded, show), report.should_stop, report.should_pause)
@@ -237,24 +176,33 @@ def project_scan(
     result = done.result
     report(1, 1, _("Saving the latent"))
     latent = projected_latent(generator, result, aligned.describe())
-    path = output_names(request.scan.path, request.folder)["latent"]
+    path = _unused(output_names(case.scan.path, request.folder)["latent"])
     sha256 = save_latent(path, latent, overwrite=True)
     source = Source("projected", path=str(path), sha256=sha256)
     filled = None
     if operator is not None and operator.linear:
         made = fill(aligned, operator, result.volume)
         filled = Filled(operator, made, request.region, request.loss)
-    return Projected(
-        request.name,
-        source,
-        aligned,
-        dict(result.trust["similarity"]),
-        dict(result.trust["mean_brain"]),
-        (*map(_sentence, done.warnings), *_left_out(aligned, mask)),
-        result.trust,
-        found,
-        filled,
+    return dataclasses.replace(
+        case.lying(found, aligned, case.pose, generator.hash),
+        source=source,
+        similarity=dict(result.trust["similarity"]),
+        mean_brain=dict(result.trust["mean_brain"]),
+        remarks=(*map(sentence, done.warnings), *_left_out(aligned, mask)),
+        trust=result.trust,
+        filled=filled,
     )
+
+
+def _unused(path: Path) -> Path:
+    """The path, or one beside it: earlier projections of a scan, or of another patient whose file
+    has the same name, can be gone back to.
+    """
+    number, found = 1, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
 
 
 def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,12 @@ class LabelMaps(QObject):
             lambda _request, error: self.failed.emit(error, _("placing labels"))
         )
         comparison.placedChanged.connect(self._place)
+        comparison.session.caseChanged.connect(self._on_case)
         self._setting = False
+        #: Keys of the cases that layers were opened over, and layers that are hidden as another
+        #: patient is looked at.
+        self._owners: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
+        self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
 
     def add(self, labels: LabelMap) -> None:
         """Show a label map over whatever is shown."""
@@ -106,6 +112,8 @@ class LabelMaps(QObject):
         layer.events.labels_update.connect(self._on_edited)
         layer.events.paint.connect(self._on_edited)
         self.viewer.layers.append(layer)
+        if self.comparison.session.case is not None:
+            self._owners[layer] = self.comparison.session.case.key
         if len(point) == self.viewer.dims.ndim:
             self.viewer.dims.point = point
         tell_done(
@@ -126,7 +134,7 @@ class LabelMaps(QObject):
     @property
     def paths(self) -> list[Path]:
         """Files of the label maps that are shown, as they were opened."""
-        maps = (layer.metadata[KEY] for layer in self._layers)
+        maps = (layer.metadata[KEY] for layer in self._layers if self._is_of_case(layer))
         return [labels.path for labels in maps if labels.path is not None]
 
     @property
@@ -138,8 +146,24 @@ class LabelMaps(QObject):
         placed = self.comparison.placed
         return None if placed is None else placed[1].rigid
 
+    def _is_of_case(self, layer: Labels) -> bool:
+        """Whether a layer was opened over the case that is looked at, or over none."""
+        case, owner = self.comparison.session.case, self._owners.get(layer)
+        return owner is None or (case is not None and case.key == owner)
+
+    def _on_case(self) -> None:
+        """One patient's labels are never seen over another's brain."""
+        for layer in self._layers:
+            ours = self._is_of_case(layer)
+            if ours and layer in self._hidden:
+                self._hidden.discard(layer)
+                layer.visible = True
+            elif not ours and layer.visible:
+                self._hidden.add(layer)
+                layer.visible = False
+
     def _place(self) -> None:
-        layers = self._layers
+        layers = [layer for layer in self._layers if self._is_of_case(layer)]
         if layers:
             self.placing.submit((layers, [layer.metadata[KEY] for layer in layers], self._rigid))
 

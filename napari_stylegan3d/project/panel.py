@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QProgressBar, QPushButton
 
 from napari_stylegan3d.core.panel import Panel, bring_into_view
 from napari_stylegan3d.core.worker import Progress, duration_in_words
-from napari_stylegan3d.project.jobs import SEARCHING, TUNING, OpenedScan
+from napari_stylegan3d.project.jobs import SEARCHING, TUNING
 from napari_stylegan3d.project.pose import PoseBox
 from napari_stylegan3d.project.region_panel import PaintBox
 from napari_stylegan3d.project.result import ResultBox
@@ -18,11 +18,12 @@ from napari_stylegan3d.project.scan import ScanBox
 from napari_stylegan3d.project.search import SearchBox
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.scans.pose import NO_POSE
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Projected, Session
+    from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
-    from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.case import Case
 
 SEGMENTS = (
     ("reconstruction", _("Reconstruction"), _("The synthetic brain most similar to the scan.")),
@@ -38,6 +39,9 @@ SEGMENTS = (
     ),
     ("difference", _("Difference"), _("Reconstruction minus scan.")),
 )
+
+STARTS = _("Find the synthetic brain most similar to this scan.")
+WAITS = _("A scan is being read: wait for it, then project it.")
 
 
 class ProjectPanel(Panel):
@@ -61,8 +65,11 @@ class ProjectPanel(Panel):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._opened: OpenedScan | None = None
         self._running = False
+        #: The case that a projection or an alignment is under way for.
+        self._at_work: Case | None = None
+        #: The scan whose losses are offered.
+        self._offered: object = None
         #: There is a result that was not in sight yet.
         self._has_news = False
         self._news = QTimer(self)
@@ -75,7 +82,7 @@ class ProjectPanel(Panel):
         self.start = controls.push_button(
             _("Project"),
             "project.start",
-            _("Find the synthetic brain most similar to this scan."),
+            STARTS,
             "primary",
         )
         self.cancel = controls.push_button(
@@ -91,12 +98,13 @@ class ProjectPanel(Panel):
         self.bar.setObjectName("project.progress")
         self.bar.setToolTip(_("Progress of the current phase, in per cent."))
         self.estimate = controls.hint(name="project.estimate")
+        self.waits = controls.hint(name="project.waits")
+        self.waits.setProperty("role", "caution")
         self.result = ResultBox()
         self.segments: dict[str, QPushButton] = {}
         self._lay_out()
         self._connect()
-        self.show_aligned(None)
-        self._refresh()
+        self.show_case()
 
     def _lay_out(self) -> None:
         add = self.column.addWidget
@@ -110,6 +118,7 @@ class ProjectPanel(Panel):
         add(controls.heading(_("Projection")))
         add(self.search)
         self.column.addLayout(controls.row(self.start, self.pause, self.cancel, stretch=0))
+        add(self.waits)
         add(self.bar)
         add(self.estimate)
         add(controls.line())
@@ -142,28 +151,35 @@ class ProjectPanel(Panel):
         self.start.clicked.connect(lambda: self.startRequested.emit(*self.search.wishes))
         self.cancel.clicked.connect(self.cancelRequested)
         self.pause.toggled.connect(self._on_pause)
+        self.session.caseChanged.connect(self.show_case)
+        self.session.projectedChanged.connect(self.show_case)
 
     def show_model(self, generator: Generator) -> None:
         """Enable what a model makes possible."""
         self.search.show_model(generator)
         self._refresh()
 
-    def show_scan(self, opened: OpenedScan) -> None:
-        """A scan was read."""
-        self._opened = opened
-        self.scan.show_scan(opened)
-        self.search.show_scan(opened)
-        self.show_result(None)
-        self.show_view("scan")
+    def show_case(self) -> None:
+        """All that the panel says of a patient is the session's case: name, alignment, verdict."""
+        case, arriving = self.session.case, self.session.arriving
+        self.scan.show_case(case)
+        self.scan.show_arriving(arriving, case)
+        placed = self.session.placed
+        if case is None:
+            self.pose.show_aligned(None)
+        else:
+            self.pose.show_aligned(placed, case.pose if placed else NO_POSE, case.problem)
+        self.paint.setVisible(placed is not None)
+        scan = None if case is None else case.scan
+        if scan is not self._offered:
+            self._offered = scan
+            self.search.show_scan(scan)
+        self.result.show_result(self.session.result)
+        self._refresh()
 
-    def show_aligned(self, aligned: AlignedScan | None) -> None:
-        """The scan was aligned or moved; None if that is still to be done."""
-        self.pose.show_aligned(aligned)
-        self.paint.setVisible(aligned is not None)
-
-    def show_running(self, running: bool) -> None:
-        """A projection started, or is over."""
-        self._running = running
+    def show_running(self, running: bool, case: Case | None = None) -> None:
+        """A projection or an alignment of a case started, or is over."""
+        self._running, self._at_work = running, case
         self.bar.setValue(0)
         self.estimate.setText(_("Starting…") if running else "")
         with QSignalBlocker(self.pause):
@@ -176,12 +192,18 @@ class ProjectPanel(Panel):
         """Move the bar and say how long it will take."""
         self.bar.setRange(0, max(progress.total, 1))
         self.bar.setValue(progress.done)
-        text = ", ".join(filter(None, (progress.text, progress.detail)))
+        text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
         if progress.remaining_s is not None and progress.done < progress.total:
             text += _(", about {time} left").format(time=duration_in_words(progress.remaining_s))
         self.pause.setEnabled(progress.text in (SEARCHING, TUNING))
         if not self.pause.isChecked():
             self.estimate.setText(text)
+
+    @property
+    def _at_work_in_words(self) -> str:
+        """Whose scan is worked on, where the panel is about another case."""
+        now, work = self.session.case, self._at_work
+        return "" if work is None or (now and now.key == work.key) else work.name
 
     def _on_pause(self, paused: bool) -> None:
         self.pause.setText(_("Continue") if paused else _("Pause"))
@@ -193,11 +215,6 @@ class ProjectPanel(Panel):
         self.cancel.setEnabled(False)
         self.pause.setEnabled(False)
         self.estimate.setText(_("Stopping…"))
-
-    def show_result(self, projected: Projected | None) -> None:
-        """How far to believe a projection, in words and numbers."""
-        self.result.show_result(projected)
-        self._refresh()
 
     def bring_result(self) -> None:
         """Scroll to how far to believe the projection; once the panel is looked at."""
@@ -223,8 +240,16 @@ class ProjectPanel(Panel):
         group.setExclusive(True)
 
     def _refresh(self) -> None:
-        ready = self._opened is not None and self.session.generator is not None
+        session, case, result = self.session, self.session.case, self.session.result
+        reading = session.reading
+        ready = case is not None and case.scan is not None and session.generator is not None
+        ready = ready and not reading
         self.start.setEnabled(ready and not self._running)
+        self.start.setToolTip(WAITS if reading else STARTS)
+        if session.arriving is not None:
+            words = _("Waiting: {name} is being read.")
+            self.waits.setText(words.format(name=session.arriving.name))
+        self.waits.setVisible(reading)
         for box in (self.pose, self.paint):
             box.setEnabled(ready and not self._running)
         self.scan.set_enabled(not self._running)
@@ -232,17 +257,17 @@ class ProjectPanel(Panel):
             widget.setVisible(self._running)
         self.cancel.setEnabled(self._running)
         self.estimate.setVisible(self._running)
-        projected = self.session.find_projected(self.session.recipe.source)
-        self.segments["reconstruction"].setEnabled(projected is not None)
-        self.segments["difference"].setEnabled(projected is not None)
-        filled = projected is not None and projected.filled is not None
-        self.segments["filled"].setVisible(filled)
-        if projected is not None and projected.filled is not None:
-            self.segments["filled"].setText(
-                _("Filled") if projected.filled.masked else _("Restored")
-            )
-        self.segments["scan"].setEnabled(self._opened is not None or projected is not None)
+        self.segments["reconstruction"].setEnabled(result is not None)
+        compared = result is not None and result.aligned is not None
+        self.segments["difference"].setEnabled(compared)
+        filled = result.filled if result is not None and compared else None
+        self.segments["filled"].setVisible(filled is not None)
+        if filled is not None:
+            self.segments["filled"].setText(_("Filled") if filled.masked else _("Restored"))
+        scan = case is not None and (case.layer is not None or session.placed is not None)
+        self.segments["scan"].setEnabled(scan)
 
-    def show_recipe(self, recipe: Any) -> None:
-        """Offer the comparison whenever the recipe starts from a projected scan."""
-        self.show_result(self.session.find_projected(recipe.source))
+    def show_recipe(self, _recipe: Any) -> None:
+        """Offer the comparison whenever the recipe starts from the case's projection."""
+        self.result.show_result(self.session.result)
+        self._refresh()

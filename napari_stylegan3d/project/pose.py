@@ -46,7 +46,7 @@ BY_HAND = _(
     "Move and rotate the scan to match the outline, then press Refine alignment. Project "
     "uses the current pose."
 )
-REFUSED = _("Not aligned. If it is a T1-weighted brain scan, align it manually.")
+REFUSED = _("Refused: {problem}\nIf it is a T1-weighted brain scan, align it manually.")
 HOW = {"cached": _("from the cache")}
 
 
@@ -118,6 +118,8 @@ class PoseBox(QWidget):
         self.reset = controls.tool_button(
             controls.RESET_GLYPH, "project.pose_reset", _("Return to the automatic alignment.")
         )
+        #: Poses a person chose of which nothing was heard yet.
+        self._asked: list[Pose] = []
         self.hand = QWidget()
         self._lay_out()
         self.align.clicked.connect(lambda: self.alignRequested.emit("auto"))
@@ -176,6 +178,7 @@ class PoseBox(QWidget):
 
     def set_pose(self, pose: Pose) -> None:
         """Show a pose without telling anyone."""
+        self._asked.clear()
         for spin, value in zip(
             (*self.shifts, *self.turns), (*pose.shift_mm, *pose.turn_deg), strict=True
         ):
@@ -183,11 +186,13 @@ class PoseBox(QWidget):
                 spin.setValue(value)
         self.reset.setEnabled(pose != NO_POSE)
 
-    def show_aligned(self, aligned: AlignedScan | None) -> None:
-        """Tell how well a scan is aligned; None if that is still to be done."""
+    def show_aligned(
+        self, aligned: AlignedScan | None, pose: Pose = NO_POSE, problem: str = ""
+    ) -> None:
+        """Tell how well a scan is aligned; None if that is still to be done, or was refused."""
         if aligned is None:
-            self.set_pose(NO_POSE)
-            self.quality.clear()
+            self.quality.setText(REFUSED.format(problem=problem) if problem else "")
+            self.quality.setProperty("role", "caution" if problem else "")
             self.steps.clear()
         else:
             words = aligned.quality_in_words
@@ -195,15 +200,19 @@ class PoseBox(QWidget):
             told = f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})"
             self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
-        for widget in (self.quality, self.steps, self.hand):
+        if pose in self._asked:  # the numbers may be further already
+            del self._asked[: self._asked.index(pose) + 1]
+        else:
+            self.set_pose(pose)
+        if aligned is not None:
+            self.quality.setProperty("role", "")
+        self.quality.style().unpolish(self.quality)
+        self.quality.style().polish(self.quality)
+        self.quality.setVisible(bool(self.quality.text()))
+        for widget in (self.steps, self.hand):
             widget.setVisible(aligned is not None)
         for widget in (self.align, self.by_hand):
             widget.setVisible(aligned is None)
-
-    def show_refused(self) -> None:
-        """The scan could not be aligned: a person may."""
-        self.quality.setText(REFUSED)
-        self.quality.show()
 
     def _let_far(self, far: bool) -> None:
         """Where nothing was found yet a scan may have to be turned round."""
@@ -215,6 +224,7 @@ class PoseBox(QWidget):
 
     def _on_changed(self) -> None:
         self.reset.setEnabled(self.pose != NO_POSE)
+        self._asked.append(self.pose)
         self.poseChanged.emit(self.pose)
 
     def _reset(self) -> None:

@@ -13,7 +13,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Projected
+    from stylegan3d.session.case import Case
 
 #: Name, object name, format and meaning of each similarity number.
 FIGURES = (
@@ -42,6 +42,10 @@ class ResultBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patient = QLabel()
+        self.patient.setObjectName("project.patient")
+        self.patient.setProperty("role", "figure")
+        self.patient.setToolTip(_("The patient whose scan was projected."))
         self.verdict = QLabel()
         self.verdict.setObjectName("project.verdict")
         self.verdict.setWordWrap(True)
@@ -78,7 +82,7 @@ class ResultBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(7)
-        for widget in (self.verdict, self.sentence):
+        for widget in (self.patient, self.verdict, self.sentence):
             column.addWidget(widget)
         self.table = self._make_figures()
         column.addWidget(self.table)
@@ -86,7 +90,7 @@ class ResultBox(QWidget):
             column.addWidget(widget)
         self.show_result(None)
 
-    def show_result(self, projected: Projected | None) -> None:
+    def show_result(self, projected: Case | None) -> None:
         """Show what is known of a projection; None if what is shown is none."""
         for _text, key, form, _tip in FIGURES:
             for name, numbers in (
@@ -97,6 +101,8 @@ class ResultBox(QWidget):
                 self.figures[name].setText(text.replace("%", " %"))
         trust: Mapping[str, Any] = projected.trust if projected else {}
         verdict, sentence = trust.get("verdict", ""), trust.get("sentence", "")
+        self.patient.setText("" if projected is None else projected.name)
+        self.patient.setVisible(projected is not None)
         self._show_verdict(verdict)
         remarks = projected.remarks if projected else ()
         self.table.setVisible(projected is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations, product
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
@@ -20,10 +21,13 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.core.dropped import in_event
 from napari_stylegan3d.core.panel import select_data
 from napari_stylegan3d.core.samples import SAMPLES, sample_path
-from napari_stylegan3d.project.jobs import Choice, OpenedScan
+from napari_stylegan3d.project.jobs import sentence
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.session.case import Case, Choice
 
+NO_SCAN = _("Drop a T1-weighted scan here, or")
+NOT_OPEN = _("Its scan is not open in this session: open it to compare.")
 #: Rows of the list of series or volumes that are seen at once.
 ROWS_SEEN = 5
 
@@ -136,7 +140,7 @@ class ScanBox(QWidget):
         self.name = QLabel(_("No scan yet"))
         self.name.setObjectName("project.name")
         self.name.setProperty("role", "figure")
-        self.details = controls.hint(_("Drop a T1-weighted scan here, or"), "project.details")
+        self.details = controls.hint(NO_SCAN, "project.details")
         self.open = controls.push_button(
             _("Open scan…"),
             "project.open",
@@ -146,6 +150,10 @@ class ScanBox(QWidget):
             _("Samples"), "project.sample", _("Open one of the two bundled real brains.")
         )
         self.chooser = Chooser()
+        self.arriving = QLabel()
+        self.arriving.setObjectName("project.arriving")
+        self.arriving.setWordWrap(True)
+        self.arriving.hide()
         self.doubts = QLabel()
         self.doubts.setObjectName("project.doubts")
         self.doubts.setProperty("role", "caution")
@@ -163,7 +171,14 @@ class ScanBox(QWidget):
         inside = QVBoxLayout(self.drop)
         inside.setContentsMargins(12, 12, 12, 12)
         inside.setSpacing(6)
-        for widget in (self.name, self.details, self.chooser, self.doubts, self.trust):
+        for widget in (
+            self.name,
+            self.details,
+            self.arriving,
+            self.chooser,
+            self.doubts,
+            self.trust,
+        ):
             inside.addWidget(widget)
         inside.addLayout(controls.row(self.open, self.sample, stretch=0))
         column = QVBoxLayout(self)
@@ -183,27 +198,41 @@ class ScanBox(QWidget):
         self.chooser.chosen.connect(self.openRequested)
         self.trust.activated.connect(self._answer)
 
-    def show_scan(self, opened: OpenedScan) -> None:
-        """A scan was read."""
-        self._choice = opened.choice
-        self.chooser.hide()
-        self.name.setText(opened.name)
-        self.details.setText("\n".join(opened.notes))
-        self._show_doubts(opened)
+    def show_case(self, case: Case | None) -> None:
+        """Name the case, and tell what was found when its scan was read."""
+        self._choice = None if case is None else case.choice
+        self.name.setText(_("No scan yet") if case is None else case.name)
+        self.details.setText("\n".join(notes_of(case)))
+        self.name.setToolTip("" if case is None or case.path is None else str(case.path))
+        self._show_doubts(case)
+
+    def show_arriving(self, case: Case | None, now: Case | None) -> None:
+        """Tell of the scan that is being read, or why it could not be, beside the one that is open.
+
+        Both are None if there is none.
+        """
+        if case is not None:
+            self.chooser.hide()
+        refused = case is not None and bool(case.problem)
+        self.arriving.setText("" if case is None else " ".join(_of_arriving(case, now)))
+        self.arriving.setProperty("role", "error" if refused else "caution")
+        self.arriving.style().unpolish(self.arriving)
+        self.arriving.style().polish(self.arriving)
+        self.arriving.setVisible(case is not None)
 
     def set_enabled(self, enabled: bool) -> None:
         """Whether another scan may be opened now."""
         for widget in (self.open, self.sample, self.chooser, self.trust):
             widget.setEnabled(enabled)
 
-    def _show_doubts(self, opened: OpenedScan | None) -> None:
-        doubts = opened.doubts if opened else ()
+    def _show_doubts(self, case: Case | None) -> None:
+        doubts = doubts_of(case)
         self.doubts.setText("\n".join(doubts))
         self.trust.clear()
-        for text, trust in opened.answers if opened else ():
+        for text, trust in answers_of(case):
             self.trust.addItem(text, trust)
-        if opened:
-            select_data(self.trust, opened.choice.trust)
+        if case is not None and case.choice is not None:
+            select_data(self.trust, case.choice.trust)
         for widget in (self.doubts, self.trust):
             widget.setVisible(bool(doubts))
 
@@ -223,3 +252,52 @@ class ScanBox(QWidget):
         path = dialogs.choose_folder(self, _("Open a folder of DICOM files"), Path.home())
         if path is not None:
             self._request(path)
+
+
+def _of_arriving(case: Case, now: Case | None) -> list[str]:
+    """Sentences about a scan that is being read, or that could not be."""
+    if case.problem:
+        told = [_("{name} was not opened: {problem}").format(name=case.name, problem=case.problem)]
+    else:
+        told = [_("Reading {name}… Project waits until it is read.").format(name=case.name)]
+    if now is not None:
+        told.append(_("Panel and views still show {name}.").format(name=now.name))
+    return told
+
+
+def asked_of(case: Case | None) -> tuple[str, ...]:
+    """The reader's own words of the doubts about a scan's sides."""
+    if case is None or case.scan is None:
+        return ()
+    return tuple(case.scan.doubts) or (case.choice.asked if case.choice else ())
+
+
+def notes_of(case: Case | None) -> list[str]:
+    """What was found on reading a scan, but for the doubts, which are asked about."""
+    if case is None:
+        return [NO_SCAN]
+    if case.scan is None:
+        return [NOT_OPEN]
+    asked = asked_of(case)
+    return [str(note) for note in case.scan.notes if note.text not in asked]
+
+
+def doubts_of(case: Case | None) -> tuple[str, ...]:
+    """Why it cannot be known which side is left, without how to say it on a command line."""
+    return tuple(sentence(doubt.split(": if ")[0]) for doubt in asked_of(case))
+
+
+def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
+    """What a person may say about the doubts: words, and `trust` of `read_scan`."""
+    if case is None or case.scan is None or not asked_of(case):
+        return []
+    geometry = case.scan.geometry
+    if geometry["sform_code"] and geometry["qform_code"]:
+        return [(_("Use the sform"), None), (_("Use the qform"), "qform")]
+    assumed = "LAS"
+    every = sorted(
+        "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
+    )
+    others = [(_("Axes {code}").format(code=code), code) for code in every if code != assumed]
+    others.sort(key=lambda answer: answer[1] != "RAS")
+    return [(_("Unknown: assume {code}").format(code=assumed), None), *others]

@@ -10,12 +10,13 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 from napari_stylegan3d.core.lacks import offer, why_not
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.project.degradations import losses
-from napari_stylegan3d.project.jobs import BUDGETS, OpenedScan
+from napari_stylegan3d.project.jobs import BUDGETS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.text import _
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
+    from stylegan3d.scans import Scan
 
 #: What is searched for: name, words, meaning.
 SPACES = (
@@ -74,11 +75,11 @@ class SearchBox(QWidget):
         offer(self.space, "w", why_not(generator, "layers"), "w+")
         offer(self.budget, "thorough", why_not(generator, "tuning"), "standard")
 
-    def show_scan(self, opened: OpenedScan) -> None:
+    def show_scan(self, scan: Scan | None) -> None:
         """Offer what a scan may have lost."""
         before = self.loss.currentData()
         self.loss.clear()
-        for text, data in losses(opened.scan):
+        for text, data in losses(scan):
             self.loss.addItem(text, data)
         self.loss.setCurrentIndex(max(self.loss.findData(before), 0))
 

@@ -76,6 +76,15 @@ class Window:
         self.explorer.open_model(model)
         self.wait_for_model()
 
+    def begin_anew(self) -> None:
+        """Brain number 0 of the model that is loaded; nothing was done before."""
+        from stylegan3d.recipe.history import History
+        from stylegan3d.recipe.model import MadeWith
+        from stylegan3d.session.shown import Entry
+
+        made = MadeWith.of(self.session.generator)
+        self.session.restore(History([Entry(model=made)]))
+
     def open_scan(self, path: Path) -> None:
         """Open the scan that `scan_file` made, and wait until it is shown."""
         self.explorer.open_scan(path)
@@ -202,17 +211,13 @@ def window(shared_window: Window) -> Window:
     """The explorer as it opens: brain number 0, nothing undone, nothing projected."""
     from qtpy.QtTest import QTest
 
-    from stylegan3d.recipe.recipe import Recipe
-
     explorer = shared_window.explorer
     explorer.exporting.job.cancel()
     explorer.projecting.job.cancel()
     wait_until(lambda: not (explorer.exporting.job.running or explorer.projecting.job.running))
-    shared_window.session.change(Recipe())
-    shared_window.session.set_generator(shared_window.session.generator)
+    shared_window.begin_anew()
     explorer.directions.show_directions(shared_window.session.generator)
     explorer.panel("Browse")
-    explorer.comparison.follow()
     explorer.rendering.request()
     shared_window.settle()
     shared_window.views.set_convention("radiological")

@@ -17,14 +17,13 @@ def test_what_was_undone_stays_until_something_new_is_committed():
         assert history.commit(seed(number))
     assert history.go_to(1)
     assert history.current == seed(1)
-    assert history.can_undo
-    assert history.can_redo
+    assert history.position == 1
     assert history.go_to(3)
     assert history.current == seed(3)
     history.go_to(1)
     history.commit(seed(9))
     assert list(history.states) == [seed(0), seed(1), seed(9)]
-    assert not history.can_redo
+    assert history.position == 2
 
 
 def test_one_gesture_is_one_state_but_never_the_first():
@@ -44,14 +43,24 @@ def test_the_same_again_is_no_state():
 
 
 def test_there_is_no_end_to_it():
-    history = History()
+    history = History([seed(0)])
     for number in range(5000):
         history.commit(seed(number + 1))
     assert len(history.states) == 5001
     for number in range(5000, 0, -1):
         assert history.current == seed(number)
         history.go_to(history.position - 1)
-    assert not history.can_undo
+    assert history.position == 0
+
+
+def test_what_lies_ahead_can_be_kept():
+    history = History([seed(0), seed(1), seed(2), seed(3)], 1)
+    history.commit(seed(9), keep=lambda recipe: recipe == seed(3))
+    assert list(history.states) == [seed(0), seed(1), seed(3), seed(9)]
+    assert history.position == 3
+    history.go_to(1)
+    history.append(seed(4))
+    assert list(history.states)[2:] == [seed(3), seed(9), seed(4)], "nothing is gone"
 
 
 def test_a_position_outside_is_brought_inside():

@@ -1,32 +1,40 @@
-"""The states a recipe went through: undo and redo without end."""
+"""The states something went through: undo and redo without end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
-from stylegan3d.recipe.recipe import Recipe
+S = TypeVar("S")
 
 
-class History:
-    """Recipes in the order they came about, and where in them one is.
+class History(Generic[S]):
+    """States in the order they came about, and where in them one is.
 
     What was undone stays ahead until something new is committed.
 
     Parameters
     ----------
-    states : iterable of Recipe
+    states : iterable
         At least one.
     position : int or None
         Which of them is current; None for the last.
+
+    Raises
+    ------
+    ValueError
+        If there is no state.
     """
 
-    def __init__(self, states: Iterable[Recipe] = (), position: int | None = None) -> None:
-        self._states = list(states) or [Recipe()]
+    def __init__(self, states: Iterable[S], position: int | None = None) -> None:
+        self._states = list(states)
+        if not self._states:
+            raise ValueError("a history needs at least one state")
         last = len(self._states) - 1
         self._position = last if position is None else min(max(position, 0), last)
 
     @property
-    def states(self) -> Sequence[Recipe]:
+    def states(self) -> Sequence[S]:
         """All of them, the first one first; not to be changed."""
         return self._states
 
@@ -36,44 +44,45 @@ class History:
         return self._position
 
     @property
-    def current(self) -> Recipe:
+    def current(self) -> S:
         """The state one is at."""
         return self._states[self._position]
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is an earlier one."""
-        return self._position > 0
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether something was undone that can come back."""
-        return self._position < len(self._states) - 1
-
-    def commit(self, recipe: Recipe, *, merge: bool = False) -> bool:
+    def commit(
+        self, state: S, *, merge: bool = False, keep: Callable[[S], bool] = lambda _: False
+    ) -> bool:
         """Add a state after the current one; what lay ahead is gone.
 
         Parameters
         ----------
-        recipe : Recipe
+        state
         merge : bool
             It continues the change that led to the current state, which it replaces. The first
             state is never replaced.
+        keep : callable
+            Says which states that lie ahead are kept all the same, before the new one.
 
         Returns
         -------
         bool
             False if it equals the current state: nothing was done.
         """
-        if recipe == self.current:
+        if state == self.current:
             return False
-        del self._states[self._position + 1 :]
-        if merge and self._position:
-            self._states[self._position] = recipe
-        else:
-            self._states.append(recipe)
-            self._position += 1
+        ahead = [other for other in self._states[self._position + 1 :] if keep(other)]
+        first = self._position if merge and self._position else self._position + 1
+        self._states[first:] = [*ahead, state]
+        self._position = len(self._states) - 1
         return True
+
+    def append(self, state: S) -> None:
+        """Add a state at the end and go there; nothing is gone."""
+        self._states.append(state)
+        self._position = len(self._states) - 1
+
+    def amend(self, state: S) -> None:
+        """Replace the current state."""
+        self._states[self._position] = state
 
     def go_to(self, index: int) -> bool:
         """Make another state the current one; False if it is already, or there is none."""
@@ -82,6 +91,6 @@ class History:
         self._position = index
         return True
 
-    def map(self, change: Callable[[Recipe], Recipe]) -> None:
+    def map(self, change: Callable[[S], S]) -> None:
         """Replace every state by `change(state)`."""
         self._states = [change(state) for state in self._states]

@@ -90,7 +90,7 @@ def test_a_disk_that_refuses_an_export_costs_nothing(window, tmp_path, monkeypat
     folder.mkdir()
     window.session.change(seed(41))
     window.settle()
-    states = list(window.session.history.states)
+    states = list(window.session.states)
     window.explorer.panel("Export")
     window.find("export.folder").setText(str(folder))
     window.find("export.overwrite").setChecked(False)
@@ -115,7 +115,7 @@ def test_a_disk_that_refuses_an_export_costs_nothing(window, tmp_path, monkeypat
     assert says in said(window)
     assert "\n" not in said(window)
     assert set(tmp_path.rglob("*")) <= before
-    assert list(window.session.history.states) == states
+    assert list(window.session.states) == states
     assert window.recipe == seed(41)
     folder.mkdir(exist_ok=True)
     window.click("export.save")

@@ -23,7 +23,7 @@ OTHER = {
 #: What makes a control, or an entry of a menu, of its first argument.
 MAKERS = {"push_button", "tool_button", "Fold", "QCheckBox", "addAction", "addMenu"}
 #: Says that a menu is empty.
-NO_CONTROL = {"nothing yet: star a brain, or open a scan"}
+NO_CONTROL = {"nothing yet: star a brain, or open a scan", "no earlier sessions yet"}
 SIGNS = re.compile(r"[…▾↺⋯☆★◀▶⏸*`\s]+")
 
 

@@ -335,7 +335,7 @@ def test_swapping_shows_a_and_pins_b(pair):
 
 
 def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
-    from napari_stylegan3d.project.jobs import Choice
+    from stylegan3d.session.case import Choice
 
     class Quiet:
         def __call__(self, *_: Any) -> None: ...
@@ -347,7 +347,7 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
 
     opened = open_scan(Quiet(), Choice(scan_file))
     aligned = align_scan(Quiet(), pair.explorer.rendering.loaded, opened.scan, tmp_path)
-    pair.explorer.comparing.pin_scan("sub-07", aligned)
+    pair.explorer.comparing.pin_scan(opened.lying(aligned, aligned))
     twin = side_by_side(pair).twins[0]
     assert pair.find("compare.a").text() == "Real scan: sub-07"
     assert twin.labels.caption == "A: Real scan\nsub-07"

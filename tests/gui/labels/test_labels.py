@@ -369,7 +369,7 @@ def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
     def fails(*_):
         raise ScanError("it lies elsewhere")
 
-    monkeypatch.setattr("napari_stylegan3d.history.kept_scans._again", fails)
+    monkeypatch.setattr("napari_stylegan3d.project.kept._again", fails)
     explorer.sessions.restore(kept)
     window.wait(lambda: "could not be aligned again" in explorer.message.text())
     assert part.base is None

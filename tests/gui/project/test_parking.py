@@ -10,15 +10,16 @@ import pytest
 
 from napari_stylegan3d.core import parking
 from napari_stylegan3d.core.parking import Parking, on_disk
-from napari_stylegan3d.core.session import Projected, Session
+from napari_stylegan3d.core.session import Session
 from stylegan3d.geometry.space import Space
 from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans import AlignedScan, Scan
+from stylegan3d.session.case import Case, Choice
 
 SHAPE = (64, 64, 64)
 
 
-def projected(number: int, scan: Scan | None = None) -> Projected:
+def projected(number: int, scan: Scan | None = None) -> Case:
     space = Space(SHAPE, np.eye(4))
     draw = np.random.default_rng(number)
     if scan is None:
@@ -26,7 +27,9 @@ def projected(number: int, scan: Scan | None = None) -> Projected:
         scan = Scan(data, np.eye(4), {}, Path(f"sub-{number}.nii.gz"), str(number))
     volume = draw.uniform(size=SHAPE).astype(np.float32)
     aligned = AlignedScan(volume, space, np.eye(4), 0.9, volume > 0.5, 1.0, [], scan)
-    return Projected(f"sub-{number}", Source("seed", number), aligned, found=aligned)
+    source = Source("projected", path=f"{number}.safetensors", sha256=f"{number:064}")
+    choice = Choice(scan.path)
+    return Case(f"sub-{number}", choice, scan, found=aligned, aligned=aligned, source=source)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
 from napari_stylegan3d.core.jobs import Picture
-from napari_stylegan3d.core.session import Projected
 from napari_stylegan3d.project import jobs as scan_jobs
 from napari_stylegan3d.project.jobs import STEPS_FOLDER
 from napari_stylegan3d.project.region_brush import Painting
@@ -29,6 +28,7 @@ from stylegan3d.geometry.frame import Frame
 from stylegan3d.recipe.recipe import Edit, Source
 from stylegan3d.recipe.text import read_recipe
 from stylegan3d.render.recipes import render_recipe
+from stylegan3d.session.case import Case
 from stylegan3d.settings import projection
 
 
@@ -147,7 +147,7 @@ def test_regions_are_named_by_how_unusual_they_are(window):
     }
     remarks = ("The scan is strange. Do not read anything from it.", "Look at the cerebellum.")
     box = window.explorer.project.result
-    box.show_result(Projected("sub-07", Source("seed", 1), None, {}, {}, remarks, trust))
+    box.show_result(Case("sub-07", source=Source("seed", 1), remarks=remarks, trust=trust))
     told = window.find("project.regions").text().splitlines()
     assert told[1:] == [
         "cerebellum: 12 % (usually 5 %)",
@@ -395,7 +395,7 @@ def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
     window.open_scan(scan_file)
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
-    aligned = window.explorer.projecting._aligned
+    aligned = window.session.placed
     window.click("project.fill")
     box = window.find("project.region")
     assert [box.itemText(i) for i in range(box.count())] == ["Painted region"]

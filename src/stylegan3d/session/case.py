@@ -1,0 +1,155 @@
+"""A case: one patient's scan, and all that is known of it.
+
+Whatever names a patient (panel, captions, verdict, reports) reads the name from the one case that
+made the picture, so a name can never stand beside another patient's result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.storage.formats import scan_stem
+
+if TYPE_CHECKING:
+    from stylegan3d.recipe.recipe import Source
+    from stylegan3d.scans import AlignedScan, Scan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which scan is meant, and how it lies; as for `read_scan`.
+
+    Attributes
+    ----------
+    path : Path
+        File, or folder of DICOM files.
+    volume : int or None
+        Which volume of a series of volumes.
+    series : str or None
+        UID of a DICOM series.
+    trust : str or None
+        The answer to doubts about left and right.
+    asked : tuple of str
+        The doubts that `trust` answers.
+    """
+
+    path: Path
+    volume: int | None = None
+    series: str | None = None
+    trust: str | None = None
+    asked: tuple[str, ...] = ()
+
+    def trusting(self, trust: str | None) -> Choice:
+        """The same scan, read with another answer to its doubts."""
+        return dataclasses.replace(self, trust=trust)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One patient's scan at one moment: being read, refused, open, aligned or projected.
+
+    A case is never changed. Each step of the work gives a new one with the same `key`.
+
+    Attributes
+    ----------
+    name : str
+        The patient's, as the scan's file or series says it.
+    choice : Choice or None
+        Where the scan came from; None where only a latent is known.
+    scan : Scan or None
+        None while it is read, if it could not be read, or after a session was restored.
+    layer : tuple or None
+        The scan ready for the views, as a napari layer tuple.
+    problem : str
+        Why it was refused, as a sentence; empty if it was not.
+    found : AlignedScan or None
+        The scan as the alignment put it.
+    pose : Pose
+        How a person moved it from there.
+    aligned : AlignedScan or None
+        The scan where it lies now; of a projection, where it was projected.
+    region : object or None
+        What is marked to be left out of the projection.
+    model : str
+        Hash of the model that it was aligned with or projected into.
+    source : Source or None
+        The latent that the projection found, for recipes.
+    similarity, mean_brain : mapping of str to float
+        psnr, ssim, ncc, mae between the aligned scan and the reconstruction, or the mean brain.
+    remarks : tuple of str
+        Warnings, in sentences.
+    trust : mapping
+        The verdict, as `stylegan3d.projection.trust.Trust`.
+    filled : object or None
+        What the projection left to the model.
+    key : str
+        The same for all cases that one reading of a scan led to.
+    """
+
+    name: str
+    choice: Choice | None = None
+    scan: Scan | None = None
+    layer: Any = None
+    problem: str = ""
+    found: AlignedScan | None = None
+    pose: Pose = NO_POSE
+    aligned: AlignedScan | None = None
+    region: Any = None
+    model: str = ""
+    source: Source | None = None
+    similarity: Mapping[str, float] = field(default_factory=dict)
+    mean_brain: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    trust: Mapping[str, Any] = field(default_factory=dict)
+    filled: Any = None
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @classmethod
+    def of_latent(cls, source: Source) -> Case:
+        """The case behind a projection whose scan is not known in this session."""
+        name = scan_stem(str(source.path)).partition("_desc-")[0]
+        return cls(name, source=source, key=f"latent {source.sha256 or source.path}")
+
+    @property
+    def path(self) -> Path | None:
+        """File or folder of the scan, where that is known."""
+        return None if self.choice is None else self.choice.path
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the scan; empty until it was read."""
+        return "" if self.scan is None else self.scan.sha256
+
+    def is_of(self, source: Source) -> bool:
+        """Whether this is the case whose projection gave the latent of a recipe."""
+        if self.source is None or source.kind != "projected":
+            return False
+        mine = self.source.sha256 or self.source.path
+        return mine is not None and mine == (source.sha256 or source.path)
+
+    def refused(self, problem: str) -> Case:
+        """The same scan, which could not be read or aligned."""
+        return dataclasses.replace(self, problem=problem)
+
+    def as_read(self) -> Case:
+        """The scan alone, as for a model that it was not aligned with yet."""
+        return Case(self.name, self.choice, self.scan, self.layer, key=self.key)
+
+    def lying(
+        self, found: AlignedScan, aligned: AlignedScan, pose: Pose = NO_POSE, model: str = ""
+    ) -> Case:
+        """The scan aligned, or moved by hand: what was found where it lay before is left out."""
+        return dataclasses.replace(
+            self.as_read(),
+            found=found,
+            pose=pose,
+            aligned=aligned,
+            region=self.region,
+            model=model or self.model,
+        )

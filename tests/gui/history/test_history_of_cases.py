@@ -1,0 +1,196 @@
+"""The history belongs to the session: other models, and other windows, keep every patient."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
+from napari_stylegan3d.history.models import AHEAD
+from stylegan3d.model.tiny import tiny_generator
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sessions_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Sessions of these tests are kept apart from those of others."""
+    folder = tmp_path_factory.mktemp("sessions")
+    before = os.environ.get(FOLDER_VARIABLE)
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ[FOLDER_VARIABLE]
+    else:
+        os.environ[FOLDER_VARIABLE] = before
+
+
+@pytest.fixture(scope="module")
+def second_file(scan_file, tmp_path_factory) -> Path:
+    """Another patient than that of `scan_file`."""
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj).astype(np.float32)
+    waves = 40 * np.sin(np.indices(data.shape)[1] / 4)
+    path = tmp_path_factory.mktemp("second") / "sub-08_T1w.nii.gz"
+    changed = np.where(data > 0, data + waves, 0).clip(0, None)
+    nib.Nifti1Image(changed.astype(np.int16), image.affine).to_filename(path)
+    return path
+
+
+def seed(number: int) -> Recipe:
+    return Recipe(Source("seed", number), Truncation(0.7))
+
+
+def project(window, path: Path) -> Any:
+    name = path.name.split("_")[0]
+    window.explorer.open_scan(path)
+    window.wait(lambda: window.find("project.name").text() == name)
+    before = len(window.session.projected)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: len(window.session.projected) > before)
+    window.settle()
+    return window.session.projected[-1]
+
+
+def mix_sources(window) -> list[str]:
+    box = window.find("mix.source")
+    return [box.itemText(index) for index in range(box.count())]
+
+
+def texts(menu) -> list[str]:
+    menu.aboutToShow.emit()
+    return [action.text() for action in menu.actions()]
+
+
+def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_file, model):
+    session = window.session
+    session.change(seed(3))
+    session.favourites.add(seed(3), "mine")
+    case = project(window, scan_file)
+    session.second = case.source
+    session.change(session.recipe.replace(truncation=Truncation(0.5)))
+    window.settle()
+    states, recipe, shown = session.states, session.recipe, window.volume
+    assert "Projected sub-07" in mix_sources(window)
+
+    window.open(tiny_generator(seed=3))
+    assert session.states[: len(states)] == states, "nothing is gone"
+    assert not session.can_undo, "what this model cannot show is no step of undo"
+    assert session.recipe.source.kind == "seed"
+    assert window.find("project.name").text() == "sub-07", "the scan stays open"
+    assert window.find("project.verdict").isHidden(), "it was not projected into this model"
+    assert not window.find("project.show.reconstruction").isEnabled()
+    assert "Projected sub-07" not in mix_sources(window)
+    assert session.favourites.items == ()
+    window.click("history.show_favourites")
+    assert "1 of other models" in [label.text() for label in (window.explorer.history.count,)]
+    window.click("history.show_history")
+    strip = window.find("history.list").model()
+    at = len(states) - 1
+    assert strip.index(at, 0).data(AHEAD), "it is drawn dimmed"
+    assert f"Made with the model {model.name}" in strip.tip(at)
+    before = session.recipe
+    window.find("history.list").picked.emit(at)
+    assert session.recipe == before, "the same latent is another brain here"
+    session.change(seed(9))
+    assert session.states[: len(states)] == states
+    session.undo()
+    session.change(seed(10))
+    assert session.states[: len(states)] == states
+    assert seed(9) not in session.states
+
+    window.open(model)
+    assert session.recipe == recipe
+    assert seed(10) in session.states, "what the other model made is kept, too"
+    np.testing.assert_array_equal(window.volume, shown)
+    assert session.projected == [case]
+    assert session.second == case.source
+    assert "Projected sub-07" in mix_sources(window)
+    assert window.find("project.name").text() == "sub-07"
+    assert window.find("project.ssim").text() == f"{case.similarity['ssim']:.3f}"
+    assert len(session.favourites.items) == 1
+    assert session.can_undo
+    session.undo()
+    window.settle()
+    window.click("project.show.difference")
+    assert window.captions == {"Difference – not for diagnosis"}
+    session.favourites.restore({})
+
+
+def test_earlier_sessions_can_be_opened_after_another_model(window, sessions_folder, model):
+    window.session.change(seed(21))
+    window.session.change(seed(22))
+    window.open(tiny_generator(seed=3))
+    window.open(model)
+    menu = window.find("explorer.open_model").menu()
+    menu.aboutToShow.emit()
+    (earlier,) = (a for a in menu.actions() if a.text() == "Earlier sessions")
+    assert earlier.isEnabled()
+    kept = SessionFolder(sessions_folder)
+    kept.write(window.explorer.sessions.state().stamped())
+    (kept.path / OWNER).unlink()
+    states = window.session.states
+    window.begin_anew()
+    (ended,) = (k for k in kept_sessions(sessions_folder) if k.folder == kept.path)
+    window.explorer.sessions.restore(ended)
+    window.settle()
+    assert window.session.states == states
+    assert window.recipe == seed(22)
+    strip = window.find("history.list").model()
+    foreign = next(
+        k
+        for k, e in enumerate(window.session.history.states)
+        if not e.is_for(window.session.generator.hash)
+    )
+    assert "Made with the model" in strip.tip(foreign), "steps of the other model are known"
+
+
+def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, tmp_path):
+    first = project(window, scan_file)
+    second = project(window, second_file)
+    session = window.session
+    states, position = session.states, session.history.position
+    sessions, saved = window.explorer.sessions, tmp_path / "two patients.sg3d"
+    sessions.save_as(saved)
+    window.wait(lambda: saved.exists() and not sessions.files.running)
+    window.begin_anew()
+    window.settle()
+    assert window.find("project.name").text() == "No scan yet"
+    sessions.open(saved)
+    window.wait(lambda: len(session.states) > 1)
+    assert window.find("project.name").text() == "sub-08"
+    assert window.find("project.ssim").text() == f"{second.similarity['ssim']:.3f}"
+    window.settle()
+    window.wait(lambda: session.placed is not None)
+    assert session.history.position == position
+    states = session.states
+    assert [case.name for case in session.projected] == ["sub-07", "sub-08"]
+    for case in (first, second):
+        at = next(k for k, recipe in enumerate(states) if case.is_of(recipe.source))
+        session.go_to(at)
+        assert window.find("project.name").text() == case.name
+        assert window.find("project.ssim").text() == f"{case.similarity['ssim']:.3f}"
+        window.settle()
+        window.wait(lambda: session.placed is not None)
+        window.click("project.show.scan")
+        assert window.captions == {f"Real scan: {case.name}"}
+        np.testing.assert_array_equal(window.volume, case.aligned.volume)
+        window.click("project.show.difference")
+        assert window.captions == {"Difference – not for diagnosis"}
+
+
+def test_the_strip_tells_of_scans(window, scan_file):
+    window.open_scan(scan_file)
+    strip = window.find("history.list").model()
+    assert strip.index(strip.rowCount() - 1, 0).data() == "Scan sub-07"
+    window.click("explorer.undo")
+    window.settle()
+    assert window.captions == {"Synthetic – not for diagnosis"}
+    window.click("explorer.redo")
+    assert window.captions == {"Real scan: sub-07"}
