@@ -1,13 +1,18 @@
 """A packed data set of phantoms to train on, and what two states have in common."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
+import torch
 
 from stylegan3d.dataset.pack import load_pack, write_pack
+from stylegan3d.directions.effects import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
+from stylegan3d.training.labels import learn_labels
 from stylegan3d.training.segmentation_data import load_labelled
 
 SHAPE = (20, 28, 24)
@@ -25,15 +30,45 @@ def even_pack(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stage(even_pack, tmp_path_factory):
-    """An autoencoder without a flow, the first stage of a diffusion."""
-    folder = tmp_path_factory.mktemp("vae")
+def autoencoder_run(even_pack, tmp_path_factory):
+    """A run of a small autoencoder; do not change it."""
     shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
-    config = AutoencoderSettings(
+    settings = AutoencoderSettings(
         steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
     )
-    run = train_autoencoder(even_pack, folder / "run", shape, config)
-    return export_autoencoder(run, even_pack, folder / "model", "first stage")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # volumes this small take longer on two
+    try:
+        return train_autoencoder(even_pack, tmp_path_factory.mktemp("vae"), shape, settings)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def stage(autoencoder_run, even_pack, tmp_path_factory):
+    """An autoencoder without a flow, the first stage of a diffusion."""
+    folder = tmp_path_factory.mktemp("vae") / "model"
+    with measuring_few_brains():
+        return export_autoencoder(autoencoder_run, even_pack, folder, "first stage")
+
+
+@pytest.fixture(scope="module")
+def few_brains():
+    """See `measuring_few_brains`."""
+    with measuring_few_brains():
+        yield
+
+
+@contextmanager
+def measuring_few_brains():
+    """Exports measure 60 random brains where they would measure hundreds.
+
+    How well directions and labels are learned is tested where they are, on as many as it takes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(learn_labels.__kwdefaults__, "brains", 60)
+        patch.setattr(measured_brains, "__defaults__", (60, *measured_brains.__defaults__[1:]))
+        yield
 
 
 @pytest.fixture(scope="session")

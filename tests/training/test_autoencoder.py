@@ -1,7 +1,6 @@
 """Training of a variational autoencoder: resuming, and the generator that comes of it."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -26,24 +25,22 @@ from stylegan3d.training.autoencoder import (
     train_autoencoder,
 )
 from stylegan3d.training.autoencoder_export import export_autoencoder, people_latents
-from stylegan3d.training.labels import FEWEST_BRAINS, learn_labels
 from stylegan3d.training.run import Run
 
 SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
 SHORT = {"people": 2, "crops": 1, "side": 24, "warm_up": 5, "learning_rate": 4e-3, "decay": 0.95}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
 
 
 @pytest.fixture(scope="module")
-def run(even_pack, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vae")
-    return train_autoencoder(even_pack, folder, SMALL, AutoencoderSettings(steps=400, **SHORT))
+def run(autoencoder_run):
+    return autoencoder_run
 
 
 @pytest.fixture(scope="module")
-def generator(run, even_pack, tmp_path_factory):
+def generator(run, even_pack, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("vae") / "model"
     return export_autoencoder(
         run, even_pack, folder, "phantoms", labels=["core"], licence="CC0", attribution="us"
@@ -229,11 +226,7 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
             load(copy(name, lambda plan, change=change: plan.update(change)))
 
 
-def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, monkeypatch):
-    # As many random brains as a model for use takes long; learning labels has tests of its own.
-    fewer = partial(learn_labels, brains=FEWEST_BRAINS)
-    monkeypatch.setattr("stylegan3d.training.autoencoder_export.learn_labels", fewer)
-
+def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
     def run(*words):
         with pytest.raises(SystemExit) as ended:
             main([str(w) for w in words])

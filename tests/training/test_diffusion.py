@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -33,14 +32,13 @@ from stylegan3d.training.diffusion import (
 )
 from stylegan3d.training.diffusion_export import export_diffusion
 from stylegan3d.training.diffusion_latents import most_directions, people_of
-from stylegan3d.training.labels import FEWEST_BRAINS, learn_labels
 from stylegan3d.training.run import Run
 
 SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
 SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def run(even_pack, stage, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def generator(run, stage, even_pack, tmp_path_factory):
+def generator(run, stage, even_pack, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffusion") / "model"
     return export_diffusion(
         run, even_pack, stage, folder, "diffused", labels=["core"], licence="CC0", attribution="us"
@@ -269,10 +267,11 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
 
 
 def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, capsys, monkeypatch):
-    # As many random brains as a model for use takes minutes, most of all under oneDNN's small
-    # convolutions; what is learned of labels is tested in test_labelling.
-    fewer = partial(learn_labels, brains=FEWEST_BRAINS)
-    monkeypatch.setattr("stylegan3d.training.diffusion_export.learn_labels", fewer)
+    # A network as wide as one for use takes minutes on two busy cores.
+    wide = DiffusionConfig.__init__.__defaults__
+    narrow = ((16, 16), 1)
+    defaults = wide[:1] + narrow + wide[1 + len(narrow) :]
+    monkeypatch.setattr(DiffusionConfig.__init__, "__defaults__", defaults)
 
     def run(*words):
         with pytest.raises(SystemExit) as ended:

@@ -23,11 +23,11 @@ from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
 
 
 @pytest.fixture(scope="module")
-def generator(pack, tmp_path_factory):
+def generator(pack, few_brains, tmp_path_factory):
     """A linear start with details, as `train --export` writes it."""
     folder = tmp_path_factory.mktemp("flow")
     config = tiny()

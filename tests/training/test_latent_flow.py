@@ -32,7 +32,7 @@ from stylegan3d.training.flow_pairs import make_pairs
 PLAIN = Truncation(1.0)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def run(pairs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(run, stage, even_pack, tmp_path_factory):
+def model(run, stage, even_pack, few_brains, tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "model"
     return export_with_flow(run, stage.folder, even_pack, out, steps=2)
 
