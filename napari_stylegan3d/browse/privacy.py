@@ -58,7 +58,7 @@ class PrivacyBox(QWidget):
 
 
 def in_words(found: Nearness) -> str:
-    """Such as "Nearest of 222 training brains: farther than 93 % of unrelated subjects."."""
+    """Such as "Closest of 222 training brains: farther than 93 % of unrelated subjects."."""
     start = _("Closest of {people} training brains").format(people=found.people)
     if found.farther_than == 0:
         return _("{start}: closer than any of {strangers} unrelated subjects.").format(

@@ -159,7 +159,7 @@ class LabelsBox(Fold):
         self.resize_row.valueChanged.connect(self.resized)
 
     def _make_views(self, inside: QVBoxLayout) -> None:
-        self.live = QCheckBox(_("Update after every stroke"))
+        self.live = QCheckBox(_("Auto-update"))
         self.live.setObjectName("labels.live")
         self.live.setToolTip(_("Generate the brain again whenever the labels change."))
         self.live.setChecked(True)

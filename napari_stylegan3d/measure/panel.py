@@ -95,8 +95,10 @@ class MeasureBox(Fold):
         grid.setColumnStretch(1, 1)
         for column, (key, tip) in enumerate(COLUMNS, 2):
             head = controls.hint(HEADS[key])
+            head.setAlignment(Qt.AlignmentFlag.AlignRight)
             head.setToolTip(tip)
-            grid.addWidget(head, 0, column, Qt.AlignmentFlag.AlignRight)
+            bottom = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
+            grid.addWidget(head, 0, column, bottom)
         for row, (tissue, text, tip) in enumerate(ROWS, 1):
             if tissue in COLORS:
                 grid.addWidget(swatch(COLORS[tissue]), row, 0)

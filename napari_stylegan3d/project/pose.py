@@ -31,7 +31,7 @@ TURNS = (
     _("yaw: nose towards its left"),
 )
 #: The same in a word or two, over the numbers.
-COLUMNS = ((_("right"), _("anterior"), _("superior")), (_("Pitch"), _("Roll"), _("Yaw")))
+COLUMNS = ((_("right"), _("anterior"), _("superior")), (_("pitch"), _("roll"), _("yaw")))
 STEP_NAMES = {
     "brain": _("Extraction"),
     "bias": _("Bias field"),

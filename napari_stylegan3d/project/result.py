@@ -144,9 +144,7 @@ class ResultBox(QWidget):
         grid.setHorizontalSpacing(12)
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
-        for column, text in enumerate(
-            (_("Similarity to the scan"), _("Reconstruction"), _("Mean brain"))
-        ):
+        for column, text in enumerate((_("Similarity"), _("Reconstruction"), _("Mean brain"))):
             grid.addWidget(controls.hint(text), 0, column)
         for row, (text, key, _form, tip) in enumerate(FIGURES, start=1):
             for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):

@@ -18,7 +18,7 @@ RENDERINGS = {
 #: Cuts along the axes to the right, front and top: the two sides that can be cut away.
 SIDES = ((_("right"), _("left")), (_("anterior"), _("posterior")), (_("superior"), _("inferior")))
 #: So that the sliders of the three cuts begin below each other.
-SIDE_PX = 92
+SIDE_PX = 108
 
 
 class CutRow(QWidget):

@@ -97,8 +97,8 @@ def test_a_scan_becomes_files_in_both_spaces(run, brain_model, scan, tmp_path, l
     assert [row["step"] for row in report["history"]] == [1, 2, 3, 4]
     assert report["settings"]["space"] == "w+"
     # A generator with random weights cannot do better than the mean brain, and it must say so.
-    assert any("no more like the scan than the mean brain" in w for w in report["warnings"])
-    assert "no more like the scan" in result.err
+    assert any("no more similar to the scan than the mean brain" in w for w in report["warnings"])
+    assert "no more similar to the scan" in result.err
     told = result.json
     assert told["files"]["latent"] == str(tmp_path / FILES[3])
     assert told["similarity"] == report["similarity"]

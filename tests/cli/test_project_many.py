@@ -150,7 +150,7 @@ def test_a_scan_is_moved_as_told_and_its_steps_are_kept(run, brain_model, tmp_pa
         assert result.status == 0, result.err
         report = json.loads((out / "sub-01_desc-projected_report.json").read_text())
         poses[name] = np.array(report["alignment"]["scan_to_model_mm"])
-        assert any("Moved by hand" in step for step in report["alignment"]["steps"]) == bool(pose)
+        assert any("Moved manually" in step for step in report["alignment"]["steps"]) == bool(pose)
     entries = sorted(path.name for path in cache.iterdir())
     assert [name.split("-")[0] for name in entries] == ["bias", "brain", "pose"], "found again"
     move = poses["moved"] @ np.linalg.inv(poses["found"])

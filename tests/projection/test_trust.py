@@ -148,9 +148,9 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
 
 
 def test_a_place_among_people_is_said_in_words():
-    assert place_in_words(0.4).endswith("than that of less than 1 % of people")
-    assert place_in_words(96.8).endswith("than that of 97 % of people")
-    assert "anybody" in place_in_words(100)
+    assert place_in_words(0.4).endswith("than that of less than 1 % of the reference subjects")
+    assert place_in_words(96.8).endswith("than that of 97 % of the reference subjects")
+    assert "any reference subject" in place_in_words(100)
 
 
 def test_projecting_tells_the_verdict(calibrated):

@@ -85,7 +85,7 @@ def test_what_was_read_is_said(tmp_path):
     assert "DICOM series 3: MR, 26 x 24 x 20 voxels of 7 x 8 x 9 mm, RAS." in notes
     assert any("tilted by up to 20.0 degrees" in note for note in notes)
     assert any(note.startswith("Intensities from 0 to 899") for note in notes)
-    assert "Contrast: T1-weighted, by its name or timing." in notes
+    assert "Contrast: T1-weighted, according to its name or timing." in notes
 
 
 def test_timing_tells_the_contrast_where_the_name_does_not(tmp_path):

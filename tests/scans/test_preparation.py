@@ -155,7 +155,7 @@ def test_a_nudge_moves_the_brain_as_told(aligned):
     moved = aligned.nudged((6, -3, 4))
     np.testing.assert_allclose(middle(moved) - middle(aligned), (6, -3, 4), atol=0.5)
     assert moved.quality < aligned.quality
-    assert any("Moved by hand by 7.8 mm, 0.0 degrees." in step for step in map(str, moved.steps))
+    assert any("Moved manually by 7.8 mm, 0.0 degrees." in step for step in map(str, moved.steps))
     back = moved.nudged((-6, 3, -4))
     np.testing.assert_allclose(back.rigid, aligned.rigid, atol=1e-9)
     assert back.quality == pytest.approx(aligned.quality, abs=1e-6)
@@ -218,7 +218,7 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
     aligned = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
     assert seen[1].axcodes == lying.space.axcodes
     assert seen[2].axcodes == ("R", "A", "S")
-    assert any("looked at again upright" in step for step in map(str, aligned.steps))
+    assert any("extracted again, upright" in step for step in map(str, aligned.steps))
     assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
     again = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
     assert len(seen) == 3
@@ -244,7 +244,7 @@ def test_a_second_look_that_finds_no_brain_changes_nothing(head, target, monkeyp
     aligned = replace(head, data=air, affine=affine).align(target, bias_correction=False)
     assert len(seen) == 2
     assert np.prod(seen[1].shape) < 0.2 * air.size * 27, "only the head around the brain"
-    assert not any("looked at again" in step for step in map(str, aligned.steps))
+    assert not any("extracted again" in step for step in map(str, aligned.steps))
     assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
 
 

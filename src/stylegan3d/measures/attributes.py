@@ -67,7 +67,7 @@ MEASURES = (
     Measure("tilt", "Tilt", "", "front tilted up", "front tilted down"),
     Measure("turn", "Turn", "", "front turned to the right", "front turned to the left"),
     Measure("lean", "Lean", "", "top leaning to the right", "top leaning to the left"),
-    Measure("fluid", "Outer fluid", "", "more fluid around the brain", "less fluid around it"),
+    Measure("fluid", "Extra-axial CSF", "", "more extra-axial CSF", "less extra-axial CSF"),
     Measure("contrast", "Contrast", "", "stronger grey-white contrast", "weaker contrast"),
 )
 

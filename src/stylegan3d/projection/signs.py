@@ -17,11 +17,11 @@ from stylegan3d.scans.intensity import contrast_agreement, correlation
 
 #: Signs of a scan the model does not know: whether more or less is stranger, and what it means.
 SIGNS = {
-    "contrast": (-1, "its contrast is not the one the model knows"),
-    "deep_correlation": (-1, "its inner structures are not where the model expects them"),
-    "residual": (1, "the model's first guess at it is far off"),
-    "spot": (1, "one part of it is unlike anything the model expects there"),
-    "latent_distance": (1, "it lies far from the people the model was trained on"),
+    "contrast": (-1, "the contrast of the scan is unknown to the model"),
+    "deep_correlation": (-1, "deep structures are not where the model expects them"),
+    "residual": (1, "the model's initial estimate differs strongly from the scan"),
+    "spot": (1, "one region is unlike anything the model expects there"),
+    "latent_distance": (1, "the brain is far from those of the training subjects"),
 }
 # Of the smoothing under which a sign must stand out to be one part of the brain, in mm; and the
 # border of the brain that is left out, where a voxel's shift looks like a lesion.

@@ -161,28 +161,28 @@ def judge(
     """The verdict and a sentence that explains it."""
     if strangeness is None:
         return NOT_CALIBRATED, (
-            "How usual these figures are is not known, for the model's card holds no calibration; "
-            "`stylegan3d model trust` adds one."
+            "The model's card has no reference values for these figures; `stylegan3d model trust` "
+            "adds them."
         )
     worst = max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
     why = SIGNS[worst][1]
     if strangeness > known["outside"]:
-        return OUTSIDE, f"Do not read anything from the reconstruction: {why}."
+        return OUTSIDE, f"Do not interpret this reconstruction: {why}."
     least = known["least_ssim"]
     if strangeness > known["close"]:
         return TYPICAL, (
-            "The reconstruction shows what is typical of brains like this one, not what is special "
-            f"about it: {why}."
+            "The reconstruction shows typical features of such brains, not the individual features "
+            f"of this one: {why}."
         )
     if alike["ssim"] < least:
         return TYPICAL, (
-            "The scan is of a kind the model knows, but the reconstruction follows it less than "
-            f"usual (SSIM {alike['ssim']:.2f}, usually {least:.2f} and more): search longer, or "
-            "let every layer go its own way (W+)."
+            "The model knows scans of this kind, but the reconstruction follows this one less "
+            f"closely than usual (SSIM {alike['ssim']:.2f}, usually {least:.2f} or more): search "
+            "longer, or in W+."
         )
     return CLOSE, (
-        "The reconstruction follows the scan as closely as it does people of the kind the model "
-        "knows; what is finer than it shows, and any disease, is still not in it."
+        "The reconstruction follows this scan as closely as it follows held-out subjects; finer "
+        "detail, and any disease, is still missing from it."
     )
 
 
@@ -198,9 +198,9 @@ def _percentile(signs: Mapping[str, float], known: Mapping[str, Any]) -> float |
 def place_in_words(percentile: float) -> str:
     """How far out a brain lies, from a `Trust`'s "latent_percentile"."""
     if percentile >= 100:
-        return "farther from the average brain than that of anybody the model was calibrated with"
+        return "farther from the average brain than that of any reference subject"
     share = "less than 1 %" if percentile < 1 else f"{percentile:.0f} %"
-    return f"farther from the average brain than that of {share} of people"
+    return f"farther from the average brain than that of {share} of the reference subjects"
 
 
 @torch.no_grad()
@@ -228,20 +228,20 @@ def _remarks(
         remarks.append(f"The scan is {OUTSIDE}. {sentence}")
     if alike["psnr"] <= usual["psnr"]:
         remarks.append(
-            "The reconstruction is no more like the scan than the mean brain is: do not read "
-            "anything from it."
+            "The reconstruction is no more similar to the scan than the mean brain is: do not "
+            "interpret it."
         )
     if percentile is not None and percentile >= FAR_PERCENT:
         remarks.append(
-            f"The model's first guess at this brain lies {place_in_words(percentile)}: edits of it "
+            f"The model's initial estimate is {place_in_words(percentile)}: edits of this brain "
             "may look unnatural."
         )
     odd = {n: r for n, r in regions.items() if r.get("unusual", 0) > UNUSUAL}
     if odd and verdict != OUTSIDE:
         worst = max(odd, key=lambda name: odd[name]["unusual"])
         remarks.append(
-            f"The reconstruction misses the {worst} more than is usual (by "
+            f"The reconstruction differs in the {worst} more than usual (by "
             f"{odd[worst]['rms']:.2f}, usually {odd[worst]['usual']:.2f}): look at the residual "
-            "there for something the model does not know, such as a lesion."
+            "there for something unknown to the model, such as a lesion."
         )
     return remarks

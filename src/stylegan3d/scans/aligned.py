@@ -146,7 +146,7 @@ class AlignedScan:
         middle = centroid(self.brain_mask, self.space)
         move = nib.affines.from_matvec(turn, middle - turn @ middle + np.array(translation_mm))
         angle = np.degrees(Rotation.from_matrix(turn).magnitude())
-        text = f"Moved by hand by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
+        text = f"Moved manually by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
         record = (*kept, Step("nudge", (Note("info", text),), 0.0))
         return on_grid(self.scan, self.prepared, move @ self.rigid, record)
@@ -167,7 +167,7 @@ class AlignedScan:
         middle = centroid(self.brain_mask, self.space)
         far = np.linalg.norm(nib.affines.apply_affine(move, middle) - middle)
         angle = np.degrees(Rotation.from_matrix(move[:3, :3]).magnitude())
-        text = f"Fitted from there: moved by {far:.1f} mm and turned by {angle:.1f} degrees."
+        text = f"Alignment refined: moved by {far:.1f} mm and rotated by {angle:.1f} degrees."
         kept = tuple(step for step in self.record if step.name != "grid")
         record = (*kept, Step("nudge", (Note("info", text),), perf_counter() - start))
         return on_grid(self.scan, prepared, rigid, record)
@@ -183,7 +183,7 @@ class AlignedScan:
         if self.prepared is None:
             raise ValueError("Only what Scan.align made can be moved.")
         kept = tuple(step for step in self.record if step.name != "grid")
-        text = "The pose of an earlier time was taken."
+        text = "An earlier pose was restored."
         record = (*kept, Step("nudge", (Note("info", text),), 0.0))
         return on_grid(self.scan, self.prepared, rigid, record)
 
@@ -257,15 +257,15 @@ def _judged(
     )
     if lost > 0.03:
         texts.append(
-            f"{100 * lost:.0f} % of the brain lies outside the model's grid and is left "
-            "out; if its pose is wrong, move it by hand."
+            f"{100 * lost:.0f} % of the brain is outside the model's grid and is cut "
+            "off; if the pose is wrong, correct it manually."
         )
     if quality < EXPECTED_QUALITY:
         texts.append(f"it resembles the mean brain less than usual (correlation {quality:.2f}).")
     if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
         looks = contrast_in_brain(volume, target.template, mask)
         texts.append(
-            "the contrast is not that of a T1-weighted scan, which the model knows"
+            "the contrast is not that of a T1-weighted scan, which the model expects"
             + (f"; it looks like {looks}." if looks else ".")
         )
     return tuple(Note("check", text) for text in texts)

@@ -14,12 +14,12 @@ from stylegan3d.scans.contrast import CT
 Level = Literal["info", "check"]
 _MARK = "Check: "
 AXIS_WORDS = {
-    "R": "to the right",
-    "L": "to the left",
-    "A": "to the front",
-    "P": "to the back",
-    "S": "upwards",
-    "I": "downwards",
+    "R": "right",
+    "L": "left",
+    "A": "anterior",
+    "P": "posterior",
+    "S": "superior",
+    "I": "inferior",
 }
 THICK_MM = 4.0
 
@@ -72,15 +72,13 @@ def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[No
     notes = info(
         f"{' x '.join(map(str, shape))} voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm, "
         f"{kind}.",
-        f"Axes {''.join(codes)}: they run {', '.join(AXIS_WORDS[c] for c in codes)}.",
+        f"Axes {''.join(codes)}: {', '.join(AXIS_WORDS[c] for c in codes)}.",
     )
     tilt = float(np.degrees(nib.affines.obliquity(affine)).max())
     if tilt > 0.5:
         notes += info(f"Oblique: tilted by up to {tilt:.1f} degrees against the scanner's axes.")
     if spacing.max() > THICK_MM:
-        notes += info(
-            f"Slices of {spacing.max():.3g} mm: detail between slices is interpolated, not seen."
-        )
+        notes += info(f"Slices of {spacing.max():.3g} mm: detail between slices is interpolated.")
     return notes
 
 
@@ -88,10 +86,10 @@ def intensity_notes(data: np.ndarray, contrast: str) -> list[Note]:
     """The range of intensities, and the contrast that name and numbers speak for."""
     low, high = float(data.min()), float(data.max())
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
-    notes = info(f"Intensities from {low:.4g} to {high:.4g}, 99 % of them below {middle:.4g}.")
+    notes = info(f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}.")
     if contrast == CT:
-        text = "this looks like a CT, where the model knows T1-weighted MR scans."
+        text = "this looks like a CT scan; the model expects T1-weighted MR scans."
         notes.append(Note("check", text))
     elif contrast:
-        notes += info(f"Contrast: {contrast}, by its name or timing.")
+        notes += info(f"Contrast: {contrast}, according to its name or timing.")
     return notes

@@ -74,7 +74,7 @@ def align_scan(
         record, prepared, rigid = _upright(work, first)
     report(0.9, "Resampling to the model's grid")
     if cache.problem:
-        told = f"The results of the steps could not be kept: {cache.problem}"
+        told = f"The results of the steps could not be cached: {cache.problem}"
         record.append(Step("cache", (Note("info", told),), 0.0))
     return on_grid(scan, prepared, rigid, tuple(record))
 
@@ -96,7 +96,7 @@ _Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
 
 def _upright(work: _Work, first: _Prepared) -> _Prepared:
     """All steps again, now that it is known how the head lies; `first` if that finds no brain."""
-    told = "The head lies otherwise than usual; it was looked at again upright."
+    told = "The head is in an unusual pose; the brain was extracted again, upright."
     later = replace(
         work, report=lambda done, text: work.report(0.65 + 0.4 * done, f"{text}, again")
     )
@@ -182,7 +182,7 @@ def _bias_step(
     field = field_on(log_field, grid, space)
     low, high = np.percentile(field[mask], (1, 99))
     spread = 100 * (high / low - 1)
-    text = f"Bias field corrected with N4 (it varied by {spread:.0f} % over the brain)."
+    text = f"Bias field corrected with N4 (range over the brain: {spread:.0f} %)."
     how = "done" if kept is None else "cached"
     return Step("bias", (Note("info", text),), perf_counter() - start, how), brain / field
 
@@ -192,10 +192,10 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
     start = perf_counter()
     target, cache = work.target, work.cache
     if work.wishes.pose == "keep":
-        text = "The pose was kept: the scan lies in the model's space already, as you said."
+        text = "The pose was kept, as requested: the scan is already in model space."
         return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), np.eye(4)
     if work.wishes.pose == "centre":
-        text = "The brain's middle was put on the mean brain's; it was not turned, as you said."
+        text = "The brain was centred on the mean brain without rotation, as requested."
         rigid = centred_rigid(brain, space, target)
         return Step("pose", (Note("info", text),), perf_counter() - start, "kept"), rigid
     key = ""
@@ -243,8 +243,8 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
             pass
     rigid, steps = align_rigid(brain, space, standard)
     told = (
-        "the model's mean brain is not like this one in any orientation, so it was "
-        "aligned to a standard brain in the middle of the model's grid; are the model's axes and "
-        "voxel size right?"
+        "this brain does not match the model's mean brain in any orientation, so it was aligned "
+        "to a standard brain in the centre of the model's grid; check the model's axes and "
+        "voxel size."
     )
     return rigid, [Note("check", told), *info(*steps)]

@@ -138,7 +138,7 @@ def _unusual(
     course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
     tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
     if tilt > TILTED_DEGREES:
-        text = f"The gantry was tilted by {tilt:.1f} degrees; each slice is put where it was taken."
+        text = f"The gantry was tilted by {tilt:.1f} degrees; slices are placed accordingly."
         notes.append(Note("info", text))
     return notes
 

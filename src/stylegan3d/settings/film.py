@@ -25,7 +25,7 @@ class FilmSettings:
     seconds: Annotated[
         float,
         Option(
-            "Duration", "Time from one brain to the next.", unit="s", low=0.1, high=60, step=0.5
+            "Transition", "Time from one brain to the next.", unit="s", low=0.1, high=60, step=0.5
         ),
     ] = 2.0
     fps: Annotated[

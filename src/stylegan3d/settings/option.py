@@ -2,7 +2,7 @@
 
 An option stands in the type of a field of a frozen dataclass:
 
-    seconds: Annotated[float, Option("Duration", "From brain to brain.", unit="s", low=0.1)]
+    seconds: Annotated[float, Option("Transition", "From brain to brain.", unit="s", low=0.1)]
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def test_axes_and_voxel_size_move_the_picture_and_nothing_else(window):
     np.testing.assert_array_equal(window.volume, expected.data)
     np.testing.assert_allclose(window.explorer.stage.layer.scale, expected.scale)
     np.testing.assert_allclose(window.explorer.stage.layer.translate, expected.translate)
-    assert "Chosen" in window.find("browse.frame_note").text()
+    assert "Set to" in window.find("browse.frame_note").text()
     assert window.recipe.truncation.psi == 0.5
     window.click("browse.next")
     window.settle()

@@ -56,7 +56,7 @@ def told(window):
 
 def check(window):
     window.click("browse.privacy_check")
-    window.wait(lambda: told(window).startswith("Nearest"))
+    window.wait(lambda: told(window).startswith("Closest"))
     return told(window)
 
 
@@ -127,4 +127,4 @@ def test_a_model_without_an_index_offers_no_check(window):
 )
 def test_in_words(share, words):
     found = Nearness(0.4, share, mirrored=False, people=222, strangers=249)
-    assert in_words(found) == f"Nearest of 222 training brains: {words}."
+    assert in_words(found) == f"Closest of 222 training brains: {words}."

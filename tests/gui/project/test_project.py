@@ -195,7 +195,7 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     )
     size = window.explorer.stage.layer.scale[1]
     assert abs((shift[1] - shift[0]) * size - 12) < size / 2, "to the front, in mm"
-    assert "Moved by hand by 12.0 mm" in window.find("project.steps").text()
+    assert "Moved manually by 12.0 mm" in window.find("project.steps").text()
     window.find("project.outline").setChecked(False)
     assert window.viewer.layers[-1] is window.explorer.stage.layer
     window.click("project.pose_reset")

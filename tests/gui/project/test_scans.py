@@ -297,7 +297,7 @@ def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatc
     turned = window.explorer.comparison.placed[1]
     assert 5 < off_mm(turned, window.session.generator) < 8
     window.click("project.fit")
-    window.wait(lambda: "Fitted from there" in window.find("project.steps").text())
+    window.wait(lambda: "Alignment refined" in window.find("project.steps").text())
     fitted = window.explorer.comparison.placed[1]
     assert off_mm(fitted, window.session.generator) < 0.2
     assert fitted.quality > turned.quality
