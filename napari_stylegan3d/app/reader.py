@@ -119,11 +119,13 @@ def docked_explorer() -> Explorer:
 def open_explorer() -> Explorer | None:
     """The explorer of the current viewer, if it has one."""
     import napari
+    from qtpy.QtWidgets import QApplication
 
     from napari_stylegan3d.app.explorer import Explorer
 
     viewer = napari.current_viewer()
-    return None if viewer is None else viewer.window._qt_window.findChild(Explorer)
+    found = (one for top in QApplication.topLevelWidgets() for one in top.findChildren(Explorer))
+    return next((one for one in found if one.viewer is viewer), None)
 
 
 def ucla() -> list[LayerTuple]:
