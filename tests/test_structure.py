@@ -1,5 +1,6 @@
 """The code keeps its order: rooms import what lies below them, and nothing in a circle."""
 
+import ast
 import runpy
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 STRUCTURE = Path(__file__).parents[1] / "scripts" / "structure.py"
-ENGINE = "stylegan3d"
+ENGINE, PLUGIN = "stylegan3d", "napari_stylegan3d"
+#: The one file that uses what vispy keeps to itself: it draws a canvas larger than its window.
+PRIVATES = "view_pictures.py"
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +43,41 @@ def test_torch_is_loaded_when_it_is_needed():
     names = ", ".join(f"{ENGINE}.{name}" for name in modules.split())
     code = f"import sys, {ENGINE}, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_module_of_the_window_imports_itself_by_way_of_others(structure):
+    assert not [loop for loop in structure.loops if loop[0].split(".")[0] == PLUGIN]
+
+
+def test_rooms_of_the_window_import_rooms_below_them_and_features_no_others(structure):
+    upward = {pair: drawn for pair, drawn in structure.upward.items() if pair[0][0] == PLUGIN}
+    assert not upward
+
+
+def test_few_modules_of_the_window_lie_in_no_room(structure):
+    assert len(structure.at_root(PLUGIN)) <= 4
+
+
+def test_features_know_nothing_of_the_whole_window(structure):
+    whole = f"{PLUGIN}.app.explorer"
+    known = {
+        drawn
+        for (a, b), files in structure.arrows.items()
+        for drawn in files
+        if drawn.endswith(whole) and a[1] != "app"
+    }
+    assert not known
+
+
+def test_privates_of_others_are_used_in_one_file():
+    found = set()
+    for file in (STRUCTURE.parents[1] / PLUGIN).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Attribute) or not node.attr.startswith("_"):
+                continue
+            of = node.value
+            called = of.func if isinstance(of, ast.Call) else of
+            ours = isinstance(called, ast.Name) and called.id in ("self", "cls", "super")
+            if not node.attr.endswith("__") and not ours:
+                found.add(file.name)
+    assert found <= {PRIVATES}

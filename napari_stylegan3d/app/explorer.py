@@ -21,6 +21,7 @@ from napari_stylegan3d.app.memory import Memory
 from napari_stylegan3d.app.models import Models
 from napari_stylegan3d.app.opening import Opening
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
+from napari_stylegan3d.app.sessions import Sessions
 from napari_stylegan3d.app.tabs import Tabs
 from napari_stylegan3d.app.viewing import Viewing
 from napari_stylegan3d.browse.controller import Browsing
@@ -35,7 +36,6 @@ from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.directions.controller import Directing
 from napari_stylegan3d.export.controller import Exporting
-from napari_stylegan3d.history.sessions import Sessions
 from napari_stylegan3d.history.strip import HistoryStrip
 from napari_stylegan3d.labels.controller import Relabelling
 from napari_stylegan3d.labels.panel import LabelsBox
@@ -119,7 +119,16 @@ class Explorer(Docked):
         self._open_rooms()
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
-        self.sessions, self.opening = Sessions(self), Opening(self.context)
+        self.sessions = Sessions(
+            self.context,
+            self.tabs,
+            self.projecting,
+            self.relabelling,
+            self.export.folder,
+            self.header.menu,
+        )
+        self.layout().insertWidget(1, self.sessions.bar)
+        self.opening = Opening(self.context)
         self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste)
         self.memory = Memory(self, self.export.folder, self.measuring.box)
         self.comparing = Comparing(self.context, self.compare)
@@ -186,7 +195,7 @@ class Explorer(Docked):
         self.stage.clear()
         if self.views is not None:
             self.opening.let_go(self.views)
-            self.views = self.exporting.views = None
+            self.views = self.exporting.views = self.sessions.views = None
         if self.viewing is not None:
             self.viewing.close()
             self.viewing = None
@@ -232,6 +241,7 @@ class Explorer(Docked):
         self.history.copyRequested.connect(self.opening.copy_link)
         self.history.pasteRequested.connect(self.opening.paste)
         self.opening.modelDropped.connect(self.open_model)
+        self.sessions.modelWanted.connect(self.open_model)
         self.opening.sessionDropped.connect(self.sessions.open)
         self.opening.scanDropped.connect(self.open_scan)
         self.ready.connect(self.guidance.greet)
@@ -240,7 +250,7 @@ class Explorer(Docked):
         self.comparison.viewChanged.connect(self._on_view)
         self.projecting.wentWell.connect(self.messages.cleared)
         self.history.pinRequested.connect(self._pin)
-        for part in (self.projecting, self.models, self.sessions, self.comparing):
+        for part in (self.projecting, self.models, self.comparing):
             part.failed.connect(self.messages.failed)
         self.viewer.layers.events.inserted.connect(self._on_layer)
 
@@ -253,7 +263,7 @@ class Explorer(Docked):
         self.views.set_message(_("Loading the model…"))
         self.views.layout().addWidget(self.history)
         self.opening.begin(self.views)
-        self.exporting.views = self.views
+        self.exporting.views = self.sessions.views = self.views
         self.comparing.begin(self.views)
         self.guidance.begin(window, self.views)
         self.memory.begin(window, self.views.looks)

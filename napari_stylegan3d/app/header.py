@@ -100,6 +100,13 @@ class Header(QWidget):
         column.addLayout(top)
         column.addWidget(self.busy)
 
+    @property
+    def menu(self) -> QMenu:
+        """What the button beside the model's name offers."""
+        menu = self.open.menu()
+        assert menu is not None
+        return menu
+
     def set_menu(self, menu: QMenu) -> None:
         """What the button beside the model's name offers."""
         self.open.setMenu(menu)

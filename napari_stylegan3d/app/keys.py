@@ -14,6 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.compare.hold_key import HELD, HELD_IN_VIEWS
 from napari_stylegan3d.widgets.text import _
 
 
@@ -42,8 +43,6 @@ class Row:
     everywhere: bool = False
 
 
-#: Do something while they are held; `hold_key` listens to them.
-HELD, HELD_IN_VIEWS = "B", "Space"
 EDITING, BRAINS, WINDOW = _("Changes"), _("Brains"), _("Window")
 FLAT, SOLID = _("In a 2D view"), _("In the 3D view")
 

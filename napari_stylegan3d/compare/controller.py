@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.app.hold_key import HoldKey
+from napari_stylegan3d.compare.hold_key import HoldKey
 from napari_stylegan3d.compare.pinned import Pinned, side_of
 from napari_stylegan3d.compare.views import ComparedViews
 from napari_stylegan3d.core.jobs import Picture, render_beside, screen_dtype

@@ -11,10 +11,10 @@ from qtpy.QtTest import QTest
 
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.history.autosave import FOLDER_VARIABLE
-from napari_stylegan3d.history.kept_labels import KeptLabels
 from napari_stylegan3d.labels import jobs as relabelled
 from napari_stylegan3d.labels.brush import NAME
 from napari_stylegan3d.labels.jobs import Origin
+from napari_stylegan3d.labels.kept import KeptLabels
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.errors import ScanError
 from stylegan3d.model.tiny import tiny_generator

@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.app import keys
-
-KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (keys.HELD, keys.HELD_IN_VIEWS))
+#: The keys, in words; they do something while they are held.
+HELD, HELD_IN_VIEWS = "B", "Space"
+KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
 TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit, QAbstractItemView)
 
 

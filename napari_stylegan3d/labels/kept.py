@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.worker import LongJob, Report
 from napari_stylegan3d.labels.jobs import Base, Fitted, Origin, Wish, fit
@@ -24,7 +24,7 @@ from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.session.file import file_of, with_file
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import Loaded
     from napari_stylegan3d.labels.controller import Relabelling
     from stylegan3d.scans import AlignedScan
@@ -166,23 +166,22 @@ def have_again(
 class KeptEdits(QObject):
     """Brings a restored session's edited labels back, behind what is shown."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
-    def __init__(self, explorer: Explorer, parent: QObject) -> None:
-        super().__init__(parent)
-        self.explorer = explorer
+    def __init__(self, context: Context, relabelling: Relabelling) -> None:
+        super().__init__(context.dock)
+        self.context, self.relabelling = context, relabelling
         self.job = LongJob(self)
         self._of_scan: KeptLabels | None = None
         self.job.finished.connect(self._on_done)
-        self.job.failed.connect(lambda error: self.failed.emit(error, _("restoring labels")))
+        self.job.failed.connect(
+            lambda error: self.context.messages.fail(error, _("restoring labels"))
+        )
 
     def restore(self, kept: KeptLabels | None, states: Iterable[Recipe]) -> None:
         """Begin; labels of a scan wait until it is aligned again.
 
         Files that the brain is made from are where `states`, of the same session, have them.
         """
-        self.explorer.relabelling.put_away()
+        self.relabelling.put_away()
         self._of_scan = None
         if kept is None:
             return
@@ -203,18 +202,17 @@ class KeptEdits(QObject):
         """The scan of the session could not be brought to where it lay."""
         if self._of_scan is not None:
             self._of_scan = None
-            self.failed.emit(SessionError(NOT_ALIGNED), _("restoring labels"))
+            self.context.messages.fail(SessionError(NOT_ALIGNED), _("restoring labels"))
 
     def shutdown(self) -> None:
         """Stop."""
         self.job.shutdown()
 
     def _begin(self, kept: KeptLabels) -> None:
-        loaded = self.explorer.rendering.loaded
+        loaded = self.context.render.loaded
         if loaded is not None and kept.origin.model in ("", loaded.generator.hash):
-            self.job.start(have_again, loaded, kept, self.explorer.comparison.placed)
+            self.job.start(have_again, loaded, kept, self.context.comparison.placed)
 
     def _on_done(self, result: tuple[Base, Fitted]) -> None:
-        relabelling = self.explorer.relabelling
-        if relabelling.base is None:  # else a person was quicker
-            relabelling.take_up(*result)
+        if self.relabelling.base is None:  # else a person was quicker
+            self.relabelling.take_up(*result)

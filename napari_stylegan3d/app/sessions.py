@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QMenu
 
+from napari_stylegan3d.app.restored import of_session, restored
 from napari_stylegan3d.core.messages import tell_done
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.autosave import Autosave, sessions_folder
 from napari_stylegan3d.history.jobs import find_sessions, read_session_file, write_session_file
-from napari_stylegan3d.history.kept_labels import KeptEdits, KeptLabels
 from napari_stylegan3d.history.restore_bar import RestoreBar, summary
-from napari_stylegan3d.history.restored import of_session, restored
+from napari_stylegan3d.labels.kept import KeptEdits, KeptLabels
 from napari_stylegan3d.project.kept import KeptScans
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.text import _
@@ -28,31 +28,60 @@ from stylegan3d.session.store import Kept, SessionFolder, mark_closed
 from stylegan3d.storage.volumes import write_together
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.app.explorer import Explorer
+    from qtpy.QtWidgets import QLineEdit
+
+    from napari_stylegan3d.app.tabs import Tabs
+    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.labels.controller import Relabelling
+    from napari_stylegan3d.project.controller import Projecting
+    from napari_stylegan3d.views.four import FourViews
 
 
 class Sessions(QObject):
-    """Saves the explorer's session, and brings earlier ones back."""
+    """Saves the explorer's session, and brings earlier ones back.
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
+    Parameters
+    ----------
+    context
+        The window's services.
+    tabs, projecting, relabelling
+        Of which a session keeps how they were left.
+    folder
+        Where the folder that things are saved in is written: sessions may lie there too.
+    menu
+        Of what can be opened.
+    """
+
     restored = Signal()
     """A session is back as it was."""
+    modelWanted = Signal(object, object)
+    """(path, frame) of the model that a session was made with."""
 
-    def __init__(self, explorer: Explorer) -> None:
-        super().__init__(explorer)
-        self.explorer, self.session = explorer, explorer.session
+    def __init__(
+        self,
+        context: Context,
+        tabs: Tabs,
+        projecting: Projecting,
+        relabelling: Relabelling,
+        folder: QLineEdit,
+        menu: QMenu,
+    ) -> None:
+        super().__init__(context.dock)
+        self.context, self.session, self.messages = context, context.session, context.messages
+        self.tabs, self.projecting, self.relabelling = tabs, projecting, relabelling
+        self.folder, self.menu = folder, menu
+        #: While there are any.
+        self.views: FourViews | None = None
         self.autosave = Autosave(self.state, self)
         self.session.make_folder = lambda: self.autosave.folder.make()
         self.looking, self.files = LongJob(self), LongJob(self)
-        self.scans, self.edits = KeptScans(explorer.projecting, self), KeptEdits(explorer, self)
+        self.scans, self.edits = KeptScans(projecting, self), KeptEdits(context, relabelling)
         self.kept: list[Kept] = []
         #: What is to be done once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
         #: Whether a session that ended unexpectedly is still to be offered.
         self._offers = True
         self.bar = RestoreBar()
-        explorer.layout().insertWidget(1, self.bar)
         self._connect()
 
     def state(self) -> SessionState:
@@ -95,7 +124,7 @@ class Sessions(QObject):
                 try:
                     mark_closed(kept)
                 except StyleGAN3DError as error:
-                    self.failed.emit(error, _("starting a new session"))
+                    self.messages.fail(error, _("starting a new session"))
         self._look()
 
     def shutdown(self) -> None:
@@ -112,21 +141,22 @@ class Sessions(QObject):
             changed.connect(self.autosave.soon)
         session.favourites.changed.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
-        self.explorer.comparison.viewChanged.connect(lambda _: self.autosave.soon())
-        self.explorer.comparison.placedChanged.connect(self.autosave.soon)
-        self.explorer.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
-        self.explorer.projecting.regions.changed.connect(self.autosave.soon)
-        self.explorer.relabelling.changed.connect(self.autosave.soon)
+        self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
+        self.context.comparison.placedChanged.connect(self.autosave.soon)
+        self.projecting.painting.changed.connect(lambda _ml: self.autosave.soon())
+        self.projecting.regions.changed.connect(self.autosave.soon)
+        self.relabelling.changed.connect(self.autosave.soon)
         self.scans.aligned.connect(self.edits.go_on)
         self.scans.failed.connect(self.edits.give_up)
-        self.edits.failed.connect(self.failed)
-        self.autosave.failed.connect(lambda error: self.failed.emit(error, _("saving the session")))
+        self.autosave.failed.connect(
+            lambda error: self.messages.fail(error, _("saving the session"))
+        )
         self.looking.finished.connect(self._on_kept)
         self.files.finished.connect(self._on_file)
-        self.files.failed.connect(lambda error: self.failed.emit(error, _("reading the session")))
+        self.files.failed.connect(lambda error: self.messages.fail(error, _("reading the session")))
         self.bar.restoreRequested.connect(self._restore_last)
         self.bar.startedAnew.connect(self.start_anew)
-        self.explorer.header.open.menu().aboutToShow.connect(self._fill)
+        self.menu.aboutToShow.connect(self._fill)
 
     def _on_model(self, generator: Any) -> None:
         if not self.kept and not self.looking.running:
@@ -148,7 +178,7 @@ class Sessions(QObject):
                 other_sha256=generator.hash[:8],
             )
         )
-        self.failed.emit(error, _("restoring the session"))
+        self.messages.fail(error, _("restoring the session"))
 
     def _look(self, *, offer: bool = True) -> None:
         """See which sessions there are, while nothing waits for it.
@@ -156,7 +186,7 @@ class Sessions(QObject):
         One that ended unexpectedly is offered, if it is to be.
         """
         self._offers = offer
-        self.looking.start(find_sessions, sessions_folder(), self.explorer.export.folder.text())
+        self.looking.start(find_sessions, sessions_folder(), self.folder.text())
 
     def _on_kept(self, kept: list[Kept]) -> None:
         self.kept = kept
@@ -189,17 +219,17 @@ class Sessions(QObject):
                     "back, or open it from its new location, then open the session."
                 ).format(name=state.model.name, path=path)
             )
-            self.failed.emit(error, _("restoring the session"))
+            self.messages.fail(error, _("restoring the session"))
             return
         self._waiting = state.model, then
-        self.explorer.open_model(path, state.frame)
+        self.modelWanted.emit(path, state.frame)
 
     def _take(self, kept: Kept) -> None:
         folder = SessionFolder(sessions_folder())
         try:
             state = folder.take(kept.folder)
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("restoring the session"))
+            self.messages.fail(error, _("restoring the session"))
             return
         self.kept = [other for other in self.kept if other is not kept]
         self._go_on(state, folder)
@@ -218,7 +248,7 @@ class Sessions(QObject):
             folder.make()
             write_together(files)
         except StyleGAN3DError as error:
-            self.failed.emit(error, _("opening the session"))
+            self.messages.fail(error, _("opening the session"))
             return
         self._go_on(state, folder)
 
@@ -239,15 +269,15 @@ class Sessions(QObject):
         self.restored.emit()
 
     def _scan(self) -> str | None:
-        path = self.explorer.comparison.scan_path
+        path = self.context.comparison.scan_path
         return None if path is None else str(path)
 
     def _view(self) -> dict[str, Any]:
-        explorer, views = self.explorer, self.explorer.views
-        view: dict[str, Any] = {"tab": explorer.panels[explorer.tabs.currentIndex()].key}
+        views = self.views
+        view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
         view.update(of_session(self.session, self.scans))
         generator = self.session.generator
-        labels = KeptLabels.of(explorer.relabelling, "" if generator is None else generator.hash)
+        labels = KeptLabels.of(self.relabelling, "" if generator is None else generator.hash)
         if labels is not None:
             view["labels"] = labels.to_plain()
         if views is not None and len(views.viewer.dims.point) == 3:
@@ -257,9 +287,9 @@ class Sessions(QObject):
 
     def _show_view(self, view: Any) -> None:
         """As far as what is written makes sense."""
-        explorer, views = self.explorer, self.explorer.views
-        if view.get("tab") in [panel.key for panel in explorer.panels]:
-            explorer.panel(view["tab"])
+        views = self.views
+        if view.get("tab") in [panel.key for panel in self.tabs.panels]:
+            self.tabs.bring(view["tab"])
         if views is None:
             return
         if view.get("convention") in ("radiological", "neurological"):
@@ -271,7 +301,7 @@ class Sessions(QObject):
 
     def _fill(self) -> None:
         """Add sessions to the menu of what can be opened, which was filled just now."""
-        menu: QMenu = self.explorer.header.open.menu()
+        menu = self.menu
         menu.addSection(_("Session"))
         menu.addAction(_("Open session…"), self._ask_open)
         menu.addAction(_("Save session as…"), self._ask_save)
@@ -282,11 +312,11 @@ class Sessions(QObject):
             earlier.addAction(_("No earlier sessions yet")).setEnabled(False)
 
     def _ask_open(self) -> None:
-        path = dialogs.open_file(self.explorer, _("Open a session"), dialogs.SESSIONS)
+        path = dialogs.open_file(self.context.dock, _("Open a session"), dialogs.SESSIONS)
         if path is not None:
             self.open(path)
 
     def _ask_save(self) -> None:
-        path = dialogs.save_file(self.explorer, _("Save the session as"), dialogs.SESSIONS)
+        path = dialogs.save_file(self.context.dock, _("Save the session as"), dialogs.SESSIONS)
         if path is not None:
             self.save_as(path)
