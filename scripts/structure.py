@@ -32,11 +32,11 @@ ENGINE = (
     "storage",
     "geometry",
     "recipe",
-    "session",
     "settings",
     "networks",
     "checkpoints",
     "scans",
+    "session",  # a case is a scan with its pose
     "model",
     "render",
     "dataset",
