@@ -60,7 +60,7 @@ def sentence(result):
             ["--recipe", '{"source":{"seed":1},"edits":[{"direction":"PC 1","strength":1e39}]}'],
             "not",
         ),
-        (["--recipe", "a\0b"], "no name that a file can have"),
+        (["--recipe", "a\0b"], "not a valid file name"),
     ],
 )
 def test_generate(run, model, tmp_path, listing, words, says):
@@ -120,8 +120,8 @@ SCANS = {
     "nan": (with_value(np.nan), "not numbers"),
     "infinite": (with_value(-np.inf), "not numbers"),
     "more than single precision holds": (volume() * 1e39, "not numbers"),
-    "huge": (volume() * 1e37, "cannot be computed with"),
-    "tiny": (volume() * 1e-44, "cannot be computed with"),
+    "huge": (volume() * 1e37, "out of range"),
+    "tiny": (volume() * 1e-44, "out of range"),
     "constant": (np.full((20, 24, 22), 7.0), "same value"),
     "empty": (np.zeros((20, 24, 22)), "same value"),
     "one voxel thick": (volume()[:, :, :1], "2D"),

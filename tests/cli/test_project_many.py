@@ -226,9 +226,9 @@ def world(image):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--operator", "sharpen"], "is no operator"),
+        (["--operator", "sharpen"], "is not an operator"),
         (["--operator", "blur:2mm", "--mask", "m.nii.gz"], "There is no file"),
-        (["--pose", "4,up,0"], "is no pose"),
+        (["--pose", "4,up,0"], "is not a pose"),
         (["--pose", "0,0,90"], "up to 60 mm"),
         (["--jobs", "2"], "many scans"),
         (["--mask", "none.nii.gz"], "There is no file"),

@@ -85,7 +85,7 @@ def test_a_search_begins_where_it_is_told_to(generator, volume):
 
 @pytest.mark.parametrize("wrong", [{"restarts": 1}, {"away": 2.0}, {"noise_draws": 0}])
 def test_what_makes_no_sense_is_refused(generator, volume, wrong):
-    with pytest.raises(StyleGAN3DError, match="at least two restarts"):
+    with pytest.raises(StyleGAN3DError, match="at least 2 restarts"):
         uncertainty(generator, volume, **wrong)
 
 

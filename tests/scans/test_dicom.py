@@ -159,7 +159,7 @@ def test_a_series_is_chosen_by_number_uid_or_description(examination, choice):
 def test_choices_that_cannot_be_had(examination):
     with pytest.raises(SeveralSeries, match="no series 7; it holds 2: Sag T1"):
         read_scan(examination, series=7)
-    with pytest.raises(SeveralSeries, match="do not say where the slices lie"):
+    with pytest.raises(SeveralSeries, match="do not give the positions of the slices"):
         read_scan(examination, series=99)
     with pytest.raises(SeveralSeries, match="only 3 slices"):
         read_scan(examination, series="loc")
@@ -171,7 +171,7 @@ def test_choices_that_cannot_be_had(examination):
 def test_the_only_volume_is_taken_and_the_rest_named(examination):
     shutil.rmtree(examination / "B")
     notes = [*map(str, read_scan(examination).notes)]
-    told = "2 other series in the folder were left aside (1 localiser, 1 secondary capture)."
+    told = "2 other series in the folder were ignored (1 localiser, 1 secondary capture)."
     assert told in notes
 
 
@@ -331,9 +331,9 @@ def test_slices_of_one_name_are_told_apart_by_their_places(tmp_path):
     [
         ({(0x0020, 0x0037): ("DS", [2.0, 0, 0, 0, 2.0, 0])}, "cosines are not of length 1"),
         ({(0x0020, 0x0037): ("DS", [1.0, 0, 0, 0.6, 0.8, 0])}, "not at right angles"),
-        ({(0x0028, 0x0030): ("DS", [-7.0, 8.0])}, "pixel spacing is not above zero"),
-        ({(0x0028, 0x0030): ("DS", [0.0, 0.0])}, "pixel spacing is not above zero"),
-        ({(0x0028, 0x0100): ("US", 8), (0x0028, 0x0101): ("US", 8)}, "where its header claims"),
+        ({(0x0028, 0x0030): ("DS", [-7.0, 8.0])}, "pixel spacing is not positive"),
+        ({(0x0028, 0x0030): ("DS", [0.0, 0.0])}, "pixel spacing is not positive"),
+        ({(0x0028, 0x0100): ("US", 8), (0x0028, 0x0101): ("US", 8)}, "but its header claims"),
     ],
 )
 def test_a_geometry_that_no_scanner_gives_is_refused(tmp_path, wrong, why):

@@ -23,7 +23,7 @@ def test_words_become_a_pose(text, expected):
 
 @pytest.mark.parametrize("text", ["", "up", "1,2", "1,2,3,4", "1,2,3:4", "0,0,0:0,0,0:0,0,0"])
 def test_other_words_are_refused(text):
-    with pytest.raises(StyleGAN3DError, match="is no pose"):
+    with pytest.raises(StyleGAN3DError, match="is not a pose"):
         parse_pose(text)
 
 

@@ -124,7 +124,7 @@ def test_no_orientation_in_the_header_is_told(tmp_path):
     image.header.set_zooms((5, 5, 5))
     nib.save(image, tmp_path / "scan.nii.gz")
     notes = [*map(str, read_scan(tmp_path / "scan.nii.gz").notes)]
-    assert any(re.match("Check: .*does not say how the head lies", note) for note in notes)
+    assert any(re.match("Check: .*does not give the orientation", note) for note in notes)
 
 
 @pytest.mark.parametrize("quaternion", [0.9, np.nan])
@@ -240,7 +240,7 @@ def test_what_is_not_a_number_around_a_brain_is_background(tmp_path):
     scan = read_scan(save(tmp_path / "scan.nii.gz", data))
     assert not scan.data[:14].any()
     np.testing.assert_array_equal(scan.data[14:], data[14:])
-    assert any("count as background" in note.text for note in scan.notes)
+    assert any("treated as background" in note.text for note in scan.notes)
     data[20, 20, 20] = np.inf
     assert "1 voxels that are not numbers" in refusal(save(tmp_path / "inf.nii.gz", data))
     assert "not numbers" in refusal(save(tmp_path / "nan.nii.gz", np.full(SHAPE, np.nan)))
@@ -338,7 +338,7 @@ def test_axes_can_be_told_where_the_file_does_not(tmp_path):
     np.testing.assert_allclose(told.space.voxel_size, (5, 5, 5))
     assert told.doubts == []
     for words in ("LLS", "LA", "XYZ", "LASR", ""):
-        with pytest.raises(ScanError, match="how the axes run"):
+        with pytest.raises(ScanError, match="is not an orientation"):
             read_scan(path, trust=words)
 
 

@@ -169,7 +169,7 @@ def test_a_map_elsewhere_is_refused_where_it_is_to_be_kept(painter, tmp_path):
     affine = SPACE.affine.copy()
     affine[:3, 3] += 1000
     scan = read_scan(file_of(tmp_path, tissues(), affine))
-    with pytest.raises(ScanError, match="wholly outside"):
+    with pytest.raises(ScanError, match="entirely outside"):
         place_map(scan, painter, pose="keep")
 
 

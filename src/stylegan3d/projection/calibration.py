@@ -60,12 +60,12 @@ def calibrate(
     if not pack.space.same_as(generator.space):
         raise StyleGAN3DError(
             f"The volumes of {pack.path} are not on the same grid as those of {generator.name}; "
-            "give the data set it was trained on."
+            "give the data set that it was trained on."
         )
     if len(rows) < LEAST_PEOPLE:
         raise StyleGAN3DError(
-            f"{pack.path} has {len(rows)} people set aside for validation, but what is usual can "
-            f"only be told from {LEAST_PEOPLE} or more; prepare it with more of them."
+            f"{pack.path} has {len(rows)} validation subjects, but a calibration needs at least "
+            f"{LEAST_PEOPLE}; prepare the data set with more of them."
         )
     ruler = Ruler(generator)
     people, strange = [], []

@@ -70,8 +70,8 @@ def check_choices(generator: Generator, space: str, budget: str, method: str, no
         )
     if method != "original" and noise_effect(generator) < LEAST_NOISE:
         raise StyleGAN3DError(
-            f"Layer noise changes next to nothing in the images of '{generator.name}', so there "
-            "is nothing to fit; choose the space w+."
+            f"Layer noise hardly changes the images of '{generator.name}', so fitting it is of no "
+            "use; choose the space w+."
         )
 
 

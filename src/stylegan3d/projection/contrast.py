@@ -66,7 +66,7 @@ class Contrast(Operator):
     def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:
         """Of the derivative at `at`, which has to be given."""
         if at is None:
-            raise ValueError("A contrast change is not linear: say at which image.")
+            raise ValueError("A contrast change is not linear: give the image.")
         return super().adjoint(data, at)
 
     @torch.no_grad()

@@ -43,7 +43,7 @@ class Blur(Operator):
 
     def __init__(self, sigma_mm: float) -> None:
         if not 0 < sigma_mm < 50:
-            raise StyleGAN3DError(f"A blur of {sigma_mm:g} mm makes no sense; give 0.5 to 20 mm.")
+            raise StyleGAN3DError(f"A blur of {sigma_mm:g} mm is not possible; give 0.5 to 20 mm.")
         self.sigma_mm = sigma_mm
         self._matrices: list[Tensor] = []
 
@@ -101,8 +101,8 @@ class KSpace(Operator):
     ) -> None:
         if not 1 <= acceleration <= 32 or not 0 < center <= 1:
             raise StyleGAN3DError(
-                "K-space is undersampled 1 to 32 times, with a share of its centre between 0 and "
-                f"100 % sampled fully; not {acceleration:g} times with {100 * center:g} %."
+                f"K-space undersampled {acceleration:g} times with {100 * center:g} % of its "
+                "centre sampled fully is not possible; give 1 to 32 times and 0 to 100 %."
             )
         self.acceleration, self.direction = acceleration, direction
         self.center, self.seed = center, seed

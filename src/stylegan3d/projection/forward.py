@@ -94,7 +94,7 @@ class Operator(ABC):
         brains : [N, 1, X, Y, Z] random brains of the generator: what it knows.
         data : in the operator's range.
         """
-        raise NotImplementedError(f"Nothing of {type(self).__name__} is unknown.")
+        raise NotImplementedError(f"{type(self).__name__} has no unknown parameters.")
 
     def spread(self, part: Tensor) -> Tensor:
         """How much of each datum comes from a part of the brain: 0 to 1, shaped as the data.

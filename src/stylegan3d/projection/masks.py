@@ -59,7 +59,7 @@ class Mask(Operator):
             if aligned is None:
                 name = "" if self.path is None else f" {self.path.name}"
                 raise StyleGAN3DError(
-                    f"The mask{name} lies in a scan's own space: align the scan first, or give a "
+                    f"The mask{name} is in the scan's own space: align the scan first, or give a "
                     "mask array on the generator's grid."
                 )
             mask = self._carried(aligned)
@@ -99,8 +99,8 @@ class Mask(Operator):
         mask = mask_on(aligned.space, data, space, np.linalg.inv(aligned.rigid))
         if not mask.any():
             raise ScanError(
-                f"{self.path or 'The mask'} marks nothing inside the model's field of view; was it "
-                "drawn on this scan?"
+                f"{self.path or 'The mask'} marks nothing inside the model's field of view; check "
+                "that it was drawn on this scan."
             )
         return mask
 
@@ -162,7 +162,7 @@ class Masked(Operator):
 
     def __init__(self, mask: Mask, operator: Operator) -> None:
         if isinstance(operator, (Mask, Masked)):
-            raise StyleGAN3DError("A scan has one mask: join the two masks in one file.")
+            raise StyleGAN3DError("Only one mask is possible: merge the two masks into one file.")
         self.mask, self.operator = mask, operator
         self.linear, self.faith = operator.linear, operator.faith
         self.adapts = operator.adapts

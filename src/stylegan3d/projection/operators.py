@@ -76,7 +76,7 @@ def parse(text: str) -> Operator:
         return makers[name.lower()](words)
     except (KeyError, ValueError, IndexError) as error:
         raise StyleGAN3DError(
-            f"'{text}' is no operator; write one such as thick:5mm:S, blur:3mm, kspace:4x:A, "
+            f"'{text}' is not an operator; write one such as thick:5mm:S, blur:3mm, kspace:4x:A, "
             "contrast, or mask:FILE."
         ) from error
 

@@ -87,8 +87,8 @@ def uncertainty(
     """
     if restarts < 2 or not 0 <= away <= 1 or noise_draws < 1:
         raise StyleGAN3DError(
-            "An uncertainty needs at least two restarts and one draw of noise each, and they begin "
-            f"0 to 1 of the way to a random brain, not {restarts}, {noise_draws} and {away}."
+            "The uncertainty needs at least 2 restarts, at least 1 noise draw each, and a start 0 "
+            f"to 1 of the way to a random brain, not {restarts}, {noise_draws} and {away}."
         )
     began = time.perf_counter()
     draws = noise_draws if generator.has_layer_noise else 1

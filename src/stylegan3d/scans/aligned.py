@@ -30,10 +30,10 @@ EXPECTED_CONTRAST = 0.25
 
 # From this quality on, in words.
 QUALITY_WORDS = (
-    (0.94, "as good as the brains the model was trained on"),
+    (0.94, "as good as the training brains"),
     (EXPECTED_QUALITY, "good"),
-    (0.80, "less alike than usual: look at the outline before you go on"),
-    (-1.0, "poor: the pose may be wrong, move it by hand or give another scan"),
+    (0.80, "less similar than usual: check the outline before you go on"),
+    (-1.0, "poor: the pose may be wrong; correct it by hand or give another scan"),
 )
 
 
@@ -234,7 +234,7 @@ def on_grid(
     inside = resample(prepared.mask.astype(np.float32), prepared.space, target.space, back)
     mask = inside > BRAIN_SHARE
     if not mask.any():
-        raise ScanError("The brain lies wholly outside the model's grid; move it back.")
+        raise ScanError("The brain is entirely outside the model's grid; move it back.")
     data = resample(prepared.brain, prepared.space, target.space, back)
     volume, scale = normalise(data, mask)
     quality = correlation(volume, target.template)
@@ -261,7 +261,9 @@ def _judged(
             "off; if the pose is wrong, correct it manually."
         )
     if quality < EXPECTED_QUALITY:
-        texts.append(f"it resembles the mean brain less than usual (correlation {quality:.2f}).")
+        texts.append(
+            f"it is less similar to the mean brain than usual (correlation {quality:.2f})."
+        )
     if contrast_agreement(volume, target.template, mask) < EXPECTED_CONTRAST:
         looks = contrast_in_brain(volume, target.template, mask)
         texts.append(

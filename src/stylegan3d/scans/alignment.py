@@ -109,17 +109,17 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
     fit, quality = levels[1].fit(fit)
     if quality < TRUSTED:
         fit, quality = _search(levels, start, (fit, quality))
-        steps.append("Searched all orientations: the header's did not fit.")
+        steps.append("All orientations were tried, because the header's did not fit.")
     if quality < 0.6:
         raise ScanError(
-            "No orientation of the brain resembles the model's mean brain "
-            f"(correlation {quality:.2f}); is this a T1-weighted scan of a whole adult head?"
+            "The brain does not match the model's mean brain in any orientation "
+            f"(correlation {quality:.2f}); give a T1-weighted scan of a whole adult head."
         )
     rigid = fit.rigid(brain_center)
     turn = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
     steps.append(
-        f"Turned by {turn:.1f} degrees and moved to the model's space; true size kept "
-        f"(the mean brain would have to be scaled by {fit.scale:.3f})."
+        f"Turned by {turn:.1f} degrees and moved to the model's space; the true size was "
+        f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
     return rigid, steps
 

@@ -61,7 +61,7 @@ def check_file(path: Path) -> None:
     try:
         there = path.exists()
     except (OSError, ValueError) as error:  # a name too long, or with a NUL in it
-        raise ScanError(f"{path} is no name that a file can have; check the path.") from error
+        raise ScanError(f"{path} is not a valid file name; check the path.") from error
     if not there:
         raise ScanError(f"{path} does not exist; check the path.")
     if not path.is_file():  # opening a pipe would wait for ever
@@ -283,7 +283,7 @@ def check_values(path: Path, data: np.ndarray) -> None:
     largest = float(np.abs(data).max())
     if largest > LARGEST_VALUE or 0 < largest < SMALLEST_VALUE:
         raise ScanError(
-            f"{path} has intensities of up to {largest:.3g}, which cannot be computed with; scale "
+            f"{path} has intensities of up to {largest:.3g}, which is out of range; scale "
             "them, for example to 0 to 1000, and try again."
         )
     if data.min() == data.max():

@@ -112,7 +112,7 @@ def _entry(uid: str, slices: list[Slice], stack: Stack, *, mixed: bool) -> Serie
     problem = stack.problem
     kind = _kind(about, mixed=mixed, slices=stack.count)
     if about["components"] != "1":
-        problem = "it holds colour pictures, not intensities"
+        problem = "it holds colour images, not intensities"
     elif kind == "localiser" and mixed:
         problem = f"its slices have several orientations, {problem or 'as a localiser has'}"
     affine = stack.affine

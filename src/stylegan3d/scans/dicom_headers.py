@@ -182,13 +182,13 @@ def _wrong_size(pixels: int | None, voxels: int, bits: float) -> str:
     claimed = voxels * bits / 8
     if pixels is None or claimed <= pixels < WIDER * claimed:
         return ""
-    return f"its pixels have {pixels:,} bytes, where its header claims {claimed:,.0f}"
+    return f"its pixel data have {pixels:,} bytes, but its header claims {claimed:,.0f}"
 
 
 def _wrong_place(at: _Geometry) -> str:
     """What is wrong with a spacing or an orientation that no scanner gives."""
     if at.spacing is not None and not (at.spacing > 0).all():
-        return "its pixel spacing is not above zero"
+        return "its pixel spacing is not positive"
     if at.turn is None:
         return ""
     rows, columns = at.turn.reshape(2, 3)

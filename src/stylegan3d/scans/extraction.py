@@ -117,7 +117,7 @@ def extract_upright(
     if near is None:
         head = head_mask(data)
         if not head.any():
-            raise ScanError("The scan shows no head; give a T1-weighted scan of a whole head.")
+            raise ScanError("No head was found; give a T1-weighted scan of a whole head.")
         grid = isotropic_space(head, turned, UPRIGHT_MM, AIR_MM)
     else:
         mask, own = near
@@ -149,7 +149,7 @@ def check_brain_size(mask: np.ndarray, space: Space) -> None:
     litres = mask.sum() * voxel_litres(space)
     if not BRAIN_LITRES[0] < litres < BRAIN_LITRES[1]:
         raise ScanError(
-            f"What was found as the brain measures {1000 * litres:.0f} ml, where "
+            f"The brain found in the scan measures {1000 * litres:.0f} ml, but only "
             f"{1000 * BRAIN_LITRES[0]:.0f} to {1000 * BRAIN_LITRES[1]:.0f} are possible; check the "
             "voxel size, or extract the brain with another program first."
         )

@@ -26,7 +26,7 @@ TILTED = "Brain extracted with deepbet, after the air around the head was cut of
 # Degrees round the axes to the right, the front and upwards that are tried for a head that is not
 # found as it lies. Heads turned by up to 30 degrees round each axis are mostly found without.
 TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
-KEPT = "The brain was extracted already; kept as it is."
+KEPT = "The brain was extracted already and was kept as it is."
 SIDES = {
     "R": "on the right",
     "L": "on the left",
@@ -91,11 +91,11 @@ def edge_notes(mask: np.ndarray, space: Space) -> list[Note]:
     if not over:
         return []
     if set(over) == {"I"} and over["I"] < STEM_CM2:
-        return info("The brain stem reaches the lower edge of the field of view, as is usual.")
+        return info("The brain stem reaches the lower edge of the field of view, as usual.")
     where = " and ".join(SIDES[code] for code in over)
     text = (
         f"the brain reaches the edge of the field of view {where} ({sum(over.values()):.0f} "
-        "cm2 of it); what was not scanned is missing, and the model will make it up: give a scan "
-        "of the whole brain, or draw no conclusion from there."
+        "cm2 of it); the model will make up the part that was not scanned: give a scan of the "
+        "whole brain, or draw no conclusions there."
     )
     return [Note("check", text)]

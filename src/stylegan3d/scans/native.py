@@ -89,8 +89,8 @@ class Way:
             ) from error
         if not Space(space.shape, place).same_as(space):
             raise ScanError(
-                "The scan was projected while the model's voxels were said to lie elsewhere: "
-                "choose the same axes and voxel size again, or project the scan again."
+                "The scan was projected with other axes or another voxel size of the model: "
+                "choose the same ones again, or project the scan again."
             )
         # Scan millimetres -> model millimetres is what resampling onto the scan's grid asks for.
         inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
@@ -122,15 +122,15 @@ def with_geometry(
 def _check_geometry(geometry: Any) -> None:
     """ValueError unless it is what `geometry_of` gives, after a way through JSON."""
     if not isinstance(geometry, dict):
-        raise ValueError("the geometry is no table")
+        raise ValueError("the geometry is not a table")
     for form in ("sform", "qform"):
         code, matrix = geometry.get(f"{form}_code", 1), geometry.get(form)
         if not isinstance(code, int) or not 0 <= code <= 32767:
-            raise ValueError("a code that no header has")
+            raise ValueError("an invalid sform or qform code")
         if matrix is not None:
             values = np.array(matrix, np.float64)
             if values.shape != (4, 4) or not np.isfinite(values).all():
-                raise ValueError("a form that is no matrix")
+                raise ValueError("an sform or qform that is not a matrix")
 
 
 def geometry_of(header: Any) -> dict[str, Any]:

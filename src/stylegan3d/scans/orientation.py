@@ -24,14 +24,14 @@ def trusted_affine(
     if trust in FORMS:
         if geometry.get(trust) is None or geometry[f"{trust}_code"] == 0:
             raise ScanError(
-                f"{path} has no {trust}; say how its axes run instead, such as --trust LAS."
+                f"{path} has no {trust}; give the directions of its axes, such as --trust LAS."
             )
         return np.array(geometry[trust], dtype=np.float64)
     codes = trust.upper()
     if len(codes) != 3 or sorted(min(pair) for pair in map(_pair, codes)) != ["A", "I", "L"]:
         raise ScanError(
-            f"{trust!r} does not say how the axes run; give sform, qform or three letters, one of "
-            "R L, one of A P and one of S I, such as LAS."
+            f"{trust!r} is not an orientation; give sform, qform or three letters, one of R L, one "
+            "of A P and one of S I, such as LAS."
         )
     spacing = nib.affines.voxel_sizes(affine)
     turn = nib.orientations.axcodes2ornt(tuple(codes))
@@ -64,7 +64,7 @@ def header_notes(
 ) -> list[Note]:
     """What else the header's two geometries leave to be said."""
     if trust is not None:
-        return info(f"Orientation: {trust} is trusted, as asked for.")
+        return info(f"Orientation: {trust}, as chosen.")
     if not geometry or orientation_checks(geometry):
         return []
     notes = info(*_disagreement(geometry, shape))
@@ -79,9 +79,9 @@ def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
         return []
     if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
         text = (
-            "the file does not say how the head lies (no sform, no qform); the usual "
+            "the file does not give the orientation of the head (no sform, no qform); the usual "
             "left-anterior-superior order is assumed, so left and right may be swapped: if you "
-            "know how the axes run, say so with --trust, such as --trust LAS."
+            "know the directions of the axes, give them with --trust, such as --trust LAS."
         )
         return [Note("check", text)]
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
@@ -89,7 +89,7 @@ def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
     if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
         text = (
             "the header's sform and qform disagree about left and right; the sform is used, "
-            "so left and right may be swapped: if the qform is right, say --trust qform."
+            "so left and right may be swapped: if the qform is right, give --trust qform."
         )
         return [Note("check", text)]
     return []

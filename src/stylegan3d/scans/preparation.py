@@ -182,7 +182,11 @@ def _bias_step(
     field = field_on(log_field, grid, space)
     low, high = np.percentile(field[mask], (1, 99))
     spread = 100 * (high / low - 1)
-    text = f"Bias field corrected with N4 (range over the brain: {spread:.0f} %)."
+    text = (
+        f"Bias field corrected with N4 (range over the brain: {spread:.0f} %)."
+        if round(spread)
+        else "No bias field found."
+    )
     how = "done" if kept is None else "cached"
     return Step("bias", (Note("info", text),), perf_counter() - start, how), brain / field
 

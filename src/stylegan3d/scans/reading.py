@@ -83,7 +83,7 @@ def read_scan(
     if is_dicom(path):
         return _read_dicom(path, volume, series, trust)
     if series is not None:
-        raise ScanError(f"{path} is no DICOM folder and has no series; leave the series out.")
+        raise ScanError(f"{path} is not a DICOM folder and has no series; leave the series out.")
     image = open_image(path)
     shape, count = _split_series(path, image.shape, volume)
     geometry = geometry_of(image.header)
@@ -156,11 +156,11 @@ def _read_dicom(
     notes = info(f"DICOM series {number}: {series.summary}.")
     others = len(found) - 1
     if wanted is None and others:
-        notes += info(f"{others} other series in the folder were left aside ({_kinds(found)}).")
+        notes += info(f"{others} other series in the folder were ignored ({_kinds(found)}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     if series.kind != "volume":
-        text = f"the series is marked as {series.kind}, not as the scanner's own."
+        text = f"the series is marked as {series.kind}, not as an original acquisition."
         notes.append(Note("check", text))
     if series.volumes > 1:
         notes += info(f"Volume {volume} of {series.volumes} (counted from 0).")
@@ -218,7 +218,7 @@ def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
         return data, []
     outside = min(0.0, float(data[~unknown].min()))
     share = 100 * unknown.mean()
-    text = f"{share:.0f} % of the voxels are not numbers (NaN); they count as background."
+    text = f"{share:.0f} % of the voxels are not numbers (NaN); they are treated as background."
     return np.where(unknown, np.float32(outside), data), info(text)
 
 

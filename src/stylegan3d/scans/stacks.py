@@ -73,7 +73,7 @@ def stacked(slices: list[Slice]) -> Stack:
     if problem := next((s.problem for s in slices if s.problem), ""):
         return _with(nowhere, problem)
     if first.axes is None or any(s.position is None for s in slices):
-        return _with(nowhere, "its files do not say where the slices lie")
+        return _with(nowhere, "its files do not give the positions of the slices")
     normal = np.cross(first.axes[:, 0], first.axes[:, 1])
     positions = np.array([s.position for s in slices])
     along = positions @ normal
@@ -90,7 +90,7 @@ def stacked(slices: list[Slice]) -> Stack:
     stack = Stack(series, depth, np.eye(4), len(groups))
     if len(groups) < MIN_VOXELS_PER_AXIS:
         words = "only 1 slice" if len(groups) == 1 else f"only {len(groups)} slices"
-        return _with(stack, f"it has {words}, where a volume needs {MIN_VOXELS_PER_AXIS}")
+        return _with(stack, f"it has {words}, but a volume needs at least {MIN_VOXELS_PER_AXIS}")
     repeats = max(len(group) for group in groups)
     if repeats > volumes:
         return _with(
@@ -111,7 +111,7 @@ def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
     line = positions[0] + np.outer(depth / depth[-1], positions[-1] - positions[0])
     off = float(np.linalg.norm(positions - line, axis=1).max())
     if off > OFF_LINE_MM:
-        return _with(grid, f"its slices lie up to {off:.1f} mm off one line, so it was cut in two")
+        return _with(grid, f"its slices are up to {off:.1f} mm off one line")
     if steps.max() > max(LARGEST_GAP_MM, 1.5 * usual):
         return _with(
             grid, f"there is a gap of {steps.max():.1f} mm between slices of {usual:.2g} mm"
@@ -127,8 +127,8 @@ def _unusual(
     if missing > 0 and np.abs(steps / usual - np.rint(steps / usual)).max() < EVEN_SHARE:
         words = "1 slice is" if missing == 1 else f"{missing} slices are"
         text = (
-            f"{words} missing of {grid.count}, and filled in from the neighbours; were all files "
-            "copied?"
+            f"{words} missing of {grid.count} and interpolated from the neighbours; check that "
+            "all files were copied."
         )
         notes.append(Note("check", text))
     elif not grid.even:

@@ -74,7 +74,7 @@ def read_template(path: Path, space: Space) -> np.ndarray:
     """
     _, data = _read(path)
     if data.shape != tuple(space.shape) or not np.isfinite(data).all():
-        raise ScanError(f"{path} is no mean brain of this model; copy the model folder again.")
+        raise ScanError(f"{path} is not the mean brain of this model; copy the model folder again.")
     return data
 
 

@@ -210,7 +210,7 @@ def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, t
     window.find("export.overwrite").setChecked(True)
     window.click("export.save")
     window.wait(lambda: window.explorer.message.text())
-    assert "were said to lie elsewhere" in window.explorer.message.text()
+    assert "with other axes or another voxel size" in window.explorer.message.text()
     window.click("browse.frame_reset")
     assert window.find("project.show.difference").isEnabled()
 

@@ -171,7 +171,7 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file):
     assert found.shape == tuple(generator.shape)
     assert window.captions == {"Real scan: sub-07"}
     told = window.find("project.steps").text()
-    assert told.startswith("Extraction: The brain was extracted already; kept as it is.")
+    assert told.startswith("Extraction: The brain was extracted already and was kept as it is.")
     assert " s)" in told, "how long it took is said"
     window.explorer.open_scan(scan_file)
     window.wait(lambda: not window.find("project.quality").text())

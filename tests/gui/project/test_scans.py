@@ -114,11 +114,11 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     assert "swapped" not in window.find("project.details").text(), "once is enough"
     before = window.volume
     window.pick("project.trust", "RAS")
-    window.wait(lambda: "RAS is trusted" in window.find("project.details").text())
+    window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     np.testing.assert_array_equal(window.volume, before[::-1])
     assert window.find("project.doubts").text() == doubts, "the answer can be changed"
     window.pick("project.trust", None)
-    window.wait(lambda: "RAS is trusted" not in window.find("project.details").text())
+    window.wait(lambda: "RAS, as chosen" not in window.find("project.details").text())
     np.testing.assert_array_equal(window.volume, before)
     window.explorer.open_scan(scan_file)
     window.wait(lambda: window.find("project.name").text() == "sub-07")
@@ -277,14 +277,14 @@ def test_a_label_map_opened_through_napari_is_one_too(window, scan_file, label_f
 
 def test_a_scan_that_is_refused_is_aligned_by_hand(window, scan_file, monkeypatch, notifications):
     def refuse(*_):
-        raise ScanError("No orientation of the brain resembles the model's mean brain.")
+        raise ScanError("The brain does not match the model's mean brain in any orientation.")
 
     monkeypatch.setattr(preparation, "align_rigid", refuse)
     shutil.rmtree(window.session.folder / STEPS_FOLDER, ignore_errors=True)  # of other tests
     window.open_scan(scan_file)
     window.click("project.start")
     window.wait(lambda: notifications)
-    assert "No orientation" in window.find("explorer.message").text()
+    assert "The brain does not match" in window.find("explorer.message").text()
     assert "align it manually" in window.find("project.quality").text()
     assert window.captions == {"Real scan: sub-07"}
     window.click("project.by_hand")
