@@ -247,5 +247,5 @@ def test_the_frame_is_assumed_said_and_can_be_changed():
     assert G.frame_note  # the first one is as it was
     with pytest.raises(ModelError, match="does not fit"):
         G.with_space(Frame().space((20, 24, 29)))
-    with pytest.raises(ModelError, match="says itself"):
+    with pytest.raises(ModelError, match="contains its own orientation"):
         load(frame="LIA:2")

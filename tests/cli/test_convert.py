@@ -128,5 +128,5 @@ def test_a_frame_for_a_model_that_has_one_is_refused(run, model, tmp_path):
         more = () if words[0] == "info" else ("--model", model)
         result = run(*words, *more, "--frame", "LIA:2")
         assert result.status == 2
-        assert "leave out --frame" in result.err
+        assert "omit --frame" in result.err
         assert not (tmp_path / "o").exists()

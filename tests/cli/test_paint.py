@@ -99,10 +99,10 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
     [
         (["--out", "x.img"], "must end in .nii.gz"),
         (["--out", "x.nii.gz", "--seed", 1, "--like", "y.nii.gz"], "each set the contrast"),
-        (["--out", "x.nii.gz", "--resize", "bone=2"], "is no change of a tissue"),
+        (["--out", "x.nii.gz", "--resize", "bone=2"], "is not a change of a tissue"),
         (["--out", "x.nii.gz", "--resize", "csf=40"], "10 mm at most"),
         (["--out", "x.nii.gz", "--network", "nowhere"], "There is no translation network"),
-        (["--out", "x.nii.gz", "--codes", "regions"], "not known as one of the regions"),
+        (["--out", "x.nii.gz", "--codes", "regions"], "not one of the regions"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(run, brain, words, sentence, tmp_path, monkeypatch):
@@ -118,8 +118,8 @@ def test_mistakes_are_told_in_a_sentence(run, brain, words, sentence, tmp_path, 
     [
         (np.zeros((20, 24, 16), np.int16), "has the same value"),
         (np.ones((20, 24), np.int16), "2D|dimensions|20 x 24"),
-        (np.pad(np.full((10, 10, 10), 77, np.int16), 4), "holds the label 77"),
-        (np.random.default_rng(0).normal(5, 2, (20, 24, 16)), "no label map"),
+        (np.pad(np.full((10, 10, 10), 77, np.int16), 4), "contains the label 77"),
+        (np.random.default_rng(0).normal(5, 2, (20, 24, 16)), "not a label map"),
     ],
 )
 def test_files_that_are_no_label_maps_are_refused(run, data, sentence, tmp_path):

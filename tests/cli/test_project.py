@@ -250,7 +250,7 @@ def test_only_the_scan_that_was_projected_is_edited(
             "Only a projected",
         ),
         (["edit", "--scan", scan], "Missing option '--edit'"),
-        (["generate", "--recipe", projected / FILES[1], "--scan", scan], "Nothing is changed"),
+        (["generate", "--recipe", projected / FILES[1], "--scan", scan], "no edit to apply"),
         ([*mixed, "--scan", tmp_path / "missing.nii"], "missing.nii"),
     ):
         result = run(*words, *model)

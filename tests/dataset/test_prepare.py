@@ -238,7 +238,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path, target):
         prepare(tmp_path / "none", tmp_path / "pack", target=target)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("years of work")
-    with pytest.raises(StyleGAN3DError, match="holds other files"):
+    with pytest.raises(StyleGAN3DError, match="contains other files"):
         prepare(folder, tmp_path / "full")
     with pytest.raises(StyleGAN3DError, match="is a file"):
         prepare(folder, tmp_path / "full" / "thesis.txt")

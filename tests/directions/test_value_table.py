@@ -63,9 +63,9 @@ def test_wrong_columns_words_and_brains_are_refused(tmp_path):
     table = read_value_table(path)
     with pytest.raises(RecipeError, match="no column age: use one of score"):
         table.values("age")
-    with pytest.raises(RecipeError, match="holds words"):
+    with pytest.raises(RecipeError, match="contains words"):
         table.values("score")
-    with pytest.raises(RecipeError, match="'nobody' is no brain"):
+    with pytest.raises(RecipeError, match="'nobody' is not a brain"):
         table.sources()
     path.write_text("brain,score\nlost.safetensors,1\n")
     with pytest.raises(LatentError, match="does not exist"):

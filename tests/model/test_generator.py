@@ -89,7 +89,7 @@ def test_folder_round_trip(generator, tmp_path):
     assert opened.name == generator.name
     assert len(opened.hash) == 64
     assert load(tmp_path / "model" / MODEL).hash == opened.hash
-    with pytest.raises(OutputError, match="already holds a model"):
+    with pytest.raises(OutputError, match="already contains a model"):
         save(generator, tmp_path / "model")
 
 
@@ -197,7 +197,7 @@ def test_a_generator_knows_whether_noise_does_anything():
 
 def test_models_are_not_written_over_other_files(generator, tmp_path):
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(OutputError, match="holds other files"):
+    with pytest.raises(OutputError, match="contains other files"):
         save(generator, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["README.md"]
     (tmp_path / "file").write_text("")

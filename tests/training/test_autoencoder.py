@@ -254,4 +254,4 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
     assert {"ssim", "psnr"} <= set(found["measured"])
     generator = load(model)
     assert (generator.name, generator.w_dim) == ("model", 2 * 3 * 4 * 3)
-    assert "already holds a model" in run(*first, "--resume", "--export", model)[1].err
+    assert "already contains a model" in run(*first, "--resume", "--export", model)[1].err

@@ -177,7 +177,7 @@ def test_the_card_says_what_is_known(labelled):
 
 def test_labels_are_learned_again_only_if_asked(labelled, pack, latents, tmp_path):
     folder = shutil.copytree(labelled.folder, tmp_path / "model")
-    with pytest.raises(OutputError, match="already holds a model"):
+    with pytest.raises(OutputError, match="already contains a model"):
         learn_labels(folder, pack, ["age"], latents=latents, brains=40)
     again = learn_labels(folder, pack, ["size"], latents=latents, brains=40, overwrite=True)
     assert [entry["name"] for entry in again.card["labels"]] == ["size"]
@@ -289,7 +289,7 @@ def test_who_is_not_known_is_neither_missing_nor_average():
         [False, True, False, False],
         [False, False, True, True],
     ]
-    with pytest.raises(ModelError, match="is not known"):
+    with pytest.raises(ModelError, match="is missing"):
         encode_labels(schema, {"age": None})
 
 

@@ -231,7 +231,7 @@ def test_export_gives_a_generator_with_a_card(pack, tmp_path):
     assert "Thank the phantoms." in page
     assert f"{card['quality']['encoder_reconstruction']['psnr']:.2f}" in page
     assert "mean brain, for comparison" in page
-    with pytest.raises(OutputError, match="already holds a model"):
+    with pytest.raises(OutputError, match="already contains a model"):
         export_generator(state, pack, tmp_path / "model", "phantoms")
 
 

@@ -38,8 +38,8 @@ def test_there_is_nothing_away_from_the_labels(painter):
 def test_maps_that_cannot_be_painted_are_refused(painter):
     for labels, sentence in (
         (np.zeros(SPACE.shape, np.uint8), "is empty"),
-        (np.ones((4, 4, 4), np.uint8), "paints maps of 20 x 24 x 16 voxels, but this one has 4"),
-        (np.full(SPACE.shape, 9, np.uint8), "holds the label 9"),
+        (np.ones((4, 4, 4), np.uint8), "expects maps of 20 x 24 x 16 voxels, but this one has 4"),
+        (np.full(SPACE.shape, 9, np.uint8), "contains the label 9"),
     ):
         with pytest.raises(StyleGAN3DError, match=sentence):
             painter.paint(labels)
@@ -108,7 +108,7 @@ def test_specks_stay_and_wrong_wishes_are_refused():
         resized(labels, labels == 5, 1.0, (1.0, 1.0, 1.0))
     assert Resize.parse("ventricle=-1.5") == Resize("ventricle", -1.5)
     for text in ("bone=3", "ventricle", "grey=nan", "=2"):
-        with pytest.raises(StyleGAN3DError, match="is no change of a tissue"):
+        with pytest.raises(StyleGAN3DError, match="is not a change of a tissue"):
             Resize.parse(text)
 
 
@@ -154,7 +154,7 @@ def test_finer_voxels_become_the_tissue_most_of_them_are(painter, tmp_path):
 @pytest.mark.parametrize(
     ("change", "dtype", "sentence"),
     [
-        (lambda a: np.where(a == 5, 99, a), np.int16, "holds the label"),
+        (lambda a: np.where(a == 5, 99, a), np.int16, "contains the label"),
         (lambda a: a * 0.5, np.float32, "not whole or below 0"),
         (lambda a: -a.astype(int), np.int16, "not whole or below 0"),
     ],

@@ -117,8 +117,7 @@ def _listed(card: dict[str, Any], folder: Path) -> dict[str, Any]:
     files = card.get("files", {})
     if not isinstance(files, dict) or not all(Path(name).name == name for name in files):
         raise ModelError(
-            f"'{folder / CARD}' names files outside of its folder, which no model does; "
-            "get the model anew."
+            f"'{folder / CARD}' refers to files outside its folder; download the model again."
         )
     return files
 
@@ -207,12 +206,12 @@ def check_target(folder: Path, overwrite: bool) -> None:
     if (folder / CARD).exists():
         if not overwrite:
             raise OutputError(
-                f"The folder '{folder}' already holds a model; add --overwrite or choose another "
-                "one."
+                f"The folder '{folder}' already contains a model; add --overwrite or "
+                "choose another one."
             )
     elif folder.is_dir() and any(entry.name != LOCK for entry in folder.iterdir()):
         raise OutputError(
-            f"The folder '{folder}' holds other files; choose a new or empty one for the model."
+            f"The folder '{folder}' contains other files; choose a new or empty one for the model."
         )
     ancestor = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK):

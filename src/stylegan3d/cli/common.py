@@ -277,7 +277,7 @@ def read_object(path: Path) -> dict[str, Any]:
             "JSON object."
         ) from error
     if not isinstance(found, dict):
-        raise StyleGAN3DError(f"{path} does not hold a JSON object; give one, in braces.")
+        raise StyleGAN3DError(f"{path} does not contain a JSON object; give one, in braces.")
     return found
 
 

@@ -69,7 +69,7 @@ def _without_results(items: list[Item], out: Path) -> list[Item]:
         if "_desc-" not in item.path.name or here not in item.path.resolve().parents
     ]
     if not left:
-        raise StyleGAN3DError(f"{out} holds results but no scan; give the folder of the scans.")
+        raise StyleGAN3DError(f"{out} contains results but no scan; give the folder of the scans.")
     return left
 
 

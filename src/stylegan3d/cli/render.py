@@ -262,8 +262,8 @@ def _projected(
     shape = tuple(int(size) for size in image.shape)
     if len(shape) != 3 or not generator.space.same_as(Space(shape, image.affine)):
         raise ScanError(
-            f"{names['aligned'].name} lies on another grid than {generator.name} has: project the "
-            "scan again with this model."
+            f"{names['aligned'].name} has a different grid than {generator.name}: project "
+            "the scan again with this model."
         )
     return np.asarray(image.dataobj, dtype=np.float32), trust
 

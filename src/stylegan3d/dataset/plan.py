@@ -232,7 +232,7 @@ def _existing(out: Path) -> Pack | None:
         # Parts without a table are an interrupted first run.
         if content - {PARTS, LOCK} and PARTS not in content:
             raise StyleGAN3DError(
-                f"{out} holds other files; give a new folder for the prepared data set."
+                f"{out} contains other files; give a new folder for the prepared data set."
             )
     return None
 

@@ -61,7 +61,7 @@ def find_sources(folder: Path) -> Found:
         If it is no folder, or holds no scan; where it holds DICOM, the sentence says so.
     """
     if not folder.is_dir():
-        raise StyleGAN3DError(f"{folder} is not a folder; give the folder that holds the scans.")
+        raise StyleGAN3DError(f"{folder} is not a folder; give the folder of the scans.")
     candidates, left_out = [], {}
     endings = suffixes("scan")
     for path in sorted(folder.rglob("*")):

@@ -158,13 +158,13 @@ def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.
     known = fit & np.isfinite(target)
     if known.sum() < FEWEST_TO_FIT or np.ptp(target[known]) == 0:
         raise RecipeError(
-            f"{name_of(key)} is known of {known.sum()} people to fit it to, or is the same in all: "
-            f"a direction needs at least {FEWEST_TO_FIT} people who differ."
+            f"{name_of(key)} is known for {known.sum()} subjects, or is the same in all: "
+            f"a direction needs at least {FEWEST_TO_FIT} subjects that differ."
         )
     penalties = _PENALTIES * w[known].var(axis=0).mean()
     beta = RidgeCV(alphas=penalties).fit(w[known], target[known]).coef_
     if not np.linalg.norm(beta) > 0:
-        raise RecipeError(f"{name_of(key)} has nothing to do with w in these people.")
+        raise RecipeError(f"{name_of(key)} is unrelated to w in these subjects.")
     return beta
 
 

@@ -79,7 +79,7 @@ def check(
 
 
 def describe(told: Mapping[str, Any]) -> str:
-    """Such as "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"."""
+    """Such as "+13 years per sd, head size held fixed (r = 0.84 in 27 held-out subjects)"."""
     key, per_unit = told["attribute"], told["per_unit"]
     if key == SEX:
         text = "from female to male"
@@ -90,11 +90,11 @@ def describe(told: Mapping[str, Any]) -> str:
     if told["held_fixed"]:
         text += f", {' and '.join(told['held_fixed']).lower()} held fixed"
     if "r" not in told:
-        return text + " (not checked: too few people)"
+        return text + " (not validated: too few subjects)"
     figure = f"AUC = {told['auc']:.2f}" if "auc" in told else f"r = {told['r']:.2f}"
     if "folds" in told:
         return f"{text} ({figure} in {told['folds']}-fold cross-validation, n = {told['n_check']})"
-    return f"{text} ({figure} on {told['n_check']} people not used)"
+    return f"{text} ({figure} in {told['n_check']} held-out subjects)"
 
 
 def _chance(truth: np.ndarray, guess: np.ndarray, orders: int = 2000) -> float:

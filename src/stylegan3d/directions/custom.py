@@ -242,8 +242,8 @@ def orthogonalised(
     left = float(np.linalg.norm(rest) / np.linalg.norm(own))
     if left < LEAST_LEFT:
         raise RecipeError(
-            f"{name} lies along {told_as}: {100 * left:.0f} % of it would be left. "
-            "Choose fewer directions."
+            f"{name} is nearly parallel to {told_as}: {100 * left:.0f} % of it would "
+            "remain. Choose fewer directions."
         )
     description = f"{name} without {told_as} ({100 * left:.0f} % of it is left)"
     return _single(generator, rest, checked_name(f"{name} without {told_as}"), description)

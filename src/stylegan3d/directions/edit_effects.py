@@ -232,7 +232,7 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {100 * effect.threshold:.0f} %."]
     if effect.outside is not None:
         lines[0] = lines[0][:-1] + (
-            f"; {100 * effect.outside:.0f} % of all change lies away from the {effect.region}."
+            f"; {100 * effect.outside:.0f} % of the total change is outside the {effect.region}."
         )
     if effect.where:
         parts = ", ".join(f"{name} {100 * change:.1f} %" for name, change in effect.where)

@@ -63,13 +63,14 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
     """
     if generator.encoder is None:
         raise ModelError(
-            f"The model {generator.name} has no encoder, so nobody's latent is known: train one "
-            "with `stylegan3d train`, or ask for principal components alone."
+            f"The model {generator.name} has no encoder, so the latents of the subjects "
+            "are unknown: train one with `stylegan3d train`, or request principal "
+            "components only."
         )
     if not generator.space.same_as(pack.space):
         raise ModelError(
-            f"{pack.path} holds volumes on another grid than {generator.name} makes: prepare the "
-            "data with this model as the template."
+            f"{pack.path} contains volumes with a different grid than {generator.name}: "
+            "prepare the data with this model as the template."
         )
     rows, measured = [], []
     for volume in pack.volumes:
@@ -149,8 +150,8 @@ def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
         return np.array([np.nan if v is None else float(v) for v in values])
     if len(words) > 2 or any(not isinstance(v, str) for v in values if v is not None):
         raise RecipeError(
-            f"The column {name} holds words such as {words[0]!r}: a direction needs numbers, or "
-            "one of two words for every person."
+            f"The column {name} contains words such as {words[0]!r}: a direction needs "
+            "numbers, or one of two words for every subject."
         )
     number = (
         {"F": 0.0, "M": 1.0}

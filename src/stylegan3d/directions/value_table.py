@@ -65,8 +65,8 @@ class ValueTable:
         values = as_numbers(column, cells)
         if np.isinf(values).any():
             raise RecipeError(
-                f"The column {column} of {self.path.name} holds an infinite value: correct it, or "
-                "leave the cell empty where the value is not known."
+                f"The column {column} of {self.path.name} contains an infinite value: "
+                "correct it, or leave the cell empty if the value is unknown."
             )
         return values
 
@@ -105,7 +105,7 @@ def read_value_table(path: str | Path) -> ValueTable:
         cells = list(csv.reader(io.StringIO(text), _dialect(text)))
     except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older versions of Python
         raise RecipeError(
-            f"{path.name} is not a table of values ({reason}): save it as CSV (UTF-8) anew."
+            f"{path.name} is not a table of values ({reason}): save it again as CSV (UTF-8)."
         ) from None
     rows = [[cell.strip() for cell in row] for row in cells]
     rows = [row for row in rows if any(row)]
@@ -143,14 +143,14 @@ def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> So
     if text.endswith(".safetensors"):
         if leads_out(folder, text):
             raise RecipeError(
-                f"The table names the file {told(text)}, which lies outside its own folder: put "
-                "the table into the folder that holds the latents."
+                f"The table refers to the file {told(text)} outside its own folder: move "
+                "the table to the folder of the latents."
             )
         return Source.from_file(folder / text)
     known = f" ({', '.join(projected)})" if projected else ""
     raise RecipeError(
-        f"{told(text)} is no brain: write a number, the path of a latent file, or the name of a "
-        f"scan projected in this session{known}."
+        f"{told(text)} is not a brain: write a number, the path of a latent file, or the "
+        f"name of a scan projected in this session{known}."
     )
 
 

@@ -93,8 +93,8 @@ class PrivacyIndex:
         """
         if not self.space.same_as(space):
             raise StyleGAN3DError(
-                "This brain is not on the grid of the training people, so it cannot be compared "
-                "to them: use the model's own grid."
+                "This brain is not on the grid of the training brains and cannot be "
+                "compared with them: use the model's own grid."
             )
         # As the training brains were stored: 8 bits, nothing brighter than white.
         rows = describe([as_packed(unit(volume))], space.voxel_size)
@@ -151,7 +151,7 @@ def build_index(
     training, validation = pack.indices("train"), pack.indices("validation")
     if len(training) < 2:
         raise StyleGAN3DError(
-            f"{pack.path} has {len(training)} training people; an index needs at least two."
+            f"{pack.path} has {len(training)} training subjects; an index needs at least two."
         )
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     people = [(row, False) for row in (*training, *validation)] + [(row, True) for row in training]

@@ -70,7 +70,9 @@ def _of_family(generator: Population, count: int) -> Directions:
     steps = generator.components[:count].double().cpu().numpy()
     variances = np.square(steps).sum(axis=1)
     if not (variances > 0).all():
-        raise RecipeError(f"A principal component of {generator.name} is 0: get the model anew.")
+        raise RecipeError(
+            f"A principal component of {generator.name} is 0: download the model again."
+        )
     whole = float(diagonal(generator)[1].double().square().sum())
     return _numbered(
         generator,

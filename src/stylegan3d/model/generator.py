@@ -247,8 +247,8 @@ class Generator(Facts):
         """
         if not self.can_invert:
             raise ModelError(
-                f"{self.name} has no way back from a brain to its random numbers: a latent "
-                "diffusion has one."
+                f"{self.name} cannot recover the random numbers of a brain: only latent "
+                "diffusion models can."
             )
         return cast("HasInverse", self.mapping).invert(w[:, 0].to(self.device, torch.float32))
 

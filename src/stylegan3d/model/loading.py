@@ -61,8 +61,8 @@ def load(
         return generator
     if generator.frame is None:
         raise ModelError(
-            f"The model '{generator.name}' says itself where its voxels lie, so it takes no other "
-            "frame; leave out --frame."
+            f"The model '{generator.name}' contains its own orientation and voxel size; "
+            "omit --frame."
         )
     return generator.with_space(frame.space(generator.shape))
 

@@ -79,6 +79,6 @@ def family_called(name: Any) -> Family:
     if isinstance(name, str) and name in _registered:
         return _registered[name]
     raise ModelError(
-        f"The model is of the family '{name}', but this program knows {', '.join(known_families())}"
-        " only: update it, or make that family known to it first."
+        f"The model is of the family '{name}', but this program knows only "
+        f"{', '.join(known_families())}: update it, or register that family first."
     )

@@ -44,8 +44,7 @@ def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
     native_scan(recipe)
     if recipe.mix is None and not recipe.edits:
         raise OutputError(
-            "Nothing is changed that could be done to the scan: give an edit or a mix, or leave "
-            "out --scan."
+            "There is no edit to apply to the scan: give an edit or a mix, or omit --scan."
         )
     edited = volume_name(recipe, native=True)
     return {
@@ -70,8 +69,8 @@ def original_scan(path: str | Path, described: Mapping[str, Any]) -> Scan:
         if scan.sha256 == described.get("sha256"):
             return scan
     raise OutputError(
-        f"{path} is not the scan that was projected ({described.get('path')}), or it was changed "
-        "since: give that one."
+        f"{path} is not the scan that was projected ({described.get('path')}), or it has "
+        "changed since: give that scan."
     )
 
 

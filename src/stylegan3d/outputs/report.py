@@ -36,8 +36,9 @@ LIGHTBOX_LETTER_MM = 12.0
 SCAN = "Scan"
 DIFFERENCE_LIMIT = 0.5
 WARNING = (
-    "SYNTHETIC - NOT FOR DIAGNOSIS. For research and teaching. A generated brain is nobody's; a "
-    "reconstruction is the model's nearest expression of a scan and may lack what the scan shows."
+    "SYNTHETIC - NOT FOR DIAGNOSIS. For research and teaching. A generated brain belongs to no "
+    "patient; a reconstruction is the model's closest approximation of a scan and may lack its "
+    "findings."
 )
 
 

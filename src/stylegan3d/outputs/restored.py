@@ -75,14 +75,14 @@ def restored_files(
     }
     if isinstance(operator, Mask):
         own = _filled(generator, aligned, operator, made)
-        what = "A scan whose masked part was made up by a generator; the rest is as measured."
+        what = "A scan whose masked region was filled in by a generator; the rest is as measured."
     else:
         own = native_image(brain, generator.space, _finer(aligned, bound))
-        what = "A brain restored from poor data with a generator; details may be made up."
+        what = "A brain restored from degraded data by a generator; details may not be real."
     native = {**about, "Description": what, "SpatialReference": "the scan's own space"}
     model = {
         **about,
-        "Description": "The restored brain on the model's grid; details may be made up.",
+        "Description": "The restored brain on the model's grid; details may not be real.",
         "SpatialReference": "the model's grid",
         "Intensity": "1 is the 99.5th percentile inside the brain, 0 is outside",
         "SkullStripped": True,

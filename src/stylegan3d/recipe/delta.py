@@ -48,7 +48,7 @@ class Delta:
         for name, values in sorted(self.tensors.items()):
             array = np.array(values, dtype=np.float16)
             if not np.isfinite(array).all():
-                raise LatentError("This tuning holds NaN or infinity: make it again.")
+                raise LatentError("This tuning contains NaN or infinity: create it again.")
             array.setflags(write=False)
             kept[name] = array
         object.__setattr__(self, "tensors", kept)

@@ -70,8 +70,8 @@ def load_directions(
     data = read_bytes(path, RecipeError)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise RecipeError(
-            f"{path} has changed since this recipe was made: find the file with the sha256 "
-            f"{sha256[:8]}…, or make the edit anew."
+            f"{path} has changed since this recipe was made: find the file with the "
+            f"sha256 {sha256[:8]}…, or edit the brain again."
         )
     tensors, metadata = unpack(data, kind=KIND, path=path, error=RecipeError)
     try:

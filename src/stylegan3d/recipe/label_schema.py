@@ -218,8 +218,8 @@ def _part(entry: Mapping[str, Any], value: Any) -> list[float]:
     if _is_missing(value):
         if not entry["missing"]:
             raise ModelError(
-                f"The label '{name}' is not known, but the generator was trained on people of "
-                "whom it was: give a value."
+                f"The label '{name}' is missing, but it was known for all training "
+                "subjects: give a value."
             )
         size = 1 if entry["kind"] == "number" else len(entry["values"])
         return [0.0] * size + [1.0]

@@ -87,11 +87,11 @@ class Latent:
             raise LatentError(f"{self.space!r} is not a latent space: use Z, W or W+.")
         if values.ndim != (1 if self.space == "Z" else 2) or values.size == 0:
             raise LatentError(
-                f"A latent in {self.space} cannot have the shape {values.shape}: "
-                "Z holds one vector, W and W+ one vector per layer."
+                f"A latent in {self.space} cannot have the shape {values.shape}: Z has "
+                "one vector, W and W+ one vector per layer."
             )
         if not np.isfinite(values).all():
-            raise LatentError("This latent holds NaN or infinity: make it again.")
+            raise LatentError("This latent contains NaN or infinity: create it again.")
         if self.space == "W" and not (values == values[:1]).all():
             raise LatentError("A latent in W has equal vectors in all layers: save it as W+.")
 
@@ -229,7 +229,7 @@ def _made(metadata: dict[str, str]) -> dict[str, Any]:
     except RecipeError as reason:
         raise LatentError(str(reason)) from None
     if made["scan"] is not None and not isinstance(made["scan"], dict):
-        raise LatentError("What it says of the scan is no description of one: project it again.")
+        raise LatentError("Its description of the scan is invalid: project the scan again.")
     return made
 
 

@@ -144,9 +144,9 @@ class MadeWith:
             return
         if self.sha256 == generator.hash:
             raise RecipeError(
-                f"This recipe's label was drawn by the labels {str(self.labels)[:8]} of "
-                f"{generator.name}, but it has others ({generator.labels_hash[:8] or 'none'}) now: "
-                "load the model with those, or remove the model from the recipe."
+                f"This recipe's label was generated with the labels {str(self.labels)[:8]} "
+                f"of {generator.name}, now {generator.labels_hash[:8] or 'none'}: load "
+                "the model with the former, or remove the model from the recipe."
             )
         raise RecipeError(
             f"This recipe was made with the model {self.name or 'with another hash'} "

@@ -127,7 +127,7 @@ class Mix:
             raise RecipeError("A mix needs a list of strengths: give one per layer.")
         strength = tuple(finite(value, "A mix strength") for value in self.strength)
         if not all(0 <= value <= 1 for value in strength):
-            raise RecipeError("Mix strengths must lie between 0 and 1: 0 is the first source.")
+            raise RecipeError("Mix strengths must be between 0 and 1: 0 is the first source.")
         object.__setattr__(self, "strength", strength)
 
 

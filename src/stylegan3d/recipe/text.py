@@ -33,7 +33,7 @@ def from_link(link: str) -> Recipe:
     """The recipe of a link; RecipeError if it is none."""
     link = "".join(link.split())  # mail programs break long lines
     if not link.startswith(LINK):
-        raise RecipeError(f"This is no link to a recipe: it should begin with {LINK}.")
+        raise RecipeError(f"This is not a link to a recipe: it should begin with {LINK}.")
     return _from_json(unquote(link.removeprefix(LINK)), "link")
 
 
@@ -124,8 +124,8 @@ def _beside(part: Any, path: Path) -> Any:
     name = found.path if isinstance(found, Source) else found.file
     if name is not None and leads_out(path.parent, name):
         raise RecipeError(
-            f"{path} names the file {told(name)}, which lies outside the folder of the recipe: put "
-            "that file beside the recipe, or give the recipe as text."
+            f"{path} refers to the file {told(name)} outside the folder of the recipe: "
+            "move that file beside the recipe, or give the recipe as text."
         )
     return found
 

@@ -154,8 +154,8 @@ def _sources(a: Recipe, b: Recipe, t: float, num_layers: int) -> tuple:
     if _plain(a) and _plain(b):
         return a.source, Mix(b.source, (t,) * num_layers)
     raise RecipeError(
-        "One of the two brains is itself a mix, and a recipe holds no mix of three: save it as a "
-        "latent file, or walk between brains that are not mixed."
+        "One of the two brains is itself a mix, and a recipe cannot mix three brains: "
+        "save it as a latent file, or walk between brains that are not mixed."
     )
 
 
@@ -168,8 +168,9 @@ def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
         return None
     if a is not None and b is not None and a.source != b.source:
         raise RecipeError(
-            "The two brains are mixes with different brains, and a recipe holds no mix of three: "
-            "walk between brains that are not mixed, or mixed with the same one."
+            "The two brains are mixes with different brains, and a recipe cannot mix "
+            "three brains: walk between brains that are not mixed, or mixed with the "
+            "same one."
         )
     zero = (0.0,) * len(known.strength)
     pairs = zip(a.strength if a else zero, b.strength if b else zero, strict=True)

@@ -98,9 +98,10 @@ class Segmenter:
         if not self.fits(space):
             expected = " x ".join(f"{mm:g}" for mm in self.card["space"]["voxel_mm"])
             raise StyleGAN3DError(
-                f"{self.name} labels volumes of {expected} mm whose axes run right, anterior, "
-                f"superior, but this one has {' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} "
-                f"mm and axes {''.join(space.axcodes)}; bring it onto the grid of such a model."
+                f"{self.name} segments volumes of {expected} mm with axes right, "
+                "anterior, superior, but this one has "
+                f"{' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} mm and axes "
+                f"{''.join(space.axcodes)}; resample it to the grid of such a model."
             )
         network = self._network(dtype)
         x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
@@ -139,7 +140,7 @@ class Segmenter:
         """
         table = self.card["people"]
         if name not in table["quantiles"]:
-            raise ModelError(f"The card of {self.name} tells nothing of {name} in people.")
+            raise ModelError(f"The card of {self.name} has no reference values of {name}.")
         quantiles = np.array(table["quantiles"][name], np.float64)
         return float(np.interp(value, quantiles, np.array(table["percents"], np.float64)))
 

@@ -84,9 +84,9 @@ def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
             _check(archive, path, len(data))
             content = {info.filename: archive.read(info) for info in archive.infolist()}
     except _BROKEN:
-        raise SessionError(f"{path} is damaged or no session: choose another file.") from None
+        raise SessionError(f"{path} is damaged or not a session: choose another file.") from None
     if FILE not in content:
-        raise SessionError(f"{path} is no session of stylegan3d: choose another file.")
+        raise SessionError(f"{path} is not a session of stylegan3d: choose another file.")
     state = decode(content.pop(FILE), folder, str(path))
 
     def found(part: Source | Edit) -> Source | Edit:
@@ -107,8 +107,10 @@ def _check(archive: zipfile.ZipFile, path: Path, packed: int) -> None:
     for info in infos:
         name = info.filename
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise SessionError(f"{path} is packed in a way no session is: choose another file.")
+            raise SessionError(f"{path} is not compressed like a session: choose another file.")
         plain = PurePosixPath(name).name == name and not name.startswith(".")
         plain = plain and name.isprintable() and not set(name) & set('\\/:*?"<>|')
         if not plain or not (name == FILE or name.endswith(_LATENT)) or names[name] > 1:
-            raise SessionError(f"{path} holds files that no session has: choose another file.")
+            raise SessionError(
+                f"{path} contains files that do not belong to a session: choose another file."
+            )

@@ -164,9 +164,9 @@ def decode(data: bytes, folder: Path, called: str) -> SessionState:
     try:
         plain = from_json(data, LARGEST_JSON)
     except ValueError:
-        raise SessionError(f"{called} is damaged or no session: choose another one.") from None
+        raise SessionError(f"{called} is damaged or not a session: choose another one.") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        raise SessionError(f"{called} is no session of stylegan3d: choose another one.")
+        raise SessionError(f"{called} is not a session of stylegan3d: choose another one.")
     if plain.get("version") != VERSION:
         raise SessionError(
             f"{called} was saved by a later version of this program: update it to open it."

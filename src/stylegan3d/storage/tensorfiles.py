@@ -104,7 +104,7 @@ def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_
             # No more than it says to have: files of the system's kernel have no end.
             return stream.read(about.st_size)
     except ValueError:  # a NUL in the name
-        raise error(f"{path} is no name that a file can have: choose another file.") from None
+        raise error(f"{path} is not a valid file name: choose another file.") from None
     except FileNotFoundError:
         raise error(f"{path} does not exist: check its name and folder.") from None
     except IsADirectoryError:

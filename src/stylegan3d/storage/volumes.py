@@ -124,7 +124,7 @@ def make_image(data: np.ndarray, affine: np.ndarray, xform_code: int = 2) -> nib
         raise OutputError("The volume's affine is not a voxel grid: set it before saving.")
     data = data.astype(np.uint8 if data.dtype in (np.bool_, np.uint8) else np.float32)
     if not np.isfinite(data).all():
-        raise OutputError("The volume holds NaN or infinity and was not saved: render it again.")
+        raise OutputError("The volume contains NaN or infinity and was not saved: render it again.")
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, xform_code)

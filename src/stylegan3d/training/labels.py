@@ -187,8 +187,8 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
         generator.require("encode")
     if not generator.space.same_as(pack.space):
         raise ModelError(
-            f"{pack.path} holds volumes on another grid than {generator.name} makes: prepare the "
-            "data with this model as the template."
+            f"{pack.path} contains volumes with a different grid than {generator.name}: "
+            "prepare the data with this model as the template."
         )
 
 

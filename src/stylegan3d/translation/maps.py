@@ -84,8 +84,8 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
     placed = _carried(tissues, scan.space, painter.space, rigid)
     if not placed.any():
         raise ScanError(
-            f"The labels of {scan.path.name} lie wholly outside the model's grid; leave out "
-            "--pose keep, so that they are turned into place."
+            f"The labels of {scan.path.name} are entirely outside the model's grid; omit "
+            "--pose keep, so that they are aligned."
         )
     if groups is None:
         return PlacedMap(placed, None, rigid, scan.space, notes)
@@ -100,8 +100,8 @@ def _codes(scan: Scan) -> np.ndarray:
     data = scan.data
     if not np.array_equal(data, np.rint(data)) or data.min() < 0 or data.max() > 2**30:
         raise ScanError(
-            f"{scan.path.name} is no label map: it holds numbers that are not whole or below 0; "
-            "give labels, such as `stylegan3d segment` writes them."
+            f"{scan.path.name} is not a label map: it contains numbers that are not whole "
+            "or below 0; give labels, such as `stylegan3d segment` writes them."
         )
     if not data.any():
         raise ScanError(f"{scan.path.name} is empty; give a map with labelled voxels.")
@@ -120,7 +120,7 @@ def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[s
         names = ", ".join(f"{i} {name}" for i, name in enumerate(CLASSES) if i)
         other = f"or the {len(painter.regions.names)} region codes in the card of {painter.name}"
         raise ScanError(
-            f"{scan.path.name} holds the label {few}, which is not known as one of the {kind}; "
+            f"{scan.path.name} contains the label {few}, which is not one of the {kind}; "
             f"use {names}, {other}."
         )
     count = len([value for value in values if value])
@@ -140,8 +140,8 @@ def _pose(
         rigid, texts = align_rigid(plain, space, painter)
     except ScanError as error:
         raise ScanError(
-            "These labels resemble no whole brain in any orientation; if they lie in the model's "
-            "space already, say --pose keep."
+            "These labels do not resemble a whole brain in any orientation; if they are "
+            "already in model space, add --pose keep."
         ) from error
     return rigid, ["Turned onto the mean brain.", *texts]
 

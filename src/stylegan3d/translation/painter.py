@@ -208,13 +208,14 @@ class Painter:
     def _check(self, tissues: np.ndarray) -> None:
         if tissues.shape != self.space.shape:
             raise StyleGAN3DError(
-                f"{self.name} paints maps of {' x '.join(map(str, self.space.shape))} voxels, but "
-                f"this one has {' x '.join(map(str, tissues.shape))}; bring it onto that grid."
+                f"{self.name} expects maps of {' x '.join(map(str, self.space.shape))} "
+                f"voxels, but this one has {' x '.join(map(str, tissues.shape))}; "
+                "resample it to that grid."
             )
         if tissues.max() >= len(CLASSES):
             raise StyleGAN3DError(
-                f"The map holds the label {int(tissues.max())}, but tissues go from 1 to "
-                f"{len(CLASSES) - 1}; name them so."
+                f"The map contains the label {int(tissues.max())}, but tissues are "
+                f"numbered from 1 to {len(CLASSES) - 1}."
             )
         if not tissues.any():
             raise StyleGAN3DError("The label map is empty; label some tissue in it.")
