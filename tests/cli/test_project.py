@@ -224,7 +224,7 @@ def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, 
     sidecar = json.loads((tmp_path / f"{PREFIX}_desc-editedScan_T1w.json").read_text())
     assert scan.name in sidecar["Sources"]
     assert sidecar["SyntheticImage"] is True
-    assert "not a recording" in sidecar["Description"]
+    assert "not a measurement" in sidecar["Description"]
     assert sidecar["Recipe"]["edits"]
     made = result.json["volumes"][0]
     assert made["edit_scan"] == str(tmp_path / names["Scan"])

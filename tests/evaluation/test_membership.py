@@ -97,7 +97,7 @@ def test_what_is_learned_from_brains_and_from_nothing(
 def test_tasks_that_cannot_be_done_are_told(pack: Pack) -> None:
     found = utility(material_of(pack, pack.volumes[:6]))
     assert set(found) == {"missing"}
-    assert "nobody knows their ages" in found["missing"]["age"]
+    assert "their ages are unknown" in found["missing"]["age"]
     assert "does not know volumes on this grid" in found["missing"]["tissues"]
     assert isinstance(age_utility(material_of(pack, pack.volumes[:6])), str)
 

@@ -65,7 +65,7 @@ def test_alarms_and_answers_stand_before_the_tables() -> None:
     for words in ("a &lt;b&gt;", "abc123", "Setting seed", "A note &amp; more.", "No directions."):
         assert words in text
     assert "<b>" not in text
-    assert text.index("Memorisation: 2 of 40") < text.index("In short") < text.index("<table")
+    assert text.index("Memorisation: 2 of 40") < text.index("Summary") < text.index("<table")
     assert text.index("Montage") < text.index("<table") < text.index("Closest pairs")
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
@@ -73,8 +73,8 @@ def test_alarms_and_answers_stand_before_the_tables() -> None:
     (alarm,) = alarms(REPORT)
     assert "closest pairs" in alarm
     answers = dict(plain_words(REPORT))
-    assert "it sees a difference" in answers["Can they be told from real ones?"]
-    assert "26 of 27" in answers["Are they copies of people?"]
+    assert "it finds a difference" in answers["Can they be distinguished from real ones?"]
+    assert "26 of 27" in answers["Are they copies of training subjects?"]
     assert not alarms({"privacy": {"copies": {"alarm": None, "why": "Too few."}}})
 
 

@@ -130,7 +130,7 @@ def test_mistakes_are_told_in_a_sentence(run, reports, tmp_path):
         (reports[1] / "report.json").write_bytes(content)
         status, _, told = run(*reports, "--out", out)
         assert status == 2
-        assert "is no report of `stylegan3d evaluate`" in told
+        assert "is not a report of `stylegan3d evaluate`" in told
     out.write_text("mine")
     status, _, told = run(*reports, "--out", out)
     assert status == 2

@@ -143,7 +143,7 @@ def test_a_pose_found_by_hand_is_refined(scan, target, aligned):
     np.testing.assert_allclose(found.rigid @ turned, aligned.rigid, atol=0.5)
     assert found.quality == pytest.approx(aligned.quality, abs=0.005)
     assert [step.name for step in found.record] == ["brain", "pose", "nudge", "nudge", "grid"]
-    assert "turned by 15." in found.record[-2].notes[0].text
+    assert "rotated by 15." in found.record[-2].notes[0].text
 
 
 def test_a_nudge_moves_the_brain_as_told(aligned):

@@ -48,9 +48,9 @@ def conditions(material: Material) -> dict[str, Any]:
     usable = []
     for entry in schema:
         if entry["kind"] != "number" and len(entry["values"]) != 2:
-            missing[entry["name"]] = "Only numbers and pairs of words can be read off brains."
+            missing[entry["name"]] = "Only numbers and labels with two values can be estimated."
         elif entry["name"] not in {*material.pack.table[0], *MEASURED}:
-            missing[entry["name"]] = "The table of these real brains does not have it."
+            missing[entry["name"]] = "The table of the real brains has no such column."
         else:
             usable.append(entry)
     judges = Judges(material, [entry["name"] for entry in usable])
@@ -59,8 +59,8 @@ def conditions(material: Material) -> dict[str, Any]:
         name = entry["name"]
         if name in judges.of and _blind(judges.of[name]):
             missing[name] = (
-                f"The judge reads it off people with r = {judges.of[name].r:.2f} only, which may "
-                "be chance, so it cannot tell of brains."
+                f"Its estimate in real subjects has r = {judges.of[name].r:.2f} only, which may be "
+                "chance, so it cannot be judged in synthetic brains."
             )
         elif name in judges.of:
             found.append(_label(material, judges, schema, entry))

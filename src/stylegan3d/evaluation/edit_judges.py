@@ -127,8 +127,8 @@ class Judges:
         fit, test = np.isfinite(truth) & self._fit, np.isfinite(truth) & ~self._fit
         if fit.sum() < FEWEST_TO_FIT or test.sum() < FEWEST_TO_TEST or np.ptp(truth[test]) == 0:
             self.missing[key] = (
-                f"Known of {fit.sum()} training and {test.sum()} validation people who differ; "
-                f"{FEWEST_TO_FIT} and {FEWEST_TO_TEST} are needed."
+                f"Known for {fit.sum()} training and {test.sum()} validation subjects with "
+                f"different values; {FEWEST_TO_FIT} and {FEWEST_TO_TEST} are needed."
             )
             return
         fitted, how = None, f"tissue network {bundled_segmenter().name}"

@@ -87,8 +87,7 @@ class Material:
         unknown = [part for part in self.settings.parts if part not in keys()]
         if unknown:
             raise StyleGAN3DError(
-                f"There is no part '{unknown[0]}' of the evaluation; choose from "
-                f"{', '.join(keys())}."
+                f"The evaluation has no part '{unknown[0]}'; choose from {', '.join(keys())}."
             )
         budget = self.settings.budget
         if budget is not None and budget not in BUDGETS:  # now, not after an hour of other parts
@@ -106,7 +105,7 @@ class Material:
         if len(self.training) < 2 or len(self.validation) < 2:
             raise StyleGAN3DError(
                 f"{self.pack.path} has {len(self.training)} training and {len(self.validation)} "
-                "validation people; an evaluation needs at least two of each."
+                "validation subjects; an evaluation needs at least two of each."
             )
         if min(len(self.seeds(self.settings.samples)), self.settings.privacy_samples) < 2:
             raise StyleGAN3DError("An evaluation needs at least two random brains; ask for more.")

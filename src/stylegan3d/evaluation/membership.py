@@ -62,7 +62,7 @@ def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
         for kind, (scores, unit_of, needs) in found.items():
             told = _compared(material, rows, member, scores)
             if told is None:
-                missing[kind] = "No source has two training people and two set aside."
+                missing[kind] = "No source has at least two training and two validation subjects."
             else:
                 attacks.append({"attack": kind, "needs": needs, "unit": unit_of, **told})
     return {"attacks": attacks, "missing": missing}
@@ -103,7 +103,7 @@ def sources(material: Material) -> list[str]:
 def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
     """PSNR (dB) inside the brain of each person through the encoder, and likeness in detail."""
     if not material.has_generator:
-        return f"{material.subject.name} is a folder of volumes, no generator."
+        return f"{material.subject.name} is a folder of volumes, not a generator."
     generator = material.generator
     if generator.encoder is None:
         return f"{generator.name} has no encoder."
@@ -125,7 +125,7 @@ def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
 def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores | str:
     """The same by projection in w+, without noise."""
     if not material.has_generator:
-        return f"{material.subject.name} is a folder of volumes, no generator."
+        return f"{material.subject.name} is a folder of volumes, not a generator."
     scores = []
     for done, volume in enumerate(material.volumes(rows), 1):
         made = project(
@@ -140,7 +140,7 @@ def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores |
 def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
     """Logit of the discriminator, each person alone."""
     if not material.has_generator:
-        return f"{material.subject.name} is a folder of volumes, no generator."
+        return f"{material.subject.name} is a folder of volumes, not a generator."
     generator = material.generator
     if generator.discriminator is None:
         return f"{generator.name} was saved without its discriminator."

@@ -48,7 +48,7 @@ def montage_png(material: Material, *, rows: int = 4) -> bytes:
     return draw_montage(
         {
             "synthetic - not for diagnosis": list(material.random_brains(seeds)),
-            "real (validation people)": material.volumes(people),
+            "real (validation subjects)": material.volumes(people),
         },
         material.pack.space,
     )

@@ -91,12 +91,12 @@ def _lead(report: dict[str, Any]) -> str:
     data = report["data"]
     return (
         f"<p>{report['random_brains']} synthetic brains of a {escape(report['model']['kind'])} "
-        f"beside {data['training_people']} people it may have been trained on and "
-        f"{data['validation_people']} kept aside ({escape(data['name'])}), "
+        f"compared with {data['training_people']} possible training subjects and "
+        f"{data['validation_people']} held-out subjects ({escape(data['name'])}), "
         f"{escape(report['program']['date'][:10])}.</p>"
-        '<p class="soft">Brackets hold 95 % confidence intervals. The same figure between real '
-        "people and other real people stands beside each: no figure of finite sets is perfect. "
-        "Figures of other programs, features or sets of people cannot be compared to these.</p>"
+        '<p class="soft">95 % confidence intervals are in brackets. Beside each figure is the same '
+        "figure between two groups of real subjects, which is never perfect in a finite set. "
+        "Do not compare with figures of other programs, features or subjects.</p>"
     )
 
 
@@ -105,7 +105,7 @@ def _answers(report: dict[str, Any]) -> str:
         f"<dt>{escape(question)}</dt><dd>{escape(answer)}</dd>"
         for question, answer in plain_words(report)
     )
-    return f'<section><h2>In short</h2><dl class="answers">{rows}</dl></section>' if rows else ""
+    return f'<section><h2>Summary</h2><dl class="answers">{rows}</dl></section>' if rows else ""
 
 
 def _picture(title: str, png: bytes, caption: str = "") -> str:
@@ -126,8 +126,8 @@ def _pairs(report: dict[str, Any]) -> str:
         for pair in nearest
     ]
     return (
-        f"From top to bottom: {'; '.join(rows)}. In brackets the distance to this person over that "
-        "to the fifth nearest, 1 for somebody who is nobody's copy."
+        f"From top to bottom: {'; '.join(rows)}. In brackets the distance to this subject divided "
+        "by that to the fifth nearest; 1 means no copy."
         if rows
         else ""
     )
@@ -138,7 +138,7 @@ def _plots(report: dict[str, Any]) -> str:
     points = report.get("diversity", {}).get("map")
     if points:
         made, real = (np.array(points[key]) for key in ("synthetic", "real"))
-        drawn.append(scatter("feature space, two main axes of people", made, real))
+        drawn.append(scatter("feature space, first two principal axes of real brains", made, real))
     for metric in table.METRICS:
         values = report.get(metric.key, {}).get("values", {})
         for name, title in (metric.plots or {}).items():
@@ -183,7 +183,7 @@ def _left_out(report: dict[str, Any]) -> str:
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<section><h2>Left out, and to know</h2><ul>{items}</ul></section>"
+    return f"<section><h2>Not measured, and notes</h2><ul>{items}</ul></section>"
 
 
 def _times(seconds: dict[str, float]) -> dict[str, str]:

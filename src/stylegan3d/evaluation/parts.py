@@ -114,14 +114,14 @@ def two_sample_part(material: Material) -> dict[str, Any]:
             half,
             made + names[:n],
             seed=seed,
-            progress=material.progress("Telling synthetic from real"),
+            progress=material.progress("Comparing synthetic with real"),
         ),
         "real": two_sample(
             other,
             half,
             names[n:] + names[:n],
             seed=seed,
-            progress=material.progress("Telling real from real"),
+            progress=material.progress("Comparing real with real"),
         ),
     }
     result: dict[str, Any] = {"n": n}
@@ -137,14 +137,17 @@ def slices(material: Material) -> dict[str, Any]:
     path = material.settings.inception
     if path is None:
         return {
-            "left_out": "FID of slices needs weights of Inception v3: give them by --inception."
+            "left_out": "FID of slices needs weights of Inception v3: give them with --inception."
         }
     network, space = SliceNetwork(path), material.pack.space
     made = slice_features(
         material.synthetic, space, network, material.progress("Slices of random brains")
     )
     people = slice_features(
-        material.volumes(material.people), space, network, material.progress("Slices of people")
+        material.volumes(material.people),
+        space,
+        network,
+        material.progress("Slices of real brains"),
     )
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
     return describe_network(network) | {
@@ -238,7 +241,9 @@ def _latent_spread(material: Material) -> dict[str, Any]:
     brains = material.synthetic[evenly(len(material.synthetic), ENCODED)]
     generator = material.generator
     made = spread.encoded(generator, brains, material.progress("Latents of random brains"))
-    real = spread.encoded(generator, material.volumes(rows), material.progress("Latents of people"))
+    real = spread.encoded(
+        generator, material.volumes(rows), material.progress("Latents of subjects")
+    )
     return _spreads("latent", material, made, real)
 
 

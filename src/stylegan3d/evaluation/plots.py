@@ -67,7 +67,7 @@ def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> s
             f"V{base - tall * share / highest:.1f} h{wide / BINS:.2f}" for share in shares
         )
         shapes.append(f'<path class="{kind} area" d="M{LEFT} {base} {steps} V{base} Z"/>')
-    means = ", ".join(f"mean of {'people' if k == 'real' else 'synthetic brains'} {v.mean():.4g}"
+    means = ", ".join(f"mean of {'subjects' if k == 'real' else 'synthetic brains'} {v.mean():.4g}"
                       for k, v in sets.items())  # fmt: skip
     return _framed(title, means, "".join(shapes), (f"{low:.4g}", f"{high:.4g}"))
 
@@ -87,7 +87,7 @@ def scatter(title: str, made: np.ndarray, real: np.ndarray) -> str:
         )
         return f'<g class="{kind} dots">{circles}</g>'
 
-    text = f"{len(made)} synthetic brains and {len(real)} people"
+    text = f"{len(made)} synthetic brains and {len(real)} subjects"
     return _framed(title, text, dots(real, "real") + dots(made, "made"), ("", ""))
 
 

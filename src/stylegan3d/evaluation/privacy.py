@@ -80,7 +80,7 @@ class TrainingBrains:
             straight.append(volume[mask])
             mirrored.append(np.flip(volume, sideways)[mask])
         if len(straight) < 2:
-            raise StyleGAN3DError("Privacy is measured on at least two training brains; add some.")
+            raise StyleGAN3DError("Privacy needs at least two training brains; add some.")
         self.people = len(straight)
         self.rows = np.stack(straight + mirrored)
 
@@ -145,7 +145,7 @@ def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:
     """
     if not len(validation.distance):
         raise StyleGAN3DError(
-            "Privacy needs people set aside to tell how near is too near; prepare the data with "
+            "Privacy needs validation subjects as a reference; prepare the data with "
             "--validation above 0."
         )
     n, m = len(synthetic.distance), len(validation.distance)

@@ -113,7 +113,7 @@ class FineStructure:
         places = np.argwhere(volume > BRAIN * _bright_end(volume)).astype(np.float64)
         if len(places) < 2:
             raise StyleGAN3DError(
-                "A volume without a brain was to be compared to training brains; check the "
+                "A volume without a brain cannot be compared to training brains; check the "
                 "generator."
             )
         center = places.mean(axis=0)
@@ -162,7 +162,7 @@ class CopyDetector:
             if progress is not None:
                 progress(done, total)
         if len(straight) < 3:
-            raise StyleGAN3DError("Copies are searched for among at least three training brains.")
+            raise StyleGAN3DError("A search for copies needs three or more training brains.")
         self.people = np.stack([straight, mirrored])  # [2, people, voxels]
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:

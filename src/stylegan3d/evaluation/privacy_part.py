@@ -74,7 +74,7 @@ def copy_detector(material: Material) -> CopyDetector:
         material.pack.template,
         material.pack.space.voxel_size,
         material.sideways,
-        material.progress("Fine structure of training people"),
+        material.progress("Fine structure of training subjects"),
     )
 
 
@@ -117,7 +117,7 @@ def compare_copies(
     }
     if len(people.ratio) < FEWEST_STRANGERS:
         return found | {
-            "why": f"An alarm needs {FEWEST_STRANGERS} people to say how close strangers come; "
+            "why": f"An alarm needs {FEWEST_STRANGERS} validation subjects as a reference; "
             f"there are {len(people.ratio)}."
         }
     threshold = alarm_threshold(people.ratio, n)
@@ -164,7 +164,7 @@ def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) 
     made = material.random_brains([pair["seed"] for pair in pairs]).stack()
     columns: dict[str, Sequence[np.ndarray]] = {
         "synthetic - not for diagnosis": list(made),
-        "nearest training person": people,
+        "nearest training subject": people,
     }
     return draw_montage(columns, material.pack.space)
 

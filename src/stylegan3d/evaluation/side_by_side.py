@@ -71,7 +71,7 @@ def read_evaluation(path: Path) -> Evaluated:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise StyleGAN3DError(
-            f"'{file}' is no report of `stylegan3d evaluate`; evaluate the model again."
+            f"'{file}' is not a report of `stylegan3d evaluate`; evaluate the model again."
         ) from error
 
 
@@ -120,7 +120,7 @@ def comparison_page(table: SideBySide) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Models side by side</title><style>{STYLE}</style></head>\n<body>\n"
         f'<header><h1>Models side by side</h1><p class="mark">{SYNTHETIC}</p>'
-        "<p>Brackets hold 95 % confidence intervals. The last column is the same figure between "
+        "<p>95 % confidence intervals are in brackets. The last column is the same figure between "
         "real people and other real people, or another yardstick.</p></header>"
         f"{notes}{sections}\n</body></html>\n"
     )

@@ -77,21 +77,21 @@ def age_utility(material: Material) -> dict[str, Any] | str:
         A sentence instead, where it cannot be measured.
     """
     if not material.has_generator:
-        return f"{material.subject.name} is a folder of volumes: nobody knows their ages."
+        return f"{material.subject.name} is a folder of volumes: their ages are unknown."
     generator = material.generator
     if generator.encoder is None:
-        return f"{generator.name} has no encoder, so random brains get no ages."
+        return f"{generator.name} has no encoder, so random brains have no known age."
     ages = as_numbers(AGE, material.pack.column(AGE))[material.people]
     known = len(material.training)
     fit = np.isfinite(ages) & (np.arange(len(ages)) < known)
     test = np.isfinite(ages) & (np.arange(len(ages)) >= known)
     if fit.sum() < FEWEST_TO_FIT or test.sum() < FEWEST_TO_TEST:
         return (
-            f"Ages are known of {fit.sum()} training and {test.sum()} validation people; brain age "
-            f"needs {FEWEST_TO_FIT} and {FEWEST_TO_TEST}."
+            f"Ages are known for {fit.sum()} training and {test.sum()} validation subjects; brain "
+            f"age needs {FEWEST_TO_FIT} and {FEWEST_TO_TEST}."
         )
     w = encoded(
-        generator, material.volumes(material.people), material.progress("Latents of people")
+        generator, material.volumes(material.people), material.progress("Latents of subjects")
     )
     labeller = regression().fit(w[fit], ages[fit])
     seeds = list(material.seeds(material.settings.samples))

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 ABOUT = {
     "Scan": (
-        "An edited scan, not a recording: the scan's own detail, moved and changed in intensity as "
-        "an edit of its reconstruction by {name} says."
+        "An edited scan, not a measurement: the detail of the scan, moved and changed in intensity "
+        "as in an edit of its reconstruction by {name}."
     ),
-    "Change": "What the edit changes in the intensities of the scan: edited minus recorded.",
+    "Change": "The change in intensity by the edit: edited minus original scan.",
     "Movement": (
-        "Where the edit moves tissue: at each point the vector, in mm to the right, front and top, "
-        "to the place in the recorded scan that is shown there."
+        "How the edit moves tissue: at each point the vector, in mm to the right, front and top, "
+        "to the place in the original scan that is shown there."
     ),
 }
 

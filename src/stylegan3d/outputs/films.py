@@ -72,13 +72,13 @@ class Film:
 
     def __post_init__(self) -> None:
         for value, (low, high), called in (
-            (self.fps, FPS_LIMITS, "pictures per second"),
-            (self.seconds, SECONDS_LIMITS, "seconds from one brain to the next"),
+            (self.fps, FPS_LIMITS, "frames per second"),
+            (self.seconds, SECONDS_LIMITS, "seconds per transition"),
         ):
             if not low <= value <= high:
-                raise OutputError(f"A film has {low:g} to {high:g} {called}, not {value:g}.")
+                raise OutputError(f"A film can have {low:g} to {high:g} {called}, not {value:g}.")
         if not self.planes:
-            raise OutputError("A film shows at least one plane: choose one.")
+            raise OutputError("A film needs at least one plane: choose one.")
 
     @property
     def frames_per_leg(self) -> int:

@@ -217,8 +217,8 @@ def _residual_files(
     difference = np.where(aligned.brain_mask, aligned.volume - made, 0).astype(np.float32)
     sidecar = {
         "Description": (
-            f"What a reconstruction by {generator.name} does not show of a scan: bias-corrected "
-            "scan minus reconstruction, at the resolution of the model."
+            f"What a reconstruction by {generator.name} misses of a scan: bias-corrected scan "
+            "minus reconstruction, at the resolution of the model."
         ),
         **provenance(generator),
         "Sources": [aligned.scan.path.name],
@@ -237,9 +237,9 @@ def _uncertainty_files(
     """How much the results of several searches differ, on the scan's grid: name to content."""
     sidecar = {
         "Description": (
-            f"Standard deviation between {len(found.latents)} projections by {generator.name} that "
-            "began at other places: where it is large, what is shown is one of several answers. "
-            "What the model cannot show at all is in none of them."
+            f"Standard deviation between {len(found.latents)} projections by {generator.name} from "
+            "different starting points: where it is large, the reconstruction is uncertain. It "
+            "does not include what the model cannot show at all."
         ),
         **provenance(generator),
         "Sources": [aligned.scan.path.name],

@@ -52,7 +52,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What a report tells.
+    """What a report says.
 
     Attributes
     ----------

@@ -86,7 +86,7 @@ def draw_page(case: Case, folder: Path) -> bytes:
     for step in case.steps:
         page.text(step, 8, lines=3)
     link = case.link(folder)
-    page.text("To get it back, paste this link in the explorer (Ctrl+V):", 8, color=GREY)
+    page.text("To restore this brain, paste this link into the explorer (Ctrl+V):", 8, color=GREY)
     page.text(link, 5.5, lines=LINK_LINES, color=GREY)
     page.text(" ".join(case.model), 6.5, lines=3, color=GREY, space=1)
     canvas.showPage()
@@ -206,11 +206,11 @@ def _figures(page: _Page, case: Case) -> None:
         page.y = top
         known = {key: case.similarity[key] for key in LIKENESS if key in case.similarity}
         likeness = [[LIKENESS[key], f"{value:.3g}"] for key, value in known.items()]
-        page.table([["Likeness to the scan", ""], *likeness], MARGIN + INNER - right, right)
+        page.table([["Similarity to the scan", ""], *likeness], MARGIN + INNER - right, right)
         bottom = max(bottom, page.y)
     page.y = bottom
     if case.verdict:
-        page.text(f"How far to believe the reconstruction: {case.verdict}.", 8, bold=True)
+        page.text(f"Trust in the reconstruction: {case.verdict}.", 8, bold=True)
         page.text(case.sentence, 8, lines=3)
 
 
