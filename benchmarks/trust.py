@@ -26,7 +26,7 @@ from torch import Tensor
 import stylegan3d
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.errors import ScanError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
 from stylegan3d.projection.calibration import (

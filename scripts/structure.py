@@ -189,6 +189,16 @@ class Structure:
         return cls(files, arrows, circles(graph), deferred)
 
     @property
+    def between_subjects(self) -> set[tuple[Room, Room]]:
+        """The arrows between rooms, with the whole plugin as one."""
+        window = ("napari_stylegan3d", "")
+        merged = {
+            tuple(window if place[0] == window[0] else place for place in pair)
+            for pair in self.arrows
+        }
+        return {(a, b) for a, b in merged if a != b}
+
+    @property
     def upward(self) -> dict[tuple[Room, Room], set[str]]:
         """The arrows against the order of the rooms."""
         return {pair: drawn for pair, drawn in self.arrows.items() if is_upward(*pair)}
@@ -211,6 +221,7 @@ def main() -> int:
         ("modules at the engine's root", len(found.at_root("stylegan3d"))),
         ("modules at the plugin's root", len(found.at_root("napari_stylegan3d"))),
         ("arrows between rooms", len(found.arrows)),
+        ("the same, the plugin one room", len(found.between_subjects)),
         ("arrows upwards", len(found.upward)),
         ("import circles", len(found.loops)),
         ("modules in circles", sum(map(len, found.loops))),

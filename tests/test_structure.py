@@ -28,6 +28,11 @@ def test_rooms_of_the_engine_import_rooms_below_them(structure):
     assert not upward
 
 
+def test_rooms_depend_on_few_others(structure):
+    assert len(structure.between_subjects) <= 240
+    assert len(structure.arrows) <= 280
+
+
 def test_few_modules_lie_in_no_room(structure):
     assert len(structure.at_root(ENGINE)) <= 8
 

@@ -303,7 +303,7 @@ class Explorer(Docked):
             ours = view in ("", "reconstruction")
             preview = ours and self.comparison.is_preview
             self.views.readout.quality.setText(_("preview") if preview else "")
-            from stylegan3d.intensity import BRIGHTEST
+            from stylegan3d.geometry.intensity import BRIGHTEST
 
             clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
             self.views.readout.show_clipped(clipped)

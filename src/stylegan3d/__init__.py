@@ -15,7 +15,7 @@ from typing import Any
 
 from lazy_loader import attach_stub
 
-from stylegan3d.about import version
+from stylegan3d.storage.about import version
 
 #: The names are listed in `__init__.pyi`.
 _first_used, _names, _all = attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.recipe.latents import Latent, save_latent

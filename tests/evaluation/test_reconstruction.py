@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.evaluation.reconstruction import reconstruct
-from stylegan3d.intensity import as_packed, unit
+from stylegan3d.geometry.intensity import as_packed, unit
 from stylegan3d.model.sampling import RandomBrains
 
 

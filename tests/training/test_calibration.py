@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from stylegan3d.errors import ModelError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.drawing import seed_latents

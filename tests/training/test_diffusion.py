@@ -10,7 +10,7 @@ import torch
 from stylegan3d.checkpoints.places import CARD
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator

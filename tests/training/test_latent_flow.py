@@ -11,7 +11,7 @@ from small_flow import SMALL
 
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.loading import load
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection

@@ -65,7 +65,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from stylegan3d.about import version
+        from stylegan3d.storage.about import version
 
         typer.echo(f"stylegan3d {version()}")
         raise typer.Exit

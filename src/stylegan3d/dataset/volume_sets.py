@@ -23,8 +23,8 @@ from stylegan3d.dataset.sources import (
     split_of,
 )
 from stylegan3d.errors import ScanError, StyleGAN3DError
+from stylegan3d.geometry.intensity import as_packed
 from stylegan3d.geometry.space import Space
-from stylegan3d.intensity import as_packed
 from stylegan3d.progress import Progress
 from stylegan3d.scans.alignment import centroid
 from stylegan3d.scans.intensity import to_unit

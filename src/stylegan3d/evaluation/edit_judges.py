@@ -21,7 +21,7 @@ from stylegan3d.directions.people import as_numbers, deviations, group_numbers
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.evaluation.tissue_columns import COLUMNS, LEAST_ML, TISSUES, tissue_columns
 from stylegan3d.evaluation.utility import FEWEST_TO_FIT, FEWEST_TO_TEST, regression
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK
 from stylegan3d.segmentation.inference import bundled_segmenter

@@ -21,7 +21,7 @@ from stylegan3d.directions.people import key_of
 from stylegan3d.evaluation.edit_judges import Judges
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.reconstruction import encode
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.model.generator import Generator

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan3d.about import version
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.material import Material, volumes_id
@@ -23,6 +22,7 @@ from stylegan3d.evaluation.store import Store, measures_id
 from stylegan3d.evaluation.subject import Subject
 from stylegan3d.model.generator import Generator
 from stylegan3d.progress import TitledProgress
+from stylegan3d.storage.about import version
 from stylegan3d.storage.hashing import sha256_of
 
 # Of a folder that is evaluated into: what a later run takes up again.

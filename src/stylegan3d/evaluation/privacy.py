@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
 QUERIES_AT_A_TIME = 16

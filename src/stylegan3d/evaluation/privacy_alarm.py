@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
 GRID_MM = 4.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.intensity import as_packed, unit
+from stylegan3d.geometry.intensity import as_packed, unit
 
 Disguise = Callable[[np.ndarray], np.ndarray]
 SHIFT_MM, SCALE, BLUR_VOXELS, GAMMA = 2.0, 0.03, 1.0, 1.3

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from stylegan3d.devices import workers
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import evenly
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.metrics.plausibility import FOREGROUND

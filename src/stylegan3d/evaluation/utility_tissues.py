@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stylegan3d.devices import workers
 from stylegan3d.evaluation.material import Material, Volumes
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import bootstrap
 from stylegan3d.segmentation.classes import CLASSES, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import DRAWS, Interval, jackknife_error, normal, quantiles
 
 BATCH = 8

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
 # Wang et al. 2003, section 3: a Gaussian window of 11 samples, exponents of five scales.

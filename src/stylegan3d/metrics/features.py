@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
 # deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.

@@ -19,8 +19,8 @@ from scipy import ndimage
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
-from stylegan3d.intensity import unit
 from stylegan3d.progress import Progress
 from stylegan3d.scans.extraction import voxel_litres
 

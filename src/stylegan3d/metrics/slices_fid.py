@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.errors import ModelError
+from stylegan3d.geometry.intensity import as_packed, unit
 from stylegan3d.geometry.slicing import NORMAL, Plane
 from stylegan3d.geometry.space import Space, to_ras
-from stylegan3d.intensity import as_packed, unit
 from stylegan3d.metrics.inception import CLASSES_2015, InceptionV3
 from stylegan3d.metrics.torchscript import is_torchscript, read_torchscript
 from stylegan3d.progress import Progress

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import pdist, squareform
 
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.progress import Progress
 

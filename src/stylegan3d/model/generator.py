@@ -19,8 +19,8 @@ from stylegan3d.checkpoints.official_card import frame_entry
 from stylegan3d.checkpoints.places import DIRECTIONS, TEMPLATE
 from stylegan3d.errors import ModelError
 from stylegan3d.geometry.frame import Frame
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
-from stylegan3d.intensity import to_display
 from stylegan3d.model.components import pca_directions
 from stylegan3d.model.facts import Facts
 from stylegan3d.model.family import HasInverse, Shape, Synthesis

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.intensity import as_packed, to_display
+from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.recipe.drawing import seed_latents

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.about import PROGRAM
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import native_scan, sidecar, volume_name
 from stylegan3d.projection.carried import CarriedDetail, Movement, movement
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
 from stylegan3d.storage import volumes
+from stylegan3d.storage.about import PROGRAM
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stylegan3d.about import INTENDED_USE
 from stylegan3d.errors import OutputError
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
@@ -27,6 +26,7 @@ from stylegan3d.progress import Progress
 from stylegan3d.recipe.keyframes import Easing, How, count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
+from stylegan3d.storage.about import INTENDED_USE
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.leftovers import temporary_folder
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from stylegan3d.about import INTENDED_USE
 from stylegan3d.outputs.results import model_of, provenance, sources, volume_name
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
+from stylegan3d.storage.about import INTENDED_USE
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stylegan3d.about import version
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import read_tissues
 from stylegan3d.outputs.results import volume_name
@@ -21,6 +20,7 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.recipe.text import to_link
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import render_recipe
+from stylegan3d.storage.about import version
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from stylegan3d.about import PROGRAM
 from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.results import provenance
 from stylegan3d.projection.operators import Identity, Mask, Masked, Operator, ThickSlices
@@ -16,6 +15,7 @@ from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.scans import native_image
 from stylegan3d.storage import volumes
+from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.formats import scan_stem, scan_suffix
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stylegan3d.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
+from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import to_json
 

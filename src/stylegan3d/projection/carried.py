@@ -33,8 +33,8 @@ from scipy.ndimage import (
 from torch import Tensor
 
 from stylegan3d.errors import ScanError
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
-from stylegan3d.intensity import to_display
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
 from stylegan3d.networks.registration import Demons, register

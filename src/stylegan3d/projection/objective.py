@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.intensity import BRIGHTEST
+from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.measures.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.random_latents import diagonal, is_long

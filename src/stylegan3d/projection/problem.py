@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.family import held
 from stylegan3d.model.generator import Generator

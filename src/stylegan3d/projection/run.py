@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step
 

@@ -13,8 +13,8 @@ import torch
 
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import ModelError, StyleGAN3DError
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.geometry.space import Space
-from stylegan3d.intensity import unit
 from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import volumes_ml
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_voxels

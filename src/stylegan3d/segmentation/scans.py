@@ -12,7 +12,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.about import PROGRAM
 from stylegan3d.checkpoints.places import TEMPLATE, bundled_model_path
 from stylegan3d.progress import ShareProgress
 from stylegan3d.scans.aligned import AlignedScan
@@ -23,6 +22,7 @@ from stylegan3d.scans.target import load_template
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 from stylegan3d.segmentation.measures import MEASURES, measures_of
+from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 

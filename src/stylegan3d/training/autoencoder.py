@@ -20,7 +20,7 @@ from torch import Tensor
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
-from stylegan3d.intensity import BRIGHTEST
+from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from stylegan3d.networks.resampling import haar

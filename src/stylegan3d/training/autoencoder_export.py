@@ -18,7 +18,7 @@ from torch import Tensor
 from stylegan3d.checkpoints.folder import check_target
 from stylegan3d.dataset.pack import TEMPLATE, Pack
 from stylegan3d.errors import ModelError
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.model.families.autoencoder import VAE
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder

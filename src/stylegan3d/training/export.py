@@ -19,7 +19,7 @@ from stylegan3d.checkpoints.places import DIRECTIONS, TEMPLATE
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
-from stylegan3d.intensity import to_display
+from stylegan3d.geometry.intensity import to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network

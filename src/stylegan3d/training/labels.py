@@ -20,7 +20,7 @@ from stylegan3d.checkpoints.places import CARD, LABELS
 from stylegan3d.directions.checks import LOGARITHMIC
 from stylegan3d.directions.people import UNITS, encoded, group_numbers
 from stylegan3d.errors import ModelError
-from stylegan3d.intensity import unit
+from stylegan3d.geometry.intensity import unit
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
 from stylegan3d.model.card import card_text

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.intensity import as_packed, to_display
+from stylegan3d.geometry.intensity import as_packed, to_display
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim

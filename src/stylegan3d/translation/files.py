@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from stylegan3d.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.errors import ScanError, StyleGAN3DError
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, volume_files, write_together
 from stylegan3d.translation.contrast import CONTRAST
 from stylegan3d.translation.edits import resized

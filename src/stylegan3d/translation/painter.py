@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from stylegan3d.devices import choose_device
 from stylegan3d.errors import StyleGAN3DError
+from stylegan3d.geometry.intensity import BRIGHTEST
 from stylegan3d.geometry.space import Space
-from stylegan3d.intensity import BRIGHTEST
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.translation.card import FOLDER, contrasts_of, space_of
