@@ -208,7 +208,7 @@ def test_real_brains_may_be_a_folder_of_volumes(run, model, data, tmp_path) -> N
         lines.append(f"{row['name']}\t{row['split']}")
     told = ("--only", "plausibility", "--json", *SMALL)
     report = run("evaluate", folder, "--model", model, *told).json
-    assert any("does not say who was kept out" in note for note in report["notes"])
+    assert any("does not name the held-out subjects" in note for note in report["notes"])
     (folder / "participants.tsv").write_text("\n".join(lines))
     report = run("evaluate", folder, "--model", model, *told).json
     assert report["data"]["training_people"] == PEOPLE

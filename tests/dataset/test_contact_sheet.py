@@ -90,12 +90,14 @@ def test_the_page_needs_nothing_but_itself(html):
 
 def test_the_page_says_what_was_kept_and_what_not_and_why(html):
     text = re.sub(r"<[^>]+>", " ", html)
-    assert "1 brain kept, 0 of them to look at; 2 refused, 1 held out for a test, 2 other" in text
+    assert (
+        "1 brain kept, 0 of them to be checked; 2 refused, 1 held out for a test, 2 other" in text
+    )
     assert "train · 35.5 years, F · quality 0.9" in text
     assert "contrast of the mean brain" in text
     assert "is not a compressed image" in text
     assert "sub-04_T1w.nii.gz" in text
-    assert "It is called a label map, a mask or a template. 2: sub-01_dseg.nii.gz" in text
+    assert "Its name is that of a label map, a mask or a template. 2: sub-01_dseg.nii.gz" in text
     assert "R)" in text
     assert "radiological" in text
 

@@ -150,7 +150,7 @@ def test_a_poor_brain_is_refused(folder, target, tmp_path):
     nib.save(nib.Nifti1Image(poor, target.space.affine), folder / "sub-05_T1w.nii.gz")
     pack = prepare(folder, tmp_path / "pack", min_quality=0.95)
     reasons = {r["file"]: r["reason"] for r in pack.info["refused"]}
-    assert "resembles the mean brain too little" in reasons["sub-05_T1w.nii.gz"]
+    assert "is too little like the mean brain" in reasons["sub-05_T1w.nii.gz"]
 
 
 def test_an_unexpected_failure_costs_one_file(folder, tmp_path, monkeypatch):
@@ -325,7 +325,7 @@ def test_what_cannot_be_opened_costs_one_file(folder, tmp_path):
 def test_several_scans_of_a_person_and_strangers_are_told(folder, target, tmp_path):
     save_prepared(folder / "sub-02_ses-2_T1w.nii.gz", target, 8)
     notes = prepare(folder, tmp_path / "pack").info["notes"]
-    assert notes[0].startswith("1 person has several scans: sub-02 (2);")
+    assert notes[0].startswith("1 subject has several scans: sub-02 (2);")
     assert notes[1].startswith("participants.tsv has no row for sub-04;")
     with (folder / "participants.tsv").open("a") as table:
         table.write("sub-99\ttrain\n")

@@ -57,7 +57,7 @@ def test_what_cannot_be_learned_from_is_refused(target, brain):
     assert "like a mask" in judge(target, brain, scan_levels=3)
     assert "cut off" in judge(target, brain, scan_cut_cm2=40)
     small = np.where(target.template > 0.7, brain, 0)
-    assert "ml where 600 to 2300" in judge(target, small, contrast=None)
+    assert "ml, but 600 to 2300" in judge(target, small, contrast=None)
 
 
 def test_what_is_doubtful_is_kept_with_a_warning(target, brain):

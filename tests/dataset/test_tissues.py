@@ -97,7 +97,7 @@ def test_probabilities_are_no_labels(folder, target):
     save_labels(folder, target.space.affine, extra=0.5, dtype=np.float32)
     measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
     assert measured.volumes == {"grey_ml": None, "ventricle_ml": None}
-    assert "no whole numbers" in measured.warnings[0].text
+    assert "not hold whole numbers" in measured.warnings[0].text
     (folder / "sub-01_dseg.nii.gz").write_bytes(b"no image")
     measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
     assert "cannot be read" in measured.warnings[0].text

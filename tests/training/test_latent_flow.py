@@ -222,7 +222,7 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
         ({"channels": [8, 8, 8], "steps": 0}, "from 1 to 64"),
         ({"channels": [8, 8, 8], "steps": 1000}, "from 1 to 64"),
         ({"channels": [9000, 8, 8], "steps": 1}, "far larger"),
-        ("yes", "no table"),
+        ("yes", "not a table"),
         ({"channels": [8, 8, 16], "steps": 1}, "its card does not fit"),
     ],
 )

@@ -131,7 +131,7 @@ def test_a_folder_is_of_one_run_of_one_kind(tmp_path):
     with pytest.raises(ModelError, match="no training run to resume"):
         trained(line(), tmp_path, resume=True)
     trained(line(), tmp_path)
-    with pytest.raises(ModelError, match="holds a run; go on with --resume"):
+    with pytest.raises(ModelError, match="holds a run; continue with --resume"):
         trained(line(), tmp_path)
     with pytest.raises(ModelError, match="holds a run of `train line`"):
         load_run(Curve, tmp_path, CPU)

@@ -167,6 +167,6 @@ def test_what_ran_away_is_not_saved(brains, tmp_path):
     before = (tmp_path / CHECKPOINT).read_bytes()
     with torch.no_grad():
         next(run.network.parameters()).fill_(math.nan)
-    with pytest.raises(ModelError, match="The training ran away"):
+    with pytest.raises(ModelError, match="The training diverged"):
         run.save(tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before

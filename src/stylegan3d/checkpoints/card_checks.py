@@ -32,13 +32,13 @@ def check_card(card: Mapping[str, Any]) -> None:
     """
     for name in TABLES:
         if card.get(name) is not None and not isinstance(card[name], Mapping):
-            raise ValueError(f"the card's {name} is no table")
+            raise ValueError(f"the card's {name} is not a table")
     for name in LISTS:
         rows = card.get(name)
         if rows is not None and not (
             isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
         ):
-            raise ValueError(f"the card's {name} is no list of tables")
+            raise ValueError(f"the card's {name} is not a list of tables")
 
 
 def check_numbers(plan: Mapping[str, Any], largest: int = LARGEST_NUMBER) -> None:
@@ -51,7 +51,7 @@ def check_numbers(plan: Mapping[str, Any], largest: int = LARGEST_NUMBER) -> Non
             if value is number and isinstance(number, (str, bool)):
                 continue
             if finite_number(number) is None or abs(number) > largest:
-                raise ValueError(f"the architecture's {name} is no number of a sensible size")
+                raise ValueError(f"the architecture's {name} is not a number of a sensible size")
 
 
 def far_larger(needed: int, weights: int) -> bool:
@@ -63,5 +63,5 @@ def whole_numbers(plan: Mapping[str, Any], name: str, default: tuple[int, ...]) 
     """A list of positive whole numbers in an architecture, not an empty one."""
     values = plan.get(name, default)
     if not isinstance(values, (list, tuple)) or not all(is_int(n) and n > 0 for n in values):
-        raise ValueError(f"the architecture's {name} are no positive whole numbers")
+        raise ValueError(f"the architecture's {name} are not positive whole numbers")
     return list(values) or [1]

@@ -120,7 +120,7 @@ def page(pack: Pack, folder: Path, left_out: list[tuple[str, str]]) -> str:
             "Refused, without a picture here",
             [f"{entry['file']}: {entry['reason']}" for entry in refused[MOST_PICTURES:]],
         ),
-        _cards(f"Kept, to look at ({len(doubtful)})", kept[: len(doubtful)]),
+        _cards(f"Kept, to be checked ({len(doubtful)})", kept[: len(doubtful)]),
         _cards(f"Kept, without remarks ({len(fine)})", kept[len(doubtful) :]),
         _without_picture(pack, [i for i in doubtful + fine if i not in shown]),
         _names("Held out for a test", [entry["file"] for entry in held_out]),
@@ -162,8 +162,8 @@ def _head(pack: Pack, doubtful: int, refused: int, held_out: int, left_out: int)
     prepared = Counter(row["prepared"] for row in pack.table)
     facts = {
         "People": f"{len(set(pack.column('person')))}",
-        "To train on": f"{counts['train']}",
-        "To validate on": f"{counts['validation']}",
+        "For training": f"{counts['train']}",
+        "For validation": f"{counts['validation']}",
         "Prepared": ", ".join(f"{n} {how}" for how, n in sorted(prepared.items())),
         "Grid": f"{grid} voxels of {spacing} mm, axes {''.join(pack.space.axcodes)}",
         "Least quality": f"{settings['min_quality']:g}",
@@ -177,7 +177,7 @@ def _head(pack: Pack, doubtful: int, refused: int, held_out: int, left_out: int)
     notes = "".join(f"<li>{escape(note)}</li>" for note in pack.info["notes"])
     return (
         "<header><h1>Contact sheet</h1>"
-        f'<p class="lead">{len(pack)} {brains} kept, {doubtful} of them to look at; {refused} '
+        f'<p class="lead">{len(pack)} {brains} kept, {doubtful} of them to be checked; {refused} '
         f"refused, {held_out} held out for a test, {left_out} other images left out.</p>"
         f"<dl>{listed}</dl>{f'<ul>{notes}</ul>' if notes else ''}<p>{LEGEND}</p></header>"
     )
@@ -191,7 +191,7 @@ def _chart(pack: Pack, column: str, far: np.ndarray, title: str, digits: int) ->
         if far[i]
     ]
     rest = f" and {len(links) - MOST_NAMES} more" if len(links) > MOST_NAMES else ""
-    told = f"Far from the rest (triangles): {', '.join(links[:MOST_NAMES])}{rest}." if links else ""
+    told = f"Outliers (triangles): {', '.join(links[:MOST_NAMES])}{rest}." if links else ""
     return f'<div class="chart">{histogram(values, far, title, digits)}<p>{told}</p></div>'
 
 

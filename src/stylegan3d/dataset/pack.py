@@ -111,11 +111,11 @@ def load_pack(path: str | Path) -> Pack:
         table = info.pop("table")
         splits = [row["split"] for row in table]
         if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
-            raise ValueError("its table is none")
+            raise ValueError("its table is not a table")
         # A name alone: a table must not lead out of its folder.
         file = path / Path(info.pop("volumes", UNNAMED_VOLUMES)).name
         if file.exists() and not file.is_file():
-            raise ValueError(f"{file.name} is no file")
+            raise ValueError(f"{file.name} is not a file")
         volumes = np.load(file, mmap_mode="r", allow_pickle=False)
         if not isinstance(volumes, np.ndarray):
             raise ValueError(f"{file.name} is an archive")
@@ -137,7 +137,7 @@ def _read_table(path: Path) -> dict[str, Any]:
     """dataset.json of a pack, of this version of the format."""
     try:
         if (path / TABLE).exists() and not (path / TABLE).is_file():
-            raise ValueError(f"{TABLE} is no file")
+            raise ValueError(f"{TABLE} is not a file")
         info = from_json((path / TABLE).read_bytes(), LARGEST_TABLE, nan_is_none=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StyleGAN3DError(

@@ -119,7 +119,7 @@ class Plan:
         if not persons:
             return []
         return [
-            f"participants.tsv has no row for {_few(persons)}; the split of such people follows a "
+            f"participants.tsv has no row for {_few(persons)}; the split follows a "
             "hash of their name."
         ]
 
@@ -202,10 +202,10 @@ def _several_scans(sources: list[Source]) -> list[str]:
     several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
     if not several:
         return []
-    who = "1 person has" if len(several) == 1 else f"{len(several)} people have"
+    who = "1 subject has" if len(several) == 1 else f"{len(several)} subjects have"
     return [
-        f"{who} several scans: {_few(several)}; each scan counts, and all of a person stay on one "
-        "side of the split."
+        f"{who} several scans: {_few(several)}; all are used, and those of one subject stay in the "
+        "same split."
     ]
 
 

@@ -183,7 +183,7 @@ def refusal(result: dict[str, Any], min_quality: float) -> str | None:
         )
     if not POSSIBLE_ML[0] <= result["brain_ml"] <= POSSIBLE_ML[1]:
         return (
-            f"has a brain of {result['brain_ml']:.0f} ml where {POSSIBLE_ML[0]:.0f} to "
+            f"has a brain of {result['brain_ml']:.0f} ml, but {POSSIBLE_ML[0]:.0f} to "
             f"{POSSIBLE_ML[1]:.0f} are possible; check the brain extraction and the voxel size."
         )
     cut = max(_at(found, "cut_cm2", 0), _at(found, "scan_cut_cm2", 0))
@@ -202,8 +202,8 @@ def refusal(result: dict[str, Any], min_quality: float) -> str | None:
         )
     if result["quality"] < min_quality:
         return (
-            f"resembles the mean brain too little (correlation {result['quality']:.2f}, wanted "
-            f"{min_quality:.2f}); look at it, or lower the quality asked for."
+            f"is too little like the mean brain (correlation {result['quality']:.2f}, at least "
+            f"{min_quality:.2f} is required); check it, or lower the required quality."
         )
     return None
 
@@ -218,44 +218,42 @@ def warnings(result: dict[str, Any], voxel_mm: float) -> list[Note]:
     # Of brains it aligns itself, alignment says so.
     if result["quality"] < EXPECTED_QUALITY and "scan_levels" not in found:
         told.append(
-            f"it resembles the mean brain less than usual (correlation {result['quality']:.2f}); "
-            "look at it."
+            "it is less similar to the mean brain than usual (correlation "
+            f"{result['quality']:.2f}); check it."
         )
     if _at(found, "contrast", USUAL_CONTRAST) < USUAL_CONTRAST:
         told.append(
-            "grey and white matter differ less than usual; see whether a contrast agent was given "
-            "or the sequence is another, and leave it out if so."
+            "grey and white matter differ less than usual; check for contrast agent or another "
+            "sequence, and exclude the scan if so."
         )
     if not USUAL_ML[0] <= result["brain_ml"] <= USUAL_ML[1]:
         told.append(
-            f"{result['brain_ml']:.0f} ml are unusual for a brain; see in the picture whether the "
-            "extraction left something over or took something away."
+            f"{result['brain_ml']:.0f} ml are unusual for a brain; check whether the extraction "
+            "kept too much or removed too much."
         )
     if _at(found, "cut_cm2", 0) > USUAL_CUT_CM2:
         told.append(
-            "the brain ends in a flat face; see whether a part is cut off, by the scan or by the "
-            "extraction."
+            "the brain ends in a flat face; check whether the scan or the extraction cut off a "
+            "part."
         )
     if abs(_at(found, "asymmetry", 0)) > USUAL_ASYMMETRY:
-        told.append(
-            "one side of the brain is larger than usual; see whether the other lacks something."
-        )
+        told.append("one side of the brain is larger than usual; check that the other is complete.")
     if abs(_at(found, "shading", 0)) > USUAL_SHADING:
         side = "right" if _at(found, "shading", 0) > 0 else "left"
         told.append(
-            f"the {side} side is brighter than the other; correct the coil's shading before, or "
-            "leave it out."
+            f"the {side} side is brighter than the other; correct the bias field first, or "
+            "exclude the scan."
         )
     if min(_at(found, "levels", 256), _at(found, "scan_levels", 256)) < USUAL_LEVELS:
-        told.append("it has few grey values; export it again from the original data if there is.")
+        told.append("it has few grey values; export it again from the original data if possible.")
     if _at(found, "detail", 1) < USUAL_DETAIL:
         told.append(
-            "it is blurred; see whether it was smoothed or resampled, and use the original."
+            "it is blurred; check whether it was smoothed or resampled, and use the original."
         )
     thick = _at(found, "slice_mm", 0) >= THICK * voxel_mm
     if thick or _at(found, "streaks", 1) > USUAL_STREAKS:
         slices = f"slices of {found['slice_mm']:g} mm" if thick else "blurred along one axis"
-        told.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition if there is.")
+        told.append(f"{slices}: finer detail is interpolated; prefer a 3D acquisition.")
     return [Note("check", sentence) for sentence in told]
 
 

@@ -16,7 +16,7 @@ from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffi
 
 # Files of a data set that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
-NO_T1 = "Other files are called *_T1w, and this one is not."
+NO_T1 = "Other files are named *_T1w, and this one is not."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # What people write in the column "split" of participants.tsv, in any case, and what it means here.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -95,9 +95,9 @@ def _reason_to_leave_out(relative: Path) -> str | None:
         return "Its name or folder is hidden."
     skipped = SKIPPED_FOLDERS.intersection(relative.parts[:-1])
     if skipped:
-        return f"It lies in {skipped.pop()}."
+        return f"It is in {skipped.pop()}."
     if NOT_SCANS.search(relative.name):
-        return "It is called a label map, a mask or a template."
+        return "Its name is that of a label map, a mask or a template."
     return None
 
 

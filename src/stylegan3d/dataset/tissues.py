@@ -118,7 +118,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
         return Tissues(none, [Note("check", text)])
     values, counts = np.unique(data, return_counts=True)
     if not np.isfinite(values).all() or (values != np.round(values)).any():
-        text = f"{path.name} holds no whole numbers; give labels, not probabilities."
+        text = f"{path.name} does not hold whole numbers; give labels, not probabilities."
         return Tissues(none, [Note("check", text)])
     voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
     voxels = dict.fromkeys(columns, 0)

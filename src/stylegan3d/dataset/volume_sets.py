@@ -39,8 +39,8 @@ MAX_LOST = 0.03
 # Where a volume shows a brain.
 FOREGROUND = 0.05
 NO_PLACE = (
-    "files say nothing of where their voxels lie (their affine is the identity): they have the "
-    "real volumes' shape and are taken to lie on their grid."
+    "files do not give the position of their voxels (the affine is the identity): they have the "
+    "shape of the real volumes and are assumed to be on their grid."
 )
 RESAMPLED = "files were resampled linearly to the grid of the real volumes."
 
@@ -110,9 +110,9 @@ def open_real(path: Path, progress: Progress | None = None) -> Pack:
         for row in rows:
             row["split"] = split_of(row["person"], {}, SET_ASIDE)
         notes.append(
-            "The folder does not say who was kept out of training (no participants.tsv with a "
-            "column split): a fifth of its people, chosen by name, stands for them, so figures "
-            "of privacy hold only if the model was trained on the others."
+            "The folder does not name the held-out subjects (no participants.tsv with a column "
+            "split): a fifth of the subjects, chosen by name, is used, so figures of privacy "
+            "hold only if the model was trained on the others."
         )
     keep = [i for i, row in enumerate(rows) if row["split"] != TEST]
     volumes = found.volumes if len(keep) == len(rows) else found.volumes[keep]
@@ -178,7 +178,7 @@ def _on_grid(
         return unit, ""
     if not resampled:
         raise ScanError(
-            f"{scan.path.name} lies on another grid than the volumes before it ({unit.shape} and "
+            f"{scan.path.name} is on another grid than the volumes before it ({unit.shape} and "
             f"{space.shape} voxels, or in another place): bring them to one grid with `stylegan3d "
             "prepare`."
         )

@@ -233,7 +233,7 @@ def _read_all(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path) -> StyleGAN3DError:
     return RecipeError(
-        f"Your notes on directions ({path}) cannot be read: mend the file or delete it."
+        f"Your notes on directions ({path}) cannot be read: repair the file or delete it."
     )
 
 

@@ -121,7 +121,7 @@ def read_value_table(path: str | Path) -> ValueTable:
     if short is not None:
         raise RecipeError(
             f"Row {short} of {path.name} has {len(body[short - 2])} cells instead of "
-            f"{len(header)}: mend it."
+            f"{len(header)}: correct it."
         )
     columns = {
         name: tuple(None if row[k].lower() in UNKNOWN else row[k] for row in body)

@@ -58,7 +58,7 @@ def convert(
         raise ModelError(f"There is no network file at '{path}'; check the path.")
     if not is_official(path):
         raise ModelError(
-            f"'{path.name}' is no network file of the original 3D-StyleGAN; choose its .pkl file."
+            f"'{path.name}' is not a network of the original 3D-StyleGAN; choose its .pkl file."
         )
     check_target(out, overwrite)
     files = read_official(path)

@@ -29,7 +29,7 @@ LACKS = {
     "noise_maps": "This model has no layer noise that could be fitted to a scan.",
     "tuning": "This model cannot be tuned to a single scan.",
     "score": "This model was saved without its discriminator, so it cannot score volumes.",
-    "encode": "This model has no encoder that could guess the latent of a scan.",
+    "encode": "This model has no encoder to estimate the latent of a scan.",
 }
 
 

@@ -35,7 +35,7 @@ def register(family: Family) -> None:
         If it has the name of one that comes with the program.
     """
     if family.name in BUILT_IN:
-        raise ValueError(f"The name {family.name} is taken: it comes with this program.")
+        raise ValueError(f"The name {family.name} belongs to a built-in family; choose another.")
     _registered[family.name] = family
 
 

@@ -239,4 +239,4 @@ def _z(recipe: Recipe, generator: Model, seed: bool) -> Tensor:
 
 def _check_choice(value: str, known: Sequence[str], called: str) -> None:
     if value not in known:
-        raise RecipeError(f"{value!r} is no {called}: use {' or '.join(known)}.")
+        raise RecipeError(f"{value!r} is not a {called}: use {' or '.join(known)}.")

@@ -182,7 +182,7 @@ def _entry(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     if not known:
         columns = sorted({key for row in rows for key in row})
         raise ModelError(
-            f"The data set's table says nothing of '{column}', so it cannot be a condition; its "
+            f"The data set's table has no column '{column}', so it cannot be a condition; its "
             f"columns are: {', '.join(columns)}."
         )
     entry: dict[str, Any] = {"name": column}
@@ -260,7 +260,7 @@ def check_labels(schema: Any, size: Any) -> None:
     if schema is None:
         return
     if not isinstance(schema, list) or not all(isinstance(entry, Mapping) for entry in schema):
-        raise ValueError("the card's labels are no list of tables")
+        raise ValueError("the card's labels are not a list of tables")
     for entry in schema:
         name, average = entry.get("name"), entry.get("average")
         if not isinstance(name, str) or not name or not isinstance(entry.get("missing"), bool):

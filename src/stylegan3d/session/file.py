@@ -223,7 +223,7 @@ def with_file(part: Source | Edit, path: str) -> Source | Edit:
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise SessionError("A part of a session that should be text is none.")
+        raise SessionError("A part of a session that should be text is not text.")
     return value
 
 

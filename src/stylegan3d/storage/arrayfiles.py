@@ -82,7 +82,7 @@ def _array(stream: IO[bytes], size: int, name: str) -> np.ndarray:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(start)
     begin, count = start.tell(), math.prod(shape)
     if dtype.hasobject or count * dtype.itemsize != size - begin:
-        raise ValueError(f"the array {name} is not as its header says")
+        raise ValueError(f"the array {name} does not match its header")
     data = start.getvalue() + stream.read()
     values = np.frombuffer(data, dtype, count, begin)
     return values.reshape(shape, order="F" if fortran else "C").copy()

@@ -30,7 +30,7 @@ def save_checkpoint(folder: Path, data: dict[str, Any]) -> None:
     """
     if not _is_finite(data):
         raise ModelError(
-            "The training ran away: its networks hold values that are no numbers. The last "
+            "The training diverged: its networks hold values that are not numbers. The last "
             f"checkpoint in '{folder}' is from before; resume from it, or start anew with a lower "
             "learning rate or another seed."
         )

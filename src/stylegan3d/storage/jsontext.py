@@ -63,7 +63,7 @@ def _none(_constant: str) -> None:
 
 
 def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no finite number")
+    raise ValueError(f"{constant} is not a finite number")
 
 
 def _check_depth(value: Any) -> None:

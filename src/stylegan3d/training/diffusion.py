@@ -237,7 +237,7 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
     """The encoder of an autoencoder; ModelError if there is none that fits the data set."""
     if not isinstance(stage.encoder, LatentEncoder) or stage.family != VAE:
         raise ModelError(
-            f"{stage.name} is no variational autoencoder with its encoder: a diffusion learns the "
+            f"{stage.name} is not a variational autoencoder with encoder: a diffusion learns the "
             "latents of one that `stylegan3d train vae` made."
         )
     if tuple(stage.shape) != tuple(pack.space.shape):

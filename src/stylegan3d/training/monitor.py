@@ -111,14 +111,14 @@ def alarm(values: dict[str, float]) -> str | None:
         return None
     correlations = (
         f"pair correlation {values['pair_correlation']:.2f}, "
-        f"of people {values['pair_correlation_real']:.2f}"
+        f"of real brains {values['pair_correlation_real']:.2f}"
     )
     if diversity < TOO_ALIKE:
         return (
-            f"random brains are too much alike ({correlations}): if it gets worse the generator is "
-            "collapsing, so stop, and go on with a lower adversarial_weight."
+            f"random brains are too similar ({correlations}): if it gets worse the generator is "
+            "collapsing, so stop, and continue with a lower adversarial_weight."
         )
     return (
-        f"random brains differ more than people do ({correlations}): they are noisy, so train "
+        f"random brains differ more than real ones ({correlations}): they are noisy, so train "
         "longer, or raise kl_weight in a new run."
     )

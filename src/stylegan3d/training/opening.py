@@ -103,7 +103,7 @@ def _open_here(
     begun = (out / CHECKPOINT).exists() or (out / PREVIOUS).exists()
     if begun or any(entry.name not in (ANATOMY, LOCK) for entry in out.iterdir()):
         # A folder with nothing but the anatomy is a run that was stopped before its first step.
-        hint = "add --resume to go on with it, or choose" if begun else "choose"
+        hint = "add --resume to continue it, or choose" if begun else "choose"
         raise OutputError(f"The folder '{out}' is not empty; {hint} another folder.")
     settings = (config or brain_2mm()).with_(**changes)
     _check_fit(settings, pack)

@@ -196,7 +196,7 @@ class Run(Generic[R]):
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         if not norm.isfinite():
             raise ModelError(
-                f"The training ran away at step {self.steps}; resume it from the checkpoint "
+                f"The training diverged at step {self.steps}; resume it from the checkpoint "
                 "before, or start anew with a lower learning rate or another seed."
             )
         self.optimiser.step()
@@ -306,7 +306,7 @@ def train(
             run = load_run(kind, folder, device)
         elif (folder / CHECKPOINT).exists():
             raise ModelError(
-                f"'{folder}' holds a run; go on with --resume, or choose another folder."
+                f"'{folder}' holds a run; continue with --resume, or choose another folder."
             )
         else:
             run = Run(begin(), device)

@@ -37,7 +37,7 @@ def read_settings(path: str | Path) -> TrainConfig:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ModelError(
-            f"The settings '{path}' are no JSON ({str(error).splitlines()[0]}); mend the file."
+            f"The settings '{path}' are not JSON ({str(error).splitlines()[0]}); correct the file."
         ) from error
     return typed(TrainConfig, data, "")
 
@@ -80,7 +80,7 @@ def changed_settings(words: Sequence[str]) -> dict[str, Any]:
     for name, value in _pairs(words):
         if name.split(".")[0] in FIXED:
             raise ModelError(
-                f"The setting {name} of a run that goes on cannot change; start a new run for it."
+                f"The setting {name} of a resumed run cannot change; start a new run for it."
             )
         if name not in hints:
             raise _unknown(name, name, hints)
@@ -92,7 +92,7 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for word in words:
         name, equals, text = (part.strip() for part in word.partition("="))
         if not equals or not name:
-            raise ModelError(f"'{word}' is no setting: write name=value, such as r1_gamma=5.")
+            raise ModelError(f"'{word}' is not a setting: write name=value, such as r1_gamma=5.")
         try:
             yield name, json.loads(text)
         except ValueError:

@@ -135,7 +135,7 @@ def _pose(
     plain = means[tissues]
     as_it_lies = correlation(resample(plain, space, painter.space), painter.template)
     if pose == "keep" or as_it_lies >= EXPECTED_QUALITY:
-        return np.eye(4), [f"Taken as it lies; correlation with the mean brain {as_it_lies:.2f}."]
+        return np.eye(4), [f"Not aligned; correlation with the mean brain {as_it_lies:.2f}."]
     try:
         rigid, texts = align_rigid(plain, space, painter)
     except ScanError as error:

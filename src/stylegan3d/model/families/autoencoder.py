@@ -107,7 +107,7 @@ def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     """ValueError or ModelError if a card's autoencoder is none that has these weights."""
     plan = card["architecture"]["autoencoder"]
     if not isinstance(plan, Mapping):
-        raise ValueError("the architecture of the autoencoder is no table")
+        raise ValueError("the architecture of the autoencoder is not a table")
     check_numbers(plan)
     shape = whole_numbers(plan, "shape", (1,))
     widths = whole_numbers(plan, "channels", (1,))
@@ -126,14 +126,14 @@ def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
 
 def _check_flow(plan: object, tensors: Mapping[str, Tensor]) -> None:
     if not isinstance(plan, Mapping):
-        raise ValueError("the architecture of the flow is no table")
+        raise ValueError("the architecture of the flow is not a table")
     check_numbers(plan)
     widths = whole_numbers(plan, "channels", (1,))
     steps = plan["steps"]
     if len(widths) != 3:
         raise ValueError("a flow has three widths above zero")
     if not isinstance(steps, int) or not 0 < steps <= MOST_FLOW_STEPS:
-        raise ValueError(f"the flow's steps are no number from 1 to {MOST_FLOW_STEPS}")
+        raise ValueError(f"the flow's steps are not a number from 1 to {MOST_FLOW_STEPS}")
     needed = 27 * sum(a * a for a in widths)
     if far_larger(needed, sum(v.numel() for v in tensors.values())):
         raise ValueError("the card asks for a flow far larger than the weights there are")

@@ -48,7 +48,7 @@ class LatentDiffusionFamily:
         check_autoencoder(card, tensors)
         plan = card["architecture"]["diffusion"]
         if not isinstance(plan, Mapping):
-            raise ValueError("the architecture of the diffusion is no table")
+            raise ValueError("the architecture of the diffusion is not a table")
         check_numbers(plan)
         latent = whole_numbers(plan, "latent", (1,))
         widths = whole_numbers(plan, "channels", (1,))
@@ -58,7 +58,7 @@ class LatentDiffusionFamily:
         for name in ("steps", "preview_steps"):
             steps = card["architecture"][name]
             if not isinstance(steps, int) or not 0 < steps <= MOST_STEPS:
-                raise ValueError(f"the diffusion's {name} are no number from 1 to {MOST_STEPS}")
+                raise ValueError(f"the diffusion's {name} are not a number from 1 to {MOST_STEPS}")
         numbers = latent[0] * latent[1] * latent[2] * latent[3] if len(latent) == 4 else 0
         expected = AutoencoderConfig.from_dict(card["architecture"]["autoencoder"])
         if tuple(latent) != expected.latent_shape:

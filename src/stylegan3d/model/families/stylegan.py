@@ -75,7 +75,7 @@ def check_networks(
         if plan is None and part != "generator":
             continue
         if not isinstance(plan, Mapping):
-            raise ValueError(f"the architecture of the {part} is no table")
+            raise ValueError(f"the architecture of the {part} is not a table")
         check_numbers(plan)
         _check_filters(plan)
         if weights or part == "generator":
@@ -115,7 +115,7 @@ def _check_filters(plan: Mapping[str, Any]) -> None:
         if taps is None or (name != KERNELS[0] and not taps):
             continue
         if not isinstance(taps, (list, tuple)) or sum(taps) < LEAST_SUM:
-            raise ValueError(f"the architecture's {name} is no filter")
+            raise ValueError(f"the architecture's {name} is not a filter")
     for name in GAINS:
         if plan.get(name, 1.0) < LEAST_SUM:
             raise ValueError(f"the architecture's {name} is not positive")
