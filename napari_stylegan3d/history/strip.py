@@ -106,7 +106,7 @@ class HistoryStrip(QWidget):
         self.count = QLabel()
         self.count.setProperty("role", "hint")
         self.count.setToolTip(
-            _("Where you are in the history; favourites of other models come back with them.")
+            _("Position in the history; favourites of other models reappear with their model.")
         )
 
     def _lay_out(self) -> None:

@@ -41,7 +41,7 @@ SEGMENTS = (
 )
 
 STARTS = _("Find the synthetic brain most similar to this scan.")
-WAITS = _("A scan is being read: wait for it, then project it.")
+WAITS = _("A scan is being read. Wait until it is open, then project it.")
 
 
 class ProjectPanel(Panel):

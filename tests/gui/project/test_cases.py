@@ -256,7 +256,7 @@ def test_a_scan_dropped_during_a_projection_changes_nothing(window, patients, no
     window.choose("project.budget", "draft")
     window.click("project.start")
     window.explorer.open_scan(patients[1])
-    assert "Wait for it or cancel it" in notifications[-1]
+    assert "Wait or cancel" in notifications[-1]
     window.wait(lambda: window.session.projected)
     window.settle()
     assert_is_about(window, window.session.projected[0])
