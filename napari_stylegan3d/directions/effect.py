@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
 
 COLUMNS = ("", "before", "after", "change")
-HEADS = ("", _("before"), _("after"), _("change"))
+HEADS = ("ml", _("before"), _("after"), _("change"))
 #: Sentences that are always shown: how much differs, and where.
 FIRST = 2
 TIP = _(
@@ -100,7 +100,8 @@ class EffectBox(QWidget):
         grid.setColumnStretch(0, 1)
         for k, text in enumerate(HEADS):
             title = controls.hint(text)
-            title.setAlignment(Qt.AlignmentFlag.AlignRight)
+            if k:
+                title.setAlignment(Qt.AlignmentFlag.AlignRight)
             grid.addWidget(title, 0, k)
         for i, cells in enumerate(self.cells, 1):
             for k, cell in enumerate(cells):
@@ -183,7 +184,7 @@ def _ml(value: float) -> str:
     """Three figures, or a dash for what is no brain."""
     if value != value:
         return "–"
-    return f"{value:.1f} ml" if abs(value) < 100 else f"{value:.0f} ml"
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _change(before: float, after: float) -> str:

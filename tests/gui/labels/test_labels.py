@@ -206,7 +206,7 @@ def test_another_brain_takes_the_labels_off_the_screen_but_keeps_them(window, pa
     window.settle()
     layer = window.viewer.layers[NAME]
     assert not layer.visible
-    assert "These labels are of Seed 0" in window.find("labels.note").text()
+    assert "These labels belong to Seed 0" in window.find("labels.note").text()
     window.click("labels.fit")
     window.wait(lambda: is_shown(window, part))
     assert layer.visible
@@ -263,7 +263,7 @@ def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
     many = count(window)
     window.open(tiny_generator(seed=3))
     assert not window.viewer.layers[NAME].visible
-    assert "These labels are of Seed 0" in window.find("labels.note").text()
+    assert "These labels belong to Seed 0" in window.find("labels.note").text()
     window.click("labels.fit")
     window.wait(lambda: is_shown(window, part))
     assert count(window) == many
