@@ -298,7 +298,7 @@ def test_an_unexpected_error_is_a_sentence(window, notifications, monkeypatch):
     window.set("browse.seed", 77)
     window.wait(lambda: notifications)
     assert "inner detail" not in notifications[0]
-    assert notifications[0].startswith("Something unexpected happened while rendering")
+    assert notifications[0].startswith("Unexpected error while rendering")
     monkeypatch.undo()
     window.click("browse.next")
     window.settle()

@@ -83,8 +83,8 @@ def test_the_wall_fills_and_a_click_takes_a_brain(window, wall):
 def test_the_wall_says_how_far_it_is(window, wall):
     said = window.find("browse.wall_progress")
     window.click("browse.wall_dice")
-    assert said.text() == "0 of 24 drawn"
-    window.wait(lambda: said.text().startswith("5 of 24 drawn, about "))
+    assert said.text() == "0 of 24 rendered"
+    window.wait(lambda: said.text().startswith("5 of 24 rendered, about "))
     window.wait(lambda: said.text() == "")
     assert all(window.explorer.thumbnails.has(recipe) for recipe in wall.recipes())
 

@@ -364,7 +364,7 @@ def test_favourites_and_the_state_before_can_be_pinned(pair):
     menu = pair.explorer.compare.choices
     menu.aboutToShow.emit()
     texts = [action.text() for action in menu.actions()]
-    assert "The state before: Seed 3" in texts
+    assert "Previous state: Seed 3" in texts
     next(action for action in menu.actions() if action.text() == "the large one").trigger()
     pair.wait(lambda: pair.explorer.comparing.pinned.shown is not None)
     expected = shown_of(pair, favourite)

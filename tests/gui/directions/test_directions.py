@@ -76,7 +76,7 @@ def test_attributes_come_under_their_own_heading(fitted):
     assert fitted.find("directions.name.0").text() == "Age"
     tip = fitted.find("directions.strength.0").toolTip()
     assert TOLD in tip
-    assert "7.58 years (always saying the mean: 15.3 years)" in tip
+    assert "7.58 years (predicting the mean: 15.3 years)" in tip
     text = fitted.find("directions.meaning.0").text()
     assert text == "+13 years per sd, head size held fixed"
     assert fitted.find("directions.name.1").text().startswith("PC 1 · ")
@@ -125,7 +125,7 @@ def test_a_label_of_ones_own_stands_in_the_list_and_the_name_in_the_recipe(
     menu = panel.menus.of_row(panel.rows["PC 1"])
     next(action for action in menu.actions() if action.text() == "Rename…").trigger()
     assert window.find("directions.name.0").text().startswith("Egg size · ")
-    assert "You call it Egg size" in window.find("directions.strength.0").toolTip()
+    assert "Your name: Egg size" in window.find("directions.strength.0").toolTip()
     window.set("directions.strength.0", 1.5)
     assert window.recipe.edits == (Edit("PC 1", 1.5),)
     panel.find_field.setText("egg size")
@@ -274,7 +274,7 @@ def test_a_file_that_moved_is_told_of_once_and_found_again(
     latent = window.recipe.latent(generator)
     path.rename(there)
     window.session.set_generator(generator)
-    assert window.find("directions.missing.0").text() == "shared.safetensors cannot be used now."
+    assert window.find("directions.missing.0").text() == "shared.safetensors is not available."
     assert "shared.safetensors" in window.find("directions.missing.0").toolTip()
     assert notifications == []
     monkeypatch.setattr(dialogs, "open_file", lambda *_: there)
@@ -373,7 +373,7 @@ def test_a_table_of_values_makes_a_direction(window, panel, tmp_path, monkeypatc
     keep, told = window.find("directions.new_keep"), window.find("directions.new_told")
     window.wait(keep.isEnabled)
     assert "10-fold cross-validation, n = 40" in told.text()
-    assert "better than chance" in told.text()
+    assert "Better than chance" in told.text()
     path.write_text("brain\tegg_size\nnobody\t3\n")
     window.click("directions.new_table")
     window.click("directions.new_find")
