@@ -159,7 +159,7 @@ def test_columns_become_numbers():
     np.testing.assert_array_equal(as_numbers("sex", ["M", "F", None]), [1, 0, np.nan])
     np.testing.assert_array_equal(as_numbers("group", ["b", "a"]), [1, 0])
     np.testing.assert_array_equal(as_numbers("age", [3, None]), [3, np.nan])
-    with pytest.raises(RecipeError, match="column site holds words"):
+    with pytest.raises(RecipeError, match="column site contains words"):
         as_numbers("site", ["a", "b", "c"])
     assert [key_of(" head size"), key_of("Ventricle volume"), key_of("mmse")] == [
         "brain_ml",

@@ -377,5 +377,5 @@ def test_a_table_of_values_makes_a_direction(window, panel, tmp_path, monkeypatc
     path.write_text("brain\tegg_size\nnobody\t3\n")
     window.click("directions.new_table")
     window.click("directions.new_find")
-    window.wait(lambda: "'nobody' is no brain" in told.text())
+    window.wait(lambda: "'nobody' is not a brain" in told.text())
     assert not keep.isEnabled()
