@@ -198,7 +198,9 @@ class Session(QObject):
         self.caseChanged.emit()
         self.recipeChanged.emit(self.recipe, False)
 
-    def change(self, recipe: Recipe, *, live: bool = False, gesture: str = "") -> None:
+    def change(
+        self, recipe: Recipe, *, live: bool = False, gesture: str = "", case: Case | None = None
+    ) -> None:
         """Replace the current recipe; a projection brings its case.
 
         Parameters
@@ -209,8 +211,19 @@ class Session(QObject):
             In the middle of a drag: shown, but no step of undo.
         gesture
             Name of the control; quick changes of the same control are one step of undo.
+        case
+            The patient's; by default that of the recipe's projection, or the one that is open.
         """
-        self._change(recipe, self.case_of(recipe.source) or self._case, live, gesture)
+        case = case or self.case_of(recipe.source) or self._case
+        was, self._shown = self._shown, self._shown.of(recipe)
+        if case is not self._case:
+            self._case = case
+            self.caseChanged.emit()
+        if not live:
+            self._commit(gesture)
+        self.recipeChanged.emit(recipe, live)
+        if was.what != self._shown.what:
+            self.lookChanged.emit()
 
     def look(self, what: What) -> None:
         """Show another picture of what is open; no step of undo."""
@@ -306,7 +319,7 @@ class Session(QObject):
         assert case.source is not None
         self._projected.append(case)
         recipe = self.recipe.replace(source=case.source, mix=None, edits=())
-        self._change(recipe, case, live=False, gesture="")
+        self.change(recipe, case=case)
         self.projectedChanged.emit()
 
     def swap(self, old: Case, new: Case) -> None:
@@ -378,17 +391,6 @@ class Session(QObject):
         if case.aligned is None or self.generator is None:
             return case.aligned is not None
         return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
-
-    def _change(self, recipe: Recipe, case: Case | None, live: bool, gesture: str) -> None:
-        was, self._shown = self._shown, self._shown.of(recipe)
-        if case is not self._case:
-            self._case = case
-            self.caseChanged.emit()
-        if not live:
-            self._commit(gesture)
-        self.recipeChanged.emit(recipe, live)
-        if was.what != self._shown.what:
-            self.lookChanged.emit()
 
     def _told_apart(self, case: Case) -> Case:
         """Another patient's file may have the same name: its folder is named too."""

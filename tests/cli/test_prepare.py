@@ -31,7 +31,7 @@ def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
     assert "3 scans of 3 people (2 for training, 1 for validation); 3 to prepare" in ran.stdout
     assert "leave out sub-02_T1w.nii.gz: participants.tsv holds it out" in ran.stdout
     assert "leave out sub-09_T1w.nii.gz: sub-09_T1w.nii.gz is the same file" in ran.stdout
-    assert "leave out sub-01_dseg.nii.gz: It is called a label map" in ran.stdout
+    assert "leave out sub-01_dseg.nii.gz: Its name is that of a label map" in ran.stdout
     out = tmp_path / "pack"
     told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
     assert told["prepare"] == 3

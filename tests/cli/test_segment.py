@@ -100,4 +100,4 @@ def test_a_network_is_trained_resumed_exported_and_used(run, volume, tmp_path):
     card = json.loads((export / "card.json").read_text())
     assert (card["licence"], card["limits"]) == ("CC0", ["phantoms"])
     # Its voxels are of 4 mm.
-    assert "labels volumes of 4 x 4 x 4 mm" in run("segment", volume[0], "--network", export).err
+    assert "segments volumes of 4 x 4 x 4 mm" in run("segment", volume[0], "--network", export).err

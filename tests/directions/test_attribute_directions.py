@@ -151,7 +151,7 @@ def test_too_few_or_equal_people_are_refused(generator, people):
     few = np.full(N, np.nan)
     few[:10] = range(10)
     for values in (few, np.ones(N)):
-        with pytest.raises(RecipeError, match="needs at least 20 people"):
+        with pytest.raises(RecipeError, match="needs at least 20 subjects"):
             attribute_directions(generator, people.w, {"age": values}, people.held_out)
 
 

@@ -113,7 +113,7 @@ def test_what_is_orthogonalised_does_not_move_along_the_others(tiny_generator, w
     assert free.names == ("Mine without PC 2 and PC 3",)
     np.testing.assert_allclose(components.vectors[1:3] @ free.vectors[0], 0, atol=1e-5)
     assert free.vectors[0] @ mine.vectors[0] > 0.5
-    with pytest.raises(RecipeError, match="0 % of it would be left"):
+    with pytest.raises(RecipeError, match="0 % of it would remain"):
         orthogonalised(tiny_generator, components, "PC 2", against, "PC 2 and PC 3")
 
 

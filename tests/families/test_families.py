@@ -260,7 +260,7 @@ def test_a_name_that_is_taken_cannot_be_registered():
     class Other(toy.Linear):
         name = "stylegan"
 
-    with pytest.raises(ValueError, match="taken"):
+    with pytest.raises(ValueError, match="belongs to a built-in family"):
         families.register(Other())
 
 

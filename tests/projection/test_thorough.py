@@ -158,7 +158,7 @@ def test_noise_without_effect_is_not_fitted():
     for level in generator.synthesis.typed_levels:
         for layer in level.layers:
             layer.noise_strength.zero_()
-    with pytest.raises(StyleGAN3DError, match="nothing to fit; choose the space w\\+"):
+    with pytest.raises(StyleGAN3DError, match="choose the space w\\+"):
         project(generator, np.ones(generator.shape, np.float32), space="w+noise", steps=1)
 
 

@@ -89,7 +89,7 @@ def test_a_grid_of_any_size_is_labelled_and_one_of_other_voxels_is_refused(gener
     cut = bundled_segmenter().segment(part, Space(part.shape, affine))
     agree = (cut.labels == found.labels[:, :, 5:]).mean()
     assert agree > 0.97
-    with pytest.raises(StyleGAN3DError, match="labels volumes of 2 x 2 x 2 mm"):
+    with pytest.raises(StyleGAN3DError, match="segments volumes of 2 x 2 x 2 mm"):
         bundled_segmenter().segment(brain, Space(brain.shape, np.diag([1.0, 1.0, 1.0, 1.0])))
     turned = Space(brain.shape, np.diag([-2.0, -2.0, 2.0, 1.0]))
     with pytest.raises(StyleGAN3DError, match="axes LPS"):

@@ -173,7 +173,9 @@ def test_a_grid_the_network_does_not_know_is_told(window, box, segmenter):
     segmenter.card["space"]["voxel_mm"] = [2.0, 2.0, 2.0]
     try:
         window.set("browse.seed", 11)
-        window.wait(lambda: "labels volumes of 2 x 2 x 2 mm" in window.find("measure.note").text())
+        window.wait(
+            lambda: "segments volumes of 2 x 2 x 2 mm" in window.find("measure.note").text()
+        )
         assert window.find("measure.grey.ml").text() == "–"
     finally:
         segmenter.card["space"]["voxel_mm"] = [8.0, 8.0, 8.0]
