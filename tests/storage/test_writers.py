@@ -64,7 +64,7 @@ ALLOWED = {
     ("src/stylegan3d/training/loop.py", "open"): "the log: a line is added in one call",
     ("src/stylegan3d/training/anatomy.py", "open"): "its file gets its name last",
     ("src/stylegan3d/training/anatomy.py", "save"): "made again until `canonical.npy` is there",
-    ("src/stylegan3d/render/films.py", "open"): "what ffmpeg says, in a temporary folder",
+    ("src/stylegan3d/outputs/films.py", "open"): "what ffmpeg says, in a temporary folder",
 }
 
 
