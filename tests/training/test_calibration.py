@@ -123,6 +123,6 @@ def test_a_folder_is_calibrated_once_and_says_so(pack, exported):
 def test_what_has_no_details_is_not_calibrated(pack, exported):
     plain, _ = exported
     bare = load(plain.folder, device="cpu")
-    bare.config = replace(bare.config, detail_basis=0)
+    bare.synthesis.config = replace(bare.config, detail_basis=0)
     with pytest.raises(ModelError, match="no detail images"):
         calibrate(bare, pack)

@@ -149,7 +149,7 @@ def test_what_runs_away_is_told_and_not_saved(even_pack, stage, tmp_path):
     with torch.no_grad():
         next(found.network.parameters()).fill_(float("inf"))
     data = Latents(people_of(latents, found.recipe.shape.directions), torch.empty(0))
-    with pytest.raises(ModelError, match="ran away at step 1"):
+    with pytest.raises(ModelError, match="diverged at step 1"):
         found.step(data)
 
 

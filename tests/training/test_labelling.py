@@ -189,7 +189,7 @@ def test_labels_are_learned_again_only_if_asked(labelled, pack, latents, tmp_pat
     [
         ([], "There is no label to learn"),
         (["age", "age"], "named twice"),
-        (["weight"], "says nothing of 'weight'"),
+        (["weight"], "has no column 'weight'"),
         (["same"], "has the same 'same'"),
         (["mood"], "Nothing of 'mood' can be told"),
     ],

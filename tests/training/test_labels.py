@@ -158,6 +158,6 @@ def test_a_conditional_run_goes_on_bit_for_bit(sized, tmp_path):
 
 
 def test_a_condition_the_table_does_not_have_is_refused(sized, tmp_path):
-    with pytest.raises(ModelError, match="says nothing of 'weight'"):
+    with pytest.raises(ModelError, match="has no column 'weight'"):
         train(sized.path, tmp_path / "run", tiny().with_(conditions=("weight",)))
     assert not (tmp_path / "run").exists()
