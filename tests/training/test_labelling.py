@@ -275,7 +275,7 @@ def test_a_recipe_with_a_label_names_the_labels(labelled, folder):
     assert Recipe.from_json(signed.to_json()).model == signed.model
     signed.check(labelled)
     other = signed.replace(model=MadeWith(labelled.hash, "plain", "f" * 64))
-    with pytest.raises(RecipeError, match="by the labels ffffffff of plain, but it has others"):
+    with pytest.raises(RecipeError, match="with the labels ffffffff of plain, now"):
         other.check(labelled)
 
 
