@@ -44,7 +44,7 @@ def project_layer(
     Returns
     -------
     FunctionWorker
-        Its result is one image layer; the verdict on the fit is in its metadata and reported.
+        Its result is one image layer; the verdict on the fit is in its metadata.
     """
     return _start(_projected, _("projecting the layer"), scan, budget, brain_extraction)
 

@@ -36,7 +36,7 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.intensity import to_display
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.deformation import add_identity, exponential, read_at
+from stylegan3d.networks.deformation import add_identity, exponential, read_at, resize
 from stylegan3d.networks.registration import Demons, register
 from stylegan3d.scans.native import Way, with_geometry
 from stylegan3d.scans.resampling import resample
@@ -170,7 +170,7 @@ def _by_registration(generator: Generator, pair: Tensor) -> tuple[Tensor, np.nda
     images = _shown(generator, pair)
     before, after = (torch.from_numpy(image)[None, None] for image in images)
     there = exponential(register(after, before, Demons()))
-    places = add_identity(_enlarged(there.flip(1), generator.shape))
+    places = add_identity(resize(there.flip(1), generator.shape))
     moved = read_at(before, places)[0, 0].numpy()
     sigma = APPEARANCE_MM / np.array(generator.voxel_size)
     return places, images, gaussian_filter(images[1] - moved, sigma)
@@ -181,10 +181,6 @@ def _shown(generator: Generator, w: Tensor) -> np.ndarray:
     return np.concatenate(
         [to_display(generator.synthesize(one, noise="none")) for one in w.split(1)]
     )
-
-
-def _enlarged(field: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    return torch.nn.functional.interpolate(field, grid, mode="trilinear", align_corners=False)
 
 
 def jacobian_of(displacement: np.ndarray, space: Space) -> np.ndarray:
