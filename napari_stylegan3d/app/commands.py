@@ -35,9 +35,9 @@ def commands_of(
 
     Parameters
     ----------
-    session, viewer, tabs
+    session, viewer, tabs : Session, napari.viewer.ViewerModel, Tabs
         The explorer's.
-    roots
+    roots : callable
         The widgets among whose children the controls are found that do the work.
     """
     press = partial(_press, roots)

@@ -67,12 +67,12 @@ class Explorer(Docked):
 
     Parameters
     ----------
-    napari_viewer
+    napari_viewer : napari.viewer.Viewer
         Injected by napari.
-    model
+    model : Path, Generator, Future or None
         A model folder, an official checkpoint (.pkl), or a generator that is loaded already or on
         its way (`jobs.load_ahead`); None for the bundled one.
-    frame
+    frame : str or None
         Where the voxels of a checkpoint lie, such as "LIA:2".
     """
 

@@ -41,11 +41,11 @@ class Guidance(QObject):
 
     Parameters
     ----------
-    context
+    context : Context
         The window's services.
-    tabs, header
+    tabs, header : Tabs, Header
         What the first steps and the keys lead to.
-    paste
+    paste : callable
         What the key for pasting does.
     """
 

@@ -24,15 +24,15 @@ class Row:
 
     Attributes
     ----------
-    group
+    group : str
         Heading it stands under.
-    keys
+    keys : str
         Such as "Ctrl+Z"; several for one command are separated by " or ".
-    does
+    does : str
         What it does, in words.
-    command
+    command : str
         Name of the command it runs; empty for what another part listens to.
-    everywhere
+    everywhere : bool
         Whether it counts in the whole window, also where neither panels nor views have the focus.
     """
 
@@ -92,9 +92,9 @@ def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> li
 
     Parameters
     ----------
-    parent
+    parent : QWidget
         Owns them.
-    commands
+    commands : mapping of str to callable
         What to call, by the names in the table; rows of other names are left out.
     """
     made = []

@@ -94,8 +94,9 @@ def to_native_space(layer: Layer, aligned_scan: Image) -> FunctionWorker[list[La
 
     Parameters
     ----------
-    layer : napari.layers.Image or napari.layers.Labels
-        What lies in the model's space: an edited volume, a mask, labels.
+    layer : Layer
+        Napari.layers.Image or napari.layers.Labels What lies in the model's space: an edited
+        volume, a mask, labels.
     aligned_scan : napari.layers.Image
         The scan in the model's space, as "To model space" made it.
 

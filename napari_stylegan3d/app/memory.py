@@ -21,11 +21,11 @@ class Memory(QObject):
 
     Parameters
     ----------
-    dock
+    dock : QWidget
         Whose width is remembered.
-    folder
+    folder : QLineEdit
         Where the folder that things are saved in is written.
-    measure
+    measure : Fold
         Whether it is unfolded is remembered.
     """
 

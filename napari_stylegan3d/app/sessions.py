@@ -42,13 +42,13 @@ class Sessions(QObject):
 
     Parameters
     ----------
-    context
+    context : Context
         The window's services.
-    tabs, projecting, relabelling
+    tabs, projecting, relabelling : Tabs, Projecting, Relabelling
         Of which a session keeps how they were left.
-    folder
+    folder : QLineEdit
         Where the folder that things are saved in is written: sessions may lie there too.
-    menu
+    menu : QMenu
         Of what can be opened.
     """
 

@@ -34,9 +34,9 @@ class Tour:
 
     Parameters
     ----------
-    viewer, explorer
+    viewer, explorer : napari.Viewer, Explorer
         The open window.
-    out
+    out : Path
         Folder for pictures and files.
     """
 

@@ -24,11 +24,11 @@ class Viewing(QObject):
 
     Parameters
     ----------
-    window
-        napari's.
-    comparison
+    window : QMainWindow
+        Napari's.
+    comparison : Comparison
         Whose stage is looked at.
-    explorer
+    explorer : QWidget
         The dock, which follows the theme too.
     """
 

@@ -59,9 +59,9 @@ class Welcome(QFrame):
 
     Parameters
     ----------
-    views
+    views : FourViews
         On which it lies.
-    tabs
+    tabs : Tabs
         What the steps are about.
     """
 

@@ -42,17 +42,17 @@ class ThumbnailGrid(QWidget):
 
     Parameters
     ----------
-    name
+    name : str
         Qt object name.
-    columns, rows
+    columns, rows : int
         How many cells there are.
-    image
+    image : callable
         The picture of a recipe if it is at hand.
-    cell
+    cell : int
         Width and height of a cell.
-    signs
+    signs : tuple of str
         What stands in the corner of a cell that the mouse is over: of favourites, of others.
-    sign_key
+    sign_key : Qt.Key
         The key that does what a click on the sign does.
     """
 

@@ -66,8 +66,8 @@ class LatentPlot(QWidget):
 
     Attributes
     ----------
-    here : (2,) or None
-        The current brain.
+    here : ndarray, shape (2,), or None
+        Or None The current brain.
     marks : sequence of Mark
         Other brains.
     lines : list of list of (m, 2)

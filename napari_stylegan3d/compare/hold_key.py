@@ -30,13 +30,13 @@ class HoldKey(QObject):
 
     Parameters
     ----------
-    window
+    window : QWindow
         Whose keys.
-    views
+    views : QWidget
         Where the space bar counts.
-    wanted
+    wanted : callable
         Whether there is anything to be done at present.
-    parent
+    parent : QObject
         Owns it.
     """
 

@@ -25,13 +25,13 @@ class Pinned:
 
     Attributes
     ----------
-    side
+    side : Side
         What is said on its picture.
-    recipe
+    recipe : Recipe or None
         Of a brain; None for a scan.
-    volume
-        (X, Y, Z) on the generator's grid; None until it is rendered.
-    shown
+    volume : ndarray, shape (X, Y, Z), or None
+        On the generator's grid; None until it is rendered.
+    shown : Upright or None
         The same for the views.
     """
 

@@ -29,9 +29,9 @@ class ComparedViews(QObject):
 
     Parameters
     ----------
-    views
+    views : FourViews
         The four.
-    stage
+    stage : Stage
         Shows B.
     """
 

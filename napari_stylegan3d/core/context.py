@@ -21,17 +21,17 @@ class Context:
 
     Attributes
     ----------
-    dock
+    dock : QWidget
         Parent of dialogs, and of what lasts as long as the window.
-    session
+    session : Session
         The recipe with its history, the generator, the scans that were projected.
-    render
+    render : Rendering
         Makes the picture of the recipe; `render.loaded` is the model that is at work.
-    thumbnails
+    thumbnails : Thumbnails
         Small pictures of recipes, made while the main view rests.
-    comparison
+    comparison : Comparison
         What is on the screen.
-    messages
+    messages : Messages
         Where errors are reported.
     """
 

@@ -87,9 +87,9 @@ class DropTarget(QObject):
 
     Parameters
     ----------
-    take
+    take : callable
         Called with what was dropped.
-    parent
+    parent : QObject
         Owns the target.
     """
 

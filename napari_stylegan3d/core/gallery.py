@@ -29,9 +29,9 @@ class PictureButton(QToolButton):
 
     Parameters
     ----------
-    name, tip
+    name, tip : str
         Qt object name, and what a click does.
-    side
+    side : int
         Length of the picture's edge.
     """
 
@@ -74,7 +74,7 @@ class Gallery(QObject):
 
     Parameters
     ----------
-    owner
+    owner : str
         Who asks, see `Thumbnails.want`.
     """
 

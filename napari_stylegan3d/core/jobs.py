@@ -41,9 +41,9 @@ class Loaded:
 
     Attributes
     ----------
-    generator, renderer
+    generator, renderer : Generator, Renderer
         The generator, and what draws it.
-    previews_help
+    previews_help : bool
         Whether a preview is faster than the full volume, as far as is known.
     """
 

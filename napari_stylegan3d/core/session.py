@@ -205,13 +205,13 @@ class Session(QObject):
 
         Parameters
         ----------
-        recipe
+        recipe : Recipe
             The new one.
-        live
+        live : bool
             In the middle of a drag: shown, but no step of undo.
-        gesture
+        gesture : str
             Name of the control; quick changes of the same control are one step of undo.
-        case
+        case : Case or None
             The patient's; by default that of the recipe's projection, or the one that is open.
         """
         case = case or self.case_of(recipe.source) or self._case

@@ -218,15 +218,16 @@ def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
 
     Parameters
     ----------
-    volume
-        (X, Y, Z), 0 outside the brain and 1 bright, on the generator's field of view at any
-        resolution.
-    generator
+    volume : ndarray, shape (X, Y, Z)
+        0 outside the brain and 1 bright, on the generator's field of view at any resolution.
+    generator : Generator
         Says where the voxels lie.
 
     Returns
     -------
-    QImage of 96 x 96 at two pixels each, grey; a millimetre is as long in all of one generator's.
+    QImage
+        QImage of 96 x 96 at two pixels each, grey; a millimetre is as long in all of one
+        generator's.
     """
     grid = cast("tuple[int, int, int]", volume.shape)
     seen = upright(volume, generator.space.resized(grid).affine)

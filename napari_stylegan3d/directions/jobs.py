@@ -37,13 +37,13 @@ class EffectRequest:
 
     Attributes
     ----------
-    recipe, after
+    recipe, after : Recipe, ndarray
         What is shown, and its volume at full resolution.
-    direction
+    direction : str or None
         Reference of the edit that is taken away; None for all.
-    attribute
+    attribute : str
         What that edit is about, see `edit_effects.ABOUT`.
-    stop
+    stop : threading.Event
         Set when nobody wants the answer any more.
     """
 

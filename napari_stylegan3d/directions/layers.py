@@ -21,9 +21,9 @@ class EditLayers:
 
     Parameters
     ----------
-    session
+    session : Session
         Knows the model's groups of layers.
-    common
+    common : callable
         What holds for directions that have no range of their own.
     """
 

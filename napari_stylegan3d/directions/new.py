@@ -28,7 +28,7 @@ class NewDirection(QDialog):
 
     Parameters
     ----------
-    parent
+    parent : QWidget
         The dock.
     """
 

@@ -64,7 +64,7 @@ class DirectionRow(QWidget):
 
     Parameters
     ----------
-    index
+    index : int
         Its place in the catalogue, for the names of its controls.
     """
 

@@ -27,7 +27,7 @@ class Strip(QFrame):
 
     Parameters
     ----------
-    parent
+    parent : QWidget
         The dock; the strip opens left of it, over the views.
     """
 

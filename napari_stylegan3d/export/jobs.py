@@ -29,11 +29,11 @@ class Target:
 
     Attributes
     ----------
-    path
+    path : Path
         Its file.
-    overwrite
+    overwrite : bool
         Whether files of its names may be replaced.
-    session_folder
+    session_folder : Path
         Latents in here go away with the session: they are saved beside the file.
     """
 

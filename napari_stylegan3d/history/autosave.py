@@ -35,9 +35,9 @@ class Autosave(QObject):
 
     Parameters
     ----------
-    state
+    state : callable
         Gives what is to be saved; called on the GUI thread.
-    parent
+    parent : QObject
         Owns it.
     """
 

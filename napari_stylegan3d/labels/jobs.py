@@ -26,9 +26,9 @@ class Origin:
 
     Attributes
     ----------
-    recipe, model
+    recipe, model : Recipe or None, str
         Of a synthetic brain, and the sha256 of its model; None and "" for the scan that is open.
-    edits
+    edits : tuple of tuple of ndarray
         Labels (before, after), uint8 (X, Y, Z), of the edits it has behind it, each made on the
         brain that fitted the one before.
     """
@@ -44,15 +44,15 @@ class Base:
 
     Attributes
     ----------
-    title
+    title : str
         What it is, in words.
-    volume, space
-        (X, Y, Z) intensities, 1 the 99.5th percentile, and their grid.
-    scan
+    volume, space : ndarray, Space, shape (X, Y, Z)
+        Intensities, 1 the 99.5th percentile, and their grid.
+    scan : bool
         Whether it was measured, not made.
-    labels
-        uint8 (X, Y, Z), its tissues; None until they were read.
-    origin
+    labels : ndarray, shape (X, Y, Z), uint8, or None
+        Its tissues; None until they were read.
+    origin : Origin or None
         What it can be had from again; None if it cannot.
     """
 
@@ -74,11 +74,10 @@ class Wish:
 
     Attributes
     ----------
-    base
+    base : Base
         The brain before, with its labels.
-    labels
-        uint8 (X, Y, Z).
-    tissue, mm
+    labels : ndarray, shape (X, Y, Z), uint8
+    tissue, mm : int, float
         Index of the tissue, and how far its border moves outwards.
     """
 

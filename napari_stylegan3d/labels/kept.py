@@ -45,10 +45,10 @@ class KeptLabels:
 
     Attributes
     ----------
-    origin
+    origin : Origin
         The brain before.
-    labels, edited
-        uint8 (X, Y, Z), its tissues and what became of them.
+    labels, edited : ndarray, shape (X, Y, Z), uint8
+        Its tissues and what became of them.
     """
 
     origin: Origin

@@ -22,13 +22,13 @@ class Subject:
 
     Attributes
     ----------
-    title
+    title : str
         What it is, in words.
-    volume, space
-        (X, Y, Z) intensities and their grid.
-    start
+    volume, space : ndarray, Space, shape (X, Y, Z)
+        Intensities and their grid.
+    start : Recipe or None
         The brain that its changes are counted from; None if there is none.
-    loaded
+    loaded : Loaded or None
         To render that one with.
     """
 
@@ -45,16 +45,16 @@ class Measured:
 
     Attributes
     ----------
-    title, network
+    title, network : str
         What was measured, and by what.
-    volumes
+    volumes : dict of str to float
         Millilitres of each tissue and of "brain".
-    percentiles
+    percentiles : dict of str to float
         Where they lie among people, 0 to 100.
-    before
+    before : dict of str to float or None
         The volumes of the brain before it was edited or mixed; None if it was not.
-    labels, space
-        uint8 (X, Y, Z) and their grid.
+    labels, space : ndarray, Space, shape (X, Y, Z), uint8
+        And their grid.
     """
 
     title: str

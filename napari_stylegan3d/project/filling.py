@@ -34,12 +34,12 @@ class Filled:
 
     Attributes
     ----------
-    operator
+    operator : Operator
         As it was given, not bound to a grid.
-    volume
-        (X, Y, Z) in [0, 1]: the aligned scan with the reconstruction where it tells nothing; None
+    volume : ndarray, shape (X, Y, Z), or None
+        Values in [0, 1]: the aligned scan with the reconstruction where it tells nothing; None
         until it is looked at, of a session that was restored.
-    region, loss
+    region, loss : Region or None, str
         What the operator was made of: what was left out, and what else was lost, in words for
         `pipeline.loss_of`.
     """

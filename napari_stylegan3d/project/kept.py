@@ -46,21 +46,21 @@ class KeptScan:
 
     Attributes
     ----------
-    choice
+    choice : Choice
         The file, and which part of it.
-    how, rigid
+    how, rigid : str, ndarray or None
         "auto" or "centre", and the pose (4, 4) that came of it; "" and None if it was not aligned.
-    pose
+    pose : Pose
         How a person moved it from there.
-    results
+    results : mapping of str to mapping of str to object
         Projections of it, without sources and voxels; by the sha256 of their latents.
-    painted
+    painted : Region or None
         The region that was painted to be left out; None without one.
-    labels
+    labels : tuple of Path
         Files of label maps that lay over it.
-    name
+    name : str
         The patient's; empty in sessions of before.
-    model
+    model : str
         Hash of the model it was aligned with; empty in sessions of before.
     """
 
@@ -308,17 +308,17 @@ class Again:
 
     Attributes
     ----------
-    key
+    key : str
         Of the case it belongs to.
-    read
+    read : object
         The scan as a case; else what `open_scan` asks.
-    found
+    found : AlignedScan or None
         As the alignment put it; None if it was not aligned.
-    aligned
+    aligned : mapping of Pose to AlignedScan
         Where it was moved to, by pose.
-    labels
+    labels : sequence of LabelMap
         Label maps over it.
-    model
+    model : str
         Hash of the model that it is aligned with.
     """
 

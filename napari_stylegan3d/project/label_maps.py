@@ -31,13 +31,13 @@ class LabelMap:
 
     Attributes
     ----------
-    name
+    name : str
         The file's, without endings.
-    data
-        (I, J, K) whole numbers; 0 is the background.
-    affine
+    data : ndarray, shape (I, J, K)
+        Whole numbers; 0 is the background.
+    affine : ndarray
         (4, 4) voxel indices to the scan's RAS+ millimetres.
-    path
+    path : Path or None
         Of the file.
     """
 

@@ -28,11 +28,10 @@ class Region:
 
     Attributes
     ----------
-    data
-        bool (I, J, K).
-    affine
+    data : ndarray, shape (I, J, K), bool
+    affine : ndarray or None
         (4, 4) voxel indices to millimetres; None where `data` lies on the model's grid.
-    of_scan
+    of_scan : bool
         Whether these are the scan's own millimetres, and not those of the model's space.
     """
 
@@ -119,9 +118,9 @@ class LayerRegions(QObject):
 
     Parameters
     ----------
-    viewer
+    viewer : ViewerModel
         Whose layers are offered.
-    own
+    own : callable
         Tells our own painted layer, which is not offered.
     """
 

@@ -17,7 +17,7 @@ class LinkedCameras:
 
     Parameters
     ----------
-    views
+    views : sequence of tuple of (Plane, ViewerModel)
         (plane, model) of each.
     """
 

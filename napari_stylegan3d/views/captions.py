@@ -47,9 +47,9 @@ class Provenance:
 
     Attributes
     ----------
-    kind
+    kind : Kind
         Where the voxels come from.
-    name
+    name : str
         The seed or the scan, in words.
     """
 

@@ -44,7 +44,8 @@ class OrientationCube(Glass):
 
         Returns
         -------
-        (letter, (3,) direction on the screen: right, up, towards the viewer), from far to near.
+        list of tuple of (str, ndarray)
+            (letter, (3,) direction on the screen: right, up, towards the viewer), from far to near.
         """
         seen = []
         for axis, column in enumerate(axes_on_screen(self.model).T):

@@ -32,13 +32,12 @@ class Upright:
 
     Attributes
     ----------
-    data
-        (X, Y, Z).
-    scale
+    data : ndarray, shape (X, Y, Z)
+    scale : tuple of float
         Voxel size in mm.
-    translate
+    translate : tuple of float
         RAS+ millimetres of the centre of the first voxel.
-    resampled
+    resampled : bool
         Whether the volume had oblique axes.
     """
 
@@ -62,11 +61,11 @@ def upright(data: np.ndarray, affine: np.ndarray, *, nearest: bool = False) -> U
 
     Parameters
     ----------
-    data
-        (I, J, K) in any order.
-    affine
+    data : ndarray, shape (I, J, K)
+        In any order.
+    affine : ndarray
         (4, 4) voxel indices to RAS+ millimetres.
-    nearest
+    nearest : bool
         Resample without interpolation, as labels need it.
     """
     canonical, affine = to_ras(data, affine)

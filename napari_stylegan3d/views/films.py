@@ -51,9 +51,9 @@ class Films(QWidget):
 
     Parameters
     ----------
-    viewer
+    viewer : ViewerModel
         Whose layers are shown; followed only while the widget is visible.
-    looks
+    looks : LookModel
         Plane, spacing, convention and letters.
     """
 

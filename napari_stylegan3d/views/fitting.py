@@ -16,9 +16,9 @@ class Fitting(QObject):
 
     Parameters
     ----------
-    viewer
+    viewer : ViewerModel
         Whose head is framed.
-    reset
+    reset : callable
         What a new grid asks for.
     """
 

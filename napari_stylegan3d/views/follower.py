@@ -49,11 +49,11 @@ class Follower:
 
     Parameters
     ----------
-    main
+    main : ViewerModel
         The viewer to follow.
-    plane
+    plane : Plane or None
         How to slice; None for the 3D view, whose data follow once changes have settled.
-    volume
+    volume : VolumeLook or None
         How the 3D view draws them.
     """
 

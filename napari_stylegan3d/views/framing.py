@@ -145,8 +145,8 @@ def is_elsewhere(known: np.ndarray, ranges: np.ndarray) -> bool:
 
     Parameters
     ----------
-    known, ranges
-        (3, n) lowest, highest and step in mm.
+    known, ranges : ndarray, shape (3, n)
+        Lowest, highest and step in mm.
     """
     if known.shape != ranges.shape:
         return True

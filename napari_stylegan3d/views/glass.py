@@ -18,11 +18,11 @@ class Glass(QWidget):
 
     Parameters
     ----------
-    canvas
+    canvas : QWidget
         What it covers.
-    model
+    model : ViewerModel
         Whose state is drawn.
-    signals
+    signals : tuple of object
         Events of the model after which it is drawn anew.
     """
 

@@ -34,11 +34,11 @@ class Cut:
 
     Attributes
     ----------
-    on
+    on : bool
         Whether it does.
-    position_mm
+    position_mm : float
         Where it lies along its axis, from the middle of the picture.
-    upper
+    upper : bool
         Whether the side towards right, front or top is cut away, or the other.
     """
 
@@ -53,19 +53,19 @@ class Look:
 
     Attributes
     ----------
-    layout, alone
+    layout, alone : Layout, str
         Four views, one of them large, or a grid of slices; and which one is large.
-    convention
+    convention : Convention
         Side of the picture the patient's left is on.
-    linked
+    linked : bool
         Whether zoom and pan are the same in the three planes.
-    crosshair, letters, scale_bar, outline
+    crosshair, letters, scale_bar, outline : bool
         What is drawn over the picture.
-    rendering, surface
+    rendering, surface : Rendering, float
         How the 3D view is drawn; where an iso-surface lies, as a share of white.
-    cuts
+    cuts : tuple of Cut
         Planes that cut the 3D view along the axes to the right, front and top.
-    lightbox_plane, spacing_mm
+    lightbox_plane, spacing_mm : str, float
         Which slices the lightbox shows.
     """
 

@@ -48,15 +48,15 @@ class Legend:
 
     Attributes
     ----------
-    label
+    label : str
         What is shown, in words.
-    unit
+    unit : str
         Of the numbers; empty for none.
-    limit
+    limit : float
         Both ends of the colours, -limit and limit, in the unit.
-    threshold
+    threshold : float
         Nothing is drawn between -threshold and threshold.
-    solid
+    solid : bool
         Whether it is the picture itself, and not laid over one.
     """
 
@@ -104,11 +104,11 @@ class DifferenceOverlay(QObject):
 
         Parameters
         ----------
-        volume
+        volume : Upright
             RAS, axes upright, on whatever grid; 0 is no difference.
-        label, unit
+        label, unit : str
             What it is, for the colour bar.
-        limit
+        limit : float or None
             Where the colours end, in the unit; by default nearly all voxels lie within.
         """
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
@@ -209,7 +209,7 @@ def color_table(threshold: float) -> np.ndarray:
 
     Parameters
     ----------
-    threshold
+    threshold : float
         Share of the limit below which colours are transparent, 0 to 1.
     """
     value = np.linspace(-1, 1, STEPS)

@@ -27,9 +27,9 @@ class Pacing(QObject):
 
     Parameters
     ----------
-    window
+    window : QWidget
         The window itself, of which the views are a part.
-    parent
+    parent : QObject
         Owns it.
     """
 

@@ -15,9 +15,9 @@ def told_apart(title: str, other: str, length: int) -> str:
 
     Parameters
     ----------
-    title, other
-        As of `describe_recipe`: parts that are joined by commas.
-    length
+    title, other : str
+        See `describe_recipe`: parts that are joined by commas.
+    length : int
         Most characters.
     """
     if len(title) <= length:
@@ -35,11 +35,11 @@ class Side(Provenance):
 
     Attributes
     ----------
-    letter
+    letter : str
         "A" or "B".
-    title
+    title : str
         What it shows, in a few words.
-    other
+    other : str
         What the other side shows.
     """
 
@@ -75,9 +75,9 @@ class Pair(Provenance):
 
     Attributes
     ----------
-    a, b
+    a, b : Side or None
         The sides.
-    how
+    how : tuple of str
         What tells them apart, of A and of B: "left" and "right".
     """
 

@@ -21,9 +21,9 @@ class Cell:
 
     Attributes
     ----------
-    plane, convention
+    plane, convention : Plane, Convention
         Which way round.
-    box_mm
+    box_mm : ndarray
         (2, 3) lowest and highest corner of what is shown.
     """
 

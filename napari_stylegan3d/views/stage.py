@@ -65,13 +65,13 @@ class Stage(QObject):
 
         Parameters
         ----------
-        volume
+        volume : Upright
             RAS, axes upright.
-        provenance
+        provenance : Provenance
             What it is; stands on every view.
-        limits
+        limits : tuple of float or None
             Intensities shown black and white; by default what suits the kind.
-        passing
+        passing : bool
             Whether another one will take its place at once. It is then written over the passing
             picture before: new data have napari work out anew what is the same for all of them.
         """

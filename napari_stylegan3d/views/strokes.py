@@ -35,9 +35,9 @@ class SharedTools:
 
     Parameters
     ----------
-    source
+    source : Labels
         The layer of the main viewer.
-    copy
+    copy : Labels
         Its copy in another one, which shares its voxels.
     """
 

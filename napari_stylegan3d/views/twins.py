@@ -31,7 +31,7 @@ class Twins(QObject):
 
     Parameters
     ----------
-    views
+    views : FourViews
         The four.
     """
 

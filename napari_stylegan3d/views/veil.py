@@ -26,9 +26,9 @@ class Veil:
 
     Parameters
     ----------
-    viewer
+    viewer : ViewerModel
         The main one.
-    views
+    views : sequence of View
         All of them; those with a plane have a copy of the layer.
     """
 
@@ -111,13 +111,13 @@ def left_part(volume: Upright, axis: int, position_mm: float, mirrored: bool) ->
 
     Parameters
     ----------
-    volume
+    volume : Upright
         All of it.
-    axis
+    axis : int
         World axis that runs across the view.
-    position_mm
+    position_mm : float
         Where the line is.
-    mirrored
+    mirrored : bool
         Whether the axis runs to the left on the screen.
     """
     count = volume.data.shape[axis]

@@ -69,15 +69,15 @@ class SliderRow(QWidget):
 
     Parameters
     ----------
-    name
+    name : str
         Qt object name of the row; its parts are `name.slider`, `name.value` and `name.reset`.
-    label
+    label : str
         In plain words; empty for none.
-    limits
+    limits : tuple of float
         (lowest, highest, step, default) in the unit.
-    unit
+    unit : str
         Written after the number.
-    tip
+    tip : str
         Tooltip of the whole row.
     """
 

@@ -19,13 +19,13 @@ class Fold(QWidget):
 
     Parameters
     ----------
-    title
+    title : str
         The heading.
-    name
+    name : str
         Qt object name of the heading.
-    tip
+    tip : str
         What is inside, for the heading's tooltip.
-    unfolded
+    unfolded : bool
         Whether the column is shown at first.
     """
 

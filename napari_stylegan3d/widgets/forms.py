@@ -40,17 +40,17 @@ class Form(QObject):
 
     Parameters
     ----------
-    settings
+    settings : type
         A frozen dataclass whose fields are described by `Option`.
-    prefix
+    prefix : str
         Object names of the fields are `prefix` and the field's name.
-    names
+    names : mapping of str to str or None
         Other object names, by field.
 
     Attributes
     ----------
-    fields
-        magicgui's widgets by the name of the field; `.native` is Qt's.
+    fields : dict of str to object
+        Magicgui's widgets by the name of the field; `.native` is Qt's.
     """
 
     changed = Signal()

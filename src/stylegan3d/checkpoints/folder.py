@@ -154,8 +154,10 @@ def write_folder(
 
     Parameters
     ----------
-    extra_files : name in the folder -> an existing file to copy (template, directions, README).
-    labels : what was learned of labels after the training.
+    extra_files : dict of str to Path or None
+        Name in the folder -> an existing file to copy (template, directions, README).
+    labels : dict of str to Tensor or None
+        What was learned of labels after the training.
     """
     check_target(folder, overwrite)
     contents = {

@@ -32,15 +32,23 @@ class NetworkFolder(Generic[Network]):
 
     Attributes
     ----------
-    kind : such as "tissue network".
-    bundled : name of the folder that ships with the package.
-    command : the command whose `--export` writes such a folder.
-    format, version : as the card has them.
-    classes : the labels it knows.
-    check : raises ValueError if an entry that the program reads is missing from the card.
-    build : architecture and how many weights there are -> the network; raises ValueError if it
-        would be far larger than they are.
-    architecture : of a network, for its card.
+    kind : str
+        Such as "tissue network".
+    bundled : str
+        Name of the folder that ships with the package.
+    command : str
+        The command whose `--export` writes such a folder.
+    format, version : str, int
+        As the card has them.
+    classes : sequence of str
+        The labels it knows.
+    check : callable
+        Raises ValueError if an entry that the program reads is missing from the card.
+    build : callable
+        Architecture and how many weights there are -> the network; raises ValueError if it would be
+        far larger than they are.
+    architecture : callable
+        Architecture of a network, for its card.
     """
 
     kind: str
@@ -160,8 +168,10 @@ def page_of(card: dict[str, Any], about: Sequence[str], figures: Sequence[str]) 
 
     Parameters
     ----------
-    about : lines that say what the network does.
-    figures : lines that say how well, from the card's `validation`; may be empty.
+    about : sequence of str
+        Lines that say what the network does.
+    figures : sequence of str
+        Lines that say how well, from the card's `validation`; may be empty.
     """
     lines = [f"# {card['name']}", "", *about]
     for key in ("intended_use", "limits", "labels", "licence", "attribution"):

@@ -59,12 +59,14 @@ def read_official(path: Path) -> ModelFiles:
 
     Parameters
     ----------
-    path : the pickle of (G, D, Gs); one generator alone will do.
+    path : Path
+        The pickle of (G, D, Gs); one generator alone will do.
 
     Returns
     -------
-    What a model folder of ours would hold. The space in its card is assumed, for the file does
-    not say where its voxels lie; see `frame.py`.
+    ModelFiles
+        What a model folder of ours would hold. The space in its card is assumed, for the file does
+        not say where its voxels lie; see `frame.py`.
 
     Raises
     ------

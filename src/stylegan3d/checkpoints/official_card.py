@@ -33,9 +33,12 @@ def official_card(
 
     Parameters
     ----------
-    digest : SHA-256 of the file.
-    config, judge : of the generator, and of the discriminator if the file holds one.
-    settings : `static_kwargs` of the generator and its parts.
+    digest : str
+        SHA-256 of the file.
+    config, judge : GeneratorConfig, DiscriminatorConfig or None
+        Of the generator, and of the discriminator if the file holds one.
+    settings : Settings
+        `static_kwargs` of the generator and its parts.
     """
     shape = config.image_grids[-1]
     return {

@@ -47,9 +47,11 @@ def generator_config(
 
     Parameters
     ----------
-    variables : names as in `official_names`, with `mapping/` and `synthesis/` in front.
-    settings, mapping : `static_kwargs` of the synthesis and of the mapping network, each with
-        those of the generator behind them.
+    variables : Variables
+        Names as in `official_names`, with `mapping/` and `synthesis/` in front.
+    settings, mapping : Settings
+        `static_kwargs` of the synthesis and of the mapping network, each with those of the
+        generator behind them.
 
     Raises
     ------

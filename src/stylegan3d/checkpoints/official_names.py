@@ -23,11 +23,16 @@ class Variable:
 
     Attributes
     ----------
-    official : name in the file, such as `synthesis/5x6X7/Conv/weight`.
-    ours : name in a model's safetensors, such as `synthesis.levels.0.plain.conv.weight`.
-    shape : of the official variable.
-    convert : official values to ours.
-    noise : whether it belongs to the layer noise, which a network may have been built without.
+    official : str
+        Name in the file, such as `synthesis/5x6X7/Conv/weight`.
+    ours : str
+        Name in a model's safetensors, such as `synthesis.levels.0.plain.conv.weight`.
+    shape : tuple of int
+        Shape of the official variable.
+    convert : Convert
+        Official values to ours.
+    noise : bool
+        Whether it belongs to the layer noise, which a network may have been built without.
     """
 
     official: str

@@ -57,7 +57,8 @@ def read_pickle(data: bytes) -> Any:
 
     Parameters
     ----------
-    data : the whole file; protocols 2 to 5.
+    data : bytes
+        The whole file; protocols 2 to 5.
 
     Returns
     -------

@@ -40,8 +40,10 @@ class Refused(Exception):
 
     Attributes
     ----------
-    reason : the half sentence that follows the file's name.
-    advice : the half sentence that follows the reason.
+    reason : str
+        The half sentence that follows the file's name.
+    advice : str
+        The half sentence that follows the reason.
     """
 
     def __init__(self, reason: str, advice: str = DAMAGED) -> None:

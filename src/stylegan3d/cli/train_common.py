@@ -116,11 +116,16 @@ def conclude(
 
     Parameters
     ----------
-    out, export : folders of the run and of what it is exported to.
-    write : exports it.
-    word : key of the figures in the JSON object.
-    lines : words the figures.
-    more : further entries of the JSON object.
+    out, export : Path, Path or None
+        Folders of the run and of what it is exported to.
+    write : callable
+        Exports it.
+    word : str
+        Key of the figures in the JSON object.
+    lines : callable
+        Words the figures.
+    more : dict of str to object or None
+        Further entries of the JSON object.
     """
     figures = {name: round(value, 4) for name, value in run.measured.items()}
     told = [f"{out}: {run.steps} steps of training", *(lines(figures) if figures else [])]

@@ -46,17 +46,17 @@ def project_file(
 
     Parameters
     ----------
-    path : path
-        The scan.
-    out : path
-        Folder of the results.
+    path : Path
+        Path The scan.
+    out : Path
+        Path Folder of the results.
     open_generator : callable
         Called after the scan was read and the names were found to be free.
     choices : Choices
-    mask : path, optional
-        A NIfTI in the scan's space that marks what is to be filled in.
-    cache : path, optional
-        Folder that keeps the steps of the preparation, see `Scan.align`.
+    mask : Path or None
+        Path, optional A NIfTI in the scan's space that marks what is to be filled in.
+    cache : Path or None
+        Path, optional Folder that keeps the steps of the preparation, see `Scan.align`.
     overwrite : bool
         Replace files of these names.
     watch : Watch

@@ -74,14 +74,22 @@ def run_cohort(
 
     Parameters
     ----------
-    items : the scans, from `find_items`.
-    out : folder of the results, with the table `projections.tsv`.
-    work : see `Work`; a function that a worker can import.
-    settings : plain values that decide the result, the model's hash among them.
-    jobs : processes on this machine.
-    scheduler : address of a Dask scheduler; the workers must see the same files.
-    overwrite : replace results of other settings, and files that no run of this kind made.
-    progress : called with scans done, scans in all, and the name of the last one.
+    items : sequence of Item
+        The scans, from `find_items`.
+    out : Path
+        Folder of the results, with the table `projections.tsv`.
+    work : Work
+        See `Work`; a function that a worker can import.
+    settings : mapping of str to object
+        Plain values that decide the result, the model's hash among them.
+    jobs : int
+        Processes on this machine.
+    scheduler : str or None
+        Address of a Dask scheduler; the workers must see the same files.
+    overwrite : bool
+        Replace results of other settings, and files that no run of this kind made.
+    progress : NamedProgress or None
+        Called with scans done, scans in all, and the name of the last one.
 
     Raises
     ------

@@ -23,10 +23,14 @@ class Item:
 
     Attributes
     ----------
-    name : unique in the cohort and the same in every run: its path below the folder, or its name.
-    path : absolute.
-    folder : where its results go, below the output folder; "" is that folder itself.
-    mask : a mask to fill in, in the scan's space; None if it has none.
+    name : str
+        Unique in the cohort and the same in every run: its path below the folder, or its name.
+    path : Path
+        Absolute.
+    folder : str
+        Where its results go, below the output folder; "" is that folder itself.
+    mask : Path or None
+        A mask to fill in, in the scan's space; None if it has none.
     """
 
     name: str

@@ -29,7 +29,7 @@ def histogram(values: np.ndarray, far: np.ndarray, title: str, digits: int) -> s
 
     Parameters
     ----------
-    values : ndarray (n,)
+    values : ndarray, shape (n,)
         At least one.
     far : ndarray, bool (n,)
         Values to mark with a triangle under the axis.

@@ -96,8 +96,8 @@ def load_pack(path: str | Path) -> Pack:
 
     Parameters
     ----------
-    path : path
-        The folder `prepare` wrote.
+    path : path-like
+        Path The folder `prepare` wrote.
 
     Raises
     ------

@@ -56,12 +56,12 @@ def prepare(
 
     Parameters
     ----------
-    folder : path
-        Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any, gives
-        age, sex, split, licence and further columns, and `labels.tsv` the tissues of label maps.
-        Whose split is "test" or "holdout" is left out.
-    out : path
-        Folder of the pack. Given again, it is brought up to date: what is done is not redone.
+    folder : path-like
+        Path Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any,
+        gives age, sex, split, licence and further columns, and `labels.tsv` the tissues of label
+        maps. Whose split is "test" or "holdout" is left out.
+    out : path-like
+        Path Folder of the pack. Given again, it is brought up to date: what is done is not redone.
     target : Target, optional
         Grid and mean brain to align to; by default the folder's own `template*.nii.gz`, else the
         bundled generator.

@@ -51,10 +51,14 @@ class VolumeSet:
 
     Attributes
     ----------
-    names : of the files, sorted, without their endings.
-    volumes : uint8 [n, X, Y, Z], 255 = 1.
-    hash : SHA-256 of the files' hashes, in order.
-    notes : what was done to how many files, in words.
+    names : list of str
+        Names of the files, sorted, without their endings.
+    volumes : ndarray, shape (n, X, Y, Z), uint8
+        255 = 1.
+    hash : str
+        SHA-256 of the files' hashes, in order.
+    notes : list of str
+        What was done to how many files, in words.
     """
 
     path: Path
@@ -138,8 +142,10 @@ def read_set(
 
     Parameters
     ----------
-    space : the grid to bring them to; without it all must lie on that of the first one.
-    template : (X, Y, Z) in [0, 1] on that grid, the mean of real ones: where brains are to lie.
+    space : Space or None
+        The grid to bring them to; without it all must lie on that of the first one.
+    template : ndarray, shape (X, Y, Z), or None
+        Values in [0, 1] on that grid, the mean of real ones: where brains are to lie.
 
     Raises
     ------

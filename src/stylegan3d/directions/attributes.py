@@ -76,12 +76,12 @@ def attribute_directions(
     Parameters
     ----------
     generator : Generator
-    latents : array or tensor
-        `(n, w_dim)` or `(n, num_layers, w_dim)` of n people; rows are averaged.
-    attributes : mapping of str to np.ndarray
+    latents : ndarray or Tensor
+        Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)` of n people; rows are averaged.
+    attributes : mapping of str to ndarray
         `(n,)` numbers by attribute, NaN where unknown; 0 and 1 alone make it one of two kinds.
-    held_out : np.ndarray
-        bool `(n,)`: people to check on, who have no part in the fit.
+    held_out : ndarray, shape (n,), bool
+        People to check on, who have no part in the fit.
     wanted : sequence of str, optional
         Attributes to find directions of; all by default.
     hold_fixed : sequence of str
@@ -212,7 +212,7 @@ def build_directions(
     hold_fixed : sequence of str, optional
         Attributes that the others do not change; by default head size, since in most things a
         large head has more of everything.
-    components, samples
+    components, samples : int
         As in `pca_directions`.
     report : callable, optional
         `report(done, total, note)` as the work goes on.

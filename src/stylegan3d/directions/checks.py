@@ -37,13 +37,12 @@ def check(
     ----------
     key : str
         The attribute.
-    guess, truth : np.ndarray
-        `(n,)` predicted and true deviation from the mean of the person's group, on the scale of
-        `scaled`; NaN in `truth` where it is unknown.
-    values : np.ndarray
-        `(n,)` the attribute as it is known.
-    held_out : np.ndarray
-        bool `(n,)`.
+    guess, truth : ndarray, shape (n,)
+        Predicted and true deviation from the mean of the person's group, on the scale of `scaled`;
+        NaN in `truth` where it is unknown.
+    values : ndarray, shape (n,)
+        The attribute as it is known.
+    held_out : ndarray, shape (n,), bool
 
     Returns
     -------

@@ -51,17 +51,17 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
     Parameters
     ----------
     generator : Generator
-    less, more : array or tensor
-        `(n, w_dim)` or `(n, num_layers, w_dim)` of each group; rows are averaged.
+    less, more : object
+        Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)` of each group; rows are averaged.
     name : str
         What the direction is called.
 
     Returns
     -------
     Directions
-        One unit is one standard deviation of random brains along it. `checks` says "auc",
-        "chance" (the AUC that one in twenty random groupings reaches), "n_fit" (of both groups)
-        and "n_check" (pairs).
+        One unit is one standard deviation of random brains along it. `checks` says "auc", "chance"
+        (the AUC that one in twenty random groupings reaches), "n_fit" (of both groups) and
+        "n_check" (pairs).
 
     Raises
     ------
@@ -152,8 +152,8 @@ def direction_of_values(
     Parameters
     ----------
     generator : Generator
-    latents : array or tensor
-        `(n, w_dim)` or `(n, num_layers, w_dim)`; rows are averaged.
+    latents : object
+        Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)`; rows are averaged.
     values : sequence of float
         `(n,)`; NaN where unknown, 0 and 1 alone for one of two kinds.
     name, unit : str
@@ -162,8 +162,8 @@ def direction_of_values(
     Returns
     -------
     Directions
-        One unit changes the predicted value by one standard deviation of random brains. `checks`
-        is as in `attribute_directions`, from the folds' predictions, with "folds".
+        One unit changes the predicted value by one standard deviation of random brains. `checks` is
+        as in `attribute_directions`, from the folds' predictions, with "folds".
 
     Raises
     ------
@@ -219,10 +219,10 @@ def orthogonalised(
     Parameters
     ----------
     generator : Generator
-    directions, name
+    directions, name : Directions, str
         The direction to begin with.
-    against : sequence of np.ndarray
-        `(w_dim,)` steps, of any length.
+    against : sequence of ndarray, shape (w_dim,)
+        Steps, of any length.
     told_as : str
         What these are called, such as "Age and Sex".
 

@@ -82,8 +82,8 @@ def measure_effect(
 
     Parameters
     ----------
-    before, after : np.ndarray
-        (X, Y, Z) as `Renderer.render` gives them: 0 outside the brain, 1 the bright end.
+    before, after : ndarray, shape (X, Y, Z)
+        As `Renderer.render` gives them: 0 outside the brain, 1 the bright end.
     space : Space
         Where their voxels lie.
     attribute : str
@@ -194,7 +194,7 @@ def way_back(
     ----------
     recipe : Recipe
         With the edit.
-    before, after : np.ndarray, optional
+    before, after : ndarray, optional
         The brain without and with it, as rendered; without them only w is looked at.
     direction : str, optional
         The edit in question; all by default.

@@ -54,12 +54,12 @@ class Survey:
     ----------
     names : tuple of str
         The axes.
-    steps : np.ndarray
-        float64 `(K, w_dim)`, one standard deviation along each.
-    centre : np.ndarray
-        float64 `(w_dim,)`, the average brain.
-    points : np.ndarray
-        float64 `(samples, K)`, untruncated random brains, labels left open.
+    steps : ndarray, shape (K, w_dim), float64
+        One standard deviation along each.
+    centre : ndarray, shape (w_dim,), float64
+        The average brain.
+    points : ndarray, shape (samples, K), float64
+        Untruncated random brains, labels left open.
     """
 
     names: tuple[str, ...]
@@ -101,8 +101,8 @@ class Plane:
     Attributes
     ----------
     survey : Survey
-    axes : (x, y)
-        Their places among the survey's axes.
+    axes : tuple of int
+        (x, y) Their places among the survey's axes.
     """
 
     survey: Survey
@@ -153,9 +153,12 @@ class Plane:
 
         Parameters
         ----------
-        recipe : of the brain that travels; edits along the two axes are replaced, others stay.
-        start : `(2,)` where it lies without edits along the axes, in sd, see `start`.
-        to : `(2,)` where it shall lie, in sd, met to 0.01 sd.
+        recipe : Recipe
+            Recipe of the brain that travels; edits along the two axes are replaced, others stay.
+        start : ndarray, shape (2,)
+            Where it lies without edits along the axes, in sd, see `start`.
+        to : ndarray, shape (2,)
+            Where it shall lie, in sd, met to 0.01 sd.
         """
         offset = np.asarray(to, float) - np.asarray(start, float)
         strengths = np.linalg.solve(self.effects.T, offset)
@@ -183,8 +186,7 @@ def contours(
 
     Parameters
     ----------
-    points : np.ndarray
-        `(n, 2)`.
+    points : ndarray, shape (n, 2)
     shares : sequence of float
         Each 0 to 1.
     reach : float
@@ -192,7 +194,7 @@ def contours(
 
     Returns
     -------
-    list of list of np.ndarray
+    list of list of ndarray
         For each share its closed lines, `(m, 2)` each. The density is a histogram smoothed with a
         Gaussian of 0.3.
     """

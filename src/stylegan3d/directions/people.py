@@ -32,11 +32,11 @@ class People:
 
     Attributes
     ----------
-    w : np.ndarray
-        float64 `(n, w_dim)`, from the encoder.
-    held_out : np.ndarray
-        bool `(n,)`, True for those who are to check, not to fit.
-    attributes : dict of str to np.ndarray
+    w : ndarray, shape (n, w_dim), float64
+        From the encoder.
+    held_out : ndarray, shape (n,), bool
+        True for those who are to check, not to fit.
+    attributes : dict of str to ndarray
         float64 `(n,)` by attribute; NaN where it is not known.
     groups : tuple
         Which scanner or study each is from, None where that is not known.

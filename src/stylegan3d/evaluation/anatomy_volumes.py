@@ -35,17 +35,16 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
     Returns
     -------
     dict
-        "network" : name and hash of the tissue network.
-        "n" : how many "synthetic" and "real" brains went in.
-        "measures" : for each of `MEASURES` "synthetic_mean", "synthetic_sd", "real_mean",
-        "real_sd"; "shift", the difference of the means in standard deviations of the people, and
-        "spread", the ratio of the standard deviations, each with a 95 % "_interval" (bootstrap over
-        brains); "distance", the Wasserstein distance over the people's standard deviation, as
-        `Comparison.to_dict` has it: beside the same between halves of the people.
-        "mean_distance" : the mean of these distances over the volumes, in the same form.
-        "left_out" alone, a sentence, on a grid the network does not know.
-        "values" : for each of `MEASURES` those of every "synthetic" and "real" brain.
-        "unsegmentable" : of "synthetic" brains and "validation" people, see `unsegmentable`.
+        "network" : name and hash of the tissue network. "n" : how many "synthetic" and "real"
+        brains went in. "measures" : for each of `MEASURES` "synthetic_mean", "synthetic_sd",
+        "real_mean", "real_sd"; "shift", the difference of the means in standard deviations of the
+        people, and "spread", the ratio of the standard deviations, each with a 95 % "_interval"
+        (bootstrap over brains); "distance", the Wasserstein distance over the people's standard
+        deviation, as `Comparison.to_dict` has it: beside the same between halves of the people.
+        "mean_distance" : the mean of these distances over the volumes, in the same form. "left_out"
+        alone, a sentence, on a grid the network does not know. "values" : for each of `MEASURES`
+        those of every "synthetic" and "real" brain. "unsegmentable" : of "synthetic" brains and
+        "validation" people, see `unsegmentable`.
     """
     segmenter = bundled_segmenter()
     if not material.has_tissues:

@@ -43,12 +43,18 @@ class Judge:
 
     Attributes
     ----------
-    how : what it is, in words.
-    r : correlation with the truth among people, within sources.
-    slope : by how much its reading changes with the truth among them: 1 shows all of a difference.
-    sd : standard deviation of its reading among people, within sources.
-    n_test : of these people: those set aside, or all for a judge that was not fitted to them.
-    regression : on features; None for a volume of the tissue network.
+    how : str
+        What it is, in words.
+    r : float
+        Correlation with the truth among people, within sources.
+    slope : float
+        By how much its reading changes with the truth among them: 1 shows all of a difference.
+    sd : float
+        Standard deviation of its reading among people, within sources.
+    n_test : int
+        n test of these people: those set aside, or all for a judge that was not fitted to them.
+    regression : Pipeline or None
+        On features; None for a volume of the tissue network.
     """
 
     how: str
@@ -68,8 +74,10 @@ class Judges:
 
     Attributes
     ----------
-    of : attribute to its judge.
-    missing : attribute to the sentence why it has none.
+    of : dict of str to Judge
+        Attribute to its judge.
+    missing : dict of str to str
+        Attribute to the sentence why it has none.
     known : attribute to what is known of the people [people], training people first; NaN if not.
     """
 

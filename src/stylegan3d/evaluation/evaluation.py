@@ -45,11 +45,16 @@ def evaluate(
 
     Parameters
     ----------
-    subject : a generator, or a folder of volumes (`subject.VolumesSubject`).
-    pack : real brains on the same grid, with training and validation people.
-    settings : what to measure.
-    report : called with what is being done, how much of it is done and how much there is.
-    out : folder where finished parts and brains are kept (in `work`), and taken up again if the
+    subject : Subject or Generator
+        A generator, or a folder of volumes (`subject.VolumesSubject`).
+    pack : Pack
+        Real brains on the same grid, with training and validation people.
+    settings : EvaluationSettings or None
+        What to measure.
+    report : TitledProgress or None
+        Called with what is being done, how much of it is done and how much there is.
+    out : Path or None
+        Folder where finished parts and brains are kept (in `work`), and taken up again if the
         evaluation was stopped; nothing is kept without it.
 
     Returns

@@ -13,14 +13,18 @@ class Figure:
 
     Attributes
     ----------
-    name : what was measured.
-    synthetic, real : the figure with its interval, and the same of real brains (or a yardstick),
-        as text.
-    compared : their ratio or difference, or empty.
-    aim : what it is to reach, or empty.
-    reached : whether it does; None where there is no aim.
-    value, low, high, real_value, real_low, real_high : the numbers in these texts, where there are
-        such, for plots.
+    name : str
+        What was measured.
+    synthetic, real : str
+        The figure with its interval, and the same of real brains (or a yardstick), as text.
+    compared : str
+        Their ratio or difference, or empty.
+    aim : str
+        What it is to reach, or empty.
+    reached : bool or None
+        Whether it does; None where there is no aim.
+    value, low, high, real_value, real_low, real_high : float or None
+        The numbers in these texts, where there are such, for plots.
     """
 
     name: str
@@ -51,8 +55,10 @@ def figure(
 
     Parameters
     ----------
-    digits : decimals of the numbers.
-    scale : what they are multiplied by.
+    digits : int
+        Decimals of the numbers.
+    scale : float
+        What they are multiplied by.
     """
     numbers: dict[str, float | None] = {}
     texts = []

@@ -33,9 +33,11 @@ class Material:
 
     Attributes
     ----------
-    subject : what is evaluated, a generator or a folder of volumes.
+    subject : Subject
+        What is evaluated, a generator or a folder of volumes.
     training, validation, people : rows of the data set; `people` are both, training people first.
-    store : what is kept for an evaluation that is stopped.
+    store : Store or None
+        What is kept for an evaluation that is stopped.
 
     Raises
     ------
@@ -176,8 +178,10 @@ class Material:
 
         Parameters
         ----------
-        what : what is reported; nothing without it.
-        brains : the brains themselves, where they are there; else they are made.
+        what : str
+            What is reported; nothing without it.
+        brains : ndarray or None
+            The brains themselves, where they are there; else they are made.
         """
         found = []
         for done, piece in enumerate(_pieces(seeds, PIECE)):

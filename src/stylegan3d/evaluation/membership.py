@@ -40,8 +40,9 @@ def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    budget : of a projection of every person ("draft", "standard", "thorough"), which takes minutes
-        to hours; None leaves this attack out.
+    budget : str or None
+        Budget of a projection of every person ("draft", "standard", "thorough"), which takes
+        minutes to hours; None leaves this attack out.
 
     Returns
     -------

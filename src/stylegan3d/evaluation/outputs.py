@@ -38,8 +38,10 @@ def montage_png(material: Material, *, rows: int = 4) -> bytes:
 
     Parameters
     ----------
-    material : of an evaluation.
-    rows : how many of each, at most as many as there are.
+    material : Material
+        Material of an evaluation.
+    rows : int
+        How many of each, at most as many as there are.
     """
     people = material.validation
     rows = min(rows, len(people))

@@ -61,8 +61,10 @@ def page(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 
     Parameters
     ----------
-    report : of `evaluation.evaluate`.
-    pictures : title to PNG.
+    report : mapping of str to object
+        Report of `evaluation.evaluate`.
+    pictures : mapping of str to bytes
+        Title to PNG.
     """
     told = dict(report)
     name = escape(told["model"]["name"])

@@ -33,10 +33,14 @@ class Nearest:
 
     Attributes
     ----------
-    distance : [n] to the nearest person; 1 - correlation, or the distance of descriptors.
-    second : [n] to the nearest other person.
-    person : [n] index of the nearest.
-    mirrored : [n] whether it is the mirror image that is nearest.
+    distance : ndarray, shape (n,)
+        To the nearest person; 1 - correlation, or the distance of descriptors.
+    second : ndarray, shape (n,)
+        To the nearest other person.
+    person : ndarray, shape (n,)
+        Index of the nearest.
+    mirrored : ndarray, shape (n,)
+        Whether it is the mirror image that is nearest.
     """
 
     distance: np.ndarray
@@ -67,9 +71,12 @@ class TrainingBrains:
 
     Parameters
     ----------
-    volumes : [n, X, Y, Z] uint8 of a pack; may be a memory map.
-    mask : (X, Y, Z) bool, where the mean brain is.
-    sideways : the axis that runs left to right.
+    volumes : iterable of ndarray, shape (n, X, Y, Z), uint8
+        Volumes of a pack; may be a memory map.
+    mask : ndarray, shape (X, Y, Z), bool
+        Where the mean brain is.
+    sideways : int
+        The axis that runs left to right.
     """
 
     def __init__(self, volumes: Iterable[np.ndarray], mask: np.ndarray, sideways: int = 0) -> None:
@@ -111,8 +118,9 @@ def feature_distances(brains: np.ndarray, training: np.ndarray, mirrored: np.nda
 
     Parameters
     ----------
-    brains : [n, features]
-    training, mirrored : [people, features], of the training brains and their mirror images.
+    brains : ndarray, shape (n, features)
+    training, mirrored : ndarray, shape (people, features)
+        Of the training brains and their mirror images.
     """
     reference = np.concatenate([training, mirrored])
     squares = (brains**2).sum(1)[:, None] + (reference**2).sum(1) - 2 * brains @ reference.T
@@ -140,8 +148,8 @@ def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:
         "synthetic" and "validation": quantiles 0, 0.05, 0.5, 0.95 and 1 of the distance; under
         "relative" those of the distance in that to the second nearest. "closer_than_closest" and
         "closer_than_q05": how many synthetic brains are nearer than the nearest validation brain
-        and than the 0.05 quantile of them. "expected_by_chance": how many new real people out of
-        so many would be nearer than the nearest of so few. "nearest": the ten nearest pairs.
+        and than the 0.05 quantile of them. "expected_by_chance": how many new real people out of so
+        many would be nearer than the nearest of so few. "nearest": the ten nearest pairs.
     """
     if not len(validation.distance):
         raise StyleGAN3DError(

@@ -46,11 +46,15 @@ class Closeness:
 
     Attributes
     ----------
-    correlation : [n] with the nearest person.
-    ratio : [n] distance (1 - correlation) to the nearest person in that to the fifth nearest: close
-        to 1 for a stranger, 0 for a copy.
-    person : [n] index of the nearest.
-    mirrored : [n] whether it is the mirror image that is nearest.
+    correlation : ndarray, shape (n,)
+        With the nearest person.
+    ratio : ndarray, shape (n,)
+        Distance (1 - correlation) to the nearest person in that to the fifth nearest: close to 1
+        for a stranger, 0 for a copy.
+    person : ndarray, shape (n,)
+        Index of the nearest.
+    mirrored : ndarray, shape (n,)
+        Whether it is the mirror image that is nearest.
     """
 
     correlation: np.ndarray
@@ -81,8 +85,10 @@ class FineStructure:
 
     Parameters
     ----------
-    template : (X, Y, Z) in [0, 1], the mean brain, whose place and size they get.
-    voxel_mm : edge lengths of the voxels.
+    template : ndarray, shape (X, Y, Z)
+        Values in [0, 1], the mean brain, whose place and size they get.
+    voxel_mm : tuple of float
+        Edge lengths of the voxels.
     """
 
     def __init__(self, template: np.ndarray, voxel_mm: tuple[float, float, float]) -> None:
@@ -97,7 +103,8 @@ class FineStructure:
 
         Parameters
         ----------
-        volume : (X, Y, Z), uint8 of a pack or float in [0, 1]; the scale does not matter.
+        volume : ndarray, shape (X, Y, Z), uint8
+            Volume of a pack or float in [0, 1]; the scale does not matter.
         """
         moved = self._moved(unit(volume))
         inside = moved > BRAIN * _bright_end(moved)
@@ -140,10 +147,14 @@ class CopyDetector:
 
     Parameters
     ----------
-    volumes : [people, X, Y, Z] uint8 of a pack; may be a memory map.
-    template : (X, Y, Z) in [0, 1], the mean brain.
-    voxel_mm : edge lengths of the voxels.
-    sideways : the axis that runs left to right.
+    volumes : iterable of ndarray, shape (people, X, Y, Z), uint8
+        Volumes of a pack; may be a memory map.
+    template : ndarray, shape (X, Y, Z)
+        Values in [0, 1], the mean brain.
+    voxel_mm : tuple of float
+        Edge lengths of the voxels.
+    sideways : int
+        The axis that runs left to right.
     """
 
     def __init__(
@@ -192,7 +203,8 @@ def alarm_threshold(strangers: np.ndarray, n: int, rate: float = FALSE_ALARMS) -
 
     Parameters
     ----------
-    strangers : [m], of people who are none of those they are held against.
+    strangers : ndarray, shape (m,)
+        Strangers of people who are none of those they are held against.
     """
     logarithms = np.log(np.maximum(strangers, 1e-12))
     start = float(np.quantile(logarithms, TAIL))

@@ -45,10 +45,14 @@ class Nearness:
 
     Attributes
     ----------
-    distance : of its descriptor to that of the nearest person.
-    farther_than : share of strangers, 0 to 1, who are nearer to their nearest person than that.
-    mirrored : whether it is the mirror image that is nearest.
-    people, strangers : how many it was compared to.
+    distance : float
+        Distance of its descriptor to that of the nearest person.
+    farther_than : float
+        Share of strangers, 0 to 1, who are nearer to their nearest person than that.
+    mirrored : bool
+        Whether it is the mirror image that is nearest.
+    people, strangers : int
+        How many it was compared to.
     """
 
     distance: float
@@ -64,11 +68,16 @@ class PrivacyIndex:
 
     Attributes
     ----------
-    straight, mirrored : float16 [people, 448], of training brains and of their mirror images.
-    strangers : float32 [m], ascending, distances of strangers to the nearest training person.
-    space : the grid of the volumes that were described.
-    feature_mm : voxels the network saw.
-    model_hash : of the model in whose folder it was put.
+    straight, mirrored : ndarray, shape (people, 448), float16
+        Of training brains and of their mirror images.
+    strangers : ndarray, shape (m,), float32
+        Ascending, distances of strangers to the nearest training person.
+    space : Space
+        The grid of the volumes that were described.
+    feature_mm : float
+        Voxels the network saw.
+    model_hash : str
+        Model hash of the model in whose folder it was put.
     """
 
     straight: np.ndarray
@@ -83,8 +92,10 @@ class PrivacyIndex:
 
         Parameters
         ----------
-        volume : (X, Y, Z) on the grid of the data set, uint8 of a pack or float, 1 is white.
-        space : its grid.
+        volume : ndarray, shape (X, Y, Z)
+            On the grid of the data set, uint8 of a pack or float, 1 is white.
+        space : Space
+            Its grid.
 
         Raises
         ------
@@ -138,7 +149,8 @@ def build_index(
 
     Parameters
     ----------
-    work : a folder where descriptors are kept meanwhile, and taken up again if this was stopped;
+    work : Path or None
+        A folder where descriptors are kept meanwhile, and taken up again if this was stopped;
         whoever gives it deletes it.
 
     Raises

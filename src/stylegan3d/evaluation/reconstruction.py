@@ -63,11 +63,15 @@ def reconstruct(
 
     Parameters
     ----------
-    people : each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1]; of people
-        the generator was not trained on.
-    mean_brain : (X, Y, Z) in [0, 1], of the training people.
-    budget : of the projection in w+ (`stylegan3d.project`), or None to leave it out.
-    progress : called with how many people are done and how many there are.
+    people : sequence of ndarray
+        Each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1]; of people the
+        generator was not trained on.
+    mean_brain : ndarray, shape (X, Y, Z)
+        Values in [0, 1], of the training people.
+    budget : str or None
+        Budget of the projection in w+ (`stylegan3d.project`), or None to leave it out.
+    progress : Progress or None
+        Called with how many people are done and how many there are.
 
     Returns
     -------

@@ -36,9 +36,12 @@ class Evaluated:
 
     Attributes
     ----------
-    name : of the model, with its family.
-    settings : what it shares with others it can be compared to, by the keys of `ALIKE`.
-    parts : part -> figures.
+    name : str
+        Name of the model, with its family.
+    settings : dict of str to object
+        What it shares with others it can be compared to, by the keys of `ALIKE`.
+    parts : dict of str to list of Figure
+        Part -> figures.
     """
 
     name: str
@@ -81,9 +84,12 @@ class SideBySide:
 
     Attributes
     ----------
-    names : of the models.
-    notes : where their figures cannot be compared, a sentence each.
-    parts : part -> rows; a row is the figure's name and, of each model, the figure or None.
+    names : list of str
+        Names of the models.
+    notes : list of str
+        Where their figures cannot be compared, a sentence each.
+    parts : dict of str to (list of (tuple of (str, (list of (Figure or None)))))
+        Part -> rows; a row is the figure's name and, of each model, the figure or None.
     """
 
     names: list[str]

@@ -31,9 +31,12 @@ class Subject(Protocol):
 
     Attributes
     ----------
-    name, hash : of the generator or the folder.
-    space : the grid of its brains.
-    generator : None if there are only volumes.
+    name, hash : str
+        Of the generator or the folder.
+    space : Space
+        The grid of its brains.
+    generator : Generator or None
+        None if there are only volumes.
     """
 
     name: str

@@ -30,7 +30,8 @@ def tissue_columns(rows: Sequence[Mapping[str, float]]) -> np.ndarray:
 
     Parameters
     ----------
-    rows : of each brain the millilitres of `TISSUES`.
+    rows : sequence of mapping of str to float
+        Rows of each brain the millilitres of `TISSUES`.
     """
     volumes = np.array([[row[name] for name in TISSUES] for row in rows], dtype=np.float64)
     volumes = np.maximum(volumes, LEAST_ML)

@@ -73,8 +73,8 @@ def age_utility(material: Material) -> dict[str, Any] | str:
         people set aside. "real", "synthetic", "both": "n" trained on, "mae" in years and "r" on
         "n_test" people set aside, each with an "_interval" of 95 % (bootstrap over these people).
         "difference": of the MAE of synthetic less that of real, in years, with "interval".
-        "mean_age": MAE of always saying the mean age of training people.
-        A sentence instead, where it cannot be measured.
+        "mean_age": MAE of always saying the mean age of training people. A sentence instead, where
+        it cannot be measured.
     """
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes: their ages are unknown."

@@ -50,10 +50,9 @@ def tissue_utility(
     dict
         "labels": where all labels come from, in words. "steps" of each training, "voxel_mm".
         "real", "synthetic", "both": "n" brains trained on, "n_test" people, "dice" (mean over
-        people and tissues) with "dice_interval" of 95 % (bootstrap over people), "tissues" (mean
-        of each). "difference": of the Dice of synthetic less that of real on the same people, with
-        "interval".
-        A sentence instead, where it cannot be measured.
+        people and tissues) with "dice_interval" of 95 % (bootstrap over people), "tissues" (mean of
+        each). "difference": of the Dice of synthetic less that of real on the same people, with
+        "interval". A sentence instead, where it cannot be measured.
     """
     segmenter, space = bundled_segmenter(), material.pack.space
     if not segmenter.fits(space):
@@ -117,7 +116,8 @@ def halved(volume: Tensor, labels: Tensor) -> Labelled:
 
     Parameters
     ----------
-    volume, labels : [X, Y, Z], axes of an odd length lose their last slice.
+    volume, labels : Tensor, shape (X, Y, Z)
+        Axes of an odd length lose their last slice.
     """
     shares = F.one_hot(labels.long(), len(CLASSES)).movedim(3, 0)[None].float()
     most = F.avg_pool3d(shares, 2).argmax(dim=1)[0].to(torch.uint8)

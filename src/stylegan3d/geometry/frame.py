@@ -33,9 +33,11 @@ class Frame:
 
     Attributes
     ----------
-    axes : where each array axis points, such as "LIA": the first to the left, the second down
+    axes : str
+        Where each array axis points, such as "LIA": the first to the left, the second down
         (inferior), the third forward (anterior).
-    voxel_size : millimetres along each array axis.
+    voxel_size : tuple of float
+        Millimetres along each array axis.
     """
 
     axes: str = CONFORMED_AXES

@@ -38,11 +38,16 @@ class Slice:
 
     Attributes
     ----------
-    picture : (rows, columns), rows from the top.
-    pixel_mm : height and width of a pixel.
-    plane : which plane.
-    mm : where it lies along the plane's world axis (right, anterior or superior), in mm.
-    letters : at the left, right, top and bottom edge.
+    picture : ndarray, shape (rows, columns)
+        Rows from the top.
+    pixel_mm : tuple of float
+        Height and width of a pixel.
+    plane : Plane
+        Which plane.
+    mm : float
+        Where it lies along the plane's world axis (right, anterior or superior), in mm.
+    letters : tuple of str
+        At the left, right, top and bottom edge.
     """
 
     picture: np.ndarray
@@ -70,8 +75,10 @@ class Upright:
 
     Attributes
     ----------
-    data : (X, Y, Z), a view of the volume it was made of.
-    space : where its voxels lie.
+    data : ndarray, shape (X, Y, Z)
+        A view of the volume it was made of.
+    space : Space
+        Where its voxels lie.
     """
 
     data: np.ndarray
@@ -120,10 +127,13 @@ def cut(
 
     Parameters
     ----------
-    plane : "axial", "coronal" or "sagittal".
-    mm : where, along the world axis across the plane (RAS+); None for the middle of the grid, and
+    plane : Plane
+        "axial", "coronal" or "sagittal".
+    mm : float or None
+        Where, along the world axis across the plane (RAS+); None for the middle of the grid, and
         for the sagittal plane 8 mm to the person's right of it.
-    convention : "radiological" has the person's left at the right of the picture.
+    convention : Convention
+        "radiological" has the person's left at the right of the picture.
 
     Raises
     ------

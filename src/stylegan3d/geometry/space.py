@@ -94,12 +94,15 @@ def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     Parameters
     ----------
-    data : (I, J, K) in any of the 48 orientations.
-    affine : (4, 4) voxel indices to RAS+ millimetres.
+    data : ndarray, shape (I, J, K)
+        In any of the 48 orientations.
+    affine : ndarray
+        (4, 4) voxel indices to RAS+ millimetres.
 
     Returns
     -------
-    data (X, Y, Z), a view; affine (4, 4) of it
+    tuple of ndarray
+        Data (X, Y, Z), a view; affine (4, 4) of it.
     """
     turn = nib.io_orientation(affine)
     turned = nib.apply_orientation(data, turn)

@@ -77,9 +77,9 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
 
     Parameters
     ----------
-    volume : np.ndarray
-        (X, Y, Z) of a brain without its skull, 0 outside, any scale: intensities are divided by
-        their 99.5th percentile inside the brain first.
+    volume : ndarray, shape (X, Y, Z)
+        Volume of a brain without its skull, 0 outside, any scale: intensities are divided by their
+        99.5th percentile inside the brain first.
     space : Space
         Where its voxels lie. The brain must be upright (rotated as the template is), of true size.
 
@@ -138,8 +138,8 @@ def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to bool (X, Y, Z)
-        "brain", "grey matter", "white matter" and "ventricles"; empty where there is nothing like
-        a brain with two tissues.
+        "brain", "grey matter", "white matter" and "ventricles"; empty where there is nothing like a
+        brain with two tissues.
     """
     brain = _Brain.of(volume, space)
     if brain is None:

@@ -22,13 +22,13 @@ class PairFigures:
 
     Attributes
     ----------
-    mean_difference
+    mean_difference : float
         Mean of |B - A| where either is brain, as a share of the brightest tissue.
-    ssim, psnr_db
+    ssim, psnr_db : float
         Structural similarity (1 is identical) and peak signal-to-noise ratio, there too.
-    a, b
+    a, b : dict of str to float
         Millilitres of each by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
-    how
+    how : str
         What they were told by, see `tissue_volumes.Tissues`.
     """
 
@@ -47,8 +47,8 @@ def compare_pair(
 
     Parameters
     ----------
-    a, b : np.ndarray
-        (X, Y, Z) on the grid of `space`, 0 outside and 1 bright.
+    a, b : ndarray, shape (X, Y, Z)
+        On the grid of `space`, 0 outside and 1 bright.
     space : Space
         Where the voxels lie.
     dtype : torch.dtype, optional

@@ -35,7 +35,7 @@ def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    mask : bool (X, Y, Z)
+    mask : ndarray, shape (X, Y, Z), bool
         The brain, upright as the template is.
     space : Space
         Where its voxels lie.

@@ -15,8 +15,10 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
 
     Parameters
     ----------
-    a, b : (X, Y, Z), intensities in [0, 1]; `b` is the reference.
-    mask : (X, Y, Z) bool, where to compare.
+    a, b : ndarray, shape (X, Y, Z)
+        Intensities in [0, 1]; `b` is the reference.
+    mask : ndarray, shape (X, Y, Z), bool
+        Where to compare.
 
     Returns
     -------

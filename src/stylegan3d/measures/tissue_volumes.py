@@ -98,9 +98,8 @@ def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None 
 
     Parameters
     ----------
-    volume : np.ndarray
-        (X, Y, Z), 0 outside the brain, 1 the 99.5th percentile inside it; what lies beyond is
-        clipped.
+    volume : ndarray, shape (X, Y, Z)
+        0 outside the brain, 1 the 99.5th percentile inside it; what lies beyond is clipped.
     space : Space
         Its grid.
     dtype : torch.dtype, optional

@@ -18,10 +18,13 @@ class Auc:
 
     Attributes
     ----------
-    value : the share of pairs of a member and another in which the member has the higher score;
-        0.5 is chance.
-    interval : of 95 %.
-    members, others : how many were compared.
+    value : float
+        The share of pairs of a member and another in which the member has the higher score; 0.5 is
+        chance.
+    interval : Interval
+        Interval of 95 %.
+    members, others : int
+        How many were compared.
     """
 
     value: float
@@ -57,12 +60,14 @@ def stratified_auc(
 
     Parameters
     ----------
-    members, others : [n], [m] scores.
-    member_strata, other_strata : the stratum of each; one without two of each kind is left out.
+    members, others : ndarray, shape (n,)
+        [m] scores.
+    member_strata, other_strata : sequence of str
+        The stratum of each; one without two of each kind is left out.
 
     Returns
     -------
-    Auc, or None if no stratum has two of each.
+    Auc, or None if no stratum has two of each
     """
     areas, variances, pairs, counts = [], [], [], []
     for stratum in sorted(set(member_strata)):

@@ -21,8 +21,10 @@ class Comparison:
 
     Attributes
     ----------
-    synthetic, real : [repeats] the figure of each repeat.
-    n : volumes on either side.
+    synthetic, real : ndarray, shape (repeats,)
+        The figure of each repeat.
+    n : int
+        Volumes on either side.
     """
 
     synthetic: np.ndarray
@@ -77,7 +79,8 @@ def compare_with_halves(
 
     Parameters
     ----------
-    synthetic, real : [n, features], one row a volume, one volume a person; at least four each.
+    synthetic, real : ndarray, shape (n, features)
+        One row a volume, one volume a person; at least four each.
     """
     n = group_size(len(synthetic), len(real))
     figures = []
@@ -120,7 +123,7 @@ def compare_with_validation(
 
     Parameters
     ----------
-    synthetic, training, validation : [n, features]
+    synthetic, training, validation : ndarray, shape (n, features)
     """
     n = min(len(synthetic) // 2, len(training) // 2, len(validation))
     figures = []

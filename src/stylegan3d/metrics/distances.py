@@ -33,7 +33,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     Parameters
     ----------
-    a, b : [n, features] and [m, features], at least two rows each.
+    a, b : ndarray, shape (n, features)
+        And [m, features], at least two rows each.
 
     Returns
     -------
@@ -61,7 +62,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     Parameters
     ----------
-    a, b : [n, features] and [m, features], at least two rows each.
+    a, b : ndarray, shape (n, features)
+        And [m, features], at least two rows each.
     """
     _check(a, b)
     return _discrepancy(a, b, cubic_kernel)
@@ -81,8 +83,10 @@ def rbf_distance(a: np.ndarray, b: np.ndarray, bandwidth: float | None = None) -
 
     Parameters
     ----------
-    a, b : [n, features] and [m, features], at least two rows each.
-    bandwidth : s; the median distance between members of `b`, the usual choice, by default.
+    a, b : ndarray, shape (n, features)
+        And [m, features], at least two rows each.
+    bandwidth : float or None
+        s; the median distance between members of `b`, the usual choice, by default.
     """
     _check(a, b)
     return _discrepancy(a, b, gaussian_kernel(b, bandwidth))
@@ -112,8 +116,10 @@ def discrepancy_interval(
 
     Parameters
     ----------
-    a, b : [n, features] and [m, features], at least two rows each.
-    kernel : `cubic_kernel` or a `gaussian_kernel`.
+    a, b : ndarray, shape (n, features)
+        And [m, features], at least two rows each.
+    kernel : Kernel
+        `cubic_kernel` or a `gaussian_kernel`.
     """
     _check(a, b)
     within, across = kernel(a, a), kernel(a, b).mean(axis=1)
@@ -154,9 +160,12 @@ class Moments:
 
     Attributes
     ----------
-    total : float64 (X, Y, Z), the sum of the volumes.
-    energy : sum of their squared norms.
-    n : how many.
+    total : ndarray or float, shape (X, Y, Z), float64
+        The sum of the volumes.
+    energy : float
+        Sum of their squared norms.
+    n : int
+        How many.
     """
 
     total: np.ndarray | float = 0.0
@@ -219,8 +228,10 @@ class LeftOut:
 
     Attributes
     ----------
-    mean_square, variance : as of `Moments`.
-    cross : product of the mean without the member and the mean of the other set.
+    mean_square, variance : ndarray
+        See `Moments`.
+    cross : ndarray
+        Product of the mean without the member and the mean of the other set.
     """
 
     mean_square: np.ndarray

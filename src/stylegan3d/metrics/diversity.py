@@ -53,7 +53,8 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
     Parameters
     ----------
-    a, b : (X, Y, Z), uint8 of a pack or float in [0, 1].
+    a, b : ndarray, shape (X, Y, Z), uint8
+        Of a pack or float in [0, 1].
 
     Returns
     -------
@@ -174,8 +175,10 @@ def pair_ms_ssim(
 
     Parameters
     ----------
-    volumes : [n, X, Y, Z], uint8 of a pack or float in [0, 1].
-    pairs : how many different pairs, at most all.
+    volumes : sequence of ndarray or ndarray, shape (n, X, Y, Z), uint8
+        Volumes of a pack or float in [0, 1].
+    pairs : int
+        How many different pairs, at most all.
     """
     chosen = random_pairs(len(volumes), pairs, seed)
     return _of_pairs(lambda a, b: (ms_ssim(a, b),), volumes, chosen, progress)[:, 0]
@@ -213,8 +216,10 @@ def pair_correlation(volumes: Iterable[np.ndarray], mask: np.ndarray) -> float:
 
     Parameters
     ----------
-    volumes : each (X, Y, Z).
-    mask : (X, Y, Z) bool, usually where the mean brain is.
+    volumes : iterable of ndarray
+        Each (X, Y, Z).
+    mask : ndarray, shape (X, Y, Z), bool
+        Usually where the mean brain is.
     """
     total, n = _sum_standardised(volumes, mask)
     return float((total @ total - n) / (n * (n - 1)))

@@ -143,8 +143,10 @@ def network_input(volume: np.ndarray, voxel_mm: tuple[float, float, float]) -> T
 
     Parameters
     ----------
-    volume : (X, Y, Z), uint8 of a pack or float; what lies outside [0, 1] is clipped.
-    voxel_mm : edge lengths of its voxels.
+    volume : ndarray, shape (X, Y, Z), uint8
+        Volume of a pack or float; what lies outside [0, 1] is clipped.
+    voxel_mm : tuple of float
+        Edge lengths of its voxels.
     """
     # A brain that was rendered may reach 1.5; one of a pack cannot.
     x = torch.from_numpy(unit(np.ascontiguousarray(volume)))[None, None]
@@ -171,11 +173,15 @@ def describe(
 
     Parameters
     ----------
-    volumes : each (X, Y, Z), uint8 of a pack or float, clipped to [0, 1], x from left to right.
-        Taken one by one, so that they need not be in memory together.
-    voxel_mm : edge lengths of their voxels in millimetres.
-    device : where the network runs; always in float32.
-    progress : called with how many are done and how many there are (0 if unknown).
+    volumes : iterable of ndarray
+        Each (X, Y, Z), uint8 of a pack or float, clipped to [0, 1], x from left to right. Taken one
+        by one, so that they need not be in memory together.
+    voxel_mm : tuple of float
+        Edge lengths of their voxels in millimetres.
+    device : torch.device or str
+        Where the network runs; always in float32.
+    progress : Progress or None
+        Called with how many are done and how many there are (0 if unknown).
 
     Returns
     -------

@@ -62,8 +62,10 @@ def bootstrap(
 
     Parameters
     ----------
-    measure : of samples of the same lengths, to a number.
-    samples : [n, ...] each, drawn from with replacement along the first axis.
+    measure : callable
+        Measure of samples of the same lengths, to a number.
+    samples : ndarray, shape (n, ...)
+        Each, drawn from with replacement along the first axis.
     """
     rng = np.random.default_rng(seed)
     found = [
@@ -84,8 +86,9 @@ def pairs_interval(
 
     Parameters
     ----------
-    values : [pairs]
-    pairs : the two brains of each.
+    values : ndarray, shape (pairs,)
+    pairs : sequence of tuple of int
+        The two brains of each.
     """
     first, second = np.array(pairs).T
     rng = np.random.default_rng(seed)

@@ -25,7 +25,8 @@ def precision(made: np.ndarray, real: np.ndarray) -> float:
 
     Parameters
     ----------
-    made, real : [n, features] and [m, features], more rows than `NEIGHBOURS` each.
+    made, real : ndarray, shape (n, features)
+        And [m, features], more rows than `NEIGHBOURS` each.
     """
     inside = _distances(made, real) <= _radii(real)
     return float(inside.any(axis=1).mean())

@@ -46,11 +46,16 @@ class BrainMeasures:
 
     Attributes
     ----------
-    connected : share of the foreground (above 0.05) that is one face-connected piece.
-    brain_ml : volume of that piece with its holes filled, in millilitres.
-    asymmetry : sum |v - mirrored v| / (2 sum v), 0 if symmetric, 1 if nothing overlaps.
-    csf_grey, grey_white : distance of the tissues' mean intensities in pooled standard deviations.
-    least_tissue : share of the rarest of the three tissues.
+    connected : float
+        Share of the foreground (above 0.05) that is one face-connected piece.
+    brain_ml : float
+        Volume of that piece with its holes filled, in millilitres.
+    asymmetry : float
+        Sum |v - mirrored v| / (2 sum v), 0 if symmetric, 1 if nothing overlaps.
+    csf_grey, grey_white : float
+        Distance of the tissues' mean intensities in pooled standard deviations.
+    least_tissue : float
+        Share of the rarest of the three tissues.
     """
 
     connected: float
@@ -77,8 +82,10 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
 
     Parameters
     ----------
-    volume : (X, Y, Z), uint8 of a pack or float in [0, 1], centred on the midsagittal plane.
-    space : its grid; tells which axis runs left to right, and the size of a voxel.
+    volume : ndarray, shape (X, Y, Z), uint8
+        Volume of a pack or float in [0, 1], centred on the midsagittal plane.
+    space : Space
+        Its grid; tells which axis runs left to right, and the size of a voxel.
     """
     x = unit(volume)
     foreground = x > FOREGROUND
@@ -117,7 +124,8 @@ def fit_tissues(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
     Parameters
     ----------
-    values : [n] in [0, 1].
+    values : ndarray, shape (n,)
+        Values in [0, 1].
 
     Returns
     -------

@@ -26,7 +26,8 @@ def spread(made: np.ndarray, real: np.ndarray) -> float:
 
     Parameters
     ----------
-    made, real : [n, features] and [m, features]
+    made, real : ndarray, shape (n, features)
+        And [m, features].
     """
     scaled = _scaled(made, real)
     return float(scaled.var(axis=0, ddof=1).mean())
@@ -90,9 +91,10 @@ def collapse(
 
     Parameters
     ----------
-    made, real : [n, features] and [m, features]
-    diversity, diversity_high : (1 - correlation of pairs) over that of people, and the upper bound
-        of its interval.
+    made, real : ndarray, shape (n, features)
+        And [m, features].
+    diversity, diversity_high : float
+        (1 - correlation of pairs) over that of people, and the upper bound of its interval.
 
     Returns
     -------

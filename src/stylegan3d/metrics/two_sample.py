@@ -82,16 +82,19 @@ def two_sample(
 
     Parameters
     ----------
-    first, second : uint8 [n, X, Y, Z], equally many.
-    people : whose brain each row of both is; a person's brains are never on both sides of a fold.
+    first, second : ndarray, shape (n, X, Y, Z), uint8
+        Equally many.
+    people : sequence of str or None
+        Whose brain each row of both is; a person's brains are never on both sides of a fold.
         Everybody another person by default.
-    progress : called with how many trainings are done, of how many.
+    progress : Progress or None
+        Called with how many trainings are done, of how many.
 
     Returns
     -------
     dict
-        "accuracy" and "auc" of held-out brains with "accuracy_interval" (Wilson) and
-        "auc_interval" (bootstrap over brains), both widened by the spread of the repeats.
+        "accuracy" and "auc" of held-out brains with "accuracy_interval" (Wilson) and "auc_interval"
+        (bootstrap over brains), both widened by the spread of the repeats.
 
     Raises
     ------

@@ -34,17 +34,23 @@ def convert(
 
     Parameters
     ----------
-    path : the network file.
-    out : the folder to write.
-    frame : where the voxels lie; None keeps the assumption, and the card says that it is one.
-    dtype : how weights are stored, "float32", "float16" or "bfloat16". With float32 the folder
-        makes the same images as the file, bit for bit; the others halve the folder's size. The
-        mapping and the mean of w stay in float32, for they are small.
-    overwrite : replace a model that is there.
+    path : path-like
+        The network file.
+    out : path-like
+        The folder to write.
+    frame : Frame or None
+        Where the voxels lie; None keeps the assumption, and the card says that it is one.
+    dtype : str
+        How weights are stored, "float32", "float16" or "bfloat16". With float32 the folder makes
+        the same images as the file, bit for bit; the others halve the folder's size. The mapping
+        and the mean of w stay in float32, for they are small.
+    overwrite : bool
+        Replace a model that is there.
 
     Returns
     -------
-    The folder.
+    Path
+        The folder.
 
     Raises
     ------

@@ -96,14 +96,19 @@ class Synthesis(Protocol):
 
         Parameters
         ----------
-        w : [N, num_layers, w_dim]
-        noise : "fixed" (always the same), "none", or a seed; without meaning for a family without.
-            With `noise_maps` also what these gave.
-        level : which of the shape's `image_grids`; -1 is the full one.
-        dtype : precision to compute in, as far as that is possible; float32 is exact.
-        draft : a cheaper picture will do; may be ignored.
-        memo : results of earlier calls; may be ignored. In long work `memo.check()` is called now
-            and then: it raises once the picture is not wanted any more.
+        w : Tensor, shape (N, num_layers, w_dim)
+        noise : Noise or list of (Tensor or None)
+            "fixed" (always the same), "none", or a seed; without meaning for a family without. With
+            `noise_maps` also what these gave.
+        level : int
+            Which of the shape's `image_grids`; -1 is the full one.
+        dtype : torch.dtype
+            Precision to compute in, as far as that is possible; float32 is exact.
+        draft : bool
+            A cheaper picture will do; may be ignored.
+        memo : Memo or None
+            Results of earlier calls; may be ignored. In long work `memo.check()` is called now and
+            then: it raises once the picture is not wanted any more.
         """
         ...
 
@@ -185,18 +190,27 @@ class Parts:
 
     Attributes
     ----------
-    config : sizes.
-    mapping : z [N, z_dim], label [N, label_dim] or None -> w [N, w_dim].
-    synthesis : see `Synthesis`.
-    w_avg : [w_dim] mean of w over random brains, towards which truncation pulls.
-    discriminator : volume [N, C, X, Y, Z], label -> logit [N].
-    encoder : volume [N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim].
-    cannot : a key of `LACKS` -> why, in one sentence, where the usual one does not say it well.
-        What is seen from the parts themselves (no encoder, a single row) need not be named.
-    deviations : [w_dim] standard deviation of each number of w among random brains. With long
-        latents it stands for the covariance, which could not be held in memory.
-    components : [K, w_dim] principal directions of w, the most important first; the length of each
-        is one standard deviation along it. Without them they are taken from random brains.
+    config : Shape
+        Sizes.
+    mapping : nn.Module
+        z [N, z_dim], label [N, label_dim] or None -> w [N, w_dim].
+    synthesis : nn.Module
+        See `Synthesis`.
+    w_avg : Tensor, shape (w_dim,)
+        Mean of w over random brains, towards which truncation pulls.
+    discriminator : nn.Module or None
+        Volume [N, C, X, Y, Z], label -> logit [N].
+    encoder : nn.Module or None
+        Volume [N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim].
+    cannot : mapping of str to str
+        A key of `LACKS` -> why, in one sentence, where the usual one does not say it well. What is
+        seen from the parts themselves (no encoder, a single row) need not be named.
+    deviations : Tensor, shape (w_dim,), or None
+        Standard deviation of each number of w among random brains. With long latents it stands for
+        the covariance, which could not be held in memory.
+    components : Tensor, shape (K, w_dim), or None
+        Principal directions of w, the most important first; the length of each is one standard
+        deviation along it. Without them they are taken from random brains.
     """
 
     config: Shape
@@ -235,8 +249,10 @@ class Family(Protocol):
 
     Attributes
     ----------
-    name : what a card's `architecture` says under `family`.
-    title : what people call it, such as "variational autoencoder".
+    name : str
+        What a card's `architecture` says under `family`.
+    title : str
+        What people call it, such as "variational autoencoder".
     """
 
     name: str

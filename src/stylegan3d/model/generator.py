@@ -39,20 +39,32 @@ class Generator(Facts):
 
     Attributes
     ----------
-    family : name of its family, see `registry.py`.
-    config : sizes of its latents and images.
-    space : the grid of a synthesised volume; `shape`, `affine`, `voxel_size` are its parts.
-    w_avg : [w_dim] mean of w, towards which truncation pulls.
-    card : the model's card: name, training data, licence, intended use, measured quality.
-    hash : SHA-256 of the weights; latent files and recipes name it.
-    labels_hash : SHA-256 of what the model learned of labels after its training, which changes
-        no brain that is drawn without a label (`training.labels`); else empty.
-    deviations, components : [w_dim] and [K, w_dim], how random brains spread, where the family says
-        it (see `family.Parts`); else None.
-    dtype : precision of the feature maps during synthesis (images are always float32).
-    encoder : volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
-    folder : the model folder it came from; None for one of another program, or made in memory.
-    path : what `load` opens it from again, a folder or a file; None for one made in memory.
+    family : str
+        Name of its family, see `registry.py`.
+    config : Shape
+        Sizes of its latents and images.
+    space : Space
+        The grid of a synthesised volume; `shape`, `affine`, `voxel_size` are its parts.
+    w_avg : Tensor, shape (w_dim,)
+        Mean of w, towards which truncation pulls.
+    card : dict of str to object or None
+        The model's card: name, training data, licence, intended use, measured quality.
+    hash : str
+        SHA-256 of the weights; latent files and recipes name it.
+    labels_hash : str
+        SHA-256 of what the model learned of labels after its training, which changes no brain that
+        is drawn without a label (`training.labels`); else empty.
+    deviations, components : Tensor, shape (w_dim,), or None
+        And [K, w_dim], how random brains spread, where the family says it (see `family.Parts`);
+        else None.
+    dtype : torch.dtype
+        Precision of the feature maps during synthesis (images are always float32).
+    encoder : nn.Module or None
+        Volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
+    folder : Path or None
+        The model folder it came from; None for one of another program, or made in memory.
+    path : Path or None
+        What `load` opens it from again, a folder or a file; None for one made in memory.
     """
 
     def __init__(
@@ -112,11 +124,13 @@ class Generator(Facts):
 
         Parameters
         ----------
-        space : a grid of this generator's shape, such as `Frame("LIA", (2, 2, 2)).space(shape)`.
+        space : Space
+            A grid of this generator's shape, such as `Frame("LIA", (2, 2, 2)).space(shape)`.
 
         Returns
         -------
-        A generator that shares everything but the space and the card's entry for it.
+        Generator
+            A generator that shares everything but the space and the card's entry for it.
 
         Raises
         ------
@@ -197,18 +211,21 @@ class Generator(Facts):
 
         Parameters
         ----------
-        z : [N, z_dim]
-        label : [N or 1, label_dim] of a conditional generator, see `recipe.label_schema`; without
-            it all labels stay open. One of the original 3D-StyleGAN does not say what its labels
-            mean; without a label it gets zeros, as its own program gives it.
-        truncation : psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes
-            nothing, 0 gives the average brain. With labels learned after the training w_avg is
-            the mean for the label, so that who is drawn for an age is not pulled away from it.
-        truncation_layers : truncate the first so many rows only; None for all.
+        z : Tensor, shape (N, z_dim)
+        label : Tensor, shape (N or 1, label_dim), or None
+            Label of a conditional generator, see `recipe.label_schema`; without it all labels stay
+            open. One of the original 3D-StyleGAN does not say what its labels mean; without a label
+            it gets zeros, as its own program gives it.
+        truncation : float
+            Psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes nothing, 0
+            gives the average brain. With labels learned after the training w_avg is the mean for
+            the label, so that who is drawn for an age is not pulled away from it.
+        truncation_layers : int or None
+            Truncate the first so many rows only; None for all.
 
         Returns
         -------
-        [N, num_layers, w_dim]
+        Tensor, shape (N, num_layers, w_dim)
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ModelError(
@@ -234,11 +251,11 @@ class Generator(Facts):
 
         Parameters
         ----------
-        w : [N, 1, w_dim]
+        w : Tensor, shape (N, 1, w_dim)
 
         Returns
         -------
-        [N, z_dim]
+        Tensor, shape (N, z_dim)
 
         Raises
         ------
@@ -257,14 +274,17 @@ class Generator(Facts):
 
         Parameters
         ----------
-        w : [N, num_layers, w_dim]
-        noise : "fixed" (the maps stored with the model), "none", or a seed. Of a scan's latent
-            "none", where noise `draws_texture` over every brain.
-        level : which of `levels`; -1 is full resolution.
+        w : Tensor, shape (N, num_layers, w_dim)
+        noise : Noise
+            "fixed" (the maps stored with the model), "none", or a seed. Of a scan's latent "none",
+            where noise `draws_texture` over every brain.
+        level : int
+            Which of `levels`; -1 is full resolution.
 
         Returns
         -------
-        [N, C, X, Y, Z] float32, about in [-1, 1].
+        Tensor, shape (N, C, X, Y, Z), float32
+            About in [-1, 1].
         """
         if w.ndim != 3 or tuple(w.shape[1:]) != (self.num_layers, self.w_dim):
             raise ModelError(

@@ -24,9 +24,12 @@ class LabelledMapping(nn.Module):
 
     Parameters
     ----------
-    mapping : z -> w, without labels.
-    sizes : numbers of each label in the label vector.
-    told : tensors of `tensors_of`.
+    mapping : nn.Module
+        z -> w, without labels.
+    sizes : sequence of int
+        Numbers of each label in the label vector.
+    told : mapping of str to Tensor
+        Tensors of `tensors_of`.
 
     Raises
     ------
@@ -104,9 +107,12 @@ def tensors_of(known: LabelKnowledge, centre: Tensor, components: Tensor) -> dic
 
     Parameters
     ----------
-    known : of scores along the components.
-    centre : [w_dim] mean of w among random brains.
-    components : [K, w_dim] orthogonal directions of w, each as long as one standard deviation.
+    known : LabelKnowledge
+        Known of scores along the components.
+    centre : Tensor, shape (w_dim,)
+        Mean of w among random brains.
+    components : Tensor, shape (K, w_dim)
+        Orthogonal directions of w, each as long as one standard deviation.
     """
     axes, lengths, _ = torch.linalg.svd(known.shared.double(), full_matrices=False)
     axes = axes[:, lengths > LEAST]

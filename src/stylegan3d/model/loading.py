@@ -31,16 +31,19 @@ def load(
 
     Parameters
     ----------
-    path : a model folder, or a network file (.pkl) of the original 3D-StyleGAN, which is read as
-        data: nothing in it is run. None opens the brain generator that ships with the package, one
-        of the names of `bundled_models` another that does.
-    device : "auto", "cpu", "cuda", "cuda:1", "mps". Auto takes a GPU where there is one.
-    dtype : "auto", "float32", "bfloat16", "float16": precision of the feature maps. Auto is
-        float32: what is saved or measured must be exact. The renderer chooses for itself what
-        it shows.
-    frame : where the voxels of a network of the original 3D-StyleGAN lie, such as "LIA:2", for its
-        file does not say it; None assumes FreeSurfer's (see `frame.assumed_frame`), and
-        `frame_note` says so.
+    path : path-like or None
+        A model folder, or a network file (.pkl) of the original 3D-StyleGAN, which is read as data:
+        nothing in it is run. None opens the brain generator that ships with the package, one of the
+        names of `bundled_models` another that does.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps". Auto takes a GPU where there is one.
+    dtype : str
+        "auto", "float32", "bfloat16", "float16": precision of the feature maps. Auto is float32:
+        what is saved or measured must be exact. The renderer chooses for itself what it shows.
+    frame : Frame, str or None
+        Where the voxels of a network of the original 3D-StyleGAN lie, such as "LIA:2", for its file
+        does not say it; None assumes FreeSurfer's (see `frame.assumed_frame`), and `frame_note`
+        says so.
 
     Raises
     ------

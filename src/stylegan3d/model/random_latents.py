@@ -61,8 +61,9 @@ class Spread:
 
     Attributes
     ----------
-    mean, variance : float64 `(w_dim,)`
-    scores : float64 `(samples, K)`, along each of some vectors, about the mean.
+    mean, variance : ndarray, shape (w_dim,), float64
+    scores : ndarray, shape (samples, K), float64
+        Along each of some vectors, about the mean.
     """
 
     mean: np.ndarray

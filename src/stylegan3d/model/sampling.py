@@ -25,9 +25,12 @@ class RandomBrains:
 
     Parameters
     ----------
-    seeds : one brain each, as everywhere in this program (`seed_latents`).
-    truncation : psi; 1 is the whole variety.
-    noise : layer noise; "seeded" takes a brain's own seed, so that no two share their texture.
+    seeds : sequence of int
+        One brain each, as everywhere in this program (`seed_latents`).
+    truncation : float
+        Psi; 1 is the whole variety.
+    noise : Noise or {"seeded"}
+        Layer noise; "seeded" takes a brain's own seed, so that no two share their texture.
     """
 
     def __init__(

@@ -25,31 +25,43 @@ class AnatomyConfig(GeneratorConfig):
 
     Attributes
     ----------
-    channels : feature channels of the StyleGAN layers that add to the image, coarse to fine; () for
-        a model without layers. `wiring`, `base_input`, `upsample_gain` and `refine_layers` are
+    channels : tuple of int
+        Feature channels of the StyleGAN layers that add to the image, coarse to fine; () for a
+        model without layers. `wiring`, `base_input`, `upsample_gain` and `refine_layers` are
         settings of these layers.
-    levels : number of levels of a model without layers; else it is that of `channels`.
-    refine_layers : further convolutions at the last level, which also see the image made so far:
-        what turns a soft image of the right anatomy into a sharp one. They share the level's last
-        row of w.
-    image_const : whether a learned constant image is added to the output. Started at the mean of
-        the training data it leaves the network only the differences between people to learn.
-    image_basis : number of learned images that components of w add to the output linearly, at the
-        last feature level's resolution; each row of w weighs the spatial frequencies of its level.
-        They start at the principal components of the training data. 0 for none.
-    detail_basis : number of images that further components of w add at the last level, all its
-        bands, weighed by that level's rows. They carry the texture that the few smooth basis images
-        leave out. 0 for none.
-    fine_taps : with a Haar head, the later half of the odd filter that continues the basis images
-        and the coarser levels into the seven fine bands, see `resampling.fine_bands`. Without it
-        each of their samples is a block of eight equal voxels; () for that.
-    detail_slope : steepness of the sigmoid that the details pass, see `finish.py`; 0 for none.
-    toe : whether the image's dark end is pulled to nothing, see `finish.py`.
-    deformation : number of learned velocity fields, see `deformation.py`; 0 for none.
-    deformation_level : the level on whose grid the velocities lie.
-    flow_channels : three widths of the flow that carries the finished image from the linear model's
-        brains to people's, see `flow.py`; () for none.
-    flow_steps : how many steps along it.
+    levels : int
+        Number of levels of a model without layers; else it is that of `channels`.
+    refine_layers : int
+        Further convolutions at the last level, which also see the image made so far: what turns a
+        soft image of the right anatomy into a sharp one. They share the level's last row of w.
+    image_const : bool
+        Whether a learned constant image is added to the output. Started at the mean of the training
+        data it leaves the network only the differences between people to learn.
+    image_basis : int
+        Number of learned images that components of w add to the output linearly, at the last
+        feature level's resolution; each row of w weighs the spatial frequencies of its level. They
+        start at the principal components of the training data. 0 for none.
+    detail_basis : int
+        Number of images that further components of w add at the last level, all its bands, weighed
+        by that level's rows. They carry the texture that the few smooth basis images leave out. 0
+        for none.
+    fine_taps : tuple of float
+        With a Haar head, the later half of the odd filter that continues the basis images and the
+        coarser levels into the seven fine bands, see `resampling.fine_bands`. Without it each of
+        their samples is a block of eight equal voxels; () for that.
+    detail_slope : float
+        Steepness of the sigmoid that the details pass, see `finish.py`; 0 for none.
+    toe : bool
+        Whether the image's dark end is pulled to nothing, see `finish.py`.
+    deformation : int
+        Number of learned velocity fields, see `deformation.py`; 0 for none.
+    deformation_level : int
+        The level on whose grid the velocities lie.
+    flow_channels : tuple of int
+        Three widths of the flow that carries the finished image from the linear model's brains to
+        people's, see `flow.py`; () for none.
+    flow_steps : int
+        How many steps along it.
     """
 
     channels: tuple[int, ...] = ()

@@ -168,8 +168,7 @@ class LayeredAnatomy(StyleLayers, AnatomyNetwork):
 
         Parameters
         ----------
-        w : Tensor
-            [1, num_layers, w_dim]
+        w : Tensor, shape (1, num_layers, w_dim)
         noises : list of Tensor or None
             One map per layer.
         corners : list of tuple of int

@@ -41,10 +41,14 @@ class AutoencoderConfig:
 
     Attributes
     ----------
-    shape : voxels of a volume, each a multiple of `FACTOR`.
-    latent_channels : numbers at each place of the latent.
-    channels : widths on the half, the quarter and the eighth of the grid.
-    blocks : residual blocks of the decoder on each of them; the encoder has one on each.
+    shape : Grid
+        Voxels of a volume, each a multiple of `FACTOR`.
+    latent_channels : int
+        Numbers at each place of the latent.
+    channels : tuple of int
+        Widths on the half, the quarter and the eighth of the grid.
+    blocks : tuple of int
+        Residual blocks of the decoder on each of them; the encoder has one on each.
     """
 
     shape: Grid = (80, 112, 96)
@@ -161,8 +165,10 @@ class Autoencoder(nn.Module):
 
         Parameters
         ----------
-        volume : [N, 1, X, Y, Z] in [-1, 1], whole or crops.
-        usual : the bands [N, 8, X/2, Y/2, Z/2] of the mean brain there, for crops.
+        volume : Tensor, shape (N, 1, X, Y, Z)
+            Values in [-1, 1], whole or crops.
+        usual : Tensor or None
+            The bands [N, 8, X/2, Y/2, Z/2] of the mean brain there, for crops.
         """
         bands = haar(volume) - (self.mean if usual is None else usual)
         mean, log_variance = self.encoder(bands).float().chunk(2, dim=1)
@@ -179,14 +185,18 @@ class LatentSynthesis(nn.Module):
 
     Parameters
     ----------
-    autoencoder : whose decoder it is.
-    flow : from the decoder's brains, of which each is the mean of all that a latent may stand for,
-        to one of these: it draws the texture. Without noise it is left out.
-    flow_steps : along it.
+    autoencoder : Autoencoder
+        Whose decoder it is.
+    flow : Flow or None
+        From the decoder's brains, of which each is the mean of all that a latent may stand for, to
+        one of these: it draws the texture. Without noise it is left out.
+    flow_steps : int
+        Along it.
 
     Attributes
     ----------
-    toe : takes the ripples of the decoder in the dark to nothing.
+    toe : Toe
+        Takes the ripples of the decoder in the dark to nothing.
     """
 
     mean: Tensor

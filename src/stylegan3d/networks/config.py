@@ -22,28 +22,42 @@ class GeneratorConfig:
 
     Attributes
     ----------
-    base : grid of the constant input, such as (5, 7, 6); every level doubles it.
-    channels : feature channels of each level, coarse to fine; their number is the number of levels.
-    z_dim, w_dim : sizes of the input latent and of the intermediate latent.
-    wiring : `orig` (image from the last level), `skip` (an image at every level, summed) or
-        `resnet` (residual levels), as in Karras et al. 2020 (arXiv 1912.04958), Fig. 7.
-    base_input : `const`, the learned constant of StyleGAN, or `dense`: to it is added a dense layer
-        of the first row of w. Where anatomy varies by moving borders rather than by changing
-        textures, that teaches a generator from few volumes much faster.
-    head : `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
-    mapping_layers, mapping_lr_multiplier : the mapping network.
-    mapping_linear_output : whether the mapping's last layer has no activation, so that w can be
-        symmetric about its mean.
-    mapping_width : size of the mapping's hidden layers; 0 for that of w.
-    normalize_z : whether the mapping scales its input to unit root mean square.
-    label_dim : size of the label vector; 0 for an unconditional generator.
-    resample_kernel : taps of the separable low-pass filter used when resampling.
-    upsample_gain : gain of that filter after zeros were put between the samples. 8, two to the
-        power of three, keeps the amplitude; the original 3D-StyleGAN (Hong et al. 2021) kept
-        the 4 of two dimensions.
-    image_upsampling : how the `skip` wiring doubles its image: `zeros` between the samples, then
-        the filter, or the `nearest` sample twice, then the filter with the same gain, as the
-        original 3D-StyleGAN does.
+    base : Grid
+        Grid of the constant input, such as (5, 7, 6); every level doubles it.
+    channels : tuple of int
+        Feature channels of each level, coarse to fine; their number is the number of levels.
+    z_dim, w_dim : int
+        Sizes of the input latent and of the intermediate latent.
+    wiring : Wiring
+        `orig` (image from the last level), `skip` (an image at every level, summed) or `resnet`
+        (residual levels), as in Karras et al. 2020 (arXiv 1912.04958), Fig. 7.
+    base_input : BaseInput
+        `const`, the learned constant of StyleGAN, or `dense`: to it is added a dense layer of the
+        first row of w. Where anatomy varies by moving borders rather than by changing textures,
+        that teaches a generator from few volumes much faster.
+    head : Head
+        `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
+    mapping_layers, mapping_lr_multiplier : int, float
+        The mapping network.
+    mapping_linear_output : bool
+        Whether the mapping's last layer has no activation, so that w can be symmetric about its
+        mean.
+    mapping_width : int
+        Size of the mapping's hidden layers; 0 for that of w.
+    normalize_z : bool
+        Whether the mapping scales its input to unit root mean square.
+    label_dim : int
+        Size of the label vector; 0 for an unconditional generator.
+    resample_kernel : tuple of float
+        Taps of the separable low-pass filter used when resampling.
+    upsample_gain : float
+        Gain of that filter after zeros were put between the samples. 8, two to the power of three,
+        keeps the amplitude; the original 3D-StyleGAN (Hong et al. 2021) kept the 4 of two
+        dimensions.
+    image_upsampling : ImageUpsampling
+        How the `skip` wiring doubles its image: `zeros` between the samples, then the filter, or
+        the `nearest` sample twice, then the filter with the same gain, as the original 3D-StyleGAN
+        does.
     """
 
     base: Grid = (5, 7, 6)

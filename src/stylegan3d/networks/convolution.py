@@ -32,8 +32,8 @@ def conv3d(
 
     Parameters
     ----------
-    x : [N, I, X, Y, Z]
-    weight : [O, I, k, k, k]
+    x : Tensor, shape (N, I, X, Y, Z)
+    weight : Tensor, shape (O, I, k, k, k)
     """
     low = _precision(x)
     if _is_withheld(x) and low == torch.float32 and not isinstance(padding, str):

@@ -33,7 +33,8 @@ class Basis(nn.Module):
     Attributes
     ----------
     weight : [count, channels, voxels inside]
-    inside : bool [X, Y, Z]; all of the grid until `set_fields` is called.
+    inside : Tensor, shape (X, Y, Z), bool
+        All of the grid until `set_fields` is called.
     """
 
     inside: Tensor
@@ -100,12 +101,13 @@ def exponential(velocity: Tensor, squarings: int = SQUARINGS) -> Tensor:
 
     Parameters
     ----------
-    velocity : [N, 3, X, Y, Z], normalised coordinates per unit of time; channels in the order of
-        the axes.
+    velocity : Tensor, shape (N, 3, X, Y, Z)
+        Normalised coordinates per unit of time; channels in the order of the axes.
 
     Returns
     -------
-    [N, 3, X, Y, Z] displacement u: a point x moves to x + u(x).
+    Tensor, shape (N, 3, X, Y, Z)
+        Displacement u: a point x moves to x + u(x).
     """
     displacement = velocity / 2**squarings
     for _ in range(squarings):

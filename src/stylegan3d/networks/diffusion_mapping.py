@@ -25,8 +25,10 @@ class DiffusionMapping(nn.Module):
 
     Parameters
     ----------
-    diffusion : the networks.
-    steps, preview_steps : evaluations of the network for a latent, and for one of a preview.
+    diffusion : LatentDiffusion
+        The networks.
+    steps, preview_steps : int
+        Evaluations of the network for a latent, and for one of a preview.
     """
 
     def __init__(self, diffusion: LatentDiffusion, steps: int, preview_steps: int) -> None:

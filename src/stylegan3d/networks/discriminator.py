@@ -17,12 +17,13 @@ def minibatch_stddev(x: Tensor, group: int, channels: int = 1) -> Tensor:
 
     Parameters
     ----------
-    x : [N, C, X, Y, Z]
-    group : samples in a group; if N is no multiple of it, the largest divisor of N below it.
+    x : Tensor, shape (N, C, X, Y, Z)
+    group : int
+        Samples in a group; if N is no multiple of it, the largest divisor of N below it.
 
     Returns
     -------
-    [N, C + channels, X, Y, Z]
+    Tensor, shape (N, C + channels, X, Y, Z)
     """
     n, c, *grid = x.shape
     g = next(size for size in range(min(group, n), 0, -1) if n % size == 0)

@@ -31,9 +31,12 @@ class DetailTexture(nn.Module):
 
     Attributes
     ----------
-    scale : [1, X, Y, Z] on the bands' grid: the details' deviation over that of tanh(slope u).
-    contrast, centre : [w_dim] how the details' strength follows w.
-    within : variance of u inside a block of 2 x 2 x 2 voxels, for the low band alone.
+    scale : Tensor, shape (1, X, Y, Z)
+        On the bands' grid: the details' deviation over that of tanh(slope u).
+    contrast, centre : Tensor, shape (w_dim,)
+        How the details' strength follows w.
+    within : Tensor
+        Variance of u inside a block of 2 x 2 x 2 voxels, for the low band alone.
     """
 
     scale: Tensor
@@ -73,7 +76,8 @@ class Toe(nn.Module):
 
     Attributes
     ----------
-    ends : [2] intensities, where 0 is outside the brain and 1 the bright end.
+    ends : Tensor, shape (2,)
+        Intensities, where 0 is outside the brain and 1 the bright end.
     """
 
     ends: Tensor

@@ -103,12 +103,15 @@ class FittingEncoder(nn.Module):
 
         Parameters
         ----------
-        image : [N, 1, X, Y, Z] in [-1, 1]
-        weights : [N, fields] of the velocity basis
+        image : Tensor, shape (N, 1, X, Y, Z)
+            Values in [-1, 1].
+        weights : Tensor, shape (N, fields)
+            Weights of the velocity basis.
 
         Returns
         -------
-        [N, 1, X', Y', Z'] minus the generator's constant image.
+        Tensor
+            [N, 1, X', Y', Z'] minus the generator's constant image.
         """
         synthesis = self.synthesis
         config = synthesis.config

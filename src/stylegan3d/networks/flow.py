@@ -67,14 +67,19 @@ class Flow(nn.Module):
 
     Parameters
     ----------
-    channels : feature channels on the bands' grid, its half and its quarter.
-    grid : of the bands.
+    channels : tuple of int
+        Feature channels on the bands' grid, its half and its quarter.
+    grid : Grid
+        Grid of the bands.
 
     Attributes
     ----------
-    noise : [1, 1, 2 X, 2 Y, 2 Z] what is added before the flow where noise is "fixed".
-    noise_strength : its standard deviation, in intensities of [-1, 1].
-    spread : root mean square of the details' weights among random brains.
+    noise : Tensor, shape (1, 1, 2 X, 2 Y, 2 Z)
+        What is added before the flow where noise is "fixed".
+    noise_strength : Tensor
+        Its standard deviation, in intensities of [-1, 1].
+    spread : Tensor
+        Root mean square of the details' weights among random brains.
     """
 
     noise: Tensor
@@ -120,14 +125,18 @@ class Flow(nn.Module):
 
         Parameters
         ----------
-        bands : [N, 8, X, Y, Z] Haar bands of an image in [-1, 1], of a whole or of a cube.
-        time : [N], from 0 (the linear model) to 1 (people).
-        places : [1 or N, 3, X, Y, Z] where its voxels lie, see `places_on`.
-        check : called between the layers; what it raises ends the work.
+        bands : Tensor, shape (N, 8, X, Y, Z)
+            Haar bands of an image in [-1, 1], of a whole or of a cube.
+        time : Tensor, shape (N,)
+            From 0 (the linear model) to 1 (people).
+        places : Tensor, shape (1 or N, 3, X, Y, Z)
+            Where its voxels lie, see `places_on`.
+        check : callable
+            Called between the layers; what it raises ends the work.
 
         Returns
         -------
-        [N, 8, X, Y, Z] float32
+        Tensor, shape (N, 8, X, Y, Z), float32
         """
         octaves = torch.exp(torch.linspace(0, 4, FREQUENCIES, device=bands.device)) * math.pi / 2
         angles = time[:, None].to(octaves) * octaves
@@ -159,15 +168,20 @@ class Flow(nn.Module):
 
         Parameters
         ----------
-        image : [N, 1, X, Y, Z] in [-1, 1], of the linear model.
-        noise : [1 or N, 1, X, Y, Z] standard normal, or None.
-        steps : of Euler's method.
-        dtype : precision of the feature maps.
-        check : called between the layers; what it raises ends the work.
+        image : Tensor, shape (N, 1, X, Y, Z)
+            Values in [-1, 1], of the linear model.
+        noise : Tensor, shape (1 or N, 1, X, Y, Z), or None
+            Standard normal, or None.
+        steps : int
+            Steps of Euler's method.
+        dtype : torch.dtype
+            Precision of the feature maps.
+        check : callable
+            Called between the layers; what it raises ends the work.
 
         Returns
         -------
-        [N, 1, X, Y, Z] float32
+        Tensor, shape (N, 1, X, Y, Z), float32
         """
         near = _near(image)
         box = _box(near)

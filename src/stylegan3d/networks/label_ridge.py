@@ -26,9 +26,11 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
 
     Parameters
     ----------
-    x : float64 [n, K], scores of people about their mean, as long as they matter: along short
-        directions weights are held back more.
-    y : float64 [n], about its mean.
+    x : Tensor, shape (n, K), float64
+        Scores of people about their mean, as long as they matter: along short directions weights
+        are held back more.
+    y : Tensor, shape (n,), float64
+        About its mean.
 
     Returns
     -------

@@ -37,11 +37,16 @@ class DiffusionConfig:
 
     Attributes
     ----------
-    latent : [C, X, Y, Z] of the autoencoder's latents.
-    channels : widths on the latents' grid and on its half.
-    blocks : residual blocks on each, on the way down and once more on the way up.
-    directions : of the normal distribution, see `LatentGaussian`.
-    most, least : noise at which the network begins and ends, in standard deviations of latents.
+    latent : tuple of int
+        [C, X, Y, Z] of the autoencoder's latents.
+    channels : tuple of int
+        Widths on the latents' grid and on its half.
+    blocks : int
+        Residual blocks on each, on the way down and once more on the way up.
+    directions : int
+        Directions of the normal distribution, see `LatentGaussian`.
+    most, least : float
+        Noise at which the network begins and ends, in standard deviations of latents.
     """
 
     latent: tuple[int, int, int, int] = (16, 10, 14, 12)
@@ -183,9 +188,12 @@ class LatentDiffusion(nn.Module):
 
     Attributes
     ----------
-    center, scale : [D] latents are standardised with them.
-    gaussian : of standardised latents.
-    correction : the network.
+    center, scale : Tensor, shape (D,)
+        Latents are standardised with them.
+    gaussian : LatentGaussian
+        Gaussian of standardised latents.
+    correction : Correction
+        The network.
     """
 
     center: Tensor
@@ -234,9 +242,12 @@ class LatentDiffusion(nn.Module):
 
         Parameters
         ----------
-        steps : evaluations of the network.
-        dtype : precision of the network's feature maps.
-        check : called between layers; what it raises ends the work.
+        steps : int
+            Evaluations of the network.
+        dtype : torch.dtype
+            Precision of the network's feature maps.
+        check : callable
+            Called between layers; what it raises ends the work.
         """
         levels = self.levels(steps)
         return self._drawn(self.gaussian.from_normal(z, levels[0]), levels, dtype, check)
@@ -255,8 +266,10 @@ class LatentDiffusion(nn.Module):
 
         Parameters
         ----------
-        sigma : of the noise, in standard deviations of latents, at least.
-        steps, dtype, check : as of `draw`; of the steps those below sigma are gone.
+        sigma : float
+            Sigma of the noise, in standard deviations of latents, at least.
+        steps, dtype, check : int, torch.dtype, callable
+            See `draw`; of the steps those below sigma are gone.
         """
         levels = self.levels(steps)
         first = max((k for k, level in enumerate(levels[:-1]) if level >= sigma), default=0)

@@ -19,15 +19,19 @@ class LatentGaussian(nn.Module):
 
     Parameters
     ----------
-    directions : K, principal ones.
-    numbers : D, of a latent.
+    directions : K, principal ones
+    numbers : D, of a latent
 
     Attributes
     ----------
-    basis : [K, D] orthonormal.
-    variances : [K] along them.
-    rest : the variance in every direction that is orthogonal to all of these.
-    middle : [K] mean along them; that of the rest is zero.
+    basis : Tensor, shape (K, D)
+        Orthonormal.
+    variances : Tensor, shape (K,)
+        Along them.
+    rest : Tensor
+        The variance in every direction that is orthogonal to all of these.
+    middle : Tensor, shape (K,)
+        Mean along them; that of the rest is zero.
     """
 
     basis: Tensor

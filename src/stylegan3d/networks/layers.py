@@ -41,9 +41,12 @@ class Dense(nn.Module):
 
     Parameters
     ----------
-    lr_multiplier : scales weight and bias at run time, hence their learning rate.
-    bias_init : what the bias contributes at the start.
-    activate : whether a leaky ReLU follows.
+    lr_multiplier : float
+        Scales weight and bias at run time, hence their learning rate.
+    bias_init : float
+        What the bias contributes at the start.
+    activate : bool
+        Whether a leaky ReLU follows.
     """
 
     def __init__(
@@ -182,15 +185,18 @@ class ModulatedConv3d(nn.Module):
 
         Parameters
         ----------
-        x : [N, inputs, X, Y, Z]
-        w : [N, w_dim]
-        bias : [outputs], added to the result.
-        gain : multiplies the result, not the bias. (One that follows from outside would cost a
-            pass over the features; here it multiplies the small weight.)
+        x : Tensor, shape (N, inputs, X, Y, Z)
+        w : Tensor, shape (N, w_dim)
+        bias : Tensor, shape (outputs,), or None
+            Added to the result.
+        gain : float
+            Multiplies the result, not the bias. (One that follows from outside would cost a pass
+            over the features; here it multiplies the small weight.).
 
         Returns
         -------
-        [N, outputs, X, Y, Z] (doubled with `up`).
+        Tensor, shape (N, outputs, X, Y, Z)
+            (doubled with `up`).
         """
         prepared = self._prepare()
         style = self.style(w.to(prepared.weight.dtype))  # [N, I]

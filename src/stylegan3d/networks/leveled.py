@@ -71,8 +71,7 @@ class LeveledSynthesis(nn.Module):
 
         Parameters
         ----------
-        w : Tensor
-            [N, num_layers, w_dim]
+        w : Tensor, shape (N, num_layers, w_dim)
         noise : Noise or list of Tensor
             How the noise maps are chosen, or the maps themselves.
         level : int
@@ -88,8 +87,8 @@ class LeveledSynthesis(nn.Module):
 
         Returns
         -------
-        Tensor
-            [N, image_channels, X, Y, Z], about in [-1, 1].
+        Tensor, shape (N, image_channels, X, Y, Z)
+            About in [-1, 1].
         """
         if len(w) > 1 and memo is None and w.device.type == "cpu" and is_inference(w):
             # On a CPU nothing is gained by a batch: one by one they take less memory, and each

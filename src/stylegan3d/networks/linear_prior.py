@@ -28,8 +28,10 @@ class Measured:
 
     Attributes
     ----------
-    people : [people, M] in those whose labels are known.
-    scores : [brains, K] of random brains, standard normal; random : [brains, M] measured in them.
+    people : Tensor, shape (people, M)
+        In those whose labels are known.
+    scores : Tensor, shape (brains, K)
+        Scores of random brains, standard normal; random : [brains, M] measured in them.
     """
 
     people: Tensor
@@ -43,13 +45,19 @@ class LabelKnowledge:
 
     Attributes
     ----------
-    sizes : numbers of each label in the label vector, which begins with one that is constant.
-    average : [L] the vector that leaves everything open, see `stylegan3d.recipe.label_schema`.
-    spread : [L, L] covariance of label vectors.
-    shared : [K, L] covariance of standardised scores with label vectors.
-    explained : [L] of the variance of each number of the vector, what scores, or what was measured,
+    sizes : tuple of int
+        Numbers of each label in the label vector, which begins with one that is constant.
+    average : Tensor, shape (L,)
+        The vector that leaves everything open, see `stylegan3d.recipe.label_schema`.
+    spread : Tensor, shape (L, L)
+        Covariance of label vectors.
+    shared : Tensor, shape (K, L)
+        Covariance of standardised scores with label vectors.
+    explained : Tensor, shape (L,)
+        Explained of the variance of each number of the vector, what scores, or what was measured,
         foresee in people left out; 0 to 1.
-    by_measures : [L] whether it was what was measured.
+    by_measures : tuple of bool
+        [L] whether it was what was measured.
     """
 
     sizes: tuple[int, ...]
@@ -86,16 +94,22 @@ class LabelKnowledge:
 
         Parameters
         ----------
-        scores : [people, K], of one latent for each person: images of the same person, such as
-            mirrored ones, would be foreseen by each other. Their own variance need not be 1: what
-            counts is which way they go.
-        labels : [people, L]; NaN where a number is not known of somebody.
-        sizes, average : see the attributes.
-        variances : [K] what a standard deviation along each score changes, squared: the less, the
-            more its weight is held back. The same for all if they are not given.
-        groups : [people] which scanner or study everybody is from. Differences between these are
-            not put down to the labels. None if all are alike.
-        measured : in people and in random brains; None to go by the scores alone.
+        scores : Tensor, shape (people, K)
+            Scores of one latent for each person: images of the same person, such as mirrored ones,
+            would be foreseen by each other. Their own variance need not be 1: what counts is which
+            way they go.
+        labels : Tensor, shape (people, L)
+            NaN where a number is not known of somebody.
+        sizes, average : sequence of int, Tensor
+            See the attributes.
+        variances : Tensor, shape (K,), or None
+            What a standard deviation along each score changes, squared: the less, the more its
+            weight is held back. The same for all if they are not given.
+        groups : Tensor, shape (people,), or None
+            Which scanner or study everybody is from. Differences between these are not put down to
+            the labels. None if all are alike.
+        measured : Measured or None
+            In people and in random brains; None to go by the scores alone.
         """
         size = scores.shape[1]
         groups = torch.zeros(len(scores)) if groups is None else groups
@@ -139,9 +153,11 @@ class _Ruler:
 
     Parameters
     ----------
-    measured : see `Measured`.
-    lengths : [K] what a standard deviation along each score changes.
-    groups : [people]
+    measured : Measured
+        See `Measured`.
+    lengths : Tensor, shape (K,)
+        What a standard deviation along each score changes.
+    groups : Tensor, shape (people,)
     """
 
     def __init__(self, measured: Measured, lengths: Tensor, groups: Tensor) -> None:
@@ -202,8 +218,9 @@ class LinearPrior(nn.Module):
 
     Parameters
     ----------
-    z_dim, w_dim : K, and numbers of a latent.
-    sizes : of the labels, as in `LabelKnowledge`; empty for a model without labels.
+    z_dim, w_dim : K, and numbers of a latent
+    sizes : sequence of int
+        Sizes of the labels, as in `LabelKnowledge`; empty for a model without labels.
     """
 
     mean: Tensor
@@ -255,13 +272,17 @@ def given(
 
     Parameters
     ----------
-    scores : [..., K], standard normal among all.
-    label : [L]; what is as in `average` is left open.
-    sizes, average, spread, shared : as in `LabelKnowledge`.
+    scores : Tensor, shape (..., K)
+        Standard normal among all.
+    label : Tensor, shape (L,)
+        What is as in `average` is left open.
+    sizes, average, spread, shared : sequence of int, Tensor, Tensor, Tensor
+        As in `LabelKnowledge`.
 
     Returns
     -------
-    [..., K]; the scores themselves, bit for bit, where everything is open.
+    Tensor, shape (..., K)
+        The scores themselves, bit for bit, where everything is open.
     """
     apart = label - average
     places = _places(apart, sizes)

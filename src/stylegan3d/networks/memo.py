@@ -30,7 +30,8 @@ class Memo:
 
     Parameters
     ----------
-    budget : bytes to keep at most.
+    budget : int
+        Bytes to keep at most.
 
     Attributes
     ----------
@@ -51,9 +52,11 @@ class Memo:
 
         Parameters
         ----------
-        w : [1, num_layers, w_dim]
-        noise : what the noise maps come from.
-        check : called before every result that has to be computed; it raises to cancel.
+        w : Tensor, shape (1, num_layers, w_dim)
+        noise : Hashable
+            What the noise maps come from.
+        check : callable or None
+            Called before every result that has to be computed; it raises to cancel.
         """
         if noise == "random":  # other noise each time
             self.clear()

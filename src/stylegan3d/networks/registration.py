@@ -31,11 +31,14 @@ class Demons:
 
     Attributes
     ----------
-    coarse_steps, fine_steps : steps with the force of the images at half and at full resolution;
-        the velocity always lies on the half grid.
-    elastic, fluid : standard deviations in half-grid voxels of the Gaussians that smooth the
-        velocity and its update.
-    largest_step : of the update, in half-grid voxels.
+    coarse_steps, fine_steps : int
+        Steps with the force of the images at half and at full resolution; the velocity always lies
+        on the half grid.
+    elastic, fluid : float
+        Standard deviations in half-grid voxels of the Gaussians that smooth the velocity and its
+        update.
+    largest_step : float
+        Largest step of the update, in half-grid voxels.
     """
 
     coarse_steps: int = 40
@@ -53,12 +56,14 @@ def register(
 
     Parameters
     ----------
-    fixed, template : [1, 1, X, Y, Z] in [0, 1], of even size, their intensities matched.
-    start : velocity to go on from.
+    fixed, template : Tensor, shape (1, 1, X, Y, Z)
+        Values in [0, 1], of even size, their intensities matched.
+    start : Tensor or None
+        Velocity to go on from.
 
     Returns
     -------
-    [1, 3, X / 2, Y / 2, Z / 2]
+    Tensor, shape (1, 3, X / 2, Y / 2, Z / 2)
     """
     coarse = (F.avg_pool3d(fixed, 2), F.avg_pool3d(template, 2))
     grid = coarse[0].shape[2:]

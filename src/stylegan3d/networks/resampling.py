@@ -99,14 +99,18 @@ def fir3d(
 
     Parameters
     ----------
-    x : [N, C, X, Y, Z]
-    kernel : taps of one axis; the product is normalised to sum to `gain`.
-    pad : zeros before and after each axis; negative numbers crop.
-    bias : [C], added to the result at no price.
+    x : Tensor, shape (N, C, X, Y, Z)
+    kernel : sequence of float
+        Taps of one axis; the product is normalised to sum to `gain`.
+    pad : tuple of int
+        Zeros before and after each axis; negative numbers crop.
+    bias : Tensor, shape (C,), or None
+        Added to the result at no price.
 
     Returns
     -------
-    [N, C, X', Y', Z'] with X' = X + sum(pad) - len(kernel) + 1.
+    Tensor
+        [N, C, X', Y', Z'] with X' = X + sum(pad) - len(kernel) + 1.
     """
     # Correlation with the mirrored filter, as a convolution is defined.
     taps = normalised_taps(kernel, gain)[::-1]
@@ -193,12 +197,13 @@ def haar(x: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x : [N, C, 2X, 2Y, 2Z]
+    x : Tensor, shape (N, C, 2X, 2Y, 2Z)
 
     Returns
     -------
-    [N, 8 C, X, Y, Z]; the first C channels are the mean of each 2x2x2 block, i.e. the image at
-    half resolution on the same intensity scale.
+    Tensor, shape (N, 8 C, X, Y, Z)
+        The first C channels are the mean of each 2x2x2 block, i.e. the image at half resolution on
+        the same intensity scale.
     """
     n, c, a, b, d = x.shape
     blocks = x.reshape(n, c, a // 2, 2, b // 2, 2, d // 2, 2)
@@ -225,13 +230,15 @@ def fine_bands(low: Tensor, taps: Sequence[float]) -> Tensor:
 
     Parameters
     ----------
-    low : [N, C, X, Y, Z]
-    taps : the filter's later half: a block's second half is darker than its first by twice
+    low : Tensor, shape (N, C, X, Y, Z)
+    taps : sequence of float
+        The filter's later half: a block's second half is darker than its first by twice
         `sum(taps[i] * (low[-1 - i] - low[1 + i]))` of the blocks beside it.
 
     Returns
     -------
-    [N, 7 C, X, Y, Z] in the order of `haar`.
+    Tensor, shape (N, 7 C, X, Y, Z)
+        In the order of `haar`.
     """
     n, c, x, y, z = low.shape
     a, b, d = (odd_matrix(m, tuple(taps), low.device).to(low) for m in (x, y, z))

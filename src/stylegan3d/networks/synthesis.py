@@ -109,10 +109,8 @@ class Level(nn.Module):
 
         Parameters
         ----------
-        x : Tensor
-            [N, inputs, X, Y, Z]
-        w : Tensor
-            [N, num_layers, w_dim]
+        x : Tensor, shape (N, inputs, X, Y, Z)
+        w : Tensor, shape (N, num_layers, w_dim)
         noises : list of Tensor or None
             One map per layer.
         memo : Memo, optional

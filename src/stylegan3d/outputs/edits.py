@@ -99,8 +99,8 @@ def edit_files(
     generator : Generator
     scan : Scan
         The one it was projected from, see `original_scan`.
-    out : path
-        Their folder.
+    out : path-like
+        Path Their folder.
 
     Raises
     ------

@@ -51,13 +51,20 @@ class Film:
 
     Attributes
     ----------
-    recipes : key frames, two or more.
-    seconds : from one key frame to the next, 0.1 to 60.
-    fps : pictures per second, 1 to 60.
-    easing, how, loop : see `stylegan3d.recipe.keyframes.stills`.
-    planes : which planes, side by side.
-    at_mm : the point (RAS+) they go through; None for the middle.
-    look : how the slices are drawn; the caption is on every picture.
+    recipes : tuple of Recipe
+        Key frames, two or more.
+    seconds : float
+        From one key frame to the next, 0.1 to 60.
+    fps : int
+        Pictures per second, 1 to 60.
+    easing, how, loop : Easing, How, bool
+        See `stylegan3d.recipe.keyframes.stills`.
+    planes : tuple of Plane
+        Which planes, side by side.
+    at_mm : tuple of float or None
+        The point (RAS+) they go through; None for the middle.
+    look : Look
+        How the slices are drawn; the caption is on every picture.
     """
 
     recipes: tuple[Recipe, ...]
@@ -113,8 +120,10 @@ def film_files(
 
     Parameters
     ----------
-    path : ends in .mp4, .gif, .png (a moving PNG) or .webp.
-    report : told before each picture.
+    path : Path
+        Ends in .mp4, .gif, .png (a moving PNG) or .webp.
+    report : Progress or None
+        Told before each picture.
 
     Raises
     ------

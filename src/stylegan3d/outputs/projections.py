@@ -81,8 +81,8 @@ def save_projection(
 
     Parameters
     ----------
-    out : path
-        Folder, made if missing.
+    out : path-like
+        Path Folder, made if missing.
     projected : Projected
     seconds : mapping, optional
         What each step took, for the report.

@@ -56,16 +56,25 @@ class Case:
 
     Attributes
     ----------
-    name : of the scan or the brain.
-    recipe : of the brain that is reported.
-    pictures : rows from top to bottom, of pictures side by side.
-    measures : by what was measured ("Scan", "Reconstruction", …), then by the keys of
+    name : str
+        Name of the scan or the brain.
+    recipe : Recipe
+        Recipe of the brain that is reported.
+    pictures : sequence of sequence of Picture
+        Rows from top to bottom, of pictures side by side.
+    measures : mapping of str to mapping of str to float
+        By what was measured ("Scan", "Reconstruction", …), then by the keys of
         `tissue_volumes.VOLUMES`, in millilitres.
-    measured : how the volumes were told, see `tissue_volumes.Tissues.how`; may be empty.
-    similarity : of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
-    verdict, sentence : how far to believe the reconstruction; may be empty.
-    model : lines about the generator and the programs.
-    date : of the report.
+    measured : str
+        How the volumes were told, see `tissue_volumes.Tissues.how`; may be empty.
+    similarity : mapping of str to float
+        Similarity of the reconstruction to the scan, by the keys of `LIKENESS`; may be empty.
+    verdict, sentence : str
+        How far to believe the reconstruction; may be empty.
+    model : sequence of str
+        Lines about the generator and the programs.
+    date : datetime.date
+        Date of the report.
     """
 
     name: str
@@ -112,12 +121,17 @@ def build_case(
 
     Parameters
     ----------
-    recipe, generator, renderer : what is reported; volumes are rendered in full quality.
-    name : of the case; by default the recipe in words.
-    scan : (X, Y, Z) on the generator's grid, the scan that was projected; None if there is none.
-    trust : of its projection, see `stylegan3d.projection.trust.Trust`; similarity, verdict and
+    recipe, generator, renderer : Recipe, Generator, Renderer
+        What is reported; volumes are rendered in full quality.
+    name : str
+        Name of the case; by default the recipe in words.
+    scan : ndarray, shape (X, Y, Z), or None
+        On the generator's grid, the scan that was projected; None if there is none.
+    trust : mapping of str to object or None
+        Trust of its projection, see `stylegan3d.projection.trust.Trust`; similarity, verdict and
         sentence are taken from it.
-    look : how slices are drawn.
+    look : Look
+        How slices are drawn.
 
     Raises
     ------

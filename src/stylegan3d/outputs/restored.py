@@ -56,10 +56,12 @@ def restored_files(
 
     Parameters
     ----------
-    aligned, made : the scan that was projected with this operator, and the volume (X, Y, Z) that
-        came of it.
-    operator : as it was given to `project`.
-    recipe : of `made`, where it was edited since; the sidecars tell of it.
+    aligned, made : AlignedScan, ndarray
+        The scan that was projected with this operator, and the volume (X, Y, Z) that came of it.
+    operator : Operator
+        As it was given to `project`.
+    recipe : Recipe or None
+        Recipe of `made`, where it was edited since; the sidecars tell of it.
     """
     names = restored_names(aligned.scan.path, out, operator)
     if not names:

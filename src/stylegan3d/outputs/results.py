@@ -61,8 +61,8 @@ def save_rendered(
 
     Parameters
     ----------
-    path : path
-        A name that ends in `.nii.gz`; `volume_name` proposes one.
+    path : path-like
+        Path A name that ends in `.nii.gz`; `volume_name` proposes one.
     rendered : Rendered
         The full-quality rendering of `recipe.latent(generator)`.
     recipe, generator : Recipe, Generator

@@ -40,16 +40,19 @@ def calibrate(
 
     Parameters
     ----------
-    generator : the model, on the pack's grid.
-    pack : its data set; only people set aside for validation are used.
-    progress : called with how many people are done and how many there are.
+    generator : Generator
+        The model, on the pack's grid.
+    pack : Pack
+        Its data set; only people set aside for validation are used.
+    progress : Progress or None
+        Called with how many people are done and how many there are.
 
     Returns
     -------
     dict
-        "signs" and "regions" (each with "middle" and "spread"), "latent_distance" (quantiles from
-        0 to 100 %), "close" and "outside" (thresholds of the strangeness), "least_ssim", and
-        "check": how well people are told from scans of other kinds that were made of theirs.
+        "signs" and "regions" (each with "middle" and "spread"), "latent_distance" (quantiles from 0
+        to 100 %), "close" and "outside" (thresholds of the strangeness), "least_ssim", and "check":
+        how well people are told from scans of other kinds that were made of theirs.
 
     Raises
     ------

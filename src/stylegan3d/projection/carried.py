@@ -101,7 +101,7 @@ def movement(generator: Generator, w: Tensor, edited: Tensor) -> Movement:
     Parameters
     ----------
     generator : Generator
-    w, edited : Tensor [num_layers, w_dim]
+    w, edited : Tensor, shape (num_layers, w_dim)
         Of the projection, and of the edit.
 
     Returns
@@ -197,13 +197,13 @@ class CarriedDetail:
 
     Parameters
     ----------
-    data : ndarray (I, J, K)
+    data : ndarray, shape (I, J, K)
         The scan as it was read, in its own units.
     described : dict
         What `AlignedScan.describe` says of it, also after a way through JSON.
     space : Space
         The model's grid.
-    before : ndarray (X, Y, Z)
+    before : ndarray, shape (X, Y, Z)
         Its reconstruction, display units.
 
     Raises

@@ -88,8 +88,8 @@ class KSpace(Operator):
     ----------
     acceleration : float
         One line in so many is sampled, the centre included.
-    direction : one of R, L, A, P, S, I
-        In which lines are left out (the phase-encoding direction).
+    direction : str
+        One of R, L, A, P, S, I In which lines are left out (the phase-encoding direction).
     center : float
         Share of all lines, around frequency 0, that are sampled without gaps.
     seed : int

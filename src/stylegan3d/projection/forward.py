@@ -91,8 +91,10 @@ class Operator(ABC):
 
         Parameters
         ----------
-        brains : [N, 1, X, Y, Z] random brains of the generator: what it knows.
-        data : in the operator's range.
+        brains : Tensor, shape (N, 1, X, Y, Z)
+            Random brains of the generator: what it knows.
+        data : Tensor
+            In the operator's range.
         """
         raise NotImplementedError(f"{type(self).__name__} has no unknown parameters.")
 

@@ -30,13 +30,13 @@ class Mask(Operator):
 
     Parameters
     ----------
-    mask : array (X, Y, Z) or path
-        True (not 0) where the brain is to be made up. An array lies on the generator's grid; a
-        NIfTI file lies in the scan's own space, on the scan's grid or another one of the same
-        world coordinates, and is carried along with the scan.
-    affine : (4, 4), optional
-        Of an array (I, J, K) that lies in the scan's own space, as a file does: voxel indices to
-        RAS millimetres.
+    mask : ndarray or None
+        Array (X, Y, Z) or path True (not 0) where the brain is to be made up. An array lies on the
+        generator's grid; a NIfTI file lies in the scan's own space, on the scan's grid or another
+        one of the same world coordinates, and is carried along with the scan.
+    affine : ndarray or None
+        (4, 4), optional Of an array (I, J, K) that lies in the scan's own space, as a file does:
+        voxel indices to RAS millimetres.
     """
 
     def __init__(self, mask: np.ndarray | str | Path, affine: np.ndarray | None = None) -> None:

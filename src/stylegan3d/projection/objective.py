@@ -29,8 +29,9 @@ def multiscale_mse(made: Tensor, target: Tensor, scales: int = 3) -> Tensor:
 
     Parameters
     ----------
-    made, target : [N, C, X, Y, Z]
-    scales : as many as the grid allows are used.
+    made, target : Tensor, shape (N, C, X, Y, Z)
+    scales : int
+        As many as the grid allows are used.
     """
     total, used = F.mse_loss(made, target), 1
     while used < scales and min(made.shape[2:]) >= 4:
@@ -48,8 +49,10 @@ class MaskedSSIM:
 
     Parameters
     ----------
-    target : [1, 1, X, Y, Z] in [-1, 1]
-    mask : (X, Y, Z) bool, not empty.
+    target : Tensor, shape (1, 1, X, Y, Z)
+        Values in [-1, 1].
+    mask : ndarray, shape (X, Y, Z), bool
+        Not empty.
     """
 
     def __init__(self, target: Tensor, mask: np.ndarray) -> None:
@@ -92,7 +95,8 @@ def _gaussian_rows(length: int, rows: slice) -> tuple[Tensor, slice]:
 
     Returns
     -------
-    [rows, columns], and which voxels the columns are.
+    tuple of (Tensor, slice)
+        [rows, columns], and which voxels the columns are.
     """
     reach = int(SSIM_TRUNCATE * SSIM_SIGMA + 0.5)
     offsets = np.arange(-reach, reach + 1)
@@ -112,11 +116,13 @@ class LatentPrior:
 
     Attributes
     ----------
-    mean : [w_dim]
-    root : [w_dim, w_dim]; w = mean + root @ u with u ~ N(0, I) (eigenvectors times their
-        standard deviations, the tiniest lifted so that no direction is forbidden). Of long latents
-        the diagonal of such a matrix, [w_dim].
-    inverse : inverse of `root`, of the same shape.
+    mean : Tensor, shape (w_dim,)
+    root : Tensor, shape (w_dim, w_dim)
+        w = mean + root @ u with u ~ N(0, I) (eigenvectors times their standard deviations, the
+        tiniest lifted so that no direction is forbidden). Of long latents the diagonal of such a
+        matrix, [w_dim].
+    inverse : Tensor
+        Inverse of `root`, of the same shape.
     """
 
     mean: Tensor

@@ -41,8 +41,10 @@ class OriginalSearch:
 
     Parameters
     ----------
-    problem : in space "w", with noise to fit.
-    count : steps; its schedules stretch over them.
+    problem : Problem
+        In space "w", with noise to fit.
+    count : int
+        Steps; its schedules stretch over them.
     """
 
     def __init__(self, problem: Problem, count: int = STEPS) -> None:

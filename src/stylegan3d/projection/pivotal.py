@@ -46,7 +46,8 @@ class Tuning:
 
     Parameters
     ----------
-    problem : a problem whose latent was found.
+    problem : Problem
+        A problem whose latent was found.
     """
 
     def __init__(self, problem: Problem) -> None:

@@ -37,9 +37,11 @@ class Problem:
     ----------
     u : [num_layers or 1, w_dim] the latent in whitened coordinates, each principal direction of w
         in its own standard deviations, so that one step size suits all.
-    noise : one map per layer, or None where there is none; leaves to optimise with `fit_noise`. Of
-        a family without maps the noise as it was given.
-    start : "encoder", "average" or "given", where the search begins.
+    noise : Noise
+        One map per layer, or None where there is none; leaves to optimise with `fit_noise`. Of a
+        family without maps the noise as it was given.
+    start : Tensor or None
+        "encoder", "average" or "given", where the search begins.
     """
 
     def __init__(
@@ -188,12 +190,15 @@ class Problem:
 
         Parameters
         ----------
-        candidates : latents [L or 1, D] and what goes with them.
-        noise : the layer noise they are shown with.
+        candidates : list of (tuple of (Tensor, (Delta or None)))
+            Latents [L or 1, D] and what goes with them.
+        noise : Noise
+            The layer noise they are shown with.
 
         Returns
         -------
-        w [L, D] on the CPU, its delta, its volume (X, Y, Z) in display units.
+        tuple of (Tensor, (Delta or None), ndarray)
+            w [L, D] on the CPU, its delta, its volume (X, Y, Z) in display units.
         """
         found: tuple[float, Tensor, Delta | None, Tensor] | None = None
         for w, delta in candidates:

@@ -32,13 +32,19 @@ class Projection:
 
     Attributes
     ----------
-    w : [num_layers, w_dim] float32 on the CPU.
-    volume : (X, Y, Z) float32 in display units, full resolution, float32 throughout.
-    trust : how far to believe it, see `trust.Trust`.
-    history : one row per step: step, level, loss, seconds.
-    finished : False if it was stopped early (the best so far is kept).
-    delta : what was changed in the generator, by tuning or by fitting the noise maps; None if
-        nothing. The latent shows the volume together with it (`Generator.tuned`, `Latent.delta`).
+    w : Tensor, shape (num_layers, w_dim), float32
+        On the CPU.
+    volume : ndarray, shape (X, Y, Z), float32
+        In display units, full resolution, float32 throughout.
+    trust : Trust
+        How far to believe it, see `trust.Trust`.
+    history : list of dict of str to float
+        One row per step: step, level, loss, seconds.
+    finished : bool
+        False if it was stopped early (the best so far is kept).
+    delta : Delta or None
+        What was changed in the generator, by tuning or by fitting the noise maps; None if nothing.
+        The latent shows the volume together with it (`Generator.tuned`, `Latent.delta`).
     """
 
     w: Tensor
@@ -78,28 +84,39 @@ def project(
 
     Parameters
     ----------
-    aligned : an `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
-    space : "w" (one latent for all layers: stays closest to what the generator knows), "w+" (one
-        per layer: follows the scan more closely), or "w+noise" (and the noise maps of the layers).
-    budget : "draft", "standard" or "thorough"; after the latter the generator is tuned to the scan
+    aligned : Aligned or ndarray
+        An `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
+    space : Space
+        "w" (one latent for all layers: stays closest to what the generator knows), "w+" (one per
+        layer: follows the scan more closely), or "w+noise" (and the noise maps of the layers).
+    budget : str
+        "draft", "standard" or "thorough"; after the latter the generator is tuned to the scan
         (`pivotal.py`).
-    steps : exactly so many steps of the search, whatever the budget, even if they do not pay.
-    noise : the layer noise the result will be shown with; "fixed" where noise maps are fitted.
-    channel : the image channel that is matched, of a generator with several.
-    operator : what the scan lost on the way from the brain (`projection.operators`): a masked part,
-        thick slices, blur. G(w) seen through the operator is compared with the data, and trust is
+    steps : int or None
+        Exactly so many steps of the search, whatever the budget, even if they do not pay.
+    noise : Noise
+        The layer noise the result will be shown with; "fixed" where noise maps are fitted.
+    channel : int
+        The image channel that is matched, of a generator with several.
+    operator : Operator or None
+        What the scan lost on the way from the brain (`projection.operators`): a masked part, thick
+        slices, blur. G(w) seen through the operator is compared with the data, and trust is
         measured on what the scan would show. Coarse image levels come first only where the operator
         is defined on them. `restoration.restore` puts the data into the result.
-    data : what the operator gave, in its range; by default what the scan holds of it
+    data : Tensor or None
+        What the operator gave, in its range; by default what the scan holds of it
         (`Operator.observe`).
-    method : "stylegan3d", or "original" for the projector of the original 3D-StyleGAN, for
-        comparison: a single w and noise maps, 1,000 steps (`original.py`); it takes no `space` and
-        no `budget`.
-    start : [num_layers, w_dim] where the search begins, instead of the encoder's guess or the
-        average brain.
-    progress : called after every step.
-    should_stop : asked after every step; if true, the best so far is returned.
-    should_pause : asked after every step; the projection waits as long as it is true.
+    method : Method
+        "stylegan3d", or "original" for the projector of the original 3D-StyleGAN, for comparison: a
+        single w and noise maps, 1,000 steps (`original.py`); it takes no `space` and no `budget`.
+    start : Tensor, shape (num_layers, w_dim), or None
+        Where the search begins, instead of the encoder's guess or the average brain.
+    progress : callable or None
+        Called after every step.
+    should_stop : callable or None
+        Asked after every step; if true, the best so far is returned.
+    should_pause : callable or None
+        Asked after every step; the projection waits as long as it is true.
 
     Raises
     ------

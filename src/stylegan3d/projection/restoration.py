@@ -42,18 +42,25 @@ def restore(
 
     Parameters
     ----------
-    operator : a linear operator that was bound to the grid (`Operator.on`).
-    made : [1, 1, X, Y, Z] the generator's volume, in [-1, 1].
-    data : in the operator's range.
-    faith : how much of the generator's own detail is taken, 0 (none: plain interpolation of the
-        data) to 1; by default what the operator knows to be best.
-    smoothness : weight of the squared Laplacian of the change, which is otherwise undetermined.
-    iterations : at most so many steps of the conjugate gradients.
+    operator : Operator
+        A linear operator that was bound to the grid (`Operator.on`).
+    made : Tensor, shape (1, 1, X, Y, Z)
+        The generator's volume, in [-1, 1].
+    data : Tensor
+        In the operator's range.
+    faith : float or None
+        How much of the generator's own detail is taken, 0 (none: plain interpolation of the data)
+        to 1; by default what the operator knows to be best.
+    smoothness : float
+        Weight of the squared Laplacian of the change, which is otherwise undetermined.
+    iterations : int
+        At most so many steps of the conjugate gradients.
 
     Returns
     -------
-    Tensor, [1, 1, X, Y, Z]; for the identity the data themselves. An operator that is not linear
-    (a contrast change) has nothing to put back: `made` is returned.
+    Tensor
+        Tensor, [1, 1, X, Y, Z]; for the identity the data themselves. An operator that is not
+        linear (a contrast change) has nothing to put back: `made` is returned.
     """
     if isinstance(operator, Identity):
         return data.clone()
@@ -83,12 +90,13 @@ def harmonic_fill(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : (X, Y, Z)
-    mask : (X, Y, Z) bool, where to fill.
+    values : ndarray, shape (X, Y, Z)
+    mask : ndarray, shape (X, Y, Z), bool
+        Where to fill.
 
     Returns
     -------
-    ndarray, float32 (X, Y, Z), equal to `values` outside the mask.
+    ndarray, float32 (X, Y, Z), equal to `values` outside the mask
     """
     filled = np.asarray(values, dtype=np.float32).copy()
     number = np.full(mask.shape, -1, dtype=np.int64)

@@ -25,14 +25,22 @@ class ProjectionState:
 
     Attributes
     ----------
-    step, steps : done and in all, as far as is known: fewer come if more do not pay.
-    phase : "search" for the latent, or "tuning" of the generator.
-    loss : objective at this step, at the current level.
-    level : image level being matched; -1 is full resolution.
-    w : [num_layers, w_dim] now.
-    made : [1, 1, X, Y, Z] in [-1, 1]: the image that was compared at this step.
-    seconds : since the start, without pauses.
-    work : share of the whole work that is done, 0 to 1; coarse steps are less work than fine ones.
+    step, steps : int
+        Done and in all, as far as is known: fewer come if more do not pay.
+    phase : Phase
+        "search" for the latent, or "tuning" of the generator.
+    loss : float
+        Objective at this step, at the current level.
+    level : int
+        Image level being matched; -1 is full resolution.
+    w : Tensor, shape (num_layers, w_dim)
+        Now.
+    made : Tensor, shape (1, 1, X, Y, Z)
+        Values in [-1, 1]: the image that was compared at this step.
+    seconds : float
+        Since the start, without pauses.
+    work : float
+        Share of the whole work that is done, 0 to 1; coarse steps are less work than fine ones.
     """
 
     step: int

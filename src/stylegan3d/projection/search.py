@@ -41,12 +41,18 @@ class Step:
 
     Attributes
     ----------
-    loss : objective before the step.
-    level : image level that was matched; -1 is full resolution.
-    made : [1, 1, X, Y, Z] the image of the state before the step, detached.
-    cost : work that is done, in steps of full resolution.
-    left : work that remains.
-    steps_left : steps that remain.
+    loss : float
+        Objective before the step.
+    level : int
+        Image level that was matched; -1 is full resolution.
+    made : Tensor, shape (1, 1, X, Y, Z)
+        The image of the state before the step, detached.
+    cost : float
+        Work that is done, in steps of full resolution.
+    left : float
+        Work that remains.
+    steps_left : int
+        Steps that remain.
     """
 
     loss: float
@@ -62,7 +68,8 @@ class Search:
 
     Parameters
     ----------
-    count : steps; fewer are taken where `patient` is false and they no longer pay.
+    count : int
+        Steps; fewer are taken where `patient` is false and they no longer pay.
     """
 
     def __init__(self, problem: Problem, count: int, *, patient: bool) -> None:
@@ -144,8 +151,10 @@ def rate(step: int, count: int, end: int) -> float:
 
     Parameters
     ----------
-    step : from 0.
-    count, end : steps that were planned, and after which the search ends.
+    step : int
+        From 0.
+    count, end : int
+        Steps that were planned, and after which the search ends.
     """
     ramp = min(1.0, (step / count + 0.01) / 0.05)
     fall = min(1.0, (end - step) / (FALL * count))

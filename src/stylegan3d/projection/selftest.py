@@ -38,11 +38,13 @@ def self_test(
 
     Parameters
     ----------
-    seeds : one brain each, as everywhere in this program, with this `truncation`; three by
-        default.
-    space, budget, steps : as of `project`. In W+ the latent's error says little: rows hold
-        components that their layer does not read, and these stay anywhere.
-    progress : called with how much is done and how much there is.
+    seeds : sequence of int or None
+        One brain each, as everywhere in this program, with this `truncation`; three by default.
+    space, budget, steps : Space, str, int or None
+        See `project`. In W+ the latent's error says little: rows hold components that their layer
+        does not read, and these stay anywhere.
+    progress : Progress or None
+        Called with how much is done and how much there is.
 
     Returns
     -------

@@ -33,11 +33,11 @@ class ThickSlices(Operator):
     Parameters
     ----------
     thickness_mm : float
-    direction : one of R, L, A, P, S, I
-        Across the slices; S for axial ones.
-    profile : "box" or "gaussian"
-        How much each depth counts; of the Gaussian, the thickness is the full width at half
-        maximum.
+    direction : str
+        One of R, L, A, P, S, I Across the slices; S for axial ones.
+    profile : Profile
+        "box" or "gaussian" How much each depth counts; of the Gaussian, the thickness is the full
+        width at half maximum.
     """
 
     faith = 0.7

@@ -15,10 +15,14 @@ def conjugate_gradients(
 
     Parameters
     ----------
-    normal : linear, symmetric and positive, from a tensor to one of its shape.
-    right : the right-hand side.
-    iterations : at most so many applications of `normal`.
-    tolerance : enough is a residual of so small a share of `right`'s length.
+    normal : callable
+        Linear, symmetric and positive, from a tensor to one of its shape.
+    right : Tensor
+        The right-hand side.
+    iterations : int
+        At most so many applications of `normal`.
+    tolerance : float
+        Enough is a residual of so small a share of `right`'s length.
     """
     solution, residual = torch.zeros_like(right), right.clone()
     direction, size = residual.clone(), _dot(residual, residual)

@@ -99,9 +99,12 @@ def measure_trust(
 
     Parameters
     ----------
-    w : [num_layers, w_dim] the result's latent.
-    made, mean_brain, volume : (X, Y, Z) in [0, 1]: reconstruction, average brain, scan.
-    mask : bool (X, Y, Z), where the scan is to be compared.
+    w : Tensor, shape (num_layers, w_dim)
+        The result's latent.
+    made, mean_brain, volume : ndarray, shape (X, Y, Z)
+        Values in [0, 1]: reconstruction, average brain, scan.
+    mask : ndarray, shape (X, Y, Z), bool
+        Where the scan is to be compared.
     """
     alike = similarity(made, volume, mask)
     usual = similarity(mean_brain, volume, mask)

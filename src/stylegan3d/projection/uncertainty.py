@@ -37,11 +37,14 @@ class Uncertainty:
 
     Attributes
     ----------
-    mean, deviation : (X, Y, Z) in display units, of all results; the deviation is the standard one
-        between them.
-    latents : [restarts, num_layers, w_dim] what the searches found.
-    noise_draws : how often each was shown, with other layer noise.
-    seconds : that it took.
+    mean, deviation : ndarray, shape (X, Y, Z)
+        In display units, of all results; the deviation is the standard one between them.
+    latents : Tensor, shape (restarts, num_layers, w_dim)
+        What the searches found.
+    noise_draws : int
+        How often each was shown, with other layer noise.
+    seconds : float
+        That it took.
     """
 
     mean: np.ndarray
@@ -71,14 +74,20 @@ def uncertainty(
 
     Parameters
     ----------
-    aligned, space, budget, steps, channel, operator : as of `project`.
-    restarts : searches; each begins at the first guess moved by `away` (0 to 1) towards another
-        random brain, and has layer noise of its own.
-    noise_draws : how often each result is shown with other noise; 1 where the generator has
-        learned to do without.
-    seed : of the random brains and the noise.
-    progress : called with how much is done and how much there is.
-    should_stop : asked after every step; what is there then is summed up, if it is two or more.
+    aligned, space, budget, steps, channel, operator : object
+        See `project`.
+    restarts : int
+        Searches; each begins at the first guess moved by `away` (0 to 1) towards another random
+        brain, and has layer noise of its own.
+    noise_draws : int
+        How often each result is shown with other noise; 1 where the generator has learned to do
+        without.
+    seed : int
+        Seed of the random brains and the noise.
+    progress : Progress or None
+        Called with how much is done and how much there is.
+    should_stop : callable or None
+        Asked after every step; what is there then is summed up, if it is two or more.
 
     Raises
     ------

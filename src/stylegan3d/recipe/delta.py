@@ -30,8 +30,9 @@ class Delta:
 
     Attributes
     ----------
-    tensors : name in the network's state (such as "image_const" or "levels.3.plain.noise") ->
-        float16 array of that tensor's shape, to be added to it.
+    tensors : mapping of str to ndarray
+        Name in the network's state (such as "image_const" or "levels.3.plain.noise") -> float16
+        array of that tensor's shape, to be added to it.
 
     Raises
     ------

@@ -126,8 +126,7 @@ def find_step(direction: str, generator: Model, sha256: str | None = None) -> np
 
     Returns
     -------
-    np.ndarray
-        float32 `(w_dim,)`.
+    ndarray, shape (w_dim,), float32
 
     Raises
     ------

@@ -21,14 +21,14 @@ class Directions:
 
     Attributes
     ----------
-    vectors : np.ndarray
-        float32 `(K, w_dim)`, each of length one.
-    std : np.ndarray
-        float32 `(K,)`, length of one unit: of a principal component the standard deviation of
-        random brains along it, of an attribute as far as it takes to change the attribute by one
-        standard deviation of random brains.
-    explained_variance : np.ndarray
-        float32 `(K,)`, share of the variance of w, 0 to 1.
+    vectors : ndarray, shape (K, w_dim), float32
+        Each of length one.
+    std : ndarray, shape (K,), float32
+        Length of one unit: of a principal component the standard deviation of random brains along
+        it, of an attribute as far as it takes to change the attribute by one standard deviation of
+        random brains.
+    explained_variance : ndarray, shape (K,), float32
+        Share of the variance of w, 0 to 1.
     names : tuple of str
         K different names such as "PC 1".
     model_hash, model_name : str

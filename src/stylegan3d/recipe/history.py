@@ -55,7 +55,7 @@ class History(Generic[S]):
 
         Parameters
         ----------
-        state
+        state : S
         merge : bool
             It continues the change that led to the current state, which it replaces. The first
             state is never replaced.

@@ -43,10 +43,11 @@ class Still:
 
     Attributes
     ----------
-    w : [num_layers, w_dim]
+    w : Tensor, shape (num_layers, w_dim)
     delta : Delta or None
         What projections changed in the generator, in the shares of this moment.
-    noise, channel : of the nearer key frame, and of all of them.
+    noise, channel : Noise, int
+        Of the nearer key frame, and of all of them.
     leg : int
         From key frame `leg` to the one after it.
     t : float
@@ -66,9 +67,12 @@ def between(w_a: Tensor, w_b: Tensor, t: float, how: How = "linear") -> Tensor:
 
     Parameters
     ----------
-    w_a, w_b : [..., dim], of equal shape.
-    t : 0 gives `w_a`, 1 gives `w_b`, both exactly; not limited to that range.
-    how : "linear": on the straight line, for w. "spherical": along the great circle between the
+    w_a, w_b : Tensor, shape (..., dim)
+        Of equal shape.
+    t : float
+        0 gives `w_a`, 1 gives `w_b`, both exactly; not limited to that range.
+    how : How
+        "linear": on the straight line, for w. "spherical": along the great circle between the
         vectors of the last axis, their lengths changing evenly (Shoemake 1985), for z; where two
         vectors are parallel or opposite, on the straight line.
     """
@@ -128,13 +132,18 @@ def stills(
 
     Parameters
     ----------
-    recipes : key frames, two or more, all of the same image channel.
-    frames : moments per leg, from 1; each key frame is met exactly.
-    easing : the pace along each leg, see `eased`.
-    how : the way between two seeds of the same truncation and label, or between any brains of a
+    recipes : sequence of Recipe
+        Key frames, two or more, all of the same image channel.
+    frames : int
+        Moments per leg, from 1; each key frame is met exactly.
+    easing : Easing
+        The pace along each leg, see `eased`.
+    how : How
+        The way between two seeds of the same truncation and label, or between any brains of a
         generator that can invert latents; see the module's text.
-    loop : whether a last leg leads back to the first key frame. The end is then not repeated, so
-        that a film of it runs on without a halt.
+    loop : bool
+        Whether a last leg leads back to the first key frame. The end is then not repeated, so that
+        a film of it runs on without a halt.
 
     Raises
     ------

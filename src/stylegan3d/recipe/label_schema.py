@@ -45,15 +45,17 @@ def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Te
 
     Parameters
     ----------
-    schema : `card["labels"]` of a generator.
-    values : name to number or category, such as ``{"age": 70, "sex": "F"}``. What is left out
-        stays open: its part is the average of the training people. None is "not known", which a
-        generator can only make sense of if it was trained with such people.
+    schema : Schema
+        `card["labels"]` of a generator.
+    values : mapping of str to object or None
+        Name to number or category, such as ``{"age": 70, "sex": "F"}``. What is left out stays
+        open: its part is the average of the training people. None is "not known", which a generator
+        can only make sense of if it was trained with such people.
 
     Returns
     -------
-    Tensor
-        float32 [1, label_dim], for `Generator.map(z, label=…)`.
+    Tensor, shape (1, label_dim), float32
+        For `Generator.map(z, label=…)`.
 
     Raises
     ------
@@ -103,8 +105,10 @@ def schema_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[d
 
     Parameters
     ----------
-    rows : one per volume.
-    names : columns. One that holds numbers only is a number, unless its name is followed by
+    rows : sequence of mapping of str to object
+        One per volume.
+    names : sequence of str
+        Columns. One that holds numbers only is a number, unless its name is followed by
         ":category", as in "site:category".
 
     Raises
@@ -130,8 +134,10 @@ def known_schema(
 
     Parameters
     ----------
-    rows, names : as for `schema_of`.
-    logarithmic : of these columns, those that differ by factors.
+    rows, names : sequence of mapping of str to object, sequence of str
+        As for `schema_of`.
+    logarithmic : sequence of str
+        Logarithmic of these columns, those that differ by factors.
 
     Raises
     ------

@@ -41,10 +41,11 @@ class Latent:
 
     Attributes
     ----------
-    w : np.ndarray
+    w : ndarray
         float32: `(num_layers, w_dim)` in W and W+ (in W all rows are equal), `(z_dim,)` in Z.
         Tensors are accepted and copied.
-    space : "Z", "W" or "W+"
+    space : str
+        "Z", "W" or "W+".
     model_hash : str
         sha256 of the generator's weights.
     model_name : str
@@ -52,8 +53,8 @@ class Latent:
     truncation, truncation_layers : float, int or None
         Truncation psi and cutoff. A latent in Z is mapped with them; one in W or W+ has them
         applied already and they only tell how it came about.
-    noise : "fixed", "none" or int
-        Layer noise the latent was found with; an integer is a noise seed.
+    noise : Noise
+        "fixed", "none" or int Layer noise the latent was found with; an integer is a noise seed.
     scan : dict or None
         Where it was projected from, as `AlignedScan.describe()` gives it (path, sha256, shape,
         affine, rigid, ...), so that a result can be put back into the scan's own space.
@@ -162,8 +163,8 @@ def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> st
 
     Parameters
     ----------
-    path : path
-        A name that ends in `.safetensors`.
+    path : path-like
+        Path A name that ends in `.safetensors`.
     latent : Latent
     overwrite : bool
         Replace a file of that name.
@@ -242,8 +243,9 @@ def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) ->
 
     Parameters
     ----------
-    w_a, w_b : [..., num_layers, w_dim]
-    strength : one number, or one per layer.
+    w_a, w_b : Tensor, shape (..., num_layers, w_dim)
+    strength : float, sequence of float or Tensor
+        One number, or one per layer.
     """
     import torch
 

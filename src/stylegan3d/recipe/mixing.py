@@ -45,9 +45,9 @@ def strengths(shares: Sequence[float], groups: Sequence[Sequence[int]]) -> tuple
 
     Parameters
     ----------
-    shares
+    shares : sequence of float
         Of B, one for each group.
-    groups
+    groups : sequence of sequence of int
         The layers of each group; together all layers, each once.
     """
     by_layer = {
@@ -70,16 +70,17 @@ def mixing_matrix(
 
     Parameters
     ----------
-    base
+    base : Recipe
         Gives truncation, edits, noise, channel and label.
-    rows, columns
+    rows, columns : sequence of Source
         Sources A and B.
-    strength
+    strength : sequence of float
         How much of B each layer takes, 0 to 1.
 
     Returns
     -------
-    One list for each row. Where row and column are the same brain, it is that brain unmixed.
+    list of list of Recipe
+        One list for each row. Where row and column are the same brain, it is that brain unmixed.
     """
     mixes = [Mix(column, tuple(strength)) for column in columns]
     return [

@@ -25,8 +25,9 @@ class Source:
 
     Attributes
     ----------
-    kind : "seed", "latent" or "projected"
-        A random brain, a latent file, or the latent file of a projected scan.
+    kind : str
+        "seed", "latent" or "projected" A random brain, a latent file, or the latent file of a
+        projected scan.
     seed : int or None
         0 to 2**32 - 1, for a seed.
     path : str or None
@@ -141,8 +142,8 @@ class Edit:
         A name in `generator.directions`, such as "PC 1", or `file.safetensors#name`.
     strength : float
         In standard deviations of random brains along the direction.
-    layers : (start, stop) or None
-        Half-open range of layers that move; None moves all.
+    layers : tuple of int or None
+        (start, stop) or None Half-open range of layers that move; None moves all.
     sha256 : str or None
         Of the directions file's bytes; if given, a file that has changed is refused.
     """

@@ -46,8 +46,8 @@ class Recipe:
     mix : Mix or None
     edits : tuple of Edit
         Applied after the mix, in order.
-    noise : "fixed", "none" or int
-        Layer noise; an integer is its seed.
+    noise : Noise
+        "fixed", "none" or int Layer noise; an integer is its seed.
     channel : int
         Which channel of the image is shown and saved, from 0.
     label : Label or None

@@ -27,9 +27,12 @@ def walk(stops: Sequence[Recipe], position: float, num_layers: int) -> Recipe:
 
     Parameters
     ----------
-    stops : two recipes or more, met exactly.
-    position : 0, the first stop, to 1, the last; every leg takes the same share.
-    num_layers : of the generator.
+    stops : sequence of Recipe
+        Two recipes or more, met exactly.
+    position : float
+        0, the first stop, to 1, the last; every leg takes the same share.
+    num_layers : int
+        Number of layers of the generator.
 
     Raises
     ------

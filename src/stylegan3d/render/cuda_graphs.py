@@ -16,8 +16,10 @@ class RecordedSynthesis:
 
     Parameters
     ----------
-    synthesize : [1, num_layers, w_dim] -> image; the same work whatever the numbers are.
-    w : an example on the GPU.
+    synthesize : callable
+        [1, num_layers, w_dim] -> image; the same work whatever the numbers are.
+    w : Tensor
+        An example on the GPU.
     """
 
     def __init__(self, synthesize: Callable[[Tensor], Tensor], w: Tensor) -> None:

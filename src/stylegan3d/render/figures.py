@@ -38,13 +38,20 @@ class Look:
 
     Attributes
     ----------
-    pixels_per_mm : size; 300 dpi at life size is 11.8.
-    limits : intensities drawn black and white.
-    convention : radiological (the person's left is at the right) or neurological.
-    diverging : blue - black - orange about 0, for differences.
-    caption : stands on the picture; nothing where empty.
-    letters, scale_bar : whether they are drawn.
-    letter_mm : height of letters and captions, in mm of the head.
+    pixels_per_mm : float
+        Size; 300 dpi at life size is 11.8.
+    limits : tuple of float
+        Intensities drawn black and white.
+    convention : Convention
+        Radiological (the person's left is at the right) or neurological.
+    diverging : bool
+        Blue - black - orange about 0, for differences.
+    caption : str
+        Stands on the picture; nothing where empty.
+    letters, scale_bar : bool
+        Whether they are drawn.
+    letter_mm : float
+        Height of letters and captions, in mm of the head.
     """
 
     pixels_per_mm: float = 2.0
@@ -77,8 +84,10 @@ def draw_planes(
 
     Parameters
     ----------
-    crop : leave out the empty space round the brain.
-    at_mm : the point (RAS+) all slices go through; None for the middle, see `cut`.
+    crop : bool
+        Leave out the empty space round the brain.
+    at_mm : tuple of float or None
+        The point (RAS+) all slices go through; None for the middle, see `cut`.
     """
     pieces = [
         cut(volume, plane, None if at_mm is None else at_mm[NORMAL[plane]], look.convention)
@@ -105,8 +114,10 @@ def lightbox(
 
     Parameters
     ----------
-    slices : how many, 1 to 200; fewer where the brain has fewer.
-    columns : how many side by side, from 1.
+    slices : int
+        How many, 1 to 200; fewer where the brain has fewer.
+    columns : int
+        How many side by side, from 1.
     """
     if not 1 <= slices <= 200 or columns < 1:
         raise OutputError("A lightbox has 1 to 200 slices, in one column or more.")

@@ -27,7 +27,8 @@ def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> byte
 
     Parameters
     ----------
-    columns : title to uint8 volumes (X, Y, Z) on the grid `space`; equally many each.
+    columns : dict of str to sequence of ndarray
+        Title to uint8 volumes (X, Y, Z) on the grid `space`; equally many each.
 
     Returns
     -------

@@ -26,9 +26,10 @@ class Readout:
 
     Attributes
     ----------
-    weight : [image channels, channels]
-    bias : [image channels]
-    explained : share of the variance explained in volumes that were not used to fit it.
+    weight : Tensor, shape (image channels, channels)
+    bias : Tensor, shape (image channels,)
+    explained : float
+        Share of the variance explained in volumes that were not used to fit it.
     """
 
     weight: Tensor
@@ -51,8 +52,10 @@ class Readout:
 
         Parameters
         ----------
-        pairs : number -> features [1, C, X, Y, Z] and full image [1, image channels, 2 X, …].
-        used, kept_back : numbers of the volumes to fit to and to try on.
+        pairs : callable
+            Number -> features [1, C, X, Y, Z] and full image [1, image channels, 2 X, …].
+        used, kept_back : iterable of int
+            Numbers of the volumes to fit to and to try on.
         """
         products = []
         for number in used:

@@ -26,8 +26,10 @@ def render_recipe(
 
     Parameters
     ----------
-    renderer, quality, should_stop : as of `Renderer.render`.
-    recipe : of a brain of that generator.
+    renderer, quality, should_stop : Renderer, Quality, callable or None
+        See `Renderer.render`.
+    recipe : Recipe
+        Recipe of a brain of that generator.
 
     Raises
     ------

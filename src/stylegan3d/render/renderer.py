@@ -51,10 +51,14 @@ class Rendered:
 
     Attributes
     ----------
-    volume : (X, Y, Z) float32; 0 is outside the brain, 1 the bright end of its intensities.
-    space : where its voxels lie; a preview has fewer and larger ones.
-    quality : "full", "fast" or "preview".
-    seconds : how long it took.
+    volume : ndarray, shape (X, Y, Z), float32
+        0 is outside the brain, 1 the bright end of its intensities.
+    space : Space
+        Where its voxels lie; a preview has fewer and larger ones.
+    quality : Quality
+        "full", "fast" or "preview".
+    seconds : float
+        How long it took.
     """
 
     volume: np.ndarray
@@ -132,14 +136,19 @@ class Renderer:
 
         Parameters
         ----------
-        w : [num_layers, w_dim]
-        quality : "full": float32 at full resolution, the same bits each time on one machine with
-            the same number of threads (OMP_NUM_THREADS); "fast": full resolution in the precision
-            that is fastest here; "preview": as fast as possible, at half resolution.
-        noise : "fixed", "none" or a seed.
-        channel : which image channel.
-        should_stop : asked before each layer; once it says yes, the work is given up.
-        delta : what a projection changed in the generator, see `tuning.py`.
+        w : Tensor, shape (num_layers, w_dim)
+        quality : Quality
+            "full": float32 at full resolution, the same bits each time on one machine with the same
+            number of threads (OMP_NUM_THREADS); "fast": full resolution in the precision that is
+            fastest here; "preview": as fast as possible, at half resolution.
+        noise : Noise
+            "fixed", "none" or a seed.
+        channel : int
+            Which image channel.
+        should_stop : callable or None
+            Asked before each layer; once it says yes, the work is given up.
+        delta : Delta or None
+            What a projection changed in the generator, see `tuning.py`.
 
         Raises
         ------
@@ -191,9 +200,10 @@ class Renderer:
 
         Returns
         -------
-        Share of the variance of half-resolution images that the previews explain; None where the
-        generator has images of its own, or no features that a preview could be read from. Below
-        0.9 they are not used, and a preview has full resolution.
+        float or None
+            Share of the variance of half-resolution images that the previews explain; None where
+            the generator has images of its own, or no features that a preview could be read from.
+            Below 0.9 they are not used, and a preview has full resolution.
         """
         network = self.generator.synthesis
         whole = not isinstance(network, HasFeatures) or not network.has_features

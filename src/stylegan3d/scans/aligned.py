@@ -82,8 +82,8 @@ class AlignedScan:
         1 = the 99.5th percentile inside the brain; 0 outside it.
     space : Space
         The model's grid.
-    rigid : ndarray (4, 4)
-        Scan RAS millimetres to model RAS millimetres; a rotation and a translation.
+    rigid : ndarray
+        (4, 4) Scan RAS millimetres to model RAS millimetres; a rotation and a translation.
     quality : float
         Correlation of `volume` with the model's mean brain over the whole grid.
     brain_mask : ndarray, bool (X, Y, Z)

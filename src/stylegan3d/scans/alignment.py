@@ -81,7 +81,7 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
 
     Parameters
     ----------
-    brain : ndarray (I, J, K)
+    brain : ndarray, shape (I, J, K)
         Intensities, 0 outside the brain.
     space : Space
         The brain's grid.

@@ -33,9 +33,9 @@ class StepCache:
 
     Parameters
     ----------
-    folder : path or None
-        Made when the first entry is written, for the user alone to read. It holds masks and poses
-        under hashes, no names.
+    folder : path-like or None
+        Path or None Made when the first entry is written, for the user alone to read. It holds
+        masks and poses under hashes, no names.
     """
 
     def __init__(self, folder: str | Path | None) -> None:

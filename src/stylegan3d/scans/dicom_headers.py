@@ -76,10 +76,10 @@ class Slice:
         Names the image, wherever it was copied to.
     shape, spacing : tuple
         Columns and rows; millimetres from one column to the next, and one row.
-    axes : ndarray (3, 2) or None
-        Where columns and rows run to, LPS.
-    position : ndarray (3,) or None
-        LPS millimetres of the first pixel's centre.
+    axes : ndarray or None
+        Ndarray (3, 2) or None Where columns and rows run to, LPS.
+    position : ndarray or None
+        Ndarray (3,) or None LPS millimetres of the first pixel's centre.
     order : tuple of float
         Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
     about : dict

@@ -20,7 +20,7 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
 
     Parameters
     ----------
-    data : ndarray (X, Y, Z)
+    data : ndarray, shape (X, Y, Z)
     mask : ndarray, bool (X, Y, Z)
 
     Returns

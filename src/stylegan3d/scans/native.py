@@ -24,7 +24,7 @@ def native_image(
 
     Parameters
     ----------
-    volume : ndarray (X, Y, Z)
+    volume : ndarray, shape (X, Y, Z)
         Intensities in about [0, 1], on `space`.
     space : Space
         The model's grid.
@@ -35,9 +35,10 @@ def native_image(
 
     Returns
     -------
-    nibabel.Nifti1Image, float32
-        Same array order, sform, qform and codes as the scan; intensities in the scan's units
-        (bias-corrected: the bias field is not put back), 0 outside the scan's brain.
+    nib.Nifti1Image
+        Nibabel.Nifti1Image, float32.
+            Same array order, sform, qform and codes as the scan; intensities in the scan's units
+            (bias-corrected: the bias field is not put back), 0 outside the scan's brain.
 
     Raises
     ------

@@ -24,9 +24,11 @@ class Pose:
 
     Attributes
     ----------
-    shift_mm : to the right, to the front, upwards.
-    turn_deg : round the axes to the right, to the front and upwards: so that the nose goes up, the
-        head leans to its right, the nose goes to its left.
+    shift_mm : Three
+        To the right, to the front, upwards.
+    turn_deg : Three
+        Round the axes to the right, to the front and upwards: so that the nose goes up, the head
+        leans to its right, the nose goes to its left.
     """
 
     shift_mm: Three = NOWHERE
@@ -49,7 +51,8 @@ def parse_pose(text: str | None) -> tuple[str, Pose]:
 
     Returns
     -------
-    "auto", "keep" or "centre", as `Scan.align` takes it, and the move.
+    tuple of (str, Pose)
+        "auto", "keep" or "centre", as `Scan.align` takes it, and the move.
 
     Raises
     ------

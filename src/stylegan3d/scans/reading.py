@@ -52,8 +52,8 @@ def read_scan(
 
     Parameters
     ----------
-    path : path
-        A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
+    path : path-like
+        Path A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
         orientation, oblique or not, of any integer or floating-point type; or a DICOM folder
         (subfolders included) or file, which stands for its series.
     volume : int, optional
@@ -67,8 +67,8 @@ def read_scan(
     Returns
     -------
     Scan
-        Intensities with the header's scaling applied, in the file's own array order; `notes` say
-        in words what was found.
+        Intensities with the header's scaling applied, in the file's own array order; `notes` say in
+        words what was found.
 
     Raises
     ------
@@ -110,10 +110,10 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
 
     Parameters
     ----------
-    data : ndarray (I, J, K)
+    data : ndarray, shape (I, J, K)
         Intensities, of any real type.
-    affine : ndarray (4, 4)
-        Voxel indices to RAS+ millimetres.
+    affine : ndarray
+        (4, 4) Voxel indices to RAS+ millimetres.
     name : str
         What to call it in messages and files.
 

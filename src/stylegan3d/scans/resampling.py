@@ -16,16 +16,18 @@ def resample(
 
     Parameters
     ----------
-    data : ndarray (I, J, K)
+    data : ndarray, shape (I, J, K)
         On `source`; cast to float32.
     source, target : Space
         Any grids: oblique, anisotropic and sheared ones too.
-    to_source : ndarray (4, 4), optional
-        Target RAS millimetres to source RAS millimetres; the identity by default.
+    to_source : ndarray or None
+        Ndarray (4, 4), optional Target RAS millimetres to source RAS millimetres; the identity by
+        default.
 
     Returns
     -------
-    ndarray, float32, shape of `target`; 0 where it lies outside the source.
+    ndarray
+        Ndarray, float32, shape of `target`; 0 where it lies outside the source.
     """
     pose = np.eye(4) if to_source is None else to_source
     voxels = np.linalg.inv(source.affine) @ pose @ target.affine

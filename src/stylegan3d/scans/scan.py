@@ -39,9 +39,9 @@ class Scan(ScanData):
             put its middle on the mean brain's, to be turned by hand (`AlignedScan.nudged`).
         progress : callable, optional
             Called with the done fraction (0 to 1) and what is being done.
-        cache : path, optional
-            Folder where mask, bias field and pose are kept, under hashes of image, settings and
-            target: the same scan is then ready at once.
+        cache : path-like or None
+            Path, optional Folder where mask, bias field and pose are kept, under hashes of image,
+            settings and target: the same scan is then ready at once.
 
         Returns
         -------

@@ -33,10 +33,10 @@ class Stack:
     ----------
     slices : list of list of Slice
         One list for each volume (time point, echo …), along the normal.
-    depth : ndarray (slices,)
+    depth : ndarray, shape (slices,)
         Distance of each slice from the first along the normal, mm.
-    affine : ndarray (4, 4)
-        Column, row and slice of the even grid to RAS+ mm.
+    affine : ndarray
+        (4, 4) Column, row and slice of the even grid to RAS+ mm.
     count : int
         Slices of the even grid.
     problem : str

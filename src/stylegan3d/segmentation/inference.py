@@ -29,7 +29,8 @@ class Segmentation:
 
     Attributes
     ----------
-    labels : uint8 (X, Y, Z), of `classes.CLASSES`.
+    labels : ndarray, shape (X, Y, Z), uint8
+        Labels of `classes.CLASSES`.
     space : Space
     confidence : float or None
         Mean probability of the label given, over the voxels that are not background; 0 where all
@@ -51,9 +52,12 @@ class Segmenter:
 
     Parameters
     ----------
-    network, card : as `card.FOLDER` reads them.
-    hash : SHA-256 of the weights.
-    device : where it runs.
+    network, card : TissueNetwork, dict of str to object
+        As `card.FOLDER` reads them.
+    hash : str
+        SHA-256 of the weights.
+    device : torch.device
+        Where it runs.
     """
 
     def __init__(
@@ -84,11 +88,15 @@ class Segmenter:
 
         Parameters
         ----------
-        volume : (X, Y, Z), uint8 of a pack, or float where 1 is the 99.5th percentile of the brain
-            and 0 is outside it.
-        space : its grid.
-        dtype : precision of the feature maps; lower ones are for the screen.
-        confidence : tell how sure the network is, for about as much time again.
+        volume : ndarray, shape (X, Y, Z), uint8
+            Volume of a pack, or float where 1 is the 99.5th percentile of the brain and 0 is
+            outside it.
+        space : Space
+            Its grid.
+        dtype : torch.dtype
+            Precision of the feature maps; lower ones are for the screen.
+        confidence : bool
+            Tell how sure the network is, for about as much time again.
 
         Raises
         ------
@@ -130,8 +138,10 @@ class Segmenter:
 
         Parameters
         ----------
-        name : a measure of `segmentation.measures`, such as "ventricle_ml".
-        value : in its unit.
+        name : str
+            A measure of `segmentation.measures`, such as "ventricle_ml".
+        value : float
+            In its unit.
 
         Raises
         ------
@@ -150,8 +160,10 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
 
     Parameters
     ----------
-    path : its folder; None opens the one that ships with the package.
-    device : "auto", "cpu", "cuda", "mps".
+    path : path-like or None
+        Its folder; None opens the one that ships with the package.
+    device : str
+        "auto", "cpu", "cuda", "mps".
 
     Raises
     ------

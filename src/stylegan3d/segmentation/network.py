@@ -44,7 +44,8 @@ class TissueNetwork(nn.Module):
 
     Parameters
     ----------
-    widths : channels on the half grid, the quarter grid and so on; multiples of 8.
+    widths : tuple of int
+        Channels on the half grid, the quarter grid and so on; multiples of 8.
 
     Attributes
     ----------
@@ -69,12 +70,13 @@ class TissueNetwork(nn.Module):
 
         Parameters
         ----------
-        volume : [N, 1, X, Y, Z], intensities in [0, 1], every axis a multiple of `multiple`.
+        volume : Tensor, shape (N, 1, X, Y, Z)
+            Intensities in [0, 1], every axis a multiple of `multiple`.
 
         Returns
         -------
-        [N, 2, 2, 2, 6, X/2, Y/2, Z/2]: the place in a block, the class, the block. `likeliest`
-        makes labels of it.
+        Tensor, shape (N, 2, 2, 2, 6, X/2, Y/2, Z/2)
+            The place in a block, the class, the block. `likeliest` makes labels of it.
         """
         # About zero mean and unit deviation, as weights expect.
         x = self.stem(haar(volume * 4 - 1))

@@ -35,10 +35,13 @@ class LabelledScan:
 
     Attributes
     ----------
-    image : uint8 label map on the file's own grid, with its orientation and header codes.
-    segmentation : the labels as the network gave them, on the grid of the bundled generator; what
-        the measures are counted on.
-    steps : what was done to the scan.
+    image : nib.Nifti1Image
+        uint8 label map on the file's own grid, with its orientation and header codes.
+    segmentation : Segmentation
+        The labels as the network gave them, on the grid of the bundled generator; what the measures
+        are counted on.
+    steps : list of Note
+        What was done to the scan.
     """
 
     image: nib.Nifti1Image
@@ -63,9 +66,11 @@ def segment_scan(
 
     Parameters
     ----------
-    scan : on the grid of the bundled generator it is taken as it is; any other is prepared as for
-        that generator (`Scan.align`), and the labels are carried back to its own grid.
-    skull : as of `Scan.align`.
+    scan : Scan
+        On the grid of the bundled generator it is taken as it is; any other is prepared as for that
+        generator (`Scan.align`), and the labels are carried back to its own grid.
+    skull : str
+        See `Scan.align`.
 
     Raises
     ------

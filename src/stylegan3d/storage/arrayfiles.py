@@ -46,9 +46,12 @@ def read_arrays(path: Path, names: Iterable[str], largest: int = LARGEST) -> dic
 
     Parameters
     ----------
-    path : a file that `numpy.savez` or `numpy.savez_compressed` wrote.
-    names : of the arrays to read; others are left alone.
-    largest : bytes that they may have together.
+    path : Path
+        A file that `numpy.savez` or `numpy.savez_compressed` wrote.
+    names : iterable of str
+        Names of the arrays to read; others are left alone.
+    largest : int
+        Bytes that they may have together.
 
     Raises
     ------

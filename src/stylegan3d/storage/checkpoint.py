@@ -54,13 +54,17 @@ def load_checkpoint(
 
     Parameters
     ----------
-    folder : of the run.
-    device : where its tensors go.
-    build : makes what is wanted of the checkpoint's content; fails where that is damaged.
+    folder : Path
+        Folder of the run.
+    device : torch.device
+        Where its tensors go.
+    build : callable
+        Makes what is wanted of the checkpoint's content; fails where that is damaged.
 
     Returns
     -------
-    What was built, and a sentence where it is of the checkpoint before the last, else "".
+    tuple of (T, str)
+        What was built, and a sentence where it is of the checkpoint before the last, else "".
 
     Raises
     ------

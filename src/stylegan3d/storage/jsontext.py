@@ -32,9 +32,12 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
 
     Parameters
     ----------
-    text : as it was read; bytes are UTF-8, with a mark at the beginning or without.
-    largest : the longest text that is read, in bytes or characters.
-    nan_is_none : take NaN and Infinity, which JSON lacks but Python writes, for null.
+    text : str or bytes
+        As it was read; bytes are UTF-8, with a mark at the beginning or without.
+    largest : int
+        The longest text that is read, in bytes or characters.
+    nan_is_none : bool
+        Take NaN and Infinity, which JSON lacks but Python writes, for null.
 
     Raises
     ------

@@ -58,11 +58,11 @@ def write_volume(
 
     Parameters
     ----------
-    path : path
-        A name that ends in `.nii.gz`; missing folders are made.
-    data : np.ndarray
-        `(X, Y, Z)` real numbers, stored as float32 as given; bool and uint8 are stored as uint8.
-    affine : np.ndarray
+    path : path-like
+        Path A name that ends in `.nii.gz`; missing folders are made.
+    data : ndarray, shape (X, Y, Z)
+        Real numbers, stored as float32 as given; bool and uint8 are stored as uint8.
+    affine : ndarray
         (4, 4) voxel indices to RAS+ millimetres.
     description : str
         For the header, after the word SYNTHETIC; cut to the 79 bytes it has.

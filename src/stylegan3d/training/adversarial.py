@@ -41,13 +41,17 @@ def adversarial_step(
 
     Parameters
     ----------
-    real : [N, 1, X, Y, Z] in [-1, 1], this process's samples of the batch.
-    team : the processes that train together; without it this process has the whole batch.
-    labels : [N, label_dim] of `real`, if the generator is conditional.
+    real : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1], this process's samples of the batch.
+    team : Team or None
+        The processes that train together; without it this process has the whole batch.
+    labels : Tensor, shape (N, label_dim), or None
+        Labels of `real`, if the generator is conditional.
 
     Returns
     -------
-    What to log, means over the whole batch.
+    dict of str to float
+        What to log, means over the whole batch.
     """
     config = state.config
     team = team or Team(state.device)
@@ -86,11 +90,13 @@ def random_rows(
 
     Parameters
     ----------
-    samples : numbers in the batch, which together with seed and step decide the latents.
+    samples : sequence of int or ndarray
+        Numbers in the batch, which together with seed and step decide the latents.
 
     Returns
     -------
-    rows [N, num_layers, w_dim], w of both latents of all [2 N, w_dim], labels [N, label_dim]
+    tuple of (Tensor, Tensor, (Tensor or None))
+        Rows [N, num_layers, w_dim], w of both latents of all [2 N, w_dim], labels [N, label_dim].
     """
     config, count = state.config, len(samples)
     layers = config.generator.num_layers

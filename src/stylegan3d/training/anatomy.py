@@ -53,10 +53,14 @@ class Anatomy:
 
     Attributes
     ----------
-    rows : (n,) rows of the pack, the training volumes.
-    template : (X, Y, Z) float32 in [0, 1], the common brain.
-    velocities : (n, 3, X/2, Y/2, Z/2) float16; template o exp(v) resembles the person.
-    canonical : (n, X, Y, Z) uint8, the person moved into the common anatomy.
+    rows : ndarray, shape (n,)
+        Rows of the pack, the training volumes.
+    template : ndarray, shape (X, Y, Z), float32
+        Values in [0, 1], the common brain.
+    velocities : ndarray, shape (n, 3, X/2, Y/2, Z/2), float16
+        Template o exp(v) resembles the person.
+    canonical : ndarray, shape (n, X, Y, Z), uint8
+        The person moved into the common anatomy.
     """
 
     rows: np.ndarray
@@ -78,11 +82,15 @@ def find_anatomy(
 
     Parameters
     ----------
-    folder : where it is kept; what is there already is not done again, so an interrupted run goes
-        on where it stopped.
-    symmetric : make the common brain left-right symmetric, for training on mirror images too.
-    jobs : processes at work; by default one per processor.
-    report : called with registrations done and in all.
+    folder : Path
+        Where it is kept; what is there already is not done again, so an interrupted run goes on
+        where it stopped.
+    symmetric : bool
+        Make the common brain left-right symmetric, for training on mirror images too.
+    jobs : int or None
+        Processes at work; by default one per processor.
+    report : callable or None
+        Called with registrations done and in all.
 
     Raises
     ------

@@ -226,7 +226,8 @@ def _ridge(x: Tensor, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    weight [k, m], and what each row of y was foreseen to be without its own person [n, k].
+    tuple of Tensor
+        Weight [k, m], and what each row of y was foreseen to be without its own person [n, k].
     """
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict

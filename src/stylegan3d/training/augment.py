@@ -26,16 +26,22 @@ def augment(
 
     Parameters
     ----------
-    volume : [1, X, Y, Z] in [0, 1], x to the right of the patient.
-    generator : source of all randomness, so that a step can be repeated.
-    mirror : flip left-right with probability 1/2.
-    stretch : standard deviation, in voxels, of the displacement of five control points along each
-        axis, half of it that of a shift; axes are also scaled, with a deviation of 2 %.
-    gamma : intensities are raised to a power in [1 - gamma, 1 + gamma].
+    volume : Tensor, shape (1, X, Y, Z)
+        Values in [0, 1], x to the right of the patient.
+    generator : torch.Generator
+        Source of all randomness, so that a step can be repeated.
+    mirror : bool
+        Flip left-right with probability 1/2.
+    stretch : float
+        Standard deviation, in voxels, of the displacement of five control points along each axis,
+        half of it that of a shift; axes are also scaled, with a deviation of 2 %.
+    gamma : float
+        Intensities are raised to a power in [1 - gamma, 1 + gamma].
 
     Returns
     -------
-    [1, X, Y, Z] in [0, 1]
+    Tensor, shape (1, X, Y, Z)
+        Values in [0, 1].
     """
     if mirror and torch.rand((), generator=generator) < 0.5:
         volume = volume.flip(1)

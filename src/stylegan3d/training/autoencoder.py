@@ -40,11 +40,15 @@ class AutoencoderSettings(RunSettings):
 
     Attributes
     ----------
-    people : in each step; crops : of each of them; side : of a crop in voxels, a multiple of
-        `FACTOR`; a shorter axis of the volumes is taken whole.
-    similarity : weight of one minus the structural similarity, beside the mean squared error.
-    divergence : weight of the Kullback-Leibler divergence, a mean over the latent's numbers.
-    stretch : of the augmentation, see `augment`; half of the volumes are not stretched.
+    people : int
+        In each step; crops : of each of them; side : of a crop in voxels, a multiple of `FACTOR`; a
+        shorter axis of the volumes is taken whole.
+    similarity : float
+        Weight of one minus the structural similarity, beside the mean squared error.
+    divergence : float
+        Weight of the Kullback-Leibler divergence, a mean over the latent's numbers.
+    stretch : float
+        Stretch of the augmentation, see `augment`; half of the volumes are not stretched.
     """
 
     steps: int = 10_000
@@ -173,10 +177,14 @@ def train_autoencoder(
 
     Parameters
     ----------
-    pack : the data set.
-    folder : of the run.
-    shape, settings : of a new run; its volumes have the pack's shape.
-    how : see `stylegan3d.training.run.train`, also for what is raised.
+    pack : Pack
+        The data set.
+    folder : Path
+        Folder of the run.
+    shape, settings : AutoencoderConfig or None, AutoencoderSettings or None
+        Of a new run; its volumes have the pack's shape.
+    how : Unpack
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
 
     def begin() -> AutoencoderRecipe:

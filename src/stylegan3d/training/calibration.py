@@ -62,8 +62,10 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
 
     Parameters
     ----------
-    generator : with a deformation and detail images, not calibrated yet.
-    pack : the data set it was trained on.
+    generator : Generator
+        With a deformation and detail images, not calibrated yet.
+    pack : Pack
+        The data set it was trained on.
 
     Raises
     ------
@@ -104,8 +106,10 @@ def set_edges(synthesis: AnatomyNetwork, deviations: Tensor) -> None:
 
     Parameters
     ----------
-    synthesis : with details as the linear model has them; changed in place.
-    deviations : [detail_basis] of the details' weights among random brains.
+    synthesis : AnatomyNetwork
+        With details as the linear model has them; changed in place.
+    deviations : Tensor, shape (detail_basis,)
+        Deviations of the details' weights among random brains.
     """
     basis, texture = synthesis.detail_basis, synthesis.detail_texture
     assert isinstance(texture, DetailTexture)

@@ -32,39 +32,64 @@ class TrainConfig:
 
     Attributes
     ----------
-    generator : of a StyleGAN (`GeneratorConfig`) or of an anatomy model (`AnatomyConfig`).
-    conditions : columns of the data set's table, such as ("age", "sex"), that the volumes depend
-        on; see `stylegan3d.recipe.label_schema`. Empty for a generator without labels.
-    batch : volumes per optimiser step, of all processes together.
-    accumulate : microbatches that a process divides its share of a batch into, for less memory.
-    warm_start_images : volumes seen in the reconstruction phase.
-    coarse_images : so many of those train all levels but the finest, at a fraction of the time.
-    total_images : volumes seen in all.
-    generator_lr, encoder_lr, discriminator_lr : Adam step sizes in the reconstruction phase (and
-        throughout for the discriminator); generator and encoder are multiplied by
-        `adversarial_lr_scale` in the adversarial phase.
-    final_lr_fraction : the reconstruction phase's rates fall to this share along a cosine.
-    kl_weight : pull of the encoder's latents towards a unit Gaussian (Kingma, Welling 2014).
-    adversarial_weight : of the generator's logistic loss beside a reconstruction of weight 1.
-    r1_gamma, r1_interval : zero-centred gradient penalty on real volumes, every so many steps.
-    path_length_weight, path_length_interval : StyleGAN2's regulariser (arXiv 1912.04958, eq. 4).
-    mixing_probability : share of random brains made from two latents.
-    ema_images : half-life of the averaged weights that are shipped, in volumes.
-    clip_gradient : largest norm of the gradient of generator, mapping and encoder.
-    mirror, stretch, gamma : augmentation of the training volumes, see `augment.py`.
-    d_augment : augmentation of all that the discriminator sees, see `judge_augment.py`: "none",
-        "fixed" (with probability `d_augment_p`) or "adaptive" (starting at it).
-    d_augment_p : probability of each operation.
-    d_augment_target, d_augment_images : adaptive: the mean sign of the discriminator's scores of
-        training volumes to keep to, and the volumes in which p can go from 0 to 1.
-    d_augment_parts : the operations.
-    patches : cubes of each volume in a step of the texture phase, see `texture.py`.
-    detail_gain : what the detail images of an exported generator are multiplied by: moving the
-        image takes off some of what is finest in it.
-    calibrate : whether an exported generator with a deformation and detail images is calibrated to
-        the training people, see `calibration.py`.
-    precision : "auto", "bfloat16", "float32": of feature maps; weights stay float32.
-    checkpoint_minutes : how often the state is written.
+    generator : GeneratorConfig
+        Generator of a StyleGAN (`GeneratorConfig`) or of an anatomy model (`AnatomyConfig`).
+    conditions : tuple of str
+        Columns of the data set's table, such as ("age", "sex"), that the volumes depend on; see
+        `stylegan3d.recipe.label_schema`. Empty for a generator without labels.
+    batch : int
+        Volumes per optimiser step, of all processes together.
+    accumulate : int
+        Microbatches that a process divides its share of a batch into, for less memory.
+    warm_start_images : int
+        Volumes seen in the reconstruction phase.
+    coarse_images : int
+        So many of those train all levels but the finest, at a fraction of the time.
+    total_images : int
+        Volumes seen in all.
+    generator_lr, encoder_lr, discriminator_lr : float
+        Adam step sizes in the reconstruction phase (and throughout for the discriminator);
+        generator and encoder are multiplied by `adversarial_lr_scale` in the adversarial phase.
+    final_lr_fraction : float
+        The reconstruction phase's rates fall to this share along a cosine.
+    kl_weight : float
+        Pull of the encoder's latents towards a unit Gaussian (Kingma, Welling 2014).
+    adversarial_weight : float
+        Adversarial weight of the generator's logistic loss beside a reconstruction of weight 1.
+    r1_gamma, r1_interval : float, int
+        Zero-centred gradient penalty on real volumes, every so many steps.
+    path_length_weight, path_length_interval : float, int
+        StyleGAN2's regulariser (arXiv 1912.04958, eq. 4).
+    mixing_probability : float
+        Share of random brains made from two latents.
+    ema_images : float
+        Half-life of the averaged weights that are shipped, in volumes.
+    clip_gradient : float
+        Largest norm of the gradient of generator, mapping and encoder.
+    mirror, stretch, gamma : bool, float, float
+        Augmentation of the training volumes, see `augment.py`.
+    d_augment : {"none", "fixed", "adaptive"}
+        Augmentation of all that the discriminator sees, see `judge_augment.py`: "none", "fixed"
+        (with probability `d_augment_p`) or "adaptive" (starting at it).
+    d_augment_p : float
+        Probability of each operation.
+    d_augment_target, d_augment_images : float, int
+        Adaptive: the mean sign of the discriminator's scores of training volumes to keep to, and
+        the volumes in which p can go from 0 to 1.
+    d_augment_parts : tuple of str
+        The operations.
+    patches : int
+        Cubes of each volume in a step of the texture phase, see `texture.py`.
+    detail_gain : float
+        What the detail images of an exported generator are multiplied by: moving the image takes
+        off some of what is finest in it.
+    calibrate : bool
+        Whether an exported generator with a deformation and detail images is calibrated to the
+        training people, see `calibration.py`.
+    precision : {"auto", "bfloat16", "float32"}
+        "auto", "bfloat16", "float32": of feature maps; weights stay float32.
+    checkpoint_minutes : float
+        How often the state is written.
     """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)

@@ -25,7 +25,8 @@ class Batches:
 
     Parameters
     ----------
-    samples : numbers of the samples of each batch that are wanted here; all without it.
+    samples : sequence of int, ndarray or None
+        Numbers of the samples of each batch that are wanted here; all without it.
     """
 
     def __init__(

@@ -54,9 +54,11 @@ class DiffusionSettings(RunSettings):
 
     Attributes
     ----------
-    people : in each step.
-    middle, spread : of the noise's strength, which is log-normal as in Karras et al. 2022: median
-        in standard deviations of latents, and standard deviation of its logarithm.
+    people : int
+        In each step.
+    middle, spread : float
+        Of the noise's strength, which is log-normal as in Karras et al. 2022: median in standard
+        deviations of latents, and standard deviation of its logarithm.
     """
 
     steps: int = 3_000
@@ -80,8 +82,10 @@ class Latents:
 
     Attributes
     ----------
-    people : to learn from.
-    held : standardised latents of the people set aside, [N, D]; N may be 0.
+    people : People
+        To learn from.
+    held : Tensor
+        Standardised latents of the people set aside, [N, D]; N may be 0.
     """
 
     people: People
@@ -94,8 +98,10 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
 
     Attributes
     ----------
-    shape : of the network.
-    stage : name of the latents, see `stage_key`.
+    shape : DiffusionConfig
+        Shape of the network.
+    stage : str
+        Name of the latents, see `stage_key`.
     """
 
     shape: DiffusionConfig
@@ -216,11 +222,16 @@ def train_diffusion(
 
     Parameters
     ----------
-    pack : the data set.
-    stage : the autoencoder, a generator of the family "vae" with its encoder.
-    folder : of the run.
-    shape, settings : of a new run; few people have fewer principal directions.
-    how : see `stylegan3d.training.run.train`, also for what is raised.
+    pack : Pack
+        The data set.
+    stage : Generator
+        The autoencoder, a generator of the family "vae" with its encoder.
+    folder : Path
+        Folder of the run.
+    shape, settings : DiffusionConfig or None, DiffusionSettings or None
+        Of a new run; few people have fewer principal directions.
+    how : Unpack
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
     encoder_of(stage, pack)
 

@@ -40,16 +40,25 @@ def export_diffusion(
 
     Parameters
     ----------
-    run : of the diffusion.
-    pack, stage : the data set and the autoencoder of the run.
-    out : the folder to write.
-    name : of the model.
-    labels : columns of the data set's table, such as "age" and "sex", that random brains can be
-        drawn for, or volumes; see `learn_labels`.
-    licence : terms of the weights; by default the licences of the training data, joined.
-    attribution : whom users of the weights must name, where the data's licences ask for it.
-    overwrite : replace a model that is there.
-    progress : called with people encoded and people in all.
+    run : DiffusionRun
+        Run of the diffusion.
+    pack, stage : Pack, Generator
+        The data set and the autoencoder of the run.
+    out : path-like
+        The folder to write.
+    name : str
+        Name of the model.
+    labels : sequence of str
+        Columns of the data set's table, such as "age" and "sex", that random brains can be drawn
+        for, or volumes; see `learn_labels`.
+    licence : str or None
+        Terms of the weights; by default the licences of the training data, joined.
+    attribution : str or None
+        Whom users of the weights must name, where the data's licences ask for it.
+    overwrite : bool
+        Replace a model that is there.
+    progress : callable or None
+        Called with people encoded and people in all.
 
     Raises
     ------

@@ -37,11 +37,16 @@ class People:
 
     Attributes
     ----------
-    latents : float16 [people, variants, D]; the first two are as scanned, and mirrored.
-    center, scale : [D] that they were standardised with.
-    folds : [people] of each person.
-    gaussians : for each fold, from the people of the others.
-    all : from everybody.
+    latents : ndarray, shape (people, variants, D), float16
+        The first two are as scanned, and mirrored.
+    center, scale : Tensor, shape (D,)
+        That they were standardised with.
+    folds : ndarray, shape (people,)
+        Folds of each person.
+    gaussians : list of LatentGaussian
+        For each fold, from the people of the others.
+    all : LatentGaussian
+        From everybody.
     """
 
     latents: np.ndarray

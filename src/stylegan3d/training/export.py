@@ -65,14 +65,19 @@ def export_generator(
 
     Parameters
     ----------
-    pack : the data set of the run: its grid, licences and validation volumes go into the card.
-    licence : terms of the weights; by default the licences of the training data, joined.
-    attribution : whom users of the weights must name, where the data's licences ask for it.
-    overwrite : replace a model that is there.
+    pack : Pack
+        The data set of the run: its grid, licences and validation volumes go into the card.
+    licence : str or None
+        Terms of the weights; by default the licences of the training data, joined.
+    attribution : str or None
+        Whom users of the weights must name, where the data's licences ask for it.
+    overwrite : bool
+        Replace a model that is there.
 
     Returns
     -------
-    The generator as anybody will load it.
+    Generator
+        The generator as anybody will load it.
     """
     out = Path(out)
     check_target(out, overwrite)
@@ -124,13 +129,17 @@ def calibrate_folder(
 
     Parameters
     ----------
-    folder : a generator exported without calibration.
-    pack : the data set that it was trained on.
-    out : the folder to write; it may be the same one.
+    folder : path-like
+        A generator exported without calibration.
+    pack : Pack
+        The data set that it was trained on.
+    out : path-like
+        The folder to write; it may be the same one.
 
     Returns
     -------
-    The calibrated generator. Its hash is another one: latents of the old one do not fit it.
+    Generator
+        The calibrated generator. Its hash is another one: latents of the old one do not fit it.
     """
     out = Path(out)
     check_target(out, overwrite)
@@ -248,8 +257,10 @@ def card_of(
 
     Parameters
     ----------
-    architecture, training : of the network and of its run.
-    licence : of the weights; by default the licences of the data, joined.
+    architecture, training : dict of str to object
+        Of the network and of its run.
+    licence : str or None
+        Licence of the weights; by default the licences of the data, joined.
     """
     rows = [pack.table[i] for i in pack.indices("train")]
     sources: dict[str, dict[str, Any]] = {}

@@ -39,14 +39,19 @@ def fill_files(
 
     Parameters
     ----------
-    folder, info : where they lie, and the name of the file that tells how far they are.
-    key : what they are made of.
-    fill : puts one item into the open arrays.
-    report : called with items done and in all.
+    folder, info : Path, str
+        Where they lie, and the name of the file that tells how far they are.
+    key : dict of str to object
+        What they are made of.
+    fill : callable
+        Puts one item into the open arrays.
+    report : callable or None
+        Called with items done and in all.
 
     Returns
     -------
-    The arrays, mapped from the disk.
+    list of ndarray
+        The arrays, mapped from the disk.
 
     Raises
     ------

@@ -51,10 +51,14 @@ class FlowSettings(RunSettings):
 
     Attributes
     ----------
-    channels : widths of the network, see `Flow`.
-    cubes : in each step; side : their edge in voxels, a multiple of 8.
-    noise : added to x0, standard deviation in intensities of [-1, 1].
-    straight : learn from a teacher's ways (`flow_ways.py`) to go to their ends in one step.
+    channels : tuple of int
+        Widths of the network, see `Flow`.
+    cubes : int
+        In each step; side : their edge in voxels, a multiple of 8.
+    noise : float
+        Added to x0, standard deviation in intensities of [-1, 1].
+    straight : bool
+        Learn from a teacher's ways (`flow_ways.py`) to go to their ends in one step.
     """
 
     channels: tuple[int, int, int] = (40, 64, 64)
@@ -85,8 +89,10 @@ class Start:
 
     Attributes
     ----------
-    channels, grid, state : widths, the bands' grid and weights of its network.
-    learned : what it learned, see `learned`.
+    channels, grid, state : tuple of int, Grid, dict of str to Tensor
+        Widths, the bands' grid and weights of its network.
+    learned : dict of str to object
+        What it learned, see `learned`.
     """
 
     channels: tuple[int, int, int]
@@ -100,10 +106,14 @@ class FlowRecipe(Recipe[Flow, Cubes]):
 
     Parameters
     ----------
-    settings : of the run.
-    grid : of the bands.
-    begun_with : what the flow that it began with had learned.
-    state : weights of that flow, for a new run.
+    settings : FlowSettings
+        Settings of the run.
+    grid : Grid
+        Grid of the bands.
+    begun_with : dict of str to object or None
+        What the flow that it began with had learned.
+    state : dict of str to Tensor or None
+        Weights of that flow, for a new run.
     """
 
     kind = "flow"
@@ -271,11 +281,16 @@ def train_flow(
 
     Parameters
     ----------
-    pairs : of `flow_pairs.make_pairs`, or of `flow_ways.make_ways` for a straightened flow.
-    folder : of the run.
-    settings : of a new run.
-    start : a trained flow that a new run begins with.
-    how : see `stylegan3d.training.run.train`, also for what is raised.
+    pairs : Source
+        Pairs of `flow_pairs.make_pairs`, or of `flow_ways.make_ways` for a straightened flow.
+    folder : Path
+        Folder of the run.
+    settings : FlowSettings or None
+        Settings of a new run.
+    start : Start or None
+        A trained flow that a new run begins with.
+    how : Unpack
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
 
     def begin() -> FlowRecipe:

@@ -45,8 +45,10 @@ class Cubes:
 
     Parameters
     ----------
-    pairs : starts and ends.
-    side, count : edge of a cube in voxels, and how many a draw has.
+    pairs : Source
+        Starts and ends.
+    side, count : int
+        Edge of a cube in voxels, and how many a draw has.
     """
 
     def __init__(self, pairs: Source, side: int, count: int) -> None:

@@ -39,16 +39,22 @@ def export_with_flow(
 
     Parameters
     ----------
-    run : the flow's.
-    folder : of the generator that the flow starts at; a flow that it has is replaced.
-    pack : the data set that both were trained on.
-    out : the folder to write; it may be the same one.
-    steps : along the flow, each the work of one pass through its network; by default 1 for a
+    run : FlowRun
+        The flow's.
+    folder : path-like
+        Folder of the generator that the flow starts at; a flow that it has is replaced.
+    pack : Pack
+        The data set that both were trained on.
+    out : path-like
+        The folder to write; it may be the same one.
+    steps : int or None
+        Along the flow, each the work of one pass through its network; by default 1 for a
         straightened flow and `STEPS` for another.
 
     Returns
     -------
-    The new generator. Its hash is another one: latents of the old one do not fit it.
+    Generator
+        The new generator. Its hash is another one: latents of the old one do not fit it.
     """
     out = Path(out)
     check_target(out, overwrite)

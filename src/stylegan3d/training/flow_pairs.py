@@ -49,8 +49,10 @@ class Pairs:
 
     Attributes
     ----------
-    made : uint8 (n, draws, X, Y, Z), of the generator without the flow.
-    rows : (n,) the pack's row of each; mirrored : (n,) bool; training : (n,) bool.
+    made : ndarray, shape (n, draws, X, Y, Z), uint8
+        Made of the generator without the flow.
+    rows : ndarray, shape (n,)
+        The pack's row of each; mirrored : (n,) bool; training : (n,) bool.
     """
 
     made: np.ndarray
@@ -89,10 +91,14 @@ def make_pairs(
 
     Parameters
     ----------
-    generator : with an encoder; a flow that it has is left out.
-    folder : where they are kept.
-    draws : for each person and mirror image.
-    report : called with pairs done and in all.
+    generator : Generator
+        With an encoder; a flow that it has is left out.
+    folder : Path
+        Where they are kept.
+    draws : int
+        For each person and mirror image.
+    report : callable or None
+        Called with pairs done and in all.
 
     Raises
     ------

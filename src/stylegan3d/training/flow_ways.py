@@ -41,8 +41,9 @@ class Ways:
 
     Attributes
     ----------
-    starts, ends : float16 (n, X, Y, Z), in [-1, 1].
-    training : (n,) bool.
+    starts, ends : ndarray, shape (n, X, Y, Z), float16
+        Values in [-1, 1].
+    training : ndarray, shape (n,), bool
     """
 
     starts: np.ndarray
@@ -73,11 +74,16 @@ def make_ways(
 
     Parameters
     ----------
-    generator : that the teacher starts at.
-    teacher : a run whose averaged flow is followed.
-    folder : where the ways are kept.
-    count : random brains; steps : of the teacher for each.
-    report : called with ways done and in all.
+    generator : Generator
+        That the teacher starts at.
+    teacher : FlowRun
+        A run whose averaged flow is followed.
+    folder : Path
+        Where the ways are kept.
+    count : int
+        Random brains; steps : of the teacher for each.
+    report : callable or None
+        Called with ways done and in all.
 
     Raises
     ------

@@ -36,8 +36,10 @@ class JudgeAugment:
 
     Attributes
     ----------
-    p : probability of each operation.
-    sign_sum, sign_steps : sum of E[sign D(real)] over so many steps.
+    p : float
+        Probability of each operation.
+    sign_sum, sign_steps : float, int
+        Sum of E[sign D(real)] over so many steps.
     """
 
     p: float = 0.0
@@ -49,10 +51,14 @@ class JudgeAugment:
 
         Parameters
         ----------
-        real_sign : mean sign of the discriminator's scores of the step's real volumes.
-        batch : volumes of the step.
-        target : p grows while r_t is above it and falls while it is below.
-        images : volumes in which p can go from 0 to 1.
+        real_sign : float
+            Mean sign of the discriminator's scores of the step's real volumes.
+        batch : int
+            Volumes of the step.
+        target : float
+            p grows while r_t is above it and falls while it is below.
+        images : int
+            Volumes in which p can go from 0 to 1.
         """
         self.sign_sum += real_sign
         self.sign_steps += 1
@@ -74,14 +80,18 @@ def augment_for_judge(
 
     Parameters
     ----------
-    volumes : [N, 1, X, Y, Z] in [-1, 1], -1 where there is nothing.
-    p : probability of each operation; a mirrored volume is mirrored with p / 2.
-    generators : one per volume. An operation's numbers do not depend on p.
-    parts : which of `PARTS` to use.
+    volumes : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1], -1 where there is nothing.
+    p : float
+        Probability of each operation; a mirrored volume is mirrored with p / 2.
+    generators : sequence of torch.Generator
+        One per volume. An operation's numbers do not depend on p.
+    parts : sequence of str
+        Which of `PARTS` to use.
 
     Returns
     -------
-    [N, 1, X, Y, Z]
+    Tensor, shape (N, 1, X, Y, Z)
     """
     if p <= 0:
         return volumes
@@ -164,7 +174,8 @@ def apply_affine(u: Tensor, matrix: Tensor) -> Tensor:
 
     Parameters
     ----------
-    matrix : [3, 3], from a voxel's place in the result to its place in `u`, both from the middle.
+    matrix : Tensor
+        [3, 3], from a voxel's place in the result to its place in `u`, both from the middle.
     """
     size = torch.tensor(u.shape[1:], dtype=torch.float32)
     # Normalised coordinates run from -1 to 1 along each axis, the last axis named first.

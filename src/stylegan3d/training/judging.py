@@ -22,10 +22,13 @@ def discriminator_input(
 
     Parameters
     ----------
-    volumes : [N, 1, X, Y, Z] in [-1, 1]
-    samples : numbers in the batch. A patch's place depends on the sample alone, so that real
-        volume and fake show the same one.
-    purpose : whose augmentation it is.
+    volumes : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1].
+    samples : ndarray
+        Numbers in the batch. A patch's place depends on the sample alone, so that real volume and
+        fake show the same one.
+    purpose : Purpose
+        Whose augmentation it is.
     """
     config = state.config
     if config.patched:
@@ -74,9 +77,12 @@ def add_judge_gradient(
 
     Parameters
     ----------
-    real, fake : [N, 1, X, Y, Z], as the discriminator sees them.
-    score_real, score_fake : their logits, with their labels.
-    share : weight of the microbatch in the whole batch.
+    real, fake : Tensor, shape (N, 1, X, Y, Z)
+        As the discriminator sees them.
+    score_real, score_fake : callable
+        Their logits, with their labels.
+    share : float
+        Weight of the microbatch in the whole batch.
     """
     config = state.config
     real_score, fake_score = score_real(real), score_fake(fake)

@@ -73,20 +73,29 @@ def learn_labels(
 
     Parameters
     ----------
-    folder : of a model of any family that has an encoder and was trained without labels. Labels
+    folder : path-like
+        Folder of a model of any family that has an encoder and was trained without labels. Labels
         that it learned before are replaced.
-    pack : the data set that it was trained on; its validation people are left alone.
-    labels : columns of the data set's table, such as "age" and "sex" (a code such as
-        "site:category"), and volumes, such as "ventricle_ml", which are measured in the scans.
-    out : the folder to write; by default the model's own.
-    latents : [training people, w_dim] if they are known; else people are encoded.
-    brains : random ones whose tissues are measured; 0 to go by latents alone.
-    overwrite : replace a model that is in `out`, or labels that the model has already.
-    report : called with brains done and brains in all, once for each round of them.
+    pack : Pack
+        The data set that it was trained on; its validation people are left alone.
+    labels : sequence of str
+        Columns of the data set's table, such as "age" and "sex" (a code such as "site:category"),
+        and volumes, such as "ventricle_ml", which are measured in the scans.
+    out : path-like or None
+        The folder to write; by default the model's own.
+    latents : Tensor, shape (training people, w_dim), or None
+        If they are known; else people are encoded.
+    brains : int
+        Random ones whose tissues are measured; 0 to go by latents alone.
+    overwrite : bool
+        Replace a model that is in `out`, or labels that the model has already.
+    report : Report or None
+        Called with brains done and brains in all, once for each round of them.
 
     Returns
     -------
-    The model with its labels. It has the hash of the one without.
+    Generator
+        The model with its labels. It has the hash of the one without.
 
     Raises
     ------

@@ -21,7 +21,8 @@ class Training(Protocol):
 
     Attributes
     ----------
-    unsaved : whether something would be lost without `save`.
+    unsaved : bool
+        Whether something would be lost without `save`.
     """
 
     unsaved: bool
@@ -52,10 +53,14 @@ def go_on(
 
     Parameters
     ----------
-    training : to go on with.
-    save_seconds : between two checkpoints.
-    should_stop : asked before every step.
-    agree : whether to stop, where several processes must do so together.
+    training : Training
+        To go on with.
+    save_seconds : float
+        Between two checkpoints.
+    should_stop : callable or None
+        Asked before every step.
+    agree : callable
+        Whether to stop, where several processes must do so together.
     """
     saved = time.monotonic()
     with stop_signals() as asked:

@@ -37,13 +37,17 @@ def path_lengths(volume: Tensor, w: Tensor, noise: Tensor) -> Tensor:
 
     Parameters
     ----------
-    volume : [N, C, X, Y, Z], computed from `w`
-    w : [N, num_layers, w_dim], requires grad
-    noise : standard normal of the shape of `volume`
+    volume : Tensor, shape (N, C, X, Y, Z)
+        Computed from `w`.
+    w : Tensor, shape (N, num_layers, w_dim)
+        Requires grad.
+    noise : Tensor
+        Standard normal of the shape of `volume`.
 
     Returns
     -------
-    [N] root mean square over the layers.
+    Tensor, shape (N,)
+        Root mean square over the layers.
     """
     y = noise / math.sqrt(volume[0, 0].numel())
     (gradient,) = torch.autograd.grad((volume * y).sum(), w, create_graph=True)
@@ -59,9 +63,12 @@ def reconstruction(images: Sequence[Tensor], target: Tensor, head: str) -> Tenso
 
     Parameters
     ----------
-    images : of `SynthesisNetwork.pyramid`, coarse to fine, each [N, C, X, Y, Z]
-    target : [N, 1, X, Y, Z] volume in [-1, 1]; its size must be a power-of-two multiple of theirs.
-    head : "haar" or "image".
+    images : sequence of Tensor
+        Images of `SynthesisNetwork.pyramid`, coarse to fine, each [N, C, X, Y, Z].
+    target : Tensor, shape (N, 1, X, Y, Z)
+        Volume in [-1, 1]; its size must be a power-of-two multiple of theirs.
+    head : str
+        "haar" or "image".
     """
     axes = (1, 2, 3, 4)
     brain = (target > -0.9).float().mean(dim=axes).clamp(min=1e-3)  # [N]

@@ -50,10 +50,11 @@ class Monitor:
 
         Returns
         -------
-        "validation_psnr" and "validation_ssim", medians inside the brain of encoded and decoded
-        validation people; "pair_correlation" and "ms_ssim" of random brains, the same of people
-        with "_real", and "diversity", (1 - pair_correlation) / (1 - pair_correlation_real);
-        "bmmd2" of random brains to people, and "bmmd2_real" of people to other people.
+        dict of str to float
+            "validation_psnr" and "validation_ssim", medians inside the brain of encoded and decoded
+            validation people; "pair_correlation" and "ms_ssim" of random brains, the same of people
+            with "_real", and "diversity", (1 - pair_correlation) / (1 - pair_correlation_real);
+            "bmmd2" of random brains to people, and "bmmd2_real" of people to other people.
         """
         values = {}
         scores = list(self._encoded(state))

@@ -44,8 +44,10 @@ def open_run(
 
     Parameters
     ----------
-    config, resume, changes : as for `stylegan3d.training.stylegan.train`.
-    held : keeps other runs out of the folder until it is closed.
+    config, resume, changes : TrainConfig or None, bool, dict of str to object
+        As for `stylegan3d.training.stylegan.train`.
+    held : ExitStack
+        Keeps other runs out of the folder until it is closed.
 
     Raises
     ------

@@ -19,13 +19,19 @@ class Part:
 
     Attributes
     ----------
-    samples : int [N], numbers in the whole batch.
-    real : [N, 1, X, Y, Z] in [-1, 1]
-    labels : [N, label_dim], or None for an unconditional generator.
-    share : N over the whole batch's size.
-    reconstructed, random : places of the fakes that reconstruct the real volume of the same place
-        (the first half of each group), and of those that are random.
-    reconstructed_in_all : how many there are of the former in the whole batch.
+    samples : ndarray
+        Int [N], numbers in the whole batch.
+    real : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1].
+    labels : Tensor, shape (N, label_dim), or None
+        Or None for an unconditional generator.
+    share : float
+        N over the whole batch's size.
+    reconstructed, random : ndarray
+        Places of the fakes that reconstruct the real volume of the same place (the first half of
+        each group), and of those that are random.
+    reconstructed_in_all : int
+        How many there are of the former in the whole batch.
     """
 
     samples: np.ndarray

@@ -39,12 +39,18 @@ class RunSettings:
 
     Attributes
     ----------
-    steps : of training.
-    learning_rate : highest; reached after `warm_up` steps, then it falls along a cosine.
-    decay : of the averaged weights, which are what is measured and shipped.
-    validate_every : steps between measurements on the people set aside.
-    save_seconds : between checkpoints, at most.
-    seed : of all randomness.
+    steps : int
+        Steps of training.
+    learning_rate : float
+        Highest; reached after `warm_up` steps, then it falls along a cosine.
+    decay : float
+        Decay of the averaged weights, which are what is measured and shipped.
+    validate_every : int
+        Steps between measurements on the people set aside.
+    save_seconds : float
+        Between checkpoints, at most.
+    seed : int
+        Seed of all randomness.
     """
 
     steps: int = 4000
@@ -94,10 +100,14 @@ class Recipe(ABC, Generic[N, D]):
 
     Attributes
     ----------
-    kind : word of the command that trains it.
-    settings : of the run.
-    clip : longest gradient; longer ones are shortened to it.
-    betas, fused : of the optimiser.
+    kind : str
+        Word of the command that trains it.
+    settings : RunSettings
+        Settings of the run.
+    clip : float
+        Longest gradient; longer ones are shortened to it.
+    betas, fused : tuple of float, bool
+        Of the optimiser.
     """
 
     kind: ClassVar[str]
@@ -147,9 +157,11 @@ class Run(Generic[R]):
     Attributes
     ----------
     recipe, settings : of the run.
-    network, average : the latter is what is measured and shipped.
+    network, average : object
+        The latter is what is measured and shipped.
     steps, seconds : done so far.
-    measured : figures of the averaged network.
+    measured : dict of str to float
+        Figures of the averaged network.
     note : what whoever resumed the run should know.
     """
 
@@ -278,20 +290,31 @@ def train(
 
     Parameters
     ----------
-    kind : the recipe's class.
-    begin : makes the recipe of a new run.
-    source : what it learns from, see the recipe; people set aside are only measured on.
-    folder : of the run; its checkpoint is written there.
-    resume : go on with the run in `folder`.
-    device : to train on; the CPU by default.
-    progress : called after each step.
-    preparing : called with pieces of the data prepared and in all, where that takes long.
-    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
-    should_stop : asked before every step; a SIGTERM or SIGINT stops just as cleanly.
+    kind : type
+        The recipe's class.
+    begin : callable
+        Makes the recipe of a new run.
+    source : object
+        What it learns from, see the recipe; people set aside are only measured on.
+    folder : Path
+        Folder of the run; its checkpoint is written there.
+    resume : bool
+        Go on with the run in `folder`.
+    device : torch.device or None
+        To train on; the CPU by default.
+    progress : Progress or None
+        Called after each step.
+    preparing : Preparing or None
+        Called with pieces of the data prepared and in all, where that takes long.
+    tell : callable or None
+        Called with a sentence if the last checkpoint was damaged and the one before it is used.
+    should_stop : callable or None
+        Asked before every step; a SIGTERM or SIGINT stops just as cleanly.
 
     Returns
     -------
-    The run, its checkpoint written: at its last step, or where it was stopped.
+    Run
+        The run, its checkpoint written: at its last step, or where it was stopped.
 
     Raises
     ------
@@ -367,8 +390,10 @@ def averaged(network: N, memory: Callable[[], float]) -> AveragedModel:
 
     Parameters
     ----------
-    network : whose weights are averaged.
-    memory : share of the average that is kept at the step that is being averaged.
+    network : N
+        Whose weights are averaged.
+    memory : callable
+        Share of the average that is kept at the step that is being averaged.
     """
     average = AveragedModel(
         network, multi_avg_fn=lambda old, new, _: get_ema_multi_avg_fn(memory())(old, new, _)

@@ -66,13 +66,16 @@ def scale_latent(
 
     Parameters
     ----------
-    scales : [w_dim], positive.
-    mapping, synthesis, encoder : state dictionaries; the mapping's output must be linear.
-    w_avg : [w_dim]
+    scales : Tensor, shape (w_dim,)
+        Positive.
+    mapping, synthesis, encoder : State
+        State dictionaries; the mapping's output must be linear.
+    w_avg : Tensor, shape (w_dim,)
 
     Returns
     -------
-    New state dictionaries and w_avg; the given ones are left as they are.
+    tuple of (State, State, State, Tensor)
+        New state dictionaries and w_avg; the given ones are left as they are.
     """
     mapping, synthesis, encoder = dict(mapping), dict(synthesis), dict(encoder)
     last = max(int(key.split(".")[1]) for key in mapping if key.startswith("layers."))

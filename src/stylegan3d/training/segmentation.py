@@ -28,9 +28,11 @@ class SegmentationSettings(RunSettings):
 
     Attributes
     ----------
-    widths : channels of the network, see `TissueNetwork`.
+    widths : tuple of int
+        Channels of the network, see `TissueNetwork`.
     steps : volumes to see, one per step.
-    average_steps : half-life, in steps, of the averaged weights; it takes the place of `decay`.
+    average_steps : float
+        Half-life, in steps, of the averaged weights; it takes the place of `decay`.
     """
 
     widths: tuple[int, ...] = WIDTHS
@@ -93,8 +95,9 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits : float32 [N, 2, 2, 2, 6, X, Y, Z], as the network gives them.
-    labels : uint8 [N, 2, 2, 2, X, Y, Z]
+    logits : Tensor, shape (N, 2, 2, 2, 6, X, Y, Z), float32
+        As the network gives them.
+    labels : Tensor, shape (N, 2, 2, 2, X, Y, Z), uint8
     """
     logits = logits.movedim(4, -1).reshape(-1, len(CLASSES))
     target = labels.reshape(-1).long()
@@ -130,10 +133,14 @@ def train_segmentation(
 
     Parameters
     ----------
-    brains : labelled people.
-    folder : of the run.
-    settings : of a new run.
-    how : see `stylegan3d.training.run.train`, also for what is raised.
+    brains : Brains
+        Labelled people.
+    folder : Path
+        Folder of the run.
+    settings : SegmentationSettings or None
+        Settings of a new run.
+    how : Unpack
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
 
     def begin() -> SegmentationRecipe:

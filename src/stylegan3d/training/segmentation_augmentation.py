@@ -30,9 +30,12 @@ def augment_labelled(
 
     Parameters
     ----------
-    volume : float32 (X, Y, Z) in [0, 1], x left to right.
-    labels : uint8 (X, Y, Z), of `CLASSES`.
-    generator : source of all randomness.
+    volume : Tensor, shape (X, Y, Z), float32
+        Values in [0, 1], x left to right.
+    labels : Tensor, shape (X, Y, Z), uint8
+        Labels of `CLASSES`.
+    generator : torch.Generator
+        Source of all randomness.
 
     Returns
     -------

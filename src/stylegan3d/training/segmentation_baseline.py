@@ -45,12 +45,15 @@ def by_mixture(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    volume : float32 (X, Y, Z), 0 outside the brain.
-    prior : float32 [6, X, Y, Z], as `shares` gives it.
+    volume : ndarray, shape (X, Y, Z), float32
+        0 outside the brain.
+    prior : ndarray, shape (6, X, Y, Z), float32
+        As `shares` gives it.
 
     Returns
     -------
-    uint8 (X, Y, Z), of `CLASSES`.
+    ndarray, shape (X, Y, Z), uint8
+        Of `CLASSES`.
     """
     inside = volume > 0
     labels = np.zeros(volume.shape, np.uint8)

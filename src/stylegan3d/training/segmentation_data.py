@@ -43,9 +43,12 @@ class LabelledBrains:
     Attributes
     ----------
     pack : Pack
-    rows : int64 [n], rows of the pack, those of training people first.
-    labels : uint8 [n, X, Y, Z], of `CLASSES`.
-    training : how many of them are training people.
+    rows : ndarray, shape (n,), int64
+        Rows of the pack, those of training people first.
+    labels : ndarray, shape (n, X, Y, Z), uint8
+        Labels of `CLASSES`.
+    training : int
+        How many of them are training people.
     """
 
     pack: Pack
@@ -80,8 +83,10 @@ def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
 
     Parameters
     ----------
-    pack : the data set.
-    folder : holds `labels.tsv` and, for each person, a label map named after the scan
+    pack : Pack
+        The data set.
+    folder : Path
+        Holds `labels.tsv` and, for each person, a label map named after the scan
         (`sub-01_dseg.nii.gz` for `sub-01_T1w.nii.gz`) on the grid of the pack.
 
     Raises
@@ -131,7 +136,7 @@ def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
 
     Returns
     -------
-    uint8 (X, Y, Z)
+    ndarray, shape (X, Y, Z), uint8
 
     Raises
     ------

@@ -41,10 +41,14 @@ def export_segmentation(
 
     Parameters
     ----------
-    run : the run; the weights are rounded to float16 before anything is measured.
-    brains : what it learned from and is validated on.
-    licence : of the weights; those of the labelled data by default.
-    notes : further entries of the card, such as "labels" (where they come from) and "limits".
+    run : SegmentationRun
+        The run; the weights are rounded to float16 before anything is measured.
+    brains : LabelledBrains
+        What it learned from and is validated on.
+    licence : str or None
+        Licence of the weights; those of the labelled data by default.
+    notes : dict of str to object or None
+        Further entries of the card, such as "labels" (where they come from) and "limits".
 
     Raises
     ------

@@ -83,8 +83,9 @@ def principal_components(
 
     Returns
     -------
-    components [count, voxels] of length one, standard deviations [count], mean [voxels]; beyond
-    the rank of the data components are zero and deviations one.
+    tuple of Tensor
+        Components [count, voxels] of length one, standard deviations [count], mean [voxels]; beyond
+        the rank of the data components are zero and deviations one.
     """
     rows = pack.indices("train")
     if len(rows) > MAX_VOLUMES:
@@ -103,12 +104,13 @@ def components_of(data: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
     Parameters
     ----------
-    data : [n, m]
+    data : Tensor, shape (n, m)
 
     Returns
     -------
-    components [count, m] of length one, standard deviations [count], mean [m]; beyond the rank of
-    the data components are zero and deviations one.
+    tuple of Tensor
+        Components [count, m] of length one, standard deviations [count], mean [m]; beyond the rank
+        of the data components are zero and deviations one.
     """
     center = data.mean(dim=0)
     x = data - center
@@ -133,8 +135,9 @@ def set_gaussian(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
 
     Parameters
     ----------
-    mean : [w_dim]
-    root : [w_dim, w_dim], its columns in the order of importance (z may have fewer entries).
+    mean : Tensor, shape (w_dim,)
+    root : Tensor, shape (w_dim, w_dim)
+        Its columns in the order of importance (z may have fewer entries).
 
     Raises
     ------

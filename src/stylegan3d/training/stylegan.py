@@ -41,12 +41,18 @@ class Progress:
 
     Attributes
     ----------
-    phase : "reconstruction" or "texture", then "adversarial".
-    seconds_left : at the present speed.
-    images_per_second : of all processes.
-    values : means of the last logged steps; empty before the first.
-    logged : whether this step has just been logged.
-    alarm : a sentence if the last logged values are alarming.
+    phase : str
+        "reconstruction" or "texture", then "adversarial".
+    seconds_left : float
+        At the present speed.
+    images_per_second : float
+        Images per second of all processes.
+    values : dict of str to float
+        Means of the last logged steps; empty before the first.
+    logged : bool
+        Whether this step has just been logged.
+    alarm : str or None
+        A sentence if the last logged values are alarming.
     """
 
     phase: str
@@ -79,22 +85,33 @@ def train(
 
     Parameters
     ----------
-    data : folder written by `stylegan3d prepare`.
-    out : the run's folder: `checkpoint.pt`, `log.jsonl`, `settings.json`.
-    config : settings of a new run.
-    resume : go on from the last checkpoint in `out` (`config` is then ignored, `changes` may
-        override single settings, such as `total_images`).
-    device : "auto", "cpu", "cuda" or "mps".
-    report : called after every step, by the first process only.
-    should_stop : asked before every step; a SIGTERM or SIGINT stops just as cleanly, and one that
-        a single process gets stops all.
-    team : the processes that train together; without it those that were started together.
-    tensorboard : also write what TensorBoard shows, to the folder `tensorboard` in `out`.
-    tell : called with a sentence if the last checkpoint was damaged and the one before it is used.
+    data : path-like
+        Folder written by `stylegan3d prepare`.
+    out : path-like
+        The run's folder: `checkpoint.pt`, `log.jsonl`, `settings.json`.
+    config : TrainConfig or None
+        Settings of a new run.
+    resume : bool
+        Go on from the last checkpoint in `out` (`config` is then ignored, `changes` may override
+        single settings, such as `total_images`).
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    report : callable or None
+        Called after every step, by the first process only.
+    should_stop : callable or None
+        Asked before every step; a SIGTERM or SIGINT stops just as cleanly, and one that a single
+        process gets stops all.
+    team : Team or None
+        The processes that train together; without it those that were started together.
+    tensorboard : bool
+        Also write what TensorBoard shows, to the folder `tensorboard` in `out`.
+    tell : callable or None
+        Called with a sentence if the last checkpoint was damaged and the one before it is used.
 
     Returns
     -------
-    The state at the end, which has been written to the checkpoint.
+    TrainState
+        The state at the end, which has been written to the checkpoint.
     """
     keep_large_blocks()
     out = Path(out)

@@ -145,7 +145,8 @@ def join_team(device: str = "auto") -> Team:
 
     Parameters
     ----------
-    device : "auto", "cpu", "cuda", "mps"; several processes use cpu or cuda, one GPU each.
+    device : str
+        "auto", "cpu", "cuda", "mps"; several processes use cpu or cuda, one GPU each.
 
     Raises
     ------

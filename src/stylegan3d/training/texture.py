@@ -44,7 +44,8 @@ class Texture:
 
     Attributes
     ----------
-    anatomy : the canonical brains; codes : their latents [n or 2 n, w_dim], mirror images last.
+    anatomy : Anatomy
+        The canonical brains; codes : their latents [n or 2 n, w_dim], mirror images last.
     """
 
     anatomy: Anatomy
@@ -114,12 +115,14 @@ def texture_step(
 
     Parameters
     ----------
-    team, samples : the processes that train together, and this one's samples of the batch; without
-        them this process has the whole batch.
+    team, samples : Team or None, ndarray or None
+        The processes that train together, and this one's samples of the batch; without them this
+        process has the whole batch.
 
     Returns
     -------
-    What to log, means over the whole batch.
+    dict of str to float
+        What to log, means over the whole batch.
     """
     config = state.config
     team = team or Team(state.device)

@@ -132,10 +132,14 @@ def train_translation(
 
     Parameters
     ----------
-    people : to learn from.
-    folder : of the run.
-    shape, settings : of a new run; its grid and regions are those of `people`.
-    how : see `stylegan3d.training.run.train`, also for what is raised.
+    people : PaintedPeople
+        To learn from.
+    folder : Path
+        Folder of the run.
+    shape, settings : TranslationConfig or None, TranslationSettings or None
+        Of a new run; its grid and regions are those of `people`.
+    how : Unpack
+        See `stylegan3d.training.run.train`, also for what is raised.
     """
 
     def begin() -> TranslationRecipe:

@@ -28,10 +28,13 @@ class TranslationSettings(RunSettings):
 
     Attributes
     ----------
-    people : in each step; crops : of each of them; side : of a crop in voxels, a multiple of the
+    people : int
+        In each step; crops : of each of them; side : of a crop in voxels, a multiple of the
         network's; a shorter axis of the volumes is taken whole.
-    similarity : weight of one minus the structural similarity, beside the absolute error.
-    gamma : intensities are raised to a power in [1 - gamma, 1 + gamma].
+    similarity : float
+        Weight of one minus the structural similarity, beside the absolute error.
+    gamma : float
+        Intensities are raised to a power in [1 - gamma, 1 + gamma].
     """
 
     people: int = 2
@@ -55,10 +58,13 @@ class Crops:
 
     Attributes
     ----------
-    volumes : float32 [N, 1, X, Y, Z] in [0, 1].
-    tissues, regions : uint8 [N, X, Y, Z].
-    contrasts : float32 [N, 14], of the whole volumes.
-    places : of the crops in the grid.
+    volumes : Tensor, shape (N, 1, X, Y, Z), float32
+        Values in [0, 1].
+    tissues, regions : Tensor, shape (N, X, Y, Z), uint8
+    contrasts : Tensor, shape (N, 14), float32
+        Contrasts of the whole volumes.
+    places : list of Place
+        Places of the crops in the grid.
     """
 
     volumes: Tensor

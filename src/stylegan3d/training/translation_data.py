@@ -25,12 +25,17 @@ class PaintedPeople:
 
     Attributes
     ----------
-    pack : the pictures.
-    read : uint8 [n, X, Y, Z], tissues as the tissue network reads them in each picture.
-    regions : table of the label maps.
-    tissues, groups : uint8 [X, Y, Z] by row of the pack, for people with a label map: its tissues,
-        and the groups of its regions.
-    contrasts : float32 [n, 14], of the pictures by `read`.
+    pack : Pack
+        The pictures.
+    read : ndarray, shape (n, X, Y, Z), uint8
+        Tissues as the tissue network reads them in each picture.
+    regions : RegionTable
+        Table of the label maps.
+    tissues, groups : dict of int to ndarray
+        uint8 [X, Y, Z] by row of the pack, for people with a label map: its tissues, and the groups
+        of its regions.
+    contrasts : ndarray, shape (n, 14), float32
+        Contrasts of the pictures by `read`.
     """
 
     pack: Pack
@@ -60,9 +65,12 @@ def load_painted(
 
     Parameters
     ----------
-    pack : the data set.
-    folder : holds `labels.tsv` and a label map on the pack's grid for some of the people.
-    segmenter : labels the tissues of everybody.
+    pack : Pack
+        The data set.
+    folder : Path
+        Holds `labels.tsv` and a label map on the pack's grid for some of the people.
+    segmenter : Segmenter
+        Labels the tissues of everybody.
 
     Raises
     ------

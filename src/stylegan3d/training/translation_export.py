@@ -46,11 +46,16 @@ def export_translation(
 
     Parameters
     ----------
-    run : the run; the weights are rounded to float16 before anything is measured.
-    people : what it learned from and is measured on.
-    segmenter : reads the tissues of what is painted.
-    licence : of the weights; those of the data by default.
-    notes : further entries of the card, such as "labels" (where they come from) and "limits".
+    run : TranslationRun
+        The run; the weights are rounded to float16 before anything is measured.
+    people : PaintedPeople
+        What it learned from and is measured on.
+    segmenter : Segmenter
+        Reads the tissues of what is painted.
+    licence : str or None
+        Licence of the weights; those of the data by default.
+    notes : dict of str to object or None
+        Further entries of the card, such as "labels" (where they come from) and "limits".
 
     Raises
     ------

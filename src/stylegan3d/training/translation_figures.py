@@ -36,9 +36,12 @@ def evaluate(
 
     Parameters
     ----------
-    painter : to be measured.
-    people : from `data.load_painted`.
-    segmenter : reads the tissues of what was painted.
+    painter : Painter
+        To be measured.
+    people : PaintedPeople
+        From `data.load_painted`.
+    segmenter : Segmenter
+        Reads the tissues of what was painted.
 
     Returns
     -------

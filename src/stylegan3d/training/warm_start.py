@@ -39,13 +39,17 @@ def reconstruction_step(
 
     Parameters
     ----------
-    real : [N, 1, X, Y, Z] in [-1, 1], this process's samples of the batch.
-    team : the processes that train together; without it this process has the whole batch.
-    labels : of no use here, for w comes from the encoder.
+    real : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1], this process's samples of the batch.
+    team : Team or None
+        The processes that train together; without it this process has the whole batch.
+    labels : Tensor or None
+        Labels of no use here, for w comes from the encoder.
 
     Returns
     -------
-    What to log, means over the whole batch.
+    dict of str to float
+        What to log, means over the whole batch.
     """
     config = state.config
     team = team or Team(state.device)
@@ -141,8 +145,10 @@ def set_mapping(
 
     Parameters
     ----------
-    means : [k n, w_dim], k latents for each training person in order.
-    covariance_of : from latents, less what labels say of them, to the Gaussian's covariance.
+    means : Tensor, shape (k n, w_dim)
+        k latents for each training person in order.
+    covariance_of : callable
+        From latents, less what labels say of them, to the Gaussian's covariance.
     """
     center = means.mean(dim=0)
     offset, by_label = center, None
@@ -169,12 +175,14 @@ def _by_label(means: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    means : [k n, w_dim], k for each person in order.
-    people : [n, label_dim]
+    means : Tensor, shape (k n, w_dim)
+        k for each person in order.
+    people : Tensor, shape (n, label_dim)
 
     Returns
     -------
-    change of w per component of the label [w_dim, label_dim], average label [label_dim]
+    tuple of Tensor
+        Change of w per component of the label [w_dim, label_dim], average label [label_dim].
     """
     average = people.mean(dim=0)
     labels = (people - average).repeat_interleave(len(means) // len(people), dim=0)

@@ -28,8 +28,10 @@ class RegionTable:
 
     Attributes
     ----------
-    names : code to name, such as {51: "right_lateral_ventricle"}; 0 is background and not in it.
-    tissues : code to one of `CLASSES`.
+    names : dict of int to str
+        Code to name, such as {51: "right_lateral_ventricle"}; 0 is background and not in it.
+    tissues : dict of int to str
+        Code to one of `CLASSES`.
     """
 
     names: dict[int, str]

@@ -29,14 +29,17 @@ def contrast_of(volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    volume : float32 (X, Y, Z) in [0, 1], axes running right, anterior, superior.
-    tissues : uint8 (X, Y, Z), of `CLASSES`.
+    volume : ndarray, shape (X, Y, Z), float32
+        Values in [0, 1], axes running right, anterior, superior.
+    tissues : ndarray, shape (X, Y, Z), uint8
+        Tissues of `CLASSES`.
 
     Returns
     -------
-    float32 [14], the numbers of `CONTRAST`: means and spreads in units of the volume, the change of
-    the white matter's brightness from the grid's middle to its end along each axis, and the mean
-    step between neighbours inside the brain. NaN where a tissue has too few voxels to tell.
+    ndarray, shape (14,), float32
+        The numbers of `CONTRAST`: means and spreads in units of the volume, the change of the white
+        matter's brightness from the grid's middle to its end along each axis, and the mean step
+        between neighbours inside the brain. NaN where a tissue has too few voxels to tell.
     """
     counts = np.bincount(tissues.ravel(), minlength=len(CLASSES))[1:].astype(np.float64)
     values = volume.ravel().astype(np.float64)

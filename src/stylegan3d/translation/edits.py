@@ -30,15 +30,20 @@ def resized(
 
     Parameters
     ----------
-    labels : integers (X, Y, Z), tissues or regions; 0 is outside the brain.
-    structure : bool (X, Y, Z), what is to be resized.
-    mm : how far its border moves outwards, -10 to 10; negative makes it smaller.
-    voxel_mm : edges of a voxel.
+    labels : ndarray
+        Integers (X, Y, Z), tissues or regions; 0 is outside the brain.
+    structure : ndarray, shape (X, Y, Z), bool
+        What is to be resized.
+    mm : float
+        How far its border moves outwards, -10 to 10; negative makes it smaller.
+    voxel_mm : tuple of float
+        Edges of a voxel.
 
     Returns
     -------
-    Of the type and shape of `labels`. Voxels outside the brain stay there, and no brain becomes
-    outside. Pieces far smaller than the largest are left as they are.
+    ndarray
+        Of the type and shape of `labels`. Voxels outside the brain stay there, and no brain becomes
+        outside. Pieces far smaller than the largest are left as they are.
 
     Raises
     ------

@@ -145,9 +145,12 @@ def relabelled_files(
 
     Parameters
     ----------
-    path : of the brain; its labels go to `labels_path(path)`.
-    title : what it was before, in words.
-    brain, before, after : (X, Y, Z) on the painter's grid: the brain, its tissues, the edited ones.
+    path : Path
+        Path of the brain; its labels go to `labels_path(path)`.
+    title : str
+        What it was before, in words.
+    brain, before, after : ndarray, shape (X, Y, Z)
+        On the painter's grid: the brain, its tissues, the edited ones.
     """
     volume, affine = painter.repaint(brain, before, after), painter.space.affine
     about: dict[str, Any] = {

@@ -31,11 +31,16 @@ class PlacedMap:
 
     Attributes
     ----------
-    tissues : uint8 (X, Y, Z), of `CLASSES`.
-    regions : uint8 (X, Y, Z), groups of regions, or None where the map holds tissues only.
-    rigid : (4, 4), the map's RAS millimetres to those of the painter's space.
-    space : the map's own grid.
-    notes : what was done, for people.
+    tissues : ndarray, shape (X, Y, Z), uint8
+        Tissues of `CLASSES`.
+    regions : ndarray, shape (X, Y, Z), uint8, or None
+        Groups of regions, or None where the map holds tissues only.
+    rigid : ndarray
+        (4, 4), the map's RAS millimetres to those of the painter's space.
+    space : Space
+        The map's own grid.
+    notes : list of str
+        What was done, for people.
     """
 
     tissues: np.ndarray
@@ -62,11 +67,14 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
 
     Parameters
     ----------
-    scan : the map as `scans.read_scan` reads it, in any orientation and of any voxel size.
-    kind : of `KINDS`: whether it holds `CLASSES` or codes of `painter.regions`; auto takes it for
+    scan : Scan
+        The map as `scans.read_scan` reads it, in any orientation and of any voxel size.
+    kind : str
+        Kind of `KINDS`: whether it holds `CLASSES` or codes of `painter.regions`; auto takes it for
         tissues if no code is higher than the last of them.
-    pose : "auto" turns a map that does not lie as the painter's mean brain does until it does;
-        "keep" takes it as it lies.
+    pose : str
+        "auto" turns a map that does not lie as the painter's mean brain does until it does; "keep"
+        takes it as it lies.
 
     Raises
     ------

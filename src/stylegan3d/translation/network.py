@@ -40,10 +40,14 @@ class TranslationConfig:
 
     Attributes
     ----------
-    shape : voxels of a volume, each a multiple of `multiple`.
-    channels : widths on the half grid, the quarter grid and so on.
-    blocks : residual blocks on each of them, on the way down and again on the way up.
-    regions : groups of regions that it knows, see `codes.RegionTable.groups`.
+    shape : Grid
+        Voxels of a volume, each a multiple of `multiple`.
+    channels : tuple of int
+        Widths on the half grid, the quarter grid and so on.
+    blocks : int
+        Residual blocks on each of them, on the way down and again on the way up.
+    regions : int
+        Groups of regions that it knows, see `codes.RegionTable.groups`.
     """
 
     shape: Grid = (80, 112, 96)
@@ -103,9 +107,12 @@ class TranslationNetwork(nn.Module):
 
     Attributes
     ----------
-    mean : [1, 8, X/2, Y/2, Z/2] Haar bands of the mean brain.
-    places : [1, 3, X/2, Y/2, Z/2] coordinates of the half grid, each in [-1, 1].
-    usual, spread : [14] mean and standard deviation of people's contrasts.
+    mean : Tensor, shape (1, 8, X/2, Y/2, Z/2)
+        Haar bands of the mean brain.
+    places : Tensor, shape (1, 3, X/2, Y/2, Z/2)
+        Coordinates of the half grid, each in [-1, 1].
+    usual, spread : Tensor, shape (14,)
+        Mean and standard deviation of people's contrasts.
     """
 
     mean: Tensor
@@ -141,14 +148,19 @@ class TranslationNetwork(nn.Module):
 
         Parameters
         ----------
-        tissues : uint8 [N, X, Y, Z], of `CLASSES`.
-        regions : uint8 [N, X, Y, Z], groups of regions counted from 1; 0 where none is known.
-        contrast : float32 [N, 14], see `contrast.CONTRAST`.
-        where : [N, 11, X/2, Y/2, Z/2], `mean` and `places` of crops; None for whole volumes.
+        tissues : Tensor, shape (N, X, Y, Z), uint8
+            Tissues of `CLASSES`.
+        regions : Tensor, shape (N, X, Y, Z), uint8
+            Groups of regions counted from 1; 0 where none is known.
+        contrast : Tensor, shape (N, 14), float32
+            See `contrast.CONTRAST`.
+        where : Tensor, shape (N, 11, X/2, Y/2, Z/2), or None
+            `mean` and `places` of crops; None for whole volumes.
 
         Returns
         -------
-        float32 [N, 1, X, Y, Z], about in [0, 1].
+        Tensor, shape (N, 1, X, Y, Z), float32
+            About in [0, 1].
         """
         hot = F.one_hot(tissues.long(), len(CLASSES))[..., 1:].movedim(-1, 1).float()
         plain = torch.einsum("nc,ncxyz->nxyz", contrast[:, : len(CLASSES) - 1], hot)[:, None]

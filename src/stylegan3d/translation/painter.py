@@ -38,9 +38,12 @@ class Painter:
 
     Parameters
     ----------
-    network, card : as `card.FOLDER` reads them.
-    hash : SHA-256 of the weights.
-    device : where it runs.
+    network, card : TranslationNetwork, dict of str to object
+        As `card.FOLDER` reads them.
+    hash : str
+        SHA-256 of the weights.
+    device : torch.device
+        Where it runs.
 
     Attributes
     ----------
@@ -76,14 +79,19 @@ class Painter:
 
         Parameters
         ----------
-        tissues : uint8 (X, Y, Z) on `space`, of `CLASSES`.
-        regions : uint8 (X, Y, Z), groups as `regions.group_of` gives them; 0 where unknown.
-        contrast : [14], see `contrast.CONTRAST`; that of people by default.
-        dtype : precision of the feature maps; lower ones are for the screen.
+        tissues : ndarray, shape (X, Y, Z), uint8
+            On `space`, of `CLASSES`.
+        regions : ndarray, shape (X, Y, Z), uint8, or None
+            Groups as `regions.group_of` gives them; 0 where unknown.
+        contrast : ndarray, shape (14,), or None
+            See `contrast.CONTRAST`; that of people by default.
+        dtype : torch.dtype
+            Precision of the feature maps; lower ones are for the screen.
 
         Returns
         -------
-        float32 (X, Y, Z) in [0, `BRIGHTEST`]; 0 away from the labels.
+        ndarray, shape (X, Y, Z), float32
+            Values in [0, `BRIGHTEST`]; 0 away from the labels.
 
         Raises
         ------
@@ -112,15 +120,19 @@ class Painter:
 
         Parameters
         ----------
-        volume : float32 (X, Y, Z), the brain, 1 its 99.5th percentile.
-        before, after : uint8 (X, Y, Z), its tissues and what is asked for.
-        dtype : as of `paint`.
+        volume : ndarray, shape (X, Y, Z), float32
+            The brain, 1 its 99.5th percentile.
+        before, after : ndarray, shape (X, Y, Z), uint8
+            Its tissues and what is asked for.
+        dtype : torch.dtype
+            See `paint`.
 
         Returns
         -------
-        float32 (X, Y, Z). Voxels farther than `REACH_MM` from every change are as they were; where
-        a label changed it is what `paint` gives in the brain's own contrast, and in between the
-        brain's own detail fades in.
+        ndarray, shape (X, Y, Z), float32
+            Voxels farther than `REACH_MM` from every change are as they were; where a label changed
+            it is what `paint` gives in the brain's own contrast, and in between the brain's own
+            detail fades in.
 
         Raises
         ------
@@ -237,8 +249,10 @@ def load_painter(path: str | Path | None = None, device: str = "auto") -> Painte
 
     Parameters
     ----------
-    path : its folder; None opens the one that ships with the package.
-    device : "auto", "cpu", "cuda", "mps".
+    path : path-like or None
+        Its folder; None opens the one that ships with the package.
+    device : str
+        "auto", "cpu", "cuda", "mps".
 
     Raises
     ------
