@@ -1,8 +1,8 @@
-"""What a projection changes in a generator to make it show one scan: a small delta, as data.
+"""Delta: what pivotal tuning changes in a generator so that it reproduces one scan.
 
 Pivotal tuning (Roich et al. 2021, arXiv 2106.05744) fits a few weights, and layer noise can be
-fitted likewise. Both are kept as differences to the model's own numbers, in half precision, beside
-the latent they were fitted with; the model's file stays what it is.
+fitted likewise. Both are stored with the latent, as float16 differences to the model's weights; the
+model's own file is never changed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Delta:
     Attributes
     ----------
     tensors : mapping of str to ndarray
-        Name in the network's state (such as "image_const" or "levels.3.plain.noise") -> float16
+        Name in the network's state (such as "image_const" or "levels.3.plain.noise") to float16
         array of that tensor's shape, to be added to it.
 
     Raises
     ------
     LatentError
-        If there is nothing in it or it is not finite.
+        If it is empty or not finite.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -56,7 +56,7 @@ class Delta:
 
     @classmethod
     def between(cls, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Delta:
-        """What leads from some named tensors to others of the same names."""
+        """The differences between tensors of the same names."""
         return cls({k: (after[k] - before[k]).detach().cpu().numpy() for k in after})
 
     @property
@@ -74,7 +74,7 @@ class Delta:
         return code.hexdigest()
 
     def check(self, generator: Model, called: str = "This tuning") -> None:
-        """LatentError, with the tuning `called` so, if it does not fit the generator."""
+        """Raise LatentError, naming the tuning `called`, if it does not fit the generator."""
         reason = generator.cannot.get("tuning")
         if reason is not None:
             raise LatentError(f"{called} does not fit {generator.name}. {reason}")
@@ -93,10 +93,10 @@ def mixed(
     strength: Sequence[float],
     rows_of: Callable[[str], range],
 ) -> Delta | None:
-    """From one delta (strength 0) to another (strength 1), layer by layer; None is no change.
+    """Interpolate from one delta (strength 0) to another (strength 1), layer by layer.
 
-    Each tensor follows the mean strength of the rows of w that its layer reads, see
-    `Generator.rows_of`.
+    None stands for an untuned generator. Each tensor follows the mean strength of the rows of w
+    that its layer reads, see `Generator.rows_of`.
     """
     if first is None and second is None:
         return None

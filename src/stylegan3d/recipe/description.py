@@ -6,14 +6,14 @@ from stylegan3d.recipe.parts import split_direction
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
 from stylegan3d.storage.formats import scan_stem
 
-#: More changes at once than this are counted instead of told.
+#: Of more changes than this, the rest is counted, not listed.
 MOST_TOLD = 3
 NO_CHANGE = "No change"
 PROJECTED = "Projected"
 
 
 def describe_recipe(recipe: Recipe) -> str:
-    """What a recipe shows, such as "Seed 12, mixed with seed 7, Ventricle volume +1.5 sd"."""
+    """A recipe in words, such as "Seed 12, mixed with seed 7, Ventricle volume +1.5 sd"."""
     words = [_source(recipe.source)]
     if recipe.mix is not None and any(recipe.mix.strength):
         words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
@@ -22,7 +22,7 @@ def describe_recipe(recipe: Recipe) -> str:
 
 
 def is_reconstruction(recipe: Recipe) -> bool:
-    """Whether a recipe shows a projected scan as it was found, neither mixed nor edited."""
+    """Whether a recipe is a projected scan, neither mixed nor edited."""
     mixed = recipe.mix is not None and any(recipe.mix.strength)
     return recipe.source.kind == "projected" and not mixed and not recipe.edits
 

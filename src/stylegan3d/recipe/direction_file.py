@@ -1,6 +1,6 @@
-"""Files of directions, and how a recipe's edit finds its own.
+"""Direction files, and looking up the direction that an edit names.
 
-What directions are is said in `directions`; principal components are found in
+Directions are described in `directions`; principal components are computed in
 `model.components`, directions of attributes in `directions.attributes`.
 """
 
@@ -28,10 +28,10 @@ LONG = 500_000
 
 
 def save_directions(path: str | Path, directions: Directions, overwrite: bool = False) -> None:
-    """Write directions to a `.safetensors` file, atomically; OutputError if that cannot be done.
+    """Write directions to a `.safetensors` file, atomically; OutputError if that fails.
 
-    Those of long latents are kept in half precision, whose rounding turns none by a hundredth of a
-    degree, for there they would be a good part of a model.
+    Directions of long latents are stored in float16, which rotates none of them by more than a
+    hundredth of a degree; in float32 they would be a good part of a model's size.
     """
     long = directions.vectors.size > LONG
     tensors = {
@@ -46,7 +46,7 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         "model_hash": directions.model_hash,
         "model_name": directions.model_name,
     }
-    # Left out where there is nothing to say, so that a file without them stays as it ever was.
+    # Omitted where empty, so that files without them keep their bytes.
     if directions.descriptions:
         metadata["descriptions"] = json.dumps(directions.descriptions, ensure_ascii=False)
     if directions.checks:
@@ -58,13 +58,13 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
 def load_directions(
     path: str | Path, generator: Model | None = None, sha256: str | None = None
 ) -> Directions:
-    """Read directions, and refuse them if they belong to another model than `generator`.
+    """Read directions; refuse those of another model than `generator`.
 
     Raises
     ------
     RecipeError
-        If the file is missing, damaged, no directions file, another model's, or not the one with
-        this sha256.
+        If the file is missing, damaged, not a directions file, made for another model, or does not
+        have this sha256.
     """
     path = Path(path)
     data = read_bytes(path, RecipeError)
@@ -99,12 +99,12 @@ def load_directions(
 
 
 def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) -> Any:
-    """A JSON part of the metadata, which files of earlier versions lack."""
+    """A JSON entry of the metadata; `default` where files of earlier versions lack it."""
     try:
         value = from_json(metadata.get(key, default))
     except ValueError:
         value = None
-    # Of descriptions the values count, of checks the items themselves.
+    # Descriptions are a mapping to text, checks a list of objects.
     items = value.values() if isinstance(value, dict) else value
     if not isinstance(value, kind) or not all(
         isinstance(item, str if kind is dict else dict) for item in items or ()

@@ -1,4 +1,4 @@
-"""`Directions`: named ways to change a brain, each with a natural unit of length."""
+"""`Directions`: named vectors in w along which brains are edited, each with a unit of length."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Directions:
     descriptions : mapping of str to str
         What a direction changes, by its name, such as "larger head (r = 0.93)"; may be empty.
     checks : tuple of dict
-        How well each direction of an attribute held on people it was not fitted to, as plain data
-        (see `attribute_directions.attribute_directions`); may be empty.
+        How well the direction of each attribute did on held-out subjects, as plain data (see
+        `directions.attributes`); may be empty.
     """
 
     vectors: np.ndarray
@@ -74,7 +74,7 @@ class Directions:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Names of the directions that were fitted to an attribute of people."""
+        """Names of the directions that were fitted to an attribute."""
         checked = {check.get("name") for check in self.checks}
         return tuple(name for name in self.names if name in checked)
 

@@ -1,4 +1,4 @@
-"""How a random brain is drawn: from a seed, truncated, with layer noise."""
+"""Sampling a random brain: seed, truncation, layer noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 
 @dataclass(frozen=True)
 class Truncation:
-    """How far random brains keep from the average: `w_avg + psi * (w - w_avg)`.
+    """Truncation of random latents: `w_avg + psi * (w - w_avg)`.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Truncation:
 
 
 def check_seed(value: Any, called: str) -> None:
-    """RecipeError if a value, `called` so in the message, is no seed."""
+    """Raise RecipeError, naming the value `called`, if it is not a valid seed."""
     if not is_int(value) or not 0 <= value <= LARGEST_SEED:
         raise RecipeError(f"{called} must be a whole number from 0 to {LARGEST_SEED}.")
 
@@ -56,10 +56,10 @@ def seed_latents(
     truncation_layers: int | None = None,
     label: Tensor | None = None,
 ) -> Tensor:
-    """w of numbered random brains, [len(seeds), num_layers, w_dim].
+    """The w of seeds, [len(seeds), num_layers, w_dim].
 
-    z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed means the same latent in
-    every StyleGAN program. `label` [1, label_dim] holds for all of them; see `Generator.map`.
+    z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed gives the same latent as in
+    every other StyleGAN program. `label` [1, label_dim] applies to all; see `Generator.map`.
     """
     import torch
 
@@ -72,7 +72,7 @@ def seed_latents(
 
 
 def seed_z(generator: Model, seed: int) -> Tensor:
-    """z of a numbered random brain, [1, z_dim]; see `seed_latents`."""
+    """The z of a seed, [1, z_dim]; see `seed_latents`."""
     import torch
 
     return torch.from_numpy(np.random.RandomState(seed).randn(1, generator.z_dim)).float()

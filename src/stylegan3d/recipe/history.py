@@ -1,4 +1,4 @@
-"""The states something went through: undo and redo without end."""
+"""Unlimited undo and redo."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ S = TypeVar("S")
 
 
 class History(Generic[S]):
-    """States in the order they came about, and where in them one is.
+    """A list of states, oldest first, and the position of the current one.
 
-    What was undone stays ahead until something new is committed.
+    Undone states stay available for redo until a new one is committed.
 
     Parameters
     ----------
@@ -35,37 +35,37 @@ class History(Generic[S]):
 
     @property
     def states(self) -> Sequence[S]:
-        """All of them, the first one first; not to be changed."""
+        """All states, oldest first; read-only."""
         return self._states
 
     @property
     def position(self) -> int:
-        """Index of the current one."""
+        """Index of the current state."""
         return self._position
 
     @property
     def current(self) -> S:
-        """The state one is at."""
+        """The current state."""
         return self._states[self._position]
 
     def commit(
         self, state: S, *, merge: bool = False, keep: Callable[[S], bool] = lambda _: False
     ) -> bool:
-        """Add a state after the current one; what lay ahead is gone.
+        """Add a state after the current one, discarding those that could be redone.
 
         Parameters
         ----------
         state : S
         merge : bool
-            It continues the change that led to the current state, which it replaces. The first
+            The state continues the change that led to the current one, and replaces it. The first
             state is never replaced.
         keep : callable
-            Says which states that lie ahead are kept all the same, before the new one.
+            Which of the states that could be redone are kept all the same, before the new one.
 
         Returns
         -------
         bool
-            False if it equals the current state: nothing was done.
+            False if it equals the current state, in which case nothing is done.
         """
         if state == self.current:
             return False
@@ -76,7 +76,7 @@ class History(Generic[S]):
         return True
 
     def append(self, state: S) -> None:
-        """Add a state at the end and go there; nothing is gone."""
+        """Add a state at the end and make it current; nothing is discarded."""
         self._states.append(state)
         self._position = len(self._states) - 1
 
@@ -85,7 +85,7 @@ class History(Generic[S]):
         self._states[self._position] = state
 
     def go_to(self, index: int) -> bool:
-        """Make another state the current one; False if it is already, or there is none."""
+        """Make another state current; False if it already is, or does not exist."""
         if index == self._position or not 0 <= index < len(self._states):
             return False
         self._position = index

@@ -1,16 +1,16 @@
-"""Ways through latent space: what lies between the brains of several recipes.
+"""Paths through latent space: interpolation between the brains of several recipes.
 
-The recipes are key frames; a leg leads from one to the next. Everything between two key frames is
-found in W, on a straight line: seeds, mixes, edits and projected scans all have a w, and the
-mapping network unfolds W so that equal steps there are about equal changes of the image (Karras et
-al., "A style-based generator architecture", CVPR 2019, section 4.1, who measure path length with
+The recipes are key frames; a leg connects two neighbours. Frames between are interpolated
+linearly in W: seeds, mixes, edits and projected scans all have a w, and the mapping network
+unfolds W so that equal steps there are about equal changes of the image (Karras et al., "A
+style-based generator architecture", CVPR 2019, section 4.1, who measure path length along
 straight lines in W and great circles in Z).
 
-Between two seeds a great circle in Z is the other choice. A random z lies near a sphere, whose
-inside the generator never saw; every z on the circle is as likely as its ends, so what lies midway
-is as far from the average brain as they are, while the middle of a straight line in W is closer to
-it. Legs with a mix, an edit or a latent file have no z and stay straight, unless the generator can
-find one (a latent diffusion can, `Generator.invert`).
+Between two seeds, spherical interpolation in Z is the alternative. Random z lie near a sphere,
+whose inside the generator never saw; every z on the great circle is as likely as its ends, so the
+midpoint is as far from the average brain as they are, while the midpoint in W is closer to it.
+Legs with a mix, an edit or a latent file have no z and are interpolated in W, unless the
+generator can invert w (a latent diffusion can, `Generator.invert`).
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ Easing = Literal["linear", "in-out"]
 How = Literal["linear", "spherical"]
 EASINGS: tuple[Easing, ...] = ("linear", "in-out")
 WAYS: tuple[How, ...] = ("linear", "spherical")
-#: Below this sine of the angle between two vectors a great circle is not defined, or is a line.
+#: Below this sine of their angle, two vectors are interpolated linearly.
 SMALL_SINE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Still:
-    """One moment of a path: all that `Renderer.render` needs.
+    """One frame of a path: all that `Renderer.render` needs.
 
     Attributes
     ----------
     w : Tensor, shape (num_layers, w_dim)
     delta : Delta or None
-        What projections changed in the generator, in the shares of this moment.
+        Tuning of the projected latents, interpolated for this frame.
     noise, channel : Noise, int
         Of the nearer key frame, and of all of them.
     leg : int
@@ -63,7 +63,7 @@ class Still:
 
 
 def between(w_a: Tensor, w_b: Tensor, t: float, how: How = "linear") -> Tensor:
-    """The point at share `t` of the way from one latent to another.
+    """Interpolate between two latents.
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ def between(w_a: Tensor, w_b: Tensor, t: float, how: How = "linear") -> Tensor:
 
 
 def eased(t: float, easing: Easing) -> float:
-    """The share of the way at share `t` of the time, both 0 to 1.
+    """Eased interpolation parameter for linear time `t`, both 0 to 1.
 
-    "linear" goes at an even pace; "in-out" starts and ends at rest (3 t^2 - 2 t^3), so that the
+    "linear" keeps a constant speed; "in-out" starts and ends at rest (3 t^2 - 2 t^3), so that the
     eye has time for each key frame.
     """
     _check_choice(easing, EASINGS, "easing")
@@ -102,7 +102,7 @@ def eased(t: float, easing: Easing) -> float:
 
 
 def count_stills(key_frames: int, frames: int, loop: bool = False) -> int:
-    """How many moments `stills` gives for so many key frames."""
+    """Number of frames that `stills` yields."""
     return key_frames * frames if loop else (key_frames - 1) * frames + 1
 
 
@@ -115,7 +115,7 @@ def path(
     how: How = "linear",
     loop: bool = False,
 ) -> Iterator[Tensor]:
-    """The w, [num_layers, w_dim], of each moment of a path; parameters as of `stills`."""
+    """The w, [num_layers, w_dim], of each frame of a path; parameters as for `stills`."""
     return (still.w for still in stills(recipes, generator, frames, easing, how=how, loop=loop))
 
 
@@ -128,29 +128,29 @@ def stills(
     how: How = "linear",
     loop: bool = False,
 ) -> Iterator[Still]:
-    """The moments of a path through the brains of several recipes.
+    """The frames of a path through the brains of several recipes.
 
     Parameters
     ----------
     recipes : sequence of Recipe
         Key frames, two or more, all of the same image channel.
     frames : int
-        Moments per leg, from 1; each key frame is met exactly.
+        Frames per leg, from 1; each key frame is reached exactly.
     easing : Easing
-        The pace along each leg, see `eased`.
+        Speed along each leg, see `eased`.
     how : How
-        The way between two seeds of the same truncation and label, or between any brains of a
-        generator that can invert latents; see the module's text.
+        Interpolation between two seeds of the same truncation and label, or between any brains of a
+        generator that can invert latents; see the module's docstring.
     loop : bool
-        Whether a last leg leads back to the first key frame. The end is then not repeated, so that
-        a film of it runs on without a halt.
+        Whether a last leg leads back to the first key frame. The first frame is then not repeated,
+        so that a film loops smoothly.
 
     Raises
     ------
     RecipeError
-        Before the first moment, if there is nothing to lead between, or if a recipe does not fit.
+        Before the first frame, if there are fewer than two key frames or a recipe does not fit.
     LatentError
-        If a latent file of a recipe is missing or another model's.
+        If a latent file of a recipe is missing or belongs to another model.
     """
     check_key_frames(recipes, generator)
     _check_choice(easing, EASINGS, "easing")
@@ -161,7 +161,7 @@ def stills(
 
 
 def check_key_frames(recipes: Sequence[Recipe], generator: Model) -> None:
-    """RecipeError if these are no key frames of a path of this generator."""
+    """Raise RecipeError if these cannot be key frames of a path of this generator."""
     if len(recipes) < 2:
         raise RecipeError("A path leads from one brain to another: give at least two.")
     if len({recipe.channel for recipe in recipes}) > 1:
@@ -189,7 +189,7 @@ def _stills(
 
 
 class _Leg:
-    """From one recipe to the next; what both ends are is found out once."""
+    """A leg from one recipe to the next; both ends are resolved once."""
 
     def __init__(self, first: Recipe, second: Recipe, generator: Model, how: How) -> None:
         self.first, self.second, self.generator = first, second, generator
@@ -202,7 +202,7 @@ class _Leg:
         self.seeds = seeds
 
     def at(self, t: float, leg: int) -> Still:
-        """The moment at share `t` of the leg."""
+        """The frame at `t` (0 to 1) of the leg."""
         nearer = self.first if t < 0.5 else self.second
         noise = nearer.shown_noise(self.generator)
         return Still(self._w(t), self._delta(t), noise, nearer.channel, leg, t)
@@ -215,7 +215,7 @@ class _Leg:
         recipe, generator = self.first, self.generator
         z = between(*self.z, t, "spherical")
         with torch.no_grad():
-            if not self.seeds:  # what was found on the way back leads to the brains as they are
+            if not self.seeds:  # an inverted z reproduces its brain
                 return generator.map(z)[0]
             label = None if recipe.label is None else recipe.label.encode(generator)
             psi, cutoff = recipe.truncation.psi, recipe.truncation.cutoff
@@ -224,13 +224,13 @@ class _Leg:
     def _delta(self, t: float) -> Delta | None:
         first, second = self.delta
         if first is second or (first and second and first.digest == second.digest):
-            return first  # the same one, so that the renderer need not prepare another
+            return first  # the same object, so that the renderer need not prepare another
         share = (float(t),) * self.generator.num_layers
         return mixed(first, second, share, self.generator.rows_of)
 
 
 def _both_seeds(first: Recipe, second: Recipe) -> bool:
-    """Whether both brains are seeds that only their z tells apart."""
+    """Whether both brains are seeds that differ in nothing but z."""
     plain = all(
         recipe.source.seed is not None and recipe.mix is None and not recipe.edits
         for recipe in (first, second)

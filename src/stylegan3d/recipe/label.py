@@ -1,4 +1,4 @@
-"""What a recipe says of the person, for generators that were trained with labels."""
+"""Labels of a recipe, for conditional generators."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Label:
-    """The condition of a conditional generator; either `values` or `numbers`.
+    """The label of a conditional generator; either `values` or `numbers`.
 
     Attributes
     ----------
     values : tuple of (name, value)
-        For a generator whose card names its labels, such as `(("age", 70), ("sex", "F"))`. What is
-        left out stays open; "n/a" is "not known".
+        For a generator whose card names its labels, such as `(("age", 70), ("sex", "F"))`. A label
+        that is left out is not conditioned on; "n/a" is "not known".
     numbers : tuple of float
-        The label vector itself, for a network that names none, as official checkpoints do.
+        The label vector itself, for a network without named labels, such as official checkpoints.
 
     Raises
     ------
@@ -65,11 +65,11 @@ class Label:
         )
 
     def to_plain(self) -> dict[str, Any] | list[float]:
-        """What `of` takes, for JSON."""
+        """Inverse of `of`, for JSON."""
         return dict(self.values) if self.values else list(self.numbers)
 
     def encode(self, generator: Model) -> Tensor:
-        """[1, label_dim] for `Generator.map`; RecipeError if the generator takes no such label."""
+        """[1, label_dim] for `Generator.map`; RecipeError if the generator has no such label."""
         import torch
 
         size, name = generator.label_dim, generator.name
@@ -112,7 +112,7 @@ def _check_value(name: Any, value: Any) -> tuple[str, str | int | float]:
     if not isinstance(name, str) or not name:
         raise RecipeError("The names in a label must be text, such as age.")
     if value is None:
-        return name, UNKNOWN  # JSON's null would be lost among what a recipe does not set
+        return name, UNKNOWN  # JSON's null would be taken for "not set"
     if not isinstance(value, str) and finite_number(value) is None:
         raise RecipeError(f"The label {name} must be text or a finite number, not {told(value)}.")
     return name, value

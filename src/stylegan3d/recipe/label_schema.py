@@ -1,8 +1,8 @@
-"""Labels of a conditional generator: what is known of a person, as the vector the networks take.
+"""Labels of a conditional generator, encoded as the vector that the networks take.
 
 The vector is [1, part of the first label, part of the second, …] / sqrt(1 + number of labels). A
-number is standardised with the mean and standard deviation of the training people; a category has
-one component per value. Where a label was missing for some of the training people, its part ends
+number is standardised with the mean and standard deviation of the training subjects; a category has
+one component per value. Where a label was missing for some of the training subjects, its part ends
 with an indicator: 1 for them, their other components 0. The leading 1 lets a discriminator, whose
 score is the product of features with this vector (Miyato, Koyama 2018, arXiv 1802.05637), judge a
 volume without its label too; the factor keeps the vector's length about 1, as the mapping expects.
@@ -13,11 +13,11 @@ A model's card keeps the schema as `labels`, one entry per label::
     {"name": "sex", "kind": "category", "values": ["F", "M"], "missing": false,
      "average": [0.55, 0.45]}
 
-`average` is the mean of the label's part over the training people. Labels that are learned after
-the training (`labelling.py`) have more: `"scale": "log"` for a number of whose logarithm the mean
-and the deviation are, `"range": [18, 82]` of the people it was learned from and how many `"people"`
-these are, its `"unit"`, `"explained"`, the share of it that is told of people left out, and
-`"told_by"`, by their "latents" or their "tissue volumes".
+`average` is the mean of the label's part over the training subjects. Labels that are learned after
+training (`training.labels`) have more: `"scale": "log"` if mean and deviation are those of the
+logarithm, `"range": [18, 82]` and number (`"people"`) of the subjects it was learned from, its
+`"unit"`, `"explained"`, the share of its variance predicted in held-out subjects, and `"told_by"`,
+what it is predicted from: "latents" or "tissue volumes".
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ MISSING = (None, "", "n/a", "N/A", "nan", "NaN", "unknown")
 
 
 def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Tensor:
-    """The label vector of one person.
+    """The label vector of one subject.
 
     Parameters
     ----------
     schema : Schema
         `card["labels"]` of a generator.
     values : mapping of str to object or None
-        Name to number or category, such as ``{"age": 70, "sex": "F"}``. What is left out stays
-        open: its part is the average of the training people. None is "not known", which a generator
-        can only make sense of if it was trained with such people.
+        Name to number or category, such as ``{"age": 70, "sex": "F"}``. A label that is left out is
+        set to the average of the training subjects. None is "not known", which needs a generator
+        that was trained with such subjects.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Te
     Raises
     ------
     ModelError
-        If the generator has no such label, or the value is none it knows.
+        If the generator has no such label or does not know the value.
     """
     import torch
 
@@ -81,7 +81,7 @@ def encode_labels(schema: Schema, values: Mapping[str, Any] | None = None) -> Te
 
 
 def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, float]:
-    """What may be asked of a number: as far as people go, or so many deviations where unknown."""
+    """Permitted range of a number: that of the subjects, else so many deviations from the mean."""
     if "range" in entry:
         low, high = entry["range"]
         return float(low), float(high)
@@ -90,7 +90,7 @@ def number_range(entry: Mapping[str, Any], deviations: float) -> tuple[float, fl
 
 
 def middle_of(entry: Mapping[str, Any]) -> float:
-    """The mean of a number over people, where it differs by factors the geometric one."""
+    """Mean of a number over subjects; the geometric mean on a logarithmic scale."""
     mean = float(entry["mean"])
     return math.exp(mean) if entry.get("scale") == LOG else mean
 
@@ -101,7 +101,7 @@ def label_dim(schema: Schema) -> int:
 
 
 def schema_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The schema of labels from a table of training people.
+    """The schema of labels from a table of training subjects.
 
     Parameters
     ----------
@@ -114,13 +114,13 @@ def schema_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[d
     Raises
     ------
     ModelError
-        If a column is missing, or is of no use as a label.
+        If a column is missing or unusable as a label.
     """
     return [_entry(rows, name) for name in names]
 
 
 def encode_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
-    """Label vectors [n, label_dim] of people from a table; what is missing counts as missing."""
+    """Label vectors [n, label_dim] of subjects from a table."""
     import torch
 
     names = [entry["name"] for entry in schema]
@@ -130,19 +130,19 @@ def encode_rows(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
 def known_schema(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str], logarithmic: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The schema of labels that are learned from whom they are known of, nobody else.
+    """The schema of labels that are learned from the subjects with known values only.
 
     Parameters
     ----------
     rows, names : sequence of mapping of str to object, sequence of str
         As for `schema_of`.
     logarithmic : sequence of str
-        Logarithmic of these columns, those that differ by factors.
+        Columns to take on a logarithmic scale.
 
     Raises
     ------
     ModelError
-        As `schema_of` does, and if a logarithm is asked of what has none.
+        As for `schema_of`, and if a logarithmic column has values that are not positive.
     """
     schema = []
     for name in names:
@@ -163,7 +163,7 @@ def known_schema(
 
 
 def encode_known(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Tensor:
-    """Label vectors [n, label_dim] of people; NaN where a label is not known of somebody."""
+    """Label vectors [n, label_dim] of subjects; NaN where a label is unknown."""
     import torch
 
     vectors = []
@@ -262,7 +262,7 @@ def _number(value: Any) -> float | None:
 
 
 def check_labels(schema: Any, size: Any) -> None:
-    """The labels are as this module describes them, as many as the network takes."""
+    """Raise ModelError unless labels are as this module describes and fit the network."""
     if schema is None:
         return
     if not isinstance(schema, list) or not all(isinstance(entry, Mapping) for entry in schema):

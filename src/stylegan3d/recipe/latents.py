@@ -1,8 +1,8 @@
-"""Typed latent files: a point in a generator's latent space that says which space and whose.
+"""Typed latent files: a point in latent space, with the space and the generator it belongs to.
 
-A file of bare numbers can be fed to the wrong network, or a w taken for a z, and still gives a
-picture, only the wrong one. So a latent file names its space, the hash of its model and how it was
-made, and is refused by any other model.
+A file of bare numbers can be fed to the wrong network, or a w mistaken for a z, and still give a
+picture, only the wrong one. So a latent file records its space, the hash of its model and how it
+was made, and other models refuse it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KIND = "latent"
-# A file of version 2 has a delta: programs that do not know deltas would show another brain.
+# Version 2 has a delta, without which a program would show a different brain.
 PLAIN, WITH_DELTA = "1", "2"
 DELTA = "delta."
 SPACES = ("Z", "W", "W+")
@@ -52,14 +52,14 @@ class Latent:
         Name of that generator, for messages.
     truncation, truncation_layers : float, int or None
         Truncation psi and cutoff. A latent in Z is mapped with them; one in W or W+ has them
-        applied already and they only tell how it came about.
+        applied already and only records them.
     noise : Noise
-        "fixed", "none" or int Layer noise the latent was found with; an integer is a noise seed.
+        Layer noise the latent was found with: "fixed", "none" or a seed.
     scan : dict or None
-        Where it was projected from, as `AlignedScan.describe()` gives it (path, sha256, shape,
-        affine, rigid, ...), so that a result can be put back into the scan's own space.
+        The projected scan, from `AlignedScan.describe()` (path, sha256, shape, affine, rigid, ...),
+        so that a result can be resampled to the scan's native space.
     delta : Delta or None
-        What the projection changed in the generator, which the latent is to be shown with.
+        Tuning of the generator that belongs to the latent.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class Latent:
             )[0]
 
     def check(self, generator: Model, called: str = "This latent") -> None:
-        """Refuse the latent, `called` so in the message, if it is not one of `generator`."""
+        """Raise LatentError, naming the latent `called`, if it does not belong to `generator`."""
         if self.model_hash != generator.hash:
             raise LatentError(
                 f"{called} belongs to the model {self.model_name} ({self.model_hash[:8]}), but "
@@ -164,7 +164,7 @@ def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> st
     Parameters
     ----------
     path : path-like
-        Path A name that ends in `.safetensors`.
+        A name that ends in `.safetensors`.
     latent : Latent
     overwrite : bool
         Replace a file of that name.
@@ -172,7 +172,7 @@ def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> st
     Returns
     -------
     str
-        sha256 (hex) of the file's bytes, as a recipe's `Source` keeps it.
+        sha256 (hex) of the file's bytes, as stored in a recipe's `Source`.
 
     Raises
     ------
@@ -185,12 +185,12 @@ def save_latent(path: str | Path, latent: Latent, overwrite: bool = False) -> st
 
 
 def load_latent(path: str | Path, generator: Model | None = None) -> Latent:
-    """Read a latent file, and refuse it if it belongs to another model than `generator`.
+    """Read a latent file; refuse one of another model than `generator`.
 
     Raises
     ------
     LatentError
-        If the file is missing, damaged, no latent file, or another model's.
+        If the file is missing, damaged, not a latent file, or of another model.
     """
     return read_latent(path, generator)[0]
 
@@ -221,7 +221,7 @@ def read_latent(path: str | Path, generator: Model | None = None) -> tuple[Laten
 
 
 def _made(metadata: dict[str, str]) -> dict[str, Any]:
-    """How the latent came about, checked: what is wrong here would only show much later."""
+    """How the latent was made; checked now, since errors would only surface much later."""
     made = {k: from_json(metadata[k]) for k in ("truncation", "truncation_layers", "noise", "scan")}
     try:
         Truncation(made["truncation"], made["truncation_layers"])

@@ -1,4 +1,4 @@
-"""Ways to mix two brains, and the matrix of mixes of many, as plain recipes.
+"""Style-mixing presets, and matrices of mixes, as plain recipes.
 
 Karras et al. (2019), "A Style-Based Generator Architecture for Generative Adversarial Networks",
 arXiv:1812.04948, figure 3: each cell takes the layers of some sizes from its column's brain and all
@@ -15,14 +15,14 @@ from stylegan3d.recipe.recipe import Mix, Recipe, Source
 
 @dataclass(frozen=True)
 class Preset:
-    """A way to mix brains A and B.
+    """A preset for mixing brains A and B.
 
     Attributes
     ----------
     name, meaning : str
-        What it is called, and what it does.
+        Title and description.
     shares : tuple of float
-        How much of B the coarse, the middle and the fine group take, 0 to 1.
+        Share of B in the coarse, middle and fine layers, 0 to 1.
     """
 
     name: str
@@ -41,12 +41,12 @@ PRESETS = (
 
 
 def strengths(shares: Sequence[float], groups: Sequence[Sequence[int]]) -> tuple[float, ...]:
-    """One strength per layer for one share per group, 0 to 1.
+    """One strength per layer from one share per group, 0 to 1.
 
     Parameters
     ----------
     shares : sequence of float
-        Of B, one for each group.
+        Share of B, one per group.
     groups : sequence of sequence of int
         The layers of each group; together all layers, each once.
     """
@@ -92,9 +92,7 @@ def mixing_matrix(
 def around(
     source: Source, count: int, others: Sequence[Source] = (), avoid: Sequence[Source] = ()
 ) -> list[Source]:
-    """`count` different sources that begin with `source`: then the others, then the next seeds.
-
-    Of these, the ones to `avoid` are left out.
+    """`count` different sources: `source`, then `others`, then the next seeds, without `avoid`.
     """
     found = [source, *(other for other in dict.fromkeys(others) if other not in avoid)]
     found = list(dict.fromkeys(found))[:count]

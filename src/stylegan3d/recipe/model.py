@@ -1,7 +1,7 @@
-"""What a recipe asks of a model, and which one it was made with.
+"""What recipes need of a model, and the model a recipe was made with.
 
-A recipe is data and imports no networks: what turns it into a latent it finds through `Model`,
-which every `Generator` is.
+A recipe is data and imports no networks; it uses the protocol `Model`, which every `Generator`
+implements.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Sizes(Protocol):
 
 
 class Model(Sizes, Protocol):
-    """What recipes, latents and directions need of a generator; see `Generator` for each."""
+    """What recipes, latents and directions need of a generator; see `Generator`."""
 
     @property
     def name(self) -> str:
@@ -57,27 +57,27 @@ class Model(Sizes, Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What is known of it."""
+        """The model card."""
         ...
 
     @property
     def cannot(self) -> Mapping[str, str]:
-        """What it lacks, and why."""
+        """Unsupported features, and why."""
         ...
 
     @property
     def can_invert(self) -> bool:
-        """Whether it finds the z of a latent."""
+        """Whether it can compute the z of a w."""
         ...
 
     @property
     def draws_texture(self) -> bool:
-        """Whether noise draws a texture over every brain."""
+        """Whether layer noise adds texture to every brain."""
         ...
 
     @property
     def directions(self) -> Directions:
-        """Those that come with it."""
+        """Directions that ship with it."""
         ...
 
     hash: str
@@ -91,19 +91,19 @@ class Model(Sizes, Protocol):
         truncation: float = 1.0,
         truncation_layers: int | None = None,
     ) -> Tensor:
-        """z [N, z_dim] -> w [N, num_layers, w_dim]."""
+        """Map z [N, z_dim] to w [N, num_layers, w_dim]."""
         ...
 
     def invert(self, w: Tensor) -> Tensor:
-        """w [N, 1, w_dim] -> z [N, z_dim], nearly."""
+        """Approximate the z [N, z_dim] of w [N, 1, w_dim]."""
         ...
 
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The tensors that a projection may change, by name."""
+        """Shapes of the tensors that pivotal tuning may change, by name."""
         ...
 
     def rows_of(self, name: str) -> range:
-        """The rows of w that the layer of such a tensor reads."""
+        """The rows of w that control the layer of such a tensor."""
         ...
 
 
@@ -111,13 +111,13 @@ class Model(Sizes, Protocol):
 class MadeWith:
     """A model by the sha256 of its weights, and its name for messages.
 
-    `labels` is the sha256 of what it learned of labels after its training, where the recipe has a
-    label and such a model drew it.
+    `labels` is the sha256 of labels that were learned after training, for recipes with such a
+    label.
 
     Raises
     ------
     RecipeError
-        If either is no text.
+        If either is not text.
     """
 
     sha256: str
@@ -134,12 +134,12 @@ class MadeWith:
 
     @classmethod
     def of(cls, generator: Model, labelled: bool = False) -> MadeWith:
-        """The model that is loaded, and its labels for a recipe that has one."""
+        """Identify a loaded model; with its labels if `labelled`."""
         labels = generator.labels_hash if labelled else ""
         return cls(generator.hash, generator.name, labels or None)
 
     def check(self, generator: Model) -> None:
-        """RecipeError if `generator` is another model."""
+        """Raise RecipeError if `generator` is another model."""
         if self.sha256 == generator.hash and self.labels in (None, generator.labels_hash):
             return
         if self.sha256 == generator.hash:

@@ -26,14 +26,14 @@ class Source:
     Attributes
     ----------
     kind : str
-        "seed", "latent" or "projected" A random brain, a latent file, or the latent file of a
-        projected scan.
+        "seed" (a random brain), "latent" (a latent file) or "projected" (the latent file of a
+        projected scan).
     seed : int or None
         0 to 2**32 - 1, for a seed.
     path : str or None
         The latent file, for the other kinds.
     sha256 : str or None
-        Of the latent file's bytes; if given, a file that has changed is refused.
+        Hash of the latent file; if given, a file that has changed is refused.
     """
 
     kind: str = "seed"
@@ -58,7 +58,7 @@ class Source:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Source:
-        """The source that a latent file holds, "projected" if it came from a scan.
+        """The source for a latent file: "projected" if it came from a scan, else "latent".
 
         Raises
         ------
@@ -70,14 +70,14 @@ class Source:
         return cls(kind, path=str(path), sha256=sha256)
 
     def latent(self, generator: Model) -> Latent:
-        """What the latent file holds.
+        """Read the latent file.
 
         Raises
         ------
         RecipeError
-            If the file is not the one the source was made from.
+            If the file has changed since the source was made.
         LatentError
-            If it is missing, damaged or another model's.
+            If it is missing, damaged or of another model.
         """
         latent, sha256 = read_latent(str(self.path), generator)
         if self.sha256 is not None and self.sha256 != sha256:
@@ -88,17 +88,20 @@ class Source:
         return latent
 
     def within(self, folder: Path) -> Source:
-        """The source with a relative path taken from `folder`, where a file of it lies there.
+        """The source with its path resolved against `folder`, if the file exists there.
 
-        A moved latent is found beside the recipe's file by its name; its sha256 is checked anyway.
+        A latent file that was moved next to the recipe is found by its name; its sha256 is still
+        checked.
         """
         if self.path is None:
             return self
         return dataclasses.replace(self, path=_found_in(folder, self.path))
 
     def relative_to(self, folder: Path) -> Source:
-        """The source for a file written to `folder`: its path relative to it where the file lies
-        in it, else the file's name and its sha256, for folders may carry patients' names.
+        """The source as written to a recipe file in `folder`.
+
+        Its path is relative if the file is inside the folder; otherwise only the file name and
+        sha256 are stored, since folder names may identify patients.
         """
         if self.path is None:
             return self
@@ -143,9 +146,9 @@ class Edit:
     strength : float
         In standard deviations of random brains along the direction.
     layers : tuple of int or None
-        (start, stop) or None Half-open range of layers that move; None moves all.
+        Half-open range (start, stop) of layers that move; None moves all.
     sha256 : str or None
-        Of the directions file's bytes; if given, a file that has changed is refused.
+        Hash of the directions file; if given, a file that has changed is refused.
     """
 
     direction: str
@@ -178,22 +181,22 @@ class Edit:
 
     @property
     def file(self) -> str | None:
-        """The directions file, None for a direction of the generator's own."""
+        """The directions file; None for one of the generator's own directions."""
         return split_direction(self.direction)[0]
 
     def with_file(self, path: str | Path, sha256: str | None) -> Edit:
-        """The same direction from a file at another place."""
+        """The same edit with its directions file at another path."""
         direction = f"{path}#{split_direction(self.direction)[1]}"
         return dataclasses.replace(self, direction=direction, sha256=sha256)
 
     def within(self, folder: Path) -> Edit:
-        """As `Source.within`, for the directions file."""
+        """Like `Source.within`, for the directions file."""
         if self.file is None:
             return self
         return self.with_file(_found_in(folder, self.file), self.sha256)
 
     def relative_to(self, folder: Path) -> Edit:
-        """As `Source.relative_to`, for the directions file."""
+        """Like `Source.relative_to`, for the directions file."""
         if self.file is None:
             return self
         path, inside = _seen_from(folder, self.file)
@@ -208,27 +211,27 @@ def split_direction(direction: str) -> tuple[str | None, str]:
 
 
 def _found_in(folder: Path, path: str) -> str:
-    """The path taken from `folder`, or the file of that name there; as it was if neither is."""
+    """The path resolved against `folder`, or the file of that name in it; unchanged if neither."""
     for candidate in (folder / path, folder / last_part(path)):
         try:
             if candidate.exists():
                 return str(candidate)
-        except (OSError, ValueError):  # no name that a file can have
+        except (OSError, ValueError):  # not a valid file name
             return path
     return path
 
 
 def leads_out(folder: Path, path: str) -> bool:
-    """Whether a path, if relative taken from `folder`, leads to a place outside of it.
+    """Whether a path, resolved against `folder` if relative, is outside it.
 
-    By its name alone: where links inside the folder lead to is for who made them to know.
+    Judged by its name alone: links inside the folder are trusted.
     """
     inner, outer = os.path.abspath(folder / path), os.path.abspath(folder)
     return not Path(inner).is_relative_to(outer)
 
 
 def _seen_from(folder: Path, path: str) -> tuple[str, bool]:
-    """The path relative to `folder` and True if it leads into it, else the name and False."""
+    """The path relative to `folder` and True if it is inside, else the file name and False."""
     file, outer = Path(os.path.abspath(path)), os.path.abspath(folder)
     inside = file.is_relative_to(outer)
     return (file.relative_to(outer).as_posix() if inside else file.name), inside

@@ -1,4 +1,4 @@
-"""Plain data, as JSON gives it: what is a number, and which fields a part of a recipe has."""
+"""Checks of plain data from JSON: numbers, and the fields of a recipe's parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mapping(data: Any, called: str) -> dict[str, Any]:
 
 
 def check_fields(data: dict[str, Any], kind: type, called: str) -> None:
-    """RecipeError if `data` has a field that the dataclass `kind` lacks."""
+    """Raise RecipeError if `data` has a field that the dataclass `kind` lacks."""
     known = [part.name for part in dataclasses.fields(kind)]
     for name in data:
         if name not in known:
@@ -38,7 +38,7 @@ def build(kind: Any, data: Any, called: str) -> Any:
 
 
 def without_none(value: Any) -> Any:
-    """Plain data without what is not set."""
+    """Plain data without unset fields."""
     if isinstance(value, dict):
         return {key: without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
@@ -47,7 +47,7 @@ def without_none(value: Any) -> Any:
 
 
 def finite(value: Any, called: str) -> float:
-    """A finite number as float; RecipeError, with the value `called` so, for anything else."""
+    """A finite number as float; RecipeError, naming the value `called`, for anything else."""
     number = finite_number(value)
     if number is None:
         raise RecipeError(f"{called} must be a finite number, not {told(value)}.")

@@ -1,8 +1,8 @@
-"""The recipe: everything that makes a brain what it is, as one small immutable value.
+"""The recipe: everything needed to reproduce a brain, as one small immutable value.
 
 A recipe names a source (a seed, a latent file, a projected scan), the truncation, a mix with a
 second source and edits along directions. `Recipe.latent` turns it into w and depends on nothing
-else, so history, comparison, a saved volume's sidecar and a command line can all hold recipes.
+else, so history, comparisons, sidecars and command lines can all store recipes.
 """
 
 from __future__ import annotations
@@ -35,27 +35,26 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to show; see the module's text.
+    """What to show; see the module's docstring.
 
     Attributes
     ----------
     source : Source
     truncation : Truncation
-        Pulls seeds towards the average, also one that is mixed in. Latent files and projected
-        scans are points already chosen, so it never touches them.
+        Applies to seeds, also to one that is mixed in; never to latent files and projected scans.
     mix : Mix or None
     edits : tuple of Edit
         Applied after the mix, in order.
     noise : Noise
-        "fixed", "none" or int Layer noise; an integer is its seed.
+        "fixed", "none", or the seed of the layer noise.
     channel : int
         Which channel of the image is shown and saved, from 0.
     label : Label or None
-        For conditional generators: what seeds are drawn for, also one that is mixed in. Plain data
-        are accepted. None leaves everything open. Latent files are points already chosen.
+        For conditional generators: the label of seeds, also of one that is mixed in; latent files
+        ignore it. Plain data are accepted. None means unconditional.
     model : MadeWith or None
-        The model it was made with, which any other refuses; None where that is not said. Recipes
-        are equal whether they say it or not.
+        The model it was made with; other models refuse the recipe. None if unknown. Ignored when
+        recipes are compared.
 
     Raises
     ------
@@ -97,11 +96,11 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def signed(self, generator: Model) -> Recipe:
-        """The same recipe that names its model, to be handed on."""
+        """The same recipe with its model recorded, for export."""
         return self.replace(model=MadeWith.of(generator, self.label is not None))
 
     def check(self, generator: Model) -> None:
-        """RecipeError if the recipe is another model's, or asks for what `generator` lacks."""
+        """Raise RecipeError if the recipe is of another model or does not fit `generator`."""
         if self.model is not None:
             self.model.check(generator)
         layers, name = generator.num_layers, generator.name
@@ -138,20 +137,20 @@ class Recipe:
             find_step(edit.direction, generator, edit.sha256)
 
     def _names_layers(self) -> bool:
-        """Whether it asks for more than the first row of w."""
+        """Whether it addresses single layers."""
         mixed = 1 if self.mix is None else len(self.mix.strength)
         edited = (edit.layers[1] for edit in self.edits if edit.layers is not None)
         return max(self.truncation.cutoff or 0, mixed, *edited) > 1
 
     def latent(self, generator: Model) -> torch.Tensor:
-        """The point in latent space, `(num_layers, w_dim)` float32; the same each time.
+        """The w of the recipe, `(num_layers, w_dim)` float32; deterministic.
 
         Raises
         ------
         RecipeError
             If the recipe does not fit the generator or a latent file has changed.
         LatentError
-            If a latent file is missing, damaged or another model's.
+            If a latent file is missing, damaged or of another model.
         """
         import torch
 
@@ -167,9 +166,7 @@ class Recipe:
         return w
 
     def delta(self, generator: Model) -> Delta | None:
-        """What projections of the sources changed in the generator, to be shown with `latent`.
-
-        Of a mix each layer takes its share of both. None where nothing was changed.
+        """The tuning that belongs to `latent`, mixed layer by layer; None if there is none.
         """
         first = self._source_delta(self.source, generator)
         if self.mix is None:
@@ -179,14 +176,14 @@ class Recipe:
 
     @property
     def has_seed(self) -> bool:
-        """Whether a random brain takes part, which truncation and label then apply to."""
+        """Whether one of its sources is a seed, to which truncation and label apply."""
         sources = [self.source] + ([self.mix.source] if self.mix is not None else [])
         return any(source.seed is not None for source in sources)
 
     def shown_noise(self, generator: Model) -> Noise:
-        """The noise to render it with: scans are shown without what noise would draw over them.
+        """The noise to render it with: projected scans are rendered without added texture.
 
-        Of a mix the brain decides that has the greater share.
+        For a mix, the brain with the larger share decides.
         """
         share = 0.0 if self.mix is None else sum(self.mix.strength) / len(self.mix.strength)
         source = self.mix.source if self.mix is not None and share > 0.5 else self.source
@@ -194,13 +191,13 @@ class Recipe:
         return "none" if plain else self.noise
 
     def scan(self) -> dict[str, Any] | None:
-        """The scan a projected source came from, as its latent file keeps it; None for others."""
+        """The description of the projected scan; None for other sources."""
         if self.source.kind != "projected" or self.source.path is None:
             return None
         return load_latent(self.source.path).scan
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, without the parts that are not set."""
+        """Plain data, without unset parts."""
         plain = {"version": VERSION, **dataclasses.asdict(self)}
         plain["channel"] = self.channel or None
         plain["label"] = self.label and self.label.to_plain()
@@ -208,7 +205,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: Any) -> Recipe:
-        """The recipe of plain data as `to_dict` gives it; RecipeError for anything else."""
+        """Inverse of `to_dict`; RecipeError for invalid data."""
         data = dict(mapping(data, "recipe"))
         version = data.pop("version", VERSION)
         if not is_int(version) or not 1 <= version <= VERSION:
@@ -252,10 +249,10 @@ class Recipe:
         return cls.from_dict(data)
 
     def command(self, model: str | None = None, frame: str | None = None) -> str:
-        """The shell command that writes this very volume.
+        """The shell command that reproduces this volume.
 
-        `model` is named unless it is the bundled one; `frame`, where its voxels lie, for a model
-        whose file does not say.
+        `model` is given unless it is the bundled one; `frame`, the voxel orientation and size, for
+        a model whose file does not say.
         """
         words = ["stylegan3d", "generate", "--recipe", self.to_json()]
         words += ["--model", model] if model else []

@@ -1,4 +1,4 @@
-"""Recipes as text that people hand on: a shell command, JSON, a link, or a file.
+"""Recipes as text to share: a shell command, JSON, a link, or a file.
 
 A link is `stylegan3d:recipe?` and the JSON, percent-encoded, so that it survives chats and e-mails.
 """
@@ -25,12 +25,12 @@ OPTION = "--recipe"
 
 
 def to_link(recipe: Recipe) -> str:
-    """The recipe as a link, without blanks; `from_link` gives back an equal recipe."""
+    """The recipe as a link without spaces; `from_link` is the inverse."""
     return LINK + quote(recipe.to_json(), safe="")
 
 
 def from_link(link: str) -> Recipe:
-    """The recipe of a link; RecipeError if it is none."""
+    """The recipe of a link; RecipeError if it is invalid."""
     link = "".join(link.split())  # mail programs break long lines
     if not link.startswith(LINK):
         raise RecipeError(f"This is not a link to a recipe: it should begin with {LINK}.")
@@ -38,12 +38,12 @@ def from_link(link: str) -> Recipe:
 
 
 def from_text(text: str) -> Recipe:
-    """A recipe from whatever a person copied: a link, JSON, a sidecar's text, or a command.
+    """A recipe from pasted text: a link, JSON, the text of a sidecar, or a command.
 
     Raises
     ------
     RecipeError
-        If there is no recipe in it, in one sentence.
+        If there is no recipe in it.
     """
     text = text.strip()
     if len(text) > LONGEST_TEXT:
@@ -95,7 +95,7 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
     Raises
     ------
     RecipeError
-        If it is neither, or not a valid recipe.
+        If it is none of these, or not a valid recipe.
     """
     if str(text_or_path).lstrip().startswith("{"):
         return Recipe.from_json(str(text_or_path))
@@ -116,9 +116,9 @@ def read_recipe(text_or_path: str | Path) -> Recipe:
 
 
 def _beside(part: Any, path: Path) -> Any:
-    """A part of the recipe at `path` with its file found there; RecipeError if it lies elsewhere.
+    """A part of the recipe at `path` with its file resolved; RecipeError if it is elsewhere.
 
-    Who hands on a recipe shall not choose which other files of a person are opened.
+    A recipe from someone else must not cause files outside its folder to be opened.
     """
     found = part.within(path.parent)
     name = found.path if isinstance(found, Source) else found.file
@@ -131,7 +131,7 @@ def _beside(part: Any, path: Path) -> Any:
 
 
 def of_sidecar(data: dict[str, Any]) -> Recipe:
-    """The recipe in the content of a volume's sidecar, with the model named there."""
+    """The recipe in a sidecar's content, with the model recorded there."""
     recipe, model = Recipe.from_dict(data["Recipe"]), data.get("Model")
     if recipe.model is None and isinstance(model, dict) and model.get("SHA256"):
         made = MadeWith(model["SHA256"], model.get("Name", ""), model.get("LabelsSHA256"))

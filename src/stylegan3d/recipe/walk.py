@@ -1,10 +1,10 @@
 """A walk between brains in which every step is a recipe.
 
-On the straight line in W between two brains each point can be written down with the parts a recipe
-has anyway: an equal mix of both sources in all layers, and edits whose strengths go over into each
-other. So a step can be kept, edited further, saved and repeated like any other brain. Where two
-brains cannot be joined so (a mix of two on one side, two truncations), `between_recipes` says why;
-`joined` puts latent files in their place, between which there is always a way.
+Every point on the straight line in W between two brains is itself a recipe: an equal mix of both
+sources in all layers, and interpolated edit strengths. So a step can be kept, edited, saved and
+repeated like any other brain. Where two brains cannot be joined like this (one is a mix, or their
+truncations differ), `between_recipes` says why; `joined` replaces them by latent files, which can
+always be joined.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def walk(stops: Sequence[Recipe], position: float, num_layers: int) -> Recipe:
     Parameters
     ----------
     stops : sequence of Recipe
-        Two recipes or more, met exactly.
+        Two recipes or more, reached exactly.
     position : float
         0, the first stop, to 1, the last; every leg takes the same share.
     num_layers : int
@@ -44,7 +44,7 @@ def walk(stops: Sequence[Recipe], position: float, num_layers: int) -> Recipe:
 
 
 def leg_at(stops: int, position: float) -> tuple[int, float]:
-    """Which leg of a walk a position, 0 to 1, is on, from 0, and how far along it, 0 to 1."""
+    """The leg of a walk (from 0) at a position 0 to 1, and the position on that leg, 0 to 1."""
     if stops < 2:
         raise RecipeError("A walk leads from one brain to another: add at least two.")
     along = min(max(position, 0.0), 1.0) * (stops - 1)
@@ -53,14 +53,14 @@ def leg_at(stops: int, position: float) -> tuple[int, float]:
 
 
 def between_recipes(a: Recipe, b: Recipe, t: float, num_layers: int) -> Recipe:
-    """The recipe at share `t` of the straight way in W from one brain to another.
+    """The recipe at `t` (0 to 1) on the straight line in W from one brain to another.
 
-    Noise, which has no middle, is that of the nearer one.
+    Noise cannot be interpolated and is that of the nearer brain.
 
     Raises
     ------
     RecipeError
-        If no recipe describes what lies between.
+        If no recipe can describe that brain.
     """
     if t <= 0:
         return a
@@ -78,21 +78,21 @@ def between_recipes(a: Recipe, b: Recipe, t: float, num_layers: int) -> Recipe:
 
 
 def check_walk(stops: Sequence[Recipe], generator: Model) -> None:
-    """RecipeError if two neighbours cannot be joined."""
+    """Raise RecipeError if two neighbours cannot be joined."""
     for first, second in pairwise(stops):
         between_recipes(first, second, 0.5, generator.num_layers)
 
 
 def joined(stops: Sequence[Recipe], generator: Model, folder: Path) -> tuple[Recipe, ...]:
-    """The stops such that one can walk between all neighbours.
+    """The stops, changed so that all neighbours can be joined.
 
-    Two that no recipe joins (unlike truncations, labels or mixes) become latent files in `folder`:
-    the same brains, whose truncation, mix and edits are part of the latent from then on.
+    Stops that differ in truncation, label or mix become latent files in `folder`: the same brains,
+    with truncation, mix and edits baked into the latent.
 
     Raises
     ------
     RecipeError
-        If two neighbours show different image channels: nothing lies between.
+        If two neighbours show different image channels.
     OutputError
         If a latent cannot be written.
     """
@@ -137,7 +137,7 @@ def _plain(recipe: Recipe) -> bool:
 
 
 def _truncation(a: Recipe, b: Recipe, t: float) -> Truncation:
-    """That of the brain it matters to; between two of one source it goes over evenly."""
+    """Truncation of the brain it applies to; interpolated between two brains of one source."""
     if not _needs_seed(a) or not _needs_seed(b):
         return a.truncation if _needs_seed(a) else b.truncation
     if a.truncation == b.truncation:
@@ -181,7 +181,7 @@ def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
 
 
 def _edits(a: Recipe, b: Recipe, t: float) -> tuple[Edit, ...]:
-    """The edits of both in their shares; equal ones become one."""
+    """The edits of both, weighted; equal ones are merged."""
     strengths: dict[Edit, float] = {}
     for recipe, share in ((a, 1 - t), (b, t)):
         for edit in recipe.edits:
@@ -191,5 +191,5 @@ def _edits(a: Recipe, b: Recipe, t: float) -> tuple[Edit, ...]:
 
 
 def _lerp(a: float, b: float, t: float) -> float:
-    # Written so that equal ends stay what they are, to the last bit.
+    # In this form equal ends are returned unchanged, bit for bit.
     return a + t * (b - a)
