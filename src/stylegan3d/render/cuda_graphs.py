@@ -1,4 +1,4 @@
-"""A synthesis recorded once on a GPU and replayed: hundreds of small kernels for one call."""
+"""Synthesis as a CUDA graph: recorded once, replayed with one call instead of many kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-#: Runs before recording, in which libraries choose their kernels and memory is laid out.
+#: Warm-up runs before recording, in which libraries choose kernels and allocate memory.
 WARM_UPS = 3
 
 
@@ -17,7 +17,7 @@ class RecordedSynthesis:
     Parameters
     ----------
     synthesize : callable
-        [1, num_layers, w_dim] -> image; the same work whatever the numbers are.
+        [1, num_layers, w_dim] -> image; its operations must not depend on the values.
     w : Tensor
         An example on the GPU.
     """
@@ -31,8 +31,8 @@ class RecordedSynthesis:
                 synthesize(self._w)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads may go on meanwhile (a projection beside the window's pictures): by default
-        # an allocation of theirs would spoil the recording and fail itself.
+        # Other threads may use the GPU meanwhile (a projection while the window renders): by
+        # default # one of their allocations would break the recording and fail itself.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._image = synthesize(self._w)
 

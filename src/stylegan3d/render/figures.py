@@ -1,7 +1,7 @@
 """Pictures of volumes for papers, films and reports: labelled slices, to scale.
 
-Everything is drawn with Pillow, so it needs no window. Whatever way an array's axes run, the nose
-is up or at the left and the head is upright; letters say which side is which.
+Everything is drawn with Pillow, so it needs no window. For any orientation of the array, the nose
+is up or at the left and the head upright; letters mark the sides.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Look:
     Attributes
     ----------
     pixels_per_mm : float
-        Size; 300 dpi at life size is 11.8.
+        Scale; 300 dpi at life size is 11.8.
     limits : tuple of float
         Intensities drawn black and white.
     convention : Convention
-        Radiological (the person's left is at the right) or neurological.
+        Radiological (the patient's left is on the right) or neurological.
     diverging : bool
         Blue - black - orange about 0, for differences.
     caption : str
-        Stands on the picture; nothing where empty.
+        Text on the picture; may be empty.
     letters, scale_bar : bool
         Whether they are drawn.
     letter_mm : float
@@ -65,7 +65,7 @@ class Look:
 
 
 def draw_slice(piece: Slice, look: Look, title: str = "") -> Image.Image:
-    """A slice with its letters, place, scale bar and caption, as an RGB picture."""
+    """A slice with its letters, position, scale bar and caption, as an RGB picture."""
     width, height = (max(round(mm * look.pixels_per_mm), 1) for mm in piece.size_mm)
     drawn = _colored(piece.picture, look).resize((width, height), Image.Resampling.BICUBIC)
     _letter(drawn, piece, look, title)
@@ -80,14 +80,14 @@ def draw_planes(
     at_mm: tuple[float, float, float] | None = None,
     crop: bool = False,
 ) -> Image.Image:
-    """Slices of several planes side by side, at one scale, each labelled.
+    """Labelled slices of several planes side by side, at one scale.
 
     Parameters
     ----------
     crop : bool
-        Leave out the empty space round the brain.
+        Remove the empty space around the brain.
     at_mm : tuple of float or None
-        The point (RAS+) all slices go through; None for the middle, see `cut`.
+        Point (RAS+) that all slices go through; None for the centre, see `cut`.
     """
     pieces = [
         cut(volume, plane, None if at_mm is None else at_mm[NORMAL[plane]], look.convention)
@@ -108,23 +108,23 @@ def lightbox(
     slices: int = 20,
     columns: int = 5,
 ) -> Image.Image:
-    """Evenly spaced slices of one plane through the whole brain, with their places in mm.
+    """Evenly spaced slices of one plane through the whole brain, with their positions in mm.
 
-    From bottom to top, from back to front, or from left to right of the person, row by row.
+    Row by row from inferior to superior, posterior to anterior, or the patient's left to right.
 
     Parameters
     ----------
     slices : int
-        How many, 1 to 200; fewer where the brain has fewer.
+        Number of slices, 1 to 200; fewer if the brain has fewer.
     columns : int
-        How many side by side, from 1.
+        Slices per row, from 1.
     """
     if not 1 <= slices <= 200 or columns < 1:
         raise OutputError("A lightbox has 1 to 200 slices, in one column or more.")
     axis = NORMAL[plane]
     first, last = (volume.index_at(axis, mm) for mm in volume.extent_mm(axis))
     count = min(slices, last - first + 1)
-    # Slices at the very ends show a few voxels only: each stands for an equal part of the brain.
+    # Slices at the very ends would show only a few voxels: take the centres of equal parts.
     edges = np.linspace(first - 0.5, last + 0.5, count + 1)
     places = [volume.mm_at(axis, round(i)) for i in (edges[:-1] + edges[1:]) / 2]
     plain = replace(look, caption="", letters=False, scale_bar=False)
@@ -139,7 +139,7 @@ def lightbox(
 
 
 def beside(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures side by side on black, their upper edges in line."""
+    """Pictures side by side on black, aligned at the top."""
     height = max(picture.height for picture in pictures)
     row = Image.new("RGB", (sum(picture.width for picture in pictures), height), PAPER)
     left = 0
@@ -150,7 +150,7 @@ def beside(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def png_bytes(picture: Image.Image, *, dpi: float = 0.0, description: str = "") -> bytes:
-    """A PNG that knows its resolution and says what it shows; same input, same bytes."""
+    """A PNG with its resolution and a description in the metadata; same input, same bytes."""
     told, buffer = PngInfo(), io.BytesIO()
     if description:
         told.add_itxt("Description", description)
@@ -162,7 +162,7 @@ def png_bytes(picture: Image.Image, *, dpi: float = 0.0, description: str = "") 
 def colors(values: np.ndarray, limits: tuple[float, float], diverging: bool) -> np.ndarray:
     """uint8 (..., 3) RGB: grey from black to white, or blue, black at 0, orange.
 
-    Blue and orange are told apart by the colour-blind, and black is what does not differ.
+    Colour-blind viewers can distinguish blue from orange; black means no difference.
     """
     low, high = limits
     if not diverging:
@@ -242,38 +242,38 @@ def _with_strip(sheet: Image.Image, piece: Slice, look: Look) -> Image.Image:
 
 
 def _padded(piece: Slice, height_mm: float) -> Slice:
-    """The slice with as much nothing above and below as makes it so high."""
+    """The slice padded above and below to a height."""
     missing = round(height_mm / piece.pixel_mm[0]) - len(piece.picture)
     above = missing // 2
     return replace(piece, picture=np.pad(piece.picture, ((above, missing - above), (0, 0))))
 
 
 def _font_size(look: Look) -> int:
-    """In pixels: letters as high as some mm of the head, however large it is drawn."""
+    """Font size in pixels: a fixed height in mm of the head, at any scale."""
     return max(round(look.letter_mm * look.pixels_per_mm), 9)
 
 
 def _caption_height(drawn: Image.Image, look: Look) -> int:
-    """Of the caption, which the bottom letter stands above."""
+    """Height of the caption, below the bottom letter."""
     size = _font_size(look)
     lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).count("\n") + 1
     return lines * (size + 4)
 
 
 def _caption_width(drawn: Image.Image, look: Look) -> float:
-    """What the scale bar leaves of the picture's width."""
+    """Width left beside the scale bar."""
     edges = 3 * (_font_size(look) // 2)
     bar = _bar_mm(drawn.width, look) * look.pixels_per_mm if look.scale_bar else 0
     return drawn.width - bar - edges
 
 
 def _bar_mm(width: int, look: Look) -> int:
-    """Length of the scale bar: 50 mm, or 20 where that is too wide."""
+    """Length of the scale bar: 50 mm, or 20 if that is too wide."""
     return 50 if 50 * look.pixels_per_mm < 0.4 * width else 20
 
 
 def wrapped(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """The text in lines no wider than `width` pixels, broken between words."""
+    """The text wrapped at words to lines of at most `width` pixels."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

@@ -1,4 +1,4 @@
-"""A picture of synthetic brains beside real ones, to look at: no figure replaces it."""
+"""A picture of synthetic brains beside real ones, for visual inspection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stylegan3d.geometry.space import Space
 CELL = 192
 BAR = 22
 FONT_SIZE = 14
-# What lies at the left and at the right of each picture: radiological, the patient's right is left.
+# Letters at the left and right of each picture: radiological, the patient's right is on the left.
 VIEWS: dict[Plane, tuple[str, str]] = {
     "axial": ("R", "L"),
     "coronal": ("R", "L"),
@@ -28,7 +28,7 @@ def draw_montage(columns: dict[str, Sequence[np.ndarray]], space: Space) -> byte
     Parameters
     ----------
     columns : dict of str to sequence of ndarray
-        Title to uint8 volumes (X, Y, Z) on the grid `space`; equally many each.
+        Title to uint8 volumes (X, Y, Z) on the grid `space`; the same number each.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def slice_of(volume: np.ndarray, space: Space, view: Plane) -> np.ndarray:
 
 
 def _fitted(picture: np.ndarray, space: Space) -> Image.Image:
-    """The picture at the scale at which the grid's longest side fills a cell, centred in it."""
+    """The picture centred in a cell, scaled so that the grid's longest side fills it."""
     scale = CELL / max(space.shape)
     size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
     drawn = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BICUBIC)

@@ -1,9 +1,9 @@
-"""Coarse pictures of networks that have none: a linear reading of their last-but-one features.
+"""Half-resolution previews for networks without coarse images: a linear readout of features.
 
-In the `orig` and `resnet` wirings only the last level makes an image. The features before it lie
-on the half grid and take an eighth of the work; what the last level will make of them is, on that
-grid, close to a linear function of them. It is fitted to a few random volumes by ridge regression
-and tried on others, so that one knows how far to trust it.
+In the `orig` and `resnet` wirings only the last level makes an image. The features before it have
+half the resolution and take an eighth of the work; the final image is, at that resolution, close
+to a linear function of them. It is fitted to a few random volumes by ridge regression and tested
+on others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Share of the variance of volumes not used to fit it that a reading must explain to be shown.
+#: Share of the variance of held-out volumes that a readout must explain to be used.
 WORTH_SHOWING = 0.9
 RIDGE = 1e-4
 
@@ -29,7 +29,7 @@ class Readout:
     weight : Tensor, shape (image channels, channels)
     bias : Tensor, shape (image channels,)
     explained : float
-        Share of the variance explained in volumes that were not used to fit it.
+        Share of the variance explained in held-out volumes.
     """
 
     weight: Tensor
@@ -48,14 +48,14 @@ class Readout:
         used: Iterable[int],
         kept_back: Iterable[int],
     ) -> Readout:
-        """Fit to some volumes and try on others.
+        """Fit to some volumes and test on others.
 
         Parameters
         ----------
         pairs : callable
-            Number -> features [1, C, X, Y, Z] and full image [1, image channels, 2 X, …].
+            Maps a number to features [1, C, X, Y, Z] and full image [1, image channels, 2 X, …].
         used, kept_back : iterable of int
-            Numbers of the volumes to fit to and to try on.
+            Numbers of the volumes to fit to and to test on.
         """
         products = []
         for number in used:
@@ -64,7 +64,7 @@ class Readout:
         gram, moment = (torch.stack(parts).sum(dim=0) for parts in zip(*products, strict=True))
         size = len(gram) - 1
         ridge = torch.full((size + 1,), RIDGE * float(gram.diagonal()[:size].mean()))
-        ridge[size] = 0.0  # the constant is not shrunk
+        ridge[size] = 0.0  # the intercept is not penalised
         solution = torch.linalg.solve(gram + torch.diag(ridge).to(gram), moment).float()
         made = cls(solution[:size].T.contiguous(), solution[size], 0.0)
         return cls(made.weight, made.bias, made._explained(pairs, kept_back))
@@ -82,7 +82,7 @@ class Readout:
 
 
 def _rows(features: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Voxels as rows, float64 [voxels, C + 1], the last one 1, and [voxels, image C]."""
+    """Voxels as rows, float64 [voxels, C + 1] with a final 1, and [voxels, image C]."""
     f = features.movedim(1, -1).flatten(0, -2).double()
     t = F.avg_pool3d(image.float(), 2).movedim(1, -1).flatten(0, -2).double()
     return torch.cat([f, f.new_ones(len(f), 1)], dim=1), t

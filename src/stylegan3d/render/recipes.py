@@ -1,7 +1,7 @@
-"""The brain of a recipe, rendered: the one place where recipes and the renderer meet.
+"""Render a recipe: the one place where recipes and the renderer meet.
 
-A renderer knows nothing of recipes, and a recipe nothing of quality. Whoever left out one of the
-things that a recipe says (noise, channel, what a projection tuned) would show another brain.
+A renderer knows nothing of recipes, and a recipe nothing of quality. Everything that a recipe
+sets (noise, channel, tuning) is passed on here, or another brain would be shown.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ def render_recipe(
     quality: Quality = "full",
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendered:
-    """Render what a recipe asks for with the renderer's generator.
+    """Render a recipe with the renderer's generator.
 
     Parameters
     ----------
     renderer, quality, should_stop : Renderer, Quality, callable or None
         See `Renderer.render`.
     recipe : Recipe
-        Recipe of a brain of that generator.
+        Recipe for that generator.
 
     Raises
     ------
     RecipeError, LatentError
-        If the recipe does not fit the generator, or a file that it names is not what it was.
+        If the recipe does not fit the generator, or a file that it names has changed.
     Cancelled
-        If `should_stop` says so.
+        If `should_stop` returned true.
     """
     from stylegan3d.render.renderer import stopper
 

@@ -1,7 +1,7 @@
-"""From w to a picture, at the quality asked for.
+"""From w to a volume, at a chosen quality.
 
-The renderer knows nothing of recipes, widgets or files. What it shows while a slider moves may be
-coarse and of reduced precision; what leaves the program is float32 at full resolution.
+The renderer knows nothing of recipes, widgets or files. While a slider moves, volumes may be
+coarse and of reduced precision; everything saved is float32 at full resolution.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from stylegan3d.render.cuda_graphs import RecordedSynthesis
 from stylegan3d.render.preview import WORTH_SHOWING, Readout
 
 Quality = Literal["full", "fast", "preview"]
-#: Root mean square difference to float32 that a faster way may have, as a share of the image's
-#: largest magnitude; what is only a preview may have twice that.
+#: Largest root mean square error of a faster method, as a share of the image's largest magnitude;
+#: twice that for a preview.
 TOLERATED_DIFFERENCE, TOLERATED_IN_PREVIEWS = 0.01, 0.02
-#: Bytes of results in one precision that are kept while another is at work.
+#: Bytes of results in one precision that are kept while another is in use.
 KEPT_ASIDE = 64 * 2**20
-#: Random brains that a reading of features is fitted to, and tried on.
+#: Random brains that a readout of features is fitted to and tested on.
 FITTED, TRIED = range(4), range(4, 6)
 
 
 class Cancelled(Exception):
-    """Raised by `Renderer.render` when it was asked to stop."""
+    """Raised by `Renderer.render` when it was stopped."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A volume to look at.
+    """A rendered volume.
 
     Attributes
     ----------
     volume : ndarray, shape (X, Y, Z), float32
-        0 is outside the brain, 1 the bright end of its intensities.
+        0 is outside the brain, 1 the brightest tissue.
     space : Space
-        Where its voxels lie; a preview has fewer and larger ones.
+        Its grid; a preview has fewer and larger voxels.
     quality : Quality
         "full", "fast" or "preview".
     seconds : float
-        How long it took.
+        Time taken.
     """
 
     volume: np.ndarray
@@ -69,9 +69,9 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Way:
-    """How an image is made: which of the generator's levels, in what precision, by what shortcut.
+    """How an image is made: level of the generator, precision, shortcuts.
 
-    `draft` leaves out the last level's convolutions (see `SynthesisNetwork.forward`), or the
+    `draft` skips the last level's convolutions (see `SynthesisNetwork.forward`), or the
     texture (see `family.DrawsTexture`).
     """
 
@@ -86,10 +86,10 @@ EXACT = Way(-1, torch.float32)
 class Renderer:
     """Draws latents of one generator, one at a time; safe to call from several threads.
 
-    A faster way than float32 at full resolution is taken only if it is faster on this machine and
-    its image stays within 1 % of the exact one (a preview within 2 %); both are found out by
-    trying, on the first preview.
-    Layers whose rows of w did not change since the last call are not computed again.
+    A faster method than float32 at full resolution is used only if it is faster on this machine and
+    its image is within 1 % of the exact one (a preview within 2 %); both are tested on the first
+    preview.
+    Layers whose rows of w did not change since the last call are reused.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -104,7 +104,7 @@ class Renderer:
         self._recorded: dict[object, RecordedSynthesis | None] = {}
 
     def companion(self, budget: int) -> Renderer:
-        """A renderer of the same generator for another thread, that need not find out anew what
+        """A renderer of the same generator for another thread, that need not find out again what
         this one has found out; it keeps at most `budget` bytes of layers.
         """
         other = Renderer(self.generator)
