@@ -1,4 +1,4 @@
-"""How long a projection takes, as a choice before the start."""
+"""Budgets of a projection and its estimated duration."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import costs, plan
 from stylegan3d.settings.projection import BUDGETS, TUNED, Choices
 
-# From the average brain so many times as many, most of them in coarse resolution.
+# Starting from the average brain takes so many times as many, most at coarse resolution.
 FROM_AVERAGE = 3
-# Of what is not steps: start and result are drawn and compared with the scan.
+# Overhead besides steps: start and result are rendered and compared with the scan.
 AROUND = 6.0
 
 _measured: WeakKeyDictionary[Generator, dict[bool, float]] = WeakKeyDictionary()
 
 
 def check_budget(budget: str) -> None:
-    """StyleGAN3DError for a budget that does not exist."""
+    """Raise StyleGAN3DError for an unknown budget."""
     if budget not in BUDGETS:
         raise StyleGAN3DError(
             f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
@@ -33,7 +33,7 @@ def check_budget(budget: str) -> None:
 
 
 def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
-    """Steps of the search from a `start`, "encoder" or "average"; `steps` overrides the budget."""
+    """Search steps from a `start`, "encoder" or "average"; `steps` overrides the budget."""
     if steps is not None:
         if steps < 1:
             raise StyleGAN3DError(f"A projection needs at least one step, not {steps}.")
@@ -52,7 +52,7 @@ def estimate_seconds(
 ) -> float:
     """How long `project` will take on this machine, from the time of one step.
 
-    The step is taken on the average brain, once for a generator.
+    Measured on the average brain, once per generator.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def estimate_seconds(
 
 
 def _step_seconds(generator: Generator, with_noise: bool) -> float:
-    """The shorter of two steps in full resolution; the first one also loads and compiles."""
+    """The shorter of two steps at full resolution; the first also loads and compiles."""
     volume = generator.template
     mask = volume > 0.05
     if not mask.any():

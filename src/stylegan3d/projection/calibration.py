@@ -1,8 +1,7 @@
-"""What is usual of people a model was not trained on, for its card: see `trust`.
+"""Reference values from held-out subjects, for a model's card; see `trust`.
 
-The thresholds come from people alone. That scans of other kinds do lie beyond them is checked on
-kinds that can be made of any person's scan, so that a model for other data can be calibrated where
-nobody has scans it does not know.
+The thresholds come from held-out subjects alone. That out-of-distribution scans exceed them is
+checked on scans derived from those subjects' own, so no other data are needed to calibrate a model.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from stylegan3d.projection.trust import compare_signs, residuals_by_region
 
 VERSION = 1
 LEAST_PEOPLE = 8
-#: Of people, this share is called close; the threshold of "outside" is as many times farther.
+#: Share of subjects called close; the threshold of "outside" is a multiple of it.
 CLOSE_SHARE, OUTSIDE_TIMES = 0.95, 3.5
-# Of people, this share has a first guess at least as alike as asked of a close reconstruction.
+# Share of subjects whose initial estimate is as similar as a close reconstruction must be.
 ALIKE_SHARE = 0.95
 FOREGROUND = 0.05
 
@@ -43,21 +42,21 @@ def calibrate(
     generator : Generator
         The model, on the pack's grid.
     pack : Pack
-        Its data set; only people set aside for validation are used.
+        Its data set; only the validation subjects are used.
     progress : Progress or None
-        Called with how many people are done and how many there are.
+        Called with how many subjects are done and how many there are.
 
     Returns
     -------
     dict
         "signs" and "regions" (each with "middle" and "spread"), "latent_distance" (quantiles from 0
         to 100 %), "close" and "outside" (thresholds of the strangeness), "least_ssim", and "check":
-        how well people are told from scans of other kinds that were made of theirs.
+        how well out-of-distribution scans derived from the subjects are distinguished from them.
 
     Raises
     ------
     StyleGAN3DError
-        If the grids differ, or there are fewer than `LEAST_PEOPLE` people.
+        If the grids differ, or there are fewer than `LEAST_PEOPLE` subjects.
     """
     rows = [int(i) for i in pack.indices("validation")]
     if not pack.space.same_as(generator.space):
@@ -77,7 +76,7 @@ def calibrate(
         mask = volume > FOREGROUND
         people.append(ruler.measure(volume, mask))
         kinds = list(strange_kinds(volume, mask, seed=row))
-        # Each person gives one of the kinds, in turn.
+        # Each subject gives one of the kinds, in turn.
         kind, image = kinds[done % len(kinds)]
         strange.append((kind, ruler.measure(image, mask)["signs"]))
         if progress is not None:
@@ -104,14 +103,14 @@ def calibrate(
 
 
 class Ruler:
-    """Measures scans with one model; what depends on the model alone is found once."""
+    """Measures scans with one model; what depends only on the model is computed once."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
         self.prior = LatentPrior.of(generator)
 
     def measure(self, volume: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-        """ "signs", "regions" (root mean square of the residual) and "ssim" of a first guess."""
+        """ "signs", "regions" (RMS of the residual) and "ssim" of the initial estimate."""
         generator = self.generator
         guess = first_guess(generator, volume, generator.template)
         size = generator.voxel_size
@@ -126,7 +125,7 @@ class Ruler:
 
 
 def left_out_scores(signs: Sequence[Mapping[str, float]]) -> list[float]:
-    """The strangeness of each person by what is usual of the others."""
+    """The strangeness of each subject, with reference values from the others."""
     return [
         _strangeness(own, {"signs": _usual_signs([*signs[:i], *signs[i + 1 :]])})
         for i, own in enumerate(signs)
@@ -134,7 +133,7 @@ def left_out_scores(signs: Sequence[Mapping[str, float]]) -> list[float]:
 
 
 def area_under_curve(people: Sequence[float], others: Sequence[float]) -> float:
-    """Of the receiver's operating characteristic: chance that another kind scores higher."""
+    """AUC: probability that one of `others` scores higher than one of `people`."""
     a, b = np.asarray(people)[:, None], np.asarray(others)[None]
     return float(np.mean((b > a) + 0.5 * (b == a)))
 
@@ -142,7 +141,7 @@ def area_under_curve(people: Sequence[float], others: Sequence[float]) -> float:
 def strange_kinds(
     volume: np.ndarray, mask: np.ndarray, seed: int = 0
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Scans a model does not know, made of one it may know: names and volumes (X, Y, Z)."""
+    """Out-of-distribution scans derived from a normal one: names and volumes (X, Y, Z)."""
     draw = np.random.RandomState(seed)
 
     def inside(data: np.ndarray) -> np.ndarray:
@@ -150,7 +149,7 @@ def strange_kinds(
 
     yield "inverted contrast", inside(1 - volume)
     grey = float(np.median(volume[mask]))
-    # Grey matter brightest, white and fluid darker: between FLAIR and T2.
+    # Grey matter brightest, white matter and CSF darker: between FLAIR and T2.
     yield "grey matter brightest", inside(1 - np.abs(volume - 0.9 * grey) / 0.6)
     yield "noise", inside(draw.rand(*volume.shape))
     smooth = ndimage.gaussian_filter(draw.randn(*volume.shape), 3)
@@ -161,7 +160,7 @@ def strange_kinds(
 
 
 def _ball(mask: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
-    """A ball of a twentieth of the brain's voxels around one of the deeper ones."""
+    """A ball of a twentieth of the brain's volume around one of its deeper voxels."""
     depth = ndimage.distance_transform_edt(mask)
     places = np.argwhere(depth > 0.5 * depth.max())
     center = places[draw.randint(len(places))]

@@ -1,17 +1,17 @@
-"""An edit of a scan itself: its own detail moves with the anatomy, at its own resolution.
+"""Edit a scan itself: its own detail moves with the anatomy, at its own resolution.
 
-A reconstruction leaves out what is finer than the generator knows. An edit of its latent, w to w',
-is for an anatomy model a smooth map of space and a slow change of intensity, and both can be put on
-the scan. With I_w(x) = A_w(phi_w(x)), A_w the appearance in the common anatomy and
+A reconstruction lacks detail finer than the generator can make. For an anatomy model, an edit of
+its latent, w to w', is a smooth deformation and a slow change of intensity, and both can be
+applied to the scan. With I_w(x) = A_w(phi_w(x)), A_w the appearance in the common anatomy and
 phi_w = exp(v_w) (Arsigny et al. 2006, MICCAI):
 
-    psi(x) = phi_w^-1(phi_w'(x))             where in the scan to read what is shown at x
-    c(x)   = A_w'(phi_w'(x)) - A_w(phi_w'(x))    what the edit changes besides moving
+    psi(x) = phi_w^-1(phi_w'(x))             where to read the scan for voxel x
+    c(x)   = A_w'(phi_w'(x)) - A_w(phi_w'(x))    intensity change besides the deformation
     S'(x)  = S(psi(x)) + s(x) c(x)           S the scan, s its units and its bias field
 
 psi is composed on the model's grid and interpolated to the scan's voxels; the scan itself is
-interpolated once. Outside the brain the movement fades to none within `FADE_MM`. Generators without
-a deformation get psi by registering the two synthetic brains.
+interpolated once. Outside the brain the deformation fades to zero within `FADE_MM`. For generators
+without a deformation, psi is found by registering the two synthetic brains.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ from stylegan3d.scans.resampling import resample
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
-#: Outside the brain nothing moves from this distance on.
+#: Distance from the brain beyond which nothing moves.
 FADE_MM = 10.0
-#: Displacements below this are rounding: the voxel stays as it was recorded.
+#: Displacements below this are rounding errors: the voxel keeps its recorded value.
 NOTHING_MM = 1e-3
-#: Volumes keep at least this share where they shrink; a map that folds has shares below zero.
+#: Least Jacobian determinant; a map that folds has negative ones.
 LEAST_JACOBIAN = 0.05
-#: Between brightness of scan and reconstruction, slower than any structure of a brain.
+#: Smoothing of the intensity ratio of scan and reconstruction: slower than any brain structure.
 BRIGHTNESS_MM = 20.0
-#: Of two registered brains, what differs beside place is slower than this.
+#: Smoothing of the intensity difference between two registered brains.
 APPEARANCE_MM = 6.0
 #: Steps of the fixed-point iteration.
 ITERATIONS = 8
-#: Voxels that a thread interpolates at a time.
+#: Voxels that a thread interpolates per block.
 BLOCK = 200_000
 
 
@@ -67,9 +67,9 @@ class Movement:
     Attributes
     ----------
     displacement : ndarray, float32 (3, X, Y, Z)
-        Millimetres along the model's RAS axes: what is shown at x lay at x + displacement(x).
+        Millimetres along the model's RAS axes: tissue now at x was at x + displacement(x).
     change : ndarray, float32 (X, Y, Z)
-        Intensity that is added there, in display units (1 = white).
+        Added intensity in display units (1 = white).
     space : Space
         The grid.
     before : ndarray, float32 (X, Y, Z)
@@ -96,18 +96,18 @@ class Movement:
 
 
 def movement(generator: Generator, w: Tensor, edited: Tensor) -> Movement:
-    """What leads from one latent's brain to another's.
+    """The deformation and intensity change from one latent's brain to another's.
 
     Parameters
     ----------
     generator : Generator
     w, edited : Tensor, shape (num_layers, w_dim)
-        Of the projection, and of the edit.
+        Latents of the projection and of the edit.
 
     Returns
     -------
     Movement
-        Exact for anatomy models; by registration for others. It folds nowhere.
+        Exact for anatomy models; by registration for others. Never folds.
     """
     if torch.equal(w, edited):
         (image,) = _shown(generator, w[None].float().to(generator.device))
@@ -117,7 +117,7 @@ def movement(generator: Generator, w: Tensor, edited: Tensor) -> Movement:
     with torch.inference_mode():
         make = _by_deformation if deforms(generator) else _by_registration
         places, images, change = make(generator, pair)
-        # Channels of places are the axes from the last to the first.
+        # Coordinate channels are ordered from the last axis to the first.
         normalised = (places - add_identity(torch.zeros_like(places)))[0].flip(0).cpu().numpy()
     half = np.array(generator.shape, np.float32).reshape(3, 1, 1, 1) / 2
     steps = generator.space.affine[:3, :3].astype(np.float32)
@@ -126,7 +126,7 @@ def movement(generator: Generator, w: Tensor, edited: Tensor) -> Movement:
 
 
 def deforms(generator: Generator) -> bool:
-    """Whether a generator says by itself where an edit moves tissue to."""
+    """Whether a generator has an explicit deformation."""
     return _anatomy(generator) is not None
 
 
@@ -138,11 +138,11 @@ def _anatomy(generator: Generator) -> AnatomyNetwork | None:
 
 
 def _by_deformation(generator: Generator, pair: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Where to read [1, 3, X, Y, Z], both brains, and what changes besides place."""
+    """Sampling positions [1, 3, X, Y, Z], both brains, and the intensity change."""
     synthesis = _anatomy(generator)
     assert synthesis is not None
     count = synthesis.config.deformation
-    # The shape of the edit with the appearance of the projection.
+    # The edited shape with the appearance of the projection.
     moved = pair[1].clone()
     moved[:, count:] = pair[0][:, count:]
     images = _shown(generator, torch.stack([pair[0], pair[1], moved]))
@@ -155,8 +155,8 @@ def _by_deformation(generator: Generator, pair: Tensor) -> tuple[Tensor, np.ndar
 def _composed(before: Tensor, after: Tensor) -> Tensor:
     """phi_w^-1(phi_w'(x)) of two maps [1, 3, X, Y, Z], by fixed-point iteration.
 
-    Solves phi_w(y) = phi_w'(x) for y: of equal maps the answer is x itself, which a composition
-    with exp(-v) on a grid does not give.
+    Solves phi_w(y) = phi_w'(x) for y: equal maps give x exactly, which composing with exp(-v) on a
+    grid would not.
     """
     own = before - add_identity(torch.zeros_like(before))
     places = add_identity(after - before)
@@ -166,7 +166,7 @@ def _composed(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _by_registration(generator: Generator, pair: Tensor) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """As `_by_deformation`, of two brains whose generator has none."""
+    """Like `_by_deformation`, for generators without a deformation."""
     images = _shown(generator, pair)
     before, after = (torch.from_numpy(image)[None, None] for image in images)
     there = exponential(register(after, before, Demons()))
@@ -177,7 +177,7 @@ def _by_registration(generator: Generator, pair: Tensor) -> tuple[Tensor, np.nda
 
 
 def _shown(generator: Generator, w: Tensor) -> np.ndarray:
-    """The brains of latents [N, num_layers, w_dim] without texture, display units."""
+    """Volumes of latents [N, num_layers, w_dim] without texture, in display units."""
     return np.concatenate(
         [to_display(generator.synthesize(one, noise="none")) for one in w.split(1)]
     )
@@ -186,21 +186,21 @@ def _shown(generator: Generator, w: Tensor) -> np.ndarray:
 def jacobian_of(displacement: np.ndarray, space: Space) -> np.ndarray:
     """Determinant of the Jacobian of x + displacement(x), (X, Y, Z), by central differences."""
     inverse = np.linalg.inv(space.affine[:3, :3])
-    # Along the array's axes, then along millimetres (chain rule).
+    # Derivatives along the array's axes, then along millimetres (chain rule).
     slopes = np.stack([np.stack(np.gradient(part)) for part in displacement])
     matrix = np.einsum("iaxyz,aj->xyzij", slopes, inverse) + np.eye(3)
     return np.linalg.det(matrix).astype(np.float32)
 
 
 class CarriedDetail:
-    """A scan, ready to be edited: what does not depend on the edit is computed once.
+    """A scan prepared for editing: everything that does not depend on the edit is precomputed.
 
     Parameters
     ----------
     data : ndarray, shape (I, J, K)
-        The scan as it was read, in its own units.
+        The scan as read, in its own units.
     described : dict
-        What `AlignedScan.describe` says of it, also after a way through JSON.
+        From `AlignedScan.describe`, possibly read back from JSON.
     space : Space
         The model's grid.
     before : ndarray, shape (X, Y, Z)
@@ -209,7 +209,7 @@ class CarriedDetail:
     Raises
     ------
     ScanError
-        If the description lacks something or belongs to another scan.
+        If the description is incomplete or belongs to another scan.
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class CarriedDetail:
 
     @cached_property
     def _box(self) -> tuple[slice, slice, slice]:
-        """The part of the scan's grid where anything can move, and room for interpolation."""
+        """The part of the scan's grid where anything can move, with a margin for interpolation."""
         corners = np.argwhere(self._fade > 0)
         low, high = corners.min(axis=0) - 1, corners.max(axis=0) + 1
         ends = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
@@ -252,7 +252,7 @@ class CarriedDetail:
         return np.asarray(spline_filter(self.data[self._box], order=3, output=np.float32))
 
     def _units(self, before: np.ndarray) -> np.ndarray:
-        """What 1 stands for in the scan's units, slowly varying (X, Y, Z): its bias field, too."""
+        """Scan units per display unit, slowly varying (X, Y, Z); includes the bias field."""
         way = self._way
         back = np.linalg.inv(way.rigid)
         scan = resample(self.data, way.own, self.space, back)
@@ -266,11 +266,11 @@ class CarriedDetail:
         return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
 
     def placed(self, moved: Movement) -> Movement:
-        """The movement as it is put on the scan: fading outside the brain, folding nowhere."""
+        """The movement as applied to the scan: fading outside the brain, folding nowhere."""
         displacement = moved.displacement * self._fade
         sigma = 1.5
         while (folded := jacobian_of(displacement, self.space) < LEAST_JACOBIAN).any():
-            # Smoother where it folds, and only there; the wider, the longer that does not do.
+            # Smooth only where it folds, increasingly wide until it no longer does.
             near = gaussian_filter(folded.astype(np.float32), sigma)
             share = np.clip(2 * near / near.max(), 0, 1)
             smooth = np.stack([gaussian_filter(part, sigma) for part in displacement])
@@ -283,8 +283,8 @@ class CarriedDetail:
     def edited(self, moved: Movement) -> np.ndarray:
         """The edited scan, float32 (I, J, K) in the scan's units.
 
-        `moved` is what `placed` gave. Voxels that do not move and do not change keep their value
-        to the last bit; nothing falls below the scan's own least value.
+        `moved` comes from `placed`. Voxels that neither move nor change keep their value exactly;
+        nothing falls below the scan's minimum.
         """
         result = self.data.copy()
         box = self._box
@@ -292,7 +292,7 @@ class CarriedDetail:
         if min(shape) == 0:
             return result
         offset = np.array([s.start for s in box])
-        # Displacement in voxels of the scan, and intensity in its units.
+        # Displacement in scan voxels, and intensity in scan units.
         turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
         fields = [*np.einsum("ij,jxyz->ixyz", turn, moved.displacement)]
         fields = [
@@ -326,7 +326,7 @@ class CarriedDetail:
         return result
 
     def image(self, data: np.ndarray) -> nib.Nifti1Image:
-        """Edited data as a NIfTI image where the scan lies, with its header codes."""
+        """Edited data as a NIfTI image with the scan's affine and header codes."""
         return with_geometry(data, self._way.own.affine, self._geometry)
 
 

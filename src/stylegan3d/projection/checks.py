@@ -1,4 +1,4 @@
-"""What a projection refuses before it starts."""
+"""Checks before a projection starts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import check_budget
 from stylegan3d.settings.projection import METHODS, SPACES, TUNED
 
-# A generator may have learned to do without noise; its maps are then not worth fitting.
+# A generator may have learned to ignore noise; its maps are then not worth fitting.
 LEAST_NOISE = 2e-3
 
 
 class Aligned(Protocol):
-    """What is projected: a volume on the generator's grid and where its brain is."""
+    """A volume to project, on the generator's grid, with its brain mask."""
 
     @property
     def volume(self) -> np.ndarray:
@@ -50,9 +50,7 @@ def check_scan(
 
 
 def check_choices(generator: Generator, space: str, budget: str, method: str, noise: Noise) -> None:
-    """StyleGAN3DError for choices that do not exist, or go together neither with each other nor
-    with the generator's family.
-    """
+    """Raise StyleGAN3DError for unknown options, or ones that do not fit together or the family."""
     check_budget(budget)
     for name, value, known in (("space", space, SPACES), ("method", method, METHODS)):
         if value not in known:
@@ -77,7 +75,7 @@ def check_choices(generator: Generator, space: str, budget: str, method: str, no
 
 @torch.no_grad()
 def noise_effect(generator: Generator) -> float:
-    """Root mean square change that the stored noise makes in the average brain, of [-1, 1]."""
+    """Root mean square change of the average brain, in [-1, 1], by the stored noise."""
     w = generator.w_avg.expand(1, generator.num_layers, -1)
     change = generator.synthesize(w, "fixed") - generator.synthesize(w, "none")
     return float(change.square().mean().sqrt())

@@ -1,4 +1,4 @@
-"""The forward operator of scans with other intensities than a model knows."""
+"""Forward operator for scans whose contrast differs from the training data."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from stylegan3d.projection.forward import Operator
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
 
-# Brightness from which on a voxel is taken for brain, and which of its quantiles are matched.
+# Least brightness of a brain voxel, and the quantiles that are matched.
 FOREGROUND = 0.05
 QUANTILES = np.linspace(0.02, 0.98, 49)
-# Bounds of log gain, offset and log gamma; and the pull to no change, which decides where the
-# quantiles alone hardly do: a gamma looks much like an offset with another gain.
+# Bounds of log gain, offset and log gamma, and the weight of regularisation, which decides where
+# # the quantiles do not: a gamma looks much like an offset with another gain.
 BOUNDS = np.array([1.5, 0.5, 1.2])
 PULL = 0.02
-# The curve is inverted in a table up to so many times full brightness.
+# The inverse of the curve is tabulated up to this multiple of full brightness.
 TABLE = np.linspace(0, 1.5, 601)
 
 
 class Contrast(Operator):
-    """Other intensities: y = offset + gain * x^gamma of brightness x in [0, 1], found first.
+    """A change of contrast: y = offset + gain * x^gamma of brightness x in [0, 1].
 
     Not linear. The offset fades out below a tenth of full brightness, so the outside stays black.
 
-    The data alone cannot tell a bright brain from a bright scan, for the generator knows brains of
-    several scanners: sought in one descent, either takes the other's part. So the curve is found
-    first, as the one that carries the quantiles of random brains onto those of the data; then only
-    the latent is sought. The result has the intensities that brains of this generator usually have.
+    The data alone cannot distinguish a bright brain from a bright scan, since the generator knows
+    several scanners: fitted together, latent and curve compensate for each other. So the curve is
+    fitted first, by mapping the quantiles of random brains to those of the data, and then only the
+    latent. The result has the usual intensities of this generator.
 
     Parameters
     ----------
     gamma : bool
-        Fit an exponent too; else the change is affine.
+        Fit the exponent too; otherwise the change is affine.
     """
 
     linear = False
@@ -52,7 +52,7 @@ class Contrast(Operator):
         self.values = torch.zeros(3)
 
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
-        """A fresh one, whose parameters start at no change."""
+        """A new operator whose parameters start at the identity."""
         return type(self)(self.gamma)
 
     def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
@@ -64,14 +64,14 @@ class Contrast(Operator):
         return (gain.exp() * power + offset * inside) * 2 - 1
 
     def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:
-        """Of the derivative at `at`, which has to be given."""
+        """Adjoint of the derivative at `at`, which is required."""
         if at is None:
             raise ValueError("A contrast change is not linear: give the image.")
         return super().adjoint(data, at)
 
     @torch.no_grad()
     def adapt(self, brains: Tensor, data: Tensor) -> None:
-        """The curve that carries the quantiles of random brains onto those of the data."""
+        """Fit the curve that maps the quantiles of random brains to those of the data."""
         x, y = (_quantiles(image) for image in (brains, data))
         if x is None or y is None:
             return
@@ -90,7 +90,7 @@ class Contrast(Operator):
 
     @torch.no_grad()
     def fill(self, image: Tensor, template: Tensor) -> Tensor:
-        """The brain with the model's intensities again: what the encoder knows."""
+        """The brain with the model's intensities, for the encoder."""
         table = self(torch.from_numpy(TABLE).float() * 2 - 1).numpy()
         bright = np.maximum.accumulate(table)
         back = np.interp(image.cpu().numpy(), bright, TABLE * 2 - 1)
@@ -106,7 +106,7 @@ class Contrast(Operator):
 
 
 def _quantiles(image: Tensor) -> np.ndarray | None:
-    """Of the brightness [0, 1] of what is not black; None where that is next to nothing."""
+    """Quantiles of the brightness [0, 1] of brain voxels; None if there are hardly any."""
     x = (image.float().cpu().numpy().ravel() + 1) / 2
     x = x[x > FOREGROUND]
     return np.quantile(x, QUANTILES) if len(x) > len(QUANTILES) else None

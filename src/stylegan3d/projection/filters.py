@@ -1,4 +1,4 @@
-"""Forward operators that take away fine detail: blur, and k-space that was sampled in part."""
+"""Forward operators that remove fine detail: blur and undersampled k-space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIRECTIONS = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
 
 
 def read_mm(word: str) -> float:
-    """ "5mm" or "5" -> 5.0; ValueError for anything else, and for what is not above 0."""
+    """ "5mm" or "5" -> 5.0; ValueError for anything else or if not above 0."""
     value = float(word.lower().removesuffix("mm"))
     if not 0 < value < np.inf:
         raise ValueError(word)
@@ -28,7 +28,7 @@ def read_mm(word: str) -> float:
 
 
 def array_axis(space: Space, direction: str) -> int:
-    """The axis of a grid's arrays that runs most along an anatomical direction."""
+    """The array axis of a grid closest to an anatomical direction."""
     along = np.abs(space.affine[DIRECTIONS[direction], :3]) / np.asarray(space.voxel_size)
     return int(np.argmax(along))
 
@@ -36,7 +36,7 @@ def array_axis(space: Space, direction: str) -> int:
 class Blur(Operator):
     """Gaussian blur of standard deviation `sigma_mm` in every direction.
 
-    At the border of the grid the kernel's part inside counts, so constant images stay constant.
+    At the border the kernel is truncated and renormalised, so constant images stay constant.
     """
 
     faith = 0.5
@@ -49,7 +49,7 @@ class Blur(Operator):
 
     @classmethod
     def parse(cls, words: list[str]) -> Blur:
-        """From the words after "blur:"."""
+        """Parse the fields after "blur:"."""
         (sigma,) = words
         return cls(read_mm(sigma))
 
@@ -78,22 +78,22 @@ def along_axis(image: Tensor, matrix: Tensor, axis: int) -> Tensor:
 
 
 class KSpace(Operator):
-    """Cartesian k-space of which only some lines were sampled; the data are the zero-filled image.
+    """Undersampled Cartesian k-space; the data are the zero-filled image.
 
-    A = F^-1 M F with the Fourier transform F over the grid and the sampling mask M. Lines are left
-    out along one direction. An image of real numbers has a symmetric spectrum: a line tells its
-    mirror image too, so M is symmetric and A a projection (A A = A = A^T).
+    A = F^-1 M F with the Fourier transform F over the grid and the sampling mask M. Lines are
+    skipped along one direction. A real image has a symmetric spectrum: a line determines its mirror
+    image, so M is symmetric and A a projection (A A = A = A^T).
 
     Parameters
     ----------
     acceleration : float
-        One line in so many is sampled, the centre included.
+        Acceleration factor, including the centre.
     direction : str
-        One of R, L, A, P, S, I In which lines are left out (the phase-encoding direction).
+        Phase-encoding direction, along which lines are skipped: R, L, A, P, S or I.
     center : float
-        Share of all lines, around frequency 0, that are sampled without gaps.
+        Share of lines, around frequency 0, that is fully sampled.
     seed : int
-        Which of the other lines are sampled.
+        Seed for choosing the other lines.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class KSpace(Operator):
 
     @classmethod
     def parse(cls, words: list[str]) -> KSpace:
-        """From the words after "kspace:", such as ["4x", "A", "8%"]."""
+        """Parse the fields after "kspace:", such as ["4x", "A", "8%"]."""
         settings: dict[str, Any] = {"acceleration": float(words[0].lower().removesuffix("x"))}
         for word in words[1:]:
             if word.endswith("%"):
@@ -129,9 +129,9 @@ class KSpace(Operator):
         return bound
 
     def _lines(self, count: int) -> Tensor:
-        """Which of `count` frequencies are sampled, in the order of `torch.fft`; symmetric."""
+        """Sampling mask of `count` frequencies, in the order of `torch.fft`; symmetric."""
         order = np.abs(np.fft.fftfreq(count) * count).round().astype(int)
-        distinct = order.max() + 1  # frequencies 0 .. highest; each but the ends stands for two
+        distinct = order.max() + 1  # frequencies 0 .. highest; each but the ends counts twice
         full = max(1, round(self.center * distinct))
         wanted = max(full, round(distinct / self.acceleration))
         others = np.random.RandomState(self.seed).permutation(np.arange(full, distinct))

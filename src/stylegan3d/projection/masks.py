@@ -1,4 +1,4 @@
-"""Forward operators of scans that show nothing in some part: a lesion, a resection, an artefact."""
+"""Forward operators for scans with a masked part: a lesion, a resection, an artefact."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from stylegan3d.storage.hashing import sha256_of
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
 
-# A model voxel counts as masked if this share of it is: partly damaged voxels are damaged.
+# Share of a model voxel that must be masked for it to count as masked.
 MASKED_SHARE = 0.1
 
 
 class Mask(Operator):
-    """Nothing is known inside a mask: a lesion, a resection, a metal artefact.
+    """Voxels inside a mask carry no information: a lesion, a resection, a metal artefact.
 
     Parameters
     ----------
     mask : ndarray or None
-        Array (X, Y, Z) or path True (not 0) where the brain is to be made up. An array lies on the
-        generator's grid; a NIfTI file lies in the scan's own space, on the scan's grid or another
-        one of the same world coordinates, and is carried along with the scan.
+        Array (X, Y, Z) or path; non-zero where the brain is to be filled in. An array is on the
+        generator's grid; a NIfTI file is in the scan's native space, on the scan's grid or another
+        one with the same world coordinates, and is aligned with the scan.
     affine : ndarray or None
-        (4, 4), optional Of an array (I, J, K) that lies in the scan's own space, as a file does:
-        voxel indices to RAS millimetres.
+        (4, 4), voxel indices to RAS millimetres, for an array (I, J, K) in native space.
     """
 
     def __init__(self, mask: np.ndarray | str | Path, affine: np.ndarray | None = None) -> None:
@@ -53,7 +52,7 @@ class Mask(Operator):
         self._sha256 = sha256_of(self._file()) if self.path is not None else None
 
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:
-        """Bind; a mask in a scan's own space needs the aligned scan it belongs to."""
+        """Bind; a mask in native space needs the aligned scan it belongs to."""
         mask = self.mask
         if mask is None:
             if aligned is None:
@@ -88,7 +87,7 @@ class Mask(Operator):
 
     @property
     def _in_scan(self) -> bool:
-        """Whether it was drawn in the scan's own space."""
+        """Whether it was drawn in native space."""
         return self.path is not None or self._own is not None
 
     def _of_scan(self) -> tuple[np.ndarray, Space]:
@@ -127,11 +126,11 @@ class Mask(Operator):
         return mask if self.mask is None else mask & ~self.mask
 
     def fill(self, image: Tensor, template: Tensor) -> Tensor:
-        """The mean brain stands in the hole."""
+        """Fill the masked part with the mean brain."""
         return torch.where(self.weights.to(image) > 0, image, template)
 
     def coarse(self, factor: int) -> Operator:
-        """Averages of the known voxels are compared, of the image as of the data."""
+        """Compare averages of the known voxels."""
         bound = type(self).__new__(type(self))
         bound.path, bound._sha256, bound._own = self.path, self._sha256, self._own
         bound.mask = self.mask
@@ -148,16 +147,16 @@ class Mask(Operator):
 
 
 class Masked(Operator):
-    """Nothing is known inside a mask of data that lost something else, too: M A.
+    """A mask after another operator: M A.
 
-    The mask comes last, for it is drawn on the scan: what is left out are data. Of thick slices it
-    is every value that the masked part has a share of.
+    The mask comes last because it is drawn on the scan: it removes data. With thick slices it
+    removes every value to which the masked part contributes.
 
     Parameters
     ----------
     mask : Mask
     operator : Operator
-        What the data lost before, not a mask.
+        The other degradation; not a mask.
     """
 
     def __init__(self, mask: Mask, operator: Operator) -> None:
@@ -193,11 +192,11 @@ class Masked(Operator):
         return self.operator.known(self.mask.known(mask))
 
     def fill(self, image: Tensor, template: Tensor) -> Tensor:
-        """The mean brain stands in the hole, whatever else was lost."""
+        """Fill the masked part with the mean brain."""
         return self.mask.fill(self.operator.fill(image, template), template)
 
     def adapt(self, brains: Tensor, data: Tensor) -> None:
-        """Black counts as no brain. What adapts has its data on the image's grid."""
+        """Masked voxels are set to black, which does not count as brain."""
         black = 1 - self.weights.to(data)
         self.operator.adapt(brains, data * self.weights.to(data) - black)
 

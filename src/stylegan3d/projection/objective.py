@@ -1,4 +1,4 @@
-"""What a projection minimises: difference to the scan at several resolutions, and strangeness."""
+"""The objective of a projection: multi-resolution difference and a prior on the latent."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from stylegan3d.networks.resampling import along_axes
 
 SAMPLES = 4096
 PRIOR_SEED = 0
-# Of the largest deviation: no direction is forbidden.
+# As a share of the largest deviation, so that no direction is excluded.
 LEAST_DEVIATION = 1e-2
 
 
 def multiscale_mse(made: Tensor, target: Tensor, scales: int = 3) -> Tensor:
     """Mean squared error at full resolution and after each of `scales - 1` halvings, averaged.
 
-    A border that is off by a voxel costs as much as one that is off by five at full resolution;
-    the coarse terms tell them apart and give the optimiser something to follow.
+    At full resolution an edge that is off by one voxel costs as much as one that is off by five;
+    the coarse terms distinguish them and provide a useful gradient.
 
     Parameters
     ----------
     made, target : Tensor, shape (N, C, X, Y, Z)
     scales : int
-        As many as the grid allows are used.
+        At most as many as the grid permits.
     """
     total, used = F.mse_loss(made, target), 1
     while used < scales and min(made.shape[2:]) >= 4:
@@ -43,9 +43,9 @@ def multiscale_mse(made: Tensor, target: Tensor, scales: int = 3) -> Tensor:
 class MaskedSSIM:
     """Mean structural similarity to one volume inside a mask; differentiable.
 
-    The same number as `metrics.similarity` gives (Wang et al. 2004), computed only where the mask
-    needs it: the Gaussian window is one small matrix per axis, from the mask's box with a margin to
-    the box.
+    The same number as in `measures.similarity` (Wang et al. 2004), computed only where the mask
+    needs it: the Gaussian window is one small matrix per axis, from the mask's bounding box with a
+    margin to the box.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class MaskedSSIM:
         self._variance = blurred[:, 1:] - self._mean.square()
 
     def __call__(self, made: Tensor) -> Tensor:
-        """Similarity of [1, 1, X, Y, Z] in [-1, 1] to the target, 1 where they are equal."""
+        """Similarity of [1, 1, X, Y, Z] in [-1, 1] to the target; 1 if equal."""
         x = self._displayed(made)
         three = torch.cat([x, x.square(), x * self._target], dim=1)
         mean, square, product = along_axes(three, self._windows).split(1, dim=1)
@@ -86,17 +86,17 @@ class MaskedSSIM:
         return (luminance * structure * self._weight).sum()
 
     def _displayed(self, image: Tensor) -> Tensor:
-        """What a person sees of it, as `to_display`, where the windows look."""
+        """The image in display units, cropped to what the windows cover."""
         return ((image[self._seen] + 1) / 2).clamp(0, BRIGHTEST)
 
 
 def _gaussian_rows(length: int, rows: slice) -> tuple[Tensor, slice]:
-    """Gaussian windows around some voxels of an axis, mirrored at its ends: matrix and its columns.
+    """Gaussian windows around voxels of an axis, mirrored at its ends.
 
     Returns
     -------
     tuple of (Tensor, slice)
-        [rows, columns], and which voxels the columns are.
+        Matrix [rows, columns], and the voxels that the columns stand for.
     """
     reach = int(SSIM_TRUNCATE * SSIM_SIGMA + 0.5)
     offsets = np.arange(-reach, reach + 1)
@@ -119,8 +119,7 @@ class LatentPrior:
     mean : Tensor, shape (w_dim,)
     root : Tensor, shape (w_dim, w_dim)
         w = mean + root @ u with u ~ N(0, I) (eigenvectors times their standard deviations, the
-        tiniest lifted so that no direction is forbidden). Of long latents the diagonal of such a
-        matrix, [w_dim].
+        smallest raised so that no direction is excluded). For long latents the diagonal, [w_dim].
     inverse : Tensor
         Inverse of `root`, of the same shape.
     """
@@ -131,7 +130,7 @@ class LatentPrior:
 
     @classmethod
     def of(cls, generator: Generator) -> LatentPrior:
-        """Fit to `SAMPLES` mapped z; of long latents what the family says of them."""
+        """Fit to `SAMPLES` mapped z; for long latents the family's own statistics."""
         if is_long(generator):
             mean, deviations = diagonal(generator)
             deviations = deviations.clamp(min=float(deviations.max()) * LEAST_DEVIATION)
@@ -145,7 +144,7 @@ class LatentPrior:
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether each number of w is taken by itself, as of long latents."""
+        """Whether the covariance is diagonal, as for long latents."""
         return self.root.ndim == 1
 
     def whiten(self, w: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Forward operators: what a scan lost on its way from the brain, for projection to allow for.
+"""Forward operators: models of scan degradation, used by projection.
 
-With the generator as the prior, one objective solves the reconstruction tasks: the latent is sought
-whose volume, seen through the operator, is most like the data (Bora et al. 2017, arXiv 1703.03208;
-for brains Marinescu et al. 2020, arXiv 2012.04567). `restoration.restore` then puts the data
-themselves into the result.
+With the generator as the prior, one objective covers the restoration tasks: find the latent whose
+volume, passed through the operator, is most similar to the data (Bora et al. 2017, arXiv
+1703.03208; for brains Marinescu et al. 2020, arXiv 2012.04567). `restoration.restore` then makes
+the result consistent with the data.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Identity(Operator):
-    """The scan shows the brain as it is."""
+    """No degradation."""
 
     def __call__(self, image: Tensor) -> Tensor:  # noqa: D102
         return image
@@ -50,18 +50,18 @@ class Identity(Operator):
 
 
 def parse(text: str) -> Operator:
-    """An operator from a few words separated by colons.
+    """Parse an operator from fields separated by colons.
 
     identity, mask:FILE, thick:5mm[:S][:gaussian], blur:3mm, kspace:4x[:A][:8%], contrast[:affine]
 
-    "5mm" is the thickness of a slice or the Gaussian's sigma; a letter (R, A or S, or the opposite)
-    the direction across the slices, or the one in which k-space was undersampled; "4x" by how much,
-    "8%" how much of its centre was sampled fully.
+    "5mm" is the slice thickness or the Gaussian's sigma; a letter (R, A or S, or the opposite) the
+    direction across the slices, or the one in which k-space is undersampled; "4x" the acceleration,
+    "8%" the fully sampled centre.
 
     Raises
     ------
     StyleGAN3DError
-        If it is none of these.
+        If it is not one of these.
     """
     name, *words = text.strip().split(":")
     makers: dict[str, Callable[[list[str]], Operator]] = {
@@ -87,7 +87,7 @@ def _identity(words: list[str]) -> Identity:
 
 
 def _chosen(words: list[str], known: Sequence[str]) -> str | None:
-    """The only word, if it is one of the known; ValueError for others."""
+    """The single field, if it is one of the known; ValueError for others."""
     if not words:
         return None
     if len(words) > 1 or words[0] not in known:

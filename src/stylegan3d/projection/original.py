@@ -3,8 +3,8 @@
 One w for all layers, started at the mean of mapped z, and the noise maps, fitted together for
 1,000 steps with noise on w that fades out (Hong et al. 2021, arXiv 2107.09700, after Karras et al.
 2020, arXiv 1912.04958, appendix D). Its objective is the squared difference at full resolution and
-of the means of blocks of eight voxels, both in intensities from 0 to 255. It knows no encoder, no
-prior and no coarse images.
+of the means of blocks of eight voxels, both in intensities from 0 to 255. It has no encoder, no
+prior and no coarse levels.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ BLOCK = 8
 
 
 def original_loss(made: Tensor, target: Tensor) -> Tensor:
-    """Its objective, of images [1, C, X, Y, Z] in [-1, 1]."""
+    """Its objective, for images [1, C, X, Y, Z] in [-1, 1]."""
     fine = F.mse_loss(_grey(made), _grey(target))
     blocks = F.avg_pool3d(_grey(made), BLOCK), F.avg_pool3d(_grey(target), BLOCK)
     return fine + F.mse_loss(*blocks)
 
 
 class OriginalSearch:
-    """Iterate over it to optimise; leaves the latent in `problem.u`, the maps in `problem.noise`.
+    """Optimise by iterating over it; leaves the latent in `problem.u`, the maps in `problem.noise`.
 
     Parameters
     ----------
     problem : Problem
         In space "w", with noise to fit.
     count : int
-        Steps; its schedules stretch over them.
+        Number of steps, over which its schedules are scaled.
     """
 
     def __init__(self, problem: Problem, count: int = STEPS) -> None:
@@ -83,7 +83,7 @@ class OriginalSearch:
 
 
 def rate(t: float) -> float:
-    """Share of the learning rate at `t` of the way: up over 5 %, down over the last 25 %."""
+    """Learning-rate factor at `t` (0 to 1): up over the first 5 %, down over the last 25 %."""
     fall = min(1.0, (1 - t) / RAMP_DOWN)
     return (0.5 - 0.5 * math.cos(math.pi * fall)) * min(1.0, t / RAMP_UP)
 

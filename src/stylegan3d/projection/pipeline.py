@@ -1,12 +1,11 @@
-"""The one way from a scan to its reconstruction, step by step; window, command line and cohort.
+"""The projection pipeline, from scan to reconstruction, for window, command line and cohort.
 
     read_scan -> align (check, orient, extract) -> place -> search (judge) -> save_projection
 
-Each step is a function from values to a value: the window runs them singly and keeps what it has,
-the command line runs them in a row (`cohort.project`). What is reported on the way is a
-`StepProgress`; what a search found is a `Projected`, from which files are written
-(`outputs.projections`) and panels are filled. The tissue network looks once at the scan and once
-at the reconstruction, whoever asks how often.
+Each step is a function of values: the window runs them one by one and keeps the results, the
+command line runs them in sequence (`cohort.project`). Progress is reported as `StepProgress`; the
+result is a `Projected`, from which files are written (`outputs.projections`) and panels filled.
+The tissue network runs once on the scan and once on the reconstruction.
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ Stage = Literal["align", "search", "again"]
 
 @dataclass(frozen=True)
 class StepProgress:
-    """How far a step has come.
+    """Progress of a step.
 
     Attributes
     ----------
     stage : {"align", "search", "again"}
         Preparing the scan, searching the latent (and tuning the generator), further searches.
     share : float
-        Of the step's work, 0 to 1.
+        Share of the step's work that is done, 0 to 1.
     note : str
-        What is being done just now, in words.
+        What is being done, in words.
     state : ProjectionState or None
-        Of a search.
+        State of the search, during one.
     """
 
     stage: Stage
@@ -60,14 +59,14 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class Watch:
-    """Follows a step, and may pause or stop it.
+    """Callbacks to follow, pause or stop a step.
 
     Attributes
     ----------
     report : callable
         Called with a `StepProgress`.
     should_stop, should_pause : callable or None
-        As of `project`.
+        See `project`.
     """
 
     report: Callable[[StepProgress], None] = lambda progress: None
@@ -80,20 +79,20 @@ NOBODY = Watch()
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """A scan that was projected, with all that was found on the way.
+    """A projected scan with all intermediate results.
 
     Attributes
     ----------
     generator : Generator
     found : AlignedScan
-        The scan as the alignment put it.
+        The scan as aligned automatically.
     aligned : AlignedScan
-        The scan as it was projected: moved by a person, a masked part counted as brain.
+        The scan as projected: with manual pose, and masked parts counted as brain.
     result : Projection
     operator : Operator or None
-        What the scan had lost, as it was given to `project`.
+        The degradation passed to `project`.
     seconds : dict of str to float
-        How long each step took.
+        Duration of each step.
     """
 
     generator: Generator
@@ -105,7 +104,7 @@ class Projected:
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should know of alignment and reconstruction, in sentences."""
+        """Warnings about alignment and reconstruction, in sentences."""
         found = [note.text for note in checks(self.aligned.steps)]
         return [*found, *self.result.trust["remarks"]]
 
@@ -127,7 +126,7 @@ def align(
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
-    """What a scan lost as one operator: `words` as of `operators.parse`, and a masked part."""
+    """One operator from `words` (see `operators.parse`) and a mask; None for no degradation."""
     operator = parse(words) if words else None
     if mask is None:
         return operator
@@ -137,9 +136,9 @@ def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
 def place(
     found: AlignedScan, pose: Pose = NO_POSE, operator: Operator | None = None
 ) -> AlignedScan:
-    """The scan as it is to be projected: moved by a person, a masked part counted as brain.
+    """The scan as it will be projected: with manual pose, and masked parts counted as brain.
 
-    A masked part belongs to the brain, even if the extraction left it out.
+    A masked part belongs to the brain even if brain extraction excluded it.
     """
     aligned = pose.of(found)
     mask = operator.mask if isinstance(operator, Masked) else operator
@@ -160,7 +159,7 @@ def search(
     noise: Noise = "fixed",
     watch: Watch = NOBODY,
 ) -> Projected:
-    """Find the latent of a placed scan, and judge how far to believe it."""
+    """Find the latent of a placed scan, and assess the result."""
     started = time.perf_counter()
     result = project(
         generator,
@@ -181,7 +180,7 @@ def search(
 
 
 def search_again(projected: Projected, choices: Choices, watch: Watch = NOBODY) -> Uncertainty:
-    """What the scan leaves open: `choices.uncertainty` more searches that begin elsewhere."""
+    """Uncertainty from `choices.uncertainty` more searches with other starting points."""
     return uncertainty(
         projected.generator,
         projected.aligned,
@@ -195,9 +194,9 @@ def search_again(projected: Projected, choices: Choices, watch: Watch = NOBODY) 
 
 
 def tissues_of(projected: Projected, made: np.ndarray) -> dict[str, Tissues]:
-    """Tissues of "scan" and "reconstruction", of which `made` (X, Y, Z) is what is written.
+    """Tissues of "scan" and "reconstruction"; `made` (X, Y, Z) is the volume that is written.
 
-    Of a scan that is given in part, the part that is left has no volumes.
+    A partial scan has no volumes.
     """
     volumes = {"scan": projected.aligned.volume, "reconstruction": made}
     if projected.operator is not None:

@@ -1,9 +1,9 @@
-"""Pivotal tuning: change the generator a little, so that the latent found shows the very scan.
+"""Pivotal tuning: adapt the generator slightly, so that the latent reproduces the scan.
 
-After Roich et al. 2021 (arXiv 2106.05744): the latent is kept as the pivot and weights are fitted
-around it. Which ones decides what an edit of the latent does afterwards. A generator with a learned
-constant in the common anatomy is tuned there: edits move and shade the anatomy, and carry what was
-tuned along. In any other one the weights of the last level are tuned: structure is decided before.
+After Roich et al. 2021 (arXiv 2106.05744): the latent stays fixed as the pivot and weights are
+fitted around it. The choice of weights decides what edits do afterwards. If a generator has a
+learned constant in the common anatomy, that is tuned: edits then deform it together with what was
+tuned. In other generators the weights of the last level are tuned, which leaves structure alone.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from stylegan3d.projection.search import Step, rate
 from stylegan3d.projection.solving import conjugate_gradients
 
 CONSTANT = "image_const"
-# Linear solves in turn with syntheses, for refining layers see the constant, too.
+# Linear solves alternate with syntheses, since refining layers see the constant, too.
 ROUNDS, ITERATIONS = 2, 8
-# Of the squared change beside the squared difference. The less is changed, the more an edit does
-# what it does in the model: with 0.1 the scan is shown almost perfectly (35 dB), but a step along
-# "Grey matter" changes a third of what it should; with 0.5 it is 28 dB and 70 %.
+# Weight of the squared change relative to the squared difference. The less is changed, the better
+# # edits work: with 0.1 the scan is reproduced almost perfectly (35 dB), but a step along "Grey
+# # matter" has a third of its effect; with 0.5 it is 28 dB and 70 %.
 RIDGE = 0.5
-# A voxel that the tone curve took to nothing would not move by its slope.
+# A voxel that the tone curve clips to black would have slope 0 and never change.
 LEAST_SLOPE = 0.5
-# One round costs so many steps of the search, measured on the bundled generator.
+# Cost of a round in search steps, measured on the bundled generator.
 ROUND_COST = 6.0
 # For generators without the constant.
 WEIGHT_STEPS, WEIGHT_RATE = 100, 0.01
@@ -42,12 +42,12 @@ LOCALITY = 1e-3
 
 
 class Tuning:
-    """Iterate over it to tune; afterwards `changed` are the weights by name.
+    """Tune by iterating over it; afterwards `changed` holds the weights by name.
 
     Parameters
     ----------
     problem : Problem
-        A problem whose latent was found.
+        A problem whose latent has been found.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -66,11 +66,11 @@ class Tuning:
 
     @torch.no_grad()
     def _tune_constant(self, synthesis: AnatomyNetwork) -> Iterator[Step]:
-        """Add to the constant what is missing: least squares, by conjugate gradients.
+        """Fit the constant by least squares with conjugate gradients (Gauss-Newton).
 
-        The image depends on the constant nearly linearly (but for what refining layers make of it,
-        and for the tone curve at the dark end), so solves alternate with a synthesis that says
-        what is still missing: Gauss-Newton.
+        The image depends on the constant nearly linearly (except through refining layers and the
+        tone curve at the dark end), so solves alternate with syntheses that give the remaining
+        residual.
         """
         problem = self.problem
         change, points = torch.zeros_like(problem.scan), self._points(synthesis)
@@ -87,7 +87,7 @@ class Tuning:
             yield Step(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)
 
     def _tune_weights(self) -> Iterator[Step]:
-        """Gradient descent on the weights of the last level, kept near what they were."""
+        """Gradient descent on the weights of the last level, kept close to their old values."""
         problem, network = self.problem, self._synthesis
         if isinstance(network, AnatomyNetwork):
             network = with_layers(network)
@@ -108,7 +108,7 @@ class Tuning:
             yield Step(float(loss.detach()), -1, made.detach(), step + 1, left, left)
 
     def _points(self, synthesis: AnatomyNetwork) -> Tensor | None:
-        """Where each voxel is read in the common anatomy; None without a deformation."""
+        """Position of each voxel in the common anatomy; None without a deformation."""
         scan = self.problem.scan
         if not synthesis.config.deformation:
             return None
@@ -116,7 +116,7 @@ class Tuning:
         return synthesis.points(displacement, (scan.shape[2], scan.shape[3], scan.shape[4]))
 
     def _finished(self, synthesis: AnatomyNetwork, points: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The image, and the slope of the tone curve at each voxel, no less than `LEAST_SLOPE`."""
+        """The image, and the slope of the tone curve at each voxel, at least `LEAST_SLOPE`."""
         channel, config = self.problem.channel, synthesis.config
         image = synthesis.canonical(self._w[None], self.problem.noise)[-1]
         image = inverse_haar(image) if config.head == "haar" else image
@@ -127,14 +127,14 @@ class Tuning:
             moved = read_at(image, points).detach().requires_grad_(True)
             made = synthesis.finished(moved)
             (slope,) = torch.autograd.grad(made.sum(), moved)
-        # Of a latent found in a scan the flow, if there is one, makes nothing.
+        # The flow, if any, adds nothing to the latent of a scan.
         made = made.detach()
         if config.flow_channels:
             made = synthesis.flowed(made, self._w[None], self.problem.maps[-1], torch.float32, None)
         return made, slope.clamp(min=LEAST_SLOPE)
 
     def _reader(self, points: Tensor | None, slope: Tensor) -> Callable[[Tensor], Tensor]:
-        """How a small change in the common anatomy is seen in the data."""
+        """The effect of a small change in the common anatomy on the data, as a function."""
 
         def read(change: Tensor) -> Tensor:
             moved = change if points is None else read_at(change, points)
@@ -157,12 +157,12 @@ def has_constant(synthesis: LeveledSynthesis) -> bool:
 
 
 def tuning_cost(generator: Generator) -> float:
-    """Work of a tuning, in steps of the search."""
+    """Cost of tuning, in search steps."""
     return ROUNDS * ROUND_COST if has_constant(network_of(generator)) else WEIGHT_STEPS
 
 
 def last_level(synthesis: LeveledSynthesis) -> dict[str, Tensor]:
-    """The parameters of the last level and its image, by name; without layers those of an image."""
+    """Parameters by name of the last level and its image layer; else of an image layer."""
     last = synthesis.config.num_levels - 1
     image = CONSTANT if has_constant(synthesis) else "image_basis."
     places = (f"levels.{last}.", f"to_rgb.{last}.") if synthesis.config.channels else (image,)
@@ -170,9 +170,9 @@ def last_level(synthesis: LeveledSynthesis) -> dict[str, Tensor]:
 
 
 def _ridge(read: Callable[[Tensor], Tensor], rest: Tensor, so_far: Tensor) -> Tensor:
-    """The change d that minimises |read(d) - rest|^2 + RIDGE |so_far + d|^2, nearly.
+    """The change d that approximately minimises |read(d) - rest|^2 + RIDGE |so_far + d|^2.
 
-    Conjugate gradients on the normal equations; `read` is linear, and its adjoint its gradient.
+    Conjugate gradients on the normal equations; `read` is linear and its adjoint its gradient.
     """
 
     def normal(d: Tensor) -> Tensor:

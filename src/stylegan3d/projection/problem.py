@@ -1,4 +1,4 @@
-"""One projection as an optimisation problem: what is fitted, to what, and how well it fits."""
+"""One projection as an optimisation problem: variables, target and objective."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from stylegan3d.recipe.delta import NOISE, Delta
 from stylegan3d.recipe.drawing import seed_latents
 
 PRIOR_WEIGHT = {"w": 2e-4, "w+": 4e-4, "w+noise": 4e-4}
-# So many random brains tell an operator that adapts what brains of the model look like.
+# Number of random brains to which an operator with unknown parameters is adapted.
 KNOWN_BRAINS = 16
-# Of one minus the structural similarity inside the brain, beside the squared difference.
+# Weight of 1 - SSIM inside the brain, relative to the squared difference.
 SSIM_WEIGHT = 0.115
 
 
@@ -35,13 +35,14 @@ class Problem:
 
     Attributes
     ----------
-    u : [num_layers or 1, w_dim] the latent in whitened coordinates, each principal direction of w
-        in its own standard deviations, so that one step size suits all.
+    u : Tensor, shape (num_layers or 1, w_dim)
+        The latent in whitened coordinates, each principal direction of w in its own standard
+        deviations, so that one step size suits all.
     noise : Noise
-        One map per layer, or None where there is none; leaves to optimise with `fit_noise`. Of a
-        family without maps the noise as it was given.
+        One map per layer, None for layers without; optimised with `fit_noise`. For a family without
+        maps, the noise as given.
     start : Tensor or None
-        "encoder", "average" or "given", where the search begins.
+        Where the search begins: "encoder", "average" or "given".
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Problem:
 
     @torch.no_grad()
     def _initial(self) -> Tensor:
-        """The encoder's guess or the average brain, whichever is more like the scan; [L or 1, D]"""
+        """The encoder's estimate or the average brain, whichever is closer; [L or 1, D]"""
         rows = 1 if self.space == "w" else self.generator.num_layers
         average = self.generator.w_avg.expand(rows, -1)
         candidates = {"average": average}
@@ -111,7 +112,7 @@ class Problem:
 
     @torch.no_grad()
     def simulate(self, brain: np.ndarray) -> np.ndarray:
-        """The scan (X, Y, Z) in [0, 1] that a brain would give."""
+        """The simulated scan (X, Y, Z) in [0, 1] of a brain."""
         if isinstance(self.operator, Identity):
             return brain
         return ((self.operator.simulate(self._image(brain))[0, 0] + 1) / 2).cpu().numpy()
@@ -122,12 +123,12 @@ class Problem:
 
     @property
     def w(self) -> Tensor:
-        """[L, D] now."""
+        """Current w, [L, D]."""
         return self.rows(self.prior.color(self.u.detach()))
 
     @property
     def maps(self) -> list[Tensor | None]:
-        """The noise maps; none of a family without."""
+        """The noise maps; empty for a family without."""
         return self.noise if isinstance(self.noise, list) else []
 
     @property
@@ -142,16 +143,16 @@ class Problem:
         dtype: torch.dtype | None = None,
         synthesis: LeveledSynthesis | None = None,
     ) -> Tensor:
-        """[L or 1, D] -> the channel that is matched, [1, 1, X, Y, Z], by another network if given.
+        """[L or 1, D] -> the matched channel, [1, 1, X, Y, Z], with another network if given.
 
-        In the precision that is fast here unless `dtype` says otherwise.
+        In this machine's fastest precision unless `dtype` is given.
         """
         network = synthesis or self.generator.synthesis
         made = network(self.rows(w)[None], self.noise, level, dtype or self.dtype)
         return made[:, self.channel : self.channel + 1]
 
     def difference(self, made: Tensor) -> Tensor:
-        """How far an image of any level is from the scan."""
+        """Difference between an image of any level and the scan."""
         factor = self.scan.shape[2] // made.shape[2]
         operator = self.operator.coarse(factor) if factor > 1 else self.operator
         assert operator is not None  # the plan has no coarse levels then
@@ -162,18 +163,18 @@ class Problem:
         return loss + SSIM_WEIGHT * (1 - self.ssim(made))
 
     def objective(self, made: Tensor) -> Tensor:
-        """Difference of an image of the present latent, plus the latent's strangeness."""
+        """Difference of an image of the current latent, plus the latent's prior term."""
         return self.difference(made) + self.u.square().mean() * PRIOR_WEIGHT[self.space]
 
     @torch.no_grad()
     def normalise_noise(self) -> None:
-        """Give fitted noise maps zero mean and unit variance again, as drawn noise has."""
+        """Normalise fitted noise maps to zero mean and unit variance, like random noise."""
         for noise in self.fitted_noise:
             noise -= noise.mean()
             noise /= noise.square().mean().sqrt().clamp(min=1e-8)
 
     def delta(self, changed: Mapping[str, Tensor] | None = None) -> Delta | None:
-        """What was fitted beside the latent: the noise maps, and the weights `changed`."""
+        """The delta of fitted noise maps and of the weights `changed`."""
         after = dict(changed or {})
         if not after and not self.fitted_noise:
             return None
@@ -186,18 +187,18 @@ class Problem:
     def best(
         self, candidates: list[tuple[Tensor, Delta | None]], noise: Noise
     ) -> tuple[Tensor, Delta | None, np.ndarray]:
-        """Of several results the one nearest to the scan, in full precision, as it will be shown.
+        """The best of several results in full precision, as it will be shown.
 
         Parameters
         ----------
-        candidates : list of (tuple of (Tensor, (Delta or None)))
-            Latents [L or 1, D] and what goes with them.
+        candidates : list of tuple of (Tensor, Delta or None)
+            Latents [L or 1, D] with their deltas.
         noise : Noise
-            The layer noise they are shown with.
+            Layer noise they are shown with.
 
         Returns
         -------
-        tuple of (Tensor, (Delta or None), ndarray)
+        tuple of (Tensor, Delta or None, ndarray)
             w [L, D] on the CPU, its delta, its volume (X, Y, Z) in display units.
         """
         found: tuple[float, Tensor, Delta | None, Tensor] | None = None
@@ -217,7 +218,7 @@ class Problem:
 
     @torch.no_grad()
     def mean_brain(self) -> np.ndarray:
-        """(X, Y, Z) the average brain in the channel that is matched."""
+        """The average brain (X, Y, Z) in the matched channel."""
         if self.channel == 0:
             return self.generator.template
         average = self.rows(self.generator.w_avg[None])

@@ -1,4 +1,4 @@
-"""Find the latent whose volume is most like a scan: the search, and what comes after it."""
+"""Projection: find the latent whose volume is most similar to a scan."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stylegan3d.settings.projection import TUNED, Choices, Method, Space
 
 @dataclass(frozen=True)
 class Projection:
-    """The result.
+    """The result of a projection.
 
     Attributes
     ----------
@@ -37,14 +37,14 @@ class Projection:
     volume : ndarray, shape (X, Y, Z), float32
         In display units, full resolution, float32 throughout.
     trust : Trust
-        How far to believe it, see `trust.Trust`.
+        Assessment of the result, see `trust.Trust`.
     history : list of dict of str to float
         One row per step: step, level, loss, seconds.
     finished : bool
-        False if it was stopped early (the best so far is kept).
+        False if it was stopped early; the best result so far is kept.
     delta : Delta or None
-        What was changed in the generator, by tuning or by fitting the noise maps; None if nothing.
-        The latent shows the volume together with it (`Generator.tuned`, `Latent.delta`).
+        Changes of the generator by tuning or fitted noise maps; None if there are none. Needed to
+        reproduce the volume from the latent (`Generator.tuned`, `Latent.delta`).
     """
 
     w: Tensor
@@ -58,7 +58,7 @@ class Projection:
 
     @property
     def noise_maps(self) -> dict[str, np.ndarray] | None:
-        """The part of `delta` that belongs to the noise maps, by name; None if they were kept."""
+        """Changes of the noise maps in `delta`, by name; None if they were not fitted."""
         maps = {} if self.delta is None else self.delta.noise
         return maps or None
 
@@ -80,49 +80,47 @@ def project(
     should_stop: Callable[[], bool] | None = None,
     should_pause: Callable[[], bool] | None = None,
 ) -> Projection:
-    """Find the latent whose volume is most like a scan.
+    """Find the latent whose volume is most similar to a scan.
 
     Parameters
     ----------
     aligned : Aligned or ndarray
         An `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
     space : Space
-        "w" (one latent for all layers: stays closest to what the generator knows), "w+" (one per
-        layer: follows the scan more closely), or "w+noise" (and the noise maps of the layers).
+        "w" (one latent for all layers: most typical of the generator), "w+" (one per layer: follows
+        the scan more closely), or "w+noise" (also fits the noise maps).
     budget : str
-        "draft", "standard" or "thorough"; after the latter the generator is tuned to the scan
+        "draft", "standard" or "thorough"; "thorough" also tunes the generator to the scan
         (`pivotal.py`).
     steps : int or None
-        Exactly so many steps of the search, whatever the budget, even if they do not pay.
+        Exact number of search steps, overriding the budget and early stopping.
     noise : Noise
-        The layer noise the result will be shown with; "fixed" where noise maps are fitted.
+        Layer noise the result will be shown with; "fixed" if noise maps are fitted.
     channel : int
-        The image channel that is matched, of a generator with several.
+        Image channel to match, for a generator with several.
     operator : Operator or None
-        What the scan lost on the way from the brain (`projection.operators`): a masked part, thick
-        slices, blur. G(w) seen through the operator is compared with the data, and trust is
-        measured on what the scan would show. Coarse image levels come first only where the operator
-        is defined on them. `restoration.restore` puts the data into the result.
+        Degradation of the scan (`projection.operators`): a masked part, thick slices, blur. The
+        operator applied to G(w) is compared with the data, also to assess the result. Coarse image
+        levels come first only if the operator is defined on them. `restoration.restore` makes the
+        result consistent with the data.
     data : Tensor or None
-        What the operator gave, in its range; by default what the scan holds of it
-        (`Operator.observe`).
+        Data in the operator's range; by default extracted from the scan (`Operator.observe`).
     method : Method
-        "stylegan3d", or "original" for the projector of the original 3D-StyleGAN, for comparison: a
-        single w and noise maps, 1,000 steps (`original.py`); it takes no `space` and no `budget`.
+        "stylegan3d", or for comparison "original", the projector of the original 3D-StyleGAN: a
+        single w and noise maps, 1,000 steps (`original.py`), without `space` and `budget`.
     start : Tensor, shape (num_layers, w_dim), or None
-        Where the search begins, instead of the encoder's guess or the average brain.
+        Start of the search, instead of the encoder's estimate or the average brain.
     progress : callable or None
         Called after every step.
     should_stop : callable or None
-        Asked after every step; if true, the best so far is returned.
+        Checked after every step; if true, the best result so far is returned.
     should_pause : callable or None
-        Asked after every step; the projection waits as long as it is true.
+        Checked after every step; the projection waits while it is true.
 
     Raises
     ------
     StyleGAN3DError
-        If the volume is on another grid, or budget, space or method are unknown or do not go
-        together.
+        If the volume is on another grid, or budget, space or method are unknown or incompatible.
     """
     run = Run(progress, should_stop, should_pause)
     original = method == "original"
@@ -169,7 +167,7 @@ def project(
 def _found(
     run: Run, problem: Problem, search: Search | OriginalSearch, *, tune: bool
 ) -> list[tuple[Tensor, Delta | None]]:
-    """The results of a search and of the tuning after it, as far as they were not stopped."""
+    """Results of a search and of the tuning after it, unless stopped before."""
     after = tuning_cost(problem.generator) if tune else 0.0
     if not run.follow(search, problem, "search", after):
         search.restore_best()

@@ -1,13 +1,13 @@
-"""Put the data back into a reconstruction: what was measured stays, the generator adds the rest.
+"""Data-consistent restoration: measured data are kept, the generator fills in the rest.
 
-The generator's volume G(w) is near the brain, but its every detail is a little off. Restored is
-x = G(w) + d with the smoothest change d that makes it agree with the data,
+The generator's volume G(w) is close to the brain, but every detail is slightly off. The restored
+volume is x = G(w) + d with the smoothest change d that makes it consistent with the data,
 
     d = argmin |A d - (y - A G(w))|^2 + smoothness * |Laplace d|^2,
 
-so that where the data say something they are right, and where they say nothing the generator
-speaks. With nothing in place of G(w) the same formula is plain interpolation of the data. Of
-blurred data and thick slices less than the whole G(w) is taken (`Operator.faith`).
+so the data decide where there are any, and the generator elsewhere. With G(w) = 0 the same formula
+is plain interpolation of the data. For blurred data and thick slices G(w) is weighted by less than
+1 (`Operator.faith`).
 """
 
 from __future__ import annotations
@@ -38,39 +38,38 @@ def restore(
     smoothness: float = SMOOTHNESS,
     iterations: int = ITERATIONS,
 ) -> Tensor:
-    """A reconstruction that agrees with the data.
+    """Make a reconstruction consistent with the data.
 
     Parameters
     ----------
     operator : Operator
-        A linear operator that was bound to the grid (`Operator.on`).
+        A linear operator bound to the grid (`Operator.on`).
     made : Tensor, shape (1, 1, X, Y, Z)
         The generator's volume, in [-1, 1].
     data : Tensor
         In the operator's range.
     faith : float or None
-        How much of the generator's own detail is taken, 0 (none: plain interpolation of the data)
-        to 1; by default what the operator knows to be best.
+        Weight of the generator's own detail, 0 (plain interpolation of the data) to 1; by default
+        the operator's optimum.
     smoothness : float
         Weight of the squared Laplacian of the change, which is otherwise undetermined.
     iterations : int
-        At most so many steps of the conjugate gradients.
+        Maximum number of conjugate-gradient steps.
 
     Returns
     -------
-    Tensor
-        Tensor, [1, 1, X, Y, Z]; for the identity the data themselves. An operator that is not
-        linear (a contrast change) has nothing to put back: `made` is returned.
+    Tensor, shape (1, 1, X, Y, Z)
+        The data themselves for the identity; `made` for non-linear operators (a contrast change).
     """
     if isinstance(operator, Identity):
         return data.clone()
     if not operator.linear:
         return made
-    # All is linear and keeps constant images: a fainter G(w) only contributes less detail.
+    # Everything is linear and preserves constants: a weaker G(w) only contributes less detail.
     made = (made + 1) * (operator.faith if faith is None else faith) - 1
     rest = data - operator(made)
     if isinstance(operator, Masked):
-        # What the data would say in the hole goes on smoothly from its border.
+        # Data inside the masked part are extrapolated smoothly from its border.
         hole = (operator.weights == 0).expand_as(rest)[0, 0].cpu().numpy()
         rest = torch.from_numpy(harmonic_fill(rest[0, 0].cpu().numpy(), hole)).to(rest)[None, None]
         operator = operator.operator
@@ -78,15 +77,15 @@ def restore(
         change = harmonic_fill(rest[0, 0].cpu().numpy(), operator.mask)
         return made + torch.from_numpy(change).to(made)[None, None]
     if isinstance(operator, KSpace):
-        return made + rest  # A is an orthogonal projection: the nearest image with these lines
+        return made + rest  # A is an orthogonal projection: the closest image with these lines
     return made + _smoothest(operator, rest, smoothness, iterations)
 
 
 def harmonic_fill(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Replace the masked part by the smooth surface through its border: Laplace's equation.
+    """Replace the masked part by the harmonic surface through its border (Laplace's equation).
 
-    Added to another image's difference it makes a seamless transition (Perez, Gangnet and Blake
-    2003, "Poisson image editing"). At the end of the grid the surface arrives level.
+    Used for seamless blending (Perez, Gangnet and Blake 2003, "Poisson image editing"). At the edge
+    of the grid its normal derivative is zero.
 
     Parameters
     ----------
@@ -96,7 +95,8 @@ def harmonic_fill(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray, float32 (X, Y, Z), equal to `values` outside the mask
+    ndarray, shape (X, Y, Z), float32
+        Equal to `values` outside the mask.
     """
     filled = np.asarray(values, dtype=np.float32).copy()
     number = np.full(mask.shape, -1, dtype=np.int64)
@@ -115,7 +115,7 @@ def harmonic_fill(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
             known[own[~inner]] += filled[there][unknown][~inner]
     row, column = np.concatenate(rows), np.concatenate(columns)
     links = sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(count, count))
-    # A mask without any border would leave the height open: the tiny term decides for 0.
+    # A mask without any border leaves the level undetermined: the tiny term sets it to 0.
     matrix = sparse.diags(degree + 1e-9) - links
     inverse = sparse.diags(1 / (degree + 1e-9))
     filled[mask] = cg(matrix, known, rtol=1e-5, maxiter=2000, M=inverse)[0]
@@ -123,7 +123,7 @@ def harmonic_fill(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(axis: int) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Slices of all voxels that have a neighbour before or after them, and of that neighbour."""
+    """Slices of the voxels that have a neighbour before or after them, and of that neighbour."""
     lower, upper = [slice(None)] * 3, [slice(None)] * 3
     lower[axis], upper[axis] = slice(None, -1), slice(1, None)
     return [(tuple(lower), tuple(upper)), (tuple(upper), tuple(lower))]
@@ -140,7 +140,7 @@ def _smoothest(operator: Operator, rest: Tensor, smoothness: float, iterations: 
 
 
 def _laplacian(x: Tensor) -> Tensor:
-    """Sum over neighbours of (x - neighbour); symmetric; level at the border. [N, C, X, Y, Z]"""
+    """Sum over neighbours of (x - neighbour), [N, C, X, Y, Z]; symmetric, Neumann border."""
     padded = F.pad(x, (1,) * 6, mode="replicate")
     inner = slice(1, -1)
     total = 6 * x

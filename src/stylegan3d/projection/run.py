@@ -1,4 +1,4 @@
-"""Following a projection: its clock, its history, pause and stop."""
+"""Run state of a projection: clock, history, pause and stop."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Step
 
 Phase = Literal["search", "tuning"]
-# While a projection is paused it looks so often, in seconds, whether it shall go on.
+# Seconds between checks while paused.
 GLANCE = 0.05
 
 
 @dataclass(frozen=True)
 class ProjectionState:
-    """Where a projection stands.
+    """State of a running projection.
 
     Attributes
     ----------
     step, steps : int
-        Done and in all, as far as is known: fewer come if more do not pay.
+        Done and planned; the search may stop early.
     phase : Phase
         "search" for the latent, or "tuning" of the generator.
     loss : float
@@ -34,13 +34,13 @@ class ProjectionState:
     level : int
         Image level being matched; -1 is full resolution.
     w : Tensor, shape (num_layers, w_dim)
-        Now.
+        Current latent.
     made : Tensor, shape (1, 1, X, Y, Z)
-        Values in [-1, 1]: the image that was compared at this step.
+        The image compared at this step, values in [-1, 1].
     seconds : float
         Since the start, without pauses.
-    work : float
-        Share of the whole work that is done, 0 to 1; coarse steps are less work than fine ones.
+        work : float
+        Share of the total work that is done, 0 to 1; coarse steps are less work than fine ones.
     """
 
     step: int
@@ -55,12 +55,12 @@ class ProjectionState:
 
     @property
     def volume(self) -> np.ndarray:
-        """(X, Y, Z) what there is to see, in display units; at the level's resolution."""
+        """The current volume (X, Y, Z) in display units, at the level's resolution."""
         return to_display(self.made)[0]
 
 
 class Run:
-    """Follows the phases of a projection: clock, history, pause and stop."""
+    """Tracks the phases of a projection: clock, history, pause and stop."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Run:
         phase: Phase,
         after: float,
     ) -> bool:
-        """Take the steps of a phase, `after` it so much work remains; False if it was stopped."""
+        """Run a phase, with `after` as the work that remains after it; False if it was stopped."""
         cost = 0.0
         for step in steps:
             cost = step.cost
@@ -126,7 +126,7 @@ class Run:
             )
 
     def _wait(self) -> bool:
-        """Wait while it is paused; whether to stop."""
+        """Wait while paused; return whether to stop."""
         paused = time.perf_counter()
         stop = self._stop is not None and self._stop()
         while not stop and self._pause is not None and self._pause():

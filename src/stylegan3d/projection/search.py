@@ -1,8 +1,8 @@
-"""Steps of a projection: gradient descent on the latent, coarse to fine.
+"""The search of a projection: gradient descent on the latent, coarse to fine.
 
-From the encoder's guess, which has the coarse part right, all steps are in full resolution; from
-the average brain first at a quarter of it, then at half, which costs an eighth each. A pull towards
-the distribution of w keeps the result a brain of this generator (Abdal et al. 2019, arXiv
+From the encoder's estimate, whose coarse structure is right, all steps are at full resolution; from
+the average brain the first are at a quarter, then at half resolution, each level costing an eighth
+of the next. A prior on w keeps the result typical of the generator (Abdal et al. 2019, arXiv
 1904.03189; Zhu et al. 2020, arXiv 2012.09036).
 """
 
@@ -19,25 +19,25 @@ from torch import Tensor
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.problem import Problem
 
-# In standard deviations of random brains. From a guess nearby the way is short and known to be
-# downhill; from afar larger steps overshoot.
+# Learning rates, in standard deviations of random brains. From the encoder's estimate large steps
+# # are safe; from the average brain they would overshoot.
 LEARNING_RATE = {"encoder": 0.25, "given": 0.25, "average": 0.15}
 NOISE_RATE = 0.1
-# Of these rates for long latents: tens of thousands of numbers that all move a little move far.
+# Factor for long latents: many small changes of tens of thousands of numbers add up.
 LONG_SHARE = 0.1
-# Share of the steps at each image level from the average brain: a quarter resolution, half, full.
+# Share of the steps from the average brain at quarter, half and full resolution.
 SCHEDULE = ((-3, 0.35), (-2, 0.3), (-1, 0.35))
-# Each halving of the resolution leaves an eighth of the voxels, but overhead never vanishes.
+# Halving the resolution leaves an eighth of the voxels; overhead remains.
 CHEAPEST_STEP = 0.06
-# Share of the steps over which the step size falls to zero.
+# Share of the steps over which the learning rate falls to zero.
 FALL = 0.25
-# It no longer pays if so many steps together gained less than this share of the loss.
+# The search stops if so many steps together reduce the loss by less than this share.
 WINDOW, LEAST_GAIN = 10, 0.003
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a search found.
+    """Result of one step of a search.
 
     Attributes
     ----------
@@ -45,10 +45,10 @@ class Step:
         Objective before the step.
     level : int
         Image level that was matched; -1 is full resolution.
-    made : Tensor, shape (1, 1, X, Y, Z)
-        The image of the state before the step, detached.
+        made : Tensor, shape (1, 1, X, Y, Z)
+            The image before the step, detached.
     cost : float
-        Work that is done, in steps of full resolution.
+        Work done, in full-resolution steps.
     left : float
         Work that remains.
     steps_left : int
@@ -69,7 +69,7 @@ class Search:
     Parameters
     ----------
     count : int
-        Steps; fewer are taken where `patient` is false and they no longer pay.
+        Number of steps; unless `patient`, fewer are taken once improvement stalls.
     """
 
     def __init__(self, problem: Problem, count: int, *, patient: bool) -> None:
@@ -106,7 +106,7 @@ class Search:
             yield Step(float(loss.detach()), level, made.detach(), done, left, remaining)
 
     def restore_best(self) -> None:
-        """Go back to the best state that was seen, after a search that was not finished."""
+        """Return to the best state of an unfinished search."""
         if self.kept is None:
             return
         with torch.no_grad():
@@ -115,7 +115,7 @@ class Search:
                 noise.copy_(best)
 
     def _keep(self, loss: float, level: int) -> None:
-        """Remember the state if it is the best in full resolution."""
+        """Remember the state if it is the best at full resolution."""
         if level != -1:
             return
         self._losses.append(loss)
@@ -125,7 +125,7 @@ class Search:
             self.kept = loss, problem.u.detach().clone(), noise
 
     def _stalls(self, level: int) -> bool:
-        """Whether the last steps in full resolution gained next to nothing."""
+        """Whether the last full-resolution steps hardly improved."""
         if level != -1 or len(self._losses) <= 2 * WINDOW:
             return False
         before, lately = min(self._losses[:-WINDOW]), min(self._losses[-WINDOW:])
@@ -133,7 +133,7 @@ class Search:
 
 
 def plan(generator: Generator, count: int) -> list[int]:
-    """The image level of every step: coarse first, as far as the generator has coarse images."""
+    """Image level of every step: coarse first, if the generator has coarse images."""
     available = len(generator.levels)
     levels: list[int] = []
     for level, share in SCHEDULE:
@@ -142,19 +142,19 @@ def plan(generator: Generator, count: int) -> list[int]:
 
 
 def costs(levels: list[int]) -> float:
-    """Work of some steps, in steps of full resolution."""
+    """Work of these steps, in full-resolution steps."""
     return sum(max(8.0 ** (level + 1), CHEAPEST_STEP) for level in levels)
 
 
 def rate(step: int, count: int, end: int) -> float:
-    """Share of the step size: up over the first twentieth, half a cosine down over the last part.
+    """Learning-rate factor: up over the first twentieth, half a cosine down over the last part.
 
     Parameters
     ----------
     step : int
         From 0.
     count, end : int
-        Steps that were planned, and after which the search ends.
+        Planned steps, and the step at which the search ends.
     """
     ramp = min(1.0, (step / count + 0.01) / 0.05)
     fall = min(1.0, (end - step) / (FALL * count))

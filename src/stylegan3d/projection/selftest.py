@@ -1,7 +1,7 @@
 """A model's self-test: project brains whose latents are known.
 
-A synthetic brain is made by the very model, so nothing about it is unknown to it; what is lost on
-the way back is the search's doing alone. A real scan can only be worse.
+A synthetic brain comes from the model itself, so every difference is the search's fault; a real
+scan can only do worse.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def self_test(
     steps: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Make brains from seeds, project them, and compare.
+    """Generate brains from seeds, project them, and compare.
 
     Parameters
     ----------
     seeds : sequence of int or None
-        One brain each, as everywhere in this program, with this `truncation`; three by default.
+        One brain each, with this `truncation`; three by default.
     space, budget, steps : Space, str, int or None
-        See `project`. In W+ the latent's error says little: rows hold components that their layer
-        does not read, and these stay anywhere.
+        See `project`. In W+ the latent error means little: rows contain components that their layer
+        does not use, which stay arbitrary.
     progress : Progress or None
         Called with how much is done and how much there is.
 
@@ -51,8 +51,8 @@ def self_test(
     dict
         "brains": for each the "seed", "similarity" to what was made, "mean_brain" for comparison,
         the "latent_error" (root mean square over the principal directions of w, each in its own
-        deviation, divided by that of the true latent: 0 is exact, 1 as far off as the average
-        brain), "seconds". The medians of "ssim", "psnr" and "latent_error". "settings".
+        standard deviation, divided by that of the true latent: 0 is exact, 1 as far off as the
+        average brain), "seconds". The medians of "ssim", "psnr" and "latent_error". "settings".
     """
     seeds = SEEDS if seeds is None else seeds
     prior = LatentPrior.of(generator)

@@ -1,4 +1,4 @@
-"""Signs that tell whether a model knows scans of this kind, measured before any search."""
+"""Out-of-distribution signs of a scan, measured before any search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.scans.intensity import contrast_agreement, correlation
 
-#: Signs of a scan the model does not know: whether more or less is stranger, and what it means.
+#: Signs of an out-of-distribution scan: whether more or less is unusual, and what that means.
 SIGNS = {
     "contrast": (-1, "the contrast of the scan is unknown to the model"),
     "deep_correlation": (-1, "deep structures are not where the model expects them"),
@@ -23,8 +23,8 @@ SIGNS = {
     "spot": (1, "one region is unlike anything the model expects there"),
     "latent_distance": (1, "the brain is far from those of the training subjects"),
 }
-# Of the smoothing under which a sign must stand out to be one part of the brain, in mm; and the
-# border of the brain that is left out, where a voxel's shift looks like a lesion.
+# Smoothing in mm, after which a sign must stand out to count as regional; and the width of the
+# # brain's border that is ignored, where a shift by a voxel looks like a lesion.
 SPOT_MM = 6.0
 BORDER_MM = 4.0
 SPOT_PERCENTILE = 99.5
@@ -32,16 +32,16 @@ SPOT_PERCENTILE = 99.5
 
 @dataclass(frozen=True)
 class Usual:
-    """Middle and spread of a quantity over people; the spread is that of the strange side."""
+    """Median and spread of a quantity over subjects; the spread is that of the unusual side."""
 
     middle: float
     spread: float
 
     @classmethod
     def of(cls, values: np.ndarray, side: int = 1) -> Usual:
-        """Median; the spread from the 90th percentile, or the median deviation if that is more.
+        """Median, and spread from the 90th percentile or the median absolute deviation.
 
-        Neither follows a single odd person.
+        Both are robust to a single outlier; the larger one is taken.
         """
         values = np.asarray(values, np.float64)
         middle = float(np.median(values))
@@ -51,17 +51,17 @@ class Usual:
 
     @classmethod
     def read(cls, entry: Mapping[str, float]) -> Usual:
-        """From a card."""
+        """From a model card."""
         return cls(float(entry["middle"]), float(entry["spread"]))
 
     def unusual(self, value: float, side: int = 1) -> float:
-        """How many spreads a value lies to the strange side; negative on the other."""
+        """Deviation towards the unusual side, in spreads; negative on the other side."""
         return side * (value - self.middle) / self.spread
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """What a model makes of a scan at once, without a search."""
+    """A model's initial estimate of a scan, without a search."""
 
     volume: np.ndarray
     w: Tensor | None
@@ -69,7 +69,7 @@ class Guess:
 
 @torch.no_grad()
 def first_guess(generator: Generator, volume: np.ndarray, mean_brain: np.ndarray) -> Guess:
-    """The encoder's, or the mean brain where a model has none (or of another channel)."""
+    """The encoder's estimate, or the mean brain without an encoder (or for another channel)."""
     if generator.encoder is None or generator.config.image_channels > 1:
         return Guess(mean_brain, None)
     image = torch.from_numpy(np.ascontiguousarray(volume, np.float32))[None, None]
@@ -86,7 +86,7 @@ def measure_signs(
     mask: np.ndarray,
     voxel_mm: tuple[float, float, float],
 ) -> dict[str, float]:
-    """The `SIGNS` of one scan; the latent's distance only where there is an encoder."""
+    """The `SIGNS` of one scan; the latent distance only if there is an encoder."""
     deep = mask & ndimage.binary_erosion(mean_brain > 0.3, iterations=2)
     if np.count_nonzero(deep) < 100:
         deep = mask

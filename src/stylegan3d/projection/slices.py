@@ -1,4 +1,4 @@
-"""The forward operator of scans with thick slices."""
+"""Forward operator for scans with thick slices."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
 
 Profile = Literal["box", "gaussian"]
-# A scan's own slices are taken where they are at least so much of the thickness asked for.
+# A scan's own slices are used if they have at least this share of the requested thickness.
 OWN_SLICES = 0.6
 
 
 class ThickSlices(Operator):
-    """Every slice is a mean over its thickness, as in routine scans of 3 to 6 mm.
+    """Slices averaged over their thickness, as in routine scans of 3 to 6 mm.
 
-    The data are the slices: [N, C, I, J, K] with few K (or I, or J). Of a scan with thick slices
-    they lie where the scan's own did, however the head was tilted; otherwise they lie side by side
-    along an axis of the generator's grid.
+    The data are the slices: [N, C, I, J, K] with few K (or I, or J). For a scan with thick slices
+    they are at the scan's own positions, at any tilt of the head; otherwise they are adjacent along
+    an axis of the generator's grid.
 
     Parameters
     ----------
     thickness_mm : float
     direction : str
-        One of R, L, A, P, S, I Across the slices; S for axial ones.
+        Normal of the slices: R, L, A, P, S or I; S for axial ones.
     profile : Profile
-        "box" or "gaussian" How much each depth counts; of the Gaussian, the thickness is the full
-        width at half maximum.
+        Slice profile, "box" or "gaussian"; the thickness is the Gaussian's full width at half
+        maximum.
     """
 
     faith = 0.7
@@ -50,16 +50,16 @@ class ThickSlices(Operator):
         self.space: Space | None = None  # of the images
         self.slices: Space | None = None  # of the data, in the same millimetres
         self._axis = 2
-        # Slices along an axis of the grid: [slices, voxels] for their means and their middles.
+        # Slices along an axis of the grid: [slices, voxels] for their means and their centres.
         self._matrix = torch.zeros(0)
         self._middles = torch.zeros(0)
-        # Slices that lie anyhow: where the image is read, and the weights.
+        # Oblique slices: sampling positions and weights.
         self._points = torch.zeros(0)
         self._weights = torch.zeros(0)
 
     @classmethod
     def parse(cls, words: list[str]) -> ThickSlices:
-        """From the words after "thick:", such as ["5mm", "S", "gaussian"]."""
+        """Parse the fields after "thick:", such as ["5mm", "S", "gaussian"]."""
         settings: dict[str, Any] = {"thickness_mm": read_mm(words[0])}
         for word in words[1:]:
             if word.upper() in DIRECTIONS:
@@ -84,7 +84,7 @@ class ThickSlices(Operator):
         return bound
 
     def _own_slices(self, space: Space, aligned: AlignedScan) -> Space | None:
-        """The scan's slices in the model's millimetres; within a slice as fine as the model."""
+        """The scan's slices in the model's millimetres, with the model's in-plane resolution."""
         scan = aligned.scan.space
         in_model = Space(scan.shape, aligned.rigid @ scan.affine)
         axis = array_axis(in_model, self.direction)
@@ -98,7 +98,7 @@ class ThickSlices(Operator):
         return in_model.resized((shape[0], shape[1], shape[2]))
 
     def _matrices(self) -> tuple[Tensor, Tensor]:
-        """Linear interpolation at the depths of a slice, weighted; and in its middle alone."""
+        """Linear interpolation, weighted over the depths of a slice, and at its centre alone."""
         assert self.space is not None
         assert self.slices is not None
         voxels, voxel_mm = self.space.shape[self._axis], self.space.voxel_size[self._axis]
@@ -113,7 +113,7 @@ class ThickSlices(Operator):
         return torch.from_numpy(matrix).float(), torch.from_numpy(middle).float()
 
     def _taps(self) -> tuple[Tensor, Tensor]:
-        """Where the image is read, [taps, I, J, K, 3] in grid_sample's units, and the weights."""
+        """Sampling positions [taps, I, J, K, 3] in grid_sample's units, and their weights."""
         assert self.space is not None
         assert self.slices is not None
         depth, weights = self._profile(min(self.space.voxel_size))
@@ -123,7 +123,7 @@ class ThickSlices(Operator):
         return torch.from_numpy(np.stack(points)), torch.from_numpy(weights)
 
     def _profile(self, voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
-        """Depths in mm that stand for the slice and their weights, which sum to 1."""
+        """Sample depths in mm across the slice and their weights, which sum to 1."""
         reach = self.thickness_mm / 2 if self.profile == "box" else self.thickness_mm
         count = max(3, math.ceil(2 * reach / voxel_mm * 2) | 1)
         depth = (np.arange(count) + 0.5) / count * 2 * reach - reach
@@ -151,20 +151,20 @@ class ThickSlices(Operator):
         return torch.Size((*data.shape[:2], *self.space.shape))
 
     def observe(self, image: Tensor) -> Tensor:
-        """The values in the middle of the slices: there an interpolated scan is the slice."""
+        """Values at the centres of the slices, where an interpolated scan equals the slice."""
         if not self.own_slices:
             return along_axis(image, self._middles, self._axis)
         return _sampled(image, self._points[len(self._points) // 2])
 
     def simulate(self, image: Tensor) -> Tensor:
-        """The slices, linearly interpolated on the grid, as alignment does with a scan."""
+        """The slices, linearly interpolated to the grid as alignment does with a scan."""
         assert self.space is not None
         assert self.slices is not None
         there = _points_of(self.space, np.zeros(3), self.slices)
         return _sampled(self(image), torch.from_numpy(there))
 
     def spread(self, part: Tensor) -> Tensor:
-        """The share of every slice's voxel that the part takes up."""
+        """Share of every slice voxel that the part fills."""
         return self(part)
 
     def describe(self) -> dict[str, Any]:  # noqa: D102
@@ -181,13 +181,13 @@ class ThickSlices(Operator):
 
 
 def _hats(places: np.ndarray, count: int) -> np.ndarray:
-    """Weights of linear interpolation at places [...] among `count` voxels, [..., count]."""
+    """Linear interpolation weights at positions [...] among `count` voxels, [..., count]."""
     places = np.clip(places, 0, count - 1)
     return np.clip(1 - np.abs(places[..., None] - np.arange(count)), 0, None)
 
 
 def _points_of(own: Space, offset_mm: np.ndarray, image: Space) -> np.ndarray:
-    """The voxels of a grid, moved, in an image's units for `grid_sample`; float32 [I, J, K, 3]."""
+    """The voxels of a grid, offset, in `grid_sample` units of an image; float32 [I, J, K, 3]."""
     index = np.stack(np.meshgrid(*map(np.arange, own.shape), indexing="ij"), axis=-1)
     to_voxel = np.linalg.inv(image.affine)
     matrix = to_voxel @ own.affine
@@ -197,19 +197,19 @@ def _points_of(own: Space, offset_mm: np.ndarray, image: Space) -> np.ndarray:
 
 
 def _sampled(image: Tensor, points: Tensor) -> Tensor:
-    """Linear interpolation of [N, C, X, Y, Z] at points [I, J, K, 3]; the border goes on."""
+    """Linear interpolation of [N, C, X, Y, Z] at points [I, J, K, 3]; the border is extended."""
     grid = points.to(image)[None].expand(len(image), -1, -1, -1, -1)
     return F.grid_sample(image, grid, "bilinear", padding_mode="border", align_corners=True)
 
 
 def _side_by_side(space: Space, direction: str, thickness_mm: float) -> Space:
-    """Slices without gaps along an axis of the grid, over all of its field of view."""
+    """Adjacent slices along an axis of the grid, over its whole field of view."""
     axis = array_axis(space, direction)
     extent = space.shape[axis] * space.voxel_size[axis]
     count = math.ceil(extent / thickness_mm - 1e-6)
     affine = space.affine.copy()
     affine[:3, axis] *= thickness_mm / space.voxel_size[axis]
-    # Centred: what the slices stick out goes half below, half above.
+    # Centred: any excess is split between both ends.
     middle = np.append((np.asarray(space.shape) - 1) / 2, 1.0)
     shape = [n if i != axis else count for i, n in enumerate(space.shape)]
     own_middle = (np.asarray(shape) - 1) / 2

@@ -1,4 +1,4 @@
-"""Conjugate gradients for images: what tuning and restoration have in common."""
+"""Conjugate gradients for images, used by tuning and restoration."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 def conjugate_gradients(
     normal: Callable[[Tensor], Tensor], right: Tensor, iterations: int, tolerance: float = 0.0
 ) -> Tensor:
-    """The x with normal(x) = right, nearly, from x = 0 (Hestenes, Stiefel 1952).
+    """Solve normal(x) = right approximately, from x = 0 (Hestenes, Stiefel 1952).
 
     Parameters
     ----------
     normal : callable
-        Linear, symmetric and positive, from a tensor to one of its shape.
+        Linear, symmetric and positive definite; returns a tensor of the same shape.
     right : Tensor
         The right-hand side.
     iterations : int
-        At most so many applications of `normal`.
+        Maximum number of applications of `normal`.
     tolerance : float
-        Enough is a residual of so small a share of `right`'s length.
+        Stop at this residual, as a share of the norm of `right`.
     """
     solution, residual = torch.zeros_like(right), right.clone()
     direction, size = residual.clone(), _dot(residual, residual)

@@ -1,13 +1,13 @@
-"""How far to believe a projection.
+"""How far to trust a projection.
 
-Two questions are kept apart. Is the scan of a kind that the model knows? That is asked of the scan
-and of the model's first guess at it, so the answer does not depend on how long was searched: a long
-search bends the model until it shows a T2-weighted scan, too. And is the reconstruction close? That
-is asked of the reconstruction.
+There are two separate questions. Is the scan in distribution? This is judged from the scan and the
+model's initial estimate, so the answer does not depend on the length of the search: a long search
+bends the model until it reproduces even a T2-weighted scan. And is the reconstruction close? This
+is judged from the reconstruction.
 
-What is usual is known from people the model was not trained on (`calibration`, the entry "trust" of
-a model's card). Every sign is measured in their spread, so nothing is fitted to examples of what a
-model does not know, and it need not be an example of these to be recognised.
+Reference values come from held-out subjects (`calibration`, the entry "trust" of a model's card).
+Every sign is measured in units of their spread; nothing is fitted to out-of-distribution examples,
+so unknown kinds of scans are recognised, too.
 """
 
 from __future__ import annotations
@@ -25,35 +25,46 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.projection.objective import LatentPrior
 from stylegan3d.projection.signs import SIGNS, Usual, first_guess, measure_signs
 
-# From this percentile of people on it is said that a brain lies far out.
+# Percentile of subjects from which a brain is reported as far from average.
 FAR_PERCENT = 95.0
 CLOSE = "close"
 TYPICAL = "typical features only"
 OUTSIDE = "outside what this model knows"
 NOT_CALIBRATED = "not calibrated for this model"
-# A region is named if its residual is so many spreads above the usual one.
+# A region is named if its residual is this many spreads above the usual one.
 UNUSUAL = 4.0
 
 
 class Trust(TypedDict):
-    """How far to believe a projection; plain data.
+    """Assessment of a projection; plain data.
 
-    similarity, mean_brain : of the reconstruction and of the mean brain to the scan, in the brain.
-    latent_distance : of the result from the average, 1 for random brains.
-    latent_percentile : how many percent of people, none of whom the model was trained on, lie
-        nearer to the average than the model's first guess at this scan; None if not calibrated.
-    regions : for each region of the brain "rms" and "mean" of the residual (scan minus
-        reconstruction), its "share" of the brain's voxels, and, where calibrated, what is "usual"
-        for the first guess and how "unusual" this is in spreads.
-    signs : what was measured to tell whether the model knows such scans; where calibrated with
-        what is "usual" and how "unusual" this is, in spreads towards the strange side.
-    strangeness : root mean square of what is unusual in the signs; None if not calibrated.
-    discriminator : the discriminator's logits for the scan and for the reconstruction, where the
-        model has one.
-    verdict : "close", "typical features only", "outside what this model knows", or "not calibrated
-        for this model".
-    sentence : the verdict explained.
-    remarks : what else a person should know, in sentences.
+    Attributes
+    ----------
+    similarity, mean_brain : dict of str to float
+        Similarity of the reconstruction and of the mean brain to the scan, inside the brain.
+    latent_distance : float
+        Distance of the latent from the average; 1 for random brains.
+    latent_percentile : float or None
+        Percentage of held-out subjects who are closer to the average than the model's initial
+        estimate of this scan; None if not calibrated.
+    regions : dict of str to dict
+        For each region "rms" and "mean" of the residual (scan minus reconstruction), its "share" of
+        the brain's voxels and, if calibrated, the "usual" value and how "unusual" this one is, in
+        spreads.
+    signs : dict of str to dict
+        Out-of-distribution signs; if calibrated with the "usual" value and how "unusual" this one
+        is, in spreads.
+    strangeness : float or None
+        Root mean square of the unusual signs; None if not calibrated.
+    discriminator : dict or None
+        Logits of the discriminator, if any, for scan and reconstruction.
+    verdict : str
+        "close", "typical features only", "outside what this model knows", or "not calibrated for
+        this model".
+    sentence : str
+        The verdict explained.
+    remarks : list of str
+        Warnings, in sentences.
     """
 
     similarity: dict[str, float]
@@ -95,7 +106,7 @@ def measure_trust(
     *,
     generator: Generator,
 ) -> Trust:
-    """Numbers with what to compare them to, and what they mean in words.
+    """Assess a projection.
 
     Parameters
     ----------
@@ -104,7 +115,7 @@ def measure_trust(
     made, mean_brain, volume : ndarray, shape (X, Y, Z)
         Values in [0, 1]: reconstruction, average brain, scan.
     mask : ndarray, shape (X, Y, Z), bool
-        Where the scan is to be compared.
+        Region of comparison.
     """
     alike = similarity(made, volume, mask)
     usual = similarity(mean_brain, volume, mask)
@@ -138,9 +149,9 @@ def measure_trust(
 def compare_signs(
     signs: Mapping[str, float], known: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, float]], float | None]:
-    """Each sign beside what is usual, and the strangeness: the root mean square of the unusual.
+    """Each sign with its reference value, and the strangeness: RMS of the unusual signs.
 
-    A sign on the good side of the middle does not make up for another on the bad one.
+    A sign on the usual side does not compensate for another on the unusual side.
     """
     told: dict[str, dict[str, float]] = {name: {"value": signs[name]} for name in signs}
     unusual = []
@@ -190,7 +201,7 @@ def judge(
 
 
 def _percentile(signs: Mapping[str, float], known: Mapping[str, Any]) -> float | None:
-    """Percent of people whose first guess lies nearer to the average."""
+    """Percentage of subjects whose initial estimate is closer to the average."""
     quantiles = known.get("latent_distance")
     if not quantiles or "latent_distance" not in signs:
         return None
@@ -199,7 +210,7 @@ def _percentile(signs: Mapping[str, float], known: Mapping[str, Any]) -> float |
 
 
 def place_in_words(percentile: float) -> str:
-    """How far out a brain lies, from a `Trust`'s "latent_percentile"."""
+    """A "latent_percentile" in words."""
     if percentile >= 100:
         return "farther from the average brain than that of any reference subject"
     share = "less than 1 %" if percentile < 1 else f"{percentile:.0f} %"
@@ -208,7 +219,7 @@ def place_in_words(percentile: float) -> str:
 
 @torch.no_grad()
 def _scores(generator: Generator, volume: np.ndarray, made: np.ndarray) -> dict[str, float] | None:
-    """Each by itself: in company the minibatch's spread would tell them apart."""
+    """Score each alone: in one batch the minibatch standard deviation would influence both."""
     if generator.discriminator is None or generator.config.image_channels > 1:
         return None
     found = {}

@@ -1,8 +1,8 @@
-"""What a projection leaves open: how much the result changes with where the search begins.
+"""Uncertainty of a projection: how much the result depends on the start of the search.
 
-The search is begun again at other places, with other layer noise. Where the results agree, the scan
-and the model determine them; where they do not, what is shown is one of several answers. Agreement
-is no proof: what the model cannot show at all is missing from every one of them.
+The search is repeated from other starting points, with other layer noise. Where the results agree,
+scan and model determine them; elsewhere the result is one of several solutions. Agreement is no
+proof: what the model cannot represent is missing from all of them.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.settings.projection import QUICK, Choices, Space
 
 RESTARTS, NOISE_DRAWS = 4, 2
-#: How far a restart begins from the first guess towards a random brain.
+#: Start of a restart: share of the way from the initial estimate to a random brain.
 AWAY = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """The results of several searches, summed up.
+    """Summary of several searches.
 
     Attributes
     ----------
     mean, deviation : ndarray, shape (X, Y, Z)
-        In display units, of all results; the deviation is the standard one between them.
+        Mean and standard deviation of all results, in display units.
     latents : Tensor, shape (restarts, num_layers, w_dim)
-        What the searches found.
+        Results of the searches.
     noise_draws : int
-        How often each was shown, with other layer noise.
+        Number of renderings of each, with different layer noise.
     seconds : float
-        That it took.
+        Time taken.
     """
 
     mean: np.ndarray
@@ -70,24 +70,24 @@ def uncertainty(
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Uncertainty:
-    """Project a scan several times from different places.
+    """Project a scan several times from different starting points.
 
     Parameters
     ----------
     aligned, space, budget, steps, channel, operator : object
         See `project`.
     restarts : int
-        Searches; each begins at the first guess moved by `away` (0 to 1) towards another random
-        brain, and has layer noise of its own.
+        Number of searches; each begins at the initial estimate moved by `away` (0 to 1) towards
+        another random brain, with its own layer noise.
     noise_draws : int
-        How often each result is shown with other noise; 1 where the generator has learned to do
-        without.
+        Renderings of each result with different noise; 1 if the generator ignores noise.
     seed : int
         Seed of the random brains and the noise.
     progress : Progress or None
         Called with how much is done and how much there is.
     should_stop : callable or None
-        Asked after every step; what is there then is summed up, if it is two or more.
+        Checked after every step; if true, the searches done so far are summarised if there are two
+        or more.
 
     Raises
     ------
