@@ -1,26 +1,26 @@
-"""Directions in w that mean something: age, ventricle volume, head size, …
+"""Directions of attributes in w: age, ventricle volume, head size, …
 
-A direction is fitted to real people, whose latents an encoder or a projection gave, and is checked
-on people who had no part in the fit, and in what edited brains measure.
+A direction is fitted to real subjects, whose latents come from an encoder or a projection, and
+checked on held-out subjects and by measuring edited brains.
 
-How. A ridge regression predicts the attribute from w (its penalty by leave-one-out error), as
-there are about as many people as dimensions. An edit does not go along the regression's own vector
-beta, the normal of InterFaceGAN's hyperplane (Shen et al. 2020, arXiv:1907.10786, section 3.1),
-but along `cov(w) beta`: how w changes, on average over people, with the predicted attribute
-(Haufe et al. 2014, doi:10.1016/j.neuroimage.2013.10.067, equation 6). The normal is the shortest
-way to change the *prediction*, and leans on whatever predicts; the pattern is what people with more
-of the attribute look like. In people of
-the bundled data 24 years, head size held fixed, go with 8.9 ml more ventricle. An edit of as many
-years gives synthetic brains 8.9 ml along the pattern and 4.0 ml along the normal.
+A ridge regression predicts the attribute from w (penalty by leave-one-out error), since there are
+about as many subjects as dimensions. An edit does not go along the regression vector beta, the
+normal of InterFaceGAN's hyperplane (Shen et al. 2020, arXiv:1907.10786, section 3.1), but along
+`cov(w) beta`: how w changes, on average over subjects, with the predicted attribute (Haufe et al.
+2014, doi:10.1016/j.neuroimage.2013.10.067, equation 6). The normal is the shortest way to change
+the *prediction*, by whatever feature predicts; the pattern is what subjects with more of the
+attribute look like. In the bundled data 24 years, head size held fixed, come with 8.9 ml more
+ventricle volume. An edit by as many years changes synthetic brains by 8.9 ml along the pattern and
+4.0 ml along the normal.
 
-To hold another attribute fixed, the pattern's part that changes the prediction of that other one is
-taken out, in the metric of cov(w) (a partial regression; InterFaceGAN's conditional manipulation,
+To hold another attribute fixed, the component of the pattern that changes its prediction is
+removed, in the metric of cov(w) (a partial regression; InterFaceGAN's conditional manipulation,
 section 3.2, does so with normals).
 
-People come in groups, by scanner or study, which differ in contrast and in who was invited. All is
-fitted and checked within groups: w and attribute are taken as deviations from the group's mean.
-Without that, "age" of the bundled brains was partly the older people's scanner: white matter grew
-with it, and ventricles half as much.
+Subjects come in groups, by scanner or study, which differ in contrast and recruitment. Everything
+is fitted and checked within groups: w and attribute are deviations from the group's mean. Without
+that, "age" of the bundled brains was confounded with the older subjects' scanner: white matter
+increased with it, and ventricles grew half as much.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
     from stylegan3d.model.generator import Generator
 
-#: Fewer people than these say nothing about a direction.
+#: Least number of subjects to fit a direction.
 FEWEST_TO_FIT = 20
 _PENALTIES = np.logspace(-3, 5, 33)
-_POPULATION = 5000  # random brains that say how much an attribute varies
+_POPULATION = 5000  # random brains for an attribute's standard deviation
 
 
 def attribute_directions(
@@ -71,39 +71,39 @@ def attribute_directions(
     hold_fixed: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
 ) -> Directions:
-    """One direction for each attribute, fitted to people and checked on others.
+    """One direction for each attribute, fitted to subjects and checked on others.
 
     Parameters
     ----------
     generator : Generator
     latents : ndarray or Tensor
-        Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)` of n people; rows are averaged.
+        Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)` of n subjects; rows are averaged.
     attributes : mapping of str to ndarray
-        `(n,)` numbers by attribute, NaN where unknown; 0 and 1 alone make it one of two kinds.
+        `(n,)` values by attribute, NaN where unknown; only 0 and 1 for a binary attribute.
     held_out : ndarray, shape (n,), bool
-        People to check on, who have no part in the fit.
+        Subjects to check on, not used in the fit.
     wanted : sequence of str, optional
         Attributes to find directions of; all by default.
     hold_fixed : sequence of str
-        Attributes that the others must not change.
+        Attributes that the other directions must not change.
     groups : sequence, optional
-        Which scanner or study each person is from; one for all by default.
+        Scanner or study of each subject; one for all by default.
 
     Returns
     -------
     Directions
         Named as in `NAMES`. One unit changes the predicted attribute by one standard deviation of
-        random brains, or of those alike in what is held fixed. `checks` has one dict for each:
-        "name", "attribute", "unit", "held_fixed", "n_fit", "n_check", on held-out people "r"
-        (correlation of predicted and true), "chance" (|r| that one in twenty random orders of them
-        reaches), "r2", "mae" with "baseline" (that of always saying the mean of their group), or
-        "auc" with baseline 0.5 for an attribute of two kinds; and "per_unit", by how much one unit
-        changes the attribute ("scale" "linear": in its unit, "factor": times so much).
+        random brains (given the attributes held fixed). `checks` has one dict each: "name",
+        "attribute", "unit", "held_fixed", "n_fit", "n_check"; on held-out subjects "r" (correlation
+        of predicted and true), "chance" (|r| of the 95th percentile of random permutations), "r2",
+        "mae" with "baseline" (that of predicting the group mean), or "auc" with baseline 0.5 for a
+        binary attribute; and "per_unit", the change by one unit ("scale" "linear": in the
+        attribute's unit, "factor": multiplicative).
 
     Raises
     ------
     RecipeError
-        If too few people are known to have an attribute, or it is the same in all of them.
+        If an attribute is known for too few subjects, or the same in all of them.
 
     References
     ----------
@@ -148,10 +148,10 @@ def attribute_directions(
 
 
 def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """Ridge coefficients `(w_dim,)`, the penalty by leave-one-out error.
+    """Ridge coefficients `(w_dim,)`, with the penalty chosen by leave-one-out error.
 
-    `w` `(n, w_dim)` and `target` `(n,)` are deviations from a mean; `fit` `(n,)` says whom to use.
-    RecipeError if they are too few, all alike, or w tells nothing of them.
+    `w` `(n, w_dim)` and `target` `(n,)` are deviations from a mean; `fit` `(n,)` selects subjects.
+    RecipeError if they are too few, all equal, or w does not predict the target.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -169,9 +169,9 @@ def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.
 
 
 def _pattern(beta: np.ndarray, fixed: Sequence[np.ndarray], w: np.ndarray) -> np.ndarray:
-    """`cov(w) beta`, less what would change the predictions `fixed`; float64 `(w_dim,)`.
+    """`cov(w) beta` without the part that changes the predictions `fixed`; float64 `(w_dim,)`.
 
-    w `(n, w_dim)` has mean 0; its covariance, which may be too large, is never formed.
+    w `(n, w_dim)` has mean 0; its covariance may be too large and is never formed.
     """
     pattern = w.T @ (w @ beta) / (len(w) - 1)
     if not len(fixed):
@@ -182,7 +182,7 @@ def _pattern(beta: np.ndarray, fixed: Sequence[np.ndarray], w: np.ndarray) -> np
 
 
 def _spread(scores: np.ndarray, fixed: Sequence[np.ndarray]) -> float:
-    """Standard deviation of `scores` among brains that are alike in `fixed`."""
+    """Standard deviation of `scores` given `fixed`."""
     if not len(fixed):
         return float(scores.std())
     other = np.stack(fixed, axis=1)
@@ -199,29 +199,29 @@ def build_directions(
     samples: int = SAMPLES,
     report: Callable[..., None] | None = None,
 ) -> Directions:
-    """Everything a model's folder should hold: attributes the data knows, described components.
+    """All directions for a model's folder: attributes known in the data, described components.
 
     Parameters
     ----------
     generator : Generator
     pack : Pack, optional
-        The data set it was trained on. Without it, or without an encoder, or where too few people
-        are known to have any attribute, only principal components are found.
+        The data set it was trained on. Without it, without an encoder, or if too few subjects have
+        a known attribute, only principal components are computed.
     attributes : sequence of str, optional
-        Attributes that must be found; by default those of `STANDARD` that enough people have.
+        Required attributes; by default those of `STANDARD` known for enough subjects.
     hold_fixed : sequence of str, optional
-        Attributes that the others do not change; by default head size, since in most things a
-        large head has more of everything.
+        Attributes that the other directions must not change; by default head size, with which most
+        volumes scale.
     components, samples : int
         As in `pca_directions`.
     report : callable, optional
-        `report(done, total, note)` as the work goes on.
+        Called as `report(done, total, note)`.
 
     Returns
     -------
     Directions
-        Directions of attributes first, then "PC 1" and so on. Of the standard attributes those are
-        left out that fail in volumes (`without_failures`); their checks stay.
+        Directions of attributes first, then "PC 1" and so on. Standard attributes that fail when
+        measured in volumes are left out (`without_failures`); their checks stay.
 
     Raises
     ------
@@ -258,7 +258,7 @@ def build_directions(
 
 
 def _usable(key: str, people: People) -> bool:
-    """Whether enough people who differ are known to have the attribute."""
+    """Whether the attribute is known for enough subjects and varies."""
     fit = ~people.held_out
     values = scaled(key, people.attributes[key])
     values = deviations(values, group_numbers(people.groups, fit), fit)[fit]

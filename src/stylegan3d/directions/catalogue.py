@@ -1,8 +1,8 @@
-"""All directions a person can use with a model: its own, and those of files; with their notes.
+"""All directions available with a model: its own and those of files, with the user's notes.
 
-A direction is known by its reference, the text that `Edit.direction` holds: a name of the model's
-own directions, or `file.safetensors#name`. Notes (a label of one's own, a pin, which files are
-used) are a person's, not the model's, so they lie in a file of settings.
+A direction is identified by its reference, the value of `Edit.direction`: the name of one of the
+model's own directions, or `file.safetensors#name`. Notes (labels, pins, files in use) belong to the
+user, not to the model, and are stored in a settings file.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Entry:
     reference : str
         As in `Edit.direction`.
     name : str
-        In `directions`.
+        Its name in `directions`.
     directions : Directions
-        Those of the model or of the file.
+        Directions of the model or of the file.
     section : str
-        Under which heading it stands: attributes, components, or the file's name.
+        Heading it is listed under: attributes, components, or the file's name.
     sha256 : str or None
-        Of the file.
+        Hash of the file.
     """
 
     reference: str
@@ -67,13 +67,13 @@ class Entry:
 
     @property
     def check(self) -> dict[str, Any]:
-        """How well it held on people it was not fitted to; empty if that is not known."""
+        """Its check on held-out subjects; empty if there is none."""
         found = (told for told in self.directions.checks if told.get("name") == self.name)
         return next(found, {})
 
     @property
     def attribute(self) -> str:
-        """What it is about, such as "ventricle_ml"; empty if that is not known."""
+        """Its attribute, such as "ventricle_ml"; empty if unknown."""
         return str(self.check.get("attribute", ""))
 
     @property
@@ -102,7 +102,7 @@ class Entry:
 
 
 def own_entries(directions: Directions) -> list[Entry]:
-    """The model's own: attributes under one heading, components under another."""
+    """The model's own directions: attributes under one heading, components under another."""
     attributes = set(directions.attributes)
     return [
         Entry(name, name, directions, ATTRIBUTES if name in attributes else COMPONENTS)
@@ -116,7 +116,7 @@ def file_entries(path: str | Path, generator: Generator) -> list[Entry]:
     Raises
     ------
     RecipeError
-        If it is missing, damaged or another model's.
+        If it is missing, damaged or of another model.
     """
     path = Path(path).absolute()
     found = load_directions(path, generator)
@@ -127,16 +127,16 @@ def file_entries(path: str | Path, generator: Generator) -> list[Entry]:
 
 @dataclass(frozen=True)
 class DirectionNotes:
-    """What a person noted of a model's directions.
+    """The user's notes on a model's directions.
 
     Attributes
     ----------
     labels : mapping of str to str
-        Their own names, by reference.
+        Custom names, by reference.
     pinned : tuple of str
-        References of those they want first.
+        References of directions to list first.
     files : tuple of str
-        Directions files they use with the model.
+        Directions files in use with the model.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -144,26 +144,26 @@ class DirectionNotes:
     files: tuple[str, ...] = ()
 
     def label_of(self, entry: Entry) -> str:
-        """What a direction is called."""
+        """Displayed name of a direction."""
         return self.labels.get(entry.reference) or entry.name
 
     def labelled(self, reference: str, label: str) -> DirectionNotes:
-        """With another label; an empty one takes it away."""
+        """With another label; an empty one removes it."""
         labels = {key: text for key, text in self.labels.items() if key != reference}
         label = " ".join(label.split())
         return dataclasses.replace(self, labels=labels | ({reference: label} if label else {}))
 
     def pin(self, reference: str, pinned: bool = True) -> DirectionNotes:
-        """With a direction pinned, or not."""
+        """With a direction pinned or unpinned."""
         others = tuple(known for known in self.pinned if known != reference)
         return dataclasses.replace(self, pinned=(*others, reference) if pinned else others)
 
     def with_file(self, path: str) -> DirectionNotes:
-        """With one file more, the last."""
+        """With a file appended."""
         return dataclasses.replace(self, files=(*(f for f in self.files if f != path), path))
 
     def moved(self, path: str, to: str) -> DirectionNotes:
-        """With a file in the place of another one: what was noted of the old holds for the new."""
+        """With a file replaced by another; notes on the old one are transferred."""
 
         def there(reference: str) -> str:
             edit = Edit(reference, 0.0)
@@ -176,7 +176,7 @@ class DirectionNotes:
         )
 
     def without_file(self, path: str) -> DirectionNotes:
-        """Without a file, and without notes on what it holds."""
+        """Without a file and the notes on its directions."""
 
         def stays(reference: str) -> bool:
             return Edit(reference, 0.0).file != path
@@ -189,7 +189,7 @@ class DirectionNotes:
 
 
 def read_notes(path: str | Path, model: str) -> DirectionNotes:
-    """The notes on the model of this hash; none if nothing was noted yet.
+    """The notes on the model of this hash; empty if there are none.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def read_notes(path: str | Path, model: str) -> DirectionNotes:
 
 
 def write_notes(path: str | Path, model: str, notes: DirectionNotes) -> None:
-    """Keep the notes on one model; those on others stay.
+    """Save the notes on one model; those on others are kept.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def _damaged(path: Path) -> StyleGAN3DError:
 
 
 def free_name(folder: Path, name: str, taken: Sequence[str] = ()) -> Path:
-    """A path in `folder` for a direction of this name that is neither there nor taken."""
+    """A free path in `folder` for a direction of this name, not in `taken`."""
     plain = "".join(c if c.isalnum() else "-" for c in name).strip("-").lower()[:60] or "direction"
     candidates = (f"{plain}{f'-{k}' if k else ''}.safetensors" for k in range(10_000))
     return next(p for c in candidates if not (p := folder / c).exists() and str(p) not in taken)

@@ -1,4 +1,4 @@
-"""How well a direction of an attribute holds on people it was not fitted to."""
+"""Checks of attribute directions on held-out subjects."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from stylegan3d.directions.people import NAMES, SEX, UNITS
 
-#: Ventricles grow by a factor: held-out R2 of their logarithm was 0.94, of the volume itself 0.84.
+#: Attributes on a logarithmic scale: held-out R2 of log ventricle volume was 0.94, else 0.84.
 LOGARITHMIC = frozenset({"ventricle_ml"})
-#: A figure on fewer people would say nothing.
+#: Least number of subjects for a figure.
 FEWEST_TO_CHECK = 5
 
 
 def name_of(key: str) -> str:
-    """What a direction of an attribute is called: "mini_mental" -> "Mini mental"."""
+    """Displayed name of an attribute: "mini_mental" -> "Mini mental"."""
     return NAMES.get(key, key.replace("_", " ").capitalize())
 
 
 def scaled(key: str, values: np.ndarray) -> np.ndarray:
-    """The numbers a regression sees, float64; NaN for what has no logarithm."""
+    """Values as used in regressions, float64; NaN where a logarithm is undefined."""
     values = np.asarray(values, dtype=np.float64)
     if key not in LOGARITHMIC:
         return values
@@ -31,23 +31,23 @@ def scaled(key: str, values: np.ndarray) -> np.ndarray:
 def check(
     key: str, guess: np.ndarray, truth: np.ndarray, values: np.ndarray, held_out: np.ndarray
 ) -> dict[str, Any]:
-    """What is known of the prediction of one attribute, as plain data.
+    """Check the prediction of one attribute; plain data.
 
     Parameters
     ----------
     key : str
         The attribute.
     guess, truth : ndarray, shape (n,)
-        Predicted and true deviation from the mean of the person's group, on the scale of `scaled`;
-        NaN in `truth` where it is unknown.
+        Predicted and true deviation from the group mean, on the scale of `scaled`; NaN in `truth`
+        where unknown.
     values : ndarray, shape (n,)
-        The attribute as it is known.
+        The attribute itself.
     held_out : ndarray, shape (n,), bool
 
     Returns
     -------
     dict
-        See `attribute_directions.attribute_directions`.
+        See `attributes.attribute_directions`.
     """
     known = np.isfinite(truth)
     fit, held = known & ~held_out, known & held_out
@@ -67,7 +67,7 @@ def check(
         return told | {"auc": _rounded(roc_auc_score(values[held], said)), "baseline": 0.5}
     told["r2"] = _rounded(1 - ((true - said) ** 2).sum() / (true**2).sum())
     value = values[held]
-    mean = scaled(key, value) - true  # of the person's group
+    mean = scaled(key, value) - true  # of the subject's group
     if key in LOGARITHMIC:
         mean, said = np.exp(mean), np.exp(mean + said)
     else:
@@ -97,7 +97,7 @@ def describe(told: Mapping[str, Any]) -> str:
 
 
 def _chance(truth: np.ndarray, guess: np.ndarray, orders: int = 2000) -> float:
-    """|r| that 5 % of random orders of the people reach."""
+    """|r| that 5 % of random permutations of the subjects reach."""
     draw = np.random.RandomState(0)
     found = [abs(np.corrcoef(draw.permutation(truth), guess)[0, 1]) for _ in range(orders)]
     return float(np.percentile(found, 95))

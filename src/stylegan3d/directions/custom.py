@@ -1,8 +1,7 @@
-"""Directions of one's own: between two groups of brains, of a table of values, or made from others.
+"""Custom directions: from two groups of brains, a table of values, or other directions.
 
-Each is a `Directions` of one direction with one unit of length and a check that had no part in the
-fit, as those of attributes have (`attribute_directions.py`), so that it can be saved, shared and
-used like any other.
+Each is a `Directions` with one direction, its unit of length and a cross-validated check like that
+of attributes (`attributes.py`), so it can be saved, shared and used like any other.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from stylegan3d.recipe.directions import Directions
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
-#: Fewer brains than these in a group have nothing in common that could be told from chance.
+#: Least number of brains in a group; fewer cannot be distinguished from chance.
 FEWEST_IN_GROUP = 3
-#: Each of the folds' fits must still have enough people.
+#: Least number of values, so that each fold still has enough.
 FOLDS, FEWEST_WITH_VALUES = 10, 24
-#: A direction that keeps less than this of its length is no direction any more.
+#: Least share of its length that must remain of a direction.
 LEAST_LEFT = 0.1
 _POPULATION = 5000
 _ORDERS = 500
 
 
 def rows_alike(latents: Any) -> np.ndarray:
-    """float64 `(n, w_dim)` of n latents `(n, num_layers, w_dim)` or `(n, w_dim)`: mean of rows."""
+    """float64 `(n, w_dim)`: mean over layers of `(n, num_layers, w_dim)`, or `(n, w_dim)` as is."""
     w = np.asarray(latents, dtype=np.float64)
     return w.mean(axis=1) if w.ndim == 3 else w
 
@@ -41,11 +40,11 @@ def rows_alike(latents: Any) -> np.ndarray:
 def direction_between(generator: Generator, less: Any, more: Any, name: str) -> Directions:
     """The direction from one group of brains to another: the difference of their means.
 
-    That is the pattern of Fisher's linear discriminant (Haufe et al. 2014,
+    This is the pattern of Fisher's linear discriminant (Haufe et al. 2014,
     doi:10.1016/j.neuroimage.2013.10.067, equation 6): its normal is `cov(w)^-1` times the
-    difference, and `cov(w)` times the normal the difference again. The normal tells the groups
-    apart, so it is used to check: how often it puts a pair of brains, one from each group, in the
-    right order when both were left out (leave-pair-out AUC; Airola et al. 2011,
+    difference, and `cov(w)` times the normal the difference again. The normal separates the groups,
+    so it is used for the check: how often it orders a pair of brains, one from each group,
+    correctly when both are left out (leave-pair-out AUC; Airola et al. 2011,
     doi:10.1016/j.csda.2010.11.023). The covariance is that of random brains, which is known well.
 
     Parameters
@@ -54,19 +53,19 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
     less, more : object
         Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)` of each group; rows are averaged.
     name : str
-        What the direction is called.
+        Name of the direction.
 
     Returns
     -------
     Directions
-        One unit is one standard deviation of random brains along it. `checks` says "auc", "chance"
-        (the AUC that one in twenty random groupings reaches), "n_fit" (of both groups) and
+        One unit is one standard deviation of random brains along it. `checks` has "auc", "chance"
+        (95th percentile of the AUC of random groupings), "n_fit" (of both groups) and
         "n_check" (pairs).
 
     Raises
     ------
     RecipeError
-        If a group has too few brains, the groups are alike, or the name cannot be used.
+        If a group has too few brains, the groups are equal, or the name is invalid.
     """
     name = checked_name(name)
     groups = [rows_alike(less), rows_alike(more)]
@@ -93,7 +92,7 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
 
 
 def _pair_accuracy(generator: Generator, w: np.ndarray, first: int) -> tuple[float, float]:
-    """Leave-pair-out AUC of Fisher's discriminant, and what 5 % of random groupings reach.
+    """Leave-pair-out AUC of Fisher's discriminant, and the one that 5 % of random groupings reach.
 
     With the covariance fixed all scores follow from the inner products of whitened brains, so each
     pair costs a few sums instead of a fit.
@@ -107,7 +106,7 @@ def _pair_accuracy(generator: Generator, w: np.ndarray, first: int) -> tuple[flo
 
 
 def _whitened(generator: Generator, w: np.ndarray) -> np.ndarray:
-    """`(n, kept)` w `(n, w_dim)` as random brains spread, less the ways in which they do not."""
+    """w `(n, w_dim)` whitened by random brains, `(n, kept)`; null directions are dropped."""
     if is_long(generator):
         mean, deviations = (part.double().cpu().numpy() for part in diagonal(generator))
         kept = deviations > 1e-3 * deviations.max()
@@ -119,10 +118,10 @@ def _whitened(generator: Generator, w: np.ndarray) -> np.ndarray:
 
 
 def _auc_of_pairs(inner: np.ndarray, more: np.ndarray) -> float:
-    """Share of pairs (a, b) in the right order along the others' difference of means.
+    """Share of pairs (a, b) ordered correctly along the others' difference of means.
 
     For a and b left out, the score difference is (b - a) . (mean of more without b - mean of less
-    without a); `inner` `(n, n)` holds the products of all brains.
+    without a); `inner` `(n, n)` are the inner products of all brains.
     """
     b, a = np.flatnonzero(more), np.flatnonzero(~more)
     to_more, to_less = inner[:, b].sum(axis=1), inner[:, a].sum(axis=1)
@@ -144,9 +143,9 @@ def direction_of_values(
     name: str,
     unit: str = "",
 ) -> Directions:
-    """The direction along which a value grows, fitted to brains whose value is known.
+    """The direction along which a value increases, fitted to brains with known values.
 
-    Fitted as directions of attributes are (`attribute_directions`), to all brains, and checked by
+    Fitted like directions of attributes (`attribute_directions`), to all brains, and checked by
     cross-validation: each brain's value is predicted by a ridge regression without it.
 
     Parameters
@@ -155,9 +154,9 @@ def direction_of_values(
     latents : object
         Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)`; rows are averaged.
     values : sequence of float
-        `(n,)`; NaN where unknown, 0 and 1 alone for one of two kinds.
+        `(n,)`; NaN where unknown; only 0 and 1 for a binary value.
     name, unit : str
-        What the direction is called, and what its values are measured in.
+        Name of the direction, and unit of its values.
 
     Returns
     -------
@@ -168,7 +167,7 @@ def direction_of_values(
     Raises
     ------
     RecipeError
-        If too few values are known, they are all the same, or the name cannot be used.
+        If too few values are known, they are all the same, or the name is invalid.
     """
     name = checked_name(name)
     w, value = rows_alike(latents), np.asarray(values, dtype=np.float64)
@@ -192,7 +191,7 @@ def direction_of_values(
 
 
 def _predicted(key: str, w: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`(n,)` deviation from the mean that fits without the brain predict."""
+    """`(n,)` cross-validated predictions, as deviations from the mean."""
     fold = np.random.RandomState(0).permutation(len(w)) % FOLDS
     guess = np.empty(len(w))
     for number in range(FOLDS):
@@ -210,21 +209,21 @@ def orthogonalised(
     against: Sequence[np.ndarray],
     told_as: str,
 ) -> Directions:
-    """A direction without its parts along others (Gram and Schmidt).
+    """A direction made orthogonal to others (Gram-Schmidt).
 
-    Orthogonal in the plain inner product of w, in which principal components are orthogonal to each
-    other too: what is left does not move along the others' steps. It may still change what they
-    change, as brains that differ along one direction may look alike along another.
+    Orthogonal in the plain inner product of w, in which principal components are orthogonal, too.
+    The result may still change what the others change, since different directions can have similar
+    effects.
 
     Parameters
     ----------
     generator : Generator
     directions, name : Directions, str
-        The direction to begin with.
+        The direction to start from.
     against : sequence of ndarray, shape (w_dim,)
         Steps, of any length.
     told_as : str
-        What these are called, such as "Age and Sex".
+        Their names for messages, such as "Age and Sex".
 
     Returns
     -------
@@ -234,7 +233,7 @@ def orthogonalised(
     Raises
     ------
     RecipeError
-        If next to nothing is left of it.
+        If hardly anything of it remains.
     """
     own = directions.step(name).astype(np.float64)
     basis, _ = np.linalg.qr(np.stack([np.asarray(step, np.float64) for step in against], axis=1))
@@ -250,7 +249,7 @@ def orthogonalised(
 
 
 def renamed(directions: Directions, name: str, new: str) -> Directions:
-    """One of the directions alone, by another name."""
+    """One of the directions under another name."""
     k = directions.names.index(name)
     checks = [told | {"name": new} for told in directions.checks if told.get("name") == name]
     about = directions.descriptions.get(name)
@@ -267,7 +266,7 @@ def renamed(directions: Directions, name: str, new: str) -> Directions:
 
 
 def checked_name(name: str) -> str:
-    """A name without blanks around it; RecipeError if a file or a recipe could not hold it."""
+    """The name without surrounding spaces; RecipeError if invalid in a file or a recipe."""
     name = " ".join(name.split())
     if not name or "#" in name or "=" in name or len(name) > 120:
         raise RecipeError(

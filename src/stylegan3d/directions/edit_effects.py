@@ -1,7 +1,7 @@
-"""What an edit did to a brain: volumes before and after, where it changed, and the way back.
+"""Effect of an edit on one brain: volumes, location of change, reversibility.
 
-All numbers come from two rendered volumes and two latents, so a person sees what an edit really
-does to this very brain, not what its direction does on average.
+All numbers come from two rendered volumes and two latents, so they show what an edit does to this
+brain, not what its direction does on average.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-#: A voxel has changed if its intensity differs by more than this share of the bright end.
+#: A voxel has changed if its intensity differs by more than this share of the display range.
 THRESHOLD = 0.1
-#: What an attribute is about, as in `Tissues.masks`, and how far around it a change still belongs
-#: to it, in mm. Age, sex and head size are about the whole brain.
+#: Region of an attribute, as in `Tissues.masks`, and the margin in mm around it. Age, sex and head
+#: size concern the whole brain.
 ABOUT = {
     "ventricle_ml": ("ventricles", 4.0),
     "grey_ml": ("grey matter", 2.0),
@@ -39,25 +39,25 @@ MOST_REGIONS = 3
 
 @dataclass(frozen=True)
 class EditEffect:
-    """How two brains differ.
+    """Differences between two brains.
 
     Attributes
     ----------
     before, after : dict of str to float
-        Millilitres by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
+        Millilitres by the keys of `tissue_volumes.VOLUMES`; NaN where unknown.
     how : str
-        What they were told by, see `Tissues.how`.
+        How they were measured, see `Tissues.how`.
     changed_mm3 : float
         Volume of the voxels that differ by more than `threshold`.
     threshold : float
-        In intensities, 1 is the bright end.
+        Intensity difference, where 1 is the full display range.
     region : str
-        What the edit is about ("ventricles"); empty for the whole brain.
+        Region of the edited attribute ("ventricles"); empty for the whole brain.
     outside : float or None
-        Share of all change (sum of absolute differences) that lies outside the region and its
-        surroundings, 0 to 1; None without a region, or where nothing changed.
+        Share of the total change (sum of absolute differences) outside the region and its margin,
+        0 to 1; None without a region, or if nothing changed.
     where : tuple of (str, float)
-        The regions that changed most, by the mean of their voxels' absolute differences.
+        The regions that changed most, by mean absolute difference.
     """
 
     before: dict[str, float]
@@ -83,15 +83,15 @@ def measure_effect(
     Parameters
     ----------
     before, after : ndarray, shape (X, Y, Z)
-        As `Renderer.render` gives them: 0 outside the brain, 1 the bright end.
+        As from `Renderer.render`: 0 outside the brain, 1 the brightest tissue.
     space : Space
-        Where their voxels lie.
+        Their grid.
     attribute : str
-        What the edit is about, a key of `ABOUT`; anything else is about the whole brain.
+        Edited attribute, a key of `ABOUT`; others concern the whole brain.
     check : callable, optional
-        Called before each step of a quarter of a second or so; it raises to give up.
+        Called about every quarter of a second; raises to cancel.
     dtype : torch.dtype, optional
-        As of `read_tissues`.
+        See `read_tissues`.
     """
     check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
@@ -117,16 +117,16 @@ def measure_effect(
 
 
 def _nothing() -> None:
-    """Nobody wants to give up."""
+    """Never cancels."""
 
 
 def surroundings(
     attribute: str, before: Tissues, after: Tissues, space: Space
 ) -> np.ndarray | None:
-    """bool (X, Y, Z): where an edit of an attribute belongs.
+    """bool (X, Y, Z): the region that an edit of an attribute should change.
 
-    The tissue it is about in either brain, and all within the margin of `ABOUT`; None for what is
-    about the whole brain, and where there is none of that tissue.
+    Its tissue in either brain, with the margin of `ABOUT`; None for attributes of the whole brain,
+    and if there is none of that tissue.
     """
     name, margin_mm = ABOUT.get(attribute, ("", 0.0))
     found = [tissues.masks[name] for tissues in (before, after) if name in tissues.masks]
@@ -137,7 +137,7 @@ def surroundings(
 
 
 def share_outside(change: np.ndarray, near: np.ndarray | None) -> float | None:
-    """Share of all change (X, Y, Z) that lies outside `surroundings`; None where there is none."""
+    """Share of the total change (X, Y, Z) outside `near`; None if there is none."""
     total = float(np.sum(change, dtype=np.float64))
     if near is None or not total:
         return None
@@ -154,20 +154,19 @@ def _where(change: np.ndarray, mask: np.ndarray, space: Space) -> tuple[tuple[st
 
 @dataclass(frozen=True)
 class WayBack:
-    """Whether an edit can be taken back.
+    """Reversibility of an edit.
 
     Attributes
     ----------
     in_w : float
-        Root mean square difference in w between the start and where one ends after the edit and
-        its opposite, as a share of the way. Rounding alone, below 1e-6, is exact.
+        Root mean square difference in w between the start and the result of the edit followed by
+        its opposite, as a share of the edit. Below 1e-6 (rounding) it is exact.
     found : float or None
-        Share of the way that the encoder sees in the two pictures, 1 for all of it; None for a
-        generator without an encoder, or an edit of no length.
+        Length of the edit as estimated by the encoder from the two volumes, as a share of its true
+        length; None for a generator without an encoder, or an edit of length zero.
     astray : float or None
-        How far from the start one ends when the whole way is taken back from what the encoder sees
-        in the edited picture, as a share of the way; the start is what it sees in the picture
-        before the edit.
+        Error after undoing the edit starting from the encoder's estimate of the edited volume,
+        relative to its estimate of the volume before, as a share of the edit.
     """
 
     in_w: float
@@ -188,14 +187,14 @@ def way_back(
     after: np.ndarray | None = None,
     direction: str | None = None,
 ) -> WayBack:
-    """Take an edit back in w and, with an encoder, through the picture.
+    """Undo an edit in w and, with an encoder, from the rendered volumes.
 
     Parameters
     ----------
     recipe : Recipe
-        With the edit.
+        Recipe with the edit.
     before, after : ndarray, optional
-        The brain without and with it, as rendered; without them only w is looked at.
+        The rendered brain without and with it; if missing, only w is tested.
     direction : str, optional
         The edit in question; all by default.
     """
@@ -218,7 +217,7 @@ def way_back(
 
 
 def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
-    """float64 `(num_layers, w_dim)`: what the encoder sees in a rendered volume."""
+    """float64 `(num_layers, w_dim)`: the encoder's estimate for a rendered volume."""
     import torch
 
     assert generator.encoder is not None
@@ -228,7 +227,7 @@ def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
 
 
 def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
-    """What was found, in sentences."""
+    """The results in sentences."""
     lines = [f"{effect.changed_mm3:,.0f} mm³ differ by more than {100 * effect.threshold:.0f} %."]
     if effect.outside is not None:
         lines[0] = lines[0][:-1] + (

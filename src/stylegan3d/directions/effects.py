@@ -1,4 +1,4 @@
-"""What directions do to volumes: components described, edits checked, by measuring brains."""
+"""Effects of directions on volumes: describe components and check edits by measuring brains."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from stylegan3d.directions.people import People
     from stylegan3d.model.generator import Generator
 
-#: Random brains to describe components with: |r| > 0.3 by chance once in 50,000 times.
+#: Random brains to describe components with; |r| > 0.3 by chance has p = 1/50,000.
 BRAINS = 200
 WEAKEST, MOST = 0.3, 3
-#: A direction that changes its attribute the right way in fewer brains than this has failed.
+#: A direction fails if it changes its attribute in the right sense in fewer brains than this.
 FEWEST_RIGHT = 0.75
 _SEED = 1
 _OF_PEOPLE = {"age": ("older", "younger"), "sex": ("male", "female")}
@@ -28,7 +28,7 @@ _OF_PEOPLE = {"age": ("older", "younger"), "sex": ("male", "female")}
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredBrains:
-    """Random brains: w float64 `(n, w_dim)` and measures, float64 `(n,)` by key."""
+    """Random brains: w float64 `(n, w_dim)`, and measures float64 `(n,)` by key."""
 
     w: np.ndarray
     measures: dict[str, np.ndarray]
@@ -56,22 +56,22 @@ def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
 def describe_components(
     components: Directions, brains: MeasuredBrains, people: People | None = None
 ) -> Directions:
-    """The same components, each with what it changes in words.
+    """Add descriptions to principal components.
 
     Parameters
     ----------
     components : Directions
         Principal components of w.
     brains : MeasuredBrains
-        Volumes, shape and contrast are correlated with the score over these.
+        Brains over which volumes, shape and contrast are correlated with the score.
     people : People, optional
-        Age and sex are correlated over these.
+        Subjects over which age and sex are correlated.
 
     Returns
     -------
     Directions
-        With descriptions such as "larger head (r = 0.93), older (r = 0.41)": what more of the
-        component means, up to three correlations of at least 0.3, the strongest first.
+        With descriptions such as "larger head (r = 0.93), older (r = 0.41)": up to three
+        correlations of at least 0.3, the strongest first.
     """
     words = {m.key: (m.more, m.less) for m in MEASURES} | _OF_PEOPLE
     told = {}
@@ -92,7 +92,7 @@ def describe_components(
 
 
 def _correlation(score: np.ndarray, values: np.ndarray) -> float:
-    """Pearson's r over brains whose value is known; 0 where it cannot be told."""
+    """Pearson's r over brains with a known value; 0 if undefined."""
     known = np.isfinite(values)
     if known.sum() < 10 or np.ptp(values[known]) == 0 or np.ptp(score[known]) == 0:
         return 0.0
@@ -102,12 +102,12 @@ def _correlation(score: np.ndarray, values: np.ndarray) -> float:
 def check_edits(
     generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
 ) -> Directions:
-    """The same directions, whose checks say what edited brains measure.
+    """Add measurements of edited brains to the checks of directions.
 
-    Random brains are moved by `strength` units along each direction that has a check, and as far
-    the other way, and measured before and after. The check gains "edited": "strength", "brains",
-    "change" and "change_back" (median change of every volume, ml, by its key) and, where the
-    attribute itself is measured, "right_way": the share of brains in which it grew with `strength`.
+    Random brains are edited by plus and minus `strength` units along each direction that has a
+    check, and measured before and after. The check gains "edited": "strength", "brains", "change"
+    and "change_back" (median change of every volume, ml, by its key) and, where the attribute
+    itself is measured, "right_way": the share of brains in which it grew with `strength`.
     """
     start = random_w(generator, brains, _SEED + 1)
     before = _measured(generator, start)
@@ -119,7 +119,7 @@ def check_edits(
             for values in (_measured(generator, start + step), _measured(generator, start - step))
         )
         if not np.isfinite([*forth.values(), *back.values()]).all():
-            checks.append(told)  # these are no brains that could be measured
+            checks.append(told)  # not measurable as brains
             continue
         edited: dict[str, Any] = {"strength": strength, "brains": brains}
         edited |= {"change": _medians(forth), "change_back": _medians(back)}
@@ -130,7 +130,7 @@ def check_edits(
 
 
 def without_failures(directions: Directions) -> Directions:
-    """Only what does in volumes what its name says; checks of the others gain "left_out"."""
+    """Without directions that fail in volumes; checks of those gain "left_out"."""
     failed = {
         told["name"]
         for told in directions.checks

@@ -1,10 +1,9 @@
-"""A map of latent space: where brains lie along two directions, and how to travel there.
+"""A map of latent space: positions of brains along two directions, and edits that reach them.
 
-The plane is spanned by two directions of edits, by default the first two principal components of w
-(Härkönen et al., 2020, "GANSpace: Discovering Interpretable GAN Controls"). A brain's place is
-counted in standard deviations of random brains from the average brain, so that the numbers are
-those of the sliders that move it. Where random brains lie close together is what the generator has
-learned best.
+The plane is spanned by two directions, by default the first two principal components of w (Härkönen
+et al., 2020, "GANSpace: Discovering Interpretable GAN Controls"). Positions are in standard
+deviations of random brains from the average brain, the unit of the edit sliders. The density of
+random brains shows what the generator has learned best.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ if TYPE_CHECKING:
 
     from stylegan3d.model.generator import Generator
 
-#: Random brains that the density is taken from.
+#: Random brains for the density.
 SAMPLES = 2000
-#: Shares of random brains that the lines of equal density enclose.
+#: Shares of random brains enclosed by the contour lines.
 SHARES = (0.5, 0.8, 0.95)
 #: Cells of the density along each axis, and the width of the smoothing in sd.
 CELLS, SMOOTHING_SD = 80, 0.3
-#: Edits shorter than this, in sd, are none; places are rounded to it.
+#: Positions are rounded to this many sd; shorter edits are dropped.
 FINEST_SD = 0.01
 
 
 def axis_names(generator: Generator) -> tuple[str, ...]:
-    """Directions that can be axes: principal components, or all where there are fewer than two.
+    """Directions usable as axes: principal components, or all if there are fewer than two.
 
-    Principal components are at right angles, so that each can be changed without the other.
+    Principal components are orthogonal, so each can be changed without the other.
     """
     directions = generator.directions
     fitted = set(directions.attributes)
@@ -48,7 +47,7 @@ def axis_names(generator: Generator) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Where random brains lie along all axes of a generator.
+    """Random brains along all axes of a generator.
 
     Attributes
     ----------
@@ -59,7 +58,7 @@ class Survey:
     centre : ndarray, shape (w_dim,), float64
         The average brain.
     points : ndarray, shape (samples, K), float64
-        Untruncated random brains, labels left open.
+        Untruncated, unconditional random brains.
     """
 
     names: tuple[str, ...]
@@ -69,7 +68,7 @@ class Survey:
 
     @classmethod
     def of(cls, generator: Generator, samples: int = SAMPLES, seed: int = 0) -> Survey:
-        """Map random brains; takes well under a second with the bundled generator."""
+        """Sample random brains; takes well under a second with the bundled generator."""
         names = axis_names(generator)
         steps = np.array([find_step(name, generator) for name in names], dtype=np.float64)
         centre = generator.w_avg.detach().double().cpu().numpy().reshape(-1)
@@ -78,17 +77,17 @@ class Survey:
         return cls(names, steps, centre, np.concatenate(points))
 
     def project(self, w: np.ndarray) -> np.ndarray:
-        """Lengths along each axis, in sd, of w `(..., w_dim)`: `(..., K)`."""
+        """Coordinates `(..., K)` in sd along each axis of w `(..., w_dim)`."""
         per_sd = self.steps / np.square(self.steps).sum(axis=-1, keepdims=True)
-        with np.errstate(invalid="ignore", over="ignore"):  # of a latent that is not finite
+        with np.errstate(invalid="ignore", over="ignore"):  # the latent is not finite
             return (np.asarray(w) - self.centre) @ per_sd.T
 
     def locate(self, w: Tensor) -> np.ndarray:
-        """`(K,)` of one latent `[num_layers, w_dim]`: of the mean of its layers."""
+        """Coordinates `(K,)` of the layer mean of one latent `[num_layers, w_dim]`."""
         return self.project(w.detach().double().cpu().numpy().mean(axis=0))
 
     def plane(self, x: str, y: str) -> Plane:
-        """The map with these axes; RecipeError if there are no such two."""
+        """The map with these axes; RecipeError unless they are two different ones."""
         if x not in self.names or y not in self.names or x == y:
             raise RecipeError(f"A map needs two different axes of {', '.join(self.names)}.")
         return Plane(self, (self.names.index(x), self.names.index(y)))
@@ -102,7 +101,7 @@ class Plane:
     ----------
     survey : Survey
     axes : tuple of int
-        (x, y) Their places among the survey's axes.
+        Indices (x, y) among the survey's axes.
     """
 
     survey: Survey
@@ -121,20 +120,20 @@ class Plane:
 
     @property
     def effects(self) -> np.ndarray:
-        """`(2, 2)`: how far an edit of 1 sd along each axis (row) leads along both (columns).
+        """`(2, 2)`: change along both axes (columns) by an edit of 1 sd along each (rows).
 
-        One on the diagonal, and zero beside it for axes at right angles.
+        The identity for orthogonal axes.
         """
         return self.survey.project(self.survey.centre + self.survey.steps[list(self.axes)])[
             :, self.axes
         ]
 
     def share_within(self, at: np.ndarray) -> float:
-        """Share of random brains, 0 to 1, that lie nearer to the average one than `(2,)` in sd."""
+        """Share of random brains, 0 to 1, closer to the average one than `(2,)` in sd."""
         return float((np.hypot(*self.points.T) < np.hypot(*at)).mean())
 
     def reach(self, edits: Sequence[Edit], num_layers: int) -> np.ndarray:
-        """`(2,)`: how far the edits along the two axes lead, in sd; others are left out."""
+        """`(2,)`: displacement in sd by the edits along the two axes; others are ignored."""
         moved = np.zeros(2)
         for edit in edits:
             if edit.direction in self.names:
@@ -145,20 +144,20 @@ class Plane:
         return moved
 
     def start(self, recipe: Recipe, here: np.ndarray, num_layers: int) -> np.ndarray:
-        """`(2,)`: where the brain at `here` would lie without its edits along the two axes."""
+        """`(2,)`: position of the brain at `here` without its edits along the two axes."""
         return np.asarray(here, float) - self.reach(recipe.edits, num_layers)
 
     def travel(self, recipe: Recipe, start: np.ndarray, to: np.ndarray) -> Recipe:
-        """The recipe whose brain lies at another place of the map.
+        """The recipe edited to reach another position on the map.
 
         Parameters
         ----------
         recipe : Recipe
-            Recipe of the brain that travels; edits along the two axes are replaced, others stay.
+            Edits along the two axes are replaced, others kept.
         start : ndarray, shape (2,)
-            Where it lies without edits along the axes, in sd, see `start`.
+            Position without edits along the axes, in sd, see `start`.
         to : ndarray, shape (2,)
-            Where it shall lie, in sd, met to 0.01 sd.
+            Target position in sd, reached within 0.01 sd.
         """
         offset = np.asarray(to, float) - np.asarray(start, float)
         strengths = np.linalg.solve(self.effects.T, offset)
@@ -171,9 +170,9 @@ class Plane:
 
 
 def spread(truncation: Truncation, num_layers: int) -> float:
-    """How far truncation leaves random brains from the average one, as a share of the whole way.
+    """Factor by which truncation shrinks the distance of random brains from the average one.
 
-    A place is the mean of the layers, of which a cutoff leaves some as they are.
+    A position is the mean over layers, of which a cutoff leaves some untruncated.
     """
     cutoff = num_layers if truncation.cutoff is None else truncation.cutoff
     return 1 + (truncation.psi - 1) * min(cutoff, num_layers) / num_layers
@@ -190,12 +189,12 @@ def contours(
     shares : sequence of float
         Each 0 to 1.
     reach : float
-        Half the side of the square about the origin that is looked at.
+        Half the side of the square around the origin that is evaluated.
 
     Returns
     -------
     list of list of ndarray
-        For each share its closed lines, `(m, 2)` each. The density is a histogram smoothed with a
+        Closed lines for each share, `(m, 2)` each. The density is a histogram smoothed with a
         Gaussian of 0.3.
     """
     from scipy.ndimage import gaussian_filter

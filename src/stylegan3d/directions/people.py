@@ -1,4 +1,4 @@
-"""People as a generator sees them: their latents, and what is known and measured of them."""
+"""Latents and attributes of the subjects of a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGE, SEX = "age", "sex"
 HEAD_SIZE = "brain_ml"
 NAMES = {AGE: "Age", SEX: "Sex"} | {m.key: m.name for m in MEASURES}
 UNITS = {AGE: "years", SEX: ""} | {m.key: m.unit for m in MEASURES}
-#: A mean of fewer people is mostly their own noise.
+#: Least size of a group with its own mean; that of fewer subjects is mostly noise.
 FEWEST_IN_GROUP = 5
 #: What a model gets where its data set has it.
 STANDARD = (AGE, SEX, HEAD_SIZE, "ventricle_ml", "grey_ml", "white_ml")
@@ -28,18 +28,18 @@ STANDARD = (AGE, SEX, HEAD_SIZE, "ventricle_ml", "grey_ml", "white_ml")
 
 @dataclass(frozen=True)
 class People:
-    """Real people as a generator sees them.
+    """Latents and attributes of real subjects.
 
     Attributes
     ----------
     w : ndarray, shape (n, w_dim), float64
         From the encoder.
     held_out : ndarray, shape (n,), bool
-        True for those who are to check, not to fit.
+        True for those used for checking, not for fitting.
     attributes : dict of str to ndarray
-        float64 `(n,)` by attribute; NaN where it is not known.
+        float64 `(n,)` by attribute; NaN where unknown.
     groups : tuple
-        Which scanner or study each is from, None where that is not known.
+        Scanner or study of each, None where unknown.
     """
 
     w: np.ndarray
@@ -49,17 +49,17 @@ class People:
 
 
 def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) -> People:
-    """Latents and attributes of the people of a prepared data set.
+    """Latents and attributes of the subjects of a prepared data set.
 
-    Volumes (of `attributes.MEASURES`) are measured in the scans themselves, as they are in
-    synthetic brains; everything else is a column of the pack's table.
+    Volumes (of `attributes.MEASURES`) are measured in the scans as in synthetic brains; everything
+    else is a column of the pack's table.
 
     Raises
     ------
     ModelError
-        If the generator has no encoder, or makes volumes of another grid.
+        If the generator has no encoder, or another grid.
     RecipeError
-        If a column is neither numbers nor one of two words.
+        If a column is neither numeric nor binary.
     """
     if generator.encoder is None:
         raise ModelError(
@@ -92,7 +92,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
 
 
 def encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
-    """float64 `(w_dim,)`: mean over its rows of the encoder's w of one volume in [0, 1]."""
+    """float64 `(w_dim,)`: the encoder's w of one volume in [0, 1], averaged over layers."""
     import torch
 
     assert generator.encoder is not None
@@ -102,7 +102,7 @@ def encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
 
 
 def group_numbers(groups: Sequence[Any] | None, fit: np.ndarray) -> np.ndarray:
-    """int64 `(n,)`: which group each person is in, 0 for all in groups too small to have a mean."""
+    """int64 `(n,)`: the group of each subject, 0 for all in groups too small to have a mean."""
     numbers = np.zeros(len(fit), dtype=np.int64)
     if groups is None:
         return numbers
@@ -114,9 +114,9 @@ def group_numbers(groups: Sequence[Any] | None, fit: np.ndarray) -> np.ndarray:
 
 
 def deviations(values: np.ndarray, numbers: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """`values` `(n, ...)` minus the mean of the group, over those of it that `fit` says.
+    """`values` `(n, ...)` minus the group mean over subjects selected by `fit`.
 
-    NaN counts for nothing; who is in a group of which nobody to fit has a value gets NaN.
+    NaN are ignored; subjects of a group without a value to fit get NaN.
     """
     result = np.full_like(values, np.nan, dtype=np.float64)
     for number in np.unique(numbers):
@@ -129,21 +129,21 @@ def deviations(values: np.ndarray, numbers: np.ndarray, fit: np.ndarray) -> np.n
 
 
 def key_of(name: str) -> str:
-    """The attribute a person means: its name in words or its column, "Head size" or "brain_ml"."""
+    """The key of an attribute given by name or column, "Head size" or "brain_ml"."""
     name = name.strip()
     by_name = {told.lower(): key for key, told in NAMES.items()}
     return by_name.get(name.lower(), name)
 
 
 def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
-    """float64 `(n,)` of a column; NaN where it is empty, 0 and 1 for one of two words.
+    """float64 `(n,)` of a column; NaN where empty, 0 and 1 for a binary column of words.
 
-    "F" is 0 and "M" is 1; other pairs of words are taken in alphabetical order.
+    "F" is 0 and "M" is 1; other pairs of words are in alphabetical order.
 
     Raises
     ------
     RecipeError
-        If it holds three or more words, or words and numbers.
+        If it contains three or more words, or words and numbers.
     """
     words = sorted({v for v in values if isinstance(v, str)})
     if not words:
@@ -162,5 +162,5 @@ def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
 
 
 def label_title(entry: Mapping[str, Any]) -> str:
-    """What people call a label: "Ventricle volume" for "ventricle_ml"."""
+    """Displayed name of a label: "Ventricle volume" for "ventricle_ml"."""
     return NAMES.get(entry["name"], str(entry["name"]))

@@ -1,7 +1,7 @@
-"""A person's own table of values: which brains, and what is known of each.
+"""A user's table of values of brains.
 
-The first column names a brain: a random one by its number (its seed), a latent file by its path, or
-a projected scan by its name. Every other column holds values; a header names them.
+The first column identifies a brain: a random one by its seed, a latent file by its path, or a
+projected scan by its name. The other columns hold values; the first row is the header.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from stylegan3d.storage.tensorfiles import read_bytes
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
-#: Bytes of a table; one of a hundred thousand brains with twenty values has a fifth of this.
+#: Maximum size in bytes; a hundred thousand brains with twenty values take a fifth of this.
 LARGEST_TABLE = 64_000_000
-#: Written for a value that is not known.
+#: Spellings of an unknown value.
 UNKNOWN = frozenset({"", "n/a", "na", "nan", "null", "none", "-"})
 
 
 @dataclass(frozen=True)
 class ValueTable:
-    """What a table says.
+    """The content of a table.
 
     Attributes
     ----------
     path : Path
-        Latent files are looked for beside it.
+        Latent files are resolved relative to it.
     brains : tuple of str
-        `(n,)` first column, as it is written.
+        `(n,)` first column, verbatim.
     columns : dict of str to tuple
-        `(n,)` values of the others by their name, text, or None where unknown.
+        `(n,)` values of the other columns by name: text, or None where unknown.
     """
 
     path: Path
@@ -50,12 +50,12 @@ class ValueTable:
     columns: dict[str, tuple[str | None, ...]]
 
     def values(self, column: str) -> np.ndarray:
-        """float64 `(n,)`, NaN where unknown; one of two words becomes 0 or 1.
+        """float64 `(n,)`, NaN where unknown; binary words become 0 and 1.
 
         Raises
         ------
         RecipeError
-            If there is no such column, or it holds words.
+            If there is no such column, or it contains words.
         """
         if column not in self.columns:
             raise RecipeError(
@@ -76,12 +76,12 @@ class ValueTable:
         Parameters
         ----------
         projected : mapping of str to Source, optional
-            Scans that were projected, by their name.
+            Projected scans by name.
 
         Raises
         ------
         RecipeError, LatentError
-            If one is neither a number nor a scan nor a latent file that can be read.
+            If one is neither a number nor a scan nor a readable latent file.
         """
         return [brain_source(text, self.path.parent, projected or {}) for text in self.brains]
 
@@ -92,7 +92,7 @@ def read_value_table(path: str | Path) -> ValueTable:
     Raises
     ------
     RecipeError
-        If it cannot be read or is no such table.
+        If it cannot be read or is not such a table.
     """
     path = Path(path)
     try:
@@ -103,7 +103,7 @@ def read_value_table(path: str | Path) -> ValueTable:
         ) from None
     try:
         cells = list(csv.reader(io.StringIO(text), _dialect(text)))
-    except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older versions of Python
+    except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older Python versions
         raise RecipeError(
             f"{path.name} is not a table of values ({reason}): save it again as CSV (UTF-8)."
         ) from None
@@ -132,7 +132,7 @@ def read_value_table(path: str | Path) -> ValueTable:
 
 
 def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> Source:
-    """The source that a person names: a number, a projected scan, or a latent file.
+    """The source for a table's text: a seed, a projected scan, or a latent file.
 
     A file's path may be relative to `folder`. RecipeError or LatentError if it is none of these.
     """
@@ -157,7 +157,7 @@ def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> So
 def latents_of(
     generator: Generator, sources: Sequence[Source], truncation: Truncation
 ) -> np.ndarray:
-    """float64 `(n, num_layers, w_dim)`: the brains as they are shown with this truncation."""
+    """float64 `(n, num_layers, w_dim)` of sources with this truncation."""
     return latents_of_recipes(generator, [Recipe(source, truncation) for source in sources])
 
 
@@ -170,7 +170,7 @@ def latents_of_recipes(generator: Generator, recipes: Sequence[Recipe]) -> np.nd
 
 
 def _dialect(text: str) -> Any:
-    """How the cells of the first row are told apart."""
+    """Detect the separator from the first row."""
     first = text.split("\n", 1)[0]
     separator = max("\t;,", key=first.count)
 
@@ -181,7 +181,7 @@ def _dialect(text: str) -> Any:
 
 
 def _number(cell: str) -> float | str:
-    """The number a cell holds, with a point or a comma; text that is none stays."""
+    """The number in a cell, with decimal point or comma; other text is returned unchanged."""
     try:
         return float(cell)
     except ValueError:
