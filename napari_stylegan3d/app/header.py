@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Work that is over sooner needs no telling: what came of it is seen.
 PATIENCE_MS = 300
-#: Each step has the whole window put together anew, which without a graphics card takes the time
+#: Each step has the whole window put together again, which without a graphics card takes the time
 #: that the work is in want of: Qt's own bar, at up to sixty a second, took most of a core.
 STEP_MS = 125
 #: How long the piece is, and how far it goes in a step, as shares of the line.

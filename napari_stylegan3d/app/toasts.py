@@ -73,7 +73,7 @@ class Toasts(QObject):
                     animation.stop()  # it would bring it back to its place on the canvas
             toast.setParent(self._views, toast.windowFlags())
             self._place(toast)
-            toast.setVisible(not hidden)  # not `show`, with which napari begins anew
+            toast.setVisible(not hidden)  # not `show`, with which napari begins again
             toast.raise_()
 
     def _place(self, toast: QDialog) -> None:

@@ -138,7 +138,7 @@ class FrameBox(QWidget):
         self.reset.clicked.connect(self._reset)
 
     def show_model(self, generator: Generator) -> None:
-        """Offer the frame of a model that was opened or placed anew."""
+        """Offer the frame of a model that was opened or placed again."""
         self.setVisible(generator.frame is not None)
         self.note.setText(ASSUMED if generator.frame_note else CHOSEN)
         if generator.synthesis is not self._network:

@@ -219,7 +219,7 @@ class Comparing(QObject):
                 self.shows.clear()
 
     def _follow(self) -> None:
-        """B is another picture, or A is: show both anew, and measure them."""
+        """B is another picture, or A is: show both again, and measure them."""
         picture, a = self.comparison.picture, self.pinned
         if picture is None or a is None or a.shown is None or self.shows is None:
             return

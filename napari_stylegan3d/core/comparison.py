@@ -196,7 +196,7 @@ class Comparison(QObject):
         self.viewChanged.emit(self.view)
 
     def _on_case(self) -> None:
-        """Another patient, or the scan lies elsewhere: what is looked at of it is drawn anew."""
+        """Another patient, or the scan lies elsewhere: what is looked at of it is drawn again."""
         case, placed = self.session.case, self.session.placed
         scan = None if case is None else case.scan
         if placed is self._placed and scan is self._scan:

@@ -173,7 +173,7 @@ class Session(QObject):
         return self._folder
 
     def set_generator(self, generator: Generator) -> None:
-        """Use another model. History and projections stay; the scan is to be aligned anew.
+        """Use another model. History and projections stay; the scan is to be aligned again.
 
         A model that was open before goes on where it was left.
         """
@@ -242,7 +242,7 @@ class Session(QObject):
     def open_case(self, case: Case, *, show: bool = True) -> None:
         """A scan was read: a step of the history, unless it is opened behind what is shown.
 
-        The same file read anew, such as with left and right swapped, takes the step's place.
+        The same file read again, such as with left and right swapped, takes the step's place.
         """
         self.arriving = None
         case = self._told_apart(case)

@@ -159,7 +159,7 @@ class Thumbnails(QObject):
         loaded, rendering = self._rendering.loaded, self._rendering
         if loaded is None or not rendering.is_prepared or self._order is not None:
             return
-        if rendering.busy:  # its end starts the rest anew
+        if rendering.busy:  # its end starts the rest again
             return
         for recipes in reversed(self._wanted.values()):
             for recipe in recipes:
@@ -232,7 +232,7 @@ def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
     grid = cast("tuple[int, int, int]", volume.shape)
     seen = upright(volume, generator.space.resized(grid).affine)
     data, (x_mm, y_mm, z_mm) = seen.data, seen.scale
-    # Radiological: the person's right, the end of the x axis, is on the left of the picture.
+    # Radiological: the patient's right, the end of the x axis, is on the left of the picture.
     axial = data[::-1, ::-1, data.shape[2] // 2].T
     coronal = data[::-1, data.shape[1] // 2, ::-1].T
     side = SIDE * RATIO

@@ -105,7 +105,7 @@ class Directing(QObject):
         picture, loaded = self.comparison.picture, self.rendering.loaded
         recipe, direction = self.session.recipe, self.panel.effect.direction
         if picture is None or loaded is None or self.rendering.busy:
-            return  # the picture that is on its way starts the rest anew
+            return  # the picture that is on its way starts the rest again
         if picture.quality != "full" or self.comparison.recipe != recipe:
             return
         known = self._request

@@ -67,7 +67,7 @@ class RecipeList(QAbstractListModel):
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw the rows anew."""
+        """Draw the rows again."""
         if self._recipes:
             self.dataChanged.emit(self.index(0), self.index(len(self._recipes) - 1))
 

@@ -186,7 +186,7 @@ class Matrix(QDialog):
                 box.setCurrentIndex(chosen)
 
     def _build(self, table: Table) -> None:
-        """One button per brain, in a grid made anew."""
+        """One button per brain, in a grid made again."""
         old = self._grid_box
         self._grid_box = QWidget()
         grid = QGridLayout(self._grid_box)

@@ -139,7 +139,7 @@ class Projecting(QObject):
             self.opening.start(open_scan, choice)
 
     def start(self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str) -> None:
-        """Project the case's scan; as of `ProjectionRequest`. Not while another scan is read."""
+        """Project the case's scan; see `ProjectionRequest`. Not while another scan is read."""
         case, recipe = self._ready, self.session.recipe
         if case is None:
             return
@@ -160,7 +160,7 @@ class Projecting(QObject):
         self._begin(case, project_scan, self.rendering.loaded, request, self._onTheWay.emit)
 
     def align(self, pose: str = "auto") -> None:
-        """Bring the case's scan onto the model's grid; `pose` as of `Scan.align`."""
+        """Bring the case's scan onto the model's grid; `pose` see `Scan.align`."""
         case = self._ready
         if case is not None:
             folder = self.session.folder

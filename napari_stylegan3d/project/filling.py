@@ -114,7 +114,7 @@ def save_filled(
 
 
 class Filling(QObject):
-    """Fills the scan in anew whenever the brain changes while that is looked at; saves it."""
+    """Fills the scan in again whenever the brain changes while that is looked at; saves it."""
 
     failed = Signal(object, str)
     """(exception, what was being done)"""

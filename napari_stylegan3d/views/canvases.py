@@ -12,7 +12,7 @@ from napari_stylegan3d.views.arrangement import SMALLEST
 def make_canvas(model: ViewerModel) -> QtViewer:
     """A canvas that draws a model, without napari's sliders, and takes no drops of its own.
 
-    For every canvas napari binds its keys anew, and each time tells the welcome screens and the
+    For every canvas napari binds its keys again, and each time tells the welcome screens and the
     buttons of all canvases to write the key's name again. The names stay what they were, and
     writing them takes as long as all the rest: nobody is told.
     """

@@ -42,7 +42,7 @@ FOLLOWED = (
     "translate",
     "labels_update",
 )
-#: An undone stroke tells no more than that the slice was drawn anew.
+#: An undone stroke tells no more than that the slice was drawn again.
 FOLLOWED_LABELS = (*FOLLOWED, "set_data")
 
 
@@ -91,7 +91,7 @@ class Films(QWidget):
         return QSize(400, 300)
 
     def refit(self) -> None:
-        """Find anew where the head is."""
+        """Find again where the head is."""
         if self.viewer.dims.ndim == 3 and self.viewer.layers:
             box = head_box(self.viewer)
             self._box = np.stack((box[0] - AIR_MM, box[1] + AIR_MM))
@@ -138,7 +138,7 @@ class Films(QWidget):
         ]
 
     def mark(self, _: Any = None) -> None:
-        """What is shown has changed: draw the slices anew when they are next seen."""
+        """What is shown has changed: draw the slices again when they are next seen."""
         self._image = None
         self.update()
 

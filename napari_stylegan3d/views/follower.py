@@ -38,7 +38,7 @@ LABELS = ("colormap", "contour", "selected_label", "show_selected_label")
 #: Where the voxels lie goes together with the voxels.
 PLACE = ("scale", "translate")
 
-#: Ray-casting a volume anew is slow without a graphics card: the 3D view waits for a lull.
+#: Ray-casting a volume again is slow without a graphics card: the 3D view waits for a lull.
 SETTLE_MS = 150
 #: While a hand drags, the next change is on its way.
 DRAG_MS = 500

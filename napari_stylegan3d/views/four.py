@@ -113,13 +113,13 @@ class FourViews(QWidget):
         self.looks.change(convention="radiological" if radiological else "neurological")
 
     def refresh(self, _: Any = None) -> None:
-        """Write captions and readout anew from what the layers and the crosshair say."""
+        """Write captions and readout again from what the layers and the crosshair say."""
         provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
         for view in self.views:
             view.labels.set_provenance(provenance if view.plane else below)
             view.labels.set_point(point if self.viewer.layers else ())
-            if view.plane:  # what lies over a canvas has it drawn anew, which takes long in 3D
+            if view.plane:  # what lies over a canvas has it drawn again, which takes long in 3D
                 view.crosshair.update()
         self.readout.show_point(self.viewer)
         self._show_legend()

@@ -23,7 +23,7 @@ class Glass(QWidget):
     model : ViewerModel
         Whose state is drawn.
     signals : tuple of object
-        Events of the model after which it is drawn anew.
+        Events of the model after which it is drawn again.
     """
 
     def __init__(self, canvas: QWidget, model: ViewerModel, signals: tuple[Any, ...]) -> None:

@@ -1,6 +1,6 @@
 """What is written on a view: title, orientation letters, place of the slice, caption, scale bar.
 
-Qt paints it over the canvas. Written by napari it would be drawn anew with every picture, which
+Qt paints it over the canvas. Written by napari it would be drawn again with every picture, which
 without a graphics card takes longer than the three slices do. The caption alone is napari's, so
 that its own screenshots have it too.
 """
@@ -135,7 +135,7 @@ class Labels(Glass):
     def set_provenance(self, provenance: Provenance | None) -> None:
         """Say what is shown; nothing for layers of unknown origin."""
         if provenance == self._provenance:
-            return  # napari draws the view anew for a colour that it has already
+            return  # napari draws the view again for a colour that it has already
         self._provenance = provenance
         self._write_caption()
         if provenance is not None:

@@ -52,7 +52,7 @@ class Lightbox(QWidget):
         self._show(looks.look)
 
     def refit(self) -> None:
-        """Find anew where the head is."""
+        """Find again where the head is."""
         self.films.refit()
 
     def set_legend(self, legend: Legend | None) -> None:

@@ -1,6 +1,6 @@
 """One drawing of the window for each picture, while pictures follow each other.
 
-Qt puts the whole window together anew whenever anything in it is drawn: the handle of a slider, a
+Qt puts the whole window together again whenever anything in it is drawn: the handle of a slider, a
 number beside it, a view. Without a graphics card that takes about as much of the processor as the
 preview that is being waited for, which it keeps waiting. So what is drawn while a preview is on its
 way waits for it, and all is seen to move at once.

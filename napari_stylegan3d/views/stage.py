@@ -73,7 +73,7 @@ class Stage(QObject):
             Intensities shown black and white; by default what suits the kind.
         passing : bool
             Whether another one will take its place at once. It is then written over the passing
-            picture before: new data have napari work out anew what is the same for all of them.
+            picture before: new data have napari work out again what is the same for all of them.
         """
         difference = provenance.kind == "difference"
         self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
@@ -91,7 +91,7 @@ class Stage(QObject):
         for name in ("scale", "translate"):
             if not np.allclose(getattr(layer, name), getattr(volume, name)):
                 setattr(layer, name, getattr(volume, name))
-        if not layer.visible:  # napari puts its scene together anew whatever was so before
+        if not layer.visible:  # napari puts its scene together again whatever was so before
             layer.visible = True
 
     @property

@@ -1,4 +1,4 @@
-"""Pictures of the views at any size, sharp: letters, lines and slices are drawn anew, not enlarged.
+"""Sharp pictures of the views at any size: drawn at that resolution, not enlarged.
 
 A canvas is drawn into a buffer of its own, of so many times the pixels; what Qt paints over it
 (labels, crosshair, colour bar, cube) is painted on top at the same scale.

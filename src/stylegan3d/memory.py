@@ -24,7 +24,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 def keep_large_blocks() -> bool:
     """Let glibc reuse blocks above 32 MiB instead of returning each to the kernel.
 
-    By default every feature map of that size is mapped, page-faulted and unmapped anew, which
+    By default every feature map of that size is mapped, page-faulted and unmapped again, which
     takes longer than the convolution that fills it (measured: a filter over a batch of four took
     35 ms instead of 11). Returns whether it applied; other C libraries are left alone.
     """

@@ -183,7 +183,7 @@ def _card_bytes(card: dict[str, Any]) -> bytes:
 def add_to_card(
     folder: Path, additions: dict[str, Any], page: Callable[[dict[str, Any]], str]
 ) -> None:
-    """Add entries to a model's card, and write its page anew; the weights are left as they are.
+    """Add entries to a model's card, and write its page again; the weights are left as they are.
 
     `page` makes the page from the card, see `model.card.card_text`.
 

@@ -33,7 +33,7 @@ def project_many(
 ) -> None:
     """Project every scan; exit status 2 if one failed.
 
-    `model` and `frame` are what workers open the generator by; `cache` is as of `project_file`.
+    `model` and `frame` are what workers open the generator by; `cache` is see `project_file`.
     """
     from stylegan3d.cohort import find_items, run_cohort
     from stylegan3d.cohort.project import project_item

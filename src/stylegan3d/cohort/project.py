@@ -47,9 +47,9 @@ def project_file(
     Parameters
     ----------
     path : Path
-        Path The scan.
+        The scan.
     out : Path
-        Path Folder of the results.
+        Folder of the results.
     open_generator : callable
         Called after the scan was read and the names were found to be free.
     choices : Choices
@@ -98,7 +98,7 @@ def project_item(
 ) -> tuple[list[Path], dict[str, Any]]:
     """The work of a cohort (`cohort.run.Work`) on one scan.
 
-    `model` is the generator's path, `cache` a folder as of `project_file`.
+    `model` is the generator's path, `cache` a folder see `project_file`.
     """
     choices = Choices(**settings["choices"])
 

@@ -36,7 +36,7 @@ from stylegan3d.storage.jsontext import from_json
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
-#: Bytes of the table; one of ten thousand people has a fifth of this.
+#: Bytes of the table; one of ten thousand subjects has a fifth of this.
 LARGEST_TABLE = 100_000_000
 # Packs of earlier versions of this program do not name the file of their volumes.
 UNNAMED_VOLUMES = "volumes.npy"
@@ -97,7 +97,7 @@ def load_pack(path: str | Path) -> Pack:
     Parameters
     ----------
     path : path-like
-        Path The folder `prepare` wrote.
+        The folder `prepare` wrote.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class Plan:
     sources : list of Source
     left_out : list of (str, str)
         Images of the folder that are no sources, and why.
-    people : dict
+    subjects : dict
         participants.tsv, by participant id.
     validation : float
     hashes : dict
@@ -109,7 +109,7 @@ class Plan:
         return rows
 
     def notes(self) -> list[str]:
-        """Sentences on the data set as a whole: people with several scans, unknown people."""
+        """Sentences on the data set as a whole: subjects with several scans, unknown subjects."""
         return [*_several_scans(self.sources), *self._not_in_table(), *self._table_without_scan()]
 
     def _not_in_table(self) -> list[str]:

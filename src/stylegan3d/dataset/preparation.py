@@ -57,11 +57,11 @@ def prepare(
     Parameters
     ----------
     folder : path-like
-        Path Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any,
+        Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any,
         gives age, sex, split, licence and further columns, and `labels.tsv` the tissues of label
         maps. Whose split is "test" or "holdout" is left out.
     out : path-like
-        Path Folder of the pack. Given again, it is brought up to date: what is done is not redone.
+        Folder of the pack. Given again, it is brought up to date: what is done is not redone.
     target : Target, optional
         Grid and mean brain to align to; by default the folder's own `template*.nii.gz`, else the
         bundled generator.
@@ -70,7 +70,7 @@ def prepare(
     min_quality : float
         Aligned brains that correlate less with the mean brain are refused; 0.93 to 0.965 is usual.
     validation : float
-        Share of the people set aside where `participants.tsv` has no column "split".
+        Share of the held-out subjects where `participants.tsv` has no column "split".
     jobs : int
         Processes at work on raw scans at the same time, about 3 GB of memory each.
     progress : callable, optional

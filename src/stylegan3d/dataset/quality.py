@@ -1,6 +1,6 @@
 """What commonly goes wrong with a prepared brain, measured, and what follows from it.
 
-Measures are plain numbers that stay in the pack's table, so that a finished pack is judged anew
+Measures are plain numbers that stay in the pack's table, so that a finished pack is judged again
 without its scans. What cannot be a brain to learn from is refused, what may be one is kept with a
 warning. The limits were set on 267 real scans at 2 mm: 249 T1 brains of three sites, and 18 further
 scans, three of them T2 and one FLAIR. What was found in them stands beside each limit.

@@ -1,4 +1,4 @@
-"""Find the scans of a folder, plain or BIDS, and what is known of the people in it."""
+"""Find the scans of a folder, plain or BIDS, and what is known of the subjects in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffi
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are named *_T1w, and this one is not."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
-# What people write in the column "split" of participants.tsv, in any case, and what it means here.
+# What subjects write in the column "split" of participants.tsv, in any case, and what it means
+# here.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {
     "train": TRAIN,

@@ -1,7 +1,7 @@
 """Small pictures of volumes for a page: three mid slices, side by side, with their sides named.
 
 Pictures are in the radiological convention, which the explorer starts with too: axial slices are
-seen from the feet and coronal ones from the front, so the person's right is on the left.
+seen from the feet and coronal ones from the front, so the patient's right is on the left.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def mid_slices(
 ) -> tuple[list[np.ndarray], list[tuple[float, float]]]:
     """Axial, coronal and sagittal slice as they are drawn, and the mm of a pixel down and across.
 
-    The first row is anterior (axial) or superior, the first column the person's right (axial and
+    The first row is anterior (axial) or superior, the first column the patient's right (axial and
     coronal) or anterior.
     """
     turn = nib.io_orientation(space.affine)

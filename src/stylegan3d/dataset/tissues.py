@@ -1,4 +1,4 @@
-"""Tissue volumes of people whose scans come with a label map.
+"""Tissue volumes of subjects whose scans come with a label map.
 
 `labels.tsv` in the folder of the scans says which tissue each label belongs to. A label map
 `sub-01_dseg.nii.gz` beside `sub-01_T1w.nii.gz` holds the labels of that person, on the grid of the
@@ -70,7 +70,7 @@ def tissue_columns(tissues: dict[int, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Tissues:
-    """What the label map of one person says.
+    """What the label map of one subject says.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Tissues:
 
 
 def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
-    """Tissue volumes of one person.
+    """Tissue volumes of one subject.
 
     Parameters
     ----------

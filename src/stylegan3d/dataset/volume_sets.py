@@ -32,7 +32,7 @@ from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 
-# Of the people of a folder whose participants.tsv sets nobody aside.
+# Of the subjects of a folder whose participants.tsv sets nobody aside.
 SET_ASIDE = 0.2
 # A volume may lose so much where it leaves the grid it is resampled to.
 MAX_LOST = 0.03
@@ -91,7 +91,7 @@ def open_real(path: Path, progress: Progress | None = None) -> Pack:
     """Real volumes: a pack made by `prepare`, or a folder of NIfTI volumes on one grid.
 
     Of a folder, participants.tsv says by its column "split" who was set aside; where it does not, a
-    fifth of the people is, chosen by their names, and a note in `info` says so.
+    fifth of the subjects is, chosen by their names, and a note in `info` says so.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tissue volumes of synthetic brains beside those of real people.
+"""Tissue volumes of synthetic brains beside those of real subjects.
 
 A generator whose voxels look right may still make brains with ventricles nobody has, or all with
 the same ones. Every volume is labelled by the tissue network that ships with the package (see
@@ -21,16 +21,16 @@ from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, VOLUMES
 
-# The range of people's volumes is widened by this share of its width on either side before a
+# The range of subjects' volumes is widened by this share of its width on either side before a
 # brain counts as one that cannot be segmented: an unusual brain is none.
 MARGIN = 0.5
-# So much of the range of people's confidences may a brain be below the least of them.
+# So much of the range of subjects' confidences may a brain be below the least of them.
 CONFIDENCE_MARGIN = 0.5
 DRAWS = 1000
 
 
 def tissue_volumes(material: Material) -> dict[str, Any]:
-    """Tissue volumes of random brains and of people, and how far apart their distributions are.
+    """Tissue volumes of random brains and of subjects, and how far apart their distributions are.
 
     Returns
     -------
@@ -38,13 +38,13 @@ def tissue_volumes(material: Material) -> dict[str, Any]:
         "network" : name and hash of the tissue network. "n" : how many "synthetic" and "real"
         brains went in. "measures" : for each of `MEASURES` "synthetic_mean", "synthetic_sd",
         "real_mean", "real_sd"; "shift", the difference of the means in standard deviations of the
-        people, and "spread", the ratio of the standard deviations, each with a 95 % "_interval"
-        (bootstrap over brains); "distance", the Wasserstein distance over the people's standard
-        deviation, as `Comparison.to_dict` has it: beside the same between halves of the people.
+        subjects, and "spread", the ratio of the standard deviations, each with a 95 % "_interval"
+        (bootstrap over brains); "distance", the Wasserstein distance over the subjects' standard
+        deviation, as `Comparison.to_dict` has it: beside the same between halves of the subjects.
         "mean_distance" : the mean of these distances over the volumes, in the same form. "left_out"
         alone, a sentence, on a grid the network does not know. "values" : for each of `MEASURES`
         those of every "synthetic" and "real" brain. "unsegmentable" : of "synthetic" brains and
-        "validation" people, see `unsegmentable`.
+        "validation" subjects, see `unsegmentable`.
     """
     segmenter = bundled_segmenter()
     if not material.has_tissues:
@@ -91,7 +91,7 @@ def scaled_distance(a: np.ndarray, b: np.ndarray, sd: float) -> float:
 
 
 def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> dict[str, Any]:
-    """One measure of synthetic brains and of people."""
+    """One measure of synthetic brains and of subjects."""
     sd = float(people.std(ddof=1))
 
     def shift(a: np.ndarray, b: np.ndarray) -> float:
@@ -141,12 +141,12 @@ class SegmentationLimits:
 
     @classmethod
     def of(cls, people: Sequence[dict[str, float]]) -> SegmentationLimits:
-        """The range of people, half of its width wider on either side; confidence below only."""
+        """The range of subjects, half of its width wider on either side; confidence below only."""
         bounds: dict[str, tuple[float, float | None]] = {}
         for tissue in VOLUMES:
             values = _column(people, f"{tissue}_ml")
             margin = MARGIN * float(np.ptp(values))
-            # No tissue may be missing, however wide the range of people is.
+            # No tissue may be missing, however wide the range of subjects is.
             low = max(float(values.min()) - margin, 0.25 * float(values.min()))
             bounds[f"{tissue}_ml"] = (low, float(values.max()) + margin)
         sure = _column(people, "confidence")
@@ -165,7 +165,7 @@ class SegmentationLimits:
 def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) -> dict[str, Any]:
     """Share of brains that cannot be segmented.
 
-    A brain is one of them if any tissue's volume is outside the widened range of people, or the
+    A brain is one of them if any tissue's volume is outside the widened range of subjects, or the
     network is less sure of it than of any of them, by a margin.
 
     Returns

@@ -1,6 +1,6 @@
-"""Whether brains drawn for a label are like people who have it.
+"""Whether brains drawn for a label are like subjects who have it.
 
-What is asked for is read off the brains by judges that know people alone and that the generator's
+What is asked for is read off the brains by judges that know subjects alone and that the generator's
 training had no part in (`edit_judges`), as for edits.
 """
 
@@ -21,7 +21,7 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 
 BRAINS = 60
-#: Numbers that are asked for lie between these quantiles of the training people's.
+#: Numbers that are asked for lie between these quantiles of the training subjects'.
 QUANTILES = (0.05, 0.95)
 LEAST_ERRORS = 2.0
 
@@ -34,11 +34,11 @@ def conditions(material: Material) -> dict[str, Any]:
     dict
         "brains": for each label. "labels": for each "name"; "asked": the least and the most that
         was asked for, or the two words; "how" it was read; "r" between what was asked for and what
-        was read, with "r_interval", beside "r_people", the same of the judge on people set aside;
+        was read, with "r_interval", beside "r_people", the same of the judge on held-out subjects;
         "slope": by how much the reading changes with what was asked for, over by how much it
-        changes with the truth among people (1: as much as between people), with "slope_interval".
-        "missing": label to the sentence why it was left out. "left_out" alone, a sentence, for a
-        model without labels.
+        changes with the truth among subjects (1: as much as between subjects), with
+        "slope_interval". "missing": label to the sentence why it was left out. "left_out" alone, a
+        sentence, for a model without labels.
     """
     generator = material.generator
     schema = generator.card.get("labels") or []
@@ -102,7 +102,7 @@ def _label(
 
 
 def _asked(entry: Mapping[str, Any], people: np.ndarray) -> list[Any]:
-    """What is asked for, one value for each brain: evenly over the people, or word by word."""
+    """What is asked for, one value for each brain: evenly over the subjects, or word by word."""
     if entry["kind"] != "number":
         first, second = entry["values"]
         return [first, second] * (BRAINS // 2)

@@ -1,9 +1,10 @@
 """Who says what an edit changed, and how much of a true difference it shows.
 
 Volumes are read by the tissue network (`segmentation`), everything else by a ridge regression on
-tissue volumes and the features of `features.describe`, fitted to training people. How much of a
-true difference between people a judge shows is what an edit can show at most: within a source, and
-with that held fixed which the direction holds fixed, for the promise is about no other difference.
+tissue volumes and the features of `features.describe`, fitted to training subjects. How much of a
+true difference between subjects a judge shows is what an edit can show at most: within a source,
+and with that held fixed which the direction holds fixed, for the promise is about no other
+difference.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ class Judge:
     how : str
         What it is, in words.
     r : float
-        Correlation with the truth among people, within sources.
+        Correlation with the truth among subjects, within sources.
     slope : float
         By how much its reading changes with the truth among them: 1 shows all of a difference.
     sd : float
-        Standard deviation of its reading among people, within sources.
+        Standard deviation of its reading among subjects, within sources.
     n_test : int
-        n test of these people: those set aside, or all for a judge that was not fitted to them.
+        n test of these subjects: those set aside, or all for a judge that was not fitted to them.
     regression : Pipeline or None
         On features; None for a volume of the tissue network.
     """
@@ -78,7 +79,8 @@ class Judges:
         Attribute to its judge.
     missing : dict of str to str
         Attribute to the sentence why it has none.
-    known : attribute to what is known of the people [people], training people first; NaN if not.
+    known : dict of str to ndarray, shape (subjects,)
+        By attribute, training subjects first; NaN where unknown.
     """
 
     def __init__(self, material: Material, keys: Sequence[str]) -> None:
@@ -114,7 +116,7 @@ class Judges:
         """How much of a true difference the judge shows while these attributes stay the same.
 
         The slope of its reading on the truth in a regression on both the truth and what is held,
-        over the people it was tested on.
+        over the subjects it was tested on.
         """
         known = [self._truth[other] for other in held if other in self._truth and other != key]
         columns = np.stack([self._truth[key], *known], axis=1)

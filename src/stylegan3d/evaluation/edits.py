@@ -40,19 +40,19 @@ def edits(material: Material) -> dict[str, Any]:
     -------
     dict
         "brains", "strengths". "judges": attribute to how its changes are read, with "r" and "slope"
-        on "n_test" people set aside. "directions": for each "name", "attribute", "unit",
+        on "n_test" held-out subjects. "directions": for each "name", "attribute", "unit",
         "held_fixed", "per_unit" (what one unit promises); "effect": measured change over promised
         change, with "effect_interval", beside "effect_people", what the judge shows of a true
-        difference between people who do not differ in what the direction holds fixed; "right_way":
-        share of edits that changed the attribute the way they should, with "right_way_interval";
-        "drift": changes of the other attributes by one unit, in standard deviations of people;
-        "size": mean absolute change of voxels over that between two random brains, with
-        "size_interval"; "outside": share of the change away from the region the attribute is about,
-        None for the whole brain; "left": how far from the start the opposite edit ends that is made
-        after the encoder has read the edited image, over the size of the edit, with "left_interval"
-        (0: all the way back; 1: nothing was taken back); None without an encoder. "composition":
-        see `composition`. "missing": attribute to the sentence why it was left out. "left_out"
-        alone, a sentence, where there is no direction of an attribute.
+        difference between subjects who do not differ in what the direction holds fixed;
+        "right_way": share of edits that changed the attribute the way they should, with
+        "right_way_interval"; "drift": changes of the other attributes by one unit, in standard
+        deviations of subjects; "size": mean absolute change of voxels over that between two random
+        brains, with "size_interval"; "outside": share of the change away from the region the
+        attribute is about, None for the whole brain; "left": how far from the start the opposite
+        edit ends that is made after the encoder has read the edited image, over the size of the
+        edit, with "left_interval" (0: all the way back; 1: nothing was taken back); None without an
+        encoder. "composition": see `composition`. "missing": attribute to the sentence why it was
+        left out. "left_out" alone, a sentence, where there is no direction of an attribute.
     """
     generator = material.generator
     directions = generator.directions
@@ -134,7 +134,7 @@ def _direction(
 
 
 def composition(material: Material) -> dict[str, Any] | None:
-    """What is left of people set aside after passing through encoder and generator again and again.
+    """How held-out subjects change when passed through encoder and generator repeatedly.
 
     Returns
     -------

@@ -48,7 +48,7 @@ def evaluate(
     subject : Subject or Generator
         A generator, or a folder of volumes (`subject.VolumesSubject`).
     pack : Pack
-        Real brains on the same grid, with training and validation people.
+        Real brains on the same grid, with training and validation subjects.
     settings : EvaluationSettings or None
         What to measure.
     report : TitledProgress or None
@@ -66,7 +66,7 @@ def evaluate(
     Raises
     ------
     StyleGAN3DError
-        If a part is unknown, the grids differ, or there are too few people or samples.
+        If a part is unknown, the grids differ, or there are too few subjects or samples.
     """
     return evaluate_material(open_material(subject, pack, settings, report, out))
 

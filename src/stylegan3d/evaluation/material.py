@@ -35,14 +35,14 @@ class Material:
     ----------
     subject : Subject
         What is evaluated, a generator or a folder of volumes.
-    training, validation, people : rows of the data set; `people` are both, training people first.
-    store : Store or None
+    training, validation, people : sequence of mapping
+        Rows of the data set; `people` are both, training subjects first. store : Store or None
         What is kept for an evaluation that is stopped.
 
     Raises
     ------
     StyleGAN3DError
-        If a part or the budget is unknown, the grids differ, or there are too few people or
+        If a part or the budget is unknown, the grids differ, or there are too few subjects or
         samples.
     """
 
@@ -199,7 +199,7 @@ class Material:
 
     @cached_property
     def real_features(self) -> np.ndarray:
-        """[people, 448], training people first."""
+        """[subjects, 448], training subjects first."""
         return self._described("", self.people)
 
     @property
@@ -209,7 +209,7 @@ class Material:
 
     @cached_property
     def real_tissues(self) -> list[dict[str, float]]:
-        """`segmentation.measures.MEASURES` and "confidence" of people, training people first."""
+        """`segmentation.measures.MEASURES` and "confidence", training subjects first."""
         key = (volumes_id(self.pack), [int(row) for row in self.people])
         return self._tissues(self._real, key, self.volumes(self.people))
 
@@ -232,7 +232,7 @@ class Material:
 
     @cached_property
     def mirrored_features(self) -> np.ndarray:
-        """[training people, 448], of their mirror images."""
+        """[training subjects, 448], of their mirror images."""
         return self._described("mirrored ", self.training)
 
     def describe(self, volumes: Brains | Volumes, progress: Progress | None = None) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Membership inference: can anyone tell who was in the training data?
 
-Three attacks score each person; the area under the curve says how well the score tells training
-people from people who were set aside, of the same source (scanner) only, for else it would tell
+Three attacks score each subject; the area under the curve says how well the score tells training
+subjects from held-out subjects, of the same source (scanner) only, for else it would tell
 scanners apart. 0.5 is chance.
 
 - Reconstruction (Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference
@@ -29,19 +29,19 @@ from stylegan3d.metrics.auc import stratified_auc
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.projection.projector import project
 
-# Training people for each person set aside: more make no interval narrower to speak of.
+# Training subjects for each subject set aside: more make no interval narrower to speak of.
 MEMBERS_EACH = 3
-# The people of a data set that names no sources.
+# The subjects of a data set that names no sources.
 ONE_SOURCE = ""
 
 
 def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
-    """Membership inference against training people.
+    """Membership inference against training subjects.
 
     Parameters
     ----------
     budget : str or None
-        Budget of a projection of every person ("draft", "standard", "thorough"), which takes
+        Budget of a projection of every subject ("draft", "standard", "thorough"), which takes
         minutes to hours; None leaves this attack out.
 
     Returns
@@ -81,9 +81,9 @@ def _attacks(material: Material, budget: str | None) -> dict[str, Attack]:
 
 
 def compared_people(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the data set [n], and which of them are training people, bool [n].
+    """Rows of the data set [n], and which of them are training subjects, bool [n].
 
-    All people set aside whose source has training people, and of these up to three for each.
+    All held-out subjects whose source has training subjects, and of these up to three for each.
     """
     rng = np.random.default_rng(material.settings.seed)
     source = sources(material)
@@ -102,7 +102,7 @@ def sources(material: Material) -> list[str]:
 
 
 def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
-    """PSNR (dB) inside the brain of each person through the encoder, and likeness in detail."""
+    """PSNR (dB) inside the brain of each subject through the encoder, and likeness in detail."""
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes, not a generator."
     generator = material.generator
@@ -139,7 +139,7 @@ def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores |
 
 @torch.no_grad()
 def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
-    """Logit of the discriminator, each person alone."""
+    """Logit of the discriminator, each subject alone."""
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes, not a generator."
     generator = material.generator
@@ -157,7 +157,7 @@ def by_random_brains(material: Material, rows: np.ndarray) -> Scores:
     """Distance to the nearest random brain, and the share of random brains nearby.
 
     Chen et al. 2020, eq. 3 (full black box), and Hilprecht et al. 2019, eq. 4, whose radius is the
-    median over people of the distance to the nearest random brain; by features, and by fine
+    median over subjects of the distance to the nearest random brain; by features, and by fine
     structure (`privacy_alarm`).
     """
     place = {row: k for k, row in enumerate(material.people)}

@@ -34,7 +34,7 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
 
 
 def montage_png(material: Material, *, rows: int = 4) -> bytes:
-    """Random brains at the left, validation people at the right, one of each per row; PNG.
+    """Random brains at the left, validation subjects at the right, one of each per row; PNG.
 
     Parameters
     ----------

@@ -46,12 +46,12 @@ from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics.two_sample import LEAST, two_sample
 
-# People whose latents are compared to those of random brains.
+# Subjects whose latents are compared to those of random brains.
 ENCODED = 100
 
 
 def fidelity(material: Material) -> dict[str, Any]:
-    """FID, KID and a Gaussian kernel's distance over random halves and against validation people;
+    """FID, KID and a Gaussian kernel's distance over random halves and against validation subjects;
     precision and density; bMMD2.
     """
     settings, known = material.settings, len(material.training)
@@ -95,8 +95,8 @@ def _bmmd2(material: Material) -> dict[str, Any]:
 
 
 def two_sample_part(material: Material) -> dict[str, Any]:
-    """How well a small network tells synthetic brains from half of the people, beside the other
-    half of the people from that half.
+    """How well a small network tells synthetic brains from half of the subjects, beside the other
+    half of the subjects from that half.
     """
     rng = np.random.default_rng(material.settings.seed)
     people = material.people[rng.permutation(len(material.people))]
@@ -176,7 +176,7 @@ def diversity(material: Material) -> dict[str, Any]:
 
 
 def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
-    """Descriptors along the two main axes of people's, to plot: [n, 2] and [m, 2]."""
+    """Descriptors along the two main axes of subjects', to plot: [n, 2] and [m, 2]."""
     mean = real.mean(axis=0)
     axes = np.linalg.svd(real - mean, full_matrices=False)[2][:2]
     return {
@@ -268,7 +268,7 @@ def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
 
 
 def plausibility(material: Material) -> dict[str, Any]:
-    """Pass rates of random brains and of validation people, by the training people's range."""
+    """Pass rates of random brains and of validation subjects, by the training subjects' range."""
     space = material.pack.space
 
     def measured(volumes: Volumes, who: str) -> Any:

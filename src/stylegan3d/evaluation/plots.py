@@ -19,7 +19,8 @@ BAR_WIDTH, BAR_HEIGHT = 150, 30
 def interval_bar(row: Figure) -> str:
     """Synthetic over real, each a point in its interval, to the same scale; empty without numbers.
 
-    A dashed line marks what chance or a yardstick gives where there is no interval of real people.
+    A dashed line marks what chance or a yardstick gives where there is no interval of real
+    subjects.
     """
     if row.value is None or row.low is None or row.high is None:
         return ""
@@ -52,7 +53,7 @@ def _whisker(low: float, middle: float, high: float, y: int, kind: str) -> str:
 
 
 def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> str:
-    """Histograms of one measure, of synthetic brains and of people, as shares of each set."""
+    """Histograms of one measure, of synthetic brains and of subjects, as shares of each set."""
     sets = {"real": np.asarray(real, np.float64), "made": np.asarray(made, np.float64)}
     low, high = (float(f(np.concatenate(list(sets.values())))) for f in (np.min, np.max))
     if high <= low:
@@ -73,7 +74,7 @@ def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> s
 
 
 def scatter(title: str, made: np.ndarray, real: np.ndarray) -> str:
-    """Points [n, 2] of synthetic brains and of people."""
+    """Points [n, 2] of synthetic brains and of subjects."""
     both = np.concatenate([made, real])
     low, high = both.min(axis=0), both.max(axis=0)
     size = np.maximum(high - low, 1e-12)

@@ -1,8 +1,8 @@
-"""Whether a generator gives away the people it was trained on.
+"""Whether a generator gives away the subjects it was trained on.
 
 Each synthetic brain is compared to every training brain and its mirror image, by the correlation of
 intensities inside the mean brain and by the distance of descriptors. How near is too near is told
-by people who were set aside: their nearest training brain is a stranger. The method follows Dar et
+by held-out subjects: their nearest training brain is a stranger. The method follows Dar et
 al. 2023, "Investigating data memorization in 3D latent diffusion models for medical image
 synthesis" (arXiv 2307.01148), which takes its threshold from the nearest neighbours of validation
 data too.
@@ -29,14 +29,14 @@ QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest training person of each of n brains.
+    """The nearest training subject of each of n brains.
 
     Attributes
     ----------
     distance : ndarray, shape (n,)
-        To the nearest person; 1 - correlation, or the distance of descriptors.
+        To the nearest subject; 1 - correlation, or the distance of descriptors.
     second : ndarray, shape (n,)
-        To the nearest other person.
+        To the nearest other subject.
     person : ndarray, shape (n,)
         Index of the nearest.
     mirrored : ndarray, shape (n,)
@@ -114,12 +114,12 @@ class TrainingBrains:
 
 
 def feature_distances(brains: np.ndarray, training: np.ndarray, mirrored: np.ndarray) -> Nearest:
-    """The nearest training person by Euclidean distance of descriptors.
+    """The nearest training subject by Euclidean distance of descriptors.
 
     Parameters
     ----------
     brains : ndarray, shape (n, features)
-    training, mirrored : ndarray, shape (people, features)
+    training, mirrored : ndarray, shape (subjects, features)
         Of the training brains and their mirror images.
     """
     reference = np.concatenate([training, mirrored])
@@ -140,7 +140,7 @@ def nearest_of(distances: np.ndarray) -> Nearest:
 
 
 def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:
-    """Synthetic brains beside people set aside, each to the nearest training person.
+    """Synthetic brains beside held-out subjects, each to the nearest training subject.
 
     Returns
     -------
@@ -148,8 +148,8 @@ def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:
         "synthetic" and "validation": quantiles 0, 0.05, 0.5, 0.95 and 1 of the distance; under
         "relative" those of the distance in that to the second nearest. "closer_than_closest" and
         "closer_than_q05": how many synthetic brains are nearer than the nearest validation brain
-        and than the 0.05 quantile of them. "expected_by_chance": how many new real people out of so
-        many would be nearer than the nearest of so few. "nearest": the ten nearest pairs.
+        and than the 0.05 quantile of them. "expected_by_chance": how many new real subjects out of
+        so many would be nearer than the nearest of so few. "nearest": the ten nearest pairs.
     """
     if not len(validation.distance):
         raise StyleGAN3DError(

@@ -3,9 +3,9 @@
 Smooth correlation says little of copying: all brains correlate. So each brain is brought to one
 place and size first, which undoes a shift and a change of scale, and its fine structure alone is
 compared: what is left after subtracting a local mean, inside the brain, on a grid of 4 mm. A
-copy is then far nearer to one training person than to the others, be it mirrored, shifted,
-rescaled, blurred or in other intensities. Strangers say how far is far: each training person is
-held against all the others, each validation person against all training people.
+copy is then far nearer to one training subject than to the others, be it mirrored, shifted,
+rescaled, blurred or in other intensities. Strangers say how far is far: each training subject is
+held against all the others, each validation subject against all training subjects.
 
 The nearest in relation to further neighbours follows Carlini et al. 2023, "Extracting training data
 from diffusion models" (arXiv 2301.13188, section 5.1), who compare images so because a fixed
@@ -33,7 +33,7 @@ BRAIN, RIM = 0.2, 2
 OUTSIDE = 0.05  # of the mean brain
 # Width of the local mean, and of the smoothing before resampling, in voxels of the grid.
 LOCAL, SMOOTHING = 1.5, 0.4
-# The nearest person is held against this next one: a person who is in the data twice hides nobody.
+# The nearest subject is held against this next one: a person who is in the data twice hides nobody.
 NEXT = 5
 FALSE_ALARMS = 0.01
 TAIL = 0.2
@@ -42,14 +42,14 @@ FEWEST_STRANGERS = 40
 
 @dataclass(frozen=True)
 class Closeness:
-    """How close n brains come to training people, in fine structure.
+    """How close n brains come to training subjects, in fine structure.
 
     Attributes
     ----------
     correlation : ndarray, shape (n,)
-        With the nearest person.
+        With the nearest subject.
     ratio : ndarray, shape (n,)
-        Distance (1 - correlation) to the nearest person in that to the fifth nearest: close to 1
+        Distance (1 - correlation) to the nearest subject in that to the fifth nearest: close to 1
         for a stranger, 0 for a copy.
     person : ndarray, shape (n,)
         Index of the nearest.
@@ -64,7 +64,7 @@ class Closeness:
 
     @classmethod
     def of(cls, correlations: np.ndarray) -> Closeness:
-        """From correlations [n, 2, people] with the people and with their mirror images."""
+        """From correlations [n, 2, people] with the subjects and with their mirror images."""
         best = correlations.max(axis=1)
         order = np.argsort(-best, axis=1)
         rows, person = np.arange(len(best)), order[:, 0]
@@ -147,7 +147,7 @@ class CopyDetector:
 
     Parameters
     ----------
-    volumes : iterable of ndarray, shape (people, X, Y, Z), uint8
+    volumes : iterable of ndarray, shape (subjects, X, Y, Z), uint8
         Volumes of a pack; may be a memory map.
     template : ndarray, shape (X, Y, Z)
         Values in [0, 1], the mean brain.
@@ -174,7 +174,7 @@ class CopyDetector:
                 progress(done, total)
         if len(straight) < 3:
             raise StyleGAN3DError("A search for copies needs three or more training brains.")
-        self.people = np.stack([straight, mirrored])  # [2, people, voxels]
+        self.people = np.stack([straight, mirrored])  # [2, subjects, voxels]
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
         """How close brains come, each (X, Y, Z), uint8 or float."""
@@ -183,7 +183,7 @@ class CopyDetector:
         return Closeness.of(np.stack(found))
 
     def among_training(self) -> Closeness:
-        """How close each training person comes to the others."""
+        """How close each training subject comes to the others."""
         straight = self.people[0]
         correlations = np.stack([straight @ kind.T for kind in self.people], axis=1)
         own = np.arange(len(straight))
@@ -198,13 +198,13 @@ def alarm_threshold(strangers: np.ndarray, n: int, rate: float = FALSE_ALARMS) -
     rare a ratio is found among no few hundred strangers: the tail of its logarithm below the
     quantile 0.2 is taken for exponential (peaks over threshold, shape 0; Coles 2001, "An
     Introduction to Statistical Modeling of Extreme Values", section 4.2). Its width comes from the
-    median of the excesses, which a few people who are in the data twice hardly move, and is widened
-    by the standard error of that (1 / (log 2 sqrt(excesses)) of it).
+    median of the excesses, which a few subjects who are in the data twice hardly move, and is
+    widened by the standard error of that (1 / (log 2 sqrt(excesses)) of it).
 
     Parameters
     ----------
     strangers : ndarray, shape (m,)
-        Strangers of people who are none of those they are held against.
+        Strangers of subjects who are none of those they are held against.
     """
     logarithms = np.log(np.maximum(strangers, 1e-12))
     start = float(np.quantile(logarithms, TAIL))

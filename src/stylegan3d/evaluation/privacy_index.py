@@ -1,8 +1,8 @@
-"""How near a brain comes to the training people, told from their features alone.
+"""How near a brain comes to the training subjects, told from their features alone.
 
-An index lies in a model's folder and holds, of every training person and their mirror image, the
-descriptor of `features.describe`, and how far strangers are from them: each validation person from
-the nearest training person, each training person from the nearest other one. No image can be had
+An index lies in a model's folder and holds, of every training subject and their mirror image, the
+descriptor of `features.describe`, and how far strangers are from them: each validation subject from
+the nearest training subject, each training subject from the nearest other one. No image can be had
 from it; whoever has a scan, though, can find out whether it was among them.
 
 It depends on the data set and on the feature network, not on the generator, so it serves every
@@ -41,14 +41,14 @@ BLOCK = 32
 
 @dataclass(frozen=True, eq=False)
 class Nearness:
-    """How near a brain comes to the training people.
+    """How near a brain comes to the training subjects.
 
     Attributes
     ----------
     distance : float
-        Distance of its descriptor to that of the nearest person.
+        Distance of its descriptor to that of the nearest subject.
     farther_than : float
-        Share of strangers, 0 to 1, who are nearer to their nearest person than that.
+        Share of strangers, 0 to 1, who are nearer to their nearest subject than that.
     mirrored : bool
         Whether it is the mirror image that is nearest.
     people, strangers : int
@@ -64,14 +64,14 @@ class Nearness:
 
 @dataclass(frozen=True, eq=False)
 class PrivacyIndex:
-    """Descriptors of training people, and how far strangers are from them.
+    """Descriptors of training subjects, and how far strangers are from them.
 
     Attributes
     ----------
-    straight, mirrored : ndarray, shape (people, 448), float16
+    straight, mirrored : ndarray, shape (subjects, 448), float16
         Of training brains and of their mirror images.
     strangers : ndarray, shape (m,), float32
-        Ascending, distances of strangers to the nearest training person.
+        Ascending, distances of strangers to the nearest training subject.
     space : Space
         The grid of the volumes that were described.
     feature_mm : float
@@ -88,7 +88,7 @@ class PrivacyIndex:
     model_hash: str = ""
 
     def check(self, volume: np.ndarray, space: Space) -> Nearness:
-        """Compare a brain to the training people; takes about half a second.
+        """Compare a brain to the training subjects; takes about half a second.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ def build_index(
     progress: Progress | None = None,
     work: Path | None = None,
 ) -> PrivacyIndex:
-    """Describe the people of a data set.
+    """Describe the subjects of a data set.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def build_index(
     Raises
     ------
     StyleGAN3DError
-        If there are fewer than two training people.
+        If there are fewer than two training subjects.
     """
     from stylegan3d.evaluation.material import volumes_id
 
@@ -197,7 +197,7 @@ def build_index(
 
 
 def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
-    """Progress of a block, as that of all people."""
+    """Progress of a block, as that of all subjects."""
     progress(before + done, total)
 
 
@@ -208,7 +208,7 @@ def index_of(
     space: Space,
     model_hash: str = "",
 ) -> PrivacyIndex:
-    """An index from descriptors [people, 448], [people, 448] and [others, 448]."""
+    """An index from descriptors [subjects, 448], [subjects, 448] and [others, 448]."""
     among = np.stack([_distances(straight, kind) for kind in (straight, mirrored)], axis=1)
     own = np.arange(len(straight))
     among[own, :, own] = np.inf

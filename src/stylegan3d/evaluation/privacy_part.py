@@ -1,4 +1,4 @@
-"""The privacy part of an evaluation: nearest training people, and the memorisation alarm."""
+"""The privacy part of an evaluation: nearest training subjects, and the memorisation alarm."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_NAMED = 10
 
 
 def privacy(material: Material) -> dict[str, Any]:
-    """Nearest training people of many random brains, and whether any of those is a copy.
+    """Nearest training subjects of many random brains, and whether any of those is a copy.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def privacy(material: Material) -> dict[str, Any]:
 
 
 def copy_detector(material: Material) -> CopyDetector:
-    """Of the training people of an evaluation."""
+    """Of the training subjects of an evaluation."""
     return CopyDetector(
         material.volumes(material.training),
         material.pack.template,
@@ -86,14 +86,15 @@ def compare_copies(
     Returns
     -------
     dict
-        "alarm": whether any of the "n" brains is taken for a copy, None with too few people to say
-        ("why"); "copies" how many, "share" with "interval". "threshold" of the ratio of distances
-        (`Closeness.ratio`), below which the least of so many strangers falls with a chance of at
-        most "false_alarms". "synthetic" and "strangers": quantiles 0, 0.05, 0.5, 0.95 and 1 of the
-        ratio; "n_strangers" how many of these. "planted": copies of training people in disguise,
-        how many ("n") and how many of them are below the threshold ("found"; "by_disguise": both).
-        "alike": pairs of people of the data set who are below it themselves, perhaps one person
-        scanned twice. "nearest": the ten brains with the least ratios.
+        "alarm": whether any of the "n" brains is taken for a copy, None with too few subjects to
+        say ("why"); "copies" how many, "share" with "interval". "threshold" of the ratio of
+        distances (`Closeness.ratio`), below which the least of so many strangers falls with a
+        chance of at most "false_alarms". "synthetic" and "strangers": quantiles 0, 0.05, 0.5, 0.95
+        and 1 of the ratio; "n_strangers" how many of these. "planted": copies of training subjects
+        in disguise, how many ("n") and how many of them are below the threshold ("found";
+        "by_disguise": both). "alike": pairs of subjects of the data set who are below it
+        themselves, perhaps one subject scanned twice. "nearest": the ten brains with the least
+        ratios.
     """
     held_out = detector.closeness(material.volumes(material.validation))
     people = Closeness.join([detector.among_training(), held_out])
@@ -135,7 +136,7 @@ def compare_copies(
 
 
 def planted(material: Material, detector: CopyDetector, threshold: float) -> dict[str, Any]:
-    """Whether copies of training people, disguised in turn, are found."""
+    """Whether copies of training subjects, disguised in turn, are found."""
     ways = disguises(material.pack.space.voxel_size, material.sideways)
     rows = np.linspace(0, len(material.training) - 1, min(PLANTED, len(material.training)))
     result: dict[str, Any] = {"n": len(rows), "found": 0, "by_disguise": {}}
@@ -151,7 +152,7 @@ def planted(material: Material, detector: CopyDetector, threshold: float) -> dic
 
 
 def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) -> bytes:
-    """The closest pairs of `privacy`, synthetic at the left, training person at the right; PNG.
+    """The closest pairs of `privacy`, synthetic at the left, training subject at the right; PNG.
 
     A person whose mirror image was nearest is shown mirrored.
     """
@@ -177,7 +178,7 @@ def _name(material: Material, pair: dict[str, Any], seeds: range) -> None:
 
 
 def _alike(material: Material, people: Closeness) -> list[dict[str, Any]]:
-    """People of the data set who are as close to a training person as no stranger is."""
+    """Subjects of the data set who are as close to a training subject as no stranger is."""
     table, threshold = material.pack.table, alarm_threshold(people.ratio, len(people.ratio))
     found = {}
     for i in np.flatnonzero(people.ratio < threshold):

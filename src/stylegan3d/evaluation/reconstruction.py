@@ -26,7 +26,7 @@ BLUR_VOXELS = 1.0
 
 
 def reconstruction(material: Material) -> dict[str, Any]:
-    """Validation people through the encoder and by projection, beside yardsticks."""
+    """Validation subjects through the encoder and by projection, beside yardsticks."""
     rows, limit = material.validation, material.settings.limit_validation
     if limit is not None and limit < len(rows):  # evenly over the table, hence its sources
         rows = rows[evenly(len(rows), limit)]
@@ -64,14 +64,14 @@ def reconstruct(
     Parameters
     ----------
     people : sequence of ndarray
-        Each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1]; of people the
+        Each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1]; of subjects the
         generator was not trained on.
     mean_brain : ndarray, shape (X, Y, Z)
-        Values in [0, 1], of the training people.
+        Values in [0, 1], of the training subjects.
     budget : str or None
         Budget of the projection in w+ (`stylegan3d.project`), or None to leave it out.
     progress : Progress or None
-        Called with how many people are done and how many there are.
+        Called with how many subjects are done and how many there are.
 
     Returns
     -------

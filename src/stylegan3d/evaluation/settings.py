@@ -30,7 +30,7 @@ class EvaluationSettings:
     pairs : int
         Of brains, for MS-SSIM.
     limit_validation : int or None
-        Validation people to reconstruct at most.
+        Validation subjects to reconstruct at most.
     budget : str or None
         Of the projections; None leaves them out.
     inception : Path or None

@@ -32,7 +32,7 @@ def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
         )
     for key, against in (("kid", ""), ("kid_validation", " to validation people")):
         kid = part[key]
-        # Unbiased: between real people its mean is 0, which nothing can be a multiple of.
+        # Unbiased: between real subjects its mean is 0, which nothing can be a multiple of.
         limit = FID_RATIO * kid["real_q95"]
         yield figure(
             f"KID x 1000{against} (n = {kid['n']})",

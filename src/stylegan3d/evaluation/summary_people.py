@@ -1,4 +1,4 @@
-"""Rows of the table that speak of anatomy, of people's privacy, and of use; see `table`."""
+"""Rows of the table that speak of anatomy, of subjects' privacy, and of use; see `table`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _count(found: dict[str, Any]) -> str:
 
 
 def privacy(part: dict[str, Any]) -> Iterator[Figure]:
-    """Nearest training people, by `privacy_part.privacy`."""
+    """Nearest training subjects, by `privacy_part.privacy`."""
     if "copies" in part:
         yield from _copies(part["copies"])
     for key, measure in (("correlation", "1 - correlation"), ("features", "feature distance")):

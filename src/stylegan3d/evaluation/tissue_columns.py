@@ -1,6 +1,6 @@
 """Tissue volumes as columns for a regression, beside the features of a network.
 
-Of 245 people of three sources (ten-fold cross-validation, ages less the mean of the source) ridge
+Of 245 subjects of three sources (ten-fold cross-validation, ages less the mean of the source) ridge
 regression tells age with r = 0.83 from the features alone (mean error 6.5 years), 0.88 from volumes
 alone (5.5) and 0.89 from both (5.3), if volumes, which are few, weigh ten times as much.
 """

@@ -1,7 +1,7 @@
 """What synthetic brains are worth as training data: train on synthetic, test on real.
 
-A model of a task is trained three times, on real training people, on random brains, and on both,
-and tested on people set aside (Esteban et al. 2017, "Real-valued (Medical) Time Series Generation
+A model of a task is trained three times, on real training subjects, on random brains, and on both,
+and tested on held-out subjects (Esteban et al. 2017, "Real-valued (Medical) Time Series Generation
 with Recurrent Conditional GANs", arXiv 1706.02633, section 5.1). Random brains come without labels,
 so these are given to them, and how is part of the report: such a figure says what the images keep
 of what the labels say.
@@ -34,7 +34,7 @@ REAL, SYNTHETIC, BOTH = "real", "synthetic", "both"
 
 
 def utility(material: Material) -> dict[str, Any]:
-    """Train on real, on synthetic and on both; test on people set aside.
+    """Train on real, on synthetic and on both; test on held-out subjects.
 
     Returns
     -------
@@ -63,18 +63,18 @@ def age_utility(material: Material) -> dict[str, Any] | str:
     Volumes are left out on a grid that the tissue network does not know.
 
     A random brain gets the age that a ridge regression on w says, fitted to the encoder's latents
-    of training people with known ages. What is learned from random brains has therefore gone from
+    of training subjects with known ages. What is learned from random brains has therefore gone from
     w through the images into features of another network.
 
     Returns
     -------
     dict
         "labels": how the random brains got their ages, in words, with "r" and "mae" of that on the
-        people set aside. "real", "synthetic", "both": "n" trained on, "mae" in years and "r" on
-        "n_test" people set aside, each with an "_interval" of 95 % (bootstrap over these people).
-        "difference": of the MAE of synthetic less that of real, in years, with "interval".
-        "mean_age": MAE of always saying the mean age of training people. A sentence instead, where
-        it cannot be measured.
+        held-out subjects. "real", "synthetic", "both": "n" trained on, "mae" in years and "r" on
+        "n_test" held-out subjects, each with an "_interval" of 95 % (bootstrap over these
+        subjects). "difference": of the MAE of synthetic less that of real, in years, with
+        "interval". "mean_age": MAE of always saying the mean age of training subjects. A sentence
+        instead, where it cannot be measured.
     """
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes: their ages are unknown."
@@ -138,7 +138,7 @@ def regression(tissues: int = 0) -> Pipeline:
 
 
 def agreement(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """ "mae" and "r" of guesses [n], each with an "_interval" of 95 % over people."""
+    """ "mae" and "r" of guesses [n], each with an "_interval" of 95 % over subjects."""
     measures = {"mae": _mae, "r": _r}
     found: dict[str, Any] = {}
     both = np.stack([guess, truth], axis=1)
@@ -149,7 +149,7 @@ def agreement(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """Mean of a - b over the same people [n], with its "interval" (bootstrap)."""
+    """Mean of a - b over the same subjects [n], with its "interval" (bootstrap)."""
     change = a - b
     return {
         "value": float(change.mean()),

@@ -1,9 +1,9 @@
 """What synthetic brains are worth to learn tissues from: see `utility`.
 
-All labels, those of the people who are tested on included, are those of the tissue network that
-ships with the package (`segmentation`), which was trained on real people. So the Dice says how well
-a network that saw only these brains agrees with that one, not with a person's hand. Networks are
-small, see half the resolution and are trained for equally many steps: what is compared is the
+All labels, those of the subjects who are tested on included, are those of the tissue network that
+ships with the package (`segmentation`), which was trained on real subjects. So the Dice says how
+well a network that saw only these brains agrees with that one, not with a person's hand. Networks
+are small, see half the resolution and are trained for equally many steps: what is compared is the
 data.
 """
 
@@ -43,16 +43,16 @@ Labelled = tuple[Tensor, Tensor]
 def tissue_utility(
     material: Material, settings: SegmentationSettings = SETTINGS
 ) -> dict[str, Any] | str:
-    """Tissue segmentation learned from real people, from random brains, and from both.
+    """Tissue segmentation learned from real subjects, from random brains, and from both.
 
     Returns
     -------
     dict
         "labels": where all labels come from, in words. "steps" of each training, "voxel_mm".
-        "real", "synthetic", "both": "n" brains trained on, "n_test" people, "dice" (mean over
-        people and tissues) with "dice_interval" of 95 % (bootstrap over people), "tissues" (mean of
-        each). "difference": of the Dice of synthetic less that of real on the same people, with
-        "interval". A sentence instead, where it cannot be measured.
+        "real", "synthetic", "both": "n" brains trained on, "n_test" subjects, "dice" (mean over
+        subjects and tissues) with "dice_interval" of 95 % (bootstrap over subjects), "tissues"
+        (mean of each). "difference": of the Dice of synthetic less that of real on the same
+        subjects, with "interval". A sentence instead, where it cannot be measured.
     """
     segmenter, space = bundled_segmenter(), material.pack.space
     if not segmenter.fits(space):
@@ -126,7 +126,7 @@ def halved(volume: Tensor, labels: Tensor) -> Labelled:
 
 @dataclass(frozen=True)
 class _Brains:
-    """Brains to learn from, or those of people to measure on."""
+    """Brains to learn from, or those of subjects to measure on."""
 
     pairs: Sequence[Labelled]
 

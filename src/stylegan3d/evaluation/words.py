@@ -15,7 +15,7 @@ def collapsed(part: dict[str, Any]) -> list[str]:
 
 
 def copied(part: dict[str, Any]) -> Iterator[str]:
-    """Whether random brains are copies of people."""
+    """Whether random brains are copies of subjects."""
     copies = part.get("copies", {})
     if copies.get("alarm"):
         yield (

@@ -131,9 +131,9 @@ def cut(
         "axial", "coronal" or "sagittal".
     mm : float or None
         Where, along the world axis across the plane (RAS+); None for the middle of the grid, and
-        for the sagittal plane 8 mm to the person's right of it.
+        for the sagittal plane 8 mm to the patient's right of it.
     convention : Convention
-        "radiological" has the person's left at the right of the picture.
+        "radiological" has the patient's left at the right of the picture.
 
     Raises
     ------

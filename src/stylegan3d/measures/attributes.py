@@ -3,8 +3,8 @@
 No network is needed: thresholds that follow the brain's own intensities, and a region where
 ventricles lie, scaled to the brain's own size. So a real and a synthetic volume are measured by the
 same ruler, which is what a check of an edit needs. The numbers in millilitres are calibrated
-against the label maps of 157 people; `benchmarks/measures.py` does that and says how well they
-agree on people who were left out.
+against the label maps of 157 subjects; `benchmarks/measures.py` does that and says how well they
+agree on held-out subjects.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def compare_pair(
     space : Space
         Where the voxels lie.
     dtype : torch.dtype, optional
-        As of `tissue_volumes.read_tissues`.
+        See `tissue_volumes.read_tissues`.
 
     Raises
     ------

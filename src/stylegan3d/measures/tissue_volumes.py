@@ -126,7 +126,7 @@ def measure_attributes(volume: np.ndarray, space: Space) -> dict[str, float]:
     """`attributes.measure_volume`, its tissues by the network where that knows the grid.
 
     What directions are fitted to. With the size of the head held fixed, white matter by intensity
-    hardly agrees with the network's (r = 0.22 of 249 people): it follows brightness more than
+    hardly agrees with the network's (r = 0.22 of 249 subjects): it follows brightness more than
     extent, and so would an edit.
     """
     measured = measure_volume(volume, space)

@@ -36,7 +36,7 @@ class Comparison:
 
         "synthetic_interval" is the 95 % confidence interval of "synthetic", "ratio_interval" the
         same over the mean of real to real. "real_interval" is what 95 % of the comparisons of real
-        people to other real people lie in: what such a figure is where nothing is synthetic.
+        subjects to other real subjects lie in: what such a figure is where nothing is synthetic.
         """
         synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
         return {
@@ -72,10 +72,11 @@ def compare_with_halves(
 ) -> Comparison:
     """Measure synthetic to real and real to real at equal n, over random halves of both sets.
 
-    Each repeat takes a random half of the synthetic brains and splits the real people in two. Both
-    are cut into groups of n, the size of the smaller half; synthetic groups are compared to groups
-    of one half of the people, those of the other half to the same, and the means taken. Spread over
-    halves is then the error of the whole (see `intervals`), however unequal the sets are.
+    Each repeat takes a random half of the synthetic brains and splits the real subjects in two.
+    Both are cut into groups of n, the size of the smaller half; synthetic groups are compared to
+    groups of one half of the subjects, those of the other half to the same, and the means taken.
+    Spread over halves is then the error of the whole (see `intervals`), however unequal the sets
+    are.
 
     Parameters
     ----------
@@ -116,10 +117,10 @@ def compare_with_validation(
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> Comparison:
-    """Measure synthetic and training people to validation people, as many as those are.
+    """Measure synthetic and training subjects to validation subjects, as many as those are.
 
-    The generator has not seen the validation people, so what it learned by heart does not help. The
-    interval is that of these validation people: other ones are not drawn.
+    The generator has not seen the validation subjects, so what it learned by heart does not help.
+    The interval is that of these validation subjects: other ones are not drawn.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 A distance between finite sets is never zero, even of one population: the Frechet distance of a few
 hundred descriptors is mostly bias. So each figure stands beside the same figure between real
-people and other real people, at the same number of volumes.
+subjects and other real subjects, at the same number of volumes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How much brains of a set differ from one another: MS-SSIM and correlation of pairs.
 
-A generator that makes one brain again and again has pairs more alike than real people are, a noisy
-one less.
+A generator that makes one brain again and again has pairs more alike than real subjects are, a
+noisy one less.
 """
 
 from __future__ import annotations

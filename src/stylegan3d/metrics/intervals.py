@@ -1,6 +1,6 @@
 """Confidence intervals of 95 % for what an evaluation measures.
 
-Each says how far a figure would move with other brains of the same generator and other people of
+Each says how far a figure would move with other brains of the same generator and other subjects of
 the same population. Which method fits depends on the figure:
 
 - Distances of sets and shares of nearest neighbours do not survive a bootstrap: drawing a brain

@@ -3,7 +3,7 @@
 A distance between sets cannot say whether brains are wrong or only too few kinds of them are made.
 Here the region where a set lives is the union of balls around its members, each as large as the
 distance to its k-th nearest neighbour in the set. None of these figures is 1 between two halves of
-one population either: each stands beside the same of real people.
+one population either: each stands beside the same of real subjects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a volume can be a brain at all: one piece, of a brain's size, uneven as brains are, with
 three tissues.
 
-The limits come from the people a generator was trained on; the people set aside show how often a
+The limits come from the subjects a generator was trained on; the held-out subjects show how often a
 real brain passes.
 """
 
@@ -28,7 +28,7 @@ from stylegan3d.scans.extraction import voxel_litres
 FOREGROUND = 0.05
 # A stray voxel is no second brain: so much of the foreground must hang together.
 CONNECTED = 0.995
-# The range of so many real people leaves out the next one now and then; it is widened on either
+# The range of so many real subjects leaves out the next one now and then; it is widened on either
 # side by this share of its width.
 MARGIN = 0.1
 # Tissues are measured this far inside, where voxels are not half air.
@@ -157,7 +157,7 @@ class PlausibilityLimits:
 
     @classmethod
     def of(cls, people: Sequence[BrainMeasures]) -> PlausibilityLimits:
-        """The range of real people, a tenth of its width wider on either side.
+        """The range of real subjects, a tenth of its width wider on either side.
 
         Separation and share of tissues are bounded below only: no brain is too clear. The
         connected share has the fixed bound 0.995.

@@ -13,10 +13,10 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.progress import Progress
 
-# Diversity is 1 where random brains differ as much as people do. Blur makes brains more alike too,
-# and a generator of few people is never free of it: 0.6 is usual, less than 0.5 is not.
+# Diversity is 1 where random brains differ as much as subjects do. Blur makes brains more alike
+# too, and a generator of few subjects is never free of it: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE = 0.5
-# Nearer to one another than this share of the distance of the two most alike people: twins.
+# Nearer to one another than this share of the distance of the two most alike subjects: twins.
 TWINS = 0.5
 TOO_MANY_TWINS = 0.05
 
@@ -84,9 +84,9 @@ def collapse(
 ) -> dict[str, Any]:
     """Whether a generator makes the same few brains again and again.
 
-    Two signs: brains that are far more alike than people are (`diversity`), and twins. Were all
-    brains drawn from as many kinds as there are people, two as near to each other as half the
-    distance of the two most alike people would hardly be seen (a birthday test, Arora and Zhang
+    Two signs: brains that are far more alike than subjects are (`diversity`), and twins. Were all
+    brains drawn from as many kinds as there are subjects, two as near to each other as half the
+    distance of the two most alike subjects would hardly be seen (a birthday test, Arora and Zhang
     2017, arXiv 1706.08224, with a distance instead of eyes).
 
     Parameters
@@ -94,7 +94,7 @@ def collapse(
     made, real : ndarray, shape (n, features)
         And [m, features].
     diversity, diversity_high : float
-        (1 - correlation of pairs) over that of people, and the upper bound of its interval.
+        (1 - correlation of pairs) over that of subjects, and the upper bound of its interval.
 
     Returns
     -------

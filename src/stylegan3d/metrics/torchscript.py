@@ -36,7 +36,7 @@ def is_torchscript(path: Path) -> bool:
 def read_torchscript(path: Path) -> io.BytesIO:
     """A file whose code does nothing but calculate, for `torch.jit.load`.
 
-    It is packed anew, so that what torch reads is what was looked at: two readers of one odd
+    It is packed again, so that what torch reads is what was looked at: two readers of one odd
     archive may see different members.
 
     Raises

@@ -242,7 +242,7 @@ def _quality(quality: dict[str, Any]) -> str:
 
 
 def _evaluation(card: dict[str, Any]) -> list[str]:
-    """What `stylegan3d evaluate --card` found, each figure beside the same of real people."""
+    """What `stylegan3d evaluate --card` found, each figure beside the same of real subjects."""
     rows = [row for part in card.get("evaluation", {}).values() for row in part]
     if not rows:
         return []
@@ -281,7 +281,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
 
 
 def _directions(checks: list[dict[str, Any]]) -> list[str]:
-    """How well each attribute's direction does on people who were not used to find it."""
+    """How well each attribute's direction does on subjects who were not used to find it."""
     if not checks:
         return []
     lines = ["| direction | people checked | r | AUC |", "|---|---|---|---|"]

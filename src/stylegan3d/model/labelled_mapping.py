@@ -1,6 +1,6 @@
 """A mapping network that was trained without labels, and what was learned of labels afterwards.
 
-Random latents of a generator of any family are moved to where people with a label are: along the
+Random latents of a generator of any family are moved to where subjects with a label are: along the
 few directions of w that labels know of, to the conditional distribution of the linear Gaussian
 model (`linear_prior`). Along all others, and where no label is given, every w stays bit for bit.
 """
@@ -80,15 +80,15 @@ class LabelledMapping(nn.Module):
         return self.mapping.varied(w, z, strength)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """What a label leaves open is drawn as among all people."""
+        """What a label leaves open is drawn as among all subjects."""
         w = self.mapping(z, None)
         return w if label is None else self.moved(w, label)
 
     def moved(self, w: Tensor, label: Tensor) -> Tensor:
-        """w [N, ..., w_dim] of people with labels [N, L], from that of anybody.
+        """w [N, ..., w_dim] of subjects with labels [N, L], from that of anybody.
 
         Of a w pulled towards the mean of all (truncation) it makes one pulled towards the mean of
-        people with that label: they stay as old as they were to be.
+        subjects with that label: they stay as old as they were to be.
         """
         if bool((label == label[:1]).all()):
             return self._moved(w, label[0])

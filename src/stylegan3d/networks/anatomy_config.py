@@ -36,7 +36,7 @@ class AnatomyConfig(GeneratorConfig):
         soft image of the right anatomy into a sharp one. They share the level's last row of w.
     image_const : bool
         Whether a learned constant image is added to the output. Started at the mean of the training
-        data it leaves the network only the differences between people to learn.
+        data it leaves the network only the differences between subjects to learn.
     image_basis : int
         Number of learned images that components of w add to the output linearly, at the last
         feature level's resolution; each row of w weighs the spatial frequencies of its level. They
@@ -59,7 +59,7 @@ class AnatomyConfig(GeneratorConfig):
         The level on whose grid the velocities lie.
     flow_channels : tuple of int
         Three widths of the flow that carries the finished image from the linear model's brains to
-        people's, see `flow.py`; () for none.
+        subjects', see `flow.py`; () for none.
     flow_steps : int
         How many steps along it.
     """

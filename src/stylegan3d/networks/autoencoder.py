@@ -30,7 +30,7 @@ FACTOR = 8
 LOG_VARIANCE = (-20.0, 1.0)
 # Where it begins: with as much noise as signal a decoder learns to do without latents.
 FIRST_LOG_VARIANCE = -6.0
-# Of the texture that is always the same. It is drawn anew from the seed: a file of noise would be
+# Of the texture that is always the same. It is drawn again from the seed: a file of noise would be
 # larger than the flow.
 FIXED_NOISE = 0
 

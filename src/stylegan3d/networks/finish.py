@@ -1,6 +1,6 @@
 """What makes the image of a linear model look like tissue: saturated details, a dark toe.
 
-Sums of many people's textures are Gaussian: now and then darker or brighter than any tissue is. So
+Sums of many subjects' textures are Gaussian: now and then darker or brighter than any tissue is. So
 the details, scaled to unit variance at each voxel, pass a sigmoid; a steep one makes nearly two
 greys of them with edges between. They are as strong as the contrast of a person with such a w asks
 for. And an average brain's outline is soft where that of a brain cut out of a head is not: a toe,
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.resampling import haar, inverse_haar
 
-# An edit far from all people must not turn their contrast up without end.
+# An edit far from all subjects must not turn their contrast up without end.
 LARGEST_GAIN = 2.0
 
 

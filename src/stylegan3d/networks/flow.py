@@ -1,12 +1,12 @@
 """The last step from a linear model's brain to a person's: a rectified flow, a few steps long.
 
-Sums of many people's textures have the right strength at every place and scale, but tissue is not a
-sum of textures: cortex is a ribbon of one grey along a border. A flow carries the distribution of
+Sums of many subjects' textures have the right strength at every place and scale, but tissue is not
+a sum of textures: cortex is a ribbon of one grey along a border. A flow carries the distribution of
 the one to that of the other: v(x, t) = E[x1 - x0 | (1 - t) x0 + t x1 = x], where x0 and x1 are a
 brain of the linear model and a person of the same coarse anatomy (Liu, Gong, Liu 2023, arXiv
 2209.03003; with pairs that belong together, Albergo et al. 2024, arXiv 2310.03725). From x0 on, dx
 = v(x, t) dt is followed by Euler's method. It is learned by least squares on small cubes, with no
-discriminator to keep in balance, which is what few people and few processors can pay for
+discriminator to keep in balance, which is what few subjects and few processors can pay for
 (`training/flow.py`).
 
 What was found in a scan is not touched: the flow comes in with the details, which reconstructions
@@ -128,7 +128,7 @@ class Flow(nn.Module):
         bands : Tensor, shape (N, 8, X, Y, Z)
             Haar bands of an image in [-1, 1], of a whole or of a cube.
         time : Tensor, shape (N,)
-            From 0 (the linear model) to 1 (people).
+            From 0 (the linear model) to 1 (subjects).
         places : Tensor, shape (1 or N, 3, X, Y, Z)
             Where its voxels lie, see `places_on`.
         check : callable
@@ -236,7 +236,7 @@ def _box(near: Tensor) -> tuple[slice, slice, slice]:
 
 
 def _floored(image: Tensor) -> Tensor:
-    """Nothing where there is next to nothing: outside of people's brains there is exactly none."""
+    """Nothing where there is next to nothing: outside of subjects' brains there is exactly none."""
     value, (low, high) = (image + 1) / 2, FLOOR
     t = ((value - low) / (high - low)).clamp(0, 1)
     return value * (t * t * (3 - 2 * t)) * 2 - 1

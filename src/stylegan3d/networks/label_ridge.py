@@ -1,9 +1,9 @@
-"""How much of a number known of people their scores explain, and along which direction.
+"""How much of a number known of subjects their scores explain, and along which direction.
 
-Hundreds of scores of as many people foresee any number if they are let: ridge regression (Hoerl,
+Hundreds of scores of as many subjects foresee any number if they are let: ridge regression (Hoerl,
 Kennard 1970, doi:10.1080/00401706.1970.10488634) holds back the directions along which people
-differ little, by as much as foresees people best that were left out; and what is told of people
-left out, not of those it was fitted to, counts as explained (Stone 1974,
+differ little, by as much as foresees subjects best that were left out; and what is told of held-out
+subjects, not of those it was fitted to, counts as explained (Stone 1974,
 doi:10.1111/j.2517-6161.1974.tb00994.x).
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 #: Penalties, over the mean squared length of a person's scores.
 PENALTIES = torch.logspace(-3, 3, 19, dtype=torch.float64)
 FOLDS = 5
-#: Fewer people than this tell nothing.
+#: Fewer subjects than this tell nothing.
 FEWEST = FOLDS + 1
 
 
@@ -27,15 +27,15 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
     Parameters
     ----------
     x : Tensor, shape (n, K), float64
-        Scores of people about their mean, as long as they matter: along short directions weights
+        Scores of subjects about their mean, as long as they matter: along short directions weights
         are held back more.
     y : Tensor, shape (n,), float64
         About its mean.
 
     Returns
     -------
-    weights : [K], with the penalty that foresees people left out best.
-    share : of the variance of y that such a regression foresees in people whom neither it nor its
+    weights : [K], with the penalty that foresees held-out subjects best.
+    share : of the variance of y that such a regression foresees in subjects whom neither it nor its
         penalty was fitted to (cross-validation within cross-validation); 0 to 1.
     """
     none = torch.zeros(x.shape[1], dtype=x.dtype), 0.0
@@ -52,7 +52,7 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
 
 
 def _best_penalty(x: Tensor, y: Tensor) -> int:
-    """Index of the penalty with the least squared error on people left out."""
+    """Index of the penalty with the least squared error on held-out subjects."""
     errors = torch.zeros(len(PENALTIES), dtype=y.dtype)
     for rest, here in _splits(len(y)):
         guesses = x[here] @ _weights(x[rest], y[rest], PENALTIES)

@@ -1,6 +1,6 @@
 """A normal distribution of latents and what noise makes of it, in closed form.
 
-Along the principal directions of people's latents the variances are known, and one number stands
+Along the principal directions of subjects' latents the variances are known, and one number stands
 for that of everything else. Of such a distribution with noise added, the mean of what lies beneath
 (Wiener's filter) and the way of the probability flow from the noise to a latent can be written
 down. The network of a diffusion (`latent_diffusion.py`) has only to learn what is left (compare

@@ -1,9 +1,9 @@
 """A normal distribution of latents, of low rank, for everybody or for people with some labels.
 
-Principal components of people's latents with what is known of the people: the distribution for an
-age or a sex is that of the linear Gaussian model given the label (Bishop 2006, "Pattern
-Recognition and Machine Learning", eq. 2.81, 2.82), whose covariance of labels and scores
-is estimated so that it holds for people left out (`label_ridge`).
+Principal components of subjects' latents with what is known of the subjects: the distribution for
+an age or a sex is that of the linear Gaussian model given the label (Bishop 2006, "Pattern
+Recognition and Machine Learning", eq. 2.81, 2.82), whose covariance of labels and scores is
+estimated so that it holds for held-out subjects (`label_ridge`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Measured:
 
     Attributes
     ----------
-    people : Tensor, shape (people, M)
+    people : Tensor, shape (subjects, M)
         In those whose labels are known.
     scores : Tensor, shape (brains, K)
         Scores of random brains, standard normal; random : [brains, M] measured in them.
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class LabelKnowledge:
-    """How the labels of people and the scores of their latents go together.
+    """How the labels of subjects and the scores of their latents go together.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class LabelKnowledge:
         Covariance of standardised scores with label vectors.
     explained : Tensor, shape (L,)
         Explained of the variance of each number of the vector, what scores, or what was measured,
-        foresee in people left out; 0 to 1.
+        foresee in held-out subjects; 0 to 1.
     by_measures : tuple of bool
         [L] whether it was what was measured.
     """
@@ -79,37 +79,37 @@ class LabelKnowledge:
         groups: Tensor | None = None,
         measured: Measured | None = None,
     ) -> LabelKnowledge:
-        """From people.
+        """From subjects.
 
         A number y of the vector and standard normal scores s of which a share R2 of y's variance
         is known have the covariance R sd(y) b, where b is the unit vector along which s foresees
         y. The direction is that of a ridge regression of y on s, and R2 what this foresees in
-        people left out: chance explains nobody else (see `label_ridge`).
+        held-out subjects: chance explains nobody else (see `label_ridge`).
 
-        Where people differ by the place of every fold, the way from one age to another in w is a
+        Where subjects differ by the place of every fold, the way from one age to another in w is a
         double exposure, and a brain that goes it hardly ages. Measures that tell more of y than
-        scores do are then a better way: random brains get those of people with that y, along the
+        scores do are then a better way: random brains get those of subjects with that y, along the
         scores that change these measures in random brains (regression of latents on what an
         instrument reads off images, compare Shen et al. 2020, arXiv 1907.10786).
 
         Parameters
         ----------
-        scores : Tensor, shape (people, K)
-            Scores of one latent for each person: images of the same person, such as mirrored ones,
-            would be foreseen by each other. Their own variance need not be 1: what counts is which
-            way they go.
-        labels : Tensor, shape (people, L)
+        scores : Tensor, shape (subjects, K)
+            Scores of one latent for each subject: images of the same subject, such as mirrored
+            ones, would be foreseen by each other. Their own variance need not be 1: what counts is
+            which way they go.
+        labels : Tensor, shape (subjects, L)
             NaN where a number is not known of somebody.
         sizes, average : sequence of int, Tensor
             See the attributes.
         variances : Tensor, shape (K,), or None
             What a standard deviation along each score changes, squared: the less, the more its
             weight is held back. The same for all if they are not given.
-        groups : Tensor, shape (people,), or None
+        groups : Tensor, shape (subjects,), or None
             Which scanner or study everybody is from. Differences between these are not put down to
             the labels. None if all are alike.
         measured : Measured or None
-            In people and in random brains; None to go by the scores alone.
+            In subjects and in random brains; None to go by the scores alone.
         """
         size = scores.shape[1]
         groups = torch.zeros(len(scores)) if groups is None else groups
@@ -157,7 +157,7 @@ class _Ruler:
         See `Measured`.
     lengths : Tensor, shape (K,)
         What a standard deviation along each score changes.
-    groups : Tensor, shape (people,)
+    groups : Tensor, shape (subjects,)
     """
 
     def __init__(self, measured: Measured, lengths: Tensor, groups: Tensor) -> None:
@@ -176,7 +176,7 @@ class _Ruler:
 
     def shared(self, y: Tensor, known: Tensor, above: float) -> tuple[Tensor, float] | None:
         """Covariance [K] of scores with a label's number y [people], and the share of its variance
-        that measures foresee in people left out; None if that is not above another share.
+        that measures foresee in held-out subjects; None if that is not above another share.
         """
         known = known & self.people.isfinite().all(dim=1)
         values = within(self.people[known], self.groups[known])
@@ -194,7 +194,7 @@ def _covariance(y: Tensor) -> Tensor:
     known = y.isfinite().to(y)
     filled = y.nan_to_num(0.0)
     found = filled.T @ filled / (known.T @ known).clamp(min=1)
-    # Pairs over different people may contradict each other.
+    # Pairs over different subjects may contradict each other.
     values, vectors = torch.linalg.eigh(found)
     return (vectors * values.clamp(min=0)) @ vectors.T
 
@@ -247,7 +247,7 @@ class LinearPrior(nn.Module):
         return 1 + sum(self.sizes) if self.sizes else 0
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """What a label leaves open is drawn as among all people."""
+        """What a label leaves open is drawn as among all subjects."""
         if label is not None and self.sizes:
             sizes, average, spread, shared = self.sizes, self.average, self.spread, self.shared
             pairs = zip(z, label, strict=True)

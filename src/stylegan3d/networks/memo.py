@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Bytes that results may take; finer ones are computed anew beyond that.
+#: Bytes that results may take; finer ones are computed again beyond that.
 BUDGET = 224 * 2**20
 
 
@@ -65,7 +65,7 @@ class Memo:
         self.computed = self.reused = 0
 
     def get(self, slot: Hashable, rows: int, make: Callable[[], Tensor]) -> Tensor:
-        """The result in `slot`, made anew if the first `rows` rows of w, or the noise, changed.
+        """The result in `slot`, made again if the first `rows` rows of w, or the noise, changed.
 
         The tensor is shared: it must not be changed in place.
         """

@@ -100,7 +100,7 @@ def edit_files(
     scan : Scan
         The one it was projected from, see `original_scan`.
     out : path-like
-        Path Their folder.
+        Their folder.
 
     Raises
     ------

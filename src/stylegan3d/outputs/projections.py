@@ -114,7 +114,7 @@ def save_projection(
     recipe = Recipe(
         source, noise=result.settings["noise"], channel=result.settings.get("channel", 0)
     )
-    # Rendered anew from the latent, as `generate --recipe` will: the same bytes.
+    # Rendered again from the latent, as `generate --recipe` will: the same bytes.
     rendered = Renderer(generator).render(
         result.w, "full", recipe.shown_noise(generator), recipe.channel, delta=result.delta
     )

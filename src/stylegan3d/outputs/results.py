@@ -62,7 +62,7 @@ def save_rendered(
     Parameters
     ----------
     path : path-like
-        Path A name that ends in `.nii.gz`; `volume_name` proposes one.
+        A name that ends in `.nii.gz`; `volume_name` proposes one.
     rendered : Rendered
         The full-quality rendering of `recipe.latent(generator)`.
     recipe, generator : Recipe, Generator

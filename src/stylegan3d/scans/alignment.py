@@ -125,14 +125,14 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
 
 
 def centred_rigid(brain: np.ndarray, space: Space, target: Target) -> np.ndarray:
-    """(4, 4), as of `align_rigid`: the brain's middle on the target's, turned as it lies."""
+    """(4, 4), see `align_rigid`: the brain's middle on the target's, turned as it lies."""
     brain_center = centroid(brain > 0, space)
     center = centroid(target.template > 0.05, target.space)
     return Similarity(np.eye(3), 1.0, center, brain_center).rigid(brain_center)
 
 
 def refined_rigid(brain: np.ndarray, space: Space, target: Target, rigid: np.ndarray) -> np.ndarray:
-    """(4, 4), as of `align_rigid`: the best pose near another one, such as a person's."""
+    """(4, 4), see `align_rigid`: the best pose near another one, such as a person's."""
     center = centroid(target.template > 0.05, target.space)
     place = nib.affines.apply_affine(np.linalg.inv(rigid), center)
     pose = Similarity(rigid[:3, :3].T, 1.0, center, place)

@@ -28,13 +28,13 @@ class StepCache:
     """A folder of arrays by key; without a folder it keeps nothing.
 
     An entry that is damaged, of another version or from a program that was stopped counts as not
-    there, and is written anew. A folder that cannot be written to costs time, not the result: it is
-    told in `problem`.
+    there, and is written again. A folder that cannot be written to costs time, not the result: it
+    is told in `problem`.
 
     Parameters
     ----------
     folder : path-like or None
-        Path or None Made when the first entry is written, for the user alone to read. It holds
+        Made when the first entry is written, for the user alone to read. It holds
         masks and poses under hashes, no names.
     """
 

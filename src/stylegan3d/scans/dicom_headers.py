@@ -76,10 +76,10 @@ class Slice:
         Names the image, wherever it was copied to.
     shape, spacing : tuple
         Columns and rows; millimetres from one column to the next, and one row.
-    axes : ndarray or None
-        Ndarray (3, 2) or None Where columns and rows run to, LPS.
-    position : ndarray or None
-        Ndarray (3,) or None LPS millimetres of the first pixel's centre.
+    axes : ndarray, shape (3, 2), or None
+        Where columns and rows run to, LPS.
+    position : ndarray, shape (3,), or None
+        LPS millimetres of the first pixel's centre.
     order : tuple of float
         Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
     about : dict
@@ -119,7 +119,7 @@ class Slice:
     def stacks_with(self, other: Slice) -> bool:
         """Whether two slices may be of one volume: size, spacing, kind of image, orientation.
 
-        Not to the last digit: some scanners compute the orientation anew for each slice.
+        Not to the last digit: some scanners compute the orientation again for each slice.
         """
         if self.shape != other.shape or self._kind != other._kind:
             return False

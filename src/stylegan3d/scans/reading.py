@@ -53,7 +53,7 @@ def read_scan(
     Parameters
     ----------
     path : path-like
-        Path A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
+        A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
         orientation, oblique or not, of any integer or floating-point type; or a DICOM folder
         (subfolders included) or file, which stands for its series.
     volume : int, optional

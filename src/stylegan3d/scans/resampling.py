@@ -20,8 +20,8 @@ def resample(
         On `source`; cast to float32.
     source, target : Space
         Any grids: oblique, anisotropic and sheared ones too.
-    to_source : ndarray or None
-        Ndarray (4, 4), optional Target RAS millimetres to source RAS millimetres; the identity by
+    to_source : ndarray, shape (4, 4), or None
+        Target RAS millimetres to source RAS millimetres; the identity by
         default.
 
     Returns

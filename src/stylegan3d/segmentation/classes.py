@@ -88,5 +88,5 @@ def dice_scores(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """Mean over people."""
+    """Mean over subjects."""
     return {name: float(np.mean([s[name] for s in scores])) for name in CLASSES[1:]}

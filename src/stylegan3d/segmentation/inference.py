@@ -134,7 +134,7 @@ class Segmenter:
             return self._networks[dtype]
 
     def percentile(self, name: str, value: float) -> float:
-        """Where a volume lies among the people the card tells of, 0 to 100.
+        """Where a volume lies among the subjects the card tells of, 0 to 100.
 
         Parameters
         ----------

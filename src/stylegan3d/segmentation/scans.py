@@ -131,7 +131,7 @@ def table_text(path: Path, name: str, labelled: LabelledScan, segmenter: Segment
     """The measures as CSV or JSON, by the ending of `path`.
 
     The CSV has a header and one row, so that the rows of many scans can be put together; a
-    percentile is where a measure lies among the people that the network's card tells of.
+    percentile is where a measure lies among the subjects that the network's card tells of.
     """
     measures = labelled.measures
     percentiles = {n: segmenter.percentile(n, measures[n]) for n in MEASURES}

@@ -59,7 +59,7 @@ def write_volume(
     Parameters
     ----------
     path : path-like
-        Path A name that ends in `.nii.gz`; missing folders are made.
+        A name that ends in `.nii.gz`; missing folders are made.
     data : ndarray, shape (X, Y, Z)
         Real numbers, stored as float32 as given; bool and uint8 are stored as uint8.
     affine : ndarray

@@ -86,7 +86,7 @@ def random_rows(
 
     Style-mixing regularisation: from a random layer on, the rows come from a second latent
     (Karras et al. 2019, arXiv 1812.04948, section 3.1). The labels of a conditional generator are
-    those of people drawn from the training data.
+    those of subjects drawn from the training data.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The anatomy of a data set: its common brain, and how every brain differs from it.
 
 Each training brain is registered to the group's mean with a stationary velocity field, the mean is
-made anew from the registered brains and re-centred, so that it is nobody's size but the average,
+made again from the registered brains and re-centred, so that it is nobody's size but the average,
 and so on for a few rounds (after Joshi et al. 2004, "Unbiased diffeomorphic atlas construction").
 What is left are two things per person: a velocity field (where the parts lie) and the brain moved
 into the common anatomy (what they look like). A generator with a deformation starts from their

@@ -3,9 +3,9 @@
 Velocity fields and canonical brains (`anatomy.py`) are each reduced to their principal components;
 w holds the whitened scores, first those of the velocities, then those of the images. The mapping
 network starts at their joint Gaussian, and the encoder at the regressions of `networks/fitting.py`.
-The covariance is that of the people, not shrunk: Ledoit and Wolf's estimate (2004) shrinks hundreds
-of whitened components all the way to the identity, and then brains get the folding and the contrast
-of one kind of people and the shape of another.
+The covariance is that of the subjects, not shrunk: Ledoit and Wolf's estimate (2004) shrinks
+hundreds of whitened components all the way to the identity, and then brains get the folding and the
+contrast of one kind of subjects and the shape of another.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _covariance(codes: Tensor, found: int) -> Tensor:
 
 
 def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor) -> None:
-    """The encoder's two regressions, their penalties by cross-validation over people."""
+    """The encoder's two regressions, their penalties by cross-validation over subjects."""
     encoder = FittingEncoder(state.config.encoder, state.anatomy)
     fields = state.anatomy.config.deformation
     target = codes[:, :fields]

@@ -30,7 +30,7 @@ from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, co
 Place = tuple[slice, slice, slice]
 # Of the structural similarity: a window of seven voxels, and Wang's constants.
 WINDOW, C1, C2 = 7, 0.01**2, 0.03**2
-#: People set aside that are measured on the way, at most; all of them at the end.
+#: Held-out subjects that are measured on the way, at most; all of them at the end.
 MEASURED = 9
 
 
@@ -95,7 +95,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         network.mean.copy_(haar(mean))
 
     def loss(self, network: Autoencoder, data: Pack, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of crops of people."""
+        """Of crops of subjects."""
         settings = self.settings
         device = network.mean.device
         crops, places = draw(data, settings, step)
@@ -114,7 +114,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         return loss, {"error": error, "unlike": unlike, "divergence": divergence}
 
     def measure(self, average: Autoencoder, data: Pack, *, last: bool) -> dict[str, float]:
-        """How alike reconstructions are to people set aside."""
+        """How alike reconstructions are to held-out subjects."""
         return measure(average, data, None if last else MEASURED)
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def measure(network: Autoencoder, pack: Pack, count: int | None = None) -> dict[str, float]:
-    """Medians over people set aside, `count` of them at most: "ssim" and "psnr" inside the brain.
+    """Medians over held-out subjects, `count` of them at most: "ssim" and "psnr" inside the brain.
 
     {} where nobody is set aside.
     """

@@ -1,6 +1,6 @@
-"""From a trained autoencoder to a generator's folder: people's latents, card, template, directions.
+"""From a trained autoencoder to a generator's folder: latents, card, template, directions.
 
-Latents of random brains are drawn from the normal distribution of the training people's, along as
+Latents of random brains are drawn from the normal distribution of the training subjects', along as
 many of its principal directions as are kept (a linear model of latents; compare probabilistic
 principal component analysis, Tipping, Bishop 1999).
 """
@@ -29,9 +29,9 @@ from stylegan3d.training.labels import check_columns, learn_labels
 
 #: Principal directions of the latents that are kept.
 COMPONENTS = 200
-# Of a number's spread among people, the least that counts, as a share of the median.
+# Of a number's spread among subjects, the least that counts, as a share of the median.
 LEAST_DEVIATION = 0.05
-# People whose reconstructions tell where the decoder's ripples in the dark end.
+# Subjects whose reconstructions tell where the decoder's ripples in the dark end.
 TOED = 24
 
 
@@ -54,7 +54,7 @@ def export_autoencoder(
     run : AutoencoderRun
         Run of the autoencoder.
     pack : Pack
-        The data set of the run: its people's latents tell what random brains are like.
+        The data set of the run: its subjects' latents tell what random brains are like.
     out : path-like
         The folder to write.
     name : str
@@ -69,12 +69,12 @@ def export_autoencoder(
     overwrite : bool
         Replace a model that is there.
     progress : callable or None
-        Called with people encoded and people in all.
+        Called with subjects encoded and subjects in all.
 
     Raises
     ------
     ModelError, OutputError
-        If there are fewer than three people, a column is of no use, or the folder cannot be
+        If there are fewer than three subjects, a column is of no use, or the folder cannot be
         written.
     """
     out = Path(out)
@@ -144,9 +144,9 @@ def export_autoencoder(
 
 @torch.inference_mode()
 def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
-    """Ends [2] of the toe that brings reconstructions nearest to people, by mean squared error.
+    """Ends [2] of the toe that brings reconstructions nearest to subjects, by mean squared error.
 
-    A decoder ripples in the dark around a brain, where people have nothing.
+    A decoder ripples in the dark around a brain, where subjects have nothing.
     """
     rows = pack.indices("train")[:: max(1, len(pack.indices("train")) // TOED)]
     people = [pack.volumes[row].astype(np.float32) / 255 for row in rows]
@@ -166,7 +166,7 @@ def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
 def people_latents(
     encode: LatentEncoder, pack: Pack, progress: Callable[[int, int], None] | None = None
 ) -> Tensor:
-    """Latents of the training people and of their mirror images, float32 [2 N, w_dim]."""
+    """Latents of the training subjects and of their mirror images, float32 [2 N, w_dim]."""
     rows = pack.indices("train")
     found = []
     for done, row in enumerate(rows, 1):

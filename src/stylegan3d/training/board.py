@@ -1,4 +1,4 @@
-"""A run in TensorBoard: curves, the distribution of intensities, random brains beside people."""
+"""A run in TensorBoard: curves, the distribution of intensities, random brains beside subjects."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ Three things of the training brains are measured and put into the finished gener
   tissue is never as dark or as bright as rare sums of many textures are; their old variance is
   given back at each voxel. So marginals and spectra are kept as in texture synthesis by matched
   histograms and spectra (Heeger, Bergen 1995).
-- *Contrast*: people differ in how strong their fine structure is (scanner, age), and w knows it. A
-  ridge regression over people tells from the basis images' weights; the details follow.
+- *Contrast*: subjects differ in how strong their fine structure is (scanner, age), and w knows it.
+A
+  ridge regression over subjects tells from the basis images' weights; the details follow.
 - *Outline*: brains cut out of a head end sharply. The toe's place is chosen such that random brains
-  are as bright in the first voxel outside their surface as people are.
+  are as bright in the first voxel outside their surface as subjects are.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def can_be_calibrated(config: GeneratorConfig) -> bool:
 
 @torch.no_grad()
 def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
-    """A synthesis network like the generator's, calibrated to a data set's training people.
+    """A synthesis network like the generator's, calibrated to a data set's training subjects.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def set_edges(synthesis: AnatomyNetwork, deviations: Tensor) -> None:
 
 
 def set_contrast(synthesis: AnatomyNetwork, generator: Generator, pack: Pack) -> None:
-    """How the details' strength follows w: as people's fine structure does."""
+    """How the details' strength follows w: as subjects' fine structure does."""
     from sklearn.linear_model import RidgeCV
 
     assert generator.encoder is not None

@@ -16,7 +16,7 @@ from stylegan3d.networks.config import (
 )
 from stylegan3d.training.judge_augment import PARTS
 
-# Least squares over the canonical brains of the bundled model's 222 people, all axes together: so
+# Least squares over the canonical brains of the bundled model's 222 subjects, all axes together: so
 # the low band explains 0.42 to 0.48 of the variance of the bands fine along one axis.
 FINE_TAPS = (0.2254, -0.0784, 0.0246)
 
@@ -85,7 +85,7 @@ class TrainConfig:
         off some of what is finest in it.
     calibrate : bool
         Whether an exported generator with a deformation and detail images is calibrated to the
-        training people, see `calibration.py`.
+        training subjects, see `calibration.py`.
     precision : {"auto", "bfloat16", "float32"}
         "auto", "bfloat16", "float32": of feature maps; weights stay float32.
     checkpoint_minutes : float

@@ -44,7 +44,7 @@ from stylegan3d.training.run import (
 if TYPE_CHECKING:
     from stylegan3d.networks.autoencoder import LatentSynthesis
 
-# Strengths of noise at which people set aside are measured.
+# Strengths of noise at which held-out subjects are measured.
 STRENGTHS = (0.2, 0.7, 2.0, 7.0)
 
 
@@ -85,7 +85,7 @@ class Latents:
     people : People
         To learn from.
     held : Tensor
-        Standardised latents of the people set aside, [N, D]; N may be 0.
+        Standardised latents of the held-out subjects, [N, D]; N may be 0.
     """
 
     people: People
@@ -142,7 +142,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
     def loss(
         self, network: LatentDiffusion, data: Latents, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of people's latents; 1 is that of the Gaussian alone."""
+        """Of subjects' latents; 1 is that of the Gaussian alone."""
         settings, people = self.settings, data.people
         rng = np.random.default_rng([settings.seed, step])
         rows = dealt(len(people.latents), settings.people, step, settings.seed)
@@ -158,7 +158,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
         return loss, {"loss": loss}
 
     def measure(self, average: LatentDiffusion, data: Latents, *, last: bool) -> dict[str, float]:
-        """Loss of the averaged network on people set aside, by strength of noise."""
+        """Loss of the averaged network on held-out subjects, by strength of noise."""
         held, found = data.held, {}
         device = device_of(average)
         for strength in STRENGTHS if len(held) else ():
@@ -202,7 +202,7 @@ def _loss(
 
 
 def dealt(people: int, count: int, step: int, seed: int) -> np.ndarray:
-    """Which people a step learns from: every one once before anybody again."""
+    """Which subjects a step learns from: every one once before anybody again."""
     rows = []
     for number in range(step * count, (step + 1) * count):
         epoch, place = divmod(number, people)
@@ -229,7 +229,7 @@ def train_diffusion(
     folder : Path
         Folder of the run.
     shape, settings : DiffusionConfig or None, DiffusionSettings or None
-        Of a new run; few people have fewer principal directions.
+        Of a new run; few subjects have fewer principal directions.
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """
@@ -264,7 +264,7 @@ def _told(grid: Sequence[int]) -> str:
 
 
 def stage_key(stage: Generator, pack: Pack) -> str:
-    """A name for latents of these people by this autoencoder."""
+    """A name for latents of these subjects by this autoencoder."""
     assert isinstance(stage.encoder, LatentEncoder)
     digest = hashlib.sha256()
     for values in stage.encoder.state_dict().values():
@@ -276,7 +276,7 @@ def stage_key(stage: Generator, pack: Pack) -> str:
 
 @torch.inference_mode()
 def _held(encode: LatentEncoder, pack: Pack, people: People) -> Tensor:
-    """Standardised latents of the people set aside, [N, D]; N may be 0."""
+    """Standardised latents of the held-out subjects, [N, D]; N may be 0."""
     found = [
         encode(torch.from_numpy(pack.volumes[row].astype(np.float32) / 255)[None, None] * 2 - 1)
         for row in pack.indices("validation")

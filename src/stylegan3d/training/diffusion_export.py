@@ -19,7 +19,7 @@ from stylegan3d.training.labels import check_columns, learn_labels
 
 #: Evaluations of the network for a latent, and for one of a preview.
 STEPS, PREVIEW_STEPS = 20, 6
-# Of a number's spread among people, the least that counts, as a share of the median.
+# Of a number's spread among subjects, the least that counts, as a share of the median.
 LEAST_DEVIATION = 0.05
 
 
@@ -58,7 +58,7 @@ def export_diffusion(
     overwrite : bool
         Replace a model that is there.
     progress : callable or None
-        Called with people encoded and people in all.
+        Called with subjects encoded and subjects in all.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """People's latents, varied, and what is known of their distribution without looking at the person.
 
 Principal directions of a person's own latents describe them better than anybody else's: a network
-that corrects such estimates would learn to trust them too much. The people are therefore dealt
+that corrects such estimates would learn to trust them too much. The subjects are therefore dealt
 into folds, and the Gaussian that a person is estimated with comes from the other folds.
 """
 
@@ -23,9 +23,9 @@ from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 
 FOLDS = 5
-#: Of each person: as scanned, mirrored, and so many stretched a little.
+#: Of each subject: as scanned, mirrored, and so many stretched a little.
 STRETCHED = 6
-# Of a number's spread among people, the least that counts, as a share of the median.
+# Of a number's spread among subjects, the least that counts, as a share of the median.
 LEAST_DEVIATION = 0.05
 # Of the variance of a number, what is taken for left beside the directions at the least.
 LEAST_REST = 1e-3
@@ -33,18 +33,18 @@ LEAST_REST = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Standardised latents of the people to learn from.
+    """Standardised latents of the subjects to learn from.
 
     Attributes
     ----------
-    latents : ndarray, shape (people, variants, D), float16
+    latents : ndarray, shape (subjects, variants, D), float16
         The first two are as scanned, and mirrored.
     center, scale : Tensor, shape (D,)
         That they were standardised with.
-    folds : ndarray, shape (people,)
-        Folds of each person.
+    folds : ndarray, shape (subjects,)
+        Folds of each subject.
     gaussians : list of LatentGaussian
-        For each fold, from the people of the others.
+        For each fold, from the subjects of the others.
     all : LatentGaussian
         From everybody.
     """
@@ -62,7 +62,7 @@ class People:
         return (w - self.center) / self.scale
 
     def denoise(self, x: Tensor, sigma: Tensor, rows: np.ndarray) -> Tensor:
-        """What others' Gaussian says of these people's noisy latents, [N, D]."""
+        """What others' Gaussian says of these subjects' noisy latents, [N, D]."""
         out = torch.empty_like(x)
         for fold in np.unique(self.folds[rows]):
             of = torch.from_numpy(np.flatnonzero(self.folds[rows] == fold))
@@ -71,12 +71,12 @@ class People:
 
 
 def most_directions(people: int) -> int:
-    """Principal directions that so many people with their mirror images have in every fold.
+    """Principal directions that so many subjects with their mirror images have in every fold.
 
     Raises
     ------
     ModelError
-        If there are too few people for folds.
+        If there are too few subjects for folds.
     """
     if people < FOLDS:
         raise ModelError(
@@ -87,7 +87,7 @@ def most_directions(people: int) -> int:
 
 
 def people_of(latents: np.ndarray, directions: int) -> People:
-    """What is known of latents [people, variants, D], `most_directions` at the most."""
+    """What is known of latents [subjects, variants, D], `most_directions` at the most."""
     count = len(latents)
     plain = torch.from_numpy(latents[:, :2].astype(np.float32))
     center = plain.mean(dim=(0, 1))
@@ -105,7 +105,7 @@ def people_of(latents: np.ndarray, directions: int) -> People:
         bases.append(basis)
         variances.append(along.square().mean(dim=0))
         rests.append(left / (len(held) * (held.shape[1] - directions)))
-    # Of people who had no part in a direction it has the variance that will be met.
+    # Of subjects who had no part in a direction it has the variance that will be met.
     spread = torch.stack(variances).mean(dim=0).sort(descending=True).values
     rest = torch.stack(rests).mean().clamp(min=LEAST_REST)
     spread = spread.clamp(min=float(rest))
@@ -131,7 +131,7 @@ def varied_latents(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Latents of the training people and of variants of theirs, float16 [people, variants, D].
+    """Latents of the training subjects and of variants of theirs, float16 [subjects, variants, D].
 
     They are kept in the file `path`, for encoding takes minutes, and read from there if they are
     as many as these.

@@ -125,7 +125,7 @@ def export_generator(
 def calibrate_folder(
     folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
-    """Calibrate a generator's folder, find its directions and measure it anew.
+    """Calibrate a generator's folder, find its directions and measure it again.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ def card_of(
 def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, Any]:
     """What the card says of a generator, each figure with something to compare it to.
 
-    Reconstruction: validation people through the encoder alone (no optimisation), medians inside
+    Reconstruction: validation subjects through the encoder alone (no optimisation), medians inside
     the brain, beside the mean brain's. Diversity: mean correlation, inside the mean brain, of pairs
     of random brains and of pairs of real ones; higher means more alike.
     """

@@ -1,4 +1,4 @@
-"""Training of the flow that carries a linear model's brains to people's (`networks/flow.py`).
+"""Training of the flow that carries a linear model's brains to subjects' (`networks/flow.py`).
 
 On cubes (`flow_cubes.py`) the network is asked for x1 - x0 at a random time between a brain of the
 linear model x0 and a person x1, by mean squared error (`flow_pairs.py` makes the two).
@@ -39,7 +39,7 @@ from stylegan3d.training.run import (
 
 # Kernels of reduced precision err on smaller cubes, at least oneDNN's of 2026.
 LEAST_FAST = 32
-# Times at which the people set aside are measured, and cubes of theirs.
+# Times at which the held-out subjects are measured, and cubes of theirs.
 TIMES, CUBES = (0.0, 0.5, 0.9), 24
 # Misses smaller than this, in units of the velocity's gain, count by their square.
 HUBER = 0.3
@@ -172,7 +172,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         return loss, {"loss": loss}
 
     def measure(self, average: Flow, data: Cubes, *, last: bool) -> dict[str, float]:
-        """Loss of the averaged network on people set aside, by time; {} where there are none."""
+        """Loss of the averaged network on held-out subjects, by time; {} where there are none."""
         if data.pairs.training.all():
             return {}
         found = {}

@@ -58,12 +58,12 @@ class Cubes:
         self.places = places_on((x, y, z), torch.device("cpu"))[0]
 
     def draw(self, rng: np.random.Generator, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Cubes of people trained on, or of those set aside.
+        """Cubes of subjects trained on, or of those set aside.
 
         Returns
         -------
         tuple
-            [n, 1, side, side, side] of the linear model and of people, in [-1, 1], and where they
+            [n, 1, side, side, side] of the linear model and of subjects, in [-1, 1], and where they
             lie, [n, 3, side / 2, ...].
         """
         pairs, half = self.pairs, self.half

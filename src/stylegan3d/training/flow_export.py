@@ -35,7 +35,7 @@ def export_with_flow(
     steps: int | None = None,
     overwrite: bool = False,
 ) -> Generator:
-    """Write a generator that ends with this flow, find its directions and measure it anew.
+    """Write a generator that ends with this flow, find its directions and measure it again.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ class Pairs:
 
     @property
     def draws(self) -> int:
-        """Brains of the generator to each person."""
+        """Brains of the generator to each subject."""
         return int(self.made.shape[1])
 
     def cube(
@@ -96,7 +96,7 @@ def make_pairs(
     folder : Path
         Where they are kept.
     draws : int
-        For each person and mirror image.
+        For each subject and mirror image.
     report : callable or None
         Called with pairs done and in all.
 

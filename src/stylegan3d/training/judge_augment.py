@@ -1,6 +1,6 @@
 """Augmentation of all that the discriminator sees, real and fake alike.
 
-With few people a discriminator learns them by heart. If it only ever sees augmented volumes it
+With few subjects a discriminator learns them by heart. If it only ever sees augmented volumes it
 cannot, and as long as most of them are left as they are, the generator does not learn to make
 augmented ones. Karras et al. 2020 (arXiv 2006.06676) set the share p by how sure the discriminator
 is of the training volumes ("adaptive"); Zhao et al. 2020 (arXiv 2006.10738) keep it constant

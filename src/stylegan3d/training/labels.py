@@ -1,7 +1,7 @@
 """Labels that a model learns after its training: random brains of an age, a sex, a volume.
 
-People of the data set are encoded and their tissues measured; how what is known of them goes with
-latents or volumes is estimated so that it holds for people left out, and whichever tells more
+Subjects of the data set are encoded and their tissues measured; how what is known of them goes with
+latents or volumes is estimated so that it holds for held-out subjects, and whichever tells more
 counts (`networks/linear_prior.py`). Which latents have which volumes, random brains tell. Random
 latents are moved accordingly (`networks/labelled_mapping.py`). No weight of the model changes:
 without a label every seed gives the same brain as before, bit for bit, and the model keeps its
@@ -52,7 +52,7 @@ FEWEST_BRAINS = 20
 LATENTS, VOLUMES = "latents", "tissue volumes"
 #: Of a principal direction, the least variance that counts, as a share of the first one's.
 LEAST_VARIANCE = 1e-6
-# What of a card is about the labels, or written anew.
+# What of a card is about the labels, or written again.
 STALE = ("format", "format_version", "files", "labels")
 
 Report = Callable[[int, int], None]
@@ -77,14 +77,14 @@ def learn_labels(
         Folder of a model of any family that has an encoder and was trained without labels. Labels
         that it learned before are replaced.
     pack : Pack
-        The data set that it was trained on; its validation people are left alone.
+        The data set that it was trained on; its validation subjects are left alone.
     labels : sequence of str
         Columns of the data set's table, such as "age" and "sex" (a code such as "site:category"),
         and volumes, such as "ventricle_ml", which are measured in the scans.
     out : path-like or None
         The folder to write; by default the model's own.
-    latents : Tensor, shape (training people, w_dim), or None
-        If they are known; else people are encoded.
+    latents : Tensor, shape (training subjects, w_dim), or None
+        If they are known; else subjects are encoded.
     brains : int
         Random ones whose tissues are measured; 0 to go by latents alone.
     overwrite : bool
@@ -101,7 +101,7 @@ def learn_labels(
     ------
     ModelError, OutputError
         If the model cannot learn labels, a column is of no use, its label cannot be told from
-        latents of people left out, or the folder cannot be written.
+        latents of held-out subjects, or the folder cannot be written.
     """
     import torch
 
@@ -181,7 +181,7 @@ def principal(generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
-    """Refuse a model that cannot learn labels of these people."""
+    """Refuse a model that cannot learn labels of these subjects."""
     if generator.folder is None:
         raise ModelError(
             f"The model '{generator.name}' is a file of another program: make a folder of it with "
@@ -204,7 +204,7 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
 def _rows(
     pack: Pack, people: np.ndarray, labels: Sequence[str], report: Report | None
 ) -> list[dict[str, Any]]:
-    """What is known of people, with volumes as they are measured in their scans."""
+    """What is known of subjects, with volumes as they are measured in their scans."""
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
     for done, row in enumerate(rows if wanted else [], 1):
@@ -217,7 +217,7 @@ def _rows(
 
 
 def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Report | None) -> Tensor:
-    """w of people [n, w_dim], the mean of that of each and of his mirror image."""
+    """w of subjects [n, w_dim], the mean of that of each and of his mirror image."""
     import torch
 
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
@@ -240,7 +240,7 @@ def _measured(
     brains: int,
     report: Report | None,
 ) -> Measured | None:
-    """Tissue volumes of people and of random brains; None if there are too few of either."""
+    """Tissue volumes of subjects and of random brains; None if there are too few of either."""
     import torch
 
     from stylegan3d.model.sampling import packed_synthesis

@@ -1,4 +1,4 @@
-"""How a run is doing: reconstruction of validation people, and variety of random brains."""
+"""How a run is doing: reconstruction of validation subjects, and variety of random brains."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.state import TrainState
 
 PEOPLE, SAMPLES, PAIRS = 9, 8, 6
-# Diversity is 1 where random brains differ as much as people do. Blur makes brains more alike too,
-# and a generator of few people is never free of it: 0.6 is usual, less than 0.5 is not.
+# Diversity is 1 where random brains differ as much as subjects do. Blur makes brains more alike
+# too, and a generator of few subjects is never free of it: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE, TOO_UNLIKE = 0.5, 1.6
 
 
 class Monitor:
-    """Measures a run on fixed people and fixed latents.
+    """Measures a run on fixed subjects and fixed latents.
 
     Attributes
     ----------
-    real, fake : uint8 [n, X, Y, Z], people and the random brains of the last measurement.
+    real, fake : uint8 [n, X, Y, Z], subjects and the random brains of the last measurement.
     mask : bool (X, Y, Z), the mean brain.
     """
 
@@ -35,7 +35,7 @@ class Monitor:
         self.space = pack.space
         self.mask = pack.template > 0.05
         self.validation = fixed_volumes(pack, "validation", PEOPLE)
-        # Variety takes two people at least.
+        # Variety takes two subjects at least.
         split = "validation" if len(self.validation) > 1 else "train"
         rows = pack.indices(split)
         some = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int)
@@ -52,9 +52,10 @@ class Monitor:
         -------
         dict of str to float
             "validation_psnr" and "validation_ssim", medians inside the brain of encoded and decoded
-            validation people; "pair_correlation" and "ms_ssim" of random brains, the same of people
-            with "_real", and "diversity", (1 - pair_correlation) / (1 - pair_correlation_real);
-            "bmmd2" of random brains to people, and "bmmd2_real" of people to other people.
+            validation subjects; "pair_correlation" and "ms_ssim" of random brains, the same of
+            people with "_real", and "diversity", (1 - pair_correlation) / (1 -
+            pair_correlation_real); "bmmd2" of random brains to subjects, and "bmmd2_real" of
+            subjects to other subjects.
         """
         values = {}
         scores = list(self._encoded(state))
@@ -73,7 +74,7 @@ class Monitor:
         return values
 
     def _encoded(self, state: TrainState) -> Iterator[dict[str, float]]:
-        """How alike validation people and their decoded latents are."""
+        """How alike validation subjects and their decoded latents are."""
         encoder, synthesis = state.averages["encoder"], state.averages["synthesis"]
         for volume in self.validation.split(1):
             w = encoder(volume.to(state.device), self.dtype)
@@ -106,7 +107,7 @@ def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def alarm(values: dict[str, float]) -> str | None:
-    """A sentence if random brains are far more alike, or far less, than people are."""
+    """A sentence if random brains are far more alike, or far less, than subjects are."""
     diversity = values.get("diversity")
     if diversity is None or TOO_ALIKE <= diversity <= TOO_UNLIKE:
         return None

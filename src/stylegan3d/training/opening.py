@@ -77,7 +77,7 @@ def open_run(
 
 
 def _set_people(state: TrainState, pack: Pack) -> None:
-    """Give the state the labels of the training people."""
+    """Give the state the labels of the training subjects."""
     if state.label_schema:
         people = [pack.table[row] for row in pack.indices("train")]
         state.people = encode_rows(state.label_schema, people).to(state.device)

@@ -20,7 +20,7 @@ class Part:
     Attributes
     ----------
     samples : ndarray
-        Int [N], numbers in the whole batch.
+        Numbers in the whole batch.
     real : Tensor, shape (N, 1, X, Y, Z)
         Values in [-1, 1].
     labels : Tensor, shape (N, label_dim), or None

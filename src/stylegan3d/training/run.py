@@ -46,7 +46,7 @@ class RunSettings:
     decay : float
         Decay of the averaged weights, which are what is measured and shipped.
     validate_every : int
-        Steps between measurements on the people set aside.
+        Steps between measurements on the held-out subjects.
     save_seconds : float
         Between checkpoints, at most.
     seed : int
@@ -139,7 +139,7 @@ class Recipe(ABC, Generic[N, D]):
 
     @abstractmethod
     def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
-        """Figures of the averaged network on people set aside, all of them at the `last` step."""
+        """Figures of the averaged network on held-out subjects, all of them at the `last` step."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Run(Generic[R]):
         return {name: float(value.detach()) for name, value in figures.items()}
 
     def measure(self, data: Any, *, last: bool = True) -> dict[str, float]:
-        """Measure the averaged network on people set aside."""
+        """Measure the averaged network on held-out subjects."""
         with torch.no_grad():
             return self.recipe.measure(self.average, data, last=last)
 
@@ -295,7 +295,7 @@ def train(
     begin : callable
         Makes the recipe of a new run.
     source : object
-        What it learns from, see the recipe; people set aside are only measured on.
+        What it learns from, see the recipe; held-out subjects are only measured on.
     folder : Path
         Folder of the run; its checkpoint is written there.
     resume : bool

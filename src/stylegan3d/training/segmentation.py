@@ -74,7 +74,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
         return loss, {"loss": loss}
 
     def measure(self, average: TissueNetwork, data: Brains, *, last: bool) -> dict[str, float]:
-        """Mean Dice of each tissue of the people set aside."""
+        """Mean Dice of each tissue of the held-out subjects."""
         return mean_scores(validate(average, data))
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def validate(network: TissueNetwork, brains: Brains) -> list[dict[str, float]]:
-    """`dice_scores` of each person set aside."""
+    """`dice_scores` of each subject set aside."""
     parameter = next(network.parameters())
     scores = []
     for index in brains.validation:
@@ -134,7 +134,7 @@ def train_segmentation(
     Parameters
     ----------
     brains : Brains
-        Labelled people.
+        Labelled subjects.
     folder : Path
         Folder of the run.
     settings : SegmentationSettings or None

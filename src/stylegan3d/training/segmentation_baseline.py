@@ -1,9 +1,9 @@
 """What little work achieves, to stand beside the network's figures.
 
-Two ways without a network: every brain gets the label most training people have at the same place;
-and a mixture of Gaussians, one for each tissue, with where people have the tissues as its prior
-(expectation maximisation; Ashburner and Friston 2005, doi:10.1016/j.neuroimage.2005.02.018, without
-their deformation and bias field).
+Two ways without a network: every brain gets the label most training subjects have at the same
+place; and a mixture of Gaussians, one for each tissue, with where subjects have the tissues as its
+prior (expectation maximisation; Ashburner and Friston 2005, doi:10.1016/j.neuroimage.2005.02.018,
+without their deformation and bias field).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from stylegan3d.training.segmentation_data import LabelledBrains
 
 #: Rounds of expectation maximisation; after ten of them the labels hardly change.
 ROUNDS = 12
-# Of a map of shares, voxels: 157 people leave holes between them.
+# Of a map of shares, voxels: 157 subjects leave holes between them.
 _BLUR = 1.0
 _LEAST_SHARE, _LEAST_SPREAD = 1e-4, 0.01
 
 
 def shares(brains: LabelledBrains) -> np.ndarray:
-    """Share of the training people that have each label at each place, float32 [6, X, Y, Z]."""
+    """Share of the training subjects that have each label at each place, float32 [6, X, Y, Z]."""
     found = np.zeros((len(CLASSES), *brains.labels.shape[1:]), np.float32)
     for labels in brains.labels[: brains.training]:
         for index in range(len(CLASSES)):
@@ -36,7 +36,7 @@ def shares(brains: LabelledBrains) -> np.ndarray:
 
 
 def by_place(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """The commonest label of people at each place, uint8 (X, Y, Z); nothing outside the brain."""
+    """The commonest label of subjects at each place, uint8 (X, Y, Z); nothing outside the brain."""
     return np.where(volume > 0, prior.argmax(axis=0), 0).astype(np.uint8)
 
 
@@ -74,7 +74,7 @@ def by_mixture(volume: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
 
 def measure_baselines(brains: LabelledBrains) -> dict[str, Any]:
-    """Mean Dice of each tissue on the people set aside: {"by_place": ..., "by_mixture": ...}."""
+    """Mean Dice of each tissue on the held-out subjects: {"by_place": ..., "by_mixture": ...}."""
     prior = shares(brains)
     ways: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
         "by_place": by_place,

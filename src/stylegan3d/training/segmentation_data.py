@@ -38,17 +38,17 @@ class Brains(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LabelledBrains:
-    """People of a pack with label maps on its grid.
+    """Subjects of a pack with label maps on its grid.
 
     Attributes
     ----------
     pack : Pack
     rows : ndarray, shape (n,), int64
-        Rows of the pack, those of training people first.
+        Rows of the pack, those of training subjects first.
     labels : ndarray, shape (n, X, Y, Z), uint8
         Labels of `CLASSES`.
     training : int
-        How many of them are training people.
+        How many of them are training subjects.
     """
 
     pack: Pack
@@ -66,7 +66,7 @@ class LabelledBrains:
 
     @property
     def validation(self) -> range:
-        """Indices of the people set aside."""
+        """Indices of the held-out subjects."""
         return range(self.training, len(self.rows))
 
 
@@ -79,21 +79,21 @@ def draw(brains: Brains, seed: int, step: int) -> tuple[Tensor, Tensor]:
 
 
 def load_labelled(pack: Pack, folder: Path) -> LabelledBrains:
-    """The people of a pack whose label map lies in `folder`.
+    """The subjects of a pack whose label map lies in `folder`.
 
     Parameters
     ----------
     pack : Pack
         The data set.
     folder : Path
-        Holds `labels.tsv` and, for each person, a label map named after the scan
+        Holds `labels.tsv` and, for each subject, a label map named after the scan
         (`sub-01_dseg.nii.gz` for `sub-01_T1w.nii.gz`) on the grid of the pack.
 
     Raises
     ------
     StyleGAN3DError
         If there is no usable table, a label or tissue is unknown, a map is on another grid, or
-        there are no labelled people of both splits.
+        there are no labelled subjects of both splits.
     """
     table = _class_of_label(folder)
     rows, maps = [], []

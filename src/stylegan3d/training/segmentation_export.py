@@ -90,7 +90,7 @@ def _about(run: SegmentationRun, brains: LabelledBrains, licence: str | None) ->
 
 
 def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
-    """Dice and volume errors on the people set aside, and Dice of ways without a network."""
+    """Dice and volume errors on the held-out subjects, and Dice of ways without a network."""
     space = brains.pack.space
     scores, found, truth = [], [], []
     for index in brains.validation:
@@ -117,7 +117,7 @@ def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:
 def _people(
     segmenter: Segmenter, brains: LabelledBrains, progress: Progress | None
 ) -> dict[str, Any]:
-    """Quantiles of what the network finds in all training people, labelled or not."""
+    """Quantiles of what the network finds in all training subjects, labelled or not."""
     pack = brains.pack
     rows = pack.indices("train")
     measured = measure(segmenter, [pack.volumes[row] for row in rows], pack.space, progress)

@@ -1,4 +1,4 @@
-"""Settings of a run as people give them: a JSON file, and `name=value` on the command line."""
+"""Settings of a run as subjects give them: a JSON file, and `name=value` on the command line."""
 
 from __future__ import annotations
 

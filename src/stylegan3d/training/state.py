@@ -48,7 +48,7 @@ class TrainState:
         self.w_avg = torch.zeros(config.generator.w_dim, device=device)
         self.path_mean = torch.zeros((), device=device)
         self.judge_augment = JudgeAugment(0.0 if config.d_augment == "none" else config.d_augment_p)
-        # Labels [n, label_dim] of the training people; None for an unconditional generator.
+        # Labels [n, label_dim] of the training subjects; None for an unconditional generator.
         self.people: torch.Tensor | None = None
         self.label_schema: list[dict[str, Any]] = []  # see `stylegan3d.recipe.label_schema`
         # Whether the reconstruction phase is over and the mapping network fitted.

@@ -1,12 +1,12 @@
 """Texture phase of a generator with a deformation: learn in the common anatomy, cube by cube.
 
 The start knows where everything lies, and what it looks like as far as a linear model can: soft.
-What is missing is local, and in the common anatomy every person shows it at the same places. So
+What is missing is local, and in the common anatomy every subject shows it at the same places. So
 this phase trains on cubes of the canonical brains, at a fraction of a whole volume's work, and each
 brain holds many of them: the layers turn the linear model's image into a sharp one. Half of each
-group are people with their known latent, compared to their canonical brains (mean absolute error of
-the Haar bands); half are random brains, judged by a discriminator that looks at cubes (Isola et al.
-2017, arXiv 1611.07004; non-saturating loss, lazy R1).
+group are subjects with their known latent, compared to their canonical brains (mean absolute error
+of the Haar bands); half are random brains, judged by a discriminator that looks at cubes (Isola et
+al. 2017, arXiv 1611.07004; non-saturating loss, lazy R1).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Texture:
     def corners(self, config: TrainConfig, step: int) -> list[Corner]:
         """First voxels, on the last level's grid, of the step's cubes; the same for all samples.
 
-        So that the discriminator compares the same place in several people.
+        So that the discriminator compares the same place in several subjects.
         """
         side = cube_side(config)
         grid = config.generator.grid(config.generator.num_levels - 1)
@@ -78,7 +78,7 @@ class Texture:
     def people(
         self, config: TrainConfig, step: int, samples: Sequence[int] | np.ndarray
     ) -> list[int]:
-        """Rows of `codes`: every epoch shows each person once, as it is or mirrored."""
+        """Rows of `codes`: every epoch shows each subject once, as it is or mirrored."""
         n = len(self.anatomy.rows)
         chosen = []
         for sample in samples:

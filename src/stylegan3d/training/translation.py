@@ -26,7 +26,7 @@ from stylegan3d.training.translation_crops import TranslationSettings, draw
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
 
-#: People set aside that are measured on the way, at most; all of them at the end.
+#: Held-out subjects that are measured on the way, at most; all of them at the end.
 MEASURED = 6
 
 
@@ -51,7 +51,7 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
     def prepare(
         self, source: PaintedPeople, folder: Path, progress: Preparing | None
     ) -> PaintedPeople:
-        """The people, if they have the run's grid and regions."""
+        """The subjects, if they have the run's grid and regions."""
         grid, regions = source.pack.space.shape, len(source.regions.groups)
         if tuple(self.shape.shape) != tuple(grid) or self.shape.regions != regions:
             raise ModelError(
@@ -62,7 +62,7 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
         return source
 
     def start(self, network: TranslationNetwork, data: PaintedPeople) -> None:
-        """Fill in the mean brain and how people's contrasts spread."""
+        """Fill in the mean brain and how subjects' contrasts spread."""
         contrasts = data.contrasts[data.pack.indices("train")]
         network.mean.copy_(haar(torch.from_numpy(data.pack.template).float()[None, None]))
         network.usual.copy_(torch.from_numpy(data.usual()))
@@ -71,7 +71,7 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
     def loss(
         self, network: TranslationNetwork, data: PaintedPeople, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of crops of people."""
+        """Of crops of subjects."""
         device = network.mean.device
         crops = draw(data, self.settings, step, self.shape.multiple)
         where = torch.cat([network.where(place) for place in crops.places])
@@ -86,7 +86,7 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
     def measure(
         self, average: TranslationNetwork, data: PaintedPeople, *, last: bool
     ) -> dict[str, float]:
-        """How alike painted brains are to people set aside."""
+        """How alike painted brains are to held-out subjects."""
         return measure(average, data, None if last else MEASURED)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ TranslationRun = Run[TranslationRecipe]
 def measure(
     network: TranslationNetwork, people: PaintedPeople, count: int | None = None
 ) -> dict[str, float]:
-    """Medians over people set aside, `count` of them at most: "ssim" and "psnr" inside the brain.
+    """Medians over held-out subjects, `count` of them at most: "ssim" and "psnr" inside the brain.
 
     From the tissues read in their scans, in their scans' contrast.
     """

@@ -1,4 +1,4 @@
-"""What a step of training sees: crops of people, their labels, and the contrast of the scan."""
+"""What a step of training sees: crops of subjects, their labels, and the contrast of the scan."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from stylegan3d.training.run import RunSettings
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.contrast import contrast_of, filled
 
-# Of people with a label map: how often it is taken instead of what the tissue network reads, and
+# Of subjects with a label map: how often it is taken instead of what the tissue network reads, and
 # how often its regions are told then.
 MAP_SHARE, REGION_SHARE = 0.6, 0.6
-# Deviation of the noise on the contrast told, in those of people: a contrast read in another label
-# map of the same brain is not quite the same.
+# Deviation of the noise on the contrast told, in those of subjects: a contrast read in another
+# label map of the same brain is not quite the same.
 CONTRAST_NOISE = 0.15
 
 
@@ -85,7 +85,7 @@ class Crops:
 
 
 def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multiple: int) -> Crops:
-    """The crops of one step: every person once before anybody again, half of them mirrored."""
+    """The crops of one step: every subject once before anybody again, half of them mirrored."""
     rows = people.pack.indices("train")
     parts: list[tuple[np.ndarray, ...]] = []
     places: list[Place] = []
@@ -106,7 +106,7 @@ def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multip
 def _person(
     people: PaintedPeople, row: int, gamma: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Volume, tissues, regions and contrast of one person as a step sees them."""
+    """Volume, tissues, regions and contrast of one subject as a step sees them."""
     volume = people.volume(row) ** np.float32(1 + gamma * rng.uniform(-1, 1))
     tissues, regions = people.read[row], np.zeros_like(people.read[row])
     if row in people.tissues and rng.random() < MAP_SHARE:

@@ -1,4 +1,4 @@
-"""People to learn from: pictures with the tissues a network reads in them, and regions of some."""
+"""Training data: scans, their tissues as a network segments them, and regions of some."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PaintedPeople:
     contrasts: np.ndarray
 
     def volume(self, row: int) -> np.ndarray:
-        """Intensities of one person, float32 (X, Y, Z) in [0, 1]."""
+        """Intensities of one subject, float32 (X, Y, Z) in [0, 1]."""
         return self.pack.volumes[row].astype(np.float32) / 255
 
     def labelled(self, split: str) -> list[int]:
@@ -54,7 +54,7 @@ class PaintedPeople:
         return [int(row) for row in self.pack.indices(split) if int(row) in self.tissues]
 
     def usual(self) -> np.ndarray:
-        """Mean contrast of the training people, float32 [14]."""
+        """Mean contrast of the training subjects, float32 [14]."""
         return self.contrasts[self.pack.indices("train")].mean(axis=0)
 
 
@@ -68,7 +68,7 @@ def load_painted(
     pack : Pack
         The data set.
     folder : Path
-        Holds `labels.tsv` and a label map on the pack's grid for some of the people.
+        Holds `labels.tsv` and a label map on the pack's grid for some of the subjects.
     segmenter : Segmenter
         Labels the tissues of everybody.
 

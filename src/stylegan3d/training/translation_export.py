@@ -26,7 +26,7 @@ INTENDED_USE = (
     "Research, teaching and software development: pictures that go with tissue labels which were "
     "drawn or edited. What it paints is synthetic. Not a medical device; not for diagnosis."
 )
-#: People in the montage.
+#: Subjects in the montage.
 SHOWN = 4
 
 
@@ -81,7 +81,7 @@ def export_translation(
 
 
 def montage(painter: Painter, people: PaintedPeople) -> bytes:
-    """Labels of people set aside, what is painted from them, and their scans; PNG."""
+    """Labels of held-out subjects, what is painted from them, and their scans; PNG."""
     everybody = people.labelled("validation")
     places = np.linspace(0, len(everybody) - 1, min(SHOWN, len(everybody)))
     rows = [everybody[place] for place in places.round().astype(int)]

@@ -32,7 +32,7 @@ def evaluate(
     segmenter: Segmenter,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure a painter on the people set aside who have a label map.
+    """Measure a painter on the held-out subjects who have a label map.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def plain(tissues: np.ndarray, contrast: np.ndarray, blur: float = BLUR) -> np.n
 def _person(
     painter: Painter, people: PaintedPeople, row: int, segmenter: Segmenter
 ) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
-    """Similarity and Dice of every way for one person."""
+    """Similarity and Dice of every way for one subject."""
     scan, read, tissues = people.volume(row), people.read[row], people.tissues[row]
     by_read, by_map = painter.contrast_of(scan, read), painter.contrast_of(scan, tissues)
     made = {
@@ -91,7 +91,7 @@ def _person(
 
 
 def _together(rows: list[tuple[dict[str, float], dict[str, float]]]) -> dict[str, Any]:
-    """Over people."""
+    """Over subjects."""
     dice = np.array([[kept[name] for name in CLASSES[1:]] for _, kept in rows])
     figures: dict[str, Any] = {
         "dice": {n: round(float(dice[:, i].mean()), 4) for i, n in enumerate(CLASSES[1:])},

@@ -146,7 +146,7 @@ def set_mapping(
     Parameters
     ----------
     means : Tensor, shape (k n, w_dim)
-        k latents for each training person in order.
+        k latents for each training subject in order.
     covariance_of : callable
         From latents, less what labels say of them, to the Gaussian's covariance.
     """
@@ -176,7 +176,7 @@ def _by_label(means: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     means : Tensor, shape (k n, w_dim)
-        k for each person in order.
+        k for each subject in order.
     people : Tensor, shape (n, label_dim)
 
     Returns

@@ -94,7 +94,7 @@ def space_of(card: dict[str, Any]) -> Space:
 
 
 def contrasts_of(card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [14] and covariance [14, 14] of people's contrasts.
+    """Mean [14] and covariance [14, 14] of subjects' contrasts.
 
     Raises
     ------

@@ -19,7 +19,7 @@ CONTRAST = (
     *(f"white {axis}" for axis in AXES),
     "sharpness",
 )
-# Fewer voxels tell no mean: such a tissue is as in the mean of people.
+# Fewer voxels tell no mean: such a tissue is as in the mean of subjects.
 FEWEST = 20
 _WHITE = CLASSES.index("white")
 

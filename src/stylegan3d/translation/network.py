@@ -27,7 +27,7 @@ from stylegan3d.translation.contrast import CONTRAST
 
 #: Numbers that a region of a parcellation becomes.
 REGION_CHANNELS = 4
-# Contrasts are told in standard deviations of people, and not believed beyond so many.
+# Contrasts are told in standard deviations of subjects, and not believed beyond so many.
 FARTHEST = 4.0
 _EMBEDDED = 64
 # Haar bands of labels and of the mean brain, and three coordinates.
@@ -112,7 +112,7 @@ class TranslationNetwork(nn.Module):
     places : Tensor, shape (1, 3, X/2, Y/2, Z/2)
         Coordinates of the half grid, each in [-1, 1].
     usual, spread : Tensor, shape (14,)
-        Mean and standard deviation of people's contrasts.
+        Mean and standard deviation of subjects' contrasts.
     """
 
     mean: Tensor

@@ -50,7 +50,7 @@ class Painter:
     space : the grid it paints on.
     regions : codes of the parcellation that it knows.
     template : float32 (X, Y, Z) in [0, 1], the mean brain.
-    usual : float32 [14], the mean contrast of people.
+    usual : float32 [14], the mean contrast of subjects.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Painter:
         regions : ndarray, shape (X, Y, Z), uint8, or None
             Groups as `regions.group_of` gives them; 0 where unknown.
         contrast : ndarray, shape (14,), or None
-            See `contrast.CONTRAST`; that of people by default.
+            See `contrast.CONTRAST`; that of subjects by default.
         dtype : torch.dtype
             Precision of the feature maps; lower ones are for the screen.
 
@@ -137,7 +137,7 @@ class Painter:
         Raises
         ------
         StyleGAN3DError
-            As of `paint`.
+            See `paint`.
         """
         self._check(before)
         self._check(after)
@@ -161,11 +161,11 @@ class Painter:
         return np.maximum(result, 0, out=result)
 
     def contrast_of(self, volume: np.ndarray, tissues: np.ndarray) -> np.ndarray:
-        """The contrast of a brain, float32 [14]; what it does not tell is as in people's mean."""
+        """The contrast of a brain, float32 [14]; what it does not tell is as in subjects' mean."""
         return filled(contrast_of(np.asarray(volume, np.float32), tissues), self.usual)
 
     def random_contrast(self, seed: int) -> np.ndarray:
-        """The contrast of no scanner in particular, float32 [14], spread as people's are."""
+        """The contrast of no scanner in particular, float32 [14], spread as subjects' are."""
         values, vectors = np.linalg.eigh(self._covariance)
         drawn = np.random.default_rng(seed).standard_normal(len(CONTRAST))
         step = vectors @ (np.sqrt(np.maximum(values, 0)) * np.clip(drawn, -2, 2))

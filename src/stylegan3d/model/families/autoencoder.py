@@ -1,8 +1,8 @@
 """Variational autoencoders: their card's checks, and their networks with weights filled in.
 
 The latent of a brain is what the encoder gives, all of it one row: w. Random brains are drawn from
-the normal distribution of people's latents (`networks.linear_prior`), of those with some age or sex
-where the model was trained with labels.
+the normal distribution of subjects' latents (`networks.linear_prior`), of those with some age or
+sex where the model was trained with labels.
 """
 
 from __future__ import annotations
