@@ -92,8 +92,7 @@ def mixing_matrix(
 def around(
     source: Source, count: int, others: Sequence[Source] = (), avoid: Sequence[Source] = ()
 ) -> list[Source]:
-    """`count` different sources: `source`, then `others`, then the next seeds, without `avoid`.
-    """
+    """`count` different sources: `source`, then `others`, then the next seeds, without `avoid`."""
     found = [source, *(other for other in dict.fromkeys(others) if other not in avoid)]
     found = list(dict.fromkeys(found))[:count]
     seed = source.seed if source.seed is not None else 0

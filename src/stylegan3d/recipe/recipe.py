@@ -166,8 +166,7 @@ class Recipe:
         return w
 
     def delta(self, generator: Model) -> Delta | None:
-        """The tuning that belongs to `latent`, mixed layer by layer; None if there is none.
-        """
+        """The tuning that belongs to `latent`, mixed layer by layer; None if there is none."""
         first = self._source_delta(self.source, generator)
         if self.mix is None:
             return first
