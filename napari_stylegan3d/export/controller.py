@@ -157,11 +157,7 @@ class Exporting(QObject):
         try:
             film = Film(
                 recipes,
-                settings.seconds,
-                settings.fps,
-                settings.easing,
-                settings.how,
-                settings.loop,
+                settings,
                 settings.planes,
                 self._crosshair(),
                 Look(SCREEN_SCALE, convention="radiological" if not views else views.convention),

@@ -106,8 +106,7 @@ class FilmPart(QWidget):
     def frame_count(self) -> int:
         """Frames of the film in all."""
         settings = self.settings
-        per_leg = max(round(settings.seconds * settings.fps), 1)
-        return count_stills(len(self.recipes), per_leg, settings.loop)
+        return count_stills(len(self.recipes), settings.frames_per_leg, settings.loop)
 
     def clear(self) -> None:
         """Another model: its brains are others."""

@@ -281,7 +281,10 @@ def test_training_brains_made_again_are_caught(run, model, data) -> None:
     [
         (("--only", "beauty"), "no part 'beauty'"),
         (("nowhere",), "not a prepared data set"),
-        (("--budget", "endless", "--only", "reconstruction"), "budget 'endless' is unknown"),
+        (
+            ("--budget", "endless", "--only", "reconstruction"),
+            "--budget is 'endless', but must",
+        ),
         (("--montage", "montage.jpg"), "does not end in .png"),
     ],
 )

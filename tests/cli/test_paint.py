@@ -160,9 +160,9 @@ def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypat
     monkeypatch.setattr(translation, "TranslationConfig", Small)
     pack, out, export = tmp_path / "pack", tmp_path / "run", tmp_path / "network"
     reader = tmp_path / "reader"
-    words = ("train", "segmentation", pack, "--labels", tmp_path, "--out", tmp_path / "seg")
+    words = ("train", "segmentation", pack, "--maps", tmp_path, "--out", tmp_path / "seg")
     assert run(*words, "--steps", 2, "--export", reader).status == 0
-    common = (pack, "--labels", tmp_path, "--out", out, "--segmentation", reader)
+    common = (pack, "--maps", tmp_path, "--out", out, "--segmentation", reader)
     told = run("train", "translation", *common, "--steps", 2)
     assert told.status == 0, told.err
     assert "holds a run" in run("train", "translation", *common).err

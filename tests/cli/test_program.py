@@ -122,7 +122,10 @@ def test_a_verb_that_has_kinds_today_is_answered_where_none_is_given(run, monkey
         (("generate", "--recipe", "{}", "--noise", "none"), "--noise cannot be combined with"),
         (("render",), "Missing command; see `stylegan3d render --help`."),
         (("render", "picture", "--seeds", "1", "--out"), "'--out' requires an argument"),
-        (("project", "x.nii.gz", "--skull", "off"), "'off' is not one of"),
+        (
+            ("project", "x.nii.gz", "--skull", "off"),
+            "--skull is 'off', but must be one of",
+        ),
     ],
 )
 def test_wrong_words_are_one_sentence(run, words, says):

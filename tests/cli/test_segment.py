@@ -85,7 +85,7 @@ def test_a_network_is_trained_resumed_exported_and_used(run, volume, tmp_path):
     pack, out, export = tmp_path / "pack", tmp_path / "run", tmp_path / "network"
     about = tmp_path / "about.json"
     about.write_text(json.dumps({"limits": ["phantoms"]}))
-    common = ("--labels", tmp_path, "--out", out)
+    common = ("--maps", tmp_path, "--out", out)
     told = run("train", "segmentation", pack, *common, "--steps", 2)
     assert told.status == 0, told.err
     assert "holds a run" in run("train", "segmentation", pack, *common).err

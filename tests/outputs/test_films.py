@@ -18,6 +18,7 @@ from stylegan3d.outputs.pictures import json_path
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.settings.film import FilmSettings
 
 RECIPES = tuple(Recipe(Source("seed", number)) for number in (1, 2))
 
@@ -28,9 +29,11 @@ def renderer(tiny_generator):
 
 
 def small(**changes) -> Film:
-    return Film(
-        RECIPES, **{"seconds": 0.5, "fps": 8, "planes": ("axial",), "look": Look(1), **changes}
-    )
+    names = ("seconds", "fps", "loop")
+    pace = {"seconds": 0.5, "fps": 8} | {k: v for k, v in changes.items() if k in names}
+    shown = {"planes": ("axial",), "look": Look(1)}
+    shown |= {k: v for k, v in changes.items() if k not in names}
+    return Film(RECIPES, FilmSettings(**pace), **shown)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])

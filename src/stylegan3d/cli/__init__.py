@@ -49,6 +49,8 @@ FORMER = {
     "train-diffusion": "train diffusion",
     "train-segmentation": "train segmentation",
     "train-translation": "train translation",
+    "train segmentation --labels": "train segmentation --maps",
+    "train translation --labels": "train translation --maps",
     "directions --edit": "edit",
     "directions --conditional": "directions --hold-fixed",
     "directions --free-of": "directions --hold-fixed",

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -20,18 +19,37 @@ import typer
 
 from stylegan3d.errors import OutputError, StyleGAN3DError
 from stylegan3d.settings.option import options_of
+from stylegan3d.settings.projection import Choices
 from stylegan3d.storage.jsontext import to_plain
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 
-class Skull(StrEnum):
-    """What to do about the skull."""
+def described(settings: type, name: str) -> Any:
+    """The option of a field of typed settings: its help, its range or choices.
 
-    AUTO = "auto"
-    EXTRACT = "extract"
-    KEEP = "keep"
+    Parameters
+    ----------
+    settings : type
+        A class of `stylegan3d.settings`.
+    name : str
+        Of the field.
+    """
+    option = next(known.option for known in options_of(settings) if known.name == name)
+    flag = option.flag or f"--{name.replace('_', '-')}"
+    words = option.range
+    if option.choices is not None:
+        words = "; ".join(f"{value}: {word}" for value, word in option.choices.items())
+    text = f"{option.label}: {option.help[0].lower()}{option.help[1:]}"
+
+    def allowed(value: Any) -> Any:
+        problem = option.problem(value)
+        if problem:
+            raise StyleGAN3DError(f"{flag} {problem}.")
+        return value
+
+    return typer.Option(flag, help=f"{text[:-1]} ({words})." if words else text, callback=allowed)
 
 
 ModelOption = Annotated[
@@ -75,9 +93,7 @@ LabelOption = Annotated[
         "the label's numbers, such as 0,1.",
     ),
 ]
-ChannelOption = Annotated[
-    int, typer.Option("--channel", help="Image channel of the model, from 0.")
-]
+ChannelOption = Annotated[int, described(Choices, "channel")]
 SeedsOption = Annotated[
     str | None, typer.Option("--seeds", help="Random brains by seed, such as 0-3,7.")
 ]
@@ -97,25 +113,10 @@ ScanOption = Annotated[
         "writes what changed, the map of movement and the edited reconstruction, in native space.",
     ),
 ]
-SkullOption = Annotated[
-    Skull,
-    typer.Option("--skull", help="Skull stripping: extract the brain, keep the image, or detect."),
-]
-VolumeOption = Annotated[
-    int | None, typer.Option("--volume", min=0, help="Volume of a 4D series, from 0.")
-]
-SeriesOption = Annotated[
-    str | None,
-    typer.Option("--series", help="Series of a DICOM folder: number, UID or part of its name."),
-]
-TrustOption = Annotated[
-    str | None,
-    typer.Option(
-        "--trust",
-        help="What to trust where the header is ambiguous about left and right: sform, qform, or "
-        "the axes of the array, such as LAS.",
-    ),
-]
+SkullOption = Annotated[str, described(Choices, "skull")]
+VolumeOption = Annotated[int | None, described(Choices, "volume")]
+SeriesOption = Annotated[str | None, described(Choices, "series")]
+TrustOption = Annotated[str | None, described(Choices, "trust")]
 JobsOption = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, help="Scans processed in parallel, 3 GB of memory each."),
@@ -136,34 +137,6 @@ NetworkOption = Annotated[
     ),
 ]
 DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]
-
-
-def described(settings: type, name: str, flag: str = "") -> Any:
-    """The option of a field of typed settings: its help, its range or choices.
-
-    Parameters
-    ----------
-    settings : type
-        A class of `stylegan3d.settings`.
-    name : str
-        Of the field.
-    flag : str
-        The option as it is written; by default after the field.
-    """
-    option = next(known.option for known in options_of(settings) if known.name == name)
-    flag = flag or f"--{name.replace('_', '-')}"
-    words = option.range
-    if option.choices is not None:
-        words = "; ".join(f"{value}: {word}" for value, word in option.choices.items())
-    text = f"{option.label}: {option.help[0].lower()}{option.help[1:]}"
-
-    def allowed(value: Any) -> Any:
-        problem = option.problem(value)
-        if problem:
-            raise StyleGAN3DError(f"{flag} {problem}.")
-        return value
-
-    return typer.Option(flag, help=f"{text[:-1]} ({words})." if words else text, callback=allowed)
 
 
 class Report(Protocol):

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stylegan3d.cli.common import (
-    FrameOption,
-    JsonOption,
-    ModelOption,
-    OverwriteOption,
     TruncationOption,
     emit,
     model_entry,
-    open_model,
     progress,
     refuse,
 )
+from stylegan3d.cli.groups import Result, grouped
 from stylegan3d.errors import RecipeError
 from stylegan3d.model.components import COMPONENTS, SAMPLES
 from stylegan3d.recipe.drawing import TRUNCATION, Truncation
@@ -29,8 +25,10 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.directions import Directions
 
 
+@grouped
 def directions(
     ctx: typer.Context,
+    written: Result,
     components: Annotated[
         int | None, typer.Option("--components", min=1, help="Compute this many components anew.")
     ] = None,
@@ -92,10 +90,6 @@ def directions(
         Path | None,
         typer.Option("--save", help="Save the listed directions to this .safetensors file."),
     ] = None,
-    model: ModelOption = None,
-    frame: FrameOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """List the directions of a model, or find new ones: of attributes, groups or values.
 
@@ -116,7 +110,7 @@ def directions(
             refuse(ctx, "needs --fit, --between or --values", "hold_fixed")
     if values is None:
         refuse(ctx, "needs --values", "column")
-    generator = open_model(model, frame)
+    generator = written.open()
     if own:
         with progress("Finding the direction"):
             listed = _find_own(generator, between, values, column, hold_fixed, name, truncation)
@@ -127,8 +121,8 @@ def directions(
     if save is not None:
         from stylegan3d.recipe.direction_file import save_directions
 
-        save_directions(save, listed, overwrite)
-    _list(listed, generator, save, as_json=as_json)
+        save_directions(save, listed, written.overwrite)
+    _list(listed, generator, save, as_json=written.as_json)
 
 
 def _find(generator: Generator, components: int | None, samples: int) -> Directions:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import (
-    CacheOption,
-    FrameOption,
-    JsonOption,
-    ModelOption,
-    OverwriteOption,
-    TruncationOption,
-    emit,
-    open_model,
-    progress,
-    refuse,
-)
+from stylegan3d.cli.common import CacheOption, emit, progress, refuse
+from stylegan3d.cli.groups import ModelChoice, Result, grouped
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import alarms, figures, keys, usual
 
@@ -30,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT = EvaluationSettings()
 
 
+@grouped
 def evaluate(
     ctx: typer.Context,
     data: Annotated[
@@ -40,8 +32,8 @@ def evaluate(
             show_default=False,
         ),
     ],
-    model: ModelOption = None,
-    frame: FrameOption = None,
+    settings: EvaluationSettings,
+    written: Result,
     only: Annotated[
         str,
         typer.Option(
@@ -50,34 +42,6 @@ def evaluate(
             f"{' and '.join(key for key in keys() if key not in usual())}, such as all,speed.",
         ),
     ] = "all",
-    samples: Annotated[
-        int, typer.Option("--samples", min=4, help="Random brains for all parts but privacy.")
-    ] = DEFAULT.samples,
-    privacy_samples: Annotated[
-        int, typer.Option("--privacy-samples", min=2, help="Random brains for privacy.")
-    ] = DEFAULT.privacy_samples,
-    truncation: TruncationOption = DEFAULT.truncation,
-    seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Seed of the first random brain.")
-    ] = DEFAULT.seed,
-    limit_validation: Annotated[
-        int | None,
-        typer.Option("--limit-validation", min=1, help="Reconstruct at most this many people."),
-    ] = None,
-    budget: Annotated[
-        str,
-        typer.Option(
-            "--budget",
-            help="Budget of projections: draft, standard, thorough, or none to skip them.",
-        ),
-    ] = str(DEFAULT.budget),
-    inception: Annotated[
-        Path | None,
-        typer.Option(
-            "--inception",
-            help="Weights of Inception v3 (TorchScript or a state dict), to measure FID of slices.",
-        ),
-    ] = None,
     cache: CacheOption = None,
     montage: Annotated[
         Path | None,
@@ -107,8 +71,6 @@ def evaluate(
             show_default="as in the reports",
         ),
     ] = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Measure a model: are its brains faithful, diverse and private?
 
@@ -119,6 +81,7 @@ def evaluate(
 
     Then: stylegan3d evaluate --compare evaluated evaluated-vae --out comparison.html
     """
+    overwrite, as_json = written.overwrite, written.as_json
     if compare:
         others = set(ctx.params) - {"data", "out", "compare", "names", "overwrite", "as_json"}
         refuse(ctx, "cannot be combined with --compare", *others)
@@ -135,18 +98,10 @@ def evaluate(
     from stylegan3d.storage.volumes import atomic_write_bytes, write_together
 
     folder, files = _check_files(out, montage, overwrite)
-    settings = EvaluationSettings(
-        parts=_parts(only, inception),
-        samples=samples,
-        privacy_samples=privacy_samples,
-        truncation=truncation,
-        seed=seed,
-        limit_validation=limit_validation,
-        budget=None if budget == "none" else budget,
-        inception=inception,
-        cache=cache,
-    )
-    opened, pack = _open(model, data[0], frame)
+    budget = None if settings.budget == "none" else settings.budget
+    parts = _parts(only, settings.inception)
+    settings = replace(settings, parts=parts, budget=budget, cache=cache)
+    opened, pack = _open(written, data[0])
     if card:
         _check_card(opened)
     with nullcontext() if folder is None else only_run(folder):
@@ -169,17 +124,18 @@ def evaluate(
     _show(report, as_json)
 
 
-def _open(model: Path | None, real: Path, frame: str | None) -> tuple[Subject, Pack]:
+def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
     from stylegan3d.checkpoints.places import CARD
     from stylegan3d.dataset.volume_sets import holds_volumes, open_real, read_set
     from stylegan3d.evaluation.subject import GeneratorSubject, VolumesSubject
 
+    model = choice.model
     with progress("Reading real brains") as bar:
         pack = open_real(real, bar)
     made = model is not None and model.is_dir() and not (model / CARD).exists()
     if model is None or not made or not holds_volumes(model):
-        return GeneratorSubject(open_model(model, frame)), pack
+        return GeneratorSubject(choice.open()), pack
     with progress("Reading synthetic brains") as bar:
         return VolumesSubject(read_set(model, pack.space, pack.template, bar)), pack
 
@@ -232,7 +188,6 @@ def _compare(
 ) -> None:
     """Write the figures of several evaluations side by side."""
     import json
-    from dataclasses import replace
 
     from stylegan3d.evaluation.side_by_side import (
         SideBySide,

@@ -15,12 +15,12 @@ from stylegan3d.cli.common import (
     ModelOption,
     OutOption,
     OverwriteOption,
-    described,
     emit,
     model_entry,
     open_model,
     progress,
 )
+from stylegan3d.cli.groups import grouped
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.settings.labels import LabelSettings
 
@@ -40,12 +40,12 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-@app.command()
-def labels(
+@app.command("labels")
+@grouped
+def learn(
     data: DataArgument,
+    settings: LabelSettings,
     model: ModelOption = None,
-    columns: Annotated[str, described(LabelSettings, "labels")] = LabelSettings.labels,
-    brains: Annotated[int, described(LabelSettings, "brains")] = LabelSettings.brains,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output folder.", show_default="the model's own folder"),
@@ -68,10 +68,10 @@ def labels(
     from stylegan3d.training.labels import learn_labels
 
     pack = load_pack(data)
-    names = [name.strip() for name in columns.split(",") if name.strip()]
+    names = [name.strip() for name in settings.labels.split(",") if name.strip()]
     with progress("Reading brains") as bar:
         generator = learn_labels(
-            model, pack, names, out, brains=brains, overwrite=overwrite, report=bar
+            model, pack, names, out, brains=settings.brains, overwrite=overwrite, report=bar
         )
     schema = generator.card["labels"]
     lines = [

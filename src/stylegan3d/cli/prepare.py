@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import (
-    FrameOption,
-    JobsOption,
-    JsonOption,
-    ModelOption,
-    Skull,
-    SkullOption,
-    described,
-    emit,
-    open_model,
-    progress,
-)
+from stylegan3d.cli.common import JobsOption, JsonOption, SkullOption, emit, progress
+from stylegan3d.cli.groups import ModelChoice, grouped
 from stylegan3d.settings.preparation import PreparationSettings
+from stylegan3d.settings.projection import Choices
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -28,8 +20,11 @@ if TYPE_CHECKING:
     from stylegan3d.scans import Target
 
 
+@grouped
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of T1 scans, plain or BIDS.")],
+    model: ModelChoice,
+    how: PreparationSettings,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -44,19 +39,7 @@ def prepare(
             show_default="template*.nii.gz in FOLDER, else the model's",
         ),
     ] = None,
-    model: ModelOption = None,
-    frame: FrameOption = None,
-    skull: SkullOption = Skull.AUTO,
-    bias_correction: Annotated[
-        bool,
-        described(PreparationSettings, "bias_correction", "--bias-correction/--no-bias-correction"),
-    ] = PreparationSettings.bias_correction,
-    min_quality: Annotated[
-        float, described(PreparationSettings, "min_quality")
-    ] = PreparationSettings.min_quality,
-    validation: Annotated[
-        float, described(PreparationSettings, "validation")
-    ] = PreparationSettings.validation,
+    skull: SkullOption = Choices.skull,
     jobs: JobsOption = 1,
     dry_run: Annotated[
         bool,
@@ -74,11 +57,9 @@ def prepare(
     if out is None and not dry_run:
         raise typer.BadParameter("Give --out FOLDER for the data set, or --dry-run to look first.")
     settings: dict[str, Any] = {
-        "target": _target(template, model, frame),
-        "skull": skull.value,
-        "bias_correction": bias_correction,
-        "min_quality": min_quality,
-        "validation": validation,
+        "target": _target(template, model),
+        "skull": skull,
+        **asdict(how),
     }
     if out is None or dry_run:
         from stylegan3d.dataset.plan import make_plan
@@ -100,15 +81,15 @@ def prepare(
     _emit(pack, as_json=as_json)
 
 
-def _target(template: Path | None, model: Path | None, frame: str | None) -> Target | None:
+def _target(template: Path | None, choice: ModelChoice) -> Target | None:
     """What to align to: the template, the model, or None to let `prepare` choose."""
-    if template is not None and model is not None:
+    if template is not None and choice.model is not None:
         raise typer.BadParameter("Give either --template or --model.")
     if template is not None:
         from stylegan3d.scans import load_template
 
         return load_template(template)
-    return None if model is None and frame is None else open_model(model, frame)
+    return None if choice == ModelChoice() else choice.open()
 
 
 def _emit_plan(plan: Plan, *, as_json: bool) -> None:

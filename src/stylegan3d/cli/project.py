@@ -11,25 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import (
-    CacheOption,
-    ChannelOption,
-    FrameOption,
-    JobsOption,
-    JsonOption,
-    ModelOption,
-    OutOption,
-    OverwriteOption,
-    SeriesOption,
-    Skull,
-    SkullOption,
-    TrustOption,
-    VolumeOption,
-    described,
-    emit,
-    open_model,
-    progress,
-)
+from stylegan3d.cli.common import CacheOption, JobsOption, emit, progress
+from stylegan3d.cli.groups import ModelChoice, Written, grouped
 from stylegan3d.cli.project_many import project_many
 from stylegan3d.settings.projection import Choices
 
@@ -40,6 +23,7 @@ if TYPE_CHECKING:
 TITLES = {"align": "Aligning", "search": "Projecting", "again": "Searching again"}
 
 
+@grouped
 def project(
     scans: Annotated[
         list[Path],
@@ -48,47 +32,12 @@ def project(
             "many: several files, a BIDS tree or other folder, a text file with one path per line."
         ),
     ],
-    out: OutOption = Path(),
-    space: Annotated[str, described(Choices, "space")] = Choices.space,
-    budget: Annotated[str, described(Choices, "budget")] = Choices.budget,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Number of steps, instead of the budget's.")
-    ] = None,
-    method: Annotated[str, described(Choices, "method")] = Choices.method,
-    skull: SkullOption = Skull.AUTO,
-    pose: Annotated[
-        str | None,
-        typer.Option(
-            "--pose",
-            help="Correct the alignment: shift in mm to the right, front and top, then rotation in "
-            "degrees about these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: the scan is in the "
-            "model's space already. Or centre: only centre it there.",
-        ),
-    ] = None,
-    volume: VolumeOption = None,
-    series: SeriesOption = None,
-    trust: TrustOption = None,
-    channel: ChannelOption = 0,
-    operator: Annotated[
-        str | None,
-        typer.Option(
-            "--operator",
-            help="Degradation of the scan to allow for: thick:5mm:S (axial slices of 5 mm), "
-            "blur:3mm, kspace:4x:A, contrast. Can be combined with --mask.",
-        ),
-    ] = None,
+    choices: Choices,
+    written: Written,
     mask: Annotated[
         Path | None,
         typer.Option(
             "--mask", help="Region to fill in, such as a lesion: a NIfTI mask in the scan's space."
-        ),
-    ] = None,
-    uncertainty: Annotated[
-        int | None,
-        typer.Option(
-            "--uncertainty",
-            min=2,
-            help="Repeat the search so many times from other starts; map where results differ.",
         ),
     ] = None,
     cache: CacheOption = None,
@@ -97,10 +46,6 @@ def project(
         str | None,
         typer.Option("--scheduler", help="Address of a Dask cluster to project many scans on."),
     ] = None,
-    model: ModelOption = None,
-    frame: FrameOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Find the latent that reproduces a scan, and write the reconstruction in the scan's space.
 
@@ -116,23 +61,10 @@ def project(
     from stylegan3d.scans.pose import parse_pose
 
     # Wrong words are refused before any work.
-    parse_pose(pose)
-    if operator is not None:
-        parse(operator)
-    choices = Choices(
-        space=space,  # type: ignore[arg-type]
-        budget=budget,
-        steps=steps,
-        method=method,  # type: ignore[arg-type]
-        skull=skull.value,
-        pose=pose,
-        volume=volume,
-        series=series,
-        trust=trust,
-        channel=channel,
-        operator=operator,
-        uncertainty=uncertainty,
-    )
+    parse_pose(choices.pose)
+    if choices.operator is not None:
+        parse(choices.operator)
+    out, overwrite, as_json = written.out, written.overwrite, written.as_json
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
@@ -140,7 +72,7 @@ def project(
             result = project_file(
                 scans[0],
                 out,
-                partial(_open, model, frame, choices),
+                partial(_open, written, choices),
                 choices,
                 mask=mask,
                 cache=cache,
@@ -155,10 +87,10 @@ def project(
         scans,
         out,
         choices,
-        partial(_open, model, frame, choices),
-        None if model is None else os.path.abspath(model),
+        partial(_open, written, choices),
+        None if written.model is None else os.path.abspath(written.model),
         None if cache is None else cache.absolute(),
-        frame,
+        written.frame,
         jobs=jobs,
         scheduler=scheduler,
         overwrite=overwrite,
@@ -166,12 +98,12 @@ def project(
     )
 
 
-def _open(model: Path | None, frame: str | None, choices: Choices) -> Any:
+def _open(model: ModelChoice, choices: Choices) -> Any:
     """The generator, if it has that image channel and can be searched like that."""
     from stylegan3d.projection.checks import check_choices
     from stylegan3d.recipe.recipe import Recipe
 
-    generator = open_model(model, frame)
+    generator = model.open()
     Recipe(channel=choices.channel).check(generator)
     check_choices(generator, choices.space, choices.budget, choices.method, "fixed")
     return generator

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stylegan3d.cli.common import emit, model_entry, progress, refuse
-from stylegan3d.cli.parsing import parse_label, parse_noise, parse_numbers
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.cli.groups import Volumes
+from stylegan3d.cli.parsing import parse_numbers
+from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.recipe.text import read_recipe
 
 if TYPE_CHECKING:
@@ -18,33 +19,16 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 
-def plain_recipe(
-    truncation: float,
-    noise: str,
-    label: str | None = None,
-    channel: int = 0,
-    cutoff: int | None = None,
-) -> Recipe:
-    """A recipe of the options that verbs share; its source is still to be chosen."""
-    return Recipe(
-        truncation=Truncation(truncation, cutoff),
-        noise=parse_noise(noise),
-        label=parse_label(label),
-        channel=channel,
-    )
-
-
 def chosen_recipes(
-    ctx: typer.Context, given: list[str] | None, seeds: str | None, *options: Any
+    ctx: typer.Context, given: list[str] | None, seeds: str | None, plain: Recipe
 ) -> list[Recipe]:
-    """The recipes that were given, or those of `--seeds`; `options` are those of `plain_recipe`."""
+    """The recipes that were given, or those of `--seeds`: `plain` with each as its source."""
     if (seeds is None) == (not given):
         raise typer.BadParameter("Give either a recipe or --seeds, such as --seeds 0-3.")
     if given:
         why = "cannot be combined with a recipe, which has its own"
         refuse(ctx, why, "truncation", "cutoff", "noise", "label", "channel")
         return [read_recipe(recipe) for recipe in given]
-    plain = plain_recipe(*options)
     numbers = parse_numbers(str(seeds), "--seeds")
     return [plain.replace(source=Source("seed", number)) for number in numbers]
 
@@ -52,18 +36,13 @@ def chosen_recipes(
 def render_to_files(
     generator: Generator,
     recipes: Sequence[Recipe],
-    out: Path,
-    *,
-    native: bool,
-    onto: Path | None = None,
+    written: Volumes,
     table: Path | None = None,
-    overwrite: bool,
-    as_json: bool,
 ) -> None:
     """Render each recipe in full quality and save it; whatever can be refused is refused first.
 
-    `onto` is the scan that is edited itself; the volumes are then native, too. `table` is a CSV to
-    write the tissue volumes of all brains to.
+    With a scan that is edited itself the volumes are native, too. `table` is a CSV to write the
+    tissue volumes of all brains to.
     """
     from stylegan3d.measures.tissue_volumes import read_tissues, table_text
     from stylegan3d.outputs.edits import edit_files, edit_names, original_scan
@@ -77,12 +56,13 @@ def render_to_files(
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
-    native = native or onto is not None
+    out, onto, overwrite = written.out, written.scan, written.overwrite
+    native = written.native or onto is not None
     paths = [out / volume_name(recipe, native=native) for recipe in recipes]
     more = [edit_names(recipe, out) if onto is not None else {} for recipe in recipes]
-    written = [*paths, *(path for names in more for path in names.values())]
+    planned = [*paths, *(path for names in more for path in names.values())]
     tables = [] if table is None else [table]
-    check_output([*written, *map(sidecar_path, written), *tables], overwrite)
+    check_output([*planned, *map(sidecar_path, planned), *tables], overwrite)
     for recipe in recipes:
         recipe.check(generator)
     scans = [native_scan(recipe) if native else None for recipe in recipes]
@@ -115,6 +95,6 @@ def render_to_files(
         write_together({table: text.encode()}, overwrite=overwrite)
     emit(
         {"volumes": volumes, "model": model_entry(generator)},
-        [str(path) for path in [*written, *tables]],
-        as_json=as_json,
+        [str(path) for path in [*planned, *tables]],
+        as_json=written.as_json,
     )

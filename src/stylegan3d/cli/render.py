@@ -8,26 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import (
-    FrameOption,
-    JsonOption,
-    ModelOption,
-    NoiseOption,
-    OutOption,
-    OverwriteOption,
-    SeedsOption,
-    TruncationOption,
-    described,
-    emit,
-    model_entry,
-    open_model,
-    progress,
-)
+from stylegan3d.cli.common import SeedsOption, emit, model_entry, progress
+from stylegan3d.cli.groups import Drawn, Result, Written, grouped
 from stylegan3d.cli.parsing import parse_planes, parse_point
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.slicing import PLANES
-from stylegan3d.recipe.drawing import TRUNCATION
 from stylegan3d.settings.film import FilmSettings
 
 if TYPE_CHECKING:
@@ -66,8 +52,11 @@ app = typer.Typer(
 
 
 @app.command()
+@grouped
 def picture(
     ctx: typer.Context,
+    drawn: Drawn,
+    written: Written,
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
     planes: PlanesOption = ALL_PLANES,
@@ -83,19 +72,12 @@ def picture(
     neurological: Annotated[
         bool, typer.Option("--neurological", help="Show the patient's left on the left.")
     ] = False,
-    truncation: TruncationOption = TRUNCATION,
-    noise: NoiseOption = "fixed",
-    out: OutOption = Path(),
-    model: ModelOption = None,
-    frame: FrameOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write labelled slices of brains as PNG, with their recipes beside them.
 
     Example: stylegan3d render picture --seeds 0 --planes axial --lightbox 20 --out pictures
     """
-    chosen = chosen_recipes(ctx, recipes, seeds, truncation, noise)
+    chosen = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
     shown, point = parse_planes(planes), parse_point(at)
     if slices and len(shown) != 1:
         raise RecipeError("A lightbox shows one plane: choose it, such as --planes axial.")
@@ -108,9 +90,9 @@ def picture(
 
     drawn_as = _look(scale, neurological)
     what = "lightbox" if slices else "planes"
-    paths = [out / picture_name(recipe, what) for recipe in chosen]
-    check_output([*paths, *map(json_path, paths)], overwrite)
-    generator = open_model(model, frame)
+    paths = [written.out / picture_name(recipe, what) for recipe in chosen]
+    check_output([*paths, *map(json_path, paths)], written.overwrite)
+    generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
     from stylegan3d.render.renderer import Renderer
@@ -126,40 +108,33 @@ def picture(
             else:
                 image = draw_planes(volume, drawn_as, planes=shown, at_mm=point)
             files = picture_files(path, image, recipe, generator, pixels_per_mm=scale)
-            write_together(files, overwrite=overwrite)
+            write_together(files, overwrite=written.overwrite)
     result = {"pictures": [str(path) for path in paths], "model": model_entry(generator)}
-    emit(result, map(str, paths), as_json=as_json)
+    emit(result, map(str, paths), as_json=written.as_json)
 
 
 @app.command()
+@grouped
 def film(
     ctx: typer.Context,
+    drawn: Drawn,
+    settings: FilmSettings,
+    written: Result,
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="Film to write: .mp4, .gif, .png or .webp."),
     ] = Path("film.gif"),
-    seconds: Annotated[float, described(FilmSettings, "seconds")] = FilmSettings.seconds,
-    fps: Annotated[int, described(FilmSettings, "fps")] = FilmSettings.fps,
-    easing: Annotated[str, described(FilmSettings, "easing")] = FilmSettings.easing,
-    way: Annotated[str, described(FilmSettings, "how", "--way")] = FilmSettings.how,
-    loop: Annotated[bool, described(FilmSettings, "loop")] = FilmSettings.loop,
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
     scale: ScaleOption = SCALE,
-    truncation: TruncationOption = TRUNCATION,
-    noise: NoiseOption = "fixed",
-    model: ModelOption = None,
-    frame: FrameOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write a film that moves from brain to brain, with its key frames as recipes beside it.
 
     Example: stylegan3d render film --seeds 0-3 --loop --out walk.gif
     """
-    frames = chosen_recipes(ctx, recipes, seeds, truncation, noise)
+    frames = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
     from stylegan3d.outputs.films import Film, check_suffix, film_files
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.recipe.keyframes import check_key_frames
@@ -167,18 +142,14 @@ def film(
 
     planned = Film(
         tuple(frames),
-        seconds,
-        fps,
-        easing,  # type: ignore[arg-type]
-        way,  # type: ignore[arg-type]
-        loop,
+        settings,
         parse_planes(planes),
         parse_point(at),
         _look(scale),
     )
     check_suffix(out)
-    check_output([out, json_path(out)], overwrite)
-    generator = open_model(model, frame)
+    check_output([out, json_path(out)], written.overwrite)
+    generator = written.open()
     check_key_frames(planned.recipes, generator)
     from stylegan3d.render.renderer import Renderer
 
@@ -186,26 +157,22 @@ def film(
         files = film_files(
             out, planned, generator, Renderer(generator), lambda done, total: report(done, total)
         )
-    write_together(files, overwrite=overwrite)
+    write_together(files, overwrite=written.overwrite)
     result = {"path": str(out), "sidecar": str(json_path(out)), "frames": planned.frames}
-    emit({**result, "model": model_entry(generator)}, [str(out)], as_json=as_json)
+    emit({**result, "model": model_entry(generator)}, [str(out)], as_json=written.as_json)
 
 
 @app.command()
+@grouped
 def report(
     ctx: typer.Context,
+    drawn: Drawn,
+    written: Written,
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
     name: Annotated[
         str, typer.Option("--name", help="Title of the case.", show_default="the recipe in words")
     ] = "",
-    truncation: TruncationOption = TRUNCATION,
-    noise: NoiseOption = "fixed",
-    out: OutOption = Path(),
-    model: ModelOption = None,
-    frame: FrameOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write a one-page report (A4, PDF) of each case: views, measures, recipe, and a warning.
 
@@ -214,16 +181,16 @@ def report(
 
     Example: stylegan3d render report edited/sub-01_desc-edited_T1w.json --out reports
     """
-    chosen = chosen_recipes(ctx, recipes, seeds, truncation, noise)
+    chosen = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
 
     from stylegan3d.outputs.pictures import json_path
     from stylegan3d.outputs.report import build_case, report_name
     from stylegan3d.outputs.report_page import report_files
     from stylegan3d.storage.volumes import check_output, write_together
 
-    paths = [out / report_name(recipe) for recipe in chosen]
-    check_output([*paths, *map(json_path, paths)], overwrite)
-    generator = open_model(model, frame)
+    paths = [written.out / report_name(recipe) for recipe in chosen]
+    check_output([*paths, *map(json_path, paths)], written.overwrite)
+    generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
     from stylegan3d.render.renderer import Renderer
@@ -234,9 +201,9 @@ def report(
             show(number, note=path.name)
             scan, trust = _projected(recipe, generator)
             case = build_case(recipe, generator, renderer, name=name, scan=scan, trust=trust)
-            write_together(report_files(path, case, generator), overwrite=overwrite)
+            write_together(report_files(path, case, generator), overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
-    emit(result, map(str, paths), as_json=as_json)
+    emit(result, map(str, paths), as_json=written.as_json)
 
 
 def _projected(

@@ -12,13 +12,13 @@ from stylegan3d.cli.common import (
     NetworkOption,
     OverwriteOption,
     SeriesOption,
-    Skull,
     SkullOption,
     TrustOption,
     VolumeOption,
     emit,
     progress,
 )
+from stylegan3d.settings.projection import Choices
 
 
 def segment(
@@ -40,7 +40,7 @@ def segment(
         ),
     ] = None,
     network: NetworkOption = None,
-    skull: SkullOption = Skull.AUTO,
+    skull: SkullOption = Choices.skull,
     index: VolumeOption = None,
     series: SeriesOption = None,
     trust: TrustOption = None,

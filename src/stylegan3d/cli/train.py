@@ -9,28 +9,13 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli import train_generator
-from stylegan3d.cli.common import (
-    DataArgument,
-    JsonOption,
-    OverwriteOption,
-    progress,
-    read_object,
-    refuse,
-)
+from stylegan3d.cli.common import DataArgument, progress, read_object
+from stylegan3d.cli.groups import grouped
 from stylegan3d.cli.train_common import (
-    NEW_ONLY,
-    AboutOption,
-    AttributionOption,
-    ColumnsOption,
-    DeviceOption,
-    ExportOption,
-    LicenceOption,
-    MapsOption,
-    NameOption,
-    ResumeOption,
+    FromMaps,
     RunOption,
-    SeedOption,
-    columns,
+    Training,
+    WithLabels,
     conclude,
     how_to_train,
     steps_option,
@@ -45,11 +30,12 @@ for _kind, _help in train_generator.HELP.items():
 
 
 @app.command()
+@grouped
 def vae(
     ctx: typer.Context,
     data: DataArgument,
     out: RunOption,
-    resume: ResumeOption = False,
+    options: WithLabels,
     steps: Annotated[int | None, steps_option("10000")] = None,
     latent_channels: Annotated[
         int | None,
@@ -62,68 +48,45 @@ def vae(
             show_default="16",
         ),
     ] = None,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    export: ExportOption = None,
-    labels: ColumnsOption = None,
-    name: NameOption = None,
-    licence: LicenceOption = None,
-    attribution: AttributionOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train a variational autoencoder: it encodes a scan at once and reconstructs it closely.
 
     Example: stylegan3d train vae prepared --out runs/vae --export my-vae
     """
-    from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.networks.autoencoder import AutoencoderConfig
     from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
     from stylegan3d.training.autoencoder_export import export_autoencoder
 
-    if resume:
-        refuse(ctx, NEW_ONLY, "steps", "seed", "latent_channels")
-    if export is not None:  # before the training, not after
-        check_target(export, overwrite)
+    options.check(ctx, "latent_channels")
     pack = load_pack(data)
-    settings = AutoencoderSettings(seed=seed or 0)
-    settings = replace(settings, steps=steps or settings.steps)
+    settings = options.settings(AutoencoderSettings, steps)
     shape = None
-    if not resume:
+    if not options.resume:
         x, y, z = pack.space.shape
         shape = AutoencoderConfig((x, y, z))
         shape = replace(shape, latent_channels=latent_channels or shape.latent_channels)
-    with how_to_train(resume, device) as how:
+    with how_to_train(options) as how:
         run = train_autoencoder(pack, out, shape, settings, **how)
 
     def write() -> None:
-        assert export is not None
         with progress("Encoding people") as bar:
-            export_autoencoder(
-                run,
-                pack,
-                export,
-                name or export.name,
-                labels=columns(labels),
-                licence=licence,
-                attribution=attribution,
-                overwrite=overwrite,
-                progress=bar,
-            )
+            export_autoencoder(run, pack, **options.exporting(), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
         alike = f"SSIM {figures['ssim']:.3f}, PSNR {figures['psnr']:.2f} dB"
         return [f"  people set aside: {alike} inside the brain"]
 
-    conclude(run, out, export, write, word="measured", lines=lines, as_json=as_json)
+    conclude(run, out, options, write, word="measured", lines=lines)
 
 
 @app.command()
+@grouped
 def diffusion(
     ctx: typer.Context,
     data: DataArgument,
     out: RunOption,
+    options: WithLabels,
     autoencoder: Annotated[
         str,
         typer.Option(
@@ -132,63 +95,37 @@ def diffusion(
             "of a bundled one.",
         ),
     ],
-    resume: ResumeOption = False,
     steps: Annotated[int | None, steps_option("3000")] = None,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    export: ExportOption = None,
-    labels: ColumnsOption = None,
-    name: NameOption = None,
-    licence: LicenceOption = None,
-    attribution: AttributionOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train a latent diffusion: random brains as sharp as its autoencoder can make them.
 
     Example: stylegan3d train diffusion prepared --autoencoder my-vae --out run --export my-model
     """
-    from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.loading import load
     from stylegan3d.training.diffusion import DiffusionSettings, train_diffusion
     from stylegan3d.training.diffusion_export import export_diffusion
 
-    if resume:
-        refuse(ctx, NEW_ONLY, "steps", "seed")
-    if export is not None:  # before the training, not after
-        check_target(export, overwrite)
+    options.check(ctx)
     pack = load_pack(data)
     stage = load(autoencoder, device="cpu")
-    settings = DiffusionSettings(seed=seed or 0)
-    settings = replace(settings, steps=steps or settings.steps)
-    with how_to_train(resume, device) as how:
+    settings = options.settings(DiffusionSettings, steps)
+    with how_to_train(options) as how:
         run = train_diffusion(pack, stage, out, settings=settings, **how)
 
     def write() -> None:
-        assert export is not None
         with progress("Encoding people") as bar:
-            export_diffusion(
-                run,
-                pack,
-                stage,
-                export,
-                name or export.name,
-                labels=columns(labels),
-                licence=licence,
-                attribution=attribution,
-                overwrite=overwrite,
-                progress=bar,
-            )
+            export_diffusion(run, pack, stage, **options.exporting(), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
         told = ", ".join(f"{value:.3f} {name}" for name, value in figures.items())
         return [f"  people set aside: error, times that of a normal distribution, by noise: {told}"]
 
-    conclude(run, out, export, write, word="measured", lines=lines, as_json=as_json)
+    conclude(run, out, options, write, word="measured", lines=lines)
 
 
 @app.command()
+@grouped
 def flow(
     ctx: typer.Context,
     model: Annotated[
@@ -200,6 +137,7 @@ def flow(
     ],
     data: DataArgument,
     out: RunOption,
+    options: Training,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -215,11 +153,7 @@ def flow(
             "generator, or the name of a bundled one; new runs only.",
         ),
     ] = None,
-    resume: ResumeOption = False,
     steps: Annotated[int | None, steps_option("20000, with a teacher 6000")] = None,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    export: ExportOption = None,
     flow_steps: Annotated[
         int | None,
         typer.Option(
@@ -230,8 +164,6 @@ def flow(
             show_default="4, with a teacher 1",
         ),
     ] = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train a flow from a generator's soft brains to sharp ones.
 
@@ -239,7 +171,6 @@ def flow(
 
     Then: stylegan3d train flow my-model prepared --out runs/fast --teacher runs/flow --export sharp
     """
-    from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.devices import choose_device
     from stylegan3d.errors import ModelError
@@ -260,12 +191,10 @@ def flow(
 
     if begin_with and teacher is not None:
         raise typer.BadParameter("--begin-with is for flows without a teacher")
-    if resume:
-        refuse(ctx, NEW_ONLY, "steps", "seed", "begin_with")
-    if export is not None:  # before the training, not after
-        check_target(export, overwrite)
+    options.check(ctx, "begin_with")
     pack = load_pack(data)
-    generator, settings = load(model, device=device), FlowSettings(seed=seed or 0)
+    device, settings = options.device, options.settings(FlowSettings, None)
+    generator = load(model, device=device)
     start = flow_of(generator) if begin_with is None else start_of(begin_with)
     if begin_with and start is None:
         raise ModelError(
@@ -280,82 +209,68 @@ def flow(
         else:
             known = load_run(FlowRecipe, teacher, choose_device(device))
             pairs = make_ways(generator, known, pack, out, report=bar)
-            settings, start = straight_config(known, seed or 0), start_of_run(known)
+            settings, start = straight_config(known, options.seed or 0), start_of_run(known)
     settings = replace(settings, steps=steps or settings.steps)
-    with how_to_train(resume, device) as how:
+    with how_to_train(options) as how:
         run = train_flow(pairs, out, settings, start=start, **how)
 
     def write() -> None:
-        assert export is not None
-        export_with_flow(run, model, pack, export, steps=flow_steps, overwrite=overwrite)
+        assert options.export is not None
+        overwrite = options.overwrite
+        export_with_flow(run, model, pack, options.export, steps=flow_steps, overwrite=overwrite)
 
     def lines(figures: dict[str, float]) -> list[str]:
         return [f"  people set aside, {name}: {value:.3f}" for name, value in figures.items()]
 
-    conclude(run, out, export, write, word="errors", lines=lines, as_json=as_json)
+    conclude(run, out, options, write, word="errors", lines=lines)
 
 
 @app.command()
+@grouped
 def segmentation(
     ctx: typer.Context,
     data: DataArgument,
-    labels: MapsOption,
     out: RunOption,
-    resume: ResumeOption = False,
+    options: FromMaps,
     steps: Annotated[int | None, steps_option("4000")] = None,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    export: ExportOption = None,
-    licence: LicenceOption = None,
-    about: AboutOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train the network behind `stylegan3d segment` on people with label maps.
 
-    Example: stylegan3d train segmentation prepared --labels brains --out runs/tissues
+    Example: stylegan3d train segmentation prepared --maps brains --out runs/tissues
     """
     from stylegan3d.checkpoints.network_folder import PAGE
     from stylegan3d.checkpoints.places import CARD, MODEL
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.storage.volumes import check_output
     from stylegan3d.training.segmentation import SegmentationSettings, train_segmentation
     from stylegan3d.training.segmentation_data import load_labelled
     from stylegan3d.training.segmentation_export import export_segmentation
 
-    if resume:
-        refuse(ctx, NEW_ONLY, "steps", "seed")
-    if export is not None:  # before the training, not after
-        check_output([export / name for name in (CARD, MODEL, PAGE)], overwrite)
-    notes = None if about is None else read_object(about)
-    brains = load_labelled(load_pack(data), labels)
-    settings = SegmentationSettings(seed=seed or 0)
-    settings = replace(settings, steps=steps or settings.steps)
-    with how_to_train(resume, device) as how:
+    options.check(ctx, files=(CARD, MODEL, PAGE))
+    notes = None if options.about is None else read_object(options.about)
+    brains = load_labelled(load_pack(data), options.maps)
+    settings = options.settings(SegmentationSettings, steps)
+    with how_to_train(options) as how:
         run = train_segmentation(brains, out, settings, **how)
 
     def write() -> None:
-        assert export is not None
         with progress("Measuring") as bar:
-            export_segmentation(
-                run, brains, export, licence=licence, notes=notes, overwrite=overwrite, progress=bar
-            )
+            export_segmentation(run, brains, **options.exporting(notes), progress=bar)
 
     def lines(figures: dict[str, float]) -> list[str]:
         dice = [f"  Dice of {name}: {value:.3f}" for name, value in figures.items()]
         return [f"  {brains.training} people to learn from", *dice]
 
     more = {"training": brains.training}
-    conclude(run, out, export, write, word="dice", lines=lines, as_json=as_json, more=more)
+    conclude(run, out, options, write, word="dice", lines=lines, more=more)
 
 
 @app.command()
+@grouped
 def translation(
     ctx: typer.Context,
     data: DataArgument,
-    labels: MapsOption,
     out: RunOption,
-    resume: ResumeOption = False,
+    options: FromMaps,
     steps: Annotated[int | None, steps_option("4000")] = None,
     network: Annotated[
         Path | None,
@@ -365,54 +280,32 @@ def translation(
             show_default="the bundled network",
         ),
     ] = None,
-    seed: SeedOption = None,
-    device: DeviceOption = "auto",
-    export: ExportOption = None,
-    licence: LicenceOption = None,
-    about: AboutOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train the network behind `stylegan3d paint` on people, some of them with label maps.
 
-    Example: stylegan3d train translation prepared --labels brains --out runs/paint
+    Example: stylegan3d train translation prepared --maps brains --out runs/paint
     """
     from stylegan3d.checkpoints.network_folder import PAGE
     from stylegan3d.checkpoints.places import CARD, MODEL, MONTAGE
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.segmentation.inference import load_segmenter
-    from stylegan3d.storage.volumes import check_output
     from stylegan3d.training.translation import train_translation
     from stylegan3d.training.translation_crops import TranslationSettings
     from stylegan3d.training.translation_data import load_painted
     from stylegan3d.training.translation_export import export_translation
 
-    if resume:
-        refuse(ctx, NEW_ONLY, "steps", "seed")
-    if export is not None:  # before the training, not after
-        check_output([export / name for name in (CARD, MODEL, PAGE, MONTAGE)], overwrite)
-    notes = None if about is None else read_object(about)
+    options.check(ctx, files=(CARD, MODEL, PAGE, MONTAGE))
+    notes = None if options.about is None else read_object(options.about)
     segmenter = load_segmenter(network)
     with progress("Reading the tissues") as bar:
-        people = load_painted(load_pack(data), labels, segmenter, bar)
-    settings = TranslationSettings(seed=seed or 0)
-    settings = replace(settings, steps=steps or settings.steps)
-    with how_to_train(resume, device) as how:
+        people = load_painted(load_pack(data), options.maps, segmenter, bar)
+    settings = options.settings(TranslationSettings, steps)
+    with how_to_train(options) as how:
         run = train_translation(people, out, settings=settings, **how)
 
     def write() -> None:
-        assert export is not None
         with progress("Measuring") as bar:
-            export_translation(
-                run,
-                people,
-                segmenter,
-                export,
-                licence=licence,
-                notes=notes,
-                overwrite=overwrite,
-                progress=bar,
-            )
+            export_translation(run, people, segmenter, **options.exporting(notes), progress=bar)
 
     count = len(people.pack.indices("train"))
 
@@ -420,5 +313,4 @@ def translation(
         alike = [f"  {name} of people set aside: {value:.3f}" for name, value in figures.items()]
         return [f"  {count} people to learn from", *alike]
 
-    more = {"training": count}
-    conclude(run, out, export, write, word="measured", lines=lines, as_json=as_json, more=more)
+    conclude(run, out, options, write, word="measured", lines=lines, more={"training": count})

@@ -3,64 +3,149 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from stylegan3d.cli.common import emit, progress
+from stylegan3d.cli.common import JsonOption, OverwriteOption, emit, progress, refuse
 
 if TYPE_CHECKING:
-    from stylegan3d.training.run import How, Run
+    from stylegan3d.training.run import How, Run, RunSettings
 
+S = TypeVar("S", bound="RunSettings")
 NEW_ONLY = "is for new runs, not --resume"
 STOPPED = "stopped before its end; continue with --resume"
-
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
-]
-SeedOption = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Seed of all randomness; new runs only.")
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-ExportOption = Annotated[
-    Path | None, typer.Option("--export", help="Write the trained model to this folder at the end.")
-]
-NameOption = Annotated[
-    str | None,
-    typer.Option("--name", help="Name of the model.", show_default="the export folder's name"),
-]
-LicenceOption = Annotated[
-    str | None,
-    typer.Option("--licence", help="Licence of the weights.", show_default="the data's"),
-]
-AttributionOption = Annotated[
-    str | None,
-    typer.Option("--attribution", help="Whom users must name, if the data's licences ask for it."),
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--labels",
-        help="Columns of the data set's table that random brains can be drawn for, joined by "
-        "commas, such as age,sex; for --export.",
-    ),
-]
-MapsOption = Annotated[
-    Path,
-    typer.Option(
-        "--labels",
-        help="Folder with labels.tsv and label maps of people on the data set's grid, such as "
-        "sub-01_dseg.nii.gz.",
-    ),
-]
-AboutOption = Annotated[
-    Path | None,
-    typer.Option("--about", help="JSON object with further entries of its card, such as limits."),
-]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Options of all kinds of training."""
+
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
+    ] = False
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of all randomness; new runs only.")
+    ] = None
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write the trained model to this folder at the end."),
+    ] = None
+    overwrite: OverwriteOption = False
+    as_json: JsonOption = False
+
+    def check(self, ctx: typer.Context, *new_only: str, files: Sequence[str] = ()) -> None:
+        """Refuse what could not be done at the end, or not with --resume, before the training.
+
+        Parameters
+        ----------
+        ctx : typer.Context
+        new_only : str
+            Options of a new run, by their names in Python.
+        files : sequence of str
+            What is written to the export's folder; by default, a generator's.
+        """
+        from stylegan3d.checkpoints.folder import check_target
+        from stylegan3d.storage.volumes import check_output
+
+        if self.resume:
+            refuse(ctx, NEW_ONLY, "steps", "seed", *new_only)
+        if self.export is not None and files:
+            check_output([self.export / name for name in files], self.overwrite)
+        elif self.export is not None:
+            check_target(self.export, self.overwrite)
+
+    def settings(self, kind: type[S], steps: int | None) -> S:
+        """Settings of a new run."""
+        given = {} if steps is None else {"steps": steps}
+        return kind(seed=self.seed or 0, **given)
+
+
+@dataclass(frozen=True)
+class Licensed(Training):
+    """Of those whose weights have a licence."""
+
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", help="Licence of the weights.", show_default="the data's"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Named(Licensed):
+    """Of those that become a generator."""
+
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the model.", show_default="the export folder's name"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WithLabels(Named):
+    """Of those whose random brains can be drawn for a label."""
+
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="Columns of the data set's table that random brains can be drawn for, joined by "
+            "commas, such as age,sex; for --export.",
+        ),
+    ] = None
+    attribution: Annotated[
+        str | None,
+        typer.Option(
+            "--attribution", help="Whom users must name, if the data's licences ask for it."
+        ),
+    ] = None
+
+    def exporting(self) -> dict[str, Any]:
+        """Arguments of the exports of such models."""
+        assert self.export is not None
+        return {
+            "out": self.export,
+            "name": self.name or self.export.name,
+            "labels": [word.strip() for word in (self.labels or "").split(",") if word.strip()],
+            "licence": self.licence,
+            "attribution": self.attribution,
+            "overwrite": self.overwrite,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromMaps(Licensed):
+    """Of those that learn from label maps."""
+
+    maps: Annotated[
+        Path,
+        typer.Option(
+            "--maps",
+            help="Folder with labels.tsv and label maps of people on the data set's grid, such as "
+            "sub-01_dseg.nii.gz.",
+        ),
+    ]
+    about: Annotated[
+        Path | None,
+        typer.Option(
+            "--about", help="JSON object with further entries of its card, such as limits."
+        ),
+    ] = None
+
+    def exporting(self, notes: dict[str, Any] | None) -> dict[str, Any]:
+        """Arguments of the exports of such networks."""
+        return {
+            "folder": self.export,
+            "licence": self.licence,
+            "notes": notes,
+            "overwrite": self.overwrite,
+        }
 
 
 def steps_option(default: str) -> Any:
@@ -70,13 +155,8 @@ def steps_option(default: str) -> Any:
     )
 
 
-def columns(words: str | None) -> list[str]:
-    """Names joined by commas."""
-    return [word.strip() for word in (words or "").split(",") if word.strip()]
-
-
 @contextmanager
-def how_to_train(resume: bool, device: str) -> Iterator[How]:
+def how_to_train(options: Training) -> Iterator[How]:
     """How to train, with a progress bar, or on a log a line now and then."""
     from stylegan3d.devices import choose_device
 
@@ -93,8 +173,8 @@ def how_to_train(resume: bool, device: str) -> Iterator[How]:
                 typer.echo(f"{done} of {total} steps, {note}", err=True)
 
         yield {
-            "resume": resume,
-            "device": choose_device(device),
+            "resume": options.resume,
+            "device": choose_device(options.device),
             "progress": show,
             "preparing": lambda done, total: bar(done, total, note="preparing the data"),
             "tell": lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
@@ -104,20 +184,19 @@ def how_to_train(resume: bool, device: str) -> Iterator[How]:
 def conclude(
     run: Run[Any],
     out: Path,
-    export: Path | None,
+    options: Training,
     write: Callable[[], object],
     *,
     word: str,
     lines: Callable[[dict[str, float]], list[str]],
-    as_json: bool,
     more: dict[str, Any] | None = None,
 ) -> None:
     """Export a finished run, and print what came of it.
 
     Parameters
     ----------
-    out, export : Path, Path or None
-        Folders of the run and of what it is exported to.
+    out : Path
+        Folder of the run.
     write : callable
         Exports it.
     word : str
@@ -132,8 +211,8 @@ def conclude(
     result = {"run": str(out), "steps": run.steps, word: figures, "export": None} | (more or {})
     if run.steps < run.settings.steps:
         told.append(STOPPED)
-    elif export is not None:
+    elif options.export is not None:
         write()
-        result["export"] = str(export)
-        told.append(f"{export}: the trained model")
-    emit(result, told, as_json=as_json)
+        result["export"] = str(options.export)
+        told.append(f"{options.export}: the trained model")
+    emit(result, told, as_json=options.as_json)

@@ -11,26 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import (
-    DataArgument,
-    JsonOption,
-    OverwriteOption,
-    Report,
-    emit,
-    progress,
-    refuse,
-)
-from stylegan3d.cli.train_common import (
-    NEW_ONLY,
-    STOPPED,
-    DeviceOption,
-    ExportOption,
-    LicenceOption,
-    NameOption,
-    ResumeOption,
-    RunOption,
-    SeedOption,
-)
+from stylegan3d.cli.common import DataArgument, Report, emit, progress
+from stylegan3d.cli.groups import grouped
+from stylegan3d.cli.train_common import STOPPED, Named, RunOption
 
 if TYPE_CHECKING:
     from stylegan3d.training.config import TrainConfig
@@ -85,10 +68,12 @@ HELP = {
 DEFAULTS = {"anatomy": Preset.BRAIN_2MM, "stylegan": Preset.STYLEGAN_2MM}
 
 
+@grouped
 def train_generator(
     ctx: typer.Context,
     data: DataArgument,
     out: RunOption,
+    options: Named,
     preset: Annotated[
         Preset | None,
         typer.Option("--preset", help=PRESET_HELP, show_default="the kind's, of 2 mm"),
@@ -105,7 +90,6 @@ def train_generator(
             "--set", metavar="NAME=VALUE", help="Change one setting; may be given several times."
         ),
     ] = None,
-    resume: ResumeOption = False,
     images: Annotated[
         int | None, typer.Option("--images", min=1, help="Volumes to see in all.")
     ] = None,
@@ -140,30 +124,20 @@ def train_generator(
             show_default="whole volumes",
         ),
     ] = None,
-    seed: SeedOption = None,
     mirror: Annotated[
         bool | None,
         typer.Option("--mirror/--no-mirror", help="Train on mirror images too; new runs only."),
     ] = None,
-    device: DeviceOption = "auto",
     tensorboard: Annotated[
         bool,
         typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
     ] = False,
-    export: ExportOption = None,
-    name: NameOption = None,
-    licence: LicenceOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Train an anatomy model or a StyleGAN, as the name of the command says."""
     from stylegan3d.errors import StyleGAN3DError
     from stylegan3d.training.team import join_team
 
     kind = ctx.info_name or ""
-    new_only = ("preset", "config", "batch", "seed", "mirror", "discriminator_patch")
-    if resume:
-        refuse(ctx, NEW_ONLY, *new_only)
     if preset is not None and config is not None:
         raise typer.BadParameter("--config holds the networks too: leave out --preset")
     given = {
@@ -172,16 +146,16 @@ def train_generator(
         "batch": batch,
         "accumulate": accumulate,
         "precision": precision and precision.value,
-        "seed": seed,
+        "seed": options.seed,
         "mirror": mirror,
     }
     flags = {k: v for k, v in given.items() if v is not None}
-    team = join_team(device)
+    team = join_team(options.device)
     try:
+        options.check(ctx, "preset", "config", "batch", "mirror", "discriminator_patch")
         start = config or preset or DEFAULTS[kind]
-        plan = _plan(kind, start, settings or [], flags, discriminator_patch, resume)
-        target = (export, name, licence, overwrite)
-        finished = _train(data, out, plan, target, resume=resume, team=team, board=tensorboard)
+        plan = _plan(kind, start, settings or [], flags, discriminator_patch, options.resume)
+        finished = _train(data, out, plan, options, team=team, board=tensorboard)
     except StyleGAN3DError:
         if team.leads:
             raise
@@ -189,7 +163,7 @@ def train_generator(
     finally:
         team.close()
     if team.leads:
-        emit(*finished, as_json=as_json)
+        emit(*finished, as_json=options.as_json)
 
 
 def _plan(
@@ -220,20 +194,16 @@ def _train(
     data: Path,
     out: Path,
     plan: tuple[TrainConfig | None, dict[str, Any]],
-    target: tuple[Path | None, str | None, str | None, bool],
+    options: Named,
     *,
-    resume: bool,
     team: Team,
     board: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """Train and export; what to print."""
-    from stylegan3d.checkpoints.folder import check_target
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.stylegan import train
 
-    export, name, licence, overwrite = target
-    if export is not None:
-        check_target(export, overwrite)  # before hours of training, not after
+    export = options.export
     pack = load_pack(data)
     config, changes = plan
     with progress("Training") as bar:
@@ -242,7 +212,7 @@ def _train(
             data,
             out,
             config,
-            resume=resume,
+            resume=options.resume,
             changes=changes,
             report=report,
             team=team,
@@ -257,7 +227,12 @@ def _train(
         from stylegan3d.training.export import export_generator
 
         generator = export_generator(
-            state, pack, export, name or export.name, licence=licence, overwrite=overwrite
+            state,
+            pack,
+            export,
+            options.name or export.name,
+            licence=options.licence,
+            overwrite=options.overwrite,
         )
         result |= {"export": str(export), "quality": generator.card["quality"]}
         lines.append(f"{export}: the generator '{generator.name}'")

@@ -4,49 +4,54 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from stylegan3d.evaluation.table import usual
-from stylegan3d.settings.projection import Choices
+from stylegan3d.settings.option import Option
+from stylegan3d.settings.projection import HOW_LONG, Choices
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """What to measure, and on how much.
 
-    Attributes
-    ----------
-    parts : tuple of str
-        Which metrics of the `table`, by their keys.
-    samples : int
-        Random brains for all parts but privacy.
-    privacy_samples : int
-        Random brains for privacy.
-    seed : int
-        Of the first random brain; pairs and splits are drawn from it too.
-    truncation : float
-        Psi of the random brains.
-    repeats : int
-        Random halves of both sets.
-    pairs : int
-        Of brains, for MS-SSIM.
-    limit_validation : int or None
-        Validation subjects to reconstruct at most.
-    budget : str or None
-        Of the projections; None leaves them out.
-    inception : Path or None
-        Weights of Inception v3, for "slices".
-    cache : Path or None
-        Folder where the descriptors of the real brains are kept.
+    `parts` are metrics of the `table`, by their keys; `repeats` random halves of both sets are
+    compared, and `pairs` of brains for MS-SSIM.
     """
 
     parts: tuple[str, ...] = field(default_factory=usual)
-    samples: int = 200
-    privacy_samples: int = 400
-    seed: int = 0
-    truncation: float = 1.0
+    samples: Annotated[
+        int, Option("Samples", "Random brains for all parts but privacy.", low=4)
+    ] = 200
+    privacy_samples: Annotated[
+        int, Option("Privacy samples", "Random brains for privacy.", low=2)
+    ] = 400
+    seed: Annotated[int, Option("Seed", "Of the first random brain.", low=0)] = 0
+    truncation: Annotated[
+        float,
+        Option(
+            "Truncation",
+            "Psi of random brains: 0 is the average brain, 1 the full variety.",
+        ),
+    ] = 1.0
     repeats: int = 50
     pairs: int = 200
-    limit_validation: int | None = None
-    budget: str | None = Choices.budget
-    inception: Path | None = None
+    limit_validation: Annotated[
+        int | None, Option("Validation subjects", "Reconstruct at most this many.", low=1)
+    ] = None
+    budget: Annotated[
+        str | None,
+        Option(
+            "Budget",
+            "Of projections.",
+            choices={**HOW_LONG, "none": "no projections"},
+        ),
+    ] = Choices.budget
+    inception: Annotated[
+        Path | None,
+        Option(
+            "Inception",
+            "Weights of Inception v3 (TorchScript or a state dict), to measure FID of slices.",
+        ),
+    ] = None
     cache: Path | None = None

@@ -23,9 +23,11 @@ from stylegan3d.geometry.slicing import PLANES, Plane, Upright
 from stylegan3d.outputs.pictures import json_path
 from stylegan3d.outputs.results import model_of, provenance, sources
 from stylegan3d.progress import Progress
-from stylegan3d.recipe.keyframes import Easing, How, count_stills, stills
+from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
+from stylegan3d.settings.film import KINDS, FilmSettings
+from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import INTENDED_USE
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.leftovers import temporary_folder
@@ -34,15 +36,12 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Renderer
 
-SUFFIXES = (".mp4", ".gif", ".png", ".webp")
-FPS_LIMITS, SECONDS_LIMITS = (1, 60), (0.1, 60.0)
 #: Quality of the H.264 stream, 0 (lossless) to 51; 18 looks like the original.
 CRF = 18
 NO_FFMPEG = (
     "An MP4 needs the program ffmpeg: install it, or the Python package imageio-ffmpeg "
     "(pip install 'napari-stylegan3d[mp4]'), or save a .gif, .png or .webp."
 )
-"""Told (frames done, of how many); may raise to stop the work."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,8 @@ class Film:
     ----------
     recipes : tuple of Recipe
         Key frames, two or more.
-    seconds : float
-        From one key frame to the next, 0.1 to 60.
-    fps : int
-        Pictures per second, 1 to 60.
-    easing, how, loop : Easing, How, bool
-        See `stylegan3d.recipe.keyframes.stills`.
+    settings : FilmSettings
+        The pace and the way between them.
     planes : tuple of Plane
         Which planes, side by side.
     at_mm : tuple of float or None
@@ -68,40 +63,27 @@ class Film:
     """
 
     recipes: tuple[Recipe, ...]
-    seconds: float = 2.0
-    fps: int = 12
-    easing: Easing = "in-out"
-    how: How = "linear"
-    loop: bool = False
+    settings: FilmSettings
     planes: tuple[Plane, ...] = PLANES
     at_mm: tuple[float, float, float] | None = None
     look: Look = field(default_factory=Look)
 
     def __post_init__(self) -> None:
-        for value, (low, high), called in (
-            (self.fps, FPS_LIMITS, "frames per second"),
-            (self.seconds, SECONDS_LIMITS, "seconds per transition"),
-        ):
-            if not low <= value <= high:
-                raise OutputError(f"A film can have {low:g} to {high:g} {called}, not {value:g}.")
+        check_options(self.settings)
         if not self.planes:
             raise OutputError("A film needs at least one plane: choose one.")
 
     @property
-    def frames_per_leg(self) -> int:
-        """Pictures from one key frame to the next."""
-        return max(round(self.seconds * self.fps), 1)
-
-    @property
     def frames(self) -> int:
         """All pictures."""
-        return count_stills(len(self.recipes), self.frames_per_leg, self.loop)
+        return count_stills(len(self.recipes), self.settings.frames_per_leg, self.settings.loop)
 
 
 def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[Image.Image]:
     """The pictures of a film, one after the other."""
+    how = film.settings
     moments = stills(
-        film.recipes, generator, film.frames_per_leg, film.easing, how=film.how, loop=film.loop
+        film.recipes, generator, how.frames_per_leg, how.easing, how=how.how, loop=how.loop
     )
     for still in moments:
         rendered = renderer.render(still.w, "fast", still.noise, still.channel, delta=still.delta)
@@ -140,7 +122,7 @@ def film_files(
                 report(number, film.frames)
             yield picture
 
-    data = encode(pictures(), path.suffix.lower(), film.fps, loop=film.loop)
+    data = encode(pictures(), path.suffix.lower(), film.settings.fps, loop=film.settings.loop)
     return {path: data, json_path(path): to_json(film_sidecar(film, generator, path)).encode()}
 
 
@@ -156,12 +138,12 @@ def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]
         "Recipes": [recipe.to_dict() for recipe in recipes],
         "Model": model_of(generator, *recipes),
         "Film": {
-            "SecondsPerLeg": film.seconds,
-            "FramesPerSecond": film.fps,
+            "SecondsPerLeg": film.settings.seconds,
+            "FramesPerSecond": film.settings.fps,
             "Frames": film.frames,
-            "Easing": film.easing,
-            "Way": film.how,
-            "Loop": film.loop,
+            "Easing": film.settings.easing,
+            "Way": film.settings.how,
+            "Loop": film.settings.loop,
             "Planes": list(film.planes),
             "PointMm": film.at_mm,
             "Convention": film.look.convention,
@@ -171,8 +153,9 @@ def film_sidecar(film: Film, generator: Generator, path: Path) -> dict[str, Any]
 
 def check_suffix(path: Path) -> None:
     """OutputError unless a film of this name can be made here."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path.name} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
+    if path.suffix.lower() not in KINDS:
+        *others, last = KINDS
+        raise OutputError(f"{path.name} must end in {', '.join(others)} or {last}.")
     if path.suffix.lower() == ".mp4":
         ffmpeg()
 

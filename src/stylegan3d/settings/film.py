@@ -16,6 +16,8 @@ VIEWS: dict[tuple[Plane, ...], str] = {
     ("coronal",): "coronal",
     ("sagittal",): "sagittal",
 }
+#: Endings of a film's name, each with the words for it.
+KINDS = {".mp4": "MP4", ".gif": "GIF", ".png": "animated PNG", ".webp": "WebP"}
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,27 @@ class FilmSettings:
             "Between two random brains: a straight line in W, where the middle is closer "
             "to the average brain, or an arc in Z, which keeps the variety.",
             choices={"linear": "straight line", "spherical": "arc"},
+            flag="--way",
         ),
     ] = "linear"
     planes: Annotated[
         tuple[Plane, ...],
-        Option("Show", "Slices through the crosshair's point.", choices=VIEWS),
+        Option("Show", "Slices through the crosshair's point.", choices=VIEWS, flag=None),
     ] = PLANES
     suffix: Annotated[
         str,
         Option(
             "Format",
             "MP4 is the smallest, PNG is lossless.",
-            choices={".mp4": "MP4", ".gif": "GIF", ".png": "animated PNG", ".webp": "WebP"},
+            choices=KINDS,
+            flag=None,
         ),
     ] = ".mp4"
     loop: Annotated[
         bool, Option("Return to the first brain", "The film then loops without a break.")
     ] = False
+
+    @property
+    def frames_per_leg(self) -> int:
+        """Pictures from one brain to the next."""
+        return max(round(self.seconds * self.fps), 1)

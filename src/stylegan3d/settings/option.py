@@ -33,6 +33,8 @@ class Option:
         Of a number in a form.
     choices : mapping or None
         Values that are allowed, each with the words for it.
+    flag : str or None
+        On the command line; empty for one after the field's name, None for none.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Option:
     high: float | None = None
     step: float | None = None
     choices: Mapping[Any, str] | None = None
+    flag: str | None = ""
 
     @property
     def range(self) -> str:
@@ -52,7 +55,12 @@ class Option:
         return f"{ends}{self.unit and ' '}{self.unit}"
 
     def problem(self, value: Any) -> str:
-        """What is wrong with a value, such as "is 0, but must be 1 to 60"; empty if nothing is."""
+        """What is wrong with a value, such as "is 0, but must be 1 to 60"; empty if nothing is.
+
+        None is a value that was left out.
+        """
+        if value is None:
+            return ""
         if self.choices is not None and value not in self.choices:
             return f"is {value!r}, but must be one of {', '.join(map(str, self.choices))}"
         low, high = self.low, self.high

@@ -13,7 +13,12 @@ class PreparationSettings:
     """How scans are prepared for training; see `stylegan3d.dataset.preparation.prepare`."""
 
     bias_correction: Annotated[
-        bool, Option("Bias correction", "The bias field of the coil is removed (N4).")
+        bool,
+        Option(
+            "Bias correction",
+            "The bias field of the coil is removed (N4).",
+            flag="--bias-correction/--no-bias-correction",
+        ),
     ] = True
     min_quality: Annotated[
         float,

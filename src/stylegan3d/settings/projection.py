@@ -15,6 +15,11 @@ SPACES: tuple[Space, ...] = get_args(Space)
 METHODS: tuple[Method, ...] = get_args(Method)
 #: Steps of the search from an encoder's guess; "thorough" is followed by pivotal tuning.
 BUDGETS = {"draft": 12, "standard": 60, "thorough": 120}
+HOW_LONG = {
+    "draft": "seconds",
+    "standard": "until improvement stalls",
+    "thorough": "minutes, and the model is tuned to the scan",
+}
 TUNED = ("thorough",)
 #: The budget of what is only a part of something else, such as searches for an uncertainty.
 QUICK = "draft"
@@ -45,14 +50,12 @@ class Choices:
         Option(
             "Budget",
             "How long to search.",
-            choices={
-                "draft": "seconds",
-                "standard": "until improvement stalls",
-                "thorough": "minutes, and the model is tuned to the scan",
-            },
+            choices=HOW_LONG,
         ),
     ] = "standard"
-    steps: int | None = None
+    steps: Annotated[
+        int | None, Option("Steps", "Number of steps, instead of the budget's.", low=1)
+    ] = None
     method: Annotated[
         Method,
         Option(
@@ -64,14 +67,58 @@ class Choices:
             },
         ),
     ] = "stylegan3d"
-    skull: str = "auto"
-    pose: str | None = None
-    volume: int | None = None
-    series: str | None = None
-    trust: str | None = None
-    channel: int = 0
-    operator: str | None = None
-    uncertainty: int | None = None
+    skull: Annotated[
+        str,
+        Option(
+            "Skull stripping",
+            "What to do about the skull.",
+            choices={
+                "auto": "extract the brain if it has one",
+                "extract": "extract the brain",
+                "keep": "keep the image",
+            },
+        ),
+    ] = "auto"
+    pose: Annotated[
+        str | None,
+        Option(
+            "Alignment",
+            "Corrects it: shift in mm to the right, front and top, then rotation in degrees about "
+            "these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep: the scan is in the model's space "
+            "already. Or centre: only centre it there.",
+        ),
+    ] = None
+    volume: Annotated[int | None, Option("Volume", "Which one of a 4D series, from 0.", low=0)] = (
+        None
+    )
+    series: Annotated[
+        str | None, Option("Series", "Of a DICOM folder: number, UID or part of its name.")
+    ] = None
+    trust: Annotated[
+        str | None,
+        Option(
+            "Left and right",
+            "What to trust where the header is ambiguous: sform, qform, or the axes of the array, "
+            "such as LAS.",
+        ),
+    ] = None
+    channel: Annotated[int, Option("Channel", "Image channel of the model, from 0.")] = 0
+    operator: Annotated[
+        str | None,
+        Option(
+            "Degradation",
+            "What the scan lost, to allow for: thick:5mm:S (axial slices of 5 mm), blur:3mm, "
+            "kspace:4x:A, contrast. Can be combined with --mask.",
+        ),
+    ] = None
+    uncertainty: Annotated[
+        int | None,
+        Option(
+            "Repetitions",
+            "Repeat the search so many times from other starts; map where results differ.",
+            low=2,
+        ),
+    ] = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what was not chosen is left out."""

@@ -1,0 +1,140 @@
+"""Groups of options: a verb takes a dataclass, whose fields are options that it shares with others.
+
+The fields are described by typer (`Annotated[…, typer.Option(…)]`) or, where the window's forms
+and Python share them, by an `Option` of `stylegan3d.settings`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
+
+from stylegan3d.cli.common import (
+    ChannelOption,
+    FrameOption,
+    JsonOption,
+    LabelOption,
+    ModelOption,
+    NativeOption,
+    NoiseOption,
+    OutOption,
+    OverwriteOption,
+    ScanOption,
+    TruncationOption,
+    described,
+    open_model,
+)
+from stylegan3d.cli.parsing import parse_label, parse_noise
+from stylegan3d.recipe.drawing import TRUNCATION
+from stylegan3d.recipe.recipe import Recipe, Truncation
+from stylegan3d.settings.option import options_of
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb as typer wants it: each parameter that is a dataclass gives way to its fields."""
+    hints = get_type_hints(verb, include_extras=True)
+    groups = {
+        name: (kind, list(_parameters(kind)))
+        for name, kind in hints.items()
+        if isinstance(kind, type) and is_dataclass(kind)
+    }
+    own = inspect.signature(verb).parameters.items()
+    parameters = [
+        *(p.replace(annotation=hints[name], kind=KEYWORD) for name, p in own if name not in groups),
+        *(option for _, options in groups.values() for option in options),
+    ]
+
+    @wraps(verb)
+    def called(**values: Any) -> None:
+        for name, (kind, options) in groups.items():
+            values[name] = kind(**{option.name: values.pop(option.name) for option in options})
+        verb(**values)
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {found.name: found.annotation for found in parameters}
+    return called
+
+
+def _parameters(group: type) -> Iterator[inspect.Parameter]:
+    """The options of a dataclass; fields that are not described are none."""
+    hints = get_type_hints(group, include_extras=True)
+    settings = {known.name: known for known in options_of(group)}
+    for field in fields(group):
+        hint, known = hints[field.name], settings.get(field.name)
+        if known is not None:
+            if known.option.flag is None:
+                continue
+            kind = str if get_origin(known.kind) is Literal else known.kind
+            hint = Annotated[kind, described(group, field.name)]
+        elif get_origin(hint) is not Annotated:
+            continue
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield inspect.Parameter(field.name, KEYWORD, default=default, annotation=hint)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which generator."""
+
+    model: ModelOption = None
+    frame: FrameOption = None
+
+    def open(self) -> Generator:
+        """The generator; see `open_model`."""
+        return open_model(self.model, self.frame)
+
+
+@dataclass(frozen=True)
+class Result(ModelChoice):
+    """How a result is written and printed, of which generator."""
+
+    overwrite: OverwriteOption = False
+    as_json: JsonOption = False
+
+
+@dataclass(frozen=True)
+class Written(Result):
+    """The folder that results are written to, too."""
+
+    out: OutOption = Path()
+
+
+@dataclass(frozen=True)
+class Volumes(Written):
+    """How volumes are written."""
+
+    native: NativeOption = False
+    scan: ScanOption = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How random brains are drawn."""
+
+    truncation: TruncationOption = TRUNCATION
+    noise: NoiseOption = "fixed"
+
+    def recipe(self) -> Recipe:
+        """A recipe of these options; its source is still to be chosen."""
+        return Recipe(truncation=Truncation(self.truncation), noise=parse_noise(self.noise))
+
+
+@dataclass(frozen=True)
+class Labelled(Drawn):
+    """How random brains are drawn, for a label and of one image channel."""
+
+    label: LabelOption = None
+    channel: ChannelOption = 0
+
+    def recipe(self) -> Recipe:
+        """See `Drawn.recipe`."""
+        return super().recipe().replace(label=parse_label(self.label), channel=self.channel)
