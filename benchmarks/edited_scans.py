@@ -21,8 +21,8 @@ from scipy.ndimage import binary_dilation, gaussian_gradient_magnitude
 
 import stylegan3d
 from stylegan3d.model.generator import Generator
-from stylegan3d.projection.carried import CarriedDetail, movement
 from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.render.carried import CarriedDetail, Original
 from stylegan3d.scans import Scan
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
@@ -52,17 +52,17 @@ def rows_of(
     """Print the table of one scan."""
     scan: Scan = stylegan3d.read_scan(path)
     aligned = scan.align(generator)
-    w = stylegan3d.project(generator, aligned, budget="draft").w
+    found = stylegan3d.project(generator, aligned, budget="draft")
+    w = found.w
     step = torch.as_tensor(find_step(direction, generator), dtype=w.dtype)
     own = segment_scan(segmenter, scan)
     sharp, start = border_gradient(scan.data, own), measured(segmenter, generator, w)
-    still = movement(generator, w, w)
-    carried = CarriedDetail(scan.data, aligned.describe(), generator.space, still.before)
-    same = np.array_equal(carried.edited(carried.placed(still)), scan.data)
+    carried = CarriedDetail(Original.of(aligned), generator, w, found.delta)
+    same = np.array_equal(carried.edited(carried.movement(w, found.delta)), scan.data)
     print(f"\n{path.name}: without an edit {'the same bits' if same else 'NOT THE SAME'}")
     print("".join(f"{name:>12}" for name in COLUMNS))
     for strength in strengths:
-        moved = carried.placed(movement(generator, w, w + strength * step))
+        moved = carried.movement(w + strength * step, found.delta)
         seconds = []
         for _ in range(2):
             begun = time.perf_counter()

@@ -214,7 +214,7 @@ def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, 
     np.testing.assert_allclose(images["Change"].get_fdata(), change, atol=1e-3)
     assert np.abs(change).max() > 5  # of 400
     moved = images["Movement"]
-    assert moved.shape == (*load(brain_model).shape, 1, 3)
+    assert moved.shape[3:] == (1, 3)
     assert moved.header.get_intent()[0] == "displacement vector"
     told = json.loads((tmp_path / f"{PREFIX}_desc-editedMovement_T1w.json").read_text())
     assert told["Movement"]["LeastJacobian"] > 0
@@ -224,8 +224,9 @@ def test_the_scan_itself_is_edited(run, brain_model, projected, scan, tmp_path, 
     sidecar = json.loads((tmp_path / f"{PREFIX}_desc-editedScan_T1w.json").read_text())
     assert scan.name in sidecar["Sources"]
     assert sidecar["SyntheticImage"] is True
-    assert "not a measurement" in sidecar["Description"]
+    assert sidecar["Description"].startswith("Edited scan, not a recording")
     assert sidecar["Recipe"]["edits"]
+    assert sidecar["Recipe"]["detail"]["strength"] == 1
     made = result.json["volumes"][0]
     assert made["edit_scan"] == str(tmp_path / names["Scan"])
 
@@ -247,7 +248,7 @@ def test_only_the_scan_that_was_projected_is_edited(
         ),
         (
             ["edit", "--seed", "1", "--edit", "PC 1=1", "--scan", scan],
-            "Only a projected",
+            "was not projected from a scan",
         ),
         (["edit", "--scan", scan], "Missing option '--edit'"),
         (["generate", "--recipe", projected / FILES[1], "--scan", scan], "no edit to apply"),

@@ -113,6 +113,33 @@ ScanOption = Annotated[
         "writes what changed, the map of movement and the edited reconstruction, in native space.",
     ),
 ]
+DetailOption = Annotated[
+    float | None,
+    typer.Option(
+        "--detail",
+        min=0.0,
+        max=1.0,
+        help="How much of the scan's own detail is shown: 0 is the model's brain, 1 the edited "
+        "scan.",
+        show_default="1 with --scan or --detail-of, else 0",
+    ),
+]
+DetailOfOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--detail-of",
+        help="Latent file of a projected scan whose detail the brain wears. Its scan lies beside "
+        "it, or is given with --scan.",
+    ),
+]
+ScansOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--scan",
+        help="The scan whose own detail recipes show, if it does not lie beside its latent file; "
+        "may be repeated.",
+    ),
+]
 SkullOption = Annotated[str, described(Choices, "skull")]
 VolumeOption = Annotated[int | None, described(Choices, "volume")]
 SeriesOption = Annotated[str | None, described(Choices, "series")]

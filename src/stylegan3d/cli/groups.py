@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 from stylegan3d.cli.common import (
     ChannelOption,
+    DetailOfOption,
+    DetailOption,
     FrameOption,
     JsonOption,
     LabelOption,
@@ -114,6 +116,8 @@ class Volumes(Written):
 
     native: NativeOption = False
     scan: ScanOption = None
+    detail: DetailOption = None
+    detail_of: DetailOfOption = None
 
 
 @dataclass(frozen=True)

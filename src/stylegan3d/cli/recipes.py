@@ -11,7 +11,8 @@ import typer
 from stylegan3d.cli.common import emit, model_entry, progress, refuse
 from stylegan3d.cli.groups import Volumes
 from stylegan3d.cli.parsing import parse_numbers
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.recipe.text import read_recipe
 
 if TYPE_CHECKING:
@@ -41,43 +42,53 @@ def render_to_files(
 ) -> None:
     """Render each recipe in full quality and save it; whatever can be refused is refused first.
 
-    With a scan that is edited itself the volumes are native, too. `table` is a CSV to write the
-    tissue volumes of all brains to.
+    Of an edited scan that is written in its native space, the model's brain is written beside it.
+    `table` is a CSV to write the tissue volumes of all brains to.
     """
     from stylegan3d.measures.tissue_volumes import read_tissues, table_text
-    from stylegan3d.outputs.edits import edit_files, edit_names, original_scan
+    from stylegan3d.outputs.edits import edit_files, edit_names, scans_at_hand
     from stylegan3d.outputs.results import (
         native_scan,
         rendered_files,
         volume_name,
         write_dataset_description,
     )
-    from stylegan3d.render.recipes import render_recipe
+    from stylegan3d.render.recipes import carried_detail, render_recipe
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
 
-    out, onto, overwrite = written.out, written.scan, written.overwrite
-    native = written.native or onto is not None
-    paths = [out / volume_name(recipe, native=native) for recipe in recipes]
-    more = [edit_names(recipe, out) if onto is not None else {} for recipe in recipes]
+    out, overwrite = written.out, written.overwrite
+    recipes = [_detailed(recipe, written) for recipe in recipes]
+    given = [] if written.scan is None else [written.scan]
+    native = written.native or (bool(given) and all(recipe.is_edited_scan for recipe in recipes))
+    brains = [recipe.replace(detail=None) if native else recipe for recipe in recipes]
+    paths = [out / volume_name(brain, native=native) for brain in brains]
+    more = [
+        edit_names(recipe, out) if native and recipe.worn_detail is not None else {}
+        for recipe in recipes
+    ]
     planned = [*paths, *(path for names in more for path in names.values())]
     tables = [] if table is None else [table]
     check_output([*planned, *map(sidecar_path, planned), *tables], overwrite)
     for recipe in recipes:
         recipe.check(generator)
     scans = [native_scan(recipe) if native else None for recipe in recipes]
-    original = None if onto is None else original_scan(onto, native_scan(recipes[0]))
-    renderer = Renderer(generator)
+    renderer = Renderer(generator, scans_at_hand(*given))
+    for recipe in recipes:
+        if recipe.worn_detail is not None:
+            carried_detail(renderer, recipe.worn_detail, recipe.channel)
     volumes: list[dict[str, Any]] = []
     found: list[Tissues] = []
     with progress("Rendering", total=len(recipes)) as report:
-        for path, recipe, scan, names in zip(paths, recipes, scans, more, strict=True):
+        for path, recipe, brain, scan, names in zip(
+            paths, recipes, brains, scans, more, strict=True
+        ):
             report(len(volumes), note=path.name)
-            rendered = render_recipe(renderer, recipe)
+            rendered = render_recipe(renderer, brain)
             found.append(read_tissues(rendered.volume, rendered.space))
-            files = rendered_files(path, rendered, recipe, generator, scan=scan, tissues=found[-1])
-            if original is not None:
-                files |= edit_files(recipe, generator, original, out)
+            files = rendered_files(path, rendered, brain, generator, scan=scan, tissues=found[-1])
+            if names:
+                files |= edit_files(recipe, renderer, out)
             write_together(files, overwrite=overwrite)
             write_dataset_description(out, generator)
             volumes.append(
@@ -98,3 +109,28 @@ def render_to_files(
         [str(path) for path in [*planned, *tables]],
         as_json=written.as_json,
     )
+
+
+def _detailed(recipe: Recipe, written: Volumes) -> Recipe:
+    """The recipe with the detail that options ask for: of its own scan, or of another.
+
+    Raises
+    ------
+    RecipeError, LatentError
+        If that is no projected scan, or there is nothing to see of it.
+    """
+    of, strength = written.detail_of, written.detail
+    if of is None and strength is None and (written.scan is None or recipe.detail is not None):
+        return recipe
+    source = recipe.source if of is None else Source.from_file(of)
+    if source.kind != "projected":
+        raise RecipeError(
+            f"{of or 'This brain'} was not projected from a scan, so it has no detail: start from "
+            "the latent file of a projection, or name one with --detail-of."
+        )
+    found = recipe.replace(detail=Detail(source, 1.0 if strength is None else strength))
+    if found.is_edited_scan and not recipe.changes:
+        raise RecipeError(
+            "There is no edit to apply to the scan: give an edit or a mix, or omit --scan."
+        )
+    return found

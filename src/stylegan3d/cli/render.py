@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import SeedsOption, emit, model_entry, progress
+from stylegan3d.cli.common import ScansOption, SeedsOption, emit, model_entry, progress
 from stylegan3d.cli.groups import Drawn, Result, Written, grouped
 from stylegan3d.cli.parsing import parse_planes, parse_point
 from stylegan3d.cli.recipes import chosen_recipes
@@ -69,6 +69,7 @@ def picture(
     ] = 0,
     columns: Annotated[int, typer.Option("--columns", help="Columns of the lightbox.")] = 5,
     scale: ScaleOption = SCALE,
+    scan: ScansOption = None,
     neurological: Annotated[
         bool, typer.Option("--neurological", help="Show the patient's left on the left.")
     ] = False,
@@ -95,9 +96,10 @@ def picture(
     generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
+    from stylegan3d.outputs.edits import scans_at_hand
     from stylegan3d.render.renderer import Renderer
 
-    renderer = Renderer(generator)
+    renderer = Renderer(generator, scans_at_hand(*scan or ()))
     with progress("Drawing", total=len(chosen)) as report:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             report(number, note=path.name)
@@ -129,6 +131,7 @@ def film(
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
     scale: ScaleOption = SCALE,
+    scan: ScansOption = None,
 ) -> None:
     """Write a film that moves from brain to brain, with its key frames as recipes beside it.
 
@@ -151,11 +154,13 @@ def film(
     check_output([out, json_path(out)], written.overwrite)
     generator = written.open()
     check_key_frames(planned.recipes, generator)
+    from stylegan3d.outputs.edits import scans_at_hand
     from stylegan3d.render.renderer import Renderer
 
+    renderer = Renderer(generator, scans_at_hand(*scan or ()))
     with progress("Rendering", total=planned.frames) as report:
         files = film_files(
-            out, planned, generator, Renderer(generator), lambda done, total: report(done, total)
+            out, planned, generator, renderer, lambda done, total: report(done, total)
         )
     write_together(files, overwrite=written.overwrite)
     result = {"path": str(out), "sidecar": str(json_path(out)), "frames": planned.frames}
@@ -170,6 +175,7 @@ def report(
     written: Written,
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
+    scan: ScansOption = None,
     name: Annotated[
         str, typer.Option("--name", help="Title of the case.", show_default="the recipe in words")
     ] = "",
@@ -193,9 +199,10 @@ def report(
     generator = written.open()
     for recipe in chosen:
         recipe.check(generator)
+    from stylegan3d.outputs.edits import scans_at_hand
     from stylegan3d.render.renderer import Renderer
 
-    renderer = Renderer(generator)
+    renderer = Renderer(generator, scans_at_hand(*scan or ()))
     with progress("Measuring", total=len(chosen)) as show:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             show(number, note=path.name)

@@ -162,6 +162,29 @@ class AnatomyNetwork(LeveledSynthesis):
         images = self._walk(w, self._maps(noise, len(w)), stop, dtype)
         return [self._with_constant(image, level) for level, image in enumerate(images)]
 
+    def appearance(self, w: Tensor) -> Tensor:
+        """What w [N, num_layers, w_dim] looks like in the common anatomy, without texture.
+
+        [N, C, X, Y, Z]; of a Haar head the low band, at half the image's resolution.
+        """
+        last = self.config.num_levels - 1
+        draft = self.config.head == "haar"
+        *_, image = self._walk(w, self._maps("none", len(w)), last, torch.float32, draft=draft)
+        return self.finished(self._with_constant(image, last)[:, : self.config.image_channels])
+
+    def smooth_points(self, w: Tensor) -> Tensor:
+        """Where the deformation of w reads, as `points`, at twice its own resolution.
+
+        The places on any finer grid lie linearly between these.
+        """
+        displacement = exponential(self.velocity(w)).flip(1)
+        first, *_ = full = self.config.image_grids[-1]
+        if first <= 2 * displacement.shape[2]:
+            return add_identity(resize(displacement, full))
+        x, y, z = (2 * n for n in displacement.shape[2:])
+        kernel = self.config.resample_kernel
+        return add_identity(enlarge_smoothly(displacement, (x, y, z), kernel))
+
     def _canonical(
         self,
         w: Tensor,

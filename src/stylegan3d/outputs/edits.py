@@ -1,4 +1,4 @@
-"""An edit of a scan itself, in the scan's own space: the edited scan, what changed, what moved."""
+"""An edited scan, in the scan's own space: the scan itself, what changed, what moved."""
 
 from __future__ import annotations
 
@@ -12,45 +12,90 @@ import numpy as np
 
 from stylegan3d.errors import OutputError
 from stylegan3d.outputs.results import native_scan, sidecar, volume_name
-from stylegan3d.projection.carried import CarriedDetail, Movement, movement
+from stylegan3d.recipe.parts import Source
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.render.carried import Details, Original
+from stylegan3d.render.movement import Movement
+from stylegan3d.render.recipes import EditedScan, edited_scan
 from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan
 from stylegan3d.storage import volumes
-from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
 
 if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
+    from stylegan3d.render.renderer import Renderer
     from stylegan3d.scans import Scan
 
 ABOUT = {
     "Scan": (
-        "An edited scan, not a measurement: the detail of the scan, moved and changed in intensity "
-        "as in an edit of its reconstruction by {name}."
+        EDITED_SCAN + ": the detail of the scan, moved and changed in intensity as in an edit of "
+        "its reconstruction by {name}. Not a measurement."
     ),
-    "Change": "The change in intensity by the edit: edited minus original scan.",
+    "Change": EDITED_SCAN + ": the change in intensity by the edit, edited minus original scan.",
     "Movement": (
-        "How the edit moves tissue: at each point the vector, in mm to the right, front and top, "
-        "to the place in the original scan that is shown there."
+        EDITED_SCAN + ": how the edit moves tissue. At each point the vector, in mm to the right, "
+        "front and top, to the place in the original scan that is shown there."
     ),
 }
 
 
 def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
-    """The files `edit_files` makes, named after the edited volume.
+    """The files `edit_files` makes, by what they hold.
 
-    sub-01_desc-edited_T1w.nii.gz has sub-01_desc-editedScan_T1w.nii.gz, …editedChange… and
-    …editedMovement… beside it. OutputError if the recipe does not change a projected scan.
+    The edited "Scan" is named as `volume_name` says, sub-01_desc-editedScan_T1w.nii.gz; beside it
+    lie its "Change" (…_desc-editedChange_…) and the "Movement" (…_desc-editedMovement_…).
+
+    Raises
+    ------
+    OutputError
+        If the recipe shows no edited scan.
     """
     native_scan(recipe)
-    if recipe.mix is None and not recipe.edits:
+    if not recipe.is_edited_scan:
         raise OutputError(
-            "There is no edit to apply to the scan: give an edit or a mix, or omit --scan."
+            "The recipe shows no edited scan: give it the detail of the scan that it starts from."
         )
     edited = volume_name(recipe, native=True)
     return {
-        what: Path(out) / re.sub(r"(_desc-[A-Za-z0-9]+)_", rf"\g<1>{what}_", edited)
+        what: Path(out) / re.sub(r"(_desc-[A-Za-z0-9]+)Scan_", rf"\g<1>{what}_", edited)
         for what in ABOUT
     }
+
+
+def scans_at_hand(*paths: str | Path) -> Details:
+    """The scans of details, read where they lie, for `Renderer.details`.
+
+    Each is looked for among the `paths` given, then beside its latent file, then in the current
+    folder, and taken only if it is the very scan that was projected.
+    """
+
+    def find(source: Source) -> Original:
+        described = native_scan(Recipe(source))
+        return Original(_scan_of(source, described, paths).data, described)
+
+    return Details(find)
+
+
+def _scan_of(source: Source, described: Mapping[str, Any], paths: tuple[str | Path, ...]) -> Scan:
+    if paths:
+        return original_scan(paths[0], described) if len(paths) == 1 else _one_of(paths, described)
+    name = str(described.get("path"))
+    for folder in (Path(str(source.path)).parent, Path()):
+        if (folder / name).exists():
+            return original_scan(folder / name, described)
+    raise OutputError(
+        f"The scan {name}, whose detail this shows, lies neither beside {source.path} nor in the "
+        "current folder: give it with --scan."
+    )
+
+
+def _one_of(paths: tuple[str | Path, ...], described: Mapping[str, Any]) -> Scan:
+    for path in paths:
+        for scan in _candidates(path, described):
+            if scan.sha256 == described.get("sha256"):
+                return scan
+    raise OutputError(
+        f"None of the scans given is {described.get('path')} as it was projected: give that scan."
+    )
 
 
 def original_scan(path: str | Path, described: Mapping[str, Any]) -> Scan:
@@ -88,59 +133,47 @@ def _candidates(path: str | Path, described: Mapping[str, Any]) -> list[Scan]:
 
 
 def edit_files(
-    recipe: Recipe, generator: Generator, scan: Scan, out: str | Path
+    recipe: Recipe, renderer: Renderer, out: str | Path, edited: EditedScan | None = None
 ) -> dict[Path, bytes]:
     """The files of an edited scan, not yet written: name to content.
 
     Parameters
     ----------
     recipe : Recipe
-        Of a projected scan with a mix or edits.
-    generator : Generator
-    scan : Scan
-        The one it was projected from, see `original_scan`.
+        Of a projected scan with its own detail.
+    renderer : Renderer
+        Its `details` find the scan, see `scans_at_hand`.
     out : path-like
         Their folder.
+    edited : EditedScan, optional
+        What `edited_scan` gave for the recipe, if that is known already.
 
     Raises
     ------
     OutputError, RecipeError, ScanError
-        If the recipe changes no projected scan, does not fit the generator, or belongs to another.
+        If the recipe shows no edited scan, does not fit the generator, or the scan is another.
     """
-    names = edit_names(recipe, out)
-    carried, moved = carried_edit(recipe, generator, scan)
-    edited = carried.edited(moved)
+    names, generator = edit_names(recipe, out), renderer.generator
+    edited = edited or edited_scan(renderer, recipe)
+    carried, moved = edited.carried, edited.movement
     images = {
-        "Scan": carried.image(edited),
-        "Change": carried.image(edited - carried.data),
-        "Movement": _vectors(moved, np.array(native_scan(recipe)["rigid"], np.float64)),
+        "Scan": carried.image(edited.data),
+        "Change": carried.image(edited.data - carried.data),
+        "Movement": _vectors(moved, carried.rigid),
     }
     files: dict[Path, bytes] = {}
     for what, image in images.items():
         text = sidecar(recipe, generator, folder=names[what].parent, native=True)
         text["Description"] = ABOUT[what].format(name=generator.name)
-        text["Sources"] = [*text["Sources"], scan.path.name]
-        if what == "Scan":
-            text.pop("SkullStripped", None)  # it is as the scan was
+        text["Sources"] = [*text["Sources"], str(carried.original.described["path"])]
+        text.pop("SkullStripped", None)  # it is as the scan was
+        text["Movement"] = _in_figures(moved)
         if what == "Movement":
-            text["Units"], text["Grid"] = "mm", "the model's, where it lies in the scan's space"
-            text["Movement"] = _in_figures(moved)
+            text["Units"] = "mm"
+            text["Grid"] = "the model's field of view, where it lies in the scan's space"
         description = f"{PROGRAM} edit by {generator.name}"
         files |= volumes.volume_files(names[what], image, description=description, sidecar=text)
     return files
-
-
-def carried_edit(
-    recipe: Recipe, generator: Generator, scan: Scan
-) -> tuple[CarriedDetail, Movement]:
-    """A scan ready to be edited, and what a recipe does to it."""
-    described = native_scan(recipe)
-    plain = recipe.replace(mix=None, edits=())
-    delta = plain.delta(generator)
-    tuned = generator if delta is None else generator.tuned(delta)
-    moved = movement(tuned, plain.latent(generator), recipe.latent(generator))
-    carried = CarriedDetail(scan.data, dict(described), generator.space, moved.before)
-    return carried, carried.placed(moved)
 
 
 def _vectors(moved: Movement, rigid: np.ndarray) -> nib.Nifti1Image:

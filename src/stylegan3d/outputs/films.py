@@ -26,6 +26,7 @@ from stylegan3d.progress import Progress
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes
+from stylegan3d.render.recipes import render_moment
 from stylegan3d.settings.film import KINDS, FilmSettings
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import INTENDED_USE
@@ -86,7 +87,7 @@ def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[
         film.recipes, generator, how.frames_per_leg, how.easing, how=how.how, loop=how.loop
     )
     for still in moments:
-        rendered = renderer.render(still.w, "fast", still.noise, still.channel, delta=still.delta)
+        rendered = render_moment(renderer, still, "fast")
         volume = Upright.of(rendered.volume, rendered.space)
         yield draw_planes(volume, film.look, planes=film.planes, at_mm=film.at_mm)
 

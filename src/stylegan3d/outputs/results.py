@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan3d.errors import OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.recipe.description import what_it_is
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
@@ -29,9 +30,11 @@ DATASET_DESCRIPTION = "dataset_description.json"
 def volume_name(recipe: Recipe, *, native: bool = False) -> str:
     """File name of a recipe's volume, such as seed-0042_desc-synthetic_T1w.nii.gz.
 
-    `desc` is edited if there are edits, else mixed, projected or synthetic. A volume in model
-    space of a projected scan says `space-model`; one in the scan's own space (`native`) does not.
-    A label and an image channel other than the first are named, so that they do not collide.
+    `desc` is edited if there are edits, else mixed, projected or synthetic; of an edited scan
+    editedScan, mixedScan or projectedScan. A volume in model space of a projected scan says
+    `space-model`; one in the scan's own space (`native`) does not. Another brain that wears a
+    scan's detail names it. A label and an image channel other than the first are named, so that
+    they do not collide.
     """
     stem = _source_stem(recipe.source)
     if recipe.source.kind == "projected" and not native:
@@ -41,10 +44,12 @@ def volume_name(recipe: Recipe, *, native: bool = False) -> str:
     if recipe.channel:
         stem += f"_channel-{recipe.channel}"
     if recipe.mix is not None:
-        other = re.sub(r"[^A-Za-z0-9]", "", _source_stem(recipe.mix.source))
-        stem += f"_with-{other}"
+        stem += f"_with-{_in_a_name(recipe.mix.source)}"
+    if recipe.worn_detail is not None and not recipe.is_edited_scan:
+        stem += f"_detail-{_in_a_name(recipe.worn_detail.source)}"
     plain = "projected" if recipe.source.kind == "projected" else "synthetic"
     kind = "edited" if recipe.edits else "mixed" if recipe.mix is not None else plain
+    kind += "Scan" if recipe.is_edited_scan else ""
     return f"{stem}_desc-{kind}_T1w{volumes.VOLUME_SUFFIX}"
 
 
@@ -101,6 +106,11 @@ def rendered_files(
     """
     if rendered.quality != "full":
         raise OutputError("Only the full volume can be saved, not a preview: render it again.")
+    if recipe.worn_detail is not None and (native or scan is not None):
+        raise OutputError(
+            "A scan with its own detail is saved at its own resolution as an edited scan "
+            "(`outputs.edits`); leave the detail out to save the model's brain in native space."
+        )
     if native and scan is None:
         scan = native_scan(recipe)
     if scan is None:
@@ -138,8 +148,9 @@ def sidecar(
         # The file of another program does not say what its network was trained on.
         what, about = "volume", {}
         intensity = "0 and 1 are the ends of the network's range of -1 to 1"
+    made = f"Synthetic {what} made by {generator.name}. Not a measurement."
     return {
-        "Description": f"Synthetic {what} made by {generator.name}. Not a measurement.",
+        "Description": f"{what_it_is(recipe)}. {made}" if what_it_is(recipe) else made,
         "IntendedUse": INTENDED_USE,
         **provenance(generator),
         "Sources": sources(recipe),
@@ -185,8 +196,7 @@ def _frame(generator: Generator) -> dict[str, str]:
 
 def sources(recipe: Recipe) -> list[str]:
     """The latent and directions files of a recipe."""
-    both = [recipe.source] + ([recipe.mix.source] if recipe.mix is not None else [])
-    files = [source.path for source in both] + [edit.file for edit in recipe.edits]
+    files = [source.path for source in recipe.sources] + [edit.file for edit in recipe.edits]
     return list(dict.fromkeys(file for file in files if file is not None))
 
 
@@ -206,6 +216,10 @@ def write_dataset_description(folder: str | Path, generator: Generator) -> None:
     except OutputError:
         if not path.exists():  # else another run that saves here was quicker
             raise
+
+
+def _in_a_name(source: Source) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", _source_stem(source))
 
 
 def _source_stem(source: Source) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stylegan3d.recipe.parts import split_direction
-from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Edit, Label, Mix, Recipe, Source
+from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
 from stylegan3d.storage.formats import scan_stem
 
 #: Of more changes than this, the rest is counted, not listed.
@@ -14,17 +15,27 @@ PROJECTED = "Projected"
 
 def describe_recipe(recipe: Recipe) -> str:
     """A recipe in words, such as "Seed 12, mixed with seed 7, Ventricle volume +1.5 sd"."""
-    words = [_source(recipe.source)]
+    whole = recipe.is_edited_scan and recipe.detail is not None and recipe.detail.strength == 1
+    words = [f"Scan {_stem(recipe.source)}" if whole else _source(recipe.source)]
     if recipe.mix is not None and any(recipe.mix.strength):
         words.append(f"mixed with {_lower(_source(recipe.mix.source))}")
     words += [_edit(edit) for edit in recipe.edits if edit.strength]
+    if recipe.worn_detail is not None and not whole:
+        words.append(_lower(_detail(recipe.worn_detail)))
     return ", ".join(words)
 
 
+def what_it_is(recipe: Recipe) -> str:
+    """What must be said wherever a recipe with a scan's detail is shown or saved; else empty."""
+    if recipe.worn_detail is None:
+        return ""
+    return EDITED_SCAN if recipe.is_edited_scan else WORN_DETAIL
+
+
 def is_reconstruction(recipe: Recipe) -> bool:
-    """Whether a recipe is a projected scan, neither mixed nor edited."""
-    mixed = recipe.mix is not None and any(recipe.mix.strength)
-    return recipe.source.kind == "projected" and not mixed and not recipe.edits
+    """Whether a recipe is the reconstruction of a projected scan, neither mixed nor edited."""
+    plain = recipe.source.kind == "projected" and recipe.worn_detail is None
+    return plain and not recipe.changes
 
 
 def describe_change(before: Recipe | None, after: Recipe) -> str:
@@ -51,6 +62,8 @@ def describe_change(before: Recipe | None, after: Recipe) -> str:
     told += _truncation(before, after)
     told += _mix(before.mix, after.mix)
     told += _edits(before.edits, after.edits)
+    if before.detail != after.detail:
+        told.append("No detail" if after.detail is None else _detail(after.detail))
     if before.noise != after.noise:
         told.append(_noise(after))
     if before.channel != after.channel:
@@ -65,7 +78,17 @@ def _source(source: Source) -> str:
         return f"Seed {source.seed}"
     # A synthetic brain that resembles a scan must not be called one.
     what = PROJECTED if source.kind == "projected" else "Latent"
-    return f"{what} {scan_stem(str(source.path)).partition('_desc-')[0]}"
+    return f"{what} {_stem(source)}"
+
+
+def _stem(source: Source) -> str:
+    """What a scan or a latent is called, from the name of its file."""
+    return scan_stem(str(source.path)).partition("_desc-")[0]
+
+
+def _detail(detail: Detail) -> str:
+    amount = "" if detail.strength == 1 else f" {100 * detail.strength:.0f} %"
+    return f"Detail of {_stem(detail.source)}{amount}"
 
 
 def _label(label: Label | None) -> str:

@@ -16,7 +16,7 @@ generator can invert w (a latent diffusion can, `Generator.invert`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +24,7 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.delta import Delta, mixed
 from stylegan3d.recipe.drawing import Noise, seed_z
 from stylegan3d.recipe.model import Model
+from stylegan3d.recipe.parts import Detail
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,26 +39,42 @@ SMALL_SINE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
-    """One frame of a path: all that `Renderer.render` needs.
+class Moment:
+    """A brain to render: all that `render.recipes.render_moment` needs.
 
     Attributes
     ----------
     w : Tensor, shape (num_layers, w_dim)
     delta : Delta or None
-        Tuning of the projected latents, interpolated for this frame.
+        Tuning of the projected latents.
     noise, channel : Noise, int
-        Of the nearer key frame, and of all of them.
+        As of a recipe.
+    detail : Detail or None
+        The scan whose own detail is shown, if any is.
+    is_edited_scan : bool
+        Whether the detail is that of the brain itself: an edited scan.
+    """
+
+    w: Tensor
+    delta: Delta | None = None
+    noise: Noise = "fixed"
+    channel: int = 0
+    detail: Detail | None = None
+    is_edited_scan: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Still(Moment):
+    """One frame of a path: tuning interpolated, noise of the nearer key frame.
+
+    Attributes
+    ----------
     leg : int
         From key frame `leg` to the one after it.
     t : float
         How far along the leg, 0 to 1, after easing.
     """
 
-    w: Tensor
-    delta: Delta | None
-    noise: Noise
-    channel: int
     leg: int
     t: float
 
@@ -89,6 +106,22 @@ def between(w_a: Tensor, w_b: Tensor, t: float, how: How = "linear") -> Tensor:
     circle = (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / sine
     circle = circle * torch.lerp(*lengths, float(t))
     return torch.where((sine > SMALL_SINE) & torch.isfinite(circle), circle, line)
+
+
+def detail_between(first: Detail | None, second: Detail | None, t: float) -> Detail | None:
+    """The detail at share `t` of the way; None where nothing of any is left.
+
+    Of one scan its strength changes evenly. Of two scans that of the first is gone by the middle,
+    where that of the second sets in: no picture shows the detail of two people.
+    """
+    if first is not None and second is not None and not first.source.is_same(second.source):
+        if t < 0.5:
+            return detail_between(first, None, 2 * t)
+        return detail_between(None, second, 2 * t - 1)
+    ends = [0.0 if end is None else end.strength for end in (first, second)]
+    strength = (1 - t) * ends[0] + t * ends[1]
+    nearer = second if first is None else first
+    return None if nearer is None or not strength else replace(nearer, strength=strength)
 
 
 def eased(t: float, easing: Easing) -> float:
@@ -204,8 +237,18 @@ class _Leg:
     def at(self, t: float, leg: int) -> Still:
         """The frame at `t` (0 to 1) of the leg."""
         nearer = self.first if t < 0.5 else self.second
-        noise = nearer.shown_noise(self.generator)
-        return Still(self._w(t), self._delta(t), noise, nearer.channel, leg, t)
+        detail = detail_between(self.first.detail, self.second.detail, t)
+        met = {0.0: (self.first,), 1.0: (self.second,)}.get(t, (self.first, self.second))
+        return Still(
+            self._w(t),
+            self._delta(t),
+            nearer.shown_noise(self.generator),
+            nearer.channel,
+            detail,
+            detail is not None and all(detail.source.is_same(end.source) for end in met),
+            leg=leg,
+            t=t,
+        )
 
     def _w(self, t: float) -> Tensor:
         if not self.round or t in (0.0, 1.0):

@@ -1,4 +1,4 @@
-"""The parts of a recipe: source, mix and edit, each checked when it is made."""
+"""The parts of a recipe: source, mix, edit and detail, each checked when it is made."""
 
 from __future__ import annotations
 
@@ -87,6 +87,14 @@ class Source:
             )
         return latent
 
+    def is_same(self, other: Source) -> bool:
+        """Whether both are one brain: the same seed, or the same latent file, wherever it lies."""
+        if self.seed is not None or other.seed is not None:
+            return self.seed == other.seed
+        if self.sha256 is not None and other.sha256 is not None:
+            return self.sha256 == other.sha256
+        return self.path == other.path
+
     def within(self, folder: Path) -> Source:
         """The source with its path resolved against `folder`, if the file exists there.
 
@@ -132,6 +140,34 @@ class Mix:
         strength = tuple(finite(value, "A mix strength") for value in self.strength)
         if not all(0 <= value <= 1 for value in strength):
             raise RecipeError("Mix strengths must be between 0 and 1: 0 is the first source.")
+        object.__setattr__(self, "strength", strength)
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A projected scan's own detail, which no generator knows: the finest style of all.
+
+    Attributes
+    ----------
+    source : Source
+        The projection of the scan.
+    strength : float
+        From 0 (the model's brain) to 1 (all of the scan's detail).
+    """
+
+    source: Source
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Source) or self.source.kind != "projected":
+            raise RecipeError(
+                "Detail comes from a scan: give the latent file of a projected scan as its source."
+            )
+        strength = finite(self.strength, "The strength of the detail")
+        if not 0 <= strength <= 1:
+            raise RecipeError(
+                "The strength of the detail must be between 0 and 1: 0 is the model's brain."
+            )
         object.__setattr__(self, "strength", strength)
 
 

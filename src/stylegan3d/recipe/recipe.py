@@ -1,8 +1,9 @@
 """The recipe: everything needed to reproduce a brain, as one small immutable value.
 
 A recipe names a source (a seed, a latent file, a projected scan), the truncation, a mix with a
-second source and edits along directions. `Recipe.latent` turns it into w and depends on nothing
-else, so history, comparisons, sidecars and command lines can all store recipes.
+second source, edits along directions and the scan whose detail is shown. `Recipe.latent` turns it
+into w and depends on nothing else, so history, comparisons, sidecars and command lines can all
+store recipes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from stylegan3d.recipe.drawing import TRUNCATION, Noise, Truncation, check_seed,
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import load_latent, mix
 from stylegan3d.recipe.model import MadeWith, Model
-from stylegan3d.recipe.parts import Edit, Mix, Source
+from stylegan3d.recipe.parts import Detail, Edit, Mix, Source
 from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
 from stylegan3d.storage.jsontext import from_json, is_int
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
+__all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
 
 VERSION = 1
 
@@ -52,6 +53,9 @@ class Recipe:
     label : Label or None
         For conditional generators: the label of seeds, also of one that is mixed in; latent files
         ignore it. Plain data are accepted. None means unconditional.
+    detail : Detail or None
+        A scan's own detail, which moves along with the anatomy. Of the recipe's own source: the
+        edited scan. Of another: a brain that wears that scan's detail. It is no part of w.
     model : MadeWith or None
         The model it was made with; other models refuse the recipe. None if unknown. Ignored when
         recipes are compared.
@@ -70,6 +74,7 @@ class Recipe:
     noise: Noise = "fixed"
     channel: int = 0
     label: Label | None = None
+    detail: Detail | None = None
     model: MadeWith | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +86,8 @@ class Recipe:
         object.__setattr__(self, "edits", tuple(self.edits))
         if not all(isinstance(edit, Edit) for edit in self.edits):
             raise RecipeError("A recipe's edits must be a list of Edit.")
+        if self.detail is not None and not isinstance(self.detail, Detail):
+            raise RecipeError("A recipe's detail must be a Detail or None.")
         if self.noise not in ("fixed", "none"):
             check_seed(self.noise, 'Noise other than "fixed" and "none"')
         if not is_int(self.channel) or self.channel < 0:
@@ -176,8 +183,30 @@ class Recipe:
     @property
     def has_seed(self) -> bool:
         """Whether one of its sources is a seed, to which truncation and label apply."""
-        sources = [self.source] + ([self.mix.source] if self.mix is not None else [])
-        return any(source.seed is not None for source in sources)
+        return any(source.seed is not None for source in self.sources)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The brains that take part: its source, the one mixed in, the scan of its detail."""
+        more = [part.source for part in (self.mix, self.detail) if part is not None]
+        return self.source, *more
+
+    @property
+    def worn_detail(self) -> Detail | None:
+        """The detail that is shown; None where there is none, or none of its strength."""
+        return self.detail if self.detail is not None and self.detail.strength else None
+
+    @property
+    def is_edited_scan(self) -> bool:
+        """Whether it shows a scan itself, edited or not; else a brain, in whatever detail."""
+        detail = self.worn_detail
+        return detail is not None and detail.source.is_same(self.source)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it says another brain than its source's: by a mix or an edit."""
+        mixed = self.mix is not None and any(self.mix.strength)
+        return mixed or any(edit.strength for edit in self.edits)
 
     def shown_noise(self, generator: Model) -> Noise:
         """The noise to render it with: projected scans are rendered without added texture.
@@ -223,6 +252,11 @@ class Recipe:
             if "source" in mix:
                 mix["source"] = build(Source, mix["source"], "source")
             parts["mix"] = build(Mix, mix, "mix")
+        if data.get("detail") is not None:
+            detail = dict(mapping(data["detail"], "detail"))
+            if "source" in detail:
+                detail["source"] = build(Source, detail["source"], "source")
+            parts["detail"] = build(Detail, detail, "detail")
         if "edits" in data:
             if not isinstance(data["edits"], (list, tuple)):
                 raise RecipeError("The edits of a recipe must be a list.")
@@ -259,9 +293,12 @@ class Recipe:
 
     def with_paths(self, change: Any) -> Recipe:
         """The recipe with `change(part)` for each part that can name a file: sources and edits."""
-        mix = self.mix and dataclasses.replace(self.mix, source=change(self.mix.source))
+        mix, detail = (
+            part and dataclasses.replace(part, source=change(part.source))
+            for part in (self.mix, self.detail)
+        )
         edits = tuple(change(edit) for edit in self.edits)
-        return dataclasses.replace(self, source=change(self.source), mix=mix, edits=edits)
+        return self.replace(source=change(self.source), mix=mix, edits=edits, detail=detail)
 
     def _source_w(self, source: Source, generator: Model) -> torch.Tensor:
         """(num_layers, w_dim) of one source."""

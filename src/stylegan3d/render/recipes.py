@@ -1,19 +1,50 @@
 """Render a recipe: the one place where recipes and the renderer meet.
 
 A renderer knows nothing of recipes, and a recipe nothing of quality. Everything that a recipe
-sets (noise, channel, tuning) is passed on here, or another brain would be shown.
+sets (noise, channel, tuning, detail) is passed on here, or another brain would be shown.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.progress import effort
+from stylegan3d.recipe.keyframes import Moment
+from stylegan3d.storage.names import last_part
 
 if TYPE_CHECKING:
+    import torch
+
+    from stylegan3d.recipe.parts import Detail
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.render.carried import CarriedDetail
+    from stylegan3d.render.movement import Movement
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
+
+
+@dataclass(frozen=True, eq=False)
+class EditedScan:
+    """A scan that was edited, on its own grid.
+
+    Attributes
+    ----------
+    data : ndarray, float32 (I, J, K)
+        In the scan's units; without an edit the scan itself, bit for bit.
+    movement : Movement
+        What was done to it.
+    carried : CarriedDetail
+        What it was made from: the scan (`data`), its pose (`rigid`), its image (`image`).
+    """
+
+    data: np.ndarray
+    movement: Movement
+    carried: CarriedDetail
 
 
 def render_recipe(
@@ -29,25 +60,122 @@ def render_recipe(
     renderer, quality, should_stop : Renderer, Quality, callable or None
         See `Renderer.render`.
     recipe : Recipe
-        Recipe for that generator.
+        Recipe for that generator. With a detail the scan's own grey values are shown, moved and
+        changed by the recipe's edits, on the model's grid; without an edit they are the aligned
+        scan, bit for bit.
 
     Raises
     ------
     RecipeError, LatentError
         If the recipe does not fit the generator, or a file that it names has changed.
+    ScanError
+        If the scan of its detail is not at hand (`renderer.details`).
     Cancelled
         If `should_stop` returned true.
     """
-    from stylegan3d.render.renderer import stopper
-
     generator = renderer.generator
-    with effort("preview" if quality == "preview" else "full", stopper(should_stop)):
-        w = recipe.latent(generator)
-    return renderer.render(
-        w,
-        quality,
+    moment = Moment(
+        _latent(renderer, recipe, quality, should_stop),
+        recipe.delta(generator),
         recipe.shown_noise(generator),
         recipe.channel,
-        should_stop,
-        recipe.delta(generator),
+        recipe.worn_detail,
+        recipe.is_edited_scan,
     )
+    return render_moment(renderer, moment, quality, should_stop)
+
+
+def render_moment(
+    renderer: Renderer,
+    moment: Moment,
+    quality: Quality = "full",
+    should_stop: Callable[[], bool] | None = None,
+) -> Rendered:
+    """Render a moment, such as one of a film; parameters as of `render_recipe`."""
+    from stylegan3d.render.renderer import Rendered
+
+    detail = moment.detail
+    if detail is None:
+        return _brain(renderer, moment, quality, should_stop)
+    started = time.perf_counter()
+    carried = carried_detail(renderer, detail, moment.channel)
+    quick, worn = quality == "preview", not moment.is_edited_scan
+    moved = carried.movement(moment.w, moment.delta, quick=quick, worn=worn)
+    volume = carried.frame(moved, quality)
+    if detail.strength < 1:
+        brain = resized(_brain(renderer, moment, quality, should_stop).volume, volume.shape)
+        volume = brain + np.float32(detail.strength) * (volume - brain)
+    seconds = time.perf_counter() - started
+    return Rendered(volume, carried.space, quality, seconds, moved)
+
+
+def edited_scan(
+    renderer: Renderer, recipe: Recipe, should_stop: Callable[[], bool] | None = None
+) -> EditedScan:
+    """The scan of a recipe with its own detail, edited on its own grid.
+
+    Parameters as of `render_recipe`. At a strength below 1 the model's brain shows through.
+
+    Raises
+    ------
+    RecipeError
+        As `render_recipe`, and if the recipe shows no edited scan: without detail, or of a brain
+        that wears another scan's.
+    """
+    detail = recipe.worn_detail
+    if detail is None or not recipe.is_edited_scan:
+        raise RecipeError(
+            "Only a projected scan with its own detail can be shown at its own resolution: give "
+            "the recipe the detail of the scan that it starts from."
+        )
+    generator = renderer.generator
+    w, delta = _latent(renderer, recipe, "full", should_stop), recipe.delta(generator)
+    carried = carried_detail(renderer, detail, recipe.channel)
+    moved = carried.movement(w, delta)
+    data = carried.edited(moved)
+    if detail.strength < 1:
+        brain = render_recipe(renderer, recipe.replace(detail=None), "full", should_stop)
+        made = carried.made(brain.volume)
+        data = made + np.float32(detail.strength) * (data - made)
+    return EditedScan(data, moved, carried)
+
+
+def carried_detail(renderer: Renderer, detail: Detail, channel: int = 0) -> CarriedDetail:
+    """The scan of a detail, ready to be put on brains; ScanError if it is not at hand."""
+    if renderer.details is None:
+        raise ScanError(
+            f"This shows the detail of the scan behind {last_part(str(detail.source.path))}: open "
+            "that scan, or show the model's brain without detail."
+        )
+    return renderer.details.of(renderer.generator, detail.source, channel)
+
+
+def _brain(
+    renderer: Renderer,
+    moment: Moment,
+    quality: Quality,
+    should_stop: Callable[[], bool] | None,
+) -> Rendered:
+    """The model's brain of a moment."""
+    return renderer.render(
+        moment.w, quality, moment.noise, moment.channel, should_stop, moment.delta
+    )
+
+
+def _latent(
+    renderer: Renderer, recipe: Recipe, quality: Quality, should_stop: Callable[[], bool] | None
+) -> torch.Tensor:
+    from stylegan3d.render.renderer import stopper
+
+    with effort("preview" if quality == "preview" else "full", stopper(should_stop)):
+        return recipe.latent(renderer.generator)
+
+
+def resized(volume: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A volume (X, Y, Z) on another grid of the same extent, by linear interpolation."""
+    import torch
+
+    from stylegan3d.networks.deformation import resize
+
+    grid = (shape[0], shape[1], shape[2])
+    return resize(torch.from_numpy(volume)[None, None], grid)[0, 0].numpy()

@@ -28,7 +28,9 @@ from stylegan3d.networks.noise import Noise
 from stylegan3d.progress import effort
 from stylegan3d.recipe.delta import Delta
 from stylegan3d.recipe.drawing import TRUNCATION, seed_latents
+from stylegan3d.render.carried import Details
 from stylegan3d.render.cuda_graphs import RecordedSynthesis
+from stylegan3d.render.movement import Movement
 from stylegan3d.render.preview import WORTH_SHOWING, Readout
 
 Quality = Literal["full", "fast", "preview"]
@@ -59,12 +61,15 @@ class Rendered:
         "full", "fast" or "preview".
     seconds : float
         Time taken.
+    movement : Movement or None
+        How a scan with its own detail was moved and changed; None for the model's brains.
     """
 
     volume: np.ndarray
     space: Space
     quality: Quality
     seconds: float
+    movement: Movement | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,17 @@ class Renderer:
     its image is within 1 % of the exact one (a preview within 2 %); both are tested on the first
     preview.
     Layers whose rows of w did not change since the last call are reused.
+
+    Attributes
+    ----------
+    details : Details or None
+        The scans whose own detail recipes can show, see `recipes.py`.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, details: Details | None = None) -> None:
         keep_large_blocks()
         self.generator = generator
+        self.details = details
         self.memo = Memo()
         self.readout: Readout | None = None
         self._lock = threading.RLock()
@@ -107,7 +118,7 @@ class Renderer:
         """A renderer of the same generator for another thread, that need not find out again what
         this one has found out; it keeps at most `budget` bytes of layers.
         """
-        other = Renderer(self.generator)
+        other = Renderer(self.generator, self.details)
         other.memo, other.readout = Memo(budget), self.readout
         other._ways = dict(self._ways)
         return other

@@ -12,15 +12,9 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.model.loading import load
 from stylegan3d.model.tiny import tiny_generator
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
-from stylegan3d.projection.carried import (
-    CarriedDetail,
-    Movement,
-    _composed,
-    deforms,
-    jacobian_of,
-    movement,
-)
 from stylegan3d.recipe.direction_file import find_step
+from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.movement import Movement, Mover, composed, deforms, jacobian_of
 from stylegan3d.scans.native import pack_mask
 
 MODEL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([4.0] * 3), [-78, -127, -89]))
@@ -64,14 +58,23 @@ def still(**changes):
         "displacement": np.zeros((3, *MODEL.shape), np.float32),
         "change": np.zeros(MODEL.shape, np.float32),
         "space": MODEL,
-        "before": np.full(MODEL.shape, 0.5, np.float32),
     }
     return Movement(**{**fields, **changes})
 
 
-def carried_of(codes="RAS"):
-    data, described = scan_in(codes)
-    return CarriedDetail(data, described, MODEL, np.where(BRAIN, 0.5, 0).astype(np.float32))
+class Grey:
+    """What of a generator carries a scan's detail; it shows one evenly grey brain."""
+
+    space, device, shape = MODEL, torch.device("cpu"), MODEL.shape
+
+    def synthesize(self, w, noise="none", level=-1):
+        return torch.from_numpy(np.where(BRAIN, 0.0, -1).astype(np.float32))[None, None]
+
+
+def carried_of(codes="RAS", data=None, described=None):
+    found, how = scan_in(codes)
+    original = Original(found if data is None else data, described or how)
+    return CarriedDetail(original, Grey(), torch.zeros(1, 4))
 
 
 def test_no_edit_is_the_scan_to_the_last_bit():
@@ -108,8 +111,7 @@ def test_a_change_of_intensity_is_in_the_scans_units_and_follows_its_bias_field(
     data = 200 * bias
     balls = [np.linalg.norm(places(MODEL) - (side, -20, 10), axis=-1) < 12 for side in (-35, 35)]
     change = -0.2 * (balls[0] | balls[1]).astype(np.float32)
-    before = np.where(BRAIN, 0.5, 0).astype(np.float32)
-    carried = CarriedDetail(data, described, MODEL, before)
+    carried = carried_of(data=data, described=described)
     difference = carried.edited(carried.placed(still(change=change))) - data
     left, right = difference[x < 0].min(), difference[x > 0].min()
     assert left == pytest.approx(-0.2 * 400 * (1 - 0.3 * np.tanh(35 / 60)), rel=0.1)
@@ -144,18 +146,18 @@ def test_the_composition_solves_what_it_says():
         torch.randn(2, 3, 3, 4, 3) * 0.05, (20, 28, 24), mode="trilinear"
     )
     before, after = add_identity(exponential(velocity).flip(1)).split(1)
-    found = _composed(before, after)
+    found = composed(before, after)
     own = before - add_identity(torch.zeros_like(before))
     error = (found + read_at(own, found) - after)[..., 4:-4, 4:-4, 4:-4]
     assert error.abs().max() < 2e-3  # the axes are 2 long
     still = add_identity(torch.zeros_like(before))
-    torch.testing.assert_close(_composed(before, before), still, atol=1e-6, rtol=0)
+    torch.testing.assert_close(composed(before, before), still, atol=1e-6, rtol=0)
 
 
 def test_another_scans_grid_is_refused():
     _data, described = scan_in("RAS")
     with pytest.raises(ScanError, match="give the scan that was projected"):
-        CarriedDetail(np.zeros((4, 5, 6)), described, MODEL, np.zeros(MODEL.shape, np.float32))
+        carried_of(data=np.zeros((4, 5, 6)), described=described)
 
 
 @pytest.mark.slow
@@ -165,10 +167,11 @@ def test_ventricles_that_grow_move_tissue_and_going_back_is_exact():
     assert deforms(generator)
     w = generator.w_avg.expand(generator.num_layers, -1).clone()
     step = torch.as_tensor(find_step("Ventricle volume", generator), dtype=w.dtype)
-    there = movement(generator, w, w + 2 * step)
+    mover = Mover(generator, w)
+    there = mover.to(w + 2 * step)
     assert there.jacobian.min() > 0.05
     assert 1 < np.percentile(there.moved_mm, 99.9) < 15
-    same = movement(generator, w, w.clone())
+    same = mover.to(w.clone())
     assert same.moved_mm.max() == 0
     assert np.abs(same.change).max() == 0
 
@@ -177,7 +180,9 @@ def test_generators_without_a_deformation_are_registered():
     generator = tiny_generator()
     assert not deforms(generator)
     w = generator.w_avg.expand(generator.num_layers, -1).clone()
-    moved = movement(generator, w, w + 0.2 * torch.randn(w.shape, generator=torch.manual_seed(1)))
-    assert moved.displacement.shape == (3, *generator.shape)
+    other = w + 0.2 * torch.randn(w.shape, generator=torch.manual_seed(1))
+    moved = Mover(generator, w).to(other)
+    assert moved.displacement.shape[1:] == moved.space.shape
+    np.testing.assert_allclose(moved.space.center_mm, generator.space.center_mm)
     assert np.isfinite(moved.displacement).all()
     assert moved.jacobian.min() > 0

@@ -1,0 +1,384 @@
+"""An edit of a scan itself: its own detail moves with the anatomy, at its own resolution.
+
+A reconstruction leaves out what is finer than the generator knows. An edit of its latent is a
+movement psi and a slow change of intensity c (`movement.py`), and both can be put on the scan:
+
+    S'(x) = S(psi(x)) + s(x) c(x)            S the scan, s its units and its bias field
+
+The scan is interpolated once. Outside the brain the movement fades to none. Where another brain
+wears the detail it is the same: with r(y) = S(phi_w^-1(y)) - A_w(y) the detail in the common
+anatomy, A_w''(phi_w''(x)) + r(phi_w''(x)) = S(psi(x)) + c(x); only nothing fades then, for the
+other brain has another outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import nibabel as nib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
+
+from stylegan3d.errors import RecipeError, ScanError
+from stylegan3d.geometry.intensity import BRIGHTEST, to_display
+from stylegan3d.networks.deformation import add_identity, read_at, resize
+from stylegan3d.render.movement import Fading, Movement, Mover
+from stylegan3d.scans.native import Way, with_geometry
+from stylegan3d.scans.resampling import resample
+
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.delta import Delta
+    from stylegan3d.recipe.parts import Source
+    from stylegan3d.scans import AlignedScan
+
+#: Between brightness of scan and reconstruction, slower than any structure of a brain.
+BRIGHTNESS_MM = 20.0
+#: Voxels that a thread interpolates at a time.
+BLOCK = 200_000
+#: Scans that are kept ready at once.
+KEPT = 2
+#: A pose that differs by less, in mm and in directions, is the same.
+SAME_POSE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """A projected scan, to take its detail from.
+
+    Attributes
+    ----------
+    data : ndarray (I, J, K)
+        As it was read, in its own units.
+    described : mapping
+        What `AlignedScan.describe` says of it, also after a way through JSON.
+    aligned : ndarray (X, Y, Z) or None
+        Its brain on the model's grid in display units; found from `data` where it is not given.
+    """
+
+    data: np.ndarray
+    described: Mapping[str, Any]
+    aligned: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, aligned: AlignedScan) -> Original:
+        """The original of a scan that is aligned."""
+        return cls(aligned.scan.data, aligned.describe(), aligned.volume)
+
+
+class CarriedDetail:
+    """A scan's own detail, ready to be put on brains: what no edit changes is computed once.
+
+    Parameters
+    ----------
+    original : Original
+    generator : Generator
+    w : Tensor [num_layers, w_dim]
+        Of the projection.
+    delta : Delta, optional
+        What the projection tuned in the generator.
+    channel : int
+        Of the images.
+
+    Raises
+    ------
+    ScanError
+        If the description of the scan lacks something or belongs to another.
+    """
+
+    def __init__(
+        self,
+        original: Original,
+        generator: Generator,
+        w: torch.Tensor,
+        delta: Delta | None = None,
+        channel: int = 0,
+    ) -> None:
+        self._way = Way.of(dict(original.described), generator.space)
+        if original.data.shape != self._way.own.shape:
+            raise ScanError(
+                f"The edit belongs to a scan of {self._way.own.shape} voxels, but this one has "
+                f"{original.data.shape}; give the scan that was projected."
+            )
+        self.space, self.original = generator.space, original
+        self.data = np.asarray(original.data, dtype=np.float32)
+        self._plain = generator
+        self._tuned = (_digest(delta), generator if delta is None else generator.tuned(delta))
+        self._other = self._tuned
+        self._mover = Mover(self._tuned[1], w, channel)
+        self._fading = Fading(self._way.mask, self.space)
+        self._channel = channel
+
+    @cached_property
+    def aligned(self) -> np.ndarray:
+        """The scan's brain on the model's grid, display units (X, Y, Z)."""
+        if self.original.aligned is not None:
+            return np.asarray(self.original.aligned, np.float32)
+        scan = np.where(self._way.mask, self._on_model_grid / self._scale, np.float32(0))
+        return np.clip(scan, 0, 1).astype(np.float32)
+
+    def movement(
+        self,
+        w: torch.Tensor,
+        delta: Delta | None = None,
+        *,
+        quick: bool = False,
+        worn: bool = False,
+    ) -> Movement:
+        """What an edit does, as it is put on the scan.
+
+        Parameters
+        ----------
+        w : Tensor [num_layers, w_dim]
+            Of the edited brain.
+        delta : Delta, optional
+            What projections tuned in the generator for the edited brain (`Recipe.delta`).
+        quick : bool
+            It may be rougher, for a slider that moves; only generators without a deformation need
+            that.
+        worn : bool
+            The brain is another one, which wears the detail.
+        """
+        moved = self._mover.to(w, self._generator_of(delta), quick=quick)
+        return self.placed(moved, worn=worn)
+
+    def _generator_of(self, delta: Delta | None) -> Generator:
+        """The generator with this delta; that of the projection is always the same one."""
+        digest = _digest(delta)
+        if digest == self._tuned[0]:
+            return self._tuned[1]
+        if digest != self._other[0]:
+            self._other = (digest, self._plain if delta is None else self._plain.tuned(delta))
+        return self._other[1]
+
+    def placed(self, moved: Movement, *, worn: bool = False) -> Movement:
+        """A movement, such as one of `movement_between`, as it is put on the scan."""
+        return moved if worn or moved.is_nothing else self._fading.placed(moved)
+
+    def frame(self, moved: Movement, quality: str = "full") -> np.ndarray:
+        """The edited scan on the model's grid, (X, Y, Z) float32 in display units.
+
+        Without an edit the aligned scan, bit for bit. A "preview" is interpolated linearly.
+        """
+        scan = self.aligned
+        if moved.is_nothing:
+            return scan.copy()
+        offsets = resize(moved.offsets, self.space.shape)
+        change = resize(torch.from_numpy(moved.change)[None, None], self.space.shape)[0, 0]
+        points = add_identity(offsets)
+        if quality == "preview":
+            read = read_at(torch.from_numpy(scan)[None, None], points)[0, 0]
+        else:
+            read = torch.from_numpy(self._read_finely(points[0]))
+        still = (offsets[0] == 0).all(dim=0)
+        result = torch.where(still, torch.from_numpy(scan), read) + change
+        return result.clamp_(0, BRIGHTEST).numpy()
+
+    def _read_finely(self, points: torch.Tensor) -> np.ndarray:
+        """The aligned scan at normalised points [3, X, Y, Z], last axis first, by a spline."""
+        shape = np.array(self.space.shape, np.float32).reshape(3, 1)
+        places = points.flip(0).reshape(3, -1).numpy()
+        voxels = ((places + 1) * shape - 1) / 2
+        flat = np.empty(voxels.shape[1], np.float32)
+
+        def block(start: int) -> None:
+            part = slice(start, start + BLOCK)
+            flat[part] = map_coordinates(
+                self._aligned_spline, voxels[:, part], np.float32, 3, "nearest", prefilter=False
+            )
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(block, range(0, flat.size, BLOCK)))
+        return flat.reshape(self.space.shape)
+
+    @cached_property
+    def _aligned_spline(self) -> np.ndarray:
+        return np.asarray(spline_filter(self.aligned, order=3, output=np.float32))
+
+    @cached_property
+    def _to_model(self) -> np.ndarray:
+        """(4, 4) voxels of the scan to voxels of the model's grid."""
+        way = self._way
+        found: np.ndarray = np.linalg.inv(self.space.affine) @ way.rigid @ way.own.affine
+        return found
+
+    @cached_property
+    def _box(self) -> tuple[slice, slice, slice]:
+        """The part of the scan's grid where anything can move, and room for interpolation."""
+        corners = np.argwhere(self._fading.fade > 0)
+        low, high = corners.min(axis=0) - 3, corners.max(axis=0) + 3
+        ends = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
+        own = nib.affines.apply_affine(np.linalg.inv(self._to_model), ends.T)
+        first = np.clip(np.floor(own.min(axis=0)).astype(int), 0, self.data.shape)
+        last = np.clip(np.ceil(own.max(axis=0)).astype(int) + 1, 0, self.data.shape)
+        x, y, z = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+        return x, y, z
+
+    @cached_property
+    def _spline(self) -> np.ndarray:
+        """Coefficients of the cubic spline through the scan's voxels in the box."""
+        return np.asarray(spline_filter(self.data[self._box], order=3, output=np.float32))
+
+    @cached_property
+    def _on_model_grid(self) -> np.ndarray:
+        """The whole scan on the model's grid, in its own units."""
+        way = self._way
+        return resample(self.data, way.own, self.space, np.linalg.inv(way.rigid))
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        """What 1 stands for in the scan's units, slowly varying (X, Y, Z): its bias field, too."""
+        way = self._way
+        with torch.no_grad():
+            before = to_display(
+                self._tuned[1].synthesize(self._mover.w, noise="none"), self._channel
+            )[0]
+        sigma = BRIGHTNESS_MM / np.array(self.space.voxel_size)
+        slow_scan, slow_made = (
+            gaussian_filter(np.where(way.mask, image, np.float32(0)), sigma, truncate=2.5)
+            for image in (self._on_model_grid, before * np.float32(way.scale))
+        )
+        known = slow_made > 0.05 * float(slow_made.max())
+        ratio = np.divide(slow_scan, slow_made, out=np.ones_like(slow_scan), where=known)
+        return np.asarray(np.clip(ratio, 0.5, 2.0) * way.scale, np.float32)
+
+    def edited(self, moved: Movement) -> np.ndarray:
+        """The edited scan, float32 (I, J, K) in the scan's units.
+
+        `moved` is what `movement` or `placed` gave. Voxels that do not move and do not change keep
+        their value to the last bit; nothing falls below the scan's own least value.
+        """
+        result = self.data.copy()
+        box = self._box
+        shape = tuple(s.stop - s.start for s in box)
+        if min(shape) == 0 or moved.is_nothing:
+            return result
+        offset = np.array([s.start for s in box])
+        # Displacement in voxels of the scan, and intensity in its units.
+        turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
+        scale = F.interpolate(
+            torch.from_numpy(self._scale)[None, None], moved.space.shape, mode="area"
+        )[0, 0].numpy()
+        fields = [*np.tensordot(turn.astype(np.float32), moved.displacement, 1)]
+        fields = [np.ascontiguousarray(f, np.float32) for f in [*fields, moved.change * scale]]
+        active = (moved.moved_mm > 0) | (moved.change != 0)
+        active = gaussian_filter(active.astype(np.float32), 1.0) > 0.01
+        floor = min(float(self.data.min()), 0.0)
+        flat = result[box].reshape(-1)
+        # From the scan's voxels to those of the movement's grid.
+        to_grid = np.linalg.inv(moved.space.affine) @ self.space.affine @ self._to_model
+        matrix = to_grid[:3, :3].astype(np.float32)
+        origin = (to_grid[:3, :3] @ offset + to_grid[:3, 3]).astype(np.float32)[:, None]
+
+        def block(start: int) -> None:
+            index = np.arange(start, min(start + BLOCK, flat.size))
+            own = np.stack(np.unravel_index(index, shape)).astype(np.float32)
+            model = matrix @ own + origin
+            there = map_coordinates(active, model, order=0, mode="nearest").astype(bool)
+            if not there.any():
+                return
+            own, model, index = own[:, there], model[:, there], index[there]
+            steps = [map_coordinates(f, model, np.float32, order=1, mode="nearest") for f in fields]
+            read = own + np.stack(steps[:3])
+            value = map_coordinates(self._spline, read, np.float32, 3, "nearest", prefilter=False)
+            still = (np.abs(np.stack(steps[:3])).max(axis=0) == 0) & (steps[3] == 0)
+            flat[index] = np.where(still, flat[index], np.maximum(value + steps[3], floor))
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(block, range(0, flat.size, BLOCK)))
+        result[box] = flat.reshape(shape)
+        return result
+
+    def made(self, volume: np.ndarray) -> np.ndarray:
+        """A brain (X, Y, Z) of the model on the scan's grid in its units, 0 outside the brain."""
+        return np.where(self._way.inside, self._way.carried(volume), np.float32(0))
+
+    def image(self, data: np.ndarray) -> nib.Nifti1Image:
+        """Edited data as a NIfTI image where the scan lies, with its header codes."""
+        geometry = self.original.described.get("geometry", {})
+        return with_geometry(data, self._way.own.affine, geometry)
+
+    @property
+    def rigid(self) -> np.ndarray:
+        """(4, 4) scan RAS mm to model RAS mm."""
+        return self._way.rigid
+
+
+class Details:
+    """The scans whose detail can be shown; each is made ready once.
+
+    Parameters
+    ----------
+    find : callable
+        From the source of a detail to its `Original`; raises if it is not at hand.
+    """
+
+    def __init__(self, find: Callable[[Source], Original]) -> None:
+        self._find = find
+        self._lock = RLock()
+        self._ready: dict[tuple[object, ...], CarriedDetail] = {}
+
+    def of(self, generator: Generator, source: Source, channel: int = 0) -> CarriedDetail:
+        """The detail of a projected scan, ready to be put on brains of its generator.
+
+        Raises
+        ------
+        RecipeError, LatentError
+            If the source is not what it was, or is no projection of a scan.
+        ScanError
+            If another scan was found for it.
+        """
+        latent = source.latent(generator)
+        if latent.scan is None:
+            raise RecipeError(
+                f"{source.path} does not say which scan it was projected from, so it has no "
+                "detail to show: project the scan again."
+            )
+        with self._lock:
+            original = self._find(source)
+            _check_same(original, latent.scan)
+            key = (
+                latent.w.tobytes(),
+                _digest(latent.delta),
+                channel,
+                id(generator),
+                id(original.data),
+            )
+            known = self._ready.pop(key, None)
+            if known is None:
+                while len(self._ready) >= KEPT:
+                    del self._ready[next(iter(self._ready))]
+                w = latent.to_w(generator)
+                known = CarriedDetail(original, generator, w, latent.delta, channel)
+            self._ready[key] = known  # the latest is the last to go
+            return known
+
+
+def _digest(delta: Delta | None) -> str | None:
+    return None if delta is None else delta.digest
+
+
+def _check_same(original: Original, described: Mapping[str, Any]) -> None:
+    """ScanError if an original is not the scan that a latent was projected from."""
+    found = original.described
+    if found.get("sha256") != described.get("sha256"):
+        raise ScanError(
+            f"The latent belongs to another scan ({described.get('path')}) than the one given "
+            f"({found.get('path')}): give the scan that was projected."
+        )
+    try:
+        apart = np.abs(np.subtract(found["rigid"], described["rigid"], dtype=np.float64)).max()
+    except (KeyError, TypeError, ValueError):
+        apart = np.inf
+    if not apart <= SAME_POSE:
+        raise ScanError(
+            f"{described.get('path')} was projected in another pose than it lies in now: project "
+            "it again, or undo the change of its pose."
+        )
