@@ -1,4 +1,4 @@
-"""Puts on the stage what the session says is shown: the synthetic brain, a scan, a difference."""
+"""Draws what the session says is shown: the synthetic brain, the scan, or a difference."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Comparison(QObject):
-    """Holds the newest picture, and draws it or the case's scan as `Session.shown` says.
+    """Holds the newest picture, and draws it or the case's scan according to `Session.shown`.
 
-    Views are "" (a brain that is no reconstruction), "reconstruction", "scan", "difference",
-    "filled", which another part draws whenever `pictured` is emitted, and "painted", the brain that
-    fits edited labels.
+    Views are "" (a brain that is not a reconstruction), "reconstruction", "scan", "difference",
+    "filled", which another object draws whenever `pictured` is emitted, and "painted", the brain
+    generated from edited labels.
     """
 
     viewChanged = Signal(str)
@@ -44,12 +44,12 @@ class Comparison(QObject):
         self.stage = stage
         self.picture: Picture | None = None
         self.recipe: Recipe | None = None
-        #: What "painted" shows.
+        #: The volume of the view "painted".
         self.painted: tuple[Kind, np.ndarray] | None = None
         self._placed: AlignedScan | None = None
         self._scan: object = None
         self._outlined = True
-        #: Changes what is said on the current brain's picture, such as that it is B.
+        #: Changes the caption of the current brain, such as to mark it as B.
         self.mark: Callable[[Provenance], Provenance] = lambda provenance: provenance
         self.outline = Outline(stage.viewer)
         session.caseChanged.connect(self._on_case)
@@ -57,7 +57,7 @@ class Comparison(QObject):
 
     @property
     def view(self) -> str:
-        """Which picture is looked at."""
+        """Which picture is shown."""
         what = self.session.shown.what
         if what in ("recipe", "search"):
             made = self.recipe is not None and is_reconstruction(self.recipe)
@@ -71,7 +71,7 @@ class Comparison(QObject):
 
     @property
     def placed(self) -> tuple[str, AlignedScan] | None:
-        """Name of the case, and how its scan lies on the model's grid, once aligned."""
+        """Name of the case and its aligned scan, once aligned."""
         case, placed = self.session.case, self.session.placed
         return None if case is None or placed is None else (case.name, placed)
 
@@ -81,44 +81,44 @@ class Comparison(QObject):
         return None if self.session.case is None else self.session.case.path
 
     def share_above(self, brightness: float) -> float:
-        """Share of the newest picture's voxels that are at least so bright; 1 is usual white."""
+        """Share of the newest picture's voxels at or above a brightness; 1 is usual white."""
         if self.picture is None:
             return 0.0
         return float(np.mean(self.picture.rendered.volume >= brightness))
 
     def set_picture(self, recipe: Recipe, picture: Picture) -> None:
-        """A recipe was rendered: show it, unless something else is being looked at."""
+        """Take a rendered recipe; show it unless another view is open."""
         self.recipe, self.picture = recipe, picture
         if self.session.shown.what not in ("scan", "painted", "search"):
             self._draw(passing=True)
 
     def forget_model(self) -> None:
-        """Another model was opened: its first picture is still to come."""
+        """Another model was opened; its first picture is not rendered yet."""
         self.outline.hide()
         self.picture, self.recipe, self.painted = None, None, None
 
     def place(self, picture: Picture) -> None:
-        """The current picture is the same voxels at another place."""
+        """The current picture has the same voxels with another affine."""
         self.picture = picture
         self.session.look("recipe")
 
     def show(self, view: str) -> None:
-        """Show "reconstruction" (or whatever brain is current), "scan", "difference", "painted"."""
+        """Show "reconstruction" (or the current brain), "scan", "difference" or "painted"."""
         what = view if view in ("scan", "difference", "filled", "painted") else "recipe"
         self.session.look(what)  # type: ignore[arg-type]
 
     def show_painted(self, kind: Kind, volume: np.ndarray) -> None:
-        """Show a brain painted from labels, or the one before, or the difference of the two."""
+        """Show a brain generated from labels, the one before, or their difference."""
         self.painted = kind, volume
         self.session.look("painted")
 
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
-        """Show the scan of a case with what it lost made up, while that is looked at."""
+        """Show the filled-in scan of a case, while that view is open."""
         if case is self.session.result and self.session.shown.what == "filled":
             self._show_volume("reconstruction", volume, case.name)
 
     def show_search(self, case: Case, kind: Kind, volume: np.ndarray) -> None:
-        """Show what a projection of a case has found so far, unless another case is looked at."""
+        """Show the intermediate result of a projection, unless another case is shown."""
         now = self.session.case
         if now is None or now.key != case.key:
             return
@@ -133,10 +133,10 @@ class Comparison(QObject):
             self._draw()
 
     def _draw(self, *, passing: bool = False) -> None:
-        """Put on the stage what the session says; the current brain where that is not there.
+        """Draw what the session says; the current brain if that is not available.
 
-        A picture that is not of the current recipe is drawn only while it comes (`passing`): a
-        brain that was left is never seen again in between.
+        A picture of another recipe is drawn only during a drag (`passing`), so that an earlier
+        brain never reappears in between.
         """
         what, result = self.session.shown.what, self._result
         if what == "search":
@@ -152,7 +152,7 @@ class Comparison(QObject):
         elif what == "filled" and result is not None:
             self.pictured.emit()
         elif what in FOLLOWING and self.session.result and self.session.placed:
-            return  # its picture is still to come
+            return  # its picture is not rendered yet
         elif what != "recipe":
             self.session.look("recipe")
         elif self.picture is None or self.recipe is None:
@@ -166,7 +166,7 @@ class Comparison(QObject):
             self._tell()
 
     def _show_scan(self) -> bool:
-        """The case's scan, aligned if it was; whether there is one."""
+        """Draw the case's scan, aligned if possible; return whether there is one."""
         case, placed = self.session.case, self.session.placed
         if case is None or (placed is None and case.layer is None):
             return False
@@ -196,7 +196,7 @@ class Comparison(QObject):
         self.viewChanged.emit(self.view)
 
     def _on_case(self) -> None:
-        """Another patient, or the scan lies elsewhere: what is looked at of it is drawn again."""
+        """Redraw after a change of patient or of the scan's pose."""
         case, placed = self.session.case, self.session.placed
         scan = None if case is None else case.scan
         if placed is self._placed and scan is self._scan:
@@ -208,7 +208,7 @@ class Comparison(QObject):
 
     @property
     def _result(self) -> tuple[Case, AlignedScan] | None:
-        """The case with its scan, where the newest picture is of its projection."""
+        """The case and its scan, if the newest picture is its reconstruction."""
         case = self.session.result
         if case is None or case.aligned is None or self.recipe is None:
             return None

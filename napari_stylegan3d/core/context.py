@@ -1,4 +1,4 @@
-"""What features of the window share; each controller is given it with its own panel."""
+"""The services that features of the window share; every controller gets them with its panel."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Context:
     Attributes
     ----------
     dock : QWidget
-        Parent of dialogs, and of what lasts as long as the window.
+        Parent of dialogs and of objects with the window's lifetime.
     session : Session
-        The recipe with its history, the generator, the scans that were projected.
+        Recipe, history, generator and projected scans.
     render : Rendering
-        Makes the picture of the recipe; `render.loaded` is the model that is at work.
+        Renders the recipe; `render.loaded` is the current model.
     thumbnails : Thumbnails
-        Small pictures of recipes, made while the main view rests.
+        Small pictures of recipes, rendered while the main view is idle.
     comparison : Comparison
         What is on the screen.
     messages : Messages

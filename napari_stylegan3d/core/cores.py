@@ -1,8 +1,8 @@
-"""How many of the machine's cores a thread computes on, so that the window keeps one for itself.
+"""Limits the cores a thread computes on, so that one remains for the window.
 
-A layer is divided evenly among the cores and is done when the last one is. Where the window draws
-on one of them (without a graphics card that takes a core), all the others wait for it: on two cores
-a preview took ten times as long as on one.
+A layer's work is divided evenly among the cores and finishes with the slowest. If the window draws
+on one of them (without a graphics card that takes a core), all others wait: on two cores a preview
+took ten times as long as on one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 
 
 def beside_the_window() -> AbstractContextManager[Any]:
-    """Let the calling thread, and no other, compute on all cores but one."""
+    """Limit the calling thread to all cores but one."""
     import torch
 
     return on_cores(max(torch.get_num_threads() - 1, 1))
 
 
 def on_cores(count: int) -> AbstractContextManager[Any]:
-    """Let the calling thread, and no other, compute on so many cores.
+    """Limit the calling thread to `count` cores.
 
-    It holds from the call on, and until the end of a `with` where there is one.
+    Takes effect with the call; ends with the `with` block, if any.
     """
     import torch
 
-    # torch chooses a thread's number of cores at its first use there, over any choice before it.
+    # torch sets a thread's number of cores at its first use there, overriding earlier settings.
     torch.get_num_threads()
     limits: AbstractContextManager[Any] = _pools().limit(limits=count, user_api="openmp")
     return limits
@@ -34,7 +34,7 @@ def on_cores(count: int) -> AbstractContextManager[Any]:
 
 @cache
 def _pools() -> Any:
-    """The libraries that compute on several cores; looked up once, for that takes a while."""
+    """The multithreaded libraries; looked up once, which takes a while."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

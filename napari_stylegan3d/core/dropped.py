@@ -1,7 +1,6 @@
-"""What was dropped on the window: found out from names and first bytes, without reading it whole.
+"""Identifies dropped files by name and first bytes, without reading them completely.
 
-A file this program has written leads back to the state that made it; anything else that could be
-an image is a scan.
+A file written by this program restores the state that made it; any other possible image is a scan.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from qtpy.QtGui import QDropEvent
 from stylegan3d.storage.formats import format_of, is_dicom, is_kind, without_suffix
 
 Kind = Literal["model", "session", "recipe", "latent", "scan", "dicom"]
-#: A recipe or a sidecar is far smaller.
+#: Maximum size of a recipe or sidecar in bytes.
 LARGEST_JSON = 4_000_000
 CARD = "card.json"
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A path, and what it is.
+    """A path and its kind.
 
-    Of a volume that this program saved, `kind` is "recipe" and `path` its sidecar. Of DICOM it is
-    the file or the folder that `Explorer.open_scan` takes.
+    For a volume saved by this program, `kind` is "recipe" and `path` its sidecar. For DICOM, `path`
+    is the file or folder for `Explorer.open_scan`.
     """
 
     kind: Kind
@@ -36,7 +35,7 @@ class Dropped:
 
 
 def what_is(path: str | Path) -> Dropped | None:
-    """What a path is; None if nothing that can be opened."""
+    """Identify a path; None if it cannot be opened."""
     path = Path(path)
     if path.is_dir():
         return Dropped("model" if is_model(path) else "dicom", path)
@@ -59,7 +58,7 @@ def what_is(path: str | Path) -> Dropped | None:
 
 
 def what_are(paths: Sequence[str | Path]) -> Dropped | None:
-    """What several paths are together: one thing, or the slices of one DICOM folder."""
+    """Identify several paths: a single item, or the slices of one DICOM folder."""
     if len(paths) == 1:
         return what_is(paths[0])
     files = [Path(path) for path in paths]
@@ -70,7 +69,7 @@ def what_are(paths: Sequence[str | Path]) -> Dropped | None:
 
 
 def in_event(event: QDropEvent) -> Dropped | None:
-    """What is being dragged or dropped."""
+    """Identify what is being dragged or dropped."""
     urls = event.mimeData().urls()
     files = [url.toLocalFile() for url in urls if url.isLocalFile()]
     return what_are(files) if files and len(files) == len(urls) else None
@@ -83,12 +82,12 @@ def is_model(path: str | Path) -> bool:
 
 
 class DropTarget(QObject):
-    """Lets widgets take what can be opened; anything else is left to them, such as to napari.
+    """Event filter that handles drops of files that can be opened; others go to the widget.
 
     Parameters
     ----------
     take : callable
-        Called with what was dropped.
+        Called with the dropped item.
     parent : QObject
         Owns the target.
     """
@@ -98,7 +97,7 @@ class DropTarget(QObject):
         self._take = take
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        """Welcome and take drops."""
+        """Handle drag and drop events."""
         kinds = (QEvent.Type.DragEnter, QEvent.Type.DragMove, QEvent.Type.Drop)
         if event.type() not in kinds or not isinstance(event, QDropEvent):
             return False
@@ -123,7 +122,7 @@ def _tensors(path: Path) -> Dropped | None:
 def _holds_recipe(path: Path) -> bool:
     """Whether a JSON file is a recipe, or a sidecar that holds one."""
     try:
-        # A pipe would be waited for for ever, and the window with it.
+        # Opening a pipe would block the window forever.
         if not path.is_file() or path.stat().st_size > LARGEST_JSON:
             return False
         data = json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Brains a person wants to keep: recipes with notes, for each model its own."""
+"""Favourites: recipes with notes, per model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Favourite", "Favourites"]
 
 
 class Favourites(QObject):
-    """The favourites of the model that is loaded, in the order they were added.
+    """The favourites of the current model, in the order they were added.
 
-    Those of other models are kept aside: the same seed is another brain there.
+    Those of other models are stored separately: there, the same seed is another brain.
     """
 
     changed = Signal()
@@ -33,36 +33,36 @@ class Favourites(QObject):
 
     @property
     def by_model(self) -> dict[str, tuple[Favourite, ...]]:
-        """Hash of a model to its favourites, for all models that have any."""
+        """All favourites by model hash."""
         return {model: items for model, items in self._of.items() if items}
 
     @property
     def of_others(self) -> int:
-        """How many favourites other models have, which come back with them."""
+        """Number of favourites of other models."""
         return sum(len(items) for model, items in self._of.items() if model != self._model)
 
     def use_model(self, model_hash: str) -> None:
-        """Another model is loaded: show its favourites."""
+        """Switch to the favourites of another model."""
         if model_hash != self._model:
             self._model = model_hash
             self.changed.emit()
 
     def index_of(self, recipe: Recipe) -> int | None:
-        """Where a recipe stands among the favourites; None if it is none."""
+        """Index of a recipe among the favourites; None if it is not one."""
         return next((i for i, item in enumerate(self.items) if item.recipe == recipe), None)
 
     def add(self, recipe: Recipe, note: str = "") -> None:
-        """Keep a recipe; does nothing if it is a favourite already."""
+        """Add a recipe; does nothing if it already is a favourite."""
         if self.index_of(recipe) is None:
             self._set((*self.items, Favourite(recipe, note)))
 
     def remove(self, index: int) -> None:
-        """Let go of one; IndexError if there is none at `index`."""
+        """Remove one; IndexError if there is none at `index`."""
         gone = self.items[index]
         self._set([item for item in self.items if item is not gone])
 
     def set_note(self, index: int, text: str) -> None:
-        """Write why one is worth coming back to; IndexError if there is none at `index`."""
+        """Set the note of one; IndexError if there is none at `index`."""
         changed = replace(self.items[index], note=text)
         if changed != self.items[index]:
             self._set([*self.items[:index], changed, *self.items[index + 1 :]])

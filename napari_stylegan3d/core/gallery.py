@@ -1,4 +1,4 @@
-"""Buttons with the thumbnail of a recipe on them, and what keeps their pictures up to date."""
+"""Thumbnail buttons, and a controller that keeps their pictures up to date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.recipe.recipe import Recipe
 
-#: Pictures are black whatever the theme.
+#: Pictures are on black in any theme.
 CAPTION = QColor("#e8eaed")
 STYLE = """
 QToolButton { background: black; border: 2px solid transparent; border-radius: 4px; padding: 0; }
@@ -25,20 +25,20 @@ QToolButton:checked { border-color: #ffb74d; }
 
 
 class PictureButton(QToolButton):
-    """A square with the picture of a recipe; black until it is there.
+    """A square button with the picture of a recipe; black until rendered.
 
     Parameters
     ----------
     name, tip : str
-        Qt object name, and what a click does.
+        Qt object name and tooltip.
     side : int
-        Length of the picture's edge.
+        Side length of the picture.
     """
 
     def __init__(self, name: str, tip: str, side: int) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        #: Written on the picture, in its lower left corner.
+        #: Caption in the lower left corner of the picture.
         self.caption = ""
         self.side = side
         self.setObjectName(name)
@@ -65,17 +65,17 @@ class PictureButton(QToolButton):
 
     @property
     def has_picture(self) -> bool:
-        """Whether there is a picture on it."""
+        """Whether it has a picture."""
         return not self.icon().isNull()
 
 
 class Gallery(QObject):
-    """Asks for the pictures of some buttons' recipes, and puts them on as they come.
+    """Requests thumbnails for buttons and shows them when ready.
 
     Parameters
     ----------
     owner : str
-        Who asks, see `Thumbnails.want`.
+        Name for `Thumbnails.want`.
     """
 
     def __init__(self, thumbnails: Thumbnails, owner: str, parent: QObject) -> None:
@@ -86,13 +86,13 @@ class Gallery(QObject):
 
     @property
     def missing(self) -> int:
-        """How many of the pictures are still to come."""
+        """Number of pictures not rendered yet."""
         return sum(self.thumbnails.image(recipe) is None for recipe in self._buttons.values())
 
     def show(self, buttons: Mapping[PictureButton, Recipe]) -> None:
-        """Show these recipes, in order of urgency, instead of those before.
+        """Show these recipes, most urgent first, instead of the previous ones.
 
-        A button keeps its old picture until the new one comes.
+        A button keeps its old picture until the new one is ready.
         """
         self._buttons = dict(buttons)
         for button, recipe in self._buttons.items():
@@ -102,7 +102,7 @@ class Gallery(QObject):
             self.thumbnails.want(self.owner, list(dict.fromkeys(self._buttons.values())))
 
     def stop(self) -> None:
-        """Nobody looks at them any more."""
+        """Cancel requests; the buttons are hidden."""
         self._buttons = {}
         self.thumbnails.drop(self.owner)
 

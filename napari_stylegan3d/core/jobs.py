@@ -1,4 +1,4 @@
-"""Long work as plain functions for `LongJob`: no Qt; the engine is imported where it is needed.
+"""Long tasks as plain functions for `LongJob`: no Qt; the engine is imported when needed.
 
 Importing torch takes about a second, so it happens here, off the GUI thread, not while the window
 is built.
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
 
-#: A preview that takes a larger share of the full volume's time only delays it.
+#: Longest useful preview, as a share of the full volume's time.
 WORTHWHILE = 0.8
-#: Bytes of layers kept while a brain is rendered beside what is shown.
+#: Bytes of cached layers for a renderer in the background.
 LAYERS_KEPT = 32 * 2**20
 
 
@@ -42,9 +42,9 @@ class Loaded:
     Attributes
     ----------
     generator, renderer : Generator, Renderer
-        The generator, and what draws it.
+        The generator and its renderer.
     previews_help : bool
-        Whether a preview is faster than the full volume, as far as is known.
+        Whether a preview is faster than the full volume, if known.
     """
 
     generator: Generator
@@ -53,10 +53,10 @@ class Loaded:
 
 
 def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None) -> Future[Loaded]:
-    """Import torch, and load a model in a thread while the window is being made.
+    """Import torch and load a model in a thread while the window is being created.
 
-    For programs that open a window of their own, before they import napari: no window is there yet
-    that could be kept waiting. The first brain is rendered too, so that it can be shown at once.
+    For programs that open their own window, before they import napari. The first brain is rendered
+    too, so that it can be shown immediately.
     """
     import stylegan3d.render.renderer  # noqa: F401
 
@@ -67,7 +67,7 @@ def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None)
         try:
             render_recipe(loaded.renderer, Recipe())
         except Exception as error:
-            if not is_out_of_memory(error):  # else the window makes do with a preview
+            if not is_out_of_memory(error):  # otherwise the window shows a preview first
                 raise
         return loaded
 
@@ -84,8 +84,8 @@ def load_model(
 ) -> Loaded:
     """Load a generator from its folder or an official checkpoint; None for the bundled one.
 
-    `frame` says where the voxels of a checkpoint lie, such as "LIA:2"; a model that is being loaded
-    already (`load_ahead`) is waited for. Reports one step of two once torch is imported.
+    `frame` is the voxel orientation and size of a checkpoint, such as "LIA:2"; a model that is
+    already being loaded (`load_ahead`) is awaited. Reports one step of two once torch is imported.
     """
     report(0, 2, _("Loading the model"))
     if isinstance(model, Future):
@@ -108,11 +108,10 @@ def place(loaded: Loaded, frame: Frame) -> Loaded:
 
 
 def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
-    """Do once what is slow the first time: a preview, and directions that no file holds.
+    """Warm up: render a preview and compute directions that are not in a file.
 
-    Reports two steps of three once there are directions. What remains then is for networks without
-    coarse images only: previews are learned, which takes some volumes' time, or are found to be of
-    no help.
+    Reports two steps of three once there are directions. The third is for networks without coarse
+    images only: fit previews, which takes as long as a few volumes, or find that they do not help.
     """
     renderer, generator = loaded.renderer, loaded.generator
     report(0, 3, _("Preparing previews"))
@@ -127,7 +126,7 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
         renderer.learn_preview(report.should_stop)
         renderer.render(w, quality="preview", should_stop=report.should_stop)
     if renderer.preview_level == -1:
-        # Another latent than the one that is shown: its layers would be remembered.
+        # A different latent than the one shown, whose layers would be cached.
         preview = renderer.render(-w, "preview", should_stop=report.should_stop).seconds
         full = renderer.render(-w, "full", should_stop=report.should_stop).seconds
         loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
@@ -136,7 +135,7 @@ def warm_up(report: Report, loaded: Loaded, recipe: Recipe) -> Loaded:
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """A recipe, and whether a preview will do."""
+    """A recipe, and whether a preview suffices."""
 
     recipe: Recipe
     quality: Quality
@@ -144,7 +143,7 @@ class RenderRequest:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A rendering made ready for the views, on the generator's full grid."""
+    """A rendering prepared for the views, on the generator's full grid."""
 
     shown: Upright
     rendered: Rendered
@@ -156,21 +155,21 @@ class Picture:
         return cls(as_shown(rendered, generator), rendered, rendered.quality)
 
     def on_grid(self, shape: tuple[int, ...]) -> np.ndarray:
-        """(X, Y, Z) of the generator's grid of this shape, which a preview is coarser than."""
+        """The volume on the generator's full grid; a preview is enlarged."""
         volume = self.rendered.volume
         same = tuple(volume.shape) == tuple(shape)
         return volume if same else enlarge(volume, (shape[0], shape[1], shape[2]))
 
 
 def placed(picture: Picture, generator: Generator) -> Picture:
-    """The same voxels where a generator says they lie."""
+    """The same voxels with the affine of a generator."""
     grid = picture.rendered.space.shape
     rendered = dataclasses.replace(picture.rendered, space=generator.space.resized(grid))
     return dataclasses.replace(picture, shown=as_shown(rendered, generator), rendered=rendered)
 
 
 def as_shown(rendered: Rendered, generator: Generator) -> Upright:
-    """On the full grid whatever the quality, so that nothing in the views moves when it changes."""
+    """On the full grid for any quality, so that views do not shift when it changes."""
     volume = rendered.volume
     if tuple(volume.shape) != tuple(generator.shape):
         volume = enlarge(volume, generator.shape)
@@ -178,7 +177,7 @@ def as_shown(rendered: Rendered, generator: Generator) -> Upright:
 
 
 def render_beside(request: tuple[Loaded, Recipe]) -> Picture:
-    """Render a recipe in full with a renderer of its own, beside what is shown; in a thread."""
+    """Render a recipe at full quality with a separate renderer; runs in a thread."""
     loaded, recipe = request
     renderer = loaded.renderer.companion(LAYERS_KEPT)
     return Picture.of(render_recipe(renderer, recipe), loaded.generator)
@@ -187,12 +186,12 @@ def render_beside(request: tuple[Loaded, Recipe]) -> Picture:
 def latent_of(
     recipe: Recipe, generator: Generator, care: Literal["preview", "rough"] = "preview"
 ) -> torch.Tensor:
-    """The latent of a recipe, found with no more effort than needed; "rough" only tries it.
+    """The latent of a recipe with reduced effort; "rough" only checks that it works.
 
     Raises
     ------
     RecipeError, LatentError
-        If it cannot be had.
+        If there is none.
     """
     with effort(care):
         return recipe.latent(generator)
@@ -207,7 +206,7 @@ def own_path(generator: Generator | None) -> Path | None:
 
 
 def screen_dtype() -> torch.dtype:
-    """The precision this machine is fastest in: what is shown need not be exact to the last bit."""
+    """This machine's fastest precision; displayed volumes need not be exact."""
     import torch
 
     from stylegan3d.devices import measured_dtype

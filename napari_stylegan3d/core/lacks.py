@@ -1,4 +1,4 @@
-"""What a model cannot do, said where its control would be."""
+"""Reasons why a control is not available for a model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def why_not(generator: Generator, feature: str) -> str:
-    """Why a model lacks a feature, in the person's language; nothing where it has it."""
+    """Why a model lacks a feature, translated; empty if it has it."""
     return of_engine(generator.cannot.get(feature, ""))
 
 
 def offer(box: QComboBox, entry: object, reason: str, instead: object) -> None:
     """Enable an entry of a list, or disable it with the reason as its tooltip.
 
-    Where the disabled one was chosen, `instead` is.
+    If the disabled entry was selected, `instead` is selected.
     """
     index = box.findData(entry)
     item = box.model().item(index)

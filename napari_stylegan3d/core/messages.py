@@ -1,4 +1,4 @@
-"""Telling the person what went wrong: one sentence, never a traceback."""
+"""Error reports to the user: one sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger("napari_stylegan3d")
 
 
 class Messages(QObject):
-    """Where features report errors, for the window to show."""
+    """Collects errors from features for the window to show."""
 
     failed = Signal(object, str)
     """(exception, what was being done)"""
@@ -23,12 +23,12 @@ class Messages(QObject):
     """An earlier error is over."""
 
     def fail(self, error: Exception, doing: str) -> None:
-        """Report an error that came up while `doing` something ('loading the model')."""
+        """Report an error that occurred while `doing` something ('loading the model')."""
         self.failed.emit(error, doing)
 
 
 def sentence(error: BaseException, doing: str) -> str:
-    """What to say about an error that came up while `doing` something ('loading the model')."""
+    """The message for an error that occurred while `doing` something ('loading the model')."""
     if is_out_of_memory(error):
         return out_of_memory_sentence(doing)
     if isinstance(error, StyleGAN3DError):
@@ -49,5 +49,5 @@ def tell_error(error: BaseException, doing: str) -> str:
 
 
 def tell_done(text: str) -> None:
-    """Say in passing that something was done which the window does not show by itself."""
+    """Show a notification that something was done."""
     show_info(text)

@@ -1,4 +1,4 @@
-"""What all panels have in common."""
+"""Base class of the panels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Panel(QWidget):
-    """A tab of the explorer: reads the current recipe, and replaces it.
+    """A tab of the explorer, which reads and replaces the current recipe.
 
     Subclasses fill `self.column` and override `show_recipe` and `show_model`.
     """
 
-    #: For programs, whatever the language.
+    #: Untranslated key.
     key = ""
-    #: On the tab.
+    #: Title of the tab.
     title = ""
     seen = Signal(bool)
     """Whether the panel is in front."""
@@ -37,24 +37,24 @@ class Panel(QWidget):
         session.modelChanged.connect(self.show_model)
 
     def show_recipe(self, recipe: Recipe) -> None:
-        """Make the controls say what the recipe says, without changing it."""
+        """Update the controls from the recipe, without changing it."""
 
     def show_model(self, generator: Generator) -> None:
-        """Fit the controls to a model that was loaded."""
+        """Adapt the controls to a loaded model."""
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Tell that the panel is looked at."""
+        """Emit that the panel is visible."""
         super().showEvent(event)
         controls.name_for_readers(self)
         self.seen.emit(True)
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Tell that it is not any more."""
+        """Emit that it is hidden."""
         self.seen.emit(False)
         super().hideEvent(event)
 
     def scrolled(self) -> QWidget:
-        """The panel in a scroll area, for windows that are not high enough for it."""
+        """The panel in a scroll area, for small windows."""
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(self)
@@ -65,19 +65,19 @@ class Panel(QWidget):
 
 
 def bring_into_view(panel: QWidget, *parts: QWidget) -> None:
-    """Scroll to parts of a panel, the last of them for certain."""
+    """Scroll to parts of a panel; the last one is always made visible."""
     area = panel.parentWidget()
     while area is not None and not isinstance(area, QScrollArea):
         area = area.parentWidget()
     if isinstance(area, QScrollArea):
-        # They may have come just now: the panel is as high as it will be only after this.
+        # The parts may have just appeared; the panel's height is updated only after this.
         QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
         for part in parts:
             area.ensureWidgetVisible(part)
 
 
 def select_data(box: QComboBox, data: object) -> None:
-    """Select the entry with this data without telling anyone."""
+    """Select the entry with this data without emitting signals."""
     # Qt compares Python objects in a combo box by identity in some bindings, by value in others.
     entries = [box.itemData(index) for index in range(box.count())]
     with QSignalBlocker(box):

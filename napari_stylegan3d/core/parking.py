@@ -1,8 +1,8 @@
-"""A day of many scans: those that are not open lie on the disk, and are read from there.
+"""Moves scans of inactive cases to disk to save memory.
 
-A case keeps its scan: the whole head, the brain before it was resampled, the brain on the model's
-grid, some 70 MB. Of all but the case that is looked at, these are mapped from files without a name,
-which go away with the window, however it ends.
+A case holds its scan: the whole head, the brain before and after resampling, about 70 MB. For all
+but the current case these arrays are memory-mapped from unlinked temporary files, which disappear
+with the process.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ LEAST_BYTES = 2**19
 
 
 class Parking(QObject):
-    """Puts the scans of cases that are not looked at on the disk, a patient at a time, off the GUI
-    thread.
-    """
+    """Moves the scans of inactive cases to disk, one patient at a time, off the GUI thread."""
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
@@ -43,7 +41,7 @@ class Parking(QObject):
         session.caseChanged.connect(self._look)
 
     def shutdown(self) -> None:
-        """Stop; what is not on the disk yet stays in memory."""
+        """Stop; scans not on disk yet stay in memory."""
         self.job.shutdown()
 
     def _look(self) -> None:
@@ -66,7 +64,7 @@ class Parking(QObject):
 
 
 def park(report: Report, cases: list[Case], folder: Path) -> list[tuple[Case, Case]]:
-    """Cases of one scan, each with the same one whose scan lies on the disk."""
+    """Pairs of each case of one scan and its copy with the scan on disk."""
     report(0, 1)
     known: dict[int, Any] = {}
     return [(case, _parked_case(case, folder, known)) for case in cases]
@@ -74,7 +72,7 @@ def park(report: Report, cases: list[Case], folder: Path) -> list[tuple[Case, Ca
 
 def _parked_case(case: Case, folder: Path, known: dict[int, Any]) -> Case:
     def once(thing: Any, make: Callable[[Any], Any]) -> Any:
-        """What several share stays one, told by identity."""
+        """Convert an object that several cases share only once, by identity."""
         if thing is not None and id(thing) not in known:
             known[id(thing)] = make(thing)
         return None if thing is None else known[id(thing)]
@@ -108,7 +106,7 @@ def _parked_case(case: Case, folder: Path, known: dict[int, Any]) -> Case:
 
 
 def on_disk(array: np.ndarray, folder: Path) -> np.ndarray:
-    """The same numbers, mapped from a file without a name; the array itself if there is no room."""
+    """The array, memory-mapped from an unlinked file; unchanged if the disk is full."""
     if array.nbytes < LEAST_BYTES or isinstance(array, np.memmap):
         return array
     try:

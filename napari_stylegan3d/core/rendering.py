@@ -1,4 +1,4 @@
-"""From the current recipe to a picture: preview at once, the full volume when it is ready."""
+"""Renders the current recipe: a preview first, then the full volume."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 #: A full volume that takes no longer than this needs no preview.
 INSTANT_S = 0.12
-#: How long the hand must rest while it drags before the full volume is worth starting.
+#: Pause during a drag after which the full volume is rendered.
 REST_MS = 200
-#: After a full volume found no memory, previews stand for it so long; then it is tried again.
+#: After running out of memory, only previews are rendered for this long.
 CRAMPED_S = 20.0
 CRAMPED = _(
     "Not enough memory for the full volume; a preview is shown. Close other programs, then "
@@ -67,7 +67,7 @@ class Rendering(QObject):
         return self.renders is not None and self.renders.busy
 
     def use(self, loaded: Loaded) -> None:
-        """Render with another model from now on."""
+        """Switch to another model."""
         if self.renders is not None:
             self.renders.shutdown()
         self.loaded = loaded
@@ -80,11 +80,11 @@ class Rendering(QObject):
         self._cramped_until = 0.0
 
     def place(self, loaded: Loaded) -> None:
-        """The same model, with its voxels elsewhere: pictures that were made stay good."""
+        """The same model with another affine; rendered pictures stay valid."""
         self.loaded = loaded
 
     def previews_ready(self, loaded: Loaded) -> None:
-        """The renderer has made a preview once, which is slow the first time."""
+        """The renderer has made its first, slow preview."""
         self._warm, self.is_prepared = loaded.previews_help, True
         self.prepared.emit()
 
@@ -94,7 +94,7 @@ class Rendering(QObject):
         self._on_recipe(self.session.recipe, False)
 
     def shutdown(self) -> None:
-        """Stop; what is in flight ends unheard."""
+        """Stop; results still being computed are discarded."""
         self._rest.stop()
         if self.renders is not None:
             self.renders.shutdown()
@@ -118,8 +118,8 @@ class Rendering(QObject):
         loaded, renders = self.loaded, self.renders
         assert loaded is not None
         assert renders is not None
-        # A full volume gives way to the preview of a newer recipe. Previews are finished: while a
-        # hand drags, nothing would be seen otherwise.
+        # A newer recipe cancels a full volume. Previews are always finished: otherwise nothing
+        # would # be seen during a drag.
         gives_way = request.quality == "full" and self._warm
 
         def should_stop() -> bool:
@@ -139,7 +139,7 @@ class Rendering(QObject):
 
     @property
     def _is_cramped(self) -> bool:
-        """Whether there was no memory for a full volume a moment ago."""
+        """Whether a full volume recently ran out of memory."""
         return time.monotonic() < self._cramped_until
 
     def _submit_full(self) -> None:

@@ -1,4 +1,4 @@
-"""Two real scans, whose licences allow passing them on, as samples."""
+"""Two bundled real scans with permissive licences, as napari samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLES = {"ucla-sub-04": _("UCLA, subject 04"), "novosibirsk-sub-09": _("Novosi
 
 
 def sample_path(key: str) -> Path:
-    """Where the scan of that key lies.
+    """Path of a sample scan.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A scan that was read, as an image layer."""
+"""Image layer of a scan."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from napari_stylegan3d.views.display import upright
 from stylegan3d.storage.formats import scan_stem
 
 LayerTuple = tuple[np.ndarray, dict[str, Any], str]
-#: Share of the range of intensities that is shown black in a raw scan.
+#: Share of the intensity range of a raw scan that is shown black.
 NOISE_SHARE = 0.05
 
 
 def scan_layer(scan: Any) -> LayerTuple:
-    """An image layer for a scan that was read, upright, with its own intensities."""
+    """An image layer for a scan in RAS orientation, with its own intensities."""
     shown = upright(scan.data, scan.affine)
     name = scan_stem(scan.path)
-    # The brightest half percent is vessels and fat: it should not darken the brain. Black starts
-    # a little above the lowest values, which are noise around the head.
+    # The brightest half percent is vessels and fat and should not darken the brain. Black is
+    # # slightly above the lowest values, which are noise around the head.
     low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
     low += NOISE_SHARE * (high - low)
     meta = {

@@ -1,8 +1,8 @@
-"""What the explorer looks at: the generator, what is shown, whose it is, how it came about.
+"""State of the explorer: generator, current recipe, patient, history.
 
-Two values say all of it: `Shown`, what is on the screen with the recipe of the current brain, and
-`Case`, the patient's scan that belongs to it. A widget reads them and asks the session to replace
-them; nothing else holds a part of either.
+Two values hold it: `Shown`, what is on the screen with the recipe of the current brain, and `Case`,
+the patient's scan that belongs to it. Widgets read them and ask the session to replace them; no
+other object holds a part of either.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import AlignedScan
 
-#: Changes of one control that follow each other faster than this are one step of undo.
+#: Changes of one control within this time are one undo step.
 SAME_GESTURE_S = 0.8
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Consecutive rows of w that govern structures of similar size; `key` is for programs."""
+    """Consecutive rows of w that control structures of similar size; `key` is untranslated."""
 
     key: str
     name: str
@@ -55,7 +55,7 @@ class LayerGroup:
 
 
 class Session(QObject):
-    """What is shown and whose it is, with undo and redo; the generator; the projections so far."""
+    """What is shown and of which patient, with undo and redo; generator; projections."""
 
     recipeChanged = Signal(object, bool)
     """(recipe, live): `live` while a slider is being dragged."""
@@ -71,17 +71,17 @@ class Session(QObject):
         super().__init__(parent)
         self.generator: Generator | None = None
         self._shown, self._case = Shown(), None
-        #: The scan that is being read, or that could not be read; None once it is the case.
+        #: The scan that is being read, or failed to be read; None once it is the case.
         self.arriving: Case | None = None
         self._projected: list[Case] = []
-        #: What Mix offers as the second brain before anything has been mixed, by model.
+        #: Default second brain in Mix, by model.
         self._seconds: dict[str, Source] = {}
         self.favourites = Favourites(self)
         self.history: History[Entry] = History([Entry()])
-        #: Where one was when another model was opened, by model.
+        #: Position in the history when another model was opened, by model.
         self._left: dict[str, Entry] = {}
         self._last_gesture: tuple[str, float] = ("", 0.0)
-        #: Makes the folder for latents that are not saved yet.
+        #: Creates the folder for unsaved latents.
         self.make_folder: Callable[[], Path] | None = None
         self._folder: Path | None = None
 
@@ -99,14 +99,14 @@ class Session(QObject):
 
     @property
     def case(self) -> Case | None:
-        """The patient's scan that panel and views are about; None before one was opened."""
+        """The current patient's scan; None if none is open."""
         return self._case
 
     @property
     def result(self) -> Case | None:
-        """The case, where the current brain comes from its projection and lies in its space.
+        """The case, if the current brain is made from its projection and in its space.
 
-        Of a restored session the scan itself may be still to be read.
+        In a restored session the scan itself may not be read yet.
         """
         case = self._case
         if case is None or not case.is_of(self.recipe.source) or not self._is_mine(case.model):
@@ -116,7 +116,7 @@ class Session(QObject):
 
     @property
     def placed(self) -> AlignedScan | None:
-        """The case's scan on the model's grid; None where it is not aligned with this model."""
+        """The case's scan on the model's grid; None if not aligned to this model."""
         case = self._case
         return case.aligned if case and self._fits(case) else None
 
@@ -127,17 +127,17 @@ class Session(QObject):
 
     @property
     def projected(self) -> list[Case]:
-        """The projections of this session that the model can show, in their order."""
+        """Projections of this session that the current model can show, oldest first."""
         return [case for case in self._projected if self._is_mine(case.model)]
 
     @property
     def all_projected(self) -> list[Case]:
-        """The projections of this session into any model."""
+        """Projections of this session with any model."""
         return list(self._projected)
 
     @property
     def second(self) -> Source:
-        """What Mix offers as the second brain before anything has been mixed."""
+        """Default second brain in Mix."""
         return self._seconds.get(self._hash, Source("seed", 1))
 
     @second.setter
@@ -156,14 +156,14 @@ class Session(QObject):
 
     @property
     def can_redo(self) -> bool:
-        """Whether an undone state of this model can come back."""
+        """Whether an undone state of this model can be redone."""
         return self._neighbour(1) is not None
 
     @property
     def folder(self) -> Path:
-        """Where latents lie until they are saved elsewhere.
+        """Folder of latents that are not saved elsewhere.
 
-        It lasts as long as the session is kept, or as long as the window where it cannot be kept.
+        It is kept as long as the session, or the window if the session cannot be stored.
         """
         if self.make_folder is not None:
             with suppress(OutputError):
@@ -173,9 +173,9 @@ class Session(QObject):
         return self._folder
 
     def set_generator(self, generator: Generator) -> None:
-        """Use another model. History and projections stay; the scan is to be aligned again.
+        """Switch to another model. History and projections stay; the scan must be aligned again.
 
-        A model that was open before goes on where it was left.
+        A model that was open before resumes at its last state.
         """
         before, self.generator = self.generator, generator
         self.favourites.use_model(generator.hash)
@@ -191,7 +191,7 @@ class Session(QObject):
         self._take_current()
 
     def place(self, generator: Generator) -> None:
-        """The same model with its voxels elsewhere: the recipe and its history stay."""
+        """The same model with another affine: recipe and history stay."""
         self.generator = generator
         self.modelChanged.emit(generator)
         self.projectedChanged.emit()
@@ -201,18 +201,18 @@ class Session(QObject):
     def change(
         self, recipe: Recipe, *, live: bool = False, gesture: str = "", case: Case | None = None
     ) -> None:
-        """Replace the current recipe; a projection brings its case.
+        """Replace the current recipe, and the case if it is a projection.
 
         Parameters
         ----------
         recipe : Recipe
             The new one.
         live : bool
-            In the middle of a drag: shown, but no step of undo.
+            During a drag: shown, but no undo step.
         gesture : str
-            Name of the control; quick changes of the same control are one step of undo.
+            Name of the control; quick changes of the same control are one undo step.
         case : Case or None
-            The patient's; by default that of the recipe's projection, or the one that is open.
+            By default the case of the recipe's projection, or the current one.
         """
         case = case or self.case_of(recipe.source) or self._case
         was, self._shown = self._shown, self._shown.of(recipe)
@@ -226,23 +226,23 @@ class Session(QObject):
             self.lookChanged.emit()
 
     def look(self, what: What) -> None:
-        """Show another picture of what is open; no step of undo."""
+        """Show another view of the current case; not an undo step."""
         self._shown = self._shown.looking_at(what)
         self.lookChanged.emit()
 
     def compare(self, how: How, second: Recipe | Case | None) -> None:
-        """Compare what is shown with a second picture; no step of undo."""
+        """Compare with a second picture; not an undo step."""
         self._shown = dataclasses.replace(self._shown, comparison=how, second=second)
 
     def expect(self, case: Case | None) -> None:
-        """A scan is being read, or could not be; None if there is none any more."""
+        """Set the scan that is being read or failed to be read; None for none."""
         self.arriving = case
         self.caseChanged.emit()
 
     def open_case(self, case: Case, *, show: bool = True) -> None:
-        """A scan was read: a step of the history, unless it is opened behind what is shown.
+        """Open a scan that was read: an undo step, unless opened in the background.
 
-        The same file read again, such as with left and right swapped, takes the step's place.
+        If the same file is read again, such as with left and right swapped, its step is replaced.
         """
         self.arriving = None
         case = self._told_apart(case)
@@ -260,9 +260,9 @@ class Session(QObject):
         self.caseChanged.emit()
 
     def update_case(self, case: Case) -> None:
-        """More is known of a scan: it was aligned, moved, or refused.
+        """Update a scan after it was aligned, moved or refused.
 
-        What was found of it where it lay before keeps its step of the history.
+        Earlier results with another pose keep their steps in the history.
         """
         now = self._case
         if now is None or now.key != case.key:
@@ -282,16 +282,16 @@ class Session(QObject):
         self._go_by(-1)
 
     def redo(self) -> None:
-        """Take back an undo."""
+        """Redo one step."""
         self._go_by(1)
 
     def go_to(self, index: int) -> bool:
-        """Go back or forth in the history, which brings what was shown and whose it was.
+        """Go to a state of the history, with its recipe, view and case.
 
         Returns
         -------
         bool
-            Whether the model can show that state; where it cannot, nothing is done.
+            Whether the model can show that state; if not, nothing is done.
         """
         states = self.history.states
         if not 0 <= index < len(states):
@@ -306,7 +306,7 @@ class Session(QObject):
         return True
 
     def restore(self, history: History[Entry], projected: Iterable[Case] = ()) -> None:
-        """Take over a history, such as that of an earlier session."""
+        """Replace the history, such as by that of an earlier session."""
         self.history, self._projected = history, list(projected)
         self._left.clear()
         self._seconds.clear()
@@ -315,7 +315,7 @@ class Session(QObject):
         self._take_current()
 
     def add_projected(self, case: Case) -> None:
-        """Remember a projection, show it, and offer it as a source."""
+        """Add a projection, show it, and offer it as a source."""
         assert case.source is not None
         self._projected.append(case)
         recipe = self.recipe.replace(source=case.source, mix=None, edits=())
@@ -323,7 +323,7 @@ class Session(QObject):
         self.projectedChanged.emit()
 
     def swap(self, old: Case, new: Case) -> None:
-        """The same case held in another way, such as with its voxels on the disk."""
+        """Replace a case by an equivalent one, such as with its voxels on disk."""
         self._projected = [new if case is old else case for case in self._projected]
         self.history.map(lambda e: dataclasses.replace(e, case=new) if e.case is old else e)
         for model, entry in self._left.items():
@@ -334,13 +334,13 @@ class Session(QObject):
 
     @property
     def cases(self) -> list[Case]:
-        """All cases that this session can come back to."""
+        """All cases in the history."""
         entries = [entry.case for entry in self.history.states]
         every = [case for case in (*self._projected, *entries, self._case) if case is not None]
         return list({id(case): case for case in every}.values())
 
     def case_of(self, source: Source) -> Case | None:
-        """The case behind the source of a recipe; None for a brain that is nobody's."""
+        """The case of a recipe's source; None for a synthetic brain."""
         if source.kind != "projected":
             return None
         if self._case is not None and self._case.is_of(source):
@@ -349,14 +349,13 @@ class Session(QObject):
         return known or Case.of_latent(source)
 
     def find_projected(self, source: Source) -> Case | None:
-        """The projection behind a source, if it was made in this session and the model's voxels
-        lie where they lay then.
+        """The projection of a source, if made in this session with the same affine.
         """
         found = next((case for case in self.projected if case.is_of(source)), None)
         return found if found is not None and self._fits(found) else None
 
     def replace_source(self, old: Source, new: Source) -> None:
-        """The latent behind `old` was saved as `new`: point the recipe to the file that stays."""
+        """Replace a source after its latent was saved elsewhere."""
         for case in self.cases:
             if case.source == old:
                 self.swap(case, dataclasses.replace(case, source=new))
@@ -364,7 +363,7 @@ class Session(QObject):
         self.change(self.recipe.with_paths(lambda s: new if s == old else s))
 
     def mix_or_none(self) -> Mix:
-        """The recipe's mix, or one that takes nothing from the second brain yet."""
+        """The recipe's mix, or one with all strengths 0."""
         count = self.generator.num_layers if self.generator else 1
         return self.recipe.mix or Mix(self.second, (0.0,) * count)
 
@@ -373,7 +372,7 @@ class Session(QObject):
         return layer_groups(self.generator) if self.generator else []
 
     def close(self) -> None:
-        """Delete latents that were not saved and cannot be kept."""
+        """Delete temporary latents."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -383,24 +382,24 @@ class Session(QObject):
         return "" if self.generator is None else self.generator.hash
 
     def _is_mine(self, model: str) -> bool:
-        """Whether something was made with the model that is loaded."""
+        """Whether something was made with the current model."""
         return not (model and self._hash) or model == self._hash
 
     def _fits(self, case: Case) -> bool:
-        """Whether a case lies in the space of the model that is loaded."""
+        """Whether a case is in the space of the current model."""
         if case.aligned is None or self.generator is None:
             return case.aligned is not None
         return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
 
     def _told_apart(self, case: Case) -> Case:
-        """Another patient's file may have the same name: its folder is named too."""
+        """Make names unique: add the folder if another patient's file has the same name."""
         others = (c for c in self.cases if c.name == case.name and c.sha256 and case.sha256)
         if case.path is None or all(other.sha256 == case.sha256 for other in others):
             return case
         return dataclasses.replace(case, name=f"{case.name} ({case.path.parent.name})")
 
     def _update_later(self, case: Case) -> None:
-        """The case that is worked on is not the one that is looked at: its last step has it."""
+        """Update a case that is not the current one in its last step of the history."""
         states = self.history.states
         last = next((e.case for e in reversed(states) if e.case and e.case.key == case.key), None)
         if last is not None and last.source is None:
@@ -418,12 +417,12 @@ class Session(QObject):
             self.historyChanged.emit()
 
     def _add(self, entry: Entry, *, merge: bool = False) -> None:
-        """A new state; what was undone is gone, but for the states of other models."""
+        """Add a state; states that could be redone are discarded, except those of other models."""
         mine = self._hash
         self.history.commit(entry, merge=merge, keep=lambda other: not other.is_for(mine))
 
     def _go_to_model(self, made: MadeWith) -> None:
-        """Where a model was left, or a first brain of it, with the scan that is open."""
+        """Go to a model's last state, or its first brain, with the current scan."""
         states, left = self.history.states, self._left.get(made.sha256)
         known = [k for k, e in enumerate(states) if e.model and e.model.sha256 == made.sha256]
         if known:
@@ -450,10 +449,10 @@ class Session(QObject):
             self.go_to(index)
 
     def _take_current(self) -> None:
-        """Show the state one is at; how it is compared stays, as do black and white."""
+        """Show the current state; comparison, window and level stay."""
         entry, now = self.history.current, self._shown
         self._shown = dataclasses.replace(entry.shown, comparison=now.comparison, second=now.second)
-        # A brain that is nobody's leaves the scan open that is.
+        # A synthetic brain keeps the current scan open.
         self._case = entry.case or self.case_of(entry.recipe.source) or self._case
         self._last_gesture = ("", 0.0)
         self.caseChanged.emit()
@@ -463,7 +462,7 @@ class Session(QObject):
 
 
 def fitting(recipe: Recipe, generator: Generator) -> Recipe:
-    """What of a recipe makes sense for another model: the seed, truncation and noise."""
+    """The parts of a recipe that apply to another model: seed, truncation and noise."""
     source = recipe.source if recipe.source.kind == "seed" else Source("seed", 0)
     truncation = recipe.truncation
     if truncation.cutoff is not None and truncation.cutoff > generator.num_layers:
@@ -478,12 +477,12 @@ GROUPS = (
 )
 
 
-#: As a group of layers, of a model that has no others.
+#: The only group of a model without per-layer styles.
 WHOLE = ("whole", _("Brain"), _("everything at once, from the head's shape to the texture"))
 
 
 def layer_groups(generator: Generator) -> list[LayerGroup]:
-    """Split the layers by the size in mm of a voxel of the grid that each governs.
+    """Group the layers by the voxel size in mm of the grid that each controls.
 
     A model without per-layer styles has one group: the whole brain.
     """

@@ -1,8 +1,8 @@
-"""Small pictures of recipes, made in the background for all panels that show some.
+"""Thumbnails of recipes, rendered in the background for all panels.
 
-One thread draws them with a renderer of its own, one at a time, and only while the main view rests.
-It works on one core and less urgently than the window: with as many threads as cores, each of its
-steps would wait for cores that the window holds.
+One thread renders them with its own renderer, one at a time, and only while the main view is idle.
+It uses one core at low priority: with as many threads as cores, every step would wait for cores
+that the window uses.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     from stylegan3d.render.renderer import Renderer
     from stylegan3d.session.case import Case
 
-#: Width and height as the window counts, and how many pixels one of them has.
+#: Side in device-independent pixels, and physical pixels per such pixel.
 SIDE, RATIO = 96, 2
-#: Share of the side that the breadth of the field of view takes: two brains then lie on the
-#: diagonal without touching.
+#: Width of the field of view as a share of the side: two slices then fit on the diagonal without
+#: touching.
 BREADTH = 0.66
-#: What is darker is margin; white is 1.
+#: Threshold of the margin; white is 1.
 MARGIN_BELOW = 0.1
-#: Pictures kept; one takes 36 KiB.
+#: Maximum number of cached pictures; one takes 36 KiB.
 KEPT = 600
-#: Bytes of layers kept from one picture to the next.
+#: Bytes of cached layers.
 LAYERS_KEPT = 32 * 2**20
-#: How long the main view must have rested before a picture is started, in ms.
+#: Idle time of the main view before a picture is started, in ms.
 REST_MS = 150
-#: A picture that takes longer than this is followed by a rest as long, at most LONGEST_REST_MS.
+#: A picture that takes longer is followed by a pause of the same length, at most LONGEST_REST_MS.
 SLOW_S = 0.5
 LONGEST_REST_MS = 3000
 
 
 @dataclass(frozen=True, eq=False)
 class _Order:
-    """A picture to be made, and whether it is still wanted."""
+    """A requested picture, and whether it is still needed."""
 
     recipe: Recipe
     loaded: Loaded
@@ -58,9 +58,9 @@ class _Order:
 
 
 class Thumbnails(QObject):
-    """Small pictures of recipes, at preview quality; gives way to the main view.
+    """Renders thumbnails at preview quality, yielding to the main view.
 
-    A recipe that cannot be drawn (its latent file is gone, say) gets a crossed-out picture.
+    A recipe that cannot be rendered (say, its latent file is missing) gets a crossed-out picture.
     """
 
     ready = Signal(object, object)
@@ -90,39 +90,38 @@ class Thumbnails(QObject):
         rendering.prepared.connect(self._on_prepared)
 
     def image(self, recipe: Recipe) -> QImage | None:
-        """The picture of a recipe if it is at hand, see `picture_of`."""
+        """The cached picture of a recipe, if any; see `picture_of`."""
         if recipe in self._images:
             self._images.move_to_end(recipe)
         return self._images.get(recipe)
 
     def has(self, recipe: Recipe) -> bool:
-        """Whether the picture of a recipe is at hand."""
+        """Whether the picture of a recipe is cached."""
         return recipe in self._images
 
     @property
     def is_prepared(self) -> bool:
-        """Whether the model is ready for them."""
+        """Whether the model is ready for thumbnails."""
         return self._rendering.is_prepared
 
     def want(self, owner: str, recipes: Sequence[Recipe]) -> None:
-        """Say what an owner needs now, the most urgent first, in place of what it wanted before.
+        """Set the recipes an owner needs, most urgent first, replacing its earlier request.
 
-        `ready` is emitted for those not at hand as they are done. The owner that asked last comes
-        first.
+        `ready` is emitted for each that was not cached. The owner that asked last has priority.
         """
         self._wanted.pop(owner, None)
-        # No more than are kept: the first ones would be thrown out for the last, and made again.
+        # No more than fit in the cache: otherwise the first would be evicted and rendered again.
         self._wanted[owner] = tuple(recipes)[:KEPT]
         self._drop_unwanted()
         self._begin()
 
     def drop(self, owner: str) -> None:
-        """An owner needs nothing more."""
+        """Cancel an owner's request."""
         self._wanted.pop(owner, None)
         self._drop_unwanted()
 
     def shutdown(self) -> None:
-        """Stop; the picture in flight ends unheard."""
+        """Stop; the picture being rendered is discarded."""
         self._wanted.clear()
         self._rest.stop()
         self._drop_unwanted()
@@ -133,7 +132,7 @@ class Thumbnails(QObject):
             self._rest.start(0)
 
     def _give_way(self, *_: object) -> None:
-        """The main view moves: stop, and go on once it has rested."""
+        """Stop while the main view changes; resume once it is idle."""
         if self._order is not None:
             self._order.stop.set()
         if not self._work.closed:
@@ -155,11 +154,11 @@ class Thumbnails(QObject):
             order.stop.set()
 
     def _next(self) -> None:
-        """Start the most urgent picture, unless something stands against it."""
+        """Start the most urgent picture, if possible."""
         loaded, rendering = self._rendering.loaded, self._rendering
         if loaded is None or not rendering.is_prepared or self._order is not None:
             return
-        if rendering.busy:  # its end starts the rest again
+        if rendering.busy:  # its end restarts the timer
             return
         for recipes in reversed(self._wanted.values()):
             for recipe in recipes:
@@ -169,7 +168,7 @@ class Thumbnails(QObject):
                     return
 
     def _make(self, order: _Order) -> tuple[QImage, float]:
-        """In the service's thread: the picture, and how many seconds it took."""
+        """Render in the worker thread: the picture and the seconds it took."""
         from stylegan3d.render.recipes import render_recipe
 
         known = self._renderer
@@ -190,7 +189,7 @@ class Thumbnails(QObject):
             self._rest_ms = min(round(1000 * seconds), LONGEST_REST_MS)
         self._keep(order, image)
         if seconds > SLOW_S and not self._rest.isActive():
-            self._rest.start(self._rest_ms)  # a moment in which the machine is the person's
+            self._rest.start(self._rest_ms)  # leave the machine to the user for a moment
         self._begin()
 
     def _on_failed(self, order: _Order, error: Exception) -> None:
@@ -214,20 +213,19 @@ class Thumbnails(QObject):
 
 
 def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
-    """An axial slice (upper left) and a coronal one through the middle, upright and radiological.
+    """Axial (upper left) and coronal slice through the centre, upright and radiological.
 
     Parameters
     ----------
     volume : ndarray, shape (X, Y, Z)
-        0 outside the brain and 1 bright, on the generator's field of view at any resolution.
+        0 outside the brain, 1 bright; in the generator's field of view at any resolution.
     generator : Generator
-        Says where the voxels lie.
+        Gives the affine.
 
     Returns
     -------
     QImage
-        QImage of 96 x 96 at two pixels each, grey; a millimetre is as long in all of one
-        generator's.
+        96 x 96 at two pixels each, grey; all pictures of one generator have the same scale.
     """
     grid = cast("tuple[int, int, int]", volume.shape)
     seen = upright(volume, generator.space.resized(grid).affine)
@@ -242,7 +240,7 @@ def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
     image.fill(0)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    # Where the black corners of one reach under the other, the brighter one is seen.
+    # Where they overlap in black corners, the brighter one is drawn.
     painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Lighten)
     for slice_, row_mm, last in ((axial, y_mm, False), (coronal, z_mm, True)):
         shown = _without_margin(slice_)
@@ -255,7 +253,7 @@ def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
 
 
 def picture_of_scan(case: Case) -> QImage | None:
-    """The middle axial slice of a case's scan as it was read, radiological; None without it."""
+    """The central axial slice of a case's original scan, radiological; None without a scan."""
     if case.layer is None:
         return None
     data, meta, _kind = case.layer
@@ -276,7 +274,7 @@ def picture_of_scan(case: Case) -> QImage | None:
 
 
 def _without_margin(slice_: np.ndarray) -> np.ndarray:
-    """(rows, columns) without what is dark all along the borders; as it was if all is dark."""
+    """(rows, columns) cropped to non-dark content; unchanged if all dark."""
     bright = slice_ > MARGIN_BELOW
     if not bright.any():
         return slice_
@@ -289,11 +287,11 @@ def _grey(slice_: np.ndarray) -> QImage:
     levels = np.ascontiguousarray(np.clip(slice_, 0, 1) * 255, dtype=np.uint8)
     rows, columns = levels.shape
     shared = QImage(levels.data, columns, rows, columns, QImage.Format.Format_Grayscale8)
-    return shared.copy()  # the array goes away
+    return shared.copy()  # QImage does not own the array
 
 
 def crossed_out() -> QImage:
-    """What stands for a recipe that cannot be drawn."""
+    """Placeholder for a recipe that cannot be rendered."""
     side = SIDE * RATIO
     image = QImage(side, side, QImage.Format.Format_RGB32)
     image.fill(Qt.GlobalColor.black)
@@ -312,7 +310,7 @@ def _finished(image: QImage) -> QImage:
 
 
 def scaled(image: QImage, side: int, ratio: float = 1.0) -> QPixmap:
-    """A thumbnail for a square of `side` on a screen with `ratio` pixels per unit, not jagged."""
+    """A thumbnail smoothly scaled to `side` on a screen with device pixel ratio `ratio`."""
     pixels = round(side * ratio)
     smooth = image.scaled(
         pixels,

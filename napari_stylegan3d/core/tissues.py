@@ -1,4 +1,4 @@
-"""Tissues as the window shows them: their names and colours, and a layer of their labels."""
+"""Tissue names and colours, and layers of tissue labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = _("Tissues")
 OPACITY = 0.45
-#: Of the labels, told apart by everyone who sees colours at all (Okabe and Ito 2008).
+#: Label colours that are distinguishable with colour blindness (Okabe and Ito 2008).
 COLORS = {
     "csf": "#56b4e9",
     "grey": "#e69f00",
@@ -38,32 +38,32 @@ def segmenter() -> Segmenter:
 
 
 def read_tissues(volume: np.ndarray, space: Space) -> Segmentation:
-    """The tissues of a brain (X, Y, Z), as precisely as the screen needs; in a thread.
+    """Segment a brain (X, Y, Z) at display precision; runs in a thread.
 
     Raises
     ------
     StyleGAN3DError
-        If the network does not know its grid.
+        If the network does not support its grid.
     """
     return segmenter().segment(volume, space, dtype=screen_dtype())
 
 
 def index_of(tissue: str) -> int:
-    """The number that a tissue has in labels."""
+    """Label number of a tissue."""
     from stylegan3d.segmentation.classes import CLASSES
 
     return CLASSES.index(tissue)
 
 
 def size_ml(labels: np.ndarray, tissue: int, space: Space) -> float:
-    """How large a tissue is in labels (X, Y, Z)."""
+    """Volume of a tissue in labels (X, Y, Z)."""
     from stylegan3d.segmentation.classes import voxel_ml
 
     return float((labels == tissue).sum()) * voxel_ml(space)
 
 
 def decimals_of(tissue: str) -> int:
-    """Decimals that millilitres of a tissue are written with."""
+    """Decimals for the volume of a tissue in millilitres."""
     return int(f"{tissue}_ml" in SMALL)
 
 

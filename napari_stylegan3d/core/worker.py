@@ -1,7 +1,7 @@
-"""Work off the GUI thread: renderings of which only the newest counts, and long jobs.
+"""Background threads: renderings of which only the newest matters, and long jobs.
 
-Both run plain functions in threads of their own, made a little less urgent than the window where
-the system can do that; results come back as Qt signals on the thread of the receiver.
+Both run plain functions in their own threads, at lower priority than the window where the system
+supports it; results are delivered as Qt signals on the receiver's thread.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ NICENESS = 10
 
 
 def step_back(niceness: int = NICENESS) -> None:
-    """Let the window go before the calling thread: on Linux a thread has a priority of its own."""
+    """Lower the priority of the calling thread (per-thread priorities exist only on Linux)."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class LatestWins(QObject):
-    """Runs `function(request)` for the newest request; those overtaken while waiting never run.
+    """Runs `function(request)` for the newest request; superseded requests never run.
 
-    One request is in flight and at most one waits. Signals arrive on the GUI thread. Where a hand
-    waits for the result it is `urgent`: while the window is busy drawing without a graphics card, a
-    thread that lets it go first would hardly get on, and what is drawn would be old.
+    One request is running and at most one is queued. Signals arrive on the GUI thread. Interactive
+    requests are `urgent`: while the window draws without a graphics card, a low-priority thread
+    would make hardly any progress, and the picture would be outdated.
     """
 
     ready = Signal(object, object)
@@ -61,12 +61,12 @@ class LatestWins(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is in flight."""
+        """Whether a request is running."""
         return self._busy
 
     @property
     def overtaken(self) -> bool:
-        """Whether nobody needs the request in flight any more: a newer one waits, or it is over."""
+        """Whether the running request is superseded or shut down."""
         return self._closed or self._waiting is not None
 
     @property
@@ -75,7 +75,7 @@ class LatestWins(QObject):
         return self._closed
 
     def submit(self, request: Any) -> None:
-        """Run this request next, in place of any that still waits."""
+        """Queue this request, replacing any queued one."""
         if self._closed:
             return
         if self._busy:
@@ -86,7 +86,7 @@ class LatestWins(QObject):
         self._executor.submit(self._run, request)
 
     def shutdown(self) -> None:
-        """Drop what waits; what is in flight ends unheard."""
+        """Drop the queued request; the result of a running one is discarded."""
         self._closed, self._waiting = True, None
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -116,7 +116,7 @@ class LatestWins(QObject):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long job is; `remaining_s` is None until it can be estimated."""
+    """Progress of a long job; `remaining_s` is None until it can be estimated."""
 
     done: int
     total: int
@@ -132,11 +132,11 @@ class Progress:
 
 
 class Cancelled(Exception):
-    """Raised by a job's `report` after the person has asked to stop."""
+    """Raised by a job's `report` after the user has cancelled it."""
 
 
 class Report:
-    """What a job's function calls to say how far it is, and to learn that it should stop."""
+    """Passed to a job's function to report progress and to check for cancellation."""
 
     def __init__(self, emit: Callable[[Progress], None]) -> None:
         self._emit = emit
@@ -146,12 +146,12 @@ class Report:
         self._start = time.monotonic()
 
     def __call__(self, done: int, total: int, text: str = "", detail: str = "") -> None:
-        """`done` of `total` is over; a new `text` starts a phase with its own clock.
+        """Report `done` of `total`; a new `text` starts a phase with its own clock.
 
         Raises
         ------
         Cancelled
-            If the person has asked to stop.
+            If the user has cancelled the job.
         """
         if self._stop.is_set():
             raise Cancelled
@@ -164,15 +164,15 @@ class Report:
         self._emit(Progress(done, total, text, detail, now - self._start, remaining))
 
     def should_stop(self) -> bool:
-        """Whether the person has asked to stop."""
+        """Whether the user has cancelled the job."""
         return self._stop.is_set()
 
     def should_pause(self) -> bool:
-        """Whether the person has asked to wait."""
+        """Whether the user has paused the job."""
         return self._pause.is_set()
 
     def pause(self, paused: bool) -> None:
-        """Ask the job to wait after its next step, or to go on; waiting counts for no estimate."""
+        """Pause the job after its next step, or resume it; pauses do not count in estimates."""
         if paused == self._pause.is_set():
             return
         if paused:
