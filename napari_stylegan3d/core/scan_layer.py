@@ -20,7 +20,7 @@ def scan_layer(scan: Any) -> LayerTuple:
     shown = upright(scan.data, scan.affine)
     name = scan_stem(scan.path)
     # The brightest half percent is vessels and fat and should not darken the brain. Black is
-    # # slightly above the lowest values, which are noise around the head.
+    # slightly above the lowest values, which are noise around the head.
     low, high = np.percentile(scan.data[::2, ::2, ::2], (0.5, 99.5))
     low += NOISE_SHARE * (high - low)
     meta = {

@@ -78,7 +78,7 @@ class Session(QObject):
         self._seconds: dict[str, Source] = {}
         self.favourites = Favourites(self)
         self.history: History[Entry] = History([Entry()])
-        #: Position in the history when another model was opened, by model.
+        #: Last state of a model before another was opened, by model.
         self._left: dict[str, Entry] = {}
         self._last_gesture: tuple[str, float] = ("", 0.0)
         #: Creates the folder for unsaved latents.
@@ -349,8 +349,7 @@ class Session(QObject):
         return known or Case.of_latent(source)
 
     def find_projected(self, source: Source) -> Case | None:
-        """The projection of a source, if made in this session with the same affine.
-        """
+        """The projection of a source, if made in this session with the same affine."""
         found = next((case for case in self.projected if case.is_of(source)), None)
         return found if found is not None and self._fits(found) else None
 

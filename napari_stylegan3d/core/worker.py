@@ -183,15 +183,15 @@ class Report:
             self._pause.clear()
 
     def stop(self) -> None:
-        """Ask the job to stop at its next step."""
+        """Cancel the job at its next step."""
         self._stop.set()
 
 
 class LongJob(QObject):
     """One job at a time that reports progress and can be cancelled.
 
-    `start(function, *args)` calls `function(report, *args)` in a thread, which lets the window go
-    first unless it is `urgent`.
+    `start(function, *args)` calls `function(report, *args)` in a thread, at low priority unless
+    `urgent`.
     """
 
     progressed = Signal(object)
@@ -215,11 +215,11 @@ class LongJob(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether a job runs (one that was cancelled counts until it has stopped)."""
+        """Whether a job runs (a cancelled one counts until it has stopped)."""
         return self._report is not None
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run a function; does nothing while another runs."""
+        """Run a function; ignored while another runs."""
         if self.running:
             return
         report = Report(lambda progress: self._progress.emit(report, progress))
@@ -228,17 +228,17 @@ class LongJob(QObject):
         self._executor.submit(self._run, report, function, args)
 
     def cancel(self) -> None:
-        """Ask the job to stop at its next step."""
+        """Cancel the job at its next step."""
         if self._report is not None:
             self._report.stop()
 
     def pause(self, paused: bool) -> None:
-        """Ask the job to wait after its next step, or to go on; for jobs that heed it."""
+        """Pause or resume the job, if it supports that."""
         if self._report is not None:
             self._report.pause(paused)
 
     def shutdown(self) -> None:
-        """Stop, and let the thread end unheard."""
+        """Stop, and discard the result of a running job."""
         self.cancel()
         self._report = None
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from stylegan3d.session.shown import Shown
 
 
-#: After this pause nothing that a projection made is held any more.
+#: Delay after which the memory of a projection is released.
 REST_MS = 1000
 
 
 class Projecting(QObject):
-    """Runs both as long jobs and tells the panel and the comparison."""
+    """Runs both as long jobs and updates the panel and the comparison."""
 
     failed = Signal(object, str)
     """(exception, what was being done)"""
@@ -63,15 +63,15 @@ class Projecting(QObject):
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(lambda: self._tidying.start(give_memory_back))
         self._estimated: Loaded | None = None
-        #: Scans and label maps that wait until the one before is read.
+        #: Scans and label maps queued for reading.
         self._to_open: list[Choice] = []
-        #: What the job under way is about; another case may be looked at meanwhile.
+        #: Case of the running job; another case may be shown meanwhile.
         self._at_work: Case | None = None
-        #: What was looked at when the job under way began.
+        #: View that was shown when the running job began.
         self._before: Shown = self.session.shown
         #: The case whose region is painted.
         self._painted: Case | None = None
-        #: Regions that were painted for other cases, by their keys, with the model's grid.
+        #: Painted regions of other cases, by key, with the model's grid.
         self._regions: dict[str, tuple[Region, Space]] = {}
         self.moving = LatestWins(_move, self)
         panel.openRequested.connect(self.open)
@@ -124,7 +124,7 @@ class Projecting(QObject):
         self._onTheWay.connect(self._show_on_the_way, Qt.ConnectionType.QueuedConnection)
 
     def open(self, choice: Choice) -> None:
-        """Read a scan and show it, after those that are being read; not during a projection."""
+        """Read a scan and show it, after any that are queued; not during a projection."""
         if self.job.running:
             busy = _("A scan is being projected. Wait or cancel, then open another one.")
             self.failed.emit(ScanError(busy), _("opening the scan"))
@@ -139,12 +139,12 @@ class Projecting(QObject):
             self.opening.start(open_scan, choice)
 
     def start(self, space: Literal["w", "w+", "w+noise"], budget: str, loss: str) -> None:
-        """Project the case's scan; see `ProjectionRequest`. Not while another scan is read."""
+        """Project the case's scan; see `ProjectionRequest`. Not while a scan is being read."""
         case, recipe = self._ready, self.session.recipe
         if case is None:
             return
         lies = self.session.placed is not None
-        # As a person put it last, though it may not be drawn there yet.
+        # The latest pose set by the user, though it may not be drawn yet.
         posed = dataclasses.replace(case, pose=self.panel.pose.pose) if lies else case.as_read()
         request = ProjectionRequest(
             posed,
@@ -160,34 +160,34 @@ class Projecting(QObject):
         self._begin(case, project_scan, self.rendering.loaded, request, self._onTheWay.emit)
 
     def align(self, pose: str = "auto") -> None:
-        """Bring the case's scan onto the model's grid; `pose` see `Scan.align`."""
+        """Align the case's scan to the model's grid; for `pose` see `Scan.align`."""
         case = self._ready
         if case is not None:
             folder = self.session.folder
             self._begin(case, align_scan, self.rendering.loaded, case.scan, folder, pose)
 
     def fit(self) -> None:
-        """Look for the best pose near the one a person moved the scan to."""
+        """Refine the alignment from the user's pose."""
         case = self._ready
         if case is not None and self.session.placed is not None:
             self._begin(case, fit_scan, case.found, self.panel.pose.pose)
 
     @property
     def _ready(self) -> Case | None:
-        """The case, if its scan can be worked on now."""
+        """The case, if its scan is ready for a job."""
         case, loaded = self.session.case, self.rendering.loaded
         busy = self.job.running or self.session.reading
         return None if busy or case is None or case.scan is None or loaded is None else case
 
     def _begin(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
         self._at_work, self._before = case, self.session.shown
-        self.session.expect(None)  # nothing is read now: at most a refusal was still to be seen
+        self.session.expect(None)  # nothing is being read; at most a refusal was still shown
         self.wentWell.emit()
         self.job.start(work, *args)
 
     @property
     def rested(self) -> bool:
-        """Whether nothing runs, and what a search has freed was handed back."""
+        """Whether nothing runs and the memory of a search has been released."""
         return not (self.job.running or self._rest.isActive() or self._tidying.running)
 
     def shutdown(self) -> None:
@@ -205,7 +205,7 @@ class Projecting(QObject):
         self.job.shutdown()
 
     def forget_model(self) -> None:
-        """Another model was opened, or this one's voxels moved: stop what is under way."""
+        """Stop running jobs after a change of model or affine."""
         if self.job.running:
             self._cancel()
         self._estimated = None
@@ -213,7 +213,7 @@ class Projecting(QObject):
         self.panel.search.show_estimates({})
 
     def _on_case(self) -> None:
-        """The painted region is a case's: another case has its own."""
+        """Switch to the painted region of another case."""
         case, before = self.session.case, self._painted
         same = case is before or (case and before and case.key == before.key)
         if same and self.session.placed is not None:
@@ -230,14 +230,14 @@ class Projecting(QObject):
             self.painting.restore(*kept)
 
     def _paint(self, on: bool) -> None:
-        """Take up the brush on the aligned scan, or put it down."""
+        """Start or stop painting on the aligned scan."""
         if on:
             self._on_region()
         else:
             self.painting.end()
 
     def _on_region(self) -> None:
-        """Paint, or say how much the chosen layer marks."""
+        """Paint, or show the volume of the selected layer."""
         paint = self.panel.paint
         placed = self.session.placed
         if not paint.fill.isChecked() or placed is None:
@@ -275,7 +275,7 @@ class Projecting(QObject):
         self.session.look("scan")
 
     def _on_running(self, running: bool) -> None:
-        """A search needs some hundreds of MB that nothing else does."""
+        """Release the hundreds of MB that a search has used, after a while."""
         if running:
             self._rest.stop()
         else:
@@ -286,12 +286,12 @@ class Projecting(QObject):
         self.job.cancel()
 
     def _come_back(self) -> None:
-        """A job came to nothing: show again what was shown before, unless a person went on."""
+        """After a failed or cancelled job, restore the previous view unless it was changed."""
         if self.session.shown.what == "search":
             self.session.look(self._before.what)
 
     def take_opened(self, opened: Case | Several | LabelMap) -> None:
-        """A scan or a label map was read, or it is to be said which scan is meant."""
+        """Handle a scan or label map that was read, or ask which scan to read."""
         self.wentWell.emit()
         if isinstance(opened, Case):
             self.session.open_case(opened)
@@ -310,7 +310,7 @@ class Projecting(QObject):
             self.session.expect(self.session.arriving.refused(sentence(error, doing)))
 
     def _on_no_picture(self, _error: Exception) -> None:
-        """A brain of the case cannot be had: no other patient's picture is left beside its name."""
+        """Rendering failed: do not leave another patient's picture beside this name."""
         case, recipe = self.session.case, self.comparison.recipe
         if case is None or case.layer is None:
             return
@@ -318,7 +318,7 @@ class Projecting(QObject):
             self.session.look("scan")
 
     def _estimate(self) -> None:
-        """Find out how long a search will take, once for a model, while nothing else is done."""
+        """Estimate the duration of a search, once per model, while idle."""
         loaded = self.rendering.loaded
         if loaded is None or loaded is self._estimated or self.session.case is None:
             return
@@ -354,7 +354,7 @@ class Projecting(QObject):
 
 
 def _move(request: tuple[Case, Pose]) -> AlignedScan:
-    """Resample a scan where a person moved it."""
+    """Resample a scan at the user's pose."""
     case, pose = request
     assert case.found is not None
     return pose.of(case.found)

@@ -1,4 +1,4 @@
-"""What a scan may have lost on its way from the brain, for the search to allow for."""
+"""Degradations of a scan that the search can model."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ OTHERS = (
     (_("blur, 3 mm"), "blur:3mm"),
     (_("another contrast"), "contrast"),
 )
-#: Slices are thick from here on, and so many times as thick as the voxels within them are wide.
+#: Least thickness of thick slices in mm, and as a multiple of the in-plane voxel size.
 THICK_MM, THICK_RATIO = 3.0, 2.0
 DIRECTIONS = {"R": _("sagittal"), "A": _("coronal"), "S": _("axial")}
 
 
 def losses(scan: Scan | None) -> list[tuple[str, str]]:
-    """Words, and the same for `operators.parse`; what the scan shows of itself comes second."""
+    """Text and operator (see `operators.parse`); those detected in the scan come second."""
     slices = [] if scan is None else thick_slices(scan)
     return [NOTHING, *slices, *OTHERS]
 
 
 def thick_slices(scan: Scan) -> list[tuple[str, str]]:
-    """One entry of `losses` for a scan of thick slices, none for another one."""
+    """Entry of `losses` for a scan with thick slices; empty for others."""
     sizes = scan.space.voxel_size
     axis = max(range(3), key=lambda k: sizes[k])
     within = max(size for k, size in enumerate(sizes) if k != axis)
-    thick = round(sizes[axis], 2)  # headers hold sizes in float32
+    thick = round(sizes[axis], 2)  # headers store sizes as float32
     if thick < THICK_MM or thick < round(THICK_RATIO * within, 2):
         return []
     direction = {"L": "R", "P": "A", "I": "S"}.get(code := scan.space.axcodes[axis], code)

@@ -1,4 +1,4 @@
-"""The scan with what it lost made up by the current brain: shown, and saved."""
+"""The scan with missing parts filled in from the current brain."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """What a projection allowed for.
+    """The degradation that a projection modelled.
 
     Attributes
     ----------
     operator : Operator
-        As it was given, not bound to a grid.
+        Operator, not bound to a grid.
     volume : ndarray, shape (X, Y, Z), or None
-        Values in [0, 1]: the aligned scan with the reconstruction where it tells nothing; None
-        until it is looked at, of a session that was restored.
+        The aligned scan, filled in from the reconstruction, values in [0, 1]; None until shown in a
+        restored session.
     region, loss : Region or None, str
-        What the operator was made of: what was left out, and what else was lost, in words for
-        `pipeline.loss_of`.
+        Masked region, and other degradation as text for `pipeline.loss_of`.
     """
 
     operator: Operator
@@ -56,7 +55,7 @@ class Filled:
 
     @classmethod
     def from_plain(cls, plain: Any, space: Space) -> Filled | None:
-        """Of a session that was restored, for a model's grid; None if there is nothing."""
+        """Inverse of `to_plain`, for a model's grid; None if empty."""
         if not isinstance(plain, Mapping):
             return None
         from stylegan3d.projection.pipeline import loss_of
@@ -72,14 +71,14 @@ class Filled:
 
     @property
     def masked(self) -> bool:
-        """Whether it is a region alone that is made up, and all else is as measured."""
+        """Whether only a masked region is filled in."""
         from stylegan3d.projection.operators import Mask
 
         return isinstance(self.operator, Mask)
 
 
 def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) in [0, 1]: the aligned scan with a brain where it tells nothing."""
+    """The aligned scan, filled in from a brain, (X, Y, Z) in [0, 1]."""
     from stylegan3d.outputs.restored import restored_brain
 
     return restored_brain(aligned, operator.on(aligned.space, aligned), made)
@@ -88,9 +87,9 @@ def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarr
 def save_filled(
     report: Report, loaded: Loaded, projected: Case, recipe: Recipe, folder: Path
 ) -> list[Path]:
-    """Write the scan, filled in with a recipe's brain, on its own grid and on the model's.
+    """Write the scan, filled in from a recipe's brain, on its own grid and on the model's.
 
-    Returns all volumes that were written, with sidecars; all or none.
+    Returns the paths of the volumes, which have sidecars; all files are written or none.
 
     Raises
     ------
@@ -114,7 +113,7 @@ def save_filled(
 
 
 class Filling(QObject):
-    """Fills the scan in again whenever the brain changes while that is looked at; saves it."""
+    """Updates the filled-in scan when the brain changes while it is shown; saves it."""
 
     failed = Signal(object, str)
     """(exception, what was being done)"""
@@ -136,7 +135,7 @@ class Filling(QObject):
         self.job.failed.connect(lambda error: self.failed.emit(error, _("saving the filled scan")))
 
     def look(self) -> None:
-        """Show the scan filled in with the current brain, until something else is looked at."""
+        """Show the scan filled in from the current brain."""
         if self._projected is not None:
             self.rendering.session.look("filled")
 
@@ -147,7 +146,7 @@ class Filling(QObject):
 
     @property
     def _projected(self) -> Case | None:
-        """The projection that the current brain is made from, if there is something to fill in."""
+        """The projection of the current brain, if there is anything to fill in."""
         projected = self.rendering.session.result
         there = projected is not None and projected.aligned is not None
         return projected if projected is not None and there and projected.filled else None

@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Scan
     from stylegan3d.scans.pose import Pose
 
-#: A projection is watched at this interval.
+#: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
 #: Phases that can be paused.
 SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
-#: In words; what they mean is said in the control's tooltip, for the time is written beside them.
+#: Titles of the budgets, explained in the tooltip.
 BUDGETS = {"draft": _("Draft"), "standard": _("Standard"), "thorough": _("Thorough")}
-#: Under the session's folder: the steps of the preparation, so that a scan opened again is ready.
+#: Cache of preparation steps in the session's folder, so that reopening a scan is fast.
 STEPS_FOLDER = "steps"
 
 
 @dataclass(frozen=True)
 class Several:
-    """There is a choice to make: a question, and entries as `Chooser.ask` takes them."""
+    """A choice to make: the question and the entries for `Chooser.ask`."""
 
     question: str
     entries: list[tuple[str, object, str]]
 
 
 def open_scan(report: Report, choice: Choice) -> Case | Several | LabelMap:
-    """Read and check a scan, or find that it must be said which one, or that it is a label map."""
+    """Read and check a scan; it may turn out to be several scans or a label map."""
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
 
     report(0, 1, _("Reading the scan"))
@@ -91,14 +91,14 @@ def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:
 
 
 def sentence(words: str) -> str:
-    """A capital at the beginning and a full stop at the end."""
+    """Capitalise the first letter and end with a full stop."""
     return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
 def align_scan(
     report: Report, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
 ) -> AlignedScan:
-    """Bring a scan onto the model's grid; `folder` is the session's, for what can be used again."""
+    """Align a scan to the model's grid; `folder` is the session's, for the cache."""
     from stylegan3d.projection.pipeline import Watch, align
 
     watch = Watch(lambda now: report(round(100 * now.share), 100, now.note))
@@ -106,19 +106,18 @@ def align_scan(
 
 
 def fit_scan(report: Report, aligned: AlignedScan, pose: Pose) -> AlignedScan:
-    """Find the best pose near the one a person moved the scan to."""
+    """Refine the alignment from the user's pose."""
     report(0, 1, _("Aligning to the template"))
     return pose.of(aligned).refined()
 
 
 @dataclass(frozen=True, eq=False)
 class ProjectionRequest:
-    """What to project, and how: space "w", "w+" or "w+noise", a budget's name.
+    """What to project, and how: space "w", "w+" or "w+noise", name of a budget.
 
-    The scan of `case` is aligned first where that was not done. Nothing is compared inside
-    `region`, if there is one; `loss` is what else the scan lost, as `operators.parse` takes it, or
-    "". The result has the noise and shows the image channel given here; its latent goes into
-    `folder`.
+    The scan of `case` is aligned first if necessary. `region`, if any, is masked; `loss` is any
+    other degradation for `operators.parse`, or "". The result has this noise and image channel; its
+    latent is written to `folder`.
     """
 
     case: Case
@@ -132,14 +131,14 @@ class ProjectionRequest:
 
 
 def estimate(_report: Report, loaded: Loaded) -> dict[str, float]:
-    """Seconds that the search takes with each budget on this machine; takes some steps' time."""
+    """Estimated seconds of a search by budget on this machine; runs a few steps."""
     from stylegan3d.projection import estimate_seconds
 
     return {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
 
 
 def give_memory_back(_report: Report) -> None:
-    """Hand to the system what a search has freed."""
+    """Return freed memory to the system."""
     give_back()
 
 
@@ -149,10 +148,10 @@ def project_scan(
     request: ProjectionRequest,
     show: Callable[[str, np.ndarray], None],
 ) -> Case:
-    """Align a scan, unless that was done, and find the latent whose brain is most like it.
+    """Align a scan if necessary, and project it.
 
-    `show(kind, volume)` is called with what there is to see on the way: the aligned scan, then
-    reconstructions as they improve, all (X, Y, Z) in [0, 1] on the generator's grid.
+    `show(kind, volume)` is called with intermediate pictures: the aligned scan, then
+    reconstructions, all (X, Y, Z) in [0, 1] on the generator's grid.
     """
     from stylegan3d.outputs.projections import output_names, projected_latent
     from stylegan3d.projection.pipeline import Watch, loss_of, place, search
@@ -195,9 +194,7 @@ def project_scan(
 
 
 def _unused(path: Path) -> Path:
-    """The path, or one beside it: earlier projections of a scan, or of another patient whose file
-    has the same name, can be gone back to.
-    """
+    """A free path: projections of the same scan, or of a file with the same name, are kept."""
     number, found = 1, path
     while found.exists():
         number += 1
@@ -206,7 +203,7 @@ def _unused(path: Path) -> Path:
 
 
 def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
-    """What was not compared."""
+    """Notes on what was excluded from the comparison."""
     if mask is None:
         return []
     marked = mask.on(aligned.space, aligned).weights == 0
@@ -220,7 +217,7 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
 
 
 class _Watcher:
-    """Reports the steps of a projection, and now and then shows where it is."""
+    """Reports the steps of a projection, and shows its state at intervals."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What a session keeps of its cases, so that a restored one has every patient's scan and result.
+"""Stored form of a session's cases, from which every patient's scan and result are restored.
 
-No image is kept. Name, verdict and warnings are there at once; the scan is read and aligned again,
-behind what is shown, when its case is looked at.
+No images are stored. Name, verdict and warnings are restored immediately; the scan is read and
+aligned again in the background when its case is shown.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.scans import AlignedScan
 
-#: Millimetres and shares of 1: the same pose again.
+#: Tolerance for equal poses, in mm and rotation-matrix entries.
 SAME_POSE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class KeptScan:
-    """Which scan it was, how it lay, and what was found of it.
+    """A stored scan with its pose and results.
 
     Attributes
     ----------
     choice : Choice
-        The file, and which part of it.
+        The file and the part of it that was chosen.
     how, rigid : str, ndarray or None
-        "auto" or "centre", and the pose (4, 4) that came of it; "" and None if it was not aligned.
+        "auto" or "centre", and the resulting pose (4, 4); "" and None if not aligned.
     pose : Pose
-        How a person moved it from there.
+        The user's adjustment of that pose.
     results : mapping of str to mapping of str to object
-        Projections of it, without sources and voxels; by the sha256 of their latents.
+        Its projections by the sha256 of their latents, without sources and voxels.
     painted : Region or None
-        The region that was painted to be left out; None without one.
+        The painted mask, if any.
     labels : tuple of Path
-        Files of label maps that lay over it.
+        Files of its label maps.
     name : str
-        The patient's; empty in sessions of before.
+        Name of the patient; empty in old sessions.
     model : str
-        Hash of the model it was aligned with; empty in sessions of before.
+        Hash of the model it was aligned to; empty in old sessions.
     """
 
     choice: Choice
@@ -76,7 +76,7 @@ class KeptScan:
 
     @classmethod
     def of(cls, case: Case, projected: Sequence[Case]) -> KeptScan | None:
-        """A case whose scan was read, with its projections; None where it has no file."""
+        """Store a case with its projections; None if it has no file."""
         if case.choice is None:
             return None
         found = case.found
@@ -105,14 +105,14 @@ class KeptScan:
 
     @classmethod
     def from_plain(cls, plain: Any) -> KeptScan | None:
-        """As far as it makes sense: it was written to a file, which a person may have changed."""
+        """Inverse of `to_plain`; invalid parts are dropped, since files can be edited."""
         try:
             told = plain["choice"]
             choice = Choice(**{**told, "path": Path(told["path"]), "asked": tuple(told["asked"])})
             rigid = None if plain["rigid"] is None else np.array(plain["rigid"], np.float64)
             results = {str(key): dict(value) for key, value in plain["results"].items()}
             pose = _pose(plain["pose"])
-            # Sessions of before know less.
+            # Old sessions lack these.
             painted = Region.from_plain(plain["painted"]) if plain.get("painted") else None
             labels = tuple(Path(path) for path in plain.get("labels", ()))
             name, model = str(plain.get("name", "")), str(plain.get("model", ""))
@@ -130,7 +130,7 @@ class KeptScan:
         return Case(self.name or scan_stem(self.choice.path), self.choice, pose=self.pose)
 
     def projected(self, case: Case, sources: Sequence[Source], space: Space) -> list[Case]:
-        """Its projections, as far as recipes have them; still without voxels."""
+        """Its projections that occur in `sources`, without voxels."""
         found = []
         for source in sources:
             told = self.results.get(str(source.sha256))
@@ -162,7 +162,7 @@ def _projected(
 
 
 class KeptScans(QObject):
-    """Reads and aligns the scans of a restored session as they were, behind what is shown."""
+    """Reads and aligns the scans of a restored session in the background."""
 
     aligned = Signal()
     """The scan that was open lies where it lay."""
@@ -173,7 +173,7 @@ class KeptScans(QObject):
         super().__init__(parent)
         self.projecting, self.session = projecting, projecting.session
         self.job = LongJob(self)
-        #: What is known of cases whose scans are not read again yet, by their keys.
+        #: Stored scans that are not read again yet, by case key.
         self._kept: dict[str, KeptScan] = {}
         self._key = self._first = ""
         self._arriving: Case | None = None
@@ -183,7 +183,7 @@ class KeptScans(QObject):
         self.session.caseChanged.connect(self._look)
 
     def of_session(self) -> tuple[list[KeptScan], list[int | None]]:
-        """All cases, and which of them each step of the history is of."""
+        """All cases, and the index of the case of each step of the history."""
         session, projecting = self.session, self.projecting
         kept: list[KeptScan] = []
         places: dict[tuple[str, int], int] = {}
@@ -212,13 +212,13 @@ class KeptScans(QObject):
         return kept, [place(entry.case) for entry in session.history.states]
 
     def forget(self) -> None:
-        """Another session is restored."""
+        """Forget all, before another session is restored."""
         self.job.cancel()
         self._kept.clear()
         self._first = ""
 
     def know(self, case: Case, kept: KeptScan, *, first: bool = False) -> None:
-        """A case can be read again; `first` is the one that was open."""
+        """Register a stored case; `first` is the one that was open."""
         self._kept[case.key] = kept
         if first:
             self._first = case.key
@@ -228,7 +228,7 @@ class KeptScans(QObject):
         self.job.shutdown()
 
     def _look(self, _: object = None) -> None:
-        """Read the scan of the case that is looked at, where that was not done."""
+        """Read the scan of the current case if necessary."""
         case, loaded = self.session.case, self.projecting.rendering.loaded
         if case is None or case.scan is not None or case.problem or self.job.running:
             return
@@ -256,12 +256,12 @@ class KeptScans(QObject):
             self.failed.emit()
 
     def _on_done(self, result: Again) -> None:
-        # The result says whose it is: what follows may begin with another patient's scan.
+        # The result names its case: another patient's scan may be current by now.
         kept = self._kept.pop(result.key, None)
         if kept is None:
             self._arrived()
             return
-        if not isinstance(result.read, Case):  # it is to be said which scan is meant
+        if not isinstance(result.read, Case):  # the user must choose which scan
             self._arrived()
             self.projecting.take_opened(result.read)
             return
@@ -287,7 +287,7 @@ class KeptScans(QObject):
 
 
 def _filled_in(case: Case, result: Again, there: bool) -> Case:
-    """A case with its scan, and where it lay."""
+    """A case completed with its scan and pose."""
     from stylegan3d.projection.pipeline import place
 
     read = result.read
@@ -304,22 +304,22 @@ def _filled_in(case: Case, result: Again, there: bool) -> Case:
 
 @dataclass(frozen=True, eq=False)
 class Again:
-    """What is there again.
+    """A scan that was read again.
 
     Attributes
     ----------
     key : str
-        Of the case it belongs to.
+        Key of its case.
     read : object
-        The scan as a case; else what `open_scan` asks.
+        The scan as a case; otherwise the question of `open_scan`.
     found : AlignedScan or None
-        As the alignment put it; None if it was not aligned.
+        As aligned automatically; None if not aligned.
     aligned : mapping of Pose to AlignedScan
-        Where it was moved to, by pose.
+        Adjusted scans by pose.
     labels : sequence of LabelMap
-        Label maps over it.
+        Its label maps.
     model : str
-        Hash of the model that it is aligned with.
+        Hash of the model it is aligned to.
     """
 
     key: str
@@ -331,7 +331,7 @@ class Again:
 
 
 def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Path) -> Again:
-    """In a thread; a label map that cannot be read any more is left out."""
+    """Runs in a thread; label maps that cannot be read are skipped."""
     from stylegan3d.scans import read_scan
 
     read = open_scan(report, kept.choice)
@@ -346,7 +346,7 @@ def _again(report: Report, loaded: Loaded, key: str, kept: KeptScan, folder: Pat
     try:
         found = align_scan(report, loaded, read.scan, folder, kept.how)
     except StyleGAN3DError:
-        return Again(key, read, labels=labels)  # open and not aligned, as any other
+        return Again(key, read, labels=labels)  # open but not aligned
     if np.abs(found.rigid - kept.rigid).max() > SAME_POSE:
         found = found.posed(kept.rigid)
     poses = {kept.pose, *(_pose(r["pose"]) for r in kept.results.values() if "pose" in r)}

@@ -1,4 +1,4 @@
-"""Segmentations that were opened: napari Labels layers that lie where their scan lies."""
+"""Opened segmentations as napari Labels layers in the space of their scan."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.comparison import Comparison
     from stylegan3d.scans import Scan
 
-#: A layer's metadata hold its `LabelMap` here until a person paints on it.
+#: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
 KEY = "stylegan3d_label_map"
 OPACITY = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Labels on a grid of their own, in the millimetres of the scan they belong to.
+    """Labels on their own grid, in the world coordinates of their scan.
 
     Attributes
     ----------
     name : str
-        The file's, without endings.
+        File name without extension.
     data : ndarray, shape (I, J, K)
         Whole numbers; 0 is the background.
     affine : ndarray
         (4, 4) voxel indices to the scan's RAS+ millimetres.
     path : Path or None
-        Of the file.
+        Path of the file.
     """
 
     name: str
@@ -48,7 +48,7 @@ class LabelMap:
 
     @classmethod
     def of(cls, scan: Scan, name: str) -> LabelMap:
-        """What was read as a scan, and holds labels."""
+        """A label map that was read as a scan."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
         return cls(name, scan.data.astype(kind), scan.affine, scan.path)
 
@@ -64,12 +64,12 @@ class LabelMap:
         return words.format(name=self.name, count=count, size=size)
 
     def placed(self, rigid: np.ndarray | None) -> Upright:
-        """For the views: where the scan lies, or where `rigid` (4, 4) takes it in model space."""
+        """For the views: in the scan's space, or moved to model space by `rigid` (4, 4)."""
         affine = self.affine if rigid is None else rigid @ self.affine
         return upright(self.data, affine, nearest=True)
 
     def layer(self) -> Labels:
-        """A layer of it, where the scan lies."""
+        """A layer in the scan's space."""
         shown = self.placed(None)
         return Labels(
             np.ascontiguousarray(shown.data),
@@ -81,9 +81,9 @@ class LabelMap:
 
 
 class LabelMaps(QObject):
-    """Adds layers of label maps and moves them along with the scan when it is aligned.
+    """Adds layers of label maps and moves them with the scan when it is aligned.
 
-    A layer that a person has painted on is left where it is.
+    A layer that the user has painted on is not moved.
     """
 
     failed = Signal(object, str)
@@ -100,13 +100,12 @@ class LabelMaps(QObject):
         comparison.placedChanged.connect(self._place)
         comparison.session.caseChanged.connect(self._on_case)
         self._setting = False
-        #: Keys of the cases that layers were opened over, and layers that are hidden as another
-        #: patient is looked at.
+        #: Case keys of layers, and layers that are hidden while another patient is shown.
         self._owners: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
         self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
 
     def add(self, labels: LabelMap) -> None:
-        """Show a label map over whatever is shown."""
+        """Show a label map."""
         point = self.viewer.dims.point
         layer = labels.layer()
         layer.events.labels_update.connect(self._on_edited)
@@ -125,7 +124,7 @@ class LabelMaps(QObject):
             self._place()
 
     def shutdown(self) -> None:
-        """Stop, and let go of the layers, which stay."""
+        """Stop and disconnect; the layers stay."""
         self.placing.shutdown()
         for layer in self._layers:
             layer.events.labels_update.disconnect(self._on_edited)
@@ -133,7 +132,7 @@ class LabelMaps(QObject):
 
     @property
     def paths(self) -> list[Path]:
-        """Files of the label maps that are shown, as they were opened."""
+        """Files of the label maps shown."""
         maps = (layer.metadata[KEY] for layer in self._layers if self._is_of_case(layer))
         return [labels.path for labels in maps if labels.path is not None]
 
@@ -147,12 +146,12 @@ class LabelMaps(QObject):
         return None if placed is None else placed[1].rigid
 
     def _is_of_case(self, layer: Labels) -> bool:
-        """Whether a layer was opened over the case that is looked at, or over none."""
+        """Whether a layer belongs to the current case, or to none."""
         case, owner = self.comparison.session.case, self._owners.get(layer)
         return owner is None or (case is not None and case.key == owner)
 
     def _on_case(self) -> None:
-        """One patient's labels are never seen over another's brain."""
+        """Hide other patients' labels."""
         for layer in self._layers:
             ours = self._is_of_case(layer)
             if ours and layer in self._hidden:
@@ -177,7 +176,7 @@ class LabelMaps(QObject):
             self._setting = False
 
     def _on_edited(self, event: Any) -> None:
-        """What a person has drawn is theirs."""
+        """Stop moving a layer that the user has edited."""
         if not self._setting:
             event.source.metadata.pop(KEY, None)
 

@@ -1,4 +1,4 @@
-"""Project: find the brain of the model that is most like a real scan."""
+"""Project: find the model's brain that is most similar to a real scan."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WAITS = _("A scan is being read. Wait until it is open, then project it.")
 class ProjectPanel(Panel):
     """Opens a scan, runs the projection with progress and cancel, and compares.
 
-    The work itself is the explorer's: this panel asks for it by signals.
+    The work is requested by signals; see `Projecting`.
     """
 
     key = "Project"
@@ -66,11 +66,11 @@ class ProjectPanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._running = False
-        #: The case that a projection or an alignment is under way for.
+        #: The case of the running projection or alignment.
         self._at_work: Case | None = None
-        #: The scan whose losses are offered.
+        #: The scan whose degradations are offered.
         self._offered: object = None
-        #: There is a result that was not in sight yet.
+        #: Whether there is a result the user has not seen yet.
         self._has_news = False
         self._news = QTimer(self)
         self._news.setSingleShot(True)
@@ -155,12 +155,12 @@ class ProjectPanel(Panel):
         self.session.projectedChanged.connect(self.show_case)
 
     def show_model(self, generator: Generator) -> None:
-        """Enable what a model makes possible."""
+        """Enable the options a model supports."""
         self.search.show_model(generator)
         self._refresh()
 
     def show_case(self) -> None:
-        """All that the panel says of a patient is the session's case: name, alignment, verdict."""
+        """Show the session's case: name, alignment, verdict."""
         case, arriving = self.session.case, self.session.arriving
         self.scan.show_case(case)
         self.scan.show_arriving(arriving, case)
@@ -178,7 +178,7 @@ class ProjectPanel(Panel):
         self._refresh()
 
     def show_running(self, running: bool, case: Case | None = None) -> None:
-        """A projection or an alignment of a case started, or is over."""
+        """A projection or alignment of a case started or ended."""
         self._running, self._at_work = running, case
         self.bar.setValue(0)
         self.estimate.setText(_("Starting…") if running else "")
@@ -189,7 +189,7 @@ class ProjectPanel(Panel):
         self._refresh()
 
     def show_progress(self, progress: Progress) -> None:
-        """Move the bar and say how long it will take."""
+        """Update the progress bar and the remaining time."""
         self.bar.setRange(0, max(progress.total, 1))
         self.bar.setValue(progress.done)
         text = ", ".join(filter(None, (self._at_work_in_words, progress.text, progress.detail)))
@@ -201,7 +201,7 @@ class ProjectPanel(Panel):
 
     @property
     def _at_work_in_words(self) -> str:
-        """Whose scan is worked on, where the panel is about another case."""
+        """Name of the case being processed, if it is not the current one."""
         now, work = self.session.case, self._at_work
         return "" if work is None or (now and now.key == work.key) else work.name
 
@@ -217,11 +217,11 @@ class ProjectPanel(Panel):
         self.estimate.setText(_("Stopping…"))
 
     def bring_result(self) -> None:
-        """Scroll to how far to believe the projection; once the panel is looked at."""
+        """Scroll to the verdict, once the panel is visible."""
         self._news.start(0)
 
     def showEvent(self, event: QShowEvent) -> None:
-        """What is new comes into sight."""
+        """Scroll to a new result."""
         super().showEvent(event)
         if self._has_news:
             self.bring_result()
@@ -232,7 +232,7 @@ class ProjectPanel(Panel):
             bring_into_view(self, self.result, self.result.verdict)
 
     def show_view(self, view: str | None) -> None:
-        """Mark which of them is shown; None if it is something else."""
+        """Mark which view is shown; None if it is none of them."""
         group = self.segments["scan"].group()
         group.setExclusive(view is not None)
         for key, button in self.segments.items():
@@ -268,6 +268,6 @@ class ProjectPanel(Panel):
         self.segments["scan"].setEnabled(scan)
 
     def show_recipe(self, _recipe: Any) -> None:
-        """Offer the comparison whenever the recipe starts from the case's projection."""
+        """Enable the comparison if the recipe starts from the case's projection."""
         self.result.show_result(self.session.result)
         self._refresh()

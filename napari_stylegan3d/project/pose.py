@@ -1,4 +1,4 @@
-"""How a scan was aligned to the model, and moving it by hand where that went wrong."""
+"""Alignment of a scan to the model, and its manual correction."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Step
 
-#: What is moved, and a tooltip for each of its three numbers.
+#: Kind of movement, and the tooltips of its three numbers.
 SHIFTS = (_("right"), _("anteriorly"), _("superiorly"))
 TURNS = (
     _("pitch: nose up"),
     _("roll: head towards its right shoulder"),
     _("yaw: nose towards its left"),
 )
-#: The same in a word or two, over the numbers.
+#: Short column headings.
 COLUMNS = ((_("right"), _("anterior"), _("superior")), (_("pitch"), _("roll"), _("yaw")))
 STEP_NAMES = {
     "brain": _("Extraction"),
@@ -40,7 +40,7 @@ STEP_NAMES = {
     "nudge": _("Align manually"),
     "cache": _("Cache"),
 }
-#: Where a scan is aligned by hand from the start.
+#: Limits of a manual alignment from the start.
 FARTHEST_MM, FARTHEST_DEG = 150.0, 180.0
 BY_HAND = _(
     "Move and rotate the scan to match the outline, then press Refine alignment. Project "
@@ -51,7 +51,7 @@ HOW = {"cached": _("from the cache")}
 
 
 class PoseBox(QWidget):
-    """Aligns on demand, tells how it went, and moves the scan by millimetres and degrees."""
+    """Aligns on demand, shows the quality, and moves the scan by millimetres and degrees."""
 
     alignRequested = Signal(str)
     """How: "auto", or "centre" to leave the rest to a person."""
@@ -118,7 +118,7 @@ class PoseBox(QWidget):
         self.reset = controls.tool_button(
             controls.RESET_GLYPH, "project.pose_reset", _("Return to the automatic alignment.")
         )
-        #: Poses a person chose of which nothing was heard yet.
+        #: The user's poses that are not applied yet.
         self._asked: list[Pose] = []
         self.hand = QWidget()
         self._lay_out()
@@ -140,7 +140,7 @@ class PoseBox(QWidget):
         spin.setDecimals(1)
         spin.setSuffix(unit)
         spin.setKeyboardTracking(False)
-        # Three share what is left of the row; their own wish has room for numbers that do not come.
+        # The three share the row; their size hint has room for numbers that never occur.
         spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return spin
 
@@ -171,13 +171,13 @@ class PoseBox(QWidget):
 
     @property
     def pose(self) -> Pose:
-        """By how much the scan is to be moved from where the alignment put it."""
+        """The user's adjustment of the alignment."""
         x, y, z = (spin.value() for spin in self.shifts)
         a, b, c = (spin.value() for spin in self.turns)
         return Pose((x, y, z), (a, b, c))
 
     def set_pose(self, pose: Pose) -> None:
-        """Show a pose without telling anyone."""
+        """Show a pose without emitting signals."""
         self._asked.clear()
         for spin, value in zip(
             (*self.shifts, *self.turns), (*pose.shift_mm, *pose.turn_deg), strict=True
@@ -189,7 +189,7 @@ class PoseBox(QWidget):
     def show_aligned(
         self, aligned: AlignedScan | None, pose: Pose = NO_POSE, problem: str = ""
     ) -> None:
-        """Tell how well a scan is aligned; None if that is still to be done, or was refused."""
+        """Show the quality of the alignment; None if not aligned yet, or refused."""
         if aligned is None:
             self.quality.setText(REFUSED.format(problem=problem) if problem else "")
             self.quality.setProperty("role", "caution" if problem else "")
@@ -200,7 +200,7 @@ class PoseBox(QWidget):
             told = f"{words[:1].upper()}{words[1:]} ({aligned.quality:.2f})"
             self.quality.setText(f"{told}\n{BY_HAND}" if aligned.by_hand else told)
             self.steps.setText("\n".join(map(step_in_words, aligned.record)))
-        if pose in self._asked:  # the numbers may be further already
+        if pose in self._asked:  # the numbers may have changed since
             del self._asked[: self._asked.index(pose) + 1]
         else:
             self.set_pose(pose)
@@ -215,7 +215,7 @@ class PoseBox(QWidget):
             widget.setVisible(aligned is None)
 
     def _let_far(self, far: bool) -> None:
-        """Where nothing was found yet a scan may have to be turned round."""
+        """Allow large rotations if there is no automatic alignment."""
         shift, turn = (FARTHEST_MM, FARTHEST_DEG) if far else (MOST_MM, MOST_DEG)
         for spins, most in ((self.shifts, shift), (self.turns, turn)):
             for spin in spins:

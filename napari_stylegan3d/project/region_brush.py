@@ -1,4 +1,4 @@
-"""A region painted on an aligned scan, which a projection leaves out and fills in."""
+"""A region painted on an aligned scan, which a projection masks and fills in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
 
 NAME = _("Region to fill in")
-#: What the readout says of its voxels.
+#: Name of its voxels in the readout.
 PAINTED = _("masked")
 
 
@@ -37,27 +37,27 @@ class Painting(QObject):
         self.layer: Labels | None = None
         self._space: Space | None = None
         self._brush_mm = 10.0
-        #: As it was before the last stroke.
+        #: The data before the last stroke.
         self._before: np.ndarray | None = None
 
     def begin(self, space: Space) -> None:
-        """Take up the brush; what was painted before on the same grid is still there."""
+        """Start painting; an earlier region on the same grid is kept."""
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(space)
         assert self.layer is not None
         self.layer.visible = True
         self.viewer.layers.selection.active = self.layer
-        # Only now: napari's own controls of the layer, made for it just before, set this to 2.
+        # Only now, since napari's layer controls, created just before, set this to 2.
         self.layer.n_edit_dimensions = 3
         self.set_erasing(False)
 
     def end(self) -> None:
-        """Put the brush down: the mouse moves the crosshair again. The region is kept."""
+        """Stop painting: the mouse moves the crosshair again. The region is kept."""
         if self.layer is not None:
             self.layer.mode = "pan_zoom"
 
     def forget(self) -> None:
-        """Take the region away."""
+        """Remove the region."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer, self._space = None, None
@@ -75,7 +75,7 @@ class Painting(QObject):
             self.layer.mode = "erase" if erasing else "paint"
 
     def set_brush(self, diameter_mm: float) -> None:
-        """How wide the brush, a ball, is."""
+        """Set the diameter of the spherical brush."""
         self._brush_mm = diameter_mm
         if self.layer is not None:
             with self.layer.events.brush_size.blocker(self._on_brush):
@@ -83,12 +83,12 @@ class Painting(QObject):
 
     def set_visible(self, visible: bool) -> None:
         """Whether the region is drawn."""
-        # napari puts the brush down even where nothing changes.
+        # napari ends painting even if nothing changes.
         if self.layer is not None and self.layer.visible != visible:
             self.layer.visible = visible
 
     def region(self) -> Region | None:
-        """What is painted, on the model's grid; None if nothing is."""
+        """The painted region on the model's grid; None if empty."""
         if self.layer is None or self._space is None or not np.any(self.layer.data):
             return None
         to_ras = nib.io_orientation(self._space.affine)
@@ -98,7 +98,7 @@ class Painting(QObject):
         return Region(np.ascontiguousarray(marked))
 
     def restore(self, region: Region, space: Space) -> None:
-        """Paint a region as it was, on the model's grid; the brush is not taken up."""
+        """Restore a region on the model's grid, without starting to paint."""
         if tuple(region.data.shape) != tuple(space.shape):
             return  # of another model
         self._add(space)
@@ -126,7 +126,7 @@ class Painting(QObject):
         for event in (self.layer.events.labels_update, self.layer.events.data):
             event.connect(self.tell)
         self.layer.events.brush_size.connect(self._on_brush)
-        # napari tells of a stroke before it has drawn it.
+        # napari emits a stroke before drawing it.
         self.layer.events.paint.connect(lambda _: QTimer.singleShot(0, self._follow))
 
     def _on_brush(self, _: object = None) -> None:
@@ -136,7 +136,7 @@ class Painting(QObject):
             self.brushChanged.emit(diameter_mm)
 
     def _follow(self) -> None:
-        """After a stroke in one plane the others cut through it: it is seen in all."""
+        """After a stroke, move the other planes through it."""
         if self.layer is None or self._before is None:
             return
         now = np.asarray(self.layer.data)
@@ -146,13 +146,13 @@ class Painting(QObject):
             away = np.linalg.norm(places - places.mean(axis=0), axis=1)
             place = np.asarray(self.layer.data_to_world(tuple(places[away.argmin()].tolist())))
             point = np.asarray(self.viewer.dims.point)
-            # The ball lies in the plane it was painted in, which stays where it is.
+            # The plane that was painted in stays where it is.
             in_plane = np.abs(place - point).argmin()
             place[in_plane] = point[in_plane]
             self.viewer.dims.point = tuple(place.tolist())
 
     def tell(self, _: object = None) -> None:
-        """Say how much is painted."""
+        """Emit the painted volume."""
         if self.layer is not None:
             voxel_ml = float(np.prod(self.layer.scale)) / 1000
             self.changed.emit(float(np.count_nonzero(self.layer.data)) * voxel_ml)

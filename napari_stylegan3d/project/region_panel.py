@@ -1,4 +1,4 @@
-"""A region of the scan that the search leaves out and the model fills in."""
+"""Controls of a region that the search masks and the model fills in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import _
 
-#: Diameter in mm: lowest, highest, at first.
+#: Diameter in mm: minimum, maximum, default.
 BRUSH_MM = (2.0, 60.0, 10.0)
 
 
@@ -19,7 +19,7 @@ PAINTED = _("Painted region")
 
 
 class PaintBox(QWidget):
-    """A switch, where the region comes from, the brush with its eraser, and how much it is."""
+    """Checkbox, source of the region, brush and eraser, and volume."""
 
     fillChanged = Signal(bool)
     brushChanged = Signal(float)
@@ -92,11 +92,11 @@ class PaintBox(QWidget):
 
     @property
     def choice(self) -> object:
-        """The layer the region is taken from, as `offer` was told it; None for what is painted."""
+        """The selected layer from `offer`; None for the painted region."""
         return self.source.currentData()
 
     def offer(self, entries: Sequence[tuple[str, object]]) -> None:
-        """The layers that a region can be taken from: words, and what they stand for."""
+        """Set the layers to choose from: text and data of each entry."""
         with QSignalBlocker(self.source):
             before = self.source.currentText()
             self.source.clear()
@@ -108,7 +108,7 @@ class PaintBox(QWidget):
             self.regionChanged.emit()
 
     def show_painted(self, millilitres: float) -> None:
-        """Say how much is marked, and offer the brush for what is painted."""
+        """Show the masked volume, and the brush for a painted region."""
         painted = self.choice is None
         nothing = _("Nothing painted yet: paint in one of the planes.")
         self.brushes.setVisible(painted)
@@ -120,12 +120,12 @@ class PaintBox(QWidget):
         self.clear.setEnabled(millilitres > 0)
 
     def show_brush(self, diameter_mm: float) -> None:
-        """Say how wide the brush is without telling anyone."""
+        """Show the diameter of the brush without emitting signals."""
         with QSignalBlocker(self.brush):
             self.brush.setValue(diameter_mm)
 
     def put_away(self) -> None:
-        """Put the brush down without telling anyone."""
+        """Uncheck the box without emitting signals."""
         with QSignalBlocker(self.fill):
             self.fill.setChecked(False)
         self.tools.hide()

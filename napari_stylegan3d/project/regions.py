@@ -1,4 +1,4 @@
-"""Regions that a projection leaves out: painted by our brush, or drawn in any Labels layer."""
+"""Masked regions: painted here, or drawn in any Labels layer."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Where nothing is compared.
+    """A region that is excluded from the comparison.
 
     Attributes
     ----------
     data : ndarray, shape (I, J, K), bool
     affine : ndarray or None
-        (4, 4) voxel indices to millimetres; None where `data` lies on the model's grid.
+        (4, 4) voxel indices to millimetres; None if `data` is on the model's grid.
     of_scan : bool
-        Whether these are the scan's own millimetres, and not those of the model's space.
+        Whether these are millimetres of the scan's native space, not of model space.
     """
 
     data: np.ndarray
@@ -41,7 +41,7 @@ class Region:
 
     @property
     def millilitres(self) -> float:
-        """Its size, of a region that has an affine."""
+        """Its volume, if it has an affine."""
         assert self.affine is not None
         voxel_ml = abs(np.linalg.det(self.affine[:3, :3])) / 1000
         return float(np.count_nonzero(self.data) * voxel_ml)
@@ -58,12 +58,12 @@ class Region:
 
     @classmethod
     def from_plain(cls, plain: Any) -> Region | None:
-        """As far as it makes sense: it was written to a file, which a person may have changed."""
+        """Inverse of `to_plain`; None if invalid, since files can be edited."""
         try:
             x, y, z = (int(n) for n in plain["shape"])
             count = x * y * z
             length = -(-count // 8)
-            # A damaged file may hold more than it says.
+            # A damaged file may contain more than it declares.
             bits = zlib.decompressobj().decompress(base64.b64decode(plain["bits"]), length + 1)
             if len(bits) != length:
                 return None
@@ -99,29 +99,29 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class LayerChoice:
-    """A Labels layer, and on what it was drawn."""
+    """A Labels layer, and the space in which it was drawn."""
 
     layer: Labels
     of_scan: bool
 
     def region(self) -> Region | None:
-        """What it marks; None if nothing."""
+        """Its region; None if empty."""
         labels = self.layer.metadata.get(KEY)
-        if labels is not None:  # as it was opened, whatever grid it is shown on
+        if labels is not None:  # the original, not resampled for display
             return Region(labels.data != 0, labels.affine, of_scan=True)
         data = np.asarray(self.layer.data) != 0
         return Region(data, affine_of(self.layer), self.of_scan) if data.any() else None
 
 
 class LayerRegions(QObject):
-    """The Labels layers of others that a region can be taken from.
+    """Labels layers that can serve as a region.
 
     Parameters
     ----------
     viewer : ViewerModel
         Whose layers are offered.
     own : callable
-        Tells our own painted layer, which is not offered.
+        Returns our own painted layer, which is not offered.
     """
 
     changed = Signal()
@@ -134,7 +134,7 @@ class LayerRegions(QObject):
             signal.connect(self._tell)
 
     def entries(self) -> list[tuple[str, LayerChoice]]:
-        """Words and what they stand for."""
+        """Text and data of each entry."""
         found = []
         for layer in self._viewer.layers:
             if isinstance(layer, Labels) and KEY in layer.metadata:
@@ -155,7 +155,7 @@ class LayerRegions(QObject):
         return found
 
     def shutdown(self) -> None:
-        """Let go of the viewer, which goes on."""
+        """Disconnect from the viewer."""
         for signal in self._signals:
             signal.disconnect(self._tell)
 
@@ -170,9 +170,9 @@ class LayerRegions(QObject):
 
 
 def affine_of(layer: Labels) -> np.ndarray:
-    """(4, 4) voxel indices to the viewer's millimetres, whatever the layer is made of.
+    """(4, 4) voxel indices to the viewer's millimetres.
 
-    Scale, translate, rotate, shear and affine are all linear: four points tell them.
+    Determined from four points, since scale, translate, rotate, shear and affine are all affine.
     """
     origin = np.asarray(layer.data_to_world((0.0, 0.0, 0.0)))
     affine = np.eye(4)

@@ -1,4 +1,4 @@
-"""What came of a projection: how far to believe it, likeness in numbers, where it differs."""
+"""Result of a projection: verdict, similarity, and where it differs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FIGURES = (
         _("Peak signal-to-noise ratio in decibels; higher is more similar."),
     ),
 )
-#: So many regions are named, the worst first.
+#: Number of regions listed, worst first.
 NAMED = 3
-#: A verdict and how its line looks; others stand in the neutral colour.
+#: Style of each verdict; others are neutral.
 ROLES = {
     "close": "good",
     "typical features only": "caution",
@@ -38,7 +38,7 @@ ROLES = {
 
 
 class ResultBox(QWidget):
-    """Verdict with its sentence, likeness, the regions that differ most, and what else to know."""
+    """Verdict with explanation, similarity, regions that differ most, and warnings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class ResultBox(QWidget):
         self.show_result(None)
 
     def show_result(self, projected: Case | None) -> None:
-        """Show what is known of a projection; None if what is shown is none."""
+        """Show the result of a projection; None for none."""
         for _text, key, form, _tip in FIGURES:
             for name, numbers in (
                 (f"project.{key}", projected.similarity if projected else {}),
@@ -108,7 +108,7 @@ class ResultBox(QWidget):
         self.table.setVisible(projected is not None)
         self.save_filled.setVisible(projected is not None and projected.filled is not None)
         self.saved.hide()
-        # The verdict's sentence is said above already.
+        # The verdict's sentence is already shown above.
         told = [remark for remark in remarks if not sentence or sentence not in remark]
         for label, text in (
             (self.sentence, sentence),
@@ -120,11 +120,11 @@ class ResultBox(QWidget):
             label.setVisible(bool(text))
 
     def show_saved(self, paths: Sequence[Path]) -> None:
-        """Say what was written, and where."""
+        """Show which files were written, and where."""
         text = "\n".join(
             [_("Saved in {folder}:").format(folder=paths[0].parent), *(path.name for path in paths)]
         )
-        # Names are long: they may be broken after any of these, and do not widen the dock.
+        # Allow line breaks after these, so that long names do not widen the dock.
         for sign in "_/\\-":
             text = text.replace(sign, f"{sign}\u200b")
         self.saved.setText(text)
@@ -160,7 +160,7 @@ class ResultBox(QWidget):
 
 
 def _place_of(trust: Mapping[str, Any]) -> str:
-    """How far out the brain lies among people, if that is known."""
+    """How far the brain is from average among subjects, if known."""
     percentile = trust.get("latent_percentile")
     if percentile is None:
         return ""
@@ -170,7 +170,7 @@ def _place_of(trust: Mapping[str, Any]) -> str:
 
 
 def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
-    """The regions that differ most, in words; compared with what is usual where that is known."""
+    """The regions that differ most, with usual values if known."""
     measure = "unusual" if any("unusual" in row for row in regions.values()) else "rms"
     worst = sorted(regions, key=lambda name: regions[name].get(measure, 0.0), reverse=True)[:NAMED]
     if not worst:

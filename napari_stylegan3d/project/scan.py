@@ -1,4 +1,4 @@
-"""Where a scan is opened: dropped, chosen, picked among several, and its left and right asked."""
+"""Opening a scan: drop area, file dialogs, choice of series, question about left and right."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from stylegan3d.session.case import Case, Choice
 
 NO_SCAN = _("Drop a T1-weighted scan here, or")
 NOT_OPEN = _("Its scan is not open in this session: open it to compare.")
-#: Rows of the list of series or volumes that are seen at once.
+#: Visible rows of the list of series or volumes.
 ROWS_SEEN = 5
 
 
 class DropArea(QFrame):
-    """Where a scan can be dropped."""
+    """Drop area for scans."""
 
     dropped = Signal(object)
 
@@ -45,17 +45,17 @@ class DropArea(QFrame):
         self.setToolTip(_("Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder."))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Welcome a scan; what is something else is left to the explorer."""
+        """Accept scans; other files are left to the explorer."""
         if self._scan(event):
             event.acceptProposedAction()
             self._highlight(True)
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
-        """Calm down."""
+        """Remove the highlight."""
         self._highlight(False)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        """Take the scan: a file, a folder, or the slices of a DICOM folder."""
+        """Open a file, a folder, or the slices of a DICOM folder."""
         self._highlight(False)
         path = self._scan(event)
         if path:
@@ -74,7 +74,7 @@ class DropArea(QFrame):
 
 
 class Chooser(QWidget):
-    """A list of what a folder or file holds, where one must be chosen."""
+    """A list of the scans in a folder or file, to choose from."""
 
     chosen = Signal(object)
     """What the entry stands for."""
@@ -100,7 +100,7 @@ class Chooser(QWidget):
         self.hide()
 
     def ask(self, question: str, entries: list[tuple[str, object, str]]) -> None:
-        """Show entries (text, what it stands for, why it cannot be opened or "")."""
+        """Show entries (text, data, reason why it cannot be opened or "")."""
         self.question.setText(question)
         self.list.clear()
         for text, data, problem in entries:
@@ -112,7 +112,7 @@ class Chooser(QWidget):
             self.list.addItem(item)
             if not problem and self.list.currentItem() is None:
                 self.list.setCurrentItem(item)
-        # A second line may be broken into two; that is known only once it is on the screen.
+        # Line wrapping is known only once the list is on the screen.
         lines = sum(3 if "\n" in text else 1 for text, _, _ in entries[:ROWS_SEEN])
         self.list.setFixedHeight((lines + 1) * self.list.fontMetrics().lineSpacing())
         self._refresh()
@@ -128,7 +128,7 @@ class Chooser(QWidget):
 
 
 class ScanBox(QWidget):
-    """The scan that is open, ways to open another, and questions about it."""
+    """The open scan, buttons to open another, and questions about it."""
 
     openRequested = Signal(object)
     """Choice"""
@@ -199,7 +199,7 @@ class ScanBox(QWidget):
         self.trust.activated.connect(self._answer)
 
     def show_case(self, case: Case | None) -> None:
-        """Name the case, and tell what was found when its scan was read."""
+        """Show the name of the case and notes from reading its scan."""
         self._choice = None if case is None else case.choice
         self.name.setText(_("No scan yet") if case is None else case.name)
         self.details.setText("\n".join(notes_of(case)))
@@ -207,9 +207,9 @@ class ScanBox(QWidget):
         self._show_doubts(case)
 
     def show_arriving(self, case: Case | None, now: Case | None) -> None:
-        """Tell of the scan that is being read, or why it could not be, beside the one that is open.
+        """Show the scan that is being read or failed to be read, beside the open one.
 
-        Both are None if there is none.
+        Either may be None.
         """
         if case is not None:
             self.chooser.hide()
@@ -255,7 +255,7 @@ class ScanBox(QWidget):
 
 
 def _of_arriving(case: Case, now: Case | None) -> list[str]:
-    """Sentences about a scan that is being read, or that could not be."""
+    """Sentences about a scan that is being read or failed to be read."""
     if case.problem:
         told = [_("{name} was not opened: {problem}").format(name=case.name, problem=case.problem)]
     else:
@@ -266,14 +266,14 @@ def _of_arriving(case: Case, now: Case | None) -> list[str]:
 
 
 def asked_of(case: Case | None) -> tuple[str, ...]:
-    """The reader's own words of the doubts about a scan's sides."""
+    """The reader's doubts about left and right, untranslated."""
     if case is None or case.scan is None:
         return ()
     return tuple(case.scan.doubts) or (case.choice.asked if case.choice else ())
 
 
 def notes_of(case: Case | None) -> list[str]:
-    """What was found on reading a scan, but for the doubts, which are asked about."""
+    """Notes from reading a scan, without the doubts, which become questions."""
     if case is None:
         return [NO_SCAN]
     if case.scan is None:
@@ -283,12 +283,12 @@ def notes_of(case: Case | None) -> list[str]:
 
 
 def doubts_of(case: Case | None) -> tuple[str, ...]:
-    """Why it cannot be known which side is left, without how to say it on a command line."""
+    """Why left and right are uncertain, without hints for the command line."""
     return tuple(sentence(doubt.split(": if ")[0]) for doubt in asked_of(case))
 
 
 def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
-    """What a person may say about the doubts: words, and `trust` of `read_scan`."""
+    """Possible answers to the doubts: text, and `trust` of `read_scan`."""
     if case is None or case.scan is None or not asked_of(case):
         return []
     geometry = case.scan.geometry

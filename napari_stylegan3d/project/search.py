@@ -1,4 +1,4 @@
-"""How a scan is searched for: how long, among what, and what it may have lost."""
+"""Search settings: budget, latent space, degradation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan
 
-#: What is searched for: name, words, meaning.
+#: Latent spaces: name, title, explanation.
 SPACES = (
     (
         "w+",
@@ -44,7 +44,7 @@ NO_NOISE = _("Not available: this model has no layer noise.")
 
 
 class SearchBox(QWidget):
-    """Three lists."""
+    """Three combo boxes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,11 +63,11 @@ class SearchBox(QWidget):
 
     @property
     def wishes(self) -> tuple[str, str, str]:
-        """Space, budget, and what the scan lost, as `ProjectionRequest` has them."""
+        """Space, budget and degradation, as in `ProjectionRequest`."""
         return self.space.currentData(), self.budget.currentData(), self.loss.currentData()
 
     def show_model(self, generator: Generator) -> None:
-        """Enable what a model makes possible."""
+        """Enable the options a model supports."""
         no_noise = why_not(generator, "noise_maps")
         if not no_noise and not generator.has_layer_noise:
             no_noise = NO_NOISE
@@ -76,7 +76,7 @@ class SearchBox(QWidget):
         offer(self.budget, "thorough", why_not(generator, "tuning"), "standard")
 
     def show_scan(self, scan: Scan | None) -> None:
-        """Offer what a scan may have lost."""
+        """Offer the possible degradations of a scan."""
         before = self.loss.currentData()
         self.loss.clear()
         for text, data in losses(scan):
@@ -84,7 +84,7 @@ class SearchBox(QWidget):
         self.loss.setCurrentIndex(max(self.loss.findData(before), 0))
 
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
-        """Write beside each budget how long it takes; nothing where that is not known."""
+        """Show the estimated time of each budget, if known."""
         for index, (key, text) in enumerate(BUDGETS.items()):
             known = (
                 _(", about {time}").format(time=duration_in_words(seconds[key]))
@@ -138,5 +138,5 @@ class SearchBox(QWidget):
 
 
 def _narrow(box: QComboBox) -> None:
-    """Let a list be as narrow as the panel: its longest entry does not widen the dock."""
+    """Let a combo box shrink to the panel's width, whatever its longest entry."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -25,7 +25,7 @@ from stylegan3d.projection.trust import compare_signs, residuals_by_region
 
 VERSION = 1
 LEAST_PEOPLE = 8
-#: Share of subjects called close; the threshold of "outside" is a multiple of it.
+#: Share of subjects called close, and "outside" as a multiple of that threshold.
 CLOSE_SHARE, OUTSIDE_TIMES = 0.95, 3.5
 # Share of subjects whose initial estimate is as similar as a close reconstruction must be.
 ALIKE_SHARE = 0.95

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOREGROUND = 0.05
 QUANTILES = np.linspace(0.02, 0.98, 49)
 # Bounds of log gain, offset and log gamma, and the weight of regularisation, which decides where
-# # the quantiles do not: a gamma looks much like an offset with another gain.
+# the quantiles do not: a gamma looks much like an offset with another gain.
 BOUNDS = np.array([1.5, 0.5, 1.2])
 PULL = 0.02
 # The inverse of the curve is tabulated up to this multiple of full brightness.

@@ -29,8 +29,8 @@ CONSTANT = "image_const"
 # Linear solves alternate with syntheses, since refining layers see the constant, too.
 ROUNDS, ITERATIONS = 2, 8
 # Weight of the squared change relative to the squared difference. The less is changed, the better
-# # edits work: with 0.1 the scan is reproduced almost perfectly (35 dB), but a step along "Grey
-# # matter" has a third of its effect; with 0.5 it is 28 dB and 70 %.
+# edits work: with 0.1 the scan is reproduced almost perfectly (35 dB), but a step along "Grey
+# matter" has a third of its effect; with 0.5 it is 28 dB and 70 %.
 RIDGE = 0.5
 # A voxel that the tone curve clips to black would have slope 0 and never change.
 LEAST_SLOPE = 0.5

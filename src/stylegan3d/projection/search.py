@@ -20,7 +20,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.projection.problem import Problem
 
 # Learning rates, in standard deviations of random brains. From the encoder's estimate large steps
-# # are safe; from the average brain they would overshoot.
+# are safe; from the average brain they would overshoot.
 LEARNING_RATE = {"encoder": 0.25, "given": 0.25, "average": 0.15}
 NOISE_RATE = 0.1
 # Factor for long latents: many small changes of tens of thousands of numbers add up.

@@ -24,7 +24,7 @@ SIGNS = {
     "latent_distance": (1, "the brain is far from those of the training subjects"),
 }
 # Smoothing in mm, after which a sign must stand out to count as regional; and the width of the
-# # brain's border that is ignored, where a shift by a voxel looks like a lesion.
+# brain's border that is ignored, where a shift by a voxel looks like a lesion.
 SPOT_MM = 6.0
 BORDER_MM = 4.0
 SPOT_PERCENTILE = 99.5
