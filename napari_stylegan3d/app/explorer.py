@@ -22,10 +22,12 @@ from napari_stylegan3d.app.models import Models
 from napari_stylegan3d.app.opening import Opening
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import Sessions
-from napari_stylegan3d.app.tabs import Tabs
+from napari_stylegan3d.app.tabs import Tabs, the
 from napari_stylegan3d.app.viewing import Viewing
 from napari_stylegan3d.browse.controller import Browsing
+from napari_stylegan3d.browse.panel import BrowsePanel
 from napari_stylegan3d.compare.controller import Comparing
+from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.comparison import Comparison
 from napari_stylegan3d.core.context import Context
 from napari_stylegan3d.core.jobs import Loaded
@@ -35,14 +37,18 @@ from napari_stylegan3d.core.rendering import Rendering
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.directions.controller import Directing
+from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.controller import Exporting
+from napari_stylegan3d.export.panel import ExportPanel
 from napari_stylegan3d.history.strip import HistoryStrip
 from napari_stylegan3d.labels.controller import Relabelling
 from napari_stylegan3d.labels.panel import LabelsBox
 from napari_stylegan3d.measure.controller import Measuring
 from napari_stylegan3d.measure.panel import MeasureBox
 from napari_stylegan3d.mix.controller import Mixing
+from napari_stylegan3d.mix.panel import MixPanel
 from napari_stylegan3d.project.controller import Projecting
+from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.fold import take_turns
@@ -113,9 +119,9 @@ class Explorer(Docked):
         self.models = Models(self)
         self.tabs = Tabs(self.session)
         self.panels = self.tabs.panels
-        self.browse, self.project, self.mix = self.tabs.browse, self.tabs.project, self.tabs.mix
-        self.directions, self.compare = self.tabs.directions, self.tabs.compare
-        self.export = self.tabs.export
+        self.browse, self.project = the(BrowsePanel, self.panels), the(ProjectPanel, self.panels)
+        self.mix, self.directions = the(MixPanel, self.panels), the(DirectionsPanel, self.panels)
+        self.compare, self.export = the(ComparePanel, self.panels), the(ExportPanel, self.panels)
         self._open_rooms()
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
@@ -131,7 +137,6 @@ class Explorer(Docked):
         self.opening = Opening(self.context)
         self.guidance = Guidance(self.context, self.tabs, self.header, self.opening.paste)
         self.memory = Memory(self, self.export.folder, self.measuring.box)
-        self.comparing = Comparing(self.context, self.compare)
         self.arrivals = Arrivals(
             self.context, self.models, self.browsing, self.directions, self.projecting
         )
@@ -140,11 +145,12 @@ class Explorer(Docked):
     def _open_rooms(self) -> None:
         """Give each panel what works behind it."""
         context = self.context
-        self.browsing = Browsing(context, self.browse)
-        self.mixing = Mixing(context, self.mix)
-        self.directing = Directing(context, self.directions)
-        self.projecting = Projecting(context, self.project)
-        self.exporting = Exporting(context, self.export)
+        self.controllers = self.tabs.open_rooms(context)
+        self.browsing, self.mixing = the(Browsing, self.controllers), the(Mixing, self.controllers)
+        self.directing = the(Directing, self.controllers)
+        self.projecting = the(Projecting, self.controllers)
+        self.comparing = the(Comparing, self.controllers)
+        self.exporting = the(Exporting, self.controllers)
         self.measuring = Measuring(context, MeasureBox())
         self.relabelling = Relabelling(context, LabelsBox())
         self.parking = Parking(self.session, self)
@@ -177,19 +183,15 @@ class Explorer(Docked):
         self.guidance.close()
         self.sessions.shutdown()
         self.history.shutdown()
-        self.comparing.shutdown()
+        for controller in self.controllers:
+            controller.shutdown()
         self.measuring.shutdown()
         self.relabelling.shutdown()
         self.parking.shutdown()
         self.rendering.shutdown()
         self.header.set_busy(False)
-        self.browsing.shutdown()
-        self.mixing.shutdown()
-        self.directing.shutdown()
         self.thumbnails.shutdown()
         self.models.shutdown()
-        self.exporting.shutdown()
-        self.projecting.shutdown()
         self.viewer.layers.events.inserted.disconnect(self._on_layer)
         self.let_go()
         self.stage.clear()

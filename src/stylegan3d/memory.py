@@ -16,6 +16,7 @@ _SIGNS = (
     "out of memory",
     "bad_alloc",
     "bad alloc",
+    "could not create a primitive",  # oneDNN, whatever the memory was for
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 

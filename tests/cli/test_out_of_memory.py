@@ -22,6 +22,7 @@ TORCH = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can'
         (RuntimeError(TORCH), True),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("could not create a primitive"), True),
         (OSError(12, "Cannot allocate memory"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (OSError(28, "No space left on device"), False),
@@ -39,7 +40,9 @@ def test_a_sentence_that_hides_it_does_not():
     assert is_out_of_memory(error)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(TORCH)])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError(TORCH), RuntimeError("could not create a primitive")]
+)
 @pytest.mark.parametrize("verb", ["generate", "project"])
 def test_a_verb_without_memory_ends_with_a_sentence(
     run, model, tmp_path, monkeypatch, error, verb, listing
