@@ -1,4 +1,4 @@
-"""Where the views stand in the middle of the napari window."""
+"""Placement of the views in the centre of the napari window."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 
 from napari_stylegan3d.views.look import Look
 
-#: Eight of them, side by side with A, and the dock fit a screen of 1024 pixels.
+#: Minimum size: eight of them (with twins) and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
 
 
 class Grid(QSplitter):
-    """Two rows of two canvases; canvases that are not looked at are hidden, never taken out."""
+    """Two rows of two canvases; unused canvases are hidden, never removed."""
 
     def __init__(self) -> None:
         super().__init__(Qt.Orientation.Vertical)
@@ -36,12 +36,12 @@ class Grid(QSplitter):
         self._members.append((name, canvas, row))
 
     def even(self) -> None:
-        """Give all the same room."""
+        """Give all the same size."""
         for splitter in (self, *self.rows):
             splitter.setSizes([10_000, 10_000])
 
     def arrange(self, look: Look) -> None:
-        """Show the canvases that a look shows."""
+        """Show the canvases of a look."""
         for name, canvas, _ in self._members:
             canvas.setVisible(look.shows(name))
         for row in self.rows:
@@ -50,12 +50,12 @@ class Grid(QSplitter):
         self.setVisible(look.layout != "lightbox")
 
     def forget(self) -> None:
-        """Whoever still holds this must not keep the closed window alive."""
+        """Drop references, so that this widget does not keep the closed window alive."""
         self._members.clear()
 
 
 class Place:
-    """napari's own canvas, where it was and how it looked, to be given back."""
+    """Original position and settings of napari's canvas, to be restored."""
 
     def __init__(self, window: QMainWindow) -> None:
         self.canvas = window.findChild(QtViewer)
@@ -68,10 +68,10 @@ class Place:
         self._double_click = list(viewer.mouse_double_click_callbacks)
 
     def take(self, views: QWidget, grid: Grid, name: str) -> None:
-        """Put the views where the canvas was, and the canvas into them.
+        """Replace the canvas by the views, which contain it.
 
-        First the views go into the window, then the canvas: it never leaves its window, so that its
-        OpenGL context survives the move.
+        The views are added first, then the canvas is moved into them: it never leaves its window,
+        so its OpenGL context survives.
         """
         self._layout.insertWidget(self._index, views)
         grid.put(name, self.canvas)
@@ -79,7 +79,7 @@ class Place:
         self.canvas.show_welcome_screen = False
 
     def give_back(self) -> None:
-        """Put the canvas where it was, and its viewer's settings back."""
+        """Restore the canvas and its viewer's settings."""
         viewer = self.canvas.viewer
         viewer.mouse_double_click_callbacks[:] = self._double_click
         if len(self._order) == viewer.dims.ndim:

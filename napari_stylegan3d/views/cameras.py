@@ -1,4 +1,4 @@
-"""Zoom and pan of the three planes: together, as they come, or each on its own."""
+"""Linked or independent zoom and pan of the three planes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_stylegan3d.views.orientation import Plane
 
 
 class LinkedCameras:
-    """Keeps one scale in all planes, and one point of the head in the middle of each.
+    """Keeps one scale and one centre in all planes.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class LinkedCameras:
             signal.connect(slot)
 
     def set_linked(self, linked: bool) -> None:
-        """Move together from now on, beginning with the first plane's scale and place; or apart."""
+        """Link the planes, starting from the first plane's scale and centre; or unlink them."""
         self.linked = linked
         self._follow(0)
 
     def close(self) -> None:
-        """Let go of the models."""
+        """Disconnect from the models."""
         for signal, slot in self._slots:
             signal.disconnect(slot)
         self._slots.clear()

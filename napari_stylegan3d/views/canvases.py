@@ -1,4 +1,4 @@
-"""Canvases beside napari's own one."""
+"""Additional canvases."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from napari_stylegan3d.views.arrangement import SMALLEST
 
 
 def make_canvas(model: ViewerModel) -> QtViewer:
-    """A canvas that draws a model, without napari's sliders, and takes no drops of its own.
+    """A canvas that draws a model, without napari's sliders and drop handling.
 
-    For every canvas napari binds its keys again, and each time tells the welcome screens and the
-    buttons of all canvases to write the key's name again. The names stay what they were, and
-    writing them takes as long as all the rest: nobody is told.
+    For every canvas napari binds its keys again, each time notifying the welcome screens and
+    buttons of all canvases to update the key's name. The names do not change, and updating them
+    takes as long as everything else, so these notifications are blocked.
     """
     with action_manager.events.shortcut_changed.blocker():
         canvas = QtViewer(model)

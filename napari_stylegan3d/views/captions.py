@@ -1,7 +1,7 @@
-"""What a picture is, said on the picture itself.
+"""Captions that name the source of a picture.
 
-A layer carries its provenance in `layer.metadata[KEY]`; the views read it there, so that a caption
-cannot be forgotten by whoever shows a layer.
+A layer's provenance is in `layer.metadata[KEY]`, where the views read it, so code that shows a
+layer cannot forget the caption.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from napari.components import ViewerModel
 from napari_stylegan3d.widgets.text import _
 
 KEY = "stylegan3d"
-#: Marks layers that are drawn over a picture, and are none themselves.
+#: Metadata key of overlays.
 OVERLAY = "stylegan3d-overlay"
-#: What the values of a labels layer are called, by value.
+#: Metadata key of the names of label values.
 NAMES = "stylegan3d-names"
 Kind = Literal["generated", "reconstruction", "scan", "difference"]
 
-#: On pictures that are saved, in plain letters.
+#: For saved pictures, in ASCII.
 CAPTION = _("Synthetic - not for diagnosis")
 LETTER_COLOR = "#f2d479"
 CAPTION_COLORS = {
@@ -29,12 +29,12 @@ CAPTION_COLORS = {
     "difference": "#ffb74d",
     "scan": "#81c784",
 }
-#: Longer names would fill a narrow view.
+#: Maximum length of names, for narrow views.
 NAME_LENGTH = 24
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, or its beginning and its end: names and edits of a kind differ there."""
+    """The text with its middle elided: similar names differ at the beginning or the end."""
     if len(text) <= length:
         return text
     end = (length - 1) // 2
@@ -43,14 +43,14 @@ def shortened(text: str, length: int) -> str:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a layer shows.
+    """Provenance of a layer.
 
     Attributes
     ----------
     kind : Kind
-        Where the voxels come from.
+        Source of the voxels.
     name : str
-        The seed or the scan, in words.
+        Description of the seed or scan.
     """
 
     kind: Kind
@@ -58,7 +58,7 @@ class Provenance:
 
     @property
     def caption(self) -> str:
-        """The words that stand on every view of it."""
+        """Caption on every view."""
         name = shortened(self.name, NAME_LENGTH)
         return {
             "generated": _("Synthetic – not for diagnosis"),
@@ -69,7 +69,7 @@ class Provenance:
 
 
 def shown(model: ViewerModel, *, overlays: bool = True) -> Provenance | None:
-    """Provenance of the topmost visible layer that has one; the 3D view leaves overlays out."""
+    """Provenance of the topmost visible layer that has one; optionally without overlays."""
     for layer in reversed(model.layers):
         if OVERLAY in layer.metadata and not overlays:
             continue

@@ -14,12 +14,12 @@ COLOR = QColor(79, 195, 247, 175)
 GAP_PX = 9
 #: The lines end before the letters at the edges.
 EDGE_PX = 40
-#: In narrow views captions reach as far as the line that runs down, which ends above them.
+#: In narrow views the vertical line ends above the caption.
 NARROW_PX, CAPTION_PX = 250, 76
 
 
 class Crosshair(Glass):
-    """Follows the public state of a viewer model: its point, camera and displayed axes."""
+    """Follows a viewer model's point, camera and displayed axes."""
 
     def __init__(self, canvas: QWidget, model: ViewerModel) -> None:
         camera = model.scene.camera.events
@@ -41,7 +41,7 @@ class Crosshair(Glass):
 
     @property
     def message(self) -> str:
-        """A sentence in the middle of an empty view."""
+        """Text in the centre of an empty view."""
         return self._message
 
     @message.setter
@@ -50,7 +50,7 @@ class Crosshair(Glass):
         self.update()
 
     def position_px(self) -> tuple[float, float]:
-        """Where the crosshair is, in widget pixels from the top left."""
+        """Position in widget pixels from the top left."""
         camera = self.model.scene.camera
         row, column = self.model.dims.displayed[-2:]
         point = self.model.dims.point
@@ -60,7 +60,7 @@ class Crosshair(Glass):
         return self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the lines, or the message where there is nothing to see yet."""
+        """Draw the lines, or the message if the view is empty."""
         painter = QPainter(self)
         if not any(layer.visible for layer in self.model.layers):
             painter.setPen(QColor(160, 166, 174))

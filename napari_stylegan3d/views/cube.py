@@ -1,6 +1,6 @@
-"""A small lettered cube in the 3D view that turns with the head.
+"""An orientation cube in the 3D view.
 
-Its faces say which side of the patient is towards the viewer: R L A P S I.
+Its letters show which side of the patient faces the viewer: R L A P S I.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.views.captions import LETTER_COLOR
 from napari_stylegan3d.views.glass import Glass
 
-#: The sheet, and its share of a view that is small.
+#: Size of the widget, and its largest share of a small view.
 SIZE_PX, SMALLEST_PX, SHARE = 84, 52, 0.25
 MARGIN_PX = 6
-#: Half an edge as a share of the sheet, which must hold the diagonal of the cube.
+#: Half an edge as a share of the widget, which must hold the diagonal of the cube.
 EDGE = 0.5 / np.sqrt(3)
 LETTER = 0.18
-#: A letter on a face that is seen more from the side than this is left out.
+#: Faces seen more obliquely than this have no letter.
 SIDEWAYS = 0.22
 LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 FACE, OUTLINE = QColor(70, 78, 92), QColor(190, 198, 208)
@@ -34,18 +34,18 @@ class OrientationCube(Glass):
         super().__init__(canvas, model, (camera.angles, camera.orientation, order))
 
     def place(self, canvas: QWidget) -> None:
-        """Keep to the corner."""
+        """Stay in the corner."""
         share = round(SHARE * min(canvas.width(), canvas.height()))
         size = min(max(share, SMALLEST_PX), SIZE_PX)
         self.setGeometry(canvas.width() - size - MARGIN_PX, MARGIN_PX, size, size)
 
     def faces(self) -> list[tuple[str, np.ndarray]]:
-        """Letters of the faces that are seen, and where their middles point.
+        """Letters and normals of the visible faces.
 
         Returns
         -------
         list of tuple of (str, ndarray)
-            (letter, (3,) direction on the screen: right, up, towards the viewer), from far to near.
+            (letter, (3,) normal on the screen: right, up, towards the viewer), from far to near.
         """
         seen = []
         for axis, column in enumerate(axes_on_screen(self.model).T):
@@ -55,7 +55,7 @@ class OrientationCube(Glass):
         return sorted(seen, key=lambda face: face[1][2])
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the faces that are seen, where there is something to see."""
+        """Draw the visible faces, unless the view is empty."""
         if self.model.dims.ndisplay != 3 or self.model.dims.ndim != 3:
             return
         if not any(layer.visible for layer in self.model.layers):
@@ -95,10 +95,9 @@ class OrientationCube(Glass):
 
 
 def axes_on_screen(model: ViewerModel) -> np.ndarray:
-    """(3, 3): column i is where world axis i points on the screen: right, up, towards the viewer.
+    """(3, 3): columns are the world axes on the screen (right, up, towards the viewer).
 
-    Worked out in numpy: scipy, which napari's own directions go through, trips over a torch that
-    is being imported by another thread.
+    Computed with numpy: scipy, which napari uses, fails while another thread imports torch.
     """
     camera = model.scene.camera
     depth, vertical, horizontal = camera.orientation
@@ -113,7 +112,7 @@ def axes_on_screen(model: ViewerModel) -> np.ndarray:
 
 
 def turned(angles: tuple[float, float, float]) -> np.ndarray:
-    """(3, 3) rotation of napari's camera: about its own axes one after the other, backwards."""
+    """(3, 3) rotation of napari's camera from its Euler angles."""
     x, y, z = -np.radians(angles)
     about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])

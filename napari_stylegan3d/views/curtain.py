@@ -1,4 +1,4 @@
-"""The line of a swipe curtain on one view, to be dragged."""
+"""The draggable line of a swipe comparison in one view."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.widgets.text import _
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
-#: The line can be taken within so many pixels.
+#: Distance in pixels within which the line can be grabbed.
 NEAR = 12
 LINE, TEXT, BEHIND = QColor("#ffb74d"), QColor("#ffffff"), QColor(0, 0, 0, 165)
 
 
 class CurtainLine(QWidget):
-    """A strip of the canvas about the line; only the line itself takes the mouse's drag."""
+    """A strip of the canvas around the line; only the line itself can be dragged."""
 
     moved = Signal(int, float)
     """(world axis, millimetre)"""
@@ -40,18 +40,18 @@ class CurtainLine(QWidget):
         self.show()
 
     def set_position(self, position_mm: float) -> None:
-        """Stand elsewhere."""
+        """Move the line."""
         self.position_mm = position_mm
         self._place()
 
     def x_px(self) -> float:
-        """Where the line is, in pixels from the left of the canvas."""
+        """Position of the line, in pixels from the left of the canvas."""
         camera = self.model.scene.camera
         across = (self.position_mm - camera.center[-1]) * self._sign()
         return self.parentWidget().width() / 2 + across * camera.zoom
 
     def close_links(self) -> None:
-        """Let go of the model and the canvas."""
+        """Disconnect from the model and the canvas."""
         for signal in self._signals:
             signal.disconnect(self._place)
         self.parent().removeEventFilter(self)
@@ -59,13 +59,13 @@ class CurtainLine(QWidget):
         self.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep to the millimetre when the canvas is resized."""
+        """Keep the position in mm when the canvas is resized."""
         if event.type() == QEvent.Type.Resize:
             self._place()
         return False
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Take the line; beside it the press is the canvas'."""
+        """Grab the line; other clicks go to the canvas."""
         near = abs(event.position().x() - self.width() / 2) <= NEAR
         event.setAccepted(near)
 
@@ -78,7 +78,7 @@ class CurtainLine(QWidget):
         self.moved.emit(self.axis, float(camera.center[-1] + across * self._sign()))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the line, a grip, and which side is which."""
+        """Draw the line, a grip, and the letters A and B."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, height = self.width() / 2, self.height()

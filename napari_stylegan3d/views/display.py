@@ -1,8 +1,8 @@
-"""A volume on any grid, made ready for views that slice along the world's axes.
+"""Volumes on any grid, prepared for views that slice along world axes.
 
-napari's 2D views cannot slice obliquely, and fail on affines whose axes are permuted. So a volume
-is reordered to RAS (a strided view, nothing is copied) and, only if its axes are oblique, resampled
-onto an upright grid with the same voxel size that holds all of it.
+napari's 2D views cannot slice obliquely, and fail on affines with permuted axes. So a volume is
+reordered to RAS (a strided view, without copying) and, only if its axes are oblique, resampled to a
+grid along the world axes with the same voxel size that contains all of it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from stylegan3d.geometry import slicing
 
-#: Axes that lean less than this are shown as upright: half a voxel across a head at 1 mm.
+#: Smaller tilts are ignored: half a voxel across a head at 1 mm.
 UPRIGHT_TOLERANCE_DEG = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Upright:
-    """A volume (x, y, z) whose axes run to the right, anterior and superior.
+    """A volume in RAS orientation along the world axes.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Upright:
     resampled: bool = False
 
     def layer_kwargs(self) -> dict[str, Any]:
-        """Arguments for a napari layer that put the volume where it belongs, in mm."""
+        """Scale and translation for a napari layer, in mm."""
         return {
             "scale": self.scale,
             "translate": self.translate,
@@ -86,7 +86,7 @@ def _tilt_degrees(affine: np.ndarray) -> float:
 def _straighten(
     data: np.ndarray, affine: np.ndarray, nearest: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Onto the upright grid that holds the whole volume, linearly or to the nearest voxel."""
+    """Resample to a world-aligned grid, with linear or nearest-neighbour interpolation."""
     shape, straight = vox2out_vox((data.shape, affine), voxel_sizes=nib.affines.voxel_sizes(affine))
     matrix = np.linalg.inv(affine) @ straight
     resampled = affine_transform(
@@ -100,7 +100,7 @@ def _straighten(
 
 
 def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Interpolate a volume onto a finer grid with the same field of view (corners coincide)."""
+    """Interpolate a volume to a finer grid with the same field of view (corners coincide)."""
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
@@ -109,7 +109,7 @@ def enlarge(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def engine_volume(layer: Image) -> slicing.Upright:
-    """An upright layer's volume for the engine's figures, with where it lies."""
+    """A layer's volume with its affine, for the engine's figures."""
     from stylegan3d.geometry import slicing
     from stylegan3d.geometry.space import Space
 

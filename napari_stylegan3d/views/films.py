@@ -1,4 +1,4 @@
-"""Many slices of one plane side by side, as films hung on a light box."""
+"""The slices of the lightbox."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from napari_stylegan3d.widgets.text import _
 
 GAP_PX = 2
 TEXT_PX = 10
-#: In cells smaller than this only left and right are lettered.
+#: Cells smaller than this have letters for left and right only.
 LETTERED_PX = 120
 CROSS = QColor(79, 195, 247)
-#: mm of air left around the head.
+#: Margin around the head in mm.
 AIR_MM = 4.0
 CAPTION_PX = 20
 #: Room for the colour bar at the right edge.
@@ -42,17 +42,17 @@ FOLLOWED = (
     "translate",
     "labels_update",
 )
-#: An undone stroke tells no more than that the slice was drawn again.
+#: Undoing a stroke only emits that the slice was redrawn.
 FOLLOWED_LABELS = (*FOLLOWED, "set_data")
 
 
 class Films(QWidget):
-    """Paints the slices of the look's plane; a click goes to where it is.
+    """Paints the slices of the look's plane; a click moves the crosshair.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Whose layers are shown; followed only while the widget is visible.
+        The viewer with the layers; followed only while the widget is visible.
     looks : LookModel
         Plane, spacing, convention and letters.
     """
@@ -87,23 +87,23 @@ class Films(QWidget):
         return PLANES[self.looks.look.lightbox_plane]
 
     def sizeHint(self) -> QSize:
-        """As much as there is."""
+        """All available space."""
         return QSize(400, 300)
 
     def refit(self) -> None:
-        """Find again where the head is."""
+        """Determine the head's bounding box again."""
         if self.viewer.dims.ndim == 3 and self.viewer.layers:
             box = head_box(self.viewer)
             self._box = np.stack((box[0] - AIR_MM, box[1] + AIR_MM))
         self.mark()
 
     def set_legend(self, legend: Legend | None) -> None:
-        """What colours mean."""
+        """Set the colour bar."""
         self.legend = legend
         self.mark()
 
     def close_links(self) -> None:
-        """Let go of the viewer."""
+        """Disconnect from the viewer."""
         for signal, slot in self._signals:
             signal.disconnect(slot)
         for layer in list(self._layers):
@@ -111,7 +111,7 @@ class Films(QWidget):
         self._signals.clear()
 
     def cells(self) -> list[tuple[float, QRectF]]:
-        """(position in mm, place in pixels) of every slice."""
+        """(position in mm, rectangle in pixels) of every slice."""
         look, axis = self.looks.look, self.plane.order[0]
         low, high = self._box[:, axis].tolist()
         places = positions(low + AIR_MM, high - AIR_MM, look.spacing_mm)
@@ -138,12 +138,12 @@ class Films(QWidget):
         ]
 
     def mark(self, _: Any = None) -> None:
-        """What is shown has changed: draw the slices again when they are next seen."""
+        """Redraw the slices at the next paint event."""
         self._image = None
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the slices, from memory unless they have changed, and where the crosshair is."""
+        """Draw the slices, cached unless they have changed, and the crosshair."""
         if self._image is None:
             self._image = self._compose()
         painter = QPainter(self)
@@ -153,7 +153,7 @@ class Films(QWidget):
         painter.end()
 
     def resizeEvent(self, event: QEvent) -> None:
-        """Other cells."""
+        """Recompute the cells."""
         self.mark()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -167,7 +167,7 @@ class Films(QWidget):
             self._go(event.position())
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        """Back to the views, at that point."""
+        """Return to the views, at that point."""
         self.looks.change(layout="four")
 
     def _cell(self) -> Cell:

@@ -1,4 +1,4 @@
-"""When the views are fitted to the head."""
+"""Schedules fitting the views to the head."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from napari_stylegan3d.views.navigation import nearest_voxel
 
 
 class Fitting(QObject):
-    """Fits views now or soon; `stop` ends what is still to come.
+    """Fits views now or soon; `stop` cancels what is scheduled.
 
     Parameters
     ----------
     viewer : ViewerModel
-        Whose head is framed.
+        The viewer to fit.
     reset : callable
-        What a new grid asks for.
+        Called for a new grid.
     """
 
     done = Signal()
@@ -40,25 +40,25 @@ class Fitting(QObject):
 
     @property
     def fitted(self) -> bool:
-        """Whether nobody has zoomed since the views were fitted."""
+        """Whether the user has not zoomed since the views were fitted."""
         zooms = [view.model.scene.camera.zoom for view in self.views if view.plane]
         return all(zoom == self._fitted_zoom for zoom in zooms)
 
     def reset_soon(self) -> None:
-        """A new grid: wait until every layer is in, then fit once."""
+        """A new grid: wait until all layers are added, then fit once."""
         self._reset_soon.start(0)
 
     @property
     def waits(self) -> bool:
-        """Whether the views are still to be reset, snapped or fitted."""
+        """Whether a reset, snap or fit is scheduled."""
         return any(timer.isActive() for timer in self._timers)
 
     def snap_soon(self) -> None:
-        """A layer on another grid came or went: napari's sliders move the point to its voxels."""
+        """A layer on another grid was added or removed: restore the point moved by the sliders."""
         self._snap_soon.start(0)
 
     def fit_soon(self) -> None:
-        """The canvases get their new sizes after the present event."""
+        """Fit after the current event, when the canvases have their new sizes."""
         self._fit_soon.start(0)
 
     def fit(self) -> None:
@@ -73,7 +73,7 @@ class Fitting(QObject):
         self.done.emit()
 
     def stop(self) -> None:
-        """Nothing more."""
+        """Cancel everything scheduled."""
         for timer in self._timers:
             timer.stop()
         self.views = ()

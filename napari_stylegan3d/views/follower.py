@@ -1,7 +1,7 @@
-"""A viewer model that shows what another one shows, sliced its own way.
+"""A viewer model that mirrors another one with a different slicing.
 
-A napari layer owns its slice and so cannot be in two viewers: a follower holds copies that share
-the numpy array, and forwards a short list of attributes. Only public napari API is used.
+A napari layer owns its slice and so cannot be in two viewers: a follower has copies that share the
+numpy array, and forwards a few attributes. Only public napari API is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_stylegan3d.views.orientation import (
 from napari_stylegan3d.views.strokes import SharedTools, share_active
 from napari_stylegan3d.views.volume import VolumeLook
 
-#: Layer attributes a follower keeps equal (where the layer type has them).
+#: Layer attributes that are synchronised (if the layer type has them).
 MIRRORED = (
     "gamma",
     "opacity",
@@ -31,21 +31,21 @@ MIRRORED = (
     "name",
     "interpolation2d",
 )
-#: In the planes alone: the 3D view has colours of its own.
+#: In the planes only: the 3D view has its own colours.
 COLORS = ("contrast_limits", "colormap")
 #: How labels are drawn; their colours are the same everywhere.
 LABELS = ("colormap", "contour", "selected_label", "show_selected_label")
-#: Where the voxels lie goes together with the voxels.
+#: Set together with the voxels.
 PLACE = ("scale", "translate")
 
-#: Ray-casting a volume again is slow without a graphics card: the 3D view waits for a lull.
+#: Ray casting is slow without a graphics card: the 3D view is updated after this pause.
 SETTLE_MS = 150
-#: While a hand drags, the next change is on its way.
+#: The same during a drag, when the next change is imminent.
 DRAG_MS = 500
 
 
 class Follower:
-    """Mirrors the layers and the crosshair of `main` in a model of its own.
+    """Mirrors the layers and the crosshair of `main` in its own model.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Follower:
         self._tools: dict[Layer, SharedTools] = {}
         self._syncing = False
         self._stale: set[Layer] = set()
-        #: Labels that were painted, and where the crosshair was when they were last drawn.
+        #: Painted labels, and the crosshair when they were last drawn.
         self._strokes: set[Layer] = set()
         self._drawn_at: dict[Layer, tuple[float, ...]] = {}
         self._settle = QTimer()
@@ -87,7 +87,7 @@ class Follower:
             (main.dims.events.point, self._follow_point),
         ]
         if plane is not None:
-            # The 3D view has no slice to choose, and its grid may lag behind.
+            # The 3D view has no slices, and its grid may lag behind.
             self._viewer_links.append((self.model.dims.events.point, self._lead_point))
             self._viewer_links.append((main.layers.selection.events.active, self._share_active))
         for signal, slot in self._viewer_links:
@@ -95,7 +95,7 @@ class Follower:
         self._follow_point()
 
     def settle(self) -> None:
-        """Bring the data up to date now (the 3D view waits for a lull otherwise)."""
+        """Update the data now, without the delay of the 3D view."""
         self._settle.stop()
         for layer in self._stale:
             if layer in self._copies:
@@ -104,19 +104,19 @@ class Follower:
         self._follow_point()
 
     def redraw(self, source: Layer) -> None:
-        """The voxels of a layer are others, in the same array."""
+        """Redraw a layer whose voxels changed in place."""
         if self.plane is None:
             self._on_stroke(source)
         elif source in self._copies:
             self._copies[source].refresh(thumbnail=False, highlight=False, extent=False)
 
     def restyle(self) -> None:
-        """The 3D view is to be drawn another way."""
+        """Apply new settings of the 3D view."""
         self._stale.update(self._copies)
         self._settle.start()
 
     def close(self) -> None:
-        """Let go of everything that is connected to the main viewer."""
+        """Disconnect from the main viewer."""
         self._settle.stop()
         for signal, slot in self._viewer_links:
             signal.disconnect(slot)
@@ -150,7 +150,7 @@ class Follower:
     def _add(self, source: Layer, index: int) -> None:
         data, meta, kind = source.as_layer_data_tuple()
         meta = {**meta, "metadata": {OVERLAY: True} if OVERLAY in source.metadata else {}}
-        # A line around the brain would be a shell that hides it.
+        # In 3D an outline would be a shell that hides the brain.
         hidden = self.plane is None and OVERLAY in source.metadata
         meta["visible"] = meta["visible"] and not hidden
         if kind == "image":
@@ -158,7 +158,7 @@ class Follower:
         copy = Layer.create(data, meta, kind)
         self._copies[source] = copy
         if self.plane is None and isinstance(source, Labels):
-            # What lies within the brain is to be seen through it.
+            # Structures inside the brain must be visible through it.
             copy.blending = "translucent_no_depth"
         self._links[source] = self._make_links(source, copy, hidden)
         self.model.layers.insert(index, copy)
@@ -193,8 +193,7 @@ class Follower:
             if hasattr(copy, name) and hasattr(source.events, name):
                 self._link(links, getattr(source.events, name), self._mirror(source, copy, name))
         if isinstance(source, Labels):
-            # The array is shared: a stroke of the brush, or one undone, is there already and has
-            # only to be drawn.
+            # The array is shared: a brush stroke, or its undo, only has to be redrawn.
             self._link(links, source.events.labels_update, lambda _=None: self._on_stroke(source))
             self._link(links, source.events.set_data, lambda _=None: self._on_drawn(source))
         return links
@@ -209,7 +208,7 @@ class Follower:
         return lambda _=None: setattr(copy, name, getattr(source, name))
 
     def set_dragged(self, dragged: bool) -> None:
-        """Whether a hand drags: what is drawn late is then left for when it rests."""
+        """During a drag, delay slow drawing."""
         self._settle.setInterval(DRAG_MS if dragged else SETTLE_MS)
 
     def _on_data(self, source: Layer) -> None:
@@ -224,7 +223,7 @@ class Follower:
         self._on_data(source)
 
     def _on_drawn(self, source: Layer) -> None:
-        """A slice of labels was drawn: because of another slice, or because one was edited."""
+        """A slice of labels was redrawn: a different slice, or an edited one."""
         point = tuple(self.main.dims.point)
         if self._drawn_at.get(source) == point:
             self._on_stroke(source)

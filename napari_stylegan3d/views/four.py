@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class FourViews(QWidget):
     """Puts napari's own canvas (the axial view) and three followers into a 2 x 2 grid.
 
-    How they look is `looks`; call `close_views` to give napari's canvas back as it was.
+    Their settings are `looks`; `close_views` restores napari's canvas.
     """
 
     def __init__(self, window: QMainWindow) -> None:
@@ -79,30 +79,30 @@ class FourViews(QWidget):
         return next(view for view in self.views if view.name == name)
 
     def watch(self, stage: Stage) -> None:
-        """Let the mouse set this stage's window and level, and show what its colours mean."""
+        """Connect this stage's window and level to the mouse, and show its colour bar."""
         self._staged = StagedViews(stage, self.views, self.looks, self.readout, self.lightbox)
 
     def set_message(self, text: str) -> None:
-        """A sentence in the empty views, such as what is being loaded."""
+        """Set the text in empty views, such as what is being loaded."""
         for view in self.views[:1]:
             view.crosshair.message = text
 
     def hold(self) -> None:
-        """Let no view react until `release`: torch is about to be imported.
+        """Freeze the views until `release`, while torch is imported.
 
-        scipy, which napari's 3D camera uses, looks for torch among the imported modules and trips
-        over one that another thread has imported half. For types of numbers it has met before it
-        remembers that there was nothing to look for, so the camera is turned and drawn now.
+        scipy, which napari's 3D camera uses, looks for torch among the imported modules and fails
+        on one that another thread has only partly imported. It caches the result per number type,
+        so the camera is turned and drawn once now.
         """
         draw_all(self.views)
         self._grid.setEnabled(False)
 
     def release(self) -> None:
-        """React again."""
+        """End `hold`."""
         self._grid.setEnabled(True)
 
     def set_dragged(self, dragged: bool) -> None:
-        """Whether a hand drags a control: the 3D view then waits longer for it to rest."""
+        """During a drag, update the 3D view less often."""
         for view in self.views:
             if view.follower:
                 view.follower.set_dragged(dragged)
@@ -113,20 +113,20 @@ class FourViews(QWidget):
         self.looks.change(convention="radiological" if radiological else "neurological")
 
     def refresh(self, _: Any = None) -> None:
-        """Write captions and readout again from what the layers and the crosshair say."""
+        """Update captions and readout from the layers and the crosshair."""
         provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
         for view in self.views:
             view.labels.set_provenance(provenance if view.plane else below)
             view.labels.set_point(point if self.viewer.layers else ())
-            if view.plane:  # what lies over a canvas has it drawn again, which takes long in 3D
+            if view.plane:  # painting over a canvas redraws it, which is slow in 3D
                 view.crosshair.update()
         self.readout.show_point(self.viewer)
         self._show_legend()
 
     @property
     def is_moving(self) -> bool:
-        """Whether the views are yet to be fitted to what they show."""
+        """Whether fitting is scheduled."""
         return self._fitting.waits
 
     def fit(self) -> None:
@@ -150,17 +150,17 @@ class FourViews(QWidget):
         self.refresh()
 
     def picture(self) -> QPixmap:
-        """The views as they are on the screen, with crosshair, letters and captions."""
+        """Screenshot of the views, with crosshair, letters and captions."""
         return (self.lightbox if self.looks.look.layout == "lightbox" else self._grid).grab()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Fit again, unless the person has zoomed."""
+        """Fit again, unless the user has zoomed."""
         super().resizeEvent(event)
         if self._fitting.fitted:
             self._fitting.fit_soon()
 
     def close_views(self) -> None:
-        """Give the canvas back to napari and free the followers."""
+        """Return the canvas to napari and free the followers."""
         self._fitting.stop()
         for signal, slot in self._signals:
             signal.disconnect(slot)
@@ -178,7 +178,7 @@ class FourViews(QWidget):
             if view.follower:
                 view.follower.close()
                 view.canvas.close()
-        # Whoever still holds this widget must not keep the closed window alive.
+        # References to this widget must not keep the closed window alive.
         self.views.clear()
         self._grid.forget()
         self.setParent(None)
@@ -281,7 +281,7 @@ class FourViews(QWidget):
         self.fit()
 
     def _on_double_click(self, model: ViewerModel, event: Any) -> Iterator[None] | None:
-        """One view over the whole centre, and back; with the right button, the usual levels."""
+        """Enlarge a view or return; with the right button, reset window and level."""
         event.handled = True
         if event.button == navigation.RIGHT:
             if self._staged is not None and model.dims.ndisplay == 2:

@@ -1,4 +1,4 @@
-"""One view with all that belongs to it, and how the head is framed in it."""
+"""A view with its parts, and framing of the head."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from napari_stylegan3d.views.labels import Labels
 from napari_stylegan3d.views.legend import ColorBar
 from napari_stylegan3d.views.orientation import Plane, orient_volume
 
-#: Pictures of the body are looked at on black, whatever the colours of the window.
+#: Pictures are on black in any theme.
 BACKGROUND = "black"
 #: The colour bar begins below the title, or below the cube.
 BAR_TOP_PX, BAR_TOP_3D_PX = 30, SIZE_PX + 16
 #: Room left at each edge of a view for letters and captions.
 LETTER_PX = 34
-#: What is dimmer than this share of white does not count as part of the head.
+#: Threshold of the head, as a share of white.
 DARK_SHARE = 0.08
-#: Every so many voxels are looked at: the box need not be exact.
+#: Only every n-th voxel is used: the box need not be exact.
 DARK_STEP = 2
 SMALLEST_ZOOM = 0.1
-#: Room for other heads than the one that is framed: brains of one model differ in size.
+#: Margin for other brains of the model, which differ in size.
 ROOM = 1.08
-#: How much of the diagonal of the head's box shows when it is turned.
+#: Share of the diagonal of the head's box that fits the rotated view.
 TURNED = 0.82
 
 
 @dataclass
 class View:
-    """One of the four: model, canvas, overlays, and (but for the main one) the follower behind."""
+    """One of the four views: model, canvas, overlays, and (except in the main one) the follower."""
 
     plane: Plane | None
     model: ViewerModel
@@ -54,14 +54,14 @@ class View:
         return self.plane.name if self.plane else "3D"
 
     def close(self) -> None:
-        """Take off what was put on the canvas."""
+        """Remove everything added to the canvas."""
         for glass in (self.crosshair, self.labels, self.bar, self.cube):
             if glass is not None:
                 glass.close_links()
 
 
 def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View:
-    """Put on a canvas what belongs to a view."""
+    """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
     model.canvas.background_color_override = BACKGROUND
     crosshair, labels = Crosshair(native, model), Labels(native, model, plane)
@@ -77,7 +77,7 @@ def make_view(plane: Plane | None, model: ViewerModel, canvas: QtViewer) -> View
 
 
 def draw_all(views: Sequence[View]) -> None:
-    """Draw every view now, the 3D view turned and turned back."""
+    """Draw every view now; the 3D view is rotated and restored."""
     for view in views:
         if view.plane is None:
             view.model.scene.camera.angles = (0.0, 0.0, 0.0)
@@ -87,7 +87,7 @@ def draw_all(views: Sequence[View]) -> None:
 
 
 def frame(views: Sequence[View], viewer: ViewerModel) -> float:
-    """Centre the head in 2D views at the largest common zoom that shows all of it; returns it."""
+    """Centre the head in the 2D views at the largest common zoom that fits; return the zoom."""
     box = head_box(viewer)
     size, middle = ROOM * (box[1] - box[0]), box.mean(axis=0)
     zooms = []
@@ -106,7 +106,7 @@ def frame(views: Sequence[View], viewer: ViewerModel) -> float:
 
 
 def frame_volume(view: View, viewer: ViewerModel) -> None:
-    """Centre the head in the 3D view, so large that it fits from every side."""
+    """Centre the head in the 3D view so that it fits from every side."""
     box = head_box(viewer)
     native = view.canvas.canvas.native
     middle = box.mean(axis=0)
@@ -116,9 +116,9 @@ def frame_volume(view: View, viewer: ViewerModel) -> None:
 
 
 def head_box(viewer: ViewerModel) -> np.ndarray:
-    """(2, 3) lowest and highest corner in mm of what is not dark in the topmost visible image.
+    """(2, 3) bounding box in mm of the non-dark part of the topmost visible image.
 
-    The whole field of view if everything is dark or nothing is visible.
+    The field of view if everything is dark or nothing is visible.
     """
     full = np.array([(low, high) for low, high, _ in viewer.dims.range]).T
     images = [
@@ -141,7 +141,7 @@ def head_box(viewer: ViewerModel) -> np.ndarray:
 
 
 def is_elsewhere(known: np.ndarray, ranges: np.ndarray) -> bool:
-    """Whether a field of view is another one, and not only on a finer or coarser grid.
+    """Whether two fields of view differ by more than the grid spacing.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""What Qt paints over a canvas, such as the crosshair.
+"""Base of Qt overlays on a canvas, such as the crosshair.
 
-A napari layer would do, but a layer redraws the volume on every change and widens the field of
-view. Painted over a canvas it is no part of napari's screenshots; the explorer's own have it.
+A napari layer would redraw the volume on every change and extend the field of view. An overlay is
+missing in napari's own screenshots, but not in the explorer's.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from qtpy.QtWidgets import QWidget
 
 
 class Glass(QWidget):
-    """A sheet over a whole canvas that lets the mouse through.
+    """An overlay on a whole canvas, transparent to the mouse.
 
     Parameters
     ----------
     canvas : QWidget
-        What it covers.
+        The canvas to cover.
     model : ViewerModel
-        Whose state is drawn.
+        The viewer model to draw.
     signals : tuple of object
-        Events of the model after which it is drawn again.
+        Events of the model that trigger a redraw.
     """
 
     def __init__(self, canvas: QWidget, model: ViewerModel, signals: tuple[Any, ...]) -> None:
@@ -43,7 +43,7 @@ class Glass(QWidget):
         self.resize(canvas.size())
 
     def close_links(self) -> None:
-        """Let go of the model and the canvas."""
+        """Disconnect from the model and the canvas."""
         for signal in self._signals:
             signal.disconnect(self._on_change)
         self.parent().removeEventFilter(self)
@@ -51,7 +51,7 @@ class Glass(QWidget):
         self.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep its place when the canvas is resized."""
+        """Follow the size of the canvas."""
         if event.type() == QEvent.Type.Resize:
             self.place(watched)
         return False

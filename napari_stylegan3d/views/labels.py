@@ -1,8 +1,8 @@
-"""What is written on a view: title, orientation letters, place of the slice, caption, scale bar.
+"""Text on a view: title, orientation letters, slice position, caption, scale bar.
 
-Qt paints it over the canvas. Written by napari it would be drawn again with every picture, which
-without a graphics card takes longer than the three slices do. The caption alone is napari's, so
-that its own screenshots have it too.
+Qt paints it over the canvas: napari would redraw it with every picture, which without a graphics
+card takes longer than the three slices. Only the caption is drawn by napari, so that its own
+screenshots contain it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,20 @@ from napari_stylegan3d.widgets.controls import scaled
 TITLE_COLOR, SHADOW, BEHIND = QColor("#e8eaed"), QColor(0, 0, 0, 200), QColor(0, 0, 0, 165)
 TITLE_PX, LETTER_PX, SLICE_PX, CAPTION_PX, SCALE_PX = 16, 20, 15, 14, 14
 MARGIN_PX = 10
-#: So many lines of a caption stand beside the letter at the foot.
+#: Lines of a caption beside the letter at the bottom.
 LETTER_LINES = 2
-#: Captions are broken into two lines at the dash: one would reach the letter in a narrow view.
+#: Captions break at the dash, so as not to reach the letter in a narrow view.
 DASH, BREAK = " – ", " –\n"
-#: Narrower views say in letters where the slice lies; in still narrower ones titles, letters and
-#: captions would lie over each other: they leave out what the letter opposite or the strip below
-#: says too.
+#: Narrower views abbreviate the slice position; still narrower ones, in which titles, letters and
+#: captions would overlap, omit what the opposite letter or the readout shows too.
 ROOMY_PX, NARROW_PX = 400, 330
-#: In views as narrow as this the title is small, or it would touch the letter at the top.
+#: Views up to this width have a small title, which does not touch the letter at the top.
 TIGHT_PX, SMALL_TITLE_PX = 200, 13
-#: Lengths of a scale bar; the first that is no more than this share of the view is drawn.
+#: Lengths of a scale bar; the first within this share of the view is drawn.
 SCALES_MM, SCALE_SHARE = (50, 20, 10, 5, 2, 1), 0.4
 TICK_PX, LINE_PX = 4, 2.0
 CAPTION, CAPTION_PT, CAPTION_BOX = "sg3d_caption", 8, (0.0, 0.0, 0.0, 0.65)
-#: napari places texts one drawing late.
+#: napari positions texts one frame late.
 TIDY_MS = 60
 
 LEFT, RIGHT, CENTER = (
@@ -59,12 +58,12 @@ TOP, BOTTOM, MIDDLE = (
 
 
 class Labels(Glass):
-    """The words on one view, from the state of its model and what it is told."""
+    """The text on one view."""
 
     def __init__(self, canvas: QWidget, model: ViewerModel, plane: Plane | None) -> None:
         self.plane = plane
         self.title = plane.title if plane else "3D"
-        #: At the top, bottom, left and right.
+        #: Letters at the top, bottom, left and right.
         self.letters: tuple[str, str, str, str] = ("", "", "", "")
         self.lettered = self.scale_bar = plane is not None
         self._point: tuple[float, ...] = ()
@@ -91,12 +90,12 @@ class Labels(Glass):
 
     @property
     def caption(self) -> str:
-        """What the picture is, in words; empty for layers of unknown origin."""
+        """Caption; empty for layers of unknown provenance."""
         return self._provenance.caption if self._provenance else ""
 
     @property
     def slice(self) -> str:
-        """Where the slice lies, as fully as there is room beside the letter at the top."""
+        """Slice position, abbreviated to the room beside the letter at the top."""
         if self.plane is None or len(self._point) != 3:
             return ""
         if self.width() < scaled(ROOMY_PX):
@@ -105,37 +104,37 @@ class Labels(Glass):
 
     @property
     def scale_mm(self) -> int:
-        """How long the scale bar is."""
+        """Length of the scale bar."""
         room = SCALE_SHARE * self.width() / self.model.scene.camera.zoom
         return next((mm for mm in SCALES_MM if mm <= room), SCALES_MM[-1])
 
     def set_convention(self, convention: Convention) -> None:
-        """Write the letters for the side of the patient each edge shows."""
+        """Set the orientation letters."""
         if self.plane is not None:
             self.letters = self.plane.letters_in(convention)
             self.update()
 
     def show_letters(self, shown: bool) -> None:
-        """Whether the letters are written."""
+        """Show or hide the letters."""
         self.lettered = shown and self.plane is not None
         self._write_caption()
         self.update()
 
     def show_scale_bar(self, shown: bool) -> None:
-        """Whether a length is drawn beside the picture."""
+        """Show or hide the scale bar."""
         self.scale_bar = shown and self.plane is not None
         self.update()
 
     def set_point(self, point_mm: Sequence[float]) -> None:
-        """Write where the slice through a point lies; nothing for an empty one."""
+        """Set the slice position; nothing for an empty point."""
         if tuple(point_mm) != self._point:
             self._point = tuple(point_mm)
             self.update()
 
     def set_provenance(self, provenance: Provenance | None) -> None:
-        """Say what is shown; nothing for layers of unknown origin."""
+        """Set the caption; nothing for layers of unknown provenance."""
         if provenance == self._provenance:
-            return  # napari draws the view again for a colour that it has already
+            return  # napari redraws the view even for an unchanged colour
         self._provenance = provenance
         self._write_caption()
         if provenance is not None:
@@ -144,9 +143,9 @@ class Labels(Glass):
 
     @property
     def written(self) -> str:
-        """The caption as there is room for it beside the letter at the foot.
+        """The caption, fitted beside the letter at the bottom.
 
-        Names are put into a line of their own and shortened, a warning never is.
+        Names get their own line and are shortened; warnings never are.
         """
         metrics, lines = QFontMetrics(_caption_font()), self.caption.split("\n")
         room = beside = self.width() - 2 * MARGIN_PX
@@ -177,7 +176,7 @@ class Labels(Glass):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Paint the caption as well, which napari leaves out meanwhile."""
+        """Paint the caption with Qt instead of napari."""
         self._whole, self._overlay.visible = True, False
         try:
             yield
@@ -185,7 +184,7 @@ class Labels(Glass):
             self._whole, self._overlay.visible = False, True
 
     def place(self, canvas: QWidget) -> None:
-        """Cover the canvas, of another size now."""
+        """Cover the resized canvas."""
         super().place(canvas)
         self._write_caption()
         self._begin_tidying()
@@ -195,13 +194,13 @@ class Labels(Glass):
         self._tidy.start()
 
     def _on_drawn(self) -> None:
-        """A first drawing may have taken longer than the wait for it."""
+        """Handle a first frame that took longer than the delay."""
         if self._untidy:
             self._untidy = False
             self._tidy.start()
 
     def close_links(self) -> None:
-        """Take them off a canvas that outlives the linked views."""
+        """Remove them from a canvas that outlives the linked views."""
         if hasattr(canvas := self.parent(), "frameSwapped"):
             canvas.frameSwapped.disconnect(self._on_drawn)
         self._untidy = False
@@ -216,7 +215,7 @@ class Labels(Glass):
         painter.end()
 
     def paint(self, painter: QPainter) -> None:
-        """Paint all of it into a view's rectangle."""
+        """Paint everything into a view's rectangle."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         narrow = self._is_narrow
         room = QRectF(self.rect()).adjusted(MARGIN_PX, MARGIN_PX, -MARGIN_PX, -MARGIN_PX)
@@ -252,7 +251,7 @@ class Labels(Glass):
         text = f"{self.scale_mm} mm"
         wide = QFontMetrics(_font(painter, SCALE_PX)).horizontalAdvance(text)
         if min(left, right - wide) < room.left() + self._caption_width() + MARGIN_PX:
-            y = room.top() + scaled(SCALE_PX) + 2 * TICK_PX + 3  # the corner above is free then
+            y = room.top() + scaled(SCALE_PX) + 2 * TICK_PX + 3  # the corner above is free
         for pen in (QPen(SHADOW, LINE_PX + 2), QPen(TITLE_COLOR, LINE_PX)):
             painter.setPen(pen)
             painter.drawLine(QPointF(left, y), QPointF(right, y))
@@ -265,13 +264,13 @@ class Labels(Glass):
         _write(painter, above, place, text, SCALE_PX, TITLE_COLOR)
 
     def _caption_width(self) -> int:
-        """In pixels, of the longest of the lines that a scale bar would stand beside."""
+        """Width in pixels of the longest caption line beside the scale bar."""
         metrics, lines = QFontMetrics(_caption_font()), self.written.split("\n")
         return max(metrics.horizontalAdvance(line) for line in lines[-LETTER_LINES:])
 
 
 def _caption_font() -> QFont:
-    """As large as what napari writes."""
+    """The same size as napari's text."""
     font = QFont(QApplication.font())
     font.setPixelSize(scaled(CAPTION_PX))
     return font
@@ -291,7 +290,7 @@ def _write(
     size: int,
     color: QColor,
 ) -> None:
-    """A word at an edge, with a shadow that keeps it legible on bright tissue."""
+    """Draw text at an edge, with a shadow for bright tissue."""
     painter.setFont(_font(painter, size))
     painter.setPen(SHADOW)
     painter.drawText(room.translated(1, 1), place, text)

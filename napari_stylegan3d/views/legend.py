@@ -1,4 +1,4 @@
-"""The colour bar: what the colours mean, in numbers."""
+"""The colour bar."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from napari_stylegan3d.views.overlays import Legend
 TEXT, BEHIND = QColor(232, 234, 237), QColor(0, 0, 0, 165)
 FONT_PX = 11
 BAR_PX = 12
-#: The bar is this share of the view's height, within limits.
+#: Height of the bar as a share of the view, within limits.
 SHARE, SHORTEST_PX, LONGEST_PX = 0.3, 70, 150
 MARGIN_PX = 8
-#: Ticks nearer than this share of the bar to another would be written over each other.
+#: Least distance of ticks as a share of the bar.
 NEAR = 0.14
 
 
 class ColorBar(Glass):
-    """Stands at the right edge of a view, from `top` downwards; nothing without a legend."""
+    """A colour bar at the right edge of a view, from `top` downwards; hidden without a legend."""
 
     def __init__(self, canvas: QWidget, model: ViewerModel, top: int) -> None:
         super().__init__(canvas, model, ())
@@ -30,7 +30,7 @@ class ColorBar(Glass):
         self.legend: Legend | None = None
 
     def set_legend(self, legend: Legend | None) -> None:
-        """Show another one, or none."""
+        """Set or remove the legend."""
         if legend != self.legend:
             self.legend = legend
             self.update()
@@ -79,7 +79,7 @@ def paint_legend(painter: QPainter, legend: Legend, corner: QPointF, height: flo
 
 
 def ticks(legend: Legend) -> list[tuple[float, str]]:
-    """(place from the bottom, 0 to 1; number) of what is written beside the bar."""
+    """(position from the bottom, 0 to 1; number) of the ticks."""
     numbers = [-legend.limit, legend.limit]
     share = legend.threshold / legend.limit
     numbers += [-legend.threshold, legend.threshold] if NEAR < share < 1 - NEAR else [0.0]

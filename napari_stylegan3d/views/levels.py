@@ -1,12 +1,12 @@
-"""Which intensities are shown black and white: window and level, as radiology calls them."""
+"""Window and level: the intensities shown black and white."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-#: White may be chosen from a twentieth of the usual to three times as bright.
+#: Range of white, as a multiple of the usual.
 WHITE_LIMITS = (0.05, 3.0)
-#: Black may be as far below zero as usual white is above, for pictures with little contrast.
+#: Lowest black, as a multiple of usual white: below zero for pictures with little contrast.
 LOWEST_BLACK = -1.0
 NARROWEST = 0.02
 #: A drag this long changes width or level by the usual brightness of white.
@@ -17,9 +17,9 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True)
 class Levels:
-    """Black and white, as shares of the usual white of whatever is shown.
+    """Black and white as shares of the usual white of the picture.
 
-    Shares, so that a scan and a brain that was made of it, whose numbers differ, look alike.
+    As shares, a scan and its reconstruction look alike though their intensities differ.
     """
 
     black: float = 0.0
@@ -36,12 +36,12 @@ class Levels:
         return (self.white + self.black) / 2
 
     def with_white(self, white: float) -> Levels:
-        """Another white; black gives way where it must."""
+        """With another white; black is lowered if necessary."""
         white = min(max(white, WHITE_LIMITS[0]), WHITE_LIMITS[1])
         return replace(self, white=white, black=min(self.black, white - NARROWEST))
 
     def dragged(self, right_px: float, up_px: float) -> Levels:
-        """After a drag: to the right widens (softer), upwards raises the level (darker)."""
+        """After a drag: right widens (softer), up raises the level (darker)."""
         width = max(self.width + right_px / DRAG_PX, NARROWEST)
         level = self.level + up_px / DRAG_PX
         black = max(level - width / 2, LOWEST_BLACK)
@@ -49,11 +49,11 @@ class Levels:
         return Levels(min(black, white - NARROWEST), white)
 
     def widened(self, right_px: float) -> Levels:
-        """After a drag across colours that are symmetrical about 0: they reach further."""
+        """After a drag on a picture symmetrical about 0: widen the colours."""
         return Levels().with_white(self.white * 2 ** (right_px / DRAG_PX))
 
     def limits(self, usual: Limits) -> Limits:
-        """Intensities shown black and white where `usual` are the usual ones."""
+        """Intensities shown black and white, given the usual ones."""
         low, high = usual
         if is_symmetrical(usual):
             return low * self.white, high * self.white
@@ -71,5 +71,5 @@ class Levels:
 
 
 def is_symmetrical(limits: Limits) -> bool:
-    """Whether 0 is in the middle, as it must stay for a difference."""
+    """Whether the limits are symmetrical about 0, as for a difference."""
     return limits[0] < 0 < limits[1] and limits[0] == -limits[1]

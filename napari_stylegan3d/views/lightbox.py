@@ -1,4 +1,4 @@
-"""The lightbox: films of one plane, and which plane and how far apart."""
+"""The lightbox: slices of one plane, with controls for plane and spacing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_stylegan3d.widgets.text import _
 
 
 class Lightbox(QWidget):
-    """Takes the place of the four views."""
+    """Replaces the four views."""
 
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
         super().__init__()
@@ -52,15 +52,15 @@ class Lightbox(QWidget):
         self._show(looks.look)
 
     def refit(self) -> None:
-        """Find again where the head is."""
+        """Determine the head's bounding box again."""
         self.films.refit()
 
     def set_legend(self, legend: Legend | None) -> None:
-        """What colours mean."""
+        """Set the colour bar."""
         self.films.set_legend(legend)
 
     def close_links(self) -> None:
-        """Let go of the viewer."""
+        """Disconnect from the viewer."""
         self.looks.changed.disconnect(self._show)
         self.films.close_links()
 

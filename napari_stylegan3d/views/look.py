@@ -1,6 +1,7 @@
-"""How the picture is looked at, as one small value: layout, signs on the views, the 3D view.
+"""The look: view settings (layout, overlays, 3D rendering) as one small value.
 
-It says nothing of what is shown, which is the recipe's. Controls replace it, the views follow it.
+It does not depend on what is shown, which the recipe defines. Controls replace it, the views
+follow.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
 
 VIEW_NAMES = (AXIAL.name, SAGITTAL.name, CORONAL.name, "3D")
-#: The same for people.
+#: Titles of the views.
 VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} | {"3D": _("3D")}
 PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
-#: mm between the slices of the lightbox.
+#: Spacing of lightbox slices in mm.
 SPACING_LIMITS = (1.0, 40.0)
-#: Share of white where the iso-surface lies.
+#: Threshold of the iso-surface, as a share of white.
 SURFACE_LIMITS = (0.05, 0.95)
-#: Where planes may cut, in mm from the middle of the picture.
+#: Range of cut positions, in mm from the centre.
 CUT_LIMITS = (-110.0, 110.0)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A plane that cuts away one side of the 3D picture.
+    """A clipping plane of the 3D view.
 
     Attributes
     ----------
     on : bool
-        Whether it does.
+        Whether it is active.
     position_mm : float
-        Where it lies along its axis, from the middle of the picture.
+        Position along its axis, from the centre of the picture.
     upper : bool
-        Whether the side towards right, front or top is cut away, or the other.
+        Whether the right, anterior or superior side is cut away, or the other.
     """
 
     on: bool = False
@@ -49,24 +50,24 @@ class Cut:
 
 @dataclass(frozen=True)
 class Look:
-    """Everything about how to look.
+    """All view settings.
 
     Attributes
     ----------
     layout, alone : Layout, str
-        Four views, one of them large, or a grid of slices; and which one is large.
+        Four views, one enlarged, or the lightbox; and which view is enlarged.
     convention : Convention
-        Side of the picture the patient's left is on.
+        Radiological or neurological.
     linked : bool
-        Whether zoom and pan are the same in the three planes.
+        Whether zoom and pan of the three planes are linked.
     crosshair, letters, scale_bar, outline : bool
-        What is drawn over the picture.
+        Which overlays are drawn.
     rendering, surface : Rendering, float
-        How the 3D view is drawn; where an iso-surface lies, as a share of white.
+        Rendering of the 3D view; threshold of the iso-surface, as a share of white.
     cuts : tuple of Cut
-        Planes that cut the 3D view along the axes to the right, front and top.
+        Clipping planes of the 3D view along the three axes.
     lightbox_plane, spacing_mm : str, float
-        Which slices the lightbox shows.
+        Slices of the lightbox.
     """
 
     layout: Layout = "four"
@@ -79,31 +80,31 @@ class Look:
     outline: bool = False
     rendering: Rendering = "attenuated_mip"
     surface: float = 0.35
-    #: The sides that are towards the viewer at first: left, front and top.
+    #: Sides facing the viewer initially: left, anterior and superior.
     cuts: tuple[Cut, Cut, Cut] = (Cut(upper=False), Cut(), Cut())
     lightbox_plane: str = AXIAL.name
     spacing_mm: float = 8.0
 
     def shows(self, view: str) -> bool:
-        """Whether a view is to be seen."""
+        """Whether a view is visible."""
         return self.layout == "four" or (self.layout == "one" and self.alone == view)
 
     def with_cut(self, axis: int, **changes: Any) -> Look:
-        """Another cut along one axis."""
+        """With changes to the cut along one axis."""
         right, front, top = (
             replace(cut, **changes) if index == axis else cut for index, cut in enumerate(self.cuts)
         )
         return replace(self, cuts=(right, front, top))
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain data, to be remembered."""
+        """As plain data, for settings."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         plain["cuts"] = [[cut.on, cut.position_mm, cut.upper] for cut in self.cuts]
         return plain
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Look:
-        """What was remembered, as far as it makes sense; the rest as usual."""
+        """From plain data; defaults for invalid fields."""
         look = cls()
         for field in fields(cls):
             try:
@@ -128,7 +129,7 @@ RANGES = {"surface": SURFACE_LIMITS, "spacing_mm": SPACING_LIMITS}
 
 
 def is_sensible(name: str, value: Any) -> bool:
-    """Whether a field of a look may have a value."""
+    """Whether a value is valid for a field."""
     if name in CHOICES:
         return value in CHOICES[name]
     if name in RANGES:
@@ -141,7 +142,7 @@ def is_sensible(name: str, value: Any) -> bool:
 
 
 class LookModel(QObject):
-    """The current look; whoever draws follows `changed`."""
+    """The current look; views connect to `changed`."""
 
     changed = Signal(object, object)
     """(the look now, the look before)"""
@@ -152,15 +153,15 @@ class LookModel(QObject):
 
     @property
     def look(self) -> Look:
-        """How the picture is looked at now."""
+        """The current look."""
         return self._look
 
     def change(self, **changes: Any) -> None:
-        """Replace some of it."""
+        """Change some fields."""
         self.set(replace(self._look, **changes))
 
     def set(self, look: Look) -> None:
-        """Replace all of it."""
+        """Replace the look."""
         if look != self._look:
             before, self._look = self._look, look
             self.changed.emit(look, before)

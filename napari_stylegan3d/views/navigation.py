@@ -1,8 +1,8 @@
-"""The mouse in a 2D view, as in other viewers of medical images.
+"""Mouse controls of 2D views, as usual in radiology viewers.
 
-Click or drag moves the crosshair, the wheel goes through the slices, Ctrl-wheel zooms, the middle
-button (or Shift-drag) pans, the right one sets window and level; twice the right one resets them.
-While a layer is painted or edited, left and right button belong to napari's tools.
+Click or drag moves the crosshair, the wheel scrolls slices, Ctrl-wheel zooms, the middle button (or
+Shift-drag) pans, the right button sets window and level; a right double click resets them. While a
+layer is painted or edited, left and right button belong to napari's tools.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ def _may_navigate(model: ViewerModel) -> bool:
 
 
 def grid_mm(model: ViewerModel) -> np.ndarray:
-    """(3, n) first and last voxel centre and voxel size in mm, of the picture that is looked at.
+    """(3, n) first and last voxel centre and voxel size in mm of the picture.
 
-    What is drawn over a picture may lie on a finer grid, which is no matter for going from slice to
-    slice.
+    Overlays may have a finer grid, which is ignored when scrolling slices.
     """
     for layer in reversed(model.layers):
         picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
@@ -51,7 +50,7 @@ def nearest_voxel(model: ViewerModel, position: Sequence[float]) -> tuple[float,
 
 
 def move_crosshair(model: ViewerModel, event: Any) -> Iterator[None]:
-    """Put the crosshair under the pointer, and keep it there while dragging."""
+    """Move the crosshair with the pointer while dragging."""
     if event.button != LEFT or event.modifiers or not _may_navigate(model):
         return
     model.dims.point = nearest_voxel(model, event.position)
@@ -82,7 +81,7 @@ def pan(model: ViewerModel, event: Any) -> Iterator[None]:
 
 
 class LevelsByMouse:
-    """The right button in any of the 2D views: window by width, level by height."""
+    """Right-drag in a 2D view: horizontally the window, vertically the level."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -125,7 +124,7 @@ def _zoom_about(model: ViewerModel, position: tuple[float, ...], factor: float) 
 
 
 def install(model: ViewerModel) -> list[Any]:
-    """Give a 2D view this mouse; returns the wheel callbacks it had, for `uninstall`."""
+    """Install these mouse controls; returns the previous wheel callbacks for `uninstall`."""
     before = list(model.mouse_wheel_callbacks)
     model.mouse_drag_callbacks.extend((move_crosshair, pan))
     model.mouse_wheel_callbacks[:] = [scroll_slices]
@@ -134,7 +133,7 @@ def install(model: ViewerModel) -> list[Any]:
 
 
 def uninstall(model: ViewerModel, wheel_callbacks: list[Any]) -> None:
-    """Give a view napari's own mouse back."""
+    """Restore napari's mouse controls."""
     for callback in (move_crosshair, pan):
         model.mouse_drag_callbacks.remove(callback)
     model.mouse_wheel_callbacks[:] = wheel_callbacks

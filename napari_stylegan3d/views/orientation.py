@@ -1,7 +1,7 @@
-"""Which way round each view shows the head, in the words of the clinic.
+"""Anatomical orientation of the views.
 
-World axes 0, 1, 2 run to the patient's right, anterior and superior (RAS+, millimetres). A view
-chooses which axis it slices and turns the *camera*; the data are never flipped.
+World axes 0, 1, 2 point to the patient's right, anterior and superior (RAS+, millimetres). A view
+selects the axis to slice and orients the *camera*; the data are never flipped.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from napari_stylegan3d.widgets.text import _
 
 Convention = Literal["radiological", "neurological"]
 
-#: What a negative and a positive coordinate means, for each world axis.
+#: Names of the negative and positive direction of each world axis.
 DIRECTIONS = (
     (_("Left"), _("Right")),
     (_("Posterior"), _("Anterior")),
     (_("Inferior"), _("Superior")),
 )
-#: The same in the letters that radiologists use in every language.
+#: Their international letters.
 LETTERS = ("LR", "PA", "IS")
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One kind of view: the world axes it slices, stacks as rows and lays out as columns.
+    """A plane: the world axes that are sliced, shown as rows, and shown as columns.
 
-    `name` is for programs, `title` for people; `letters` are those at the top, bottom, left and
-    right in the radiological convention.
+    `name` is the untranslated key; `letters` are those at the top, bottom, left and right in the
+    radiological convention.
     """
 
     name: str
@@ -61,20 +61,20 @@ CORONAL = Plane("Coronal", _("Coronal"), (1, 2, 0), ("S", "I", "R", "L"))
 SAGITTAL = Plane("Sagittal", _("Sagittal"), (0, 2, 1), ("S", "I", "A", "P"))
 PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
 
-#: The 3D view stands upright with the face towards the viewer, turned a little.
+#: Initial camera of the 3D view: upright, facing the viewer, turned a little.
 VOLUME_ORDER = (1, 2, 0)
 VOLUME_ANGLES = (10.0, -30.0, -15.0)
 
 
 def orient(model: ViewerModel, plane: Plane, convention: Convention) -> None:
-    """Turn a 2D view; the camera's centre and zoom are left to the caller's `fit`."""
+    """Orient a 2D view; centre and zoom are set by `fit`."""
     if tuple(model.dims.order) != plane.order and model.dims.ndim == 3:
         model.dims.order = plane.order
     model.scene.camera.orientation = plane.camera_in(convention)
 
 
 def orient_volume(model: ViewerModel) -> None:
-    """Stand the 3D view upright, facing the viewer, not mirrored."""
+    """Orient the 3D view: upright, facing the viewer, not mirrored."""
     if model.dims.ndim == 3:
         model.dims.order = VOLUME_ORDER
     model.dims.ndisplay = 3

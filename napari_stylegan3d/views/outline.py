@@ -1,4 +1,4 @@
-"""The outline of the model's mean brain, drawn over an aligned scan."""
+"""Outline of the model's mean brain on an aligned scan."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 NAME = _("Outline of the mean brain")
-#: From this share of the brightest tissue on the mean brain counts as brain.
+#: Threshold of the mean brain, as a share of the brightest tissue.
 LEVEL = 0.25
-#: Lines are so much finer than the model's voxels.
+#: Refinement of the line's grid relative to the model's.
 FINER = 2
 COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
 
 
 class Outline:
-    """A layer over the stage's that is there while it is wanted.
+    """An outline layer above the stage's layer.
 
-    It is shown with an aligned scan, or with whatever is on the stage while it is pinned.
+    Shown with an aligned scan, or with any picture while pinned.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -40,7 +40,7 @@ class Outline:
         self._pinned: Generator | None = None
 
     def pin(self, generator: Generator | None) -> None:
-        """Draw a generator's outline until it is pinned to None."""
+        """Always draw a generator's outline, until pinned to None."""
         self._pinned = generator
         if generator is not None:
             self.show(generator)
@@ -70,7 +70,7 @@ class Outline:
             self.viewer.layers.append(self.layer)
 
     def hide(self) -> None:
-        """Take it away, unless it is pinned."""
+        """Remove it, unless pinned."""
         if self._pinned is None:
             self._remove()
 
@@ -79,8 +79,8 @@ class Outline:
             dims, point = self.viewer.dims, self.viewer.dims.point
             with keeping_active(self.viewer):
                 self.viewer.layers.remove(self.layer)
-            # Without the finer grid there are fewer steps, and napari's sliders, which count in
-            # steps, would take the crosshair to the edge of the field of view.
+            # Removing the finer grid reduces the number of steps, and napari's sliders, which count
+            # steps, would move the crosshair to the edge of the field of view.
             if len(point) == dims.ndim:
                 dims.point = point
         self.layer = None
@@ -88,7 +88,7 @@ class Outline:
 
 @contextmanager
 def keeping_active(viewer: ViewerModel) -> Iterator[None]:
-    """A layer comes or goes, and the one that a person works on stays the one they work on."""
+    """Keep the active layer while a layer is added or removed."""
     active = viewer.layers.selection.active
     yield
     if active in viewer.layers:

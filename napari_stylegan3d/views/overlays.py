@@ -1,8 +1,8 @@
-"""A difference laid over the picture: blue where there is less, orange where there is more.
+"""Difference overlays: blue for less, orange for more.
 
-Anything on a grid in millimetres can be laid over what the stage shows: what an edit changed, what
-a reconstruction leaves over. Blue and orange are told apart by everyone who sees colours at all,
-and differ in brightness from the grey below.
+Any volume in world coordinates can be overlaid on the stage's picture: the change by an edit, the
+residual of a reconstruction. Blue and orange are distinguishable with colour blindness and differ
+in brightness from the grey below.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from napari_stylegan3d.views.captions import OVERLAY
 if TYPE_CHECKING:
     from napari_stylegan3d.views.display import Upright
 
-#: From the limit to nothing: less is blue, more is orange.
+#: Colours from the limits to zero, for less and more.
 LESS = ((0.55, 0.85, 1.00), (0.10, 0.45, 0.95))
 MORE = ((1.00, 0.80, 0.40), (0.95, 0.45, 0.05))
-#: A difference that is the picture itself: nothing is black.
+#: The same for a difference that is the picture itself, on black.
 SOLID = Colormap(
     [(*LESS[0], 1), (0.05, 0.30, 0.75, 1), (0, 0, 0, 1), (0.75, 0.32, 0.02, 1), (*MORE[0], 1)],
     name="difference",
 )
-#: Entries of the colour table; even, so that no entry lies at zero.
+#: Entries of the colour table; even, so that none is at zero.
 STEPS = 256
-#: Without a limit of its own, this share of the voxels that differ lies within it.
+#: Share of the differing voxels within the default limit.
 WITHIN = 0.995
-#: Share of the limit below which nothing is drawn at first.
+#: Default threshold, as a share of the limit.
 THRESHOLD = 0.1
 OPACITY = 0.8
-#: Thresholds are rounded to this share of the limit: napari keeps every colour table it was given.
+#: Thresholds are rounded to this share of the limit: napari keeps every colour table.
 ROUNDED = 0.01
-#: Drawn this strongly just above the threshold, and fully at the limit.
+#: Opacity just above the threshold; it is 1 at the limit.
 FAINT = 0.5
 
 
 @dataclass(frozen=True)
 class Legend:
-    """What the colours mean.
+    """Legend of a colour bar.
 
     Attributes
     ----------
     label : str
-        What is shown, in words.
+        Title.
     unit : str
-        Of the numbers; empty for none.
+        Unit of the numbers; may be empty.
     limit : float
-        Both ends of the colours, -limit and limit, in the unit.
+        Ends of the colours, -limit and limit, in the unit.
     threshold : float
         Nothing is drawn between -threshold and threshold.
     solid : bool
-        Whether it is the picture itself, and not laid over one.
+        Whether it is the picture itself, not an overlay.
     """
 
     label: str
@@ -75,7 +75,7 @@ class Legend:
 
 
 class DifferenceOverlay(QObject):
-    """A layer over the stage's, there while it is wanted; the 3D view leaves it out."""
+    """An overlay layer above the stage's layer; not in the 3D view."""
 
     changed = Signal()
     """It was shown or hidden, or its colours mean something else now."""
@@ -85,31 +85,31 @@ class DifferenceOverlay(QObject):
         self.viewer = viewer
         self.layer: Image | None = None
         self._legend: Legend | None = None
-        #: In the unit, as it was asked for; None for the usual share of the limit.
+        #: In the unit, as requested; None for the default share of the limit.
         self._threshold: float | None = None
         self._opacity = OPACITY
 
     @property
     def legend(self) -> Legend | None:
-        """What the colours mean; None if nothing is shown."""
+        """The legend; None if nothing is shown."""
         return self._legend if self._shown else None
 
     @property
     def opacity(self) -> float:
-        """How much of the picture below the colours hide, 0 to 1."""
+        """Opacity of the overlay, 0 to 1."""
         return self._opacity
 
     def show(self, volume: Upright, label: str, unit: str, limit: float | None = None) -> None:
-        """Lay a volume over the picture, in place of the one before.
+        """Overlay a volume, replacing the previous one.
 
         Parameters
         ----------
         volume : Upright
-            RAS, axes upright, on whatever grid; 0 is no difference.
+            In RAS, on any grid; 0 is no difference.
         label, unit : str
-            What it is, for the colour bar.
+            Title and unit for the colour bar.
         limit : float or None
-            Where the colours end, in the unit; by default nearly all voxels lie within.
+            End of the colours in the unit; by default nearly all voxels are within it.
         """
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
         threshold = THRESHOLD * limit if self._threshold is None else self._threshold
@@ -123,7 +123,7 @@ class DifferenceOverlay(QObject):
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
-        """Draw nothing between -threshold and threshold, in the unit of the volume."""
+        """Hide values between -threshold and threshold, in the unit of the volume."""
         self._threshold = max(0.0, float(threshold))
         if self._legend is None:
             return
@@ -133,13 +133,13 @@ class DifferenceOverlay(QObject):
         self.changed.emit()
 
     def set_opacity(self, opacity: float) -> None:
-        """How much of the picture below the colours hide, 0 to 1."""
+        """Opacity of the overlay, 0 to 1."""
         self._opacity = float(np.clip(opacity, 0, 1))
         if self.layer is not None:
             self.layer.opacity = self._opacity
 
     def hide(self) -> None:
-        """Take it away."""
+        """Remove it."""
         was = self.layer
         if was is not None and self._shown:
             self.viewer.layers.remove(was)
@@ -166,7 +166,7 @@ class DifferenceOverlay(QObject):
 
 
 def place(layer: Image, volume: Upright) -> None:
-    """Show other voxels, at their place."""
+    """Replace the voxels and their position."""
     layer.data = volume.data
     for name in ("scale", "translate"):
         if not np.allclose(getattr(layer, name), getattr(volume, name)):
@@ -174,7 +174,7 @@ def place(layer: Image, volume: Upright) -> None:
 
 
 def paint(layer: Image, legend: Legend) -> None:
-    """Give a layer the colours of a legend, as far as they are others."""
+    """Apply the colours of a legend to a layer, if they changed."""
     layer.name = legend.label
     table = colors(legend)
     if not layer.colormap.same_colors(table):
@@ -187,14 +187,14 @@ def paint(layer: Image, legend: Legend) -> None:
 
 
 def usual_limit(data: np.ndarray) -> float:
-    """Within which nearly all voxels that differ at all lie; 1 if none does."""
+    """Limit that contains nearly all differing voxels; 1 if there are none."""
     size = np.abs(np.asarray(data))
     size = size[size > 0]
     return float(np.quantile(size, WITHIN)) if size.size else 1.0
 
 
 def colors(legend: Legend) -> Colormap:
-    """The colour table from -limit to limit, transparent within the threshold."""
+    """Colormap from -limit to limit, transparent within the threshold."""
     share = rounded_share(legend)
     return Colormap(color_table(share), name=f"difference above {share:.0%}")
 

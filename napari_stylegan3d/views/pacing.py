@@ -1,9 +1,8 @@
-"""One drawing of the window for each picture, while pictures follow each other.
+"""Limits the window to one repaint per picture during a drag.
 
-Qt puts the whole window together again whenever anything in it is drawn: the handle of a slider, a
-number beside it, a view. Without a graphics card that takes about as much of the processor as the
-preview that is being waited for, which it keeps waiting. So what is drawn while a preview is on its
-way waits for it, and all is seen to move at once.
+Qt composes the whole window whenever anything in it is drawn: a slider handle, a number, a view.
+Without a graphics card that takes about as much processor time as the preview being rendered, and
+delays it. So repaints wait until the preview is ready, and everything is updated together.
 """
 
 from __future__ import annotations
@@ -13,22 +12,21 @@ import time
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QWidget
 
-#: Nothing waits longer than this for a picture, so that controls follow the hand.
+#: Maximum delay, so that controls follow the mouse.
 PATIENCE_MS = 40
-#: What comes after a picture, such as a place on a map, waits so long for the next one, if a hand
-#: has moved a control as lately as this.
+#: Delay of repaints between two pictures of a drag, and how recent the drag must be.
 AFTERMATH_MS, LATELY_S = 120, 0.25
-#: As Qt asks for it itself: after what the hand did meanwhile.
+#: Priority of Qt's own update requests: after pending input.
 LATER: int = Qt.EventPriority.LowEventPriority.value
 
 
 class Pacing(QObject):
-    """Holds the drawing of a window back until a picture is there, or has been long in coming.
+    """Delays repaints of a window until a picture is ready, or for a maximum time.
 
     Parameters
     ----------
     window : QWidget
-        The window itself, of which the views are a part.
+        The window that contains the views.
     parent : QObject
         Owns it.
     """
@@ -37,7 +35,7 @@ class Pacing(QObject):
         super().__init__(parent)
         self.patience_ms = PATIENCE_MS
         self._window = window
-        #: Qt has asked to draw; what is to be seen next must not be held back.
+        #: Whether Qt has requested a repaint, and whether the next one must not be delayed.
         self._owed = self._due = False
         self._moving_until = 0.0
         self._patience = QTimer(self)
@@ -48,13 +46,13 @@ class Pacing(QObject):
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is drawn now."""
+        """Whether repaints are delayed now."""
         return self._patience.isActive()
 
     def hold(self, live: bool = False) -> None:
-        """A picture is on its way: draw nothing before it, but for one that is there already.
+        """Delay repaints until the next picture, except for one that is ready.
 
-        `live` while a hand drags, so that other pictures will follow.
+        `live` during a drag, when more pictures will follow.
         """
         if live:
             self._moving_until = time.monotonic() + LATELY_S
@@ -62,7 +60,7 @@ class Pacing(QObject):
             self._wait(self.patience_ms)
 
     def release(self) -> None:
-        """The picture is there, or will not come: draw it with all that has waited."""
+        """Repaint: the picture is ready or has failed."""
         self._patience.stop()
         self._due = True
         if self._owed:
@@ -71,12 +69,12 @@ class Pacing(QObject):
             QCoreApplication.postEvent(self._window, request, LATER)
 
     def close(self) -> None:
-        """Let go of the window."""
+        """Disconnect from the window."""
         self.release()
         self._window.removeEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep Qt's request to draw the window for later, while one is held back."""
+        """Postpone Qt's update requests while repaints are delayed."""
         if event.type() != QEvent.Type.UpdateRequest:
             return False
         if not (self.holds or self._due) and time.monotonic() < self._moving_until:

@@ -1,4 +1,4 @@
-"""The strip under the views: where the crosshair is, what is there, and how to look."""
+"""The strip below the views: crosshair position, intensity, window and level."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from napari_stylegan3d.widgets.text import _
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
 
-#: Wide enough for the longest text, so that nothing jumps while the crosshair moves.
+#: Widths for the longest texts, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
 LETTER_WIDTH = 52
 WHITE_WIDTH = 84
-#: In a strip narrower than this positions are lettered, and what can wait is left out.
+#: In a narrower strip positions are abbreviated and less important items hidden.
 ROOMY_PX = 820
-#: The name of a tissue or a label takes so much more.
+#: Additional width for the name of a tissue or label.
 NAMED_PX = 150
-#: A share of clipped voxels this large is worth a word.
+#: Share of clipped voxels from which a warning is shown.
 MUCH_CLIPPED = 0.05
 
 
 class Readout(QWidget):
-    """Position in mm, intensity, window and level, and the way to everything else."""
+    """Position in mm, intensity, window and level, and buttons for view settings."""
 
     resetRequested = Signal()
     whiteChanged = Signal(float)
@@ -119,11 +119,11 @@ class Readout(QWidget):
 
     @property
     def roomy(self) -> bool:
-        """Whether there is room for words."""
+        """Whether there is room for full text."""
         return self.width() >= scaled(ROOMY_PX + NAMED_PX * self._named)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Words where there is room, letters where there is none."""
+        """Switch between full and abbreviated text."""
         super().resizeEvent(event)
         self._set_widths()
 
@@ -136,7 +136,7 @@ class Readout(QWidget):
         self.white.setVisible(self.width() >= scaled(ROOMY_PX))
 
     def show_clipped(self, share: float) -> None:
-        """Say if a good part of the picture is brighter than can be shown."""
+        """Warn if much of the picture is clipped."""
         self.clipped.setVisible(share >= MUCH_CLIPPED)
         self.clipped.setText(_("{percent:.0f} % clipped").format(percent=100 * share))
         self.clipped.setToolTip(
@@ -159,7 +159,7 @@ class Readout(QWidget):
         )
 
     def show_point(self, model: ViewerModel) -> None:
-        """Read position and intensity off the viewer."""
+        """Show position and intensity from the viewer."""
         point = model.dims.point
         if len(point) != 3 or not model.layers:
             for label in (*self.position, self.intensity):
@@ -194,12 +194,12 @@ def _button(text: str, name: str, tip: str) -> QPushButton:
 
 
 def brightness(value: float) -> str:
-    """With as many decimals as are worth reading: intensities may run to 1 or to thousands."""
+    """With sensible decimals: intensities may range up to 1 or to thousands."""
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
 
 
 def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: bool = True) -> str:
-    """Such as 'Intensity 0.81', with the difference that lies over it and the label there."""
+    """Such as 'Intensity 0.81', with the overlaid difference and label."""
     value = value_at(model, point_mm)
     if value is None:
         return ""
@@ -222,7 +222,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
 
 
 def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
-    """Intensity of the topmost visible image at a point in mm; None outside of it."""
+    """Intensity of the topmost visible image at a point in mm; None outside."""
     for layer in reversed(model.layers):
         if not (isinstance(layer, Image) and layer.visible and layer.ndim == 3):
             continue
@@ -235,7 +235,7 @@ def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
 
 
 def voxel_at(layer: Layer, point_mm: tuple[float, ...]) -> float | None:
-    """Value of the voxel nearest to a point in mm; None outside of the layer's grid."""
+    """Value of the voxel nearest to a point in mm; None outside the layer's grid."""
     if not isinstance(layer, Image | Labels):
         return None
     index = np.round(layer.world_to_data(point_mm)).astype(int)

@@ -1,6 +1,6 @@
-"""The popup behind "View ▾": everything about how to look, in one place.
+"""The popup of "View ▾" with all view settings.
 
-It opens over the dock, so that the picture can be seen while a slider is dragged.
+It opens over the dock, so that the picture stays visible while a slider is dragged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ THEMES = {
 
 
 class ViewSettings(QFrame):
-    """Reads and replaces the look; knows nothing of viewers."""
+    """Shows and changes the look; independent of viewers."""
 
     themeChosen = Signal(str)
     levelsReset = Signal()
@@ -99,7 +99,7 @@ class ViewSettings(QFrame):
         self._show_difference()
 
     def open_at(self, button: QWidget, beside: QWidget) -> None:
-        """Open to the right of `beside`, bottom at the button; inside the screen in any case."""
+        """Open to the right of `beside`, bottom at the button, within the screen."""
         controls.fit_window(self)
         corner = beside.mapToGlobal(QPoint(beside.width() + 4, 0))
         bottom = button.mapToGlobal(QPoint(0, button.height())).y()
@@ -111,12 +111,12 @@ class ViewSettings(QFrame):
         self.layouts[self.looks.look.layout].setFocus()
 
     def show_theme(self, name: str) -> None:
-        """Which theme the window has."""
+        """Mark the window's theme."""
         for key, button in self.themes.items():
             button.setChecked(key == name)
 
     def close_links(self) -> None:
-        """Let go of what outlives the popup."""
+        """Disconnect from objects that outlive the popup."""
         self.overlay.changed.disconnect(self._show_difference)
         self.hide()
 

@@ -1,4 +1,4 @@
-"""How the 3D view is drawn: rendering, surface, and planes that cut it open."""
+"""Settings of the 3D view: rendering, surface, clipping planes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RENDERINGS = {
     "iso": _("Surface"),
     "volume": _("Translucent volume"),
 }
-#: Cuts along the axes to the right, front and top: the two sides that can be cut away.
+#: For each axis the two sides that can be cut away.
 SIDES = ((_("right"), _("left")), (_("anterior"), _("posterior")), (_("superior"), _("inferior")))
-#: So that the sliders of the three cuts begin below each other.
+#: Common width, so that the three sliders are aligned.
 SIDE_PX = 108
 
 
 class CutRow(QWidget):
-    """One plane: on or off, which side it takes away, and where it lies."""
+    """One clipping plane: on or off, side, position."""
 
     def __init__(self, axis: int, looks: LookModel) -> None:
         super().__init__()

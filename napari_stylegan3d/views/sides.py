@@ -1,4 +1,4 @@
-"""Which of two compared pictures is which, said on the picture."""
+"""Captions of two compared pictures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SYNTHETIC = _("Synthetic – not for diagnosis")
 
 
 def told_apart(title: str, other: str, length: int) -> str:
-    """A title, or as much of it as there is room for: first what the other one does not say.
+    """Shorten a title, preferring the parts that differ from the other title.
 
     Parameters
     ----------
     title, other : str
-        See `describe_recipe`: parts that are joined by commas.
+        Parts joined by commas, as from `describe_recipe`.
     length : int
-        Most characters.
+        Maximum number of characters.
     """
     if len(title) <= length:
         return title
@@ -31,16 +31,16 @@ def told_apart(title: str, other: str, length: int) -> str:
 
 @dataclass(frozen=True)
 class Side(Provenance):
-    """A picture that is one side of a comparison.
+    """One side of a comparison.
 
     Attributes
     ----------
     letter : str
         "A" or "B".
     title : str
-        What it shows, in a few words.
+        Short description.
     other : str
-        What the other side shows.
+        Description of the other side.
     """
 
     letter: str = ""
@@ -49,19 +49,19 @@ class Side(Provenance):
 
     @property
     def line(self) -> str:
-        """Such as "A: Seed 12"; a real scan is called one."""
+        """Such as "A: Seed 12"; real scans are marked as such."""
         return self.line_of(NAME_LENGTH)
 
     def line_of(self, length: int) -> str:
-        """The same with so many characters after the letter at most."""
+        """The same with at most `length` characters after the letter."""
         name = _("Real scan: {name}").format(name=self.name) if self.kind == "scan" else self.title
-        if self.kind == "scan" and len(name) > length:  # which scan is said in the panel
+        if self.kind == "scan" and len(name) > length:  # the scan is named in the panel
             name = _("Real scan")
         return f"{self.letter}: {told_apart(name, self.other, length)}"
 
     @property
     def caption(self) -> str:
-        """Which it is, and what it must not be used for."""
+        """Caption with the letter and the warning."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
             return _("{letter}: Real scan\n{name}").format(
                 letter=self.letter, name=shortened(self.name, NAME_LENGTH)
@@ -71,14 +71,14 @@ class Side(Provenance):
 
 @dataclass(frozen=True)
 class Pair(Provenance):
-    """A picture that shows both sides at once.
+    """A picture that shows both sides.
 
     Attributes
     ----------
     a, b : Side or None
         The sides.
     how : tuple of str
-        What tells them apart, of A and of B: "left" and "right".
+        How A and B are distinguished: "left" and "right".
     """
 
     a: Side | None = None
@@ -87,13 +87,13 @@ class Pair(Provenance):
 
     @classmethod
     def of(cls, a: Side, b: Side, how: tuple[str, str]) -> Pair:
-        """Both; a pair with a synthetic side is synthetic."""
+        """Combine both; a pair with a synthetic side is synthetic."""
         kind: Kind = "scan" if a.kind == b.kind == "scan" else "generated"
         return cls(kind, "", a, b, how)
 
     @property
     def caption(self) -> str:
-        """Which is which."""
+        """Caption that identifies A and B."""
         lines = [
             side.line_of(NAME_LENGTH) + (f" ({how})" if how else "")
             for side, how in zip((self.a, self.b), self.how, strict=True)

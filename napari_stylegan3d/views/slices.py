@@ -1,4 +1,4 @@
-"""Slices of what a viewer shows, as Qt images: for the lightbox, which holds many at once."""
+"""Slices of a viewer's layers as Qt images, for the lightbox."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TABLE = 256
 
 @dataclass(frozen=True)
 class Cell:
-    """A window onto a plane: which millimetres it shows, and which way round.
+    """A cell of the lightbox: field of view and orientation.
 
     Attributes
     ----------
     plane, convention : Plane, Convention
-        Which way round.
+        Orientation.
     box_mm : ndarray
-        (2, 3) lowest and highest corner of what is shown.
+        (2, 3) lowest and highest corner.
     """
 
     plane: Plane
@@ -40,11 +40,11 @@ class Cell:
 
     @property
     def mirrored(self) -> bool:
-        """Whether the column axis runs to the left."""
+        """Whether the column axis points left."""
         return self.plane.camera_in(self.convention)[2] == "left"
 
     def rectangle(self, low: np.ndarray, high: np.ndarray, on: QRectF) -> QRectF:
-        """Where a box in mm lies in the pixels of a cell that is drawn on `on`."""
+        """Rectangle in pixels of a box in mm, for a cell drawn on `on`."""
         _, rows, columns = self.plane.order
         scale = on.width() / self.size_mm[0]
         left = low[columns] - self.box_mm[0, columns]
@@ -59,7 +59,7 @@ class Cell:
         )
 
     def point_mm(self, x: float, y: float, on: QRectF) -> tuple[float, float]:
-        """Millimetres along the column and the row axis under a pixel."""
+        """Position in mm of a pixel along the column and row axis."""
         _, rows, columns = self.plane.order
         scale = self.size_mm[0] / on.width()
         right = (x - on.left()) * scale
@@ -69,14 +69,14 @@ class Cell:
 
 
 def positions(low: float, high: float, spacing: float) -> list[float]:
-    """Slices in mm, evenly about the middle, from the lowest to the highest."""
+    """Slice positions in mm, evenly spaced about the middle, ascending."""
     count = max(int((high - low) / spacing), 1)
     middle = (low + high) / 2
     return [middle + spacing * (index - (count - 1) / 2) for index in range(count)]
 
 
 def best_grid(count: int, aspect: float, width: float, height: float) -> tuple[int, int]:
-    """(rows, columns) in which cells of an aspect (width / height) become largest."""
+    """(rows, columns) with the largest cells of an aspect ratio (width / height)."""
 
     def cell_width(columns: int) -> float:
         rows = -(-count // columns)
@@ -89,7 +89,7 @@ def best_grid(count: int, aspect: float, width: float, height: float) -> tuple[i
 def paint_slice(
     painter: QPainter, viewer: ViewerModel, cell: Cell, position_mm: float, on: QRectF
 ) -> None:
-    """Draw one slice of every visible layer, in the colours it has in the viewer."""
+    """Draw one slice of every visible layer, with its colours in the viewer."""
     painter.save()
     painter.setClipRect(on)
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
@@ -108,7 +108,7 @@ def paint_slice(
 
 
 def slice_image(layer: Layer, cell: Cell, index: int) -> QImage:
-    """One slice of a layer in its colours, the way round a cell shows it."""
+    """One slice of a layer in its colours, oriented for a cell."""
     axis, rows, columns = cell.plane.order
     values = np.asarray(layer.data[tuple(index if i == axis else slice(None) for i in range(3))])
     if rows > columns:

@@ -1,4 +1,4 @@
-"""The one napari layer the explorer draws on."""
+"""The stage: the napari layer in which the explorer shows its volumes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LAYER_NAMES = {
     "scan": _("Real scan"),
     "difference": _("Difference"),
 }
-#: Vessels may be as bright; a share this large means that the model has other intensities.
+#: A larger share of bright voxels than vessels have means other intensities.
 MUCH_CLIPPED = 0.05
-#: White for such a model, as a multiple of the usual: volumes are kept up to here.
+#: White for such a model, as a multiple of the usual: volumes are clipped here.
 BRIGHT_WHITE = 1.5
 
 
 class Stage(QObject):
-    """Shows one volume at a time in the viewer, and says on it what it is."""
+    """Shows one volume at a time in the viewer, with its caption."""
 
     levelsChanged = Signal()
     """Other intensities are shown black and white."""
@@ -41,14 +41,14 @@ class Stage(QObject):
         super().__init__()
         self.viewer = viewer
         self.layer: Image | None = None
-        #: What anyone wants laid over the picture.
+        #: Difference overlay.
         self.overlay = DifferenceOverlay(viewer)
         self._usual: Limits = DISPLAY_LIMITS
         self._usual_white = 1.0
-        #: Of pictures, and of differences.
+        #: Levels of pictures and of differences.
         self._levels = {False: Levels(), True: Levels()}
         self._setting = False
-        #: Passing pictures are written here.
+        #: Buffer for passing pictures.
         self._canvas: np.ndarray | None = None
 
     def show(
@@ -59,28 +59,29 @@ class Stage(QObject):
         *,
         passing: bool = False,
     ) -> None:
-        """Show a volume, on whatever grid.
+        """Show a volume on any grid.
 
-        The layer is kept when the grid changes: a new one would compile its shaders in four views.
+        The layer is reused when the grid changes: a new one would recompile its shaders in four
+        views.
 
         Parameters
         ----------
         volume : Upright
-            RAS, axes upright.
+            In RAS.
         provenance : Provenance
-            What it is; stands on every view.
+            Source, for the caption.
         limits : tuple of float or None
-            Intensities shown black and white; by default what suits the kind.
+            Intensities shown black and white; by default those of the kind.
         passing : bool
-            Whether another one will take its place at once. It is then written over the passing
-            picture before: new data have napari work out again what is the same for all of them.
+            Whether another volume will replace it immediately. It then overwrites the buffer of the
+            previous one, which avoids napari's setup for new data.
         """
         difference = provenance.kind == "difference"
         self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(volume, provenance)
         layer: Any = self.layer
-        # First what it is, then the voxels: a picture must not carry another one's caption.
+        # Caption first, then voxels: a picture must never have another one's caption.
         layer.metadata = {KEY: provenance}
         layer.name = LAYER_NAMES[provenance.kind]
         colormap = SOLID if difference else "gray"
@@ -91,17 +92,17 @@ class Stage(QObject):
         for name in ("scale", "translate"):
             if not np.allclose(getattr(layer, name), getattr(volume, name)):
                 setattr(layer, name, getattr(volume, name))
-        if not layer.visible:  # napari puts its scene together again whatever was so before
+        if not layer.visible:  # napari rebuilds its scene even if nothing changed
             layer.visible = True
 
     @property
     def is_difference(self) -> bool:
-        """Whether 0 is in the middle of what is shown."""
+        """Whether a difference is shown."""
         return is_symmetrical(self._usual)
 
     @property
     def levels(self) -> Levels:
-        """Black and white, as shares of what is usual."""
+        """Black and white, as shares of the usual."""
         return self._levels[self.is_difference]
 
     @property
@@ -111,7 +112,7 @@ class Stage(QObject):
 
     @property
     def legend(self) -> Legend | None:
-        """What colours mean, of the overlay or of the picture; None for a grey picture alone."""
+        """Legend of the overlay or the picture; None for a plain grey picture."""
         if self.overlay.legend is not None:
             return self.overlay.legend
         if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
@@ -119,35 +120,35 @@ class Stage(QObject):
         return Legend(self.layer.name, _("fraction of white"), self.limits[1], solid=True)
 
     def set_levels(self, levels: Levels) -> None:
-        """Show other intensities black and white."""
+        """Set window and level."""
         if levels == self.levels:
             return
         self._levels[self.is_difference] = levels
         self._set_limits()
 
     def set_white(self, white: float) -> None:
-        """Show as white what is `white` times as bright as usual."""
+        """Set white as a multiple of the usual."""
         self.set_levels(self.levels.with_white(white))
 
     def drag_levels(self, start: Levels, right_px: float, up_px: float) -> None:
-        """Follow the mouse from where it was pressed, with the levels there were then."""
+        """Set levels during a drag, from those at its start."""
         if self.is_difference:
             self.set_levels(start.widened(right_px))
         else:
             self.set_levels(start.dragged(right_px, up_px))
 
     def reset_levels(self) -> None:
-        """Back to what is usual."""
+        """Reset window and level."""
         self.set_levels(Levels() if self.is_difference else Levels(white=self._usual_white))
 
     def fit_white(self, share_above_white: float) -> None:
-        """Choose white for a model whose first picture has this share of brighter voxels."""
+        """Choose white for a model from the share of brighter voxels in its first picture."""
         self._usual_white = BRIGHT_WHITE if share_above_white >= MUCH_CLIPPED else 1.0
         self._levels[False] = Levels(white=self._usual_white)
         self._set_limits()
 
     def clear(self) -> None:
-        """Take the layers off the viewer."""
+        """Remove the layers from the viewer."""
         self.overlay.hide()
         self._let_go()
         if self.layer is not None and self.layer in self.viewer.layers:
@@ -183,7 +184,7 @@ class Stage(QObject):
             **volume.layer_kwargs(),
         )
         self.layer.events.contrast_limits.connect(self._on_limits)
-        # Over other pictures, under what is drawn over pictures.
+        # Above other pictures, below overlays.
         pictures = [
             index
             for index, layer in enumerate(self.viewer.layers)
@@ -205,7 +206,7 @@ class Stage(QObject):
         self.levelsChanged.emit()
 
     def _on_limits(self, _: Any = None) -> None:
-        """napari's own controls of the layer have set them."""
+        """Levels were set in napari's layer controls."""
         if self._setting or self.layer is None:
             return
         low, high = self.layer.contrast_limits

@@ -1,4 +1,4 @@
-"""What the views do with a stage: its window and level by mouse, and what its colours mean."""
+"""Connects the views to a stage: window and level by mouse, colour bar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StagedViews:
-    """Joins the views and a stage until `close`."""
+    """Connects views and stage until `close`."""
 
     def __init__(
         self,
@@ -42,19 +42,19 @@ class StagedViews:
         self.show_levels()
 
     def show_levels(self) -> None:
-        """Write which intensities are black and white, and what colours mean."""
+        """Show window and level, and the colour bar."""
         self.readout.show_levels(self.stage)
         self.show_legend()
 
     def redraw(self, layer: Image) -> None:
-        """The voxels of a layer are others, in the same array."""
+        """Redraw a layer whose voxels changed in place."""
         for view in self.views:
             if view.follower is not None:
                 view.follower.redraw(layer)
         self.lightbox.films.mark()
 
     def show_legend(self) -> None:
-        """In one view alone, best in the 3D view: it has the most room at its edge."""
+        """Show the colour bar in one view, preferably the 3D view, which has the most room."""
         legend = self.stage.legend
         look = self.looks.look
         place = "3D" if look.layout == "four" else look.alone
@@ -63,7 +63,7 @@ class StagedViews:
         self.lightbox.set_legend(legend)
 
     def close(self) -> None:
-        """Let go of both."""
+        """Disconnect from both."""
         self.stage.levelsChanged.disconnect(self.show_levels)
         self.stage.repainted.disconnect(self.redraw)
         self.stage.overlay.changed.disconnect(self.show_legend)

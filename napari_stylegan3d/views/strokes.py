@@ -1,7 +1,7 @@
-"""napari's tools for labels in the other planes: the same brush, the same layer, one undo.
+"""napari's label tools in all planes: the same brush, layer and undo history.
 
-A follower shows a copy of the layer that shares its voxels. While the layer is worked on, so is its
-copy, with the same tool; each stroke on the copy is then told to the layer as its own.
+A follower shows a copy of the layer that shares its voxels. While the layer is active, so is its
+copy, with the same tool; each stroke on the copy is applied to the layer instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-#: Settings of the tools, equal in both.
+#: Synchronised tool settings.
 TOOLS = (
     "brush_size",
     "n_edit_dimensions",
@@ -24,21 +24,21 @@ TOOLS = (
     "selected_label",
     "mode",
 )
-#: Modes in which the layer itself is moved, which its copies follow by other ways.
+#: Modes that transform the layer, which copies follow separately.
 NOT_SHARED = ("transform",)
-#: napari's keys for the edits of a layer, which the copy has none of.
+#: napari's keys that act on a layer's edit history.
 UNDO, REDO = "Control-Z", "Control-Shift-Z"
 
 
 class SharedTools:
-    """Lets a copy of a labels layer be worked on as the layer itself.
+    """Makes painting on a copy of a labels layer act on the layer itself.
 
     Parameters
     ----------
     source : Labels
         The layer of the main viewer.
     copy : Labels
-        Its copy in another one, which shares its voxels.
+        Its copy in another viewer, sharing the voxels.
     """
 
     def __init__(self, source: Labels, copy: Labels) -> None:
@@ -49,7 +49,7 @@ class SharedTools:
             for one, other in ((source, copy), (copy, source)):
                 link = getattr(one.events, name), partial(self._share, name, one, other)
                 self._links.append(link)
-        # napari tells of some changes before it has made them.
+        # napari emits some changes before making them.
         self._links.append((copy.events.paint, lambda _: QTimer.singleShot(0, self._on_stroke)))
         for signal, slot in self._links:
             signal.connect(slot)
@@ -57,7 +57,7 @@ class SharedTools:
         copy.bind_key(REDO, lambda _: source.redo(), overwrite=True)
 
     def close(self) -> None:
-        """Let go of both."""
+        """Disconnect from both."""
         for signal, slot in self._links:
             signal.disconnect(slot)
         self._links.clear()
@@ -71,7 +71,7 @@ class SharedTools:
             setattr(other, name, value)
 
     def _on_stroke(self) -> None:
-        """What was done to the copy is taken back there, and done to the layer."""
+        """Move a stroke from the copy to the layer."""
         if not self._links:
             return
         done = np.asarray(self.copy.data).copy()
@@ -81,7 +81,7 @@ class SharedTools:
 
 
 def share_active(main: ViewerModel, model: ViewerModel, copies: dict[Any, Any]) -> None:
-    """Make a follower work on the copy of the layer that is worked on."""
+    """Select in a follower the copy of the active layer."""
     copy = copies.get(main.layers.selection.active)
     if model.layers.selection.active is not copy:
         model.layers.selection.active = copy

@@ -1,4 +1,4 @@
-"""The twin of a view: it shows another volume from the same side, with the same cross."""
+"""The twin of a view: shows another volume with the same camera and crosshair."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CAMERA = ("center", "zoom", "orientation", "angles")
 
 
 class Seat(QLabel):
-    """Keeps the room of a twin that is not there yet, on the left of its view."""
+    """Placeholder for a twin, on the left of its view."""
 
     def __init__(self, view: View) -> None:
         super().__init__(_("Preparing A…"))
@@ -39,18 +39,18 @@ class Seat(QLabel):
         self.setMinimumSize(*SMALLEST)
         splitter = view.canvas.parentWidget()
         assert isinstance(splitter, QSplitter)
-        self.hide()  # whether it is looked at is said later
+        self.hide()  # visibility is set later
         splitter.insertWidget(splitter.indexOf(view.canvas), self)
 
     def take(self, canvas: QWidget) -> None:
-        """Let the canvas have the room."""
+        """Insert the canvas."""
         splitter = self.parentWidget()
         assert isinstance(splitter, QSplitter)
         splitter.replaceWidget(splitter.indexOf(self), canvas)
         self.leave()
 
     def leave(self) -> None:
-        """Give the room back."""
+        """Remove the canvas."""
         self.setParent(None)
         self.deleteLater()
 
@@ -81,7 +81,7 @@ class Twin(QObject):
             signal.connect(slot)
 
     def follow_look(self, look: Look) -> None:
-        """Look as its view looks."""
+        """Follow the look of its view."""
         self.crosshair.shown = look.crosshair
         self.labels.show_letters(look.letters)
         self.labels.show_scale_bar(look.scale_bar)
@@ -94,17 +94,17 @@ class Twin(QObject):
         self.copy_camera()
 
     def copy_camera(self) -> None:
-        """See it from where its view sees it."""
+        """Copy the camera of its view."""
         for name in CAMERA:
             self._follow(self.view.model, self.model, name)
 
     def show_point(self, point: tuple[float, ...]) -> None:
-        """Write where the slice lies."""
+        """Show the slice position."""
         self.labels.set_point(point)
         self.crosshair.update()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Disconnect."""
         for signal, slot in self._links:
             signal.disconnect(slot)
         if self._wheel is not None:

@@ -1,7 +1,7 @@
-"""Side by side: each view gets a twin on its left that shows A, with linked camera and cross.
+"""Side-by-side comparison: each view has a twin on its left for A, with linked camera.
 
-Without a graphics card a canvas takes a third of a second to be made and drawn first. They are made
-one by one while the window goes on, only those that are looked at, and kept.
+Without a graphics card a canvas takes a third of a second to create. Twins are created one by one
+in the background, only for visible views, and reused.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class Twins(QObject):
-    """Twins of all views, made when they are needed first, then shown and hidden.
+    """Twins of all views, created on first use, then shown and hidden.
 
     Parameters
     ----------
     views : FourViews
-        The four.
+        The four views.
     """
 
     def __init__(self, views: FourViews) -> None:
@@ -43,7 +43,7 @@ class Twins(QObject):
         self.shown = False
         self._volume = VolumeLook()
         self._provenance: Provenance | None = None
-        #: By the name of the view; a seat is there as long as the twin is not.
+        #: By name of the view; a seat until the twin exists.
         self._seats: dict[str, Seat] = {}
         self._twins: dict[str, Twin] = {}
         self._sizes: list[tuple[QSplitter, list[int]]] = []
@@ -59,13 +59,13 @@ class Twins(QObject):
 
     @property
     def twins(self) -> tuple[Twin, ...]:
-        """Those that are there, in the order of the views."""
+        """Existing twins, in the order of the views."""
         names = [view.name for view in self.views.views]
         return tuple(self._twins[name] for name in names if name in self._twins)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every view that is looked at has its twin."""
+        """Whether every visible view has its twin."""
         return not self._missing()
 
     def show(self, volume: Upright, provenance: Provenance, limits: tuple[float, float]) -> None:
@@ -91,14 +91,14 @@ class Twins(QObject):
             twin.labels.set_provenance(provenance)
 
     def set_limits(self, limits: tuple[float, float]) -> None:
-        """Show the same intensities black and white as B."""
+        """Set window and level to those of B."""
         if self.layer is not None and tuple(self.layer.contrast_limits) != tuple(limits):
             low, high = self.layer.contrast_limits_range
             self.layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
             self.layer.contrast_limits = limits
 
     def hide(self) -> None:
-        """Give B the room back, as it was seen before."""
+        """Hide the twins and restore the views."""
         if not self.shown:
             return
         self.shown = False
@@ -113,7 +113,7 @@ class Twins(QObject):
         self._soon.start(0)
 
     def close(self) -> None:
-        """Let go of everything, before the views are closed."""
+        """Disconnect, before the views are closed."""
         self._soon.stop()
         self._next.stop()
         self.views.looks.changed.disconnect(self._follow_look)
@@ -152,23 +152,23 @@ class Twins(QObject):
         self._soon.start(0)
 
     def _rooms(self) -> list[QWidget]:
-        """What stands on the left of each view."""
+        """Widget on the left of each view."""
         return [*(twin.canvas for twin in self._twins.values()), *self._seats.values()]
 
     def _arrange(self, look: Look) -> None:
-        """Show the rooms of those views that a look shows."""
+        """Show the twins of the views in a look."""
         for name, seat in self._seats.items():
             seat.setVisible(look.shows(name))
         for name, twin in self._twins.items():
             twin.canvas.setVisible(look.shows(name))
 
     def _missing(self) -> list[Seat]:
-        """Seats that somebody looks at."""
+        """Visible seats."""
         look = self.views.looks.look
         return [seat for name, seat in self._seats.items() if self.shown and look.shows(name)]
 
     def _make_next(self) -> None:
-        """Put a twin in one of the seats, and come back for the others after what else waits."""
+        """Create one twin, and schedule the next after pending events."""
         missing = self._missing()
         if not missing:
             return
@@ -183,7 +183,7 @@ class Twins(QObject):
 
     @staticmethod
     def _with_twins(sizes: list[int]) -> list[int]:
-        """Sizes of a splitter in which each canvas has a hidden twin before it now."""
+        """Splitter sizes after adding a hidden twin before each canvas."""
         return [size for canvas in sizes for size in (0, canvas)]
 
     def _fit(self) -> None:

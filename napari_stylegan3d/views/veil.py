@@ -1,7 +1,7 @@
-"""A second picture over the stage's: all of it, or what is left of a curtain.
+"""A second picture above the stage's: all of it, or the part left of a curtain.
 
-It is one layer over the picture, so that the 3D view leaves it out. Behind a curtain each view gets
-its own part of the voxels, a strided view of the array; nothing is copied.
+It is an overlay layer, so the 3D view omits it. With a curtain each view gets its own part of the
+voxels, a strided view of the array without copying.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Veil:
     Parameters
     ----------
     viewer : ViewerModel
-        The main one.
+        The main viewer.
     views : sequence of View
-        All of them; those with a plane have a copy of the layer.
+        All views; those with a plane have a copy of the layer.
     """
 
     def __init__(self, viewer: ViewerModel, views: Sequence[View]) -> None:
@@ -37,13 +37,13 @@ class Veil:
         self.layer: Image | None = None
         self._views = [view for view in views if view.plane]
         self._volume: Upright | None = None
-        #: World axis to the millimetre where the curtain hangs; empty for all of A.
+        #: Position of the curtain in mm by world axis; empty for all of A.
         self._curtain: dict[int, float] = {}
 
     def show(
         self, volume: Upright, provenance: Provenance, limits: tuple[float, float], visible: bool
     ) -> None:
-        """Lay A over the picture."""
+        """Show A above the picture."""
         new = self.layer is None or self.layer not in self.viewer.layers
         moved = self._volume is None or self._volume.data is not volume.data
         self._volume = volume
@@ -66,24 +66,24 @@ class Veil:
         self.set_visible(visible)
 
     def set_limits(self, limits: tuple[float, float]) -> None:
-        """Show the same intensities black and white as the picture below."""
+        """Set window and level to those of the picture below."""
         if self.layer is not None and tuple(self.layer.contrast_limits) != tuple(limits):
             low, high = self.layer.contrast_limits_range
             self.layer.contrast_limits_range = min(low, limits[0]), max(high, limits[1])
             self.layer.contrast_limits = limits
 
     def set_visible(self, visible: bool) -> None:
-        """Draw it or not."""
+        """Show or hide it."""
         if self.layer is not None and self.layer.visible != visible:
             self.layer.visible = visible
 
     def hang(self, curtain: dict[int, float]) -> None:
-        """Hang the curtain elsewhere: A is what lies to the left of it on the screen."""
+        """Move the curtain: A is shown on its left."""
         self._curtain = dict(curtain)
         self._cut()
 
     def hide(self) -> None:
-        """Take it away."""
+        """Remove it."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = self._volume = None
@@ -107,22 +107,22 @@ class Veil:
 
 
 def left_part(volume: Upright, axis: int, position_mm: float, mirrored: bool) -> Upright:
-    """The part of a volume that a view shows to the left of a line, at least one voxel of it.
+    """The part of a volume to the left of a line in a view, at least one voxel wide.
 
     Parameters
     ----------
     volume : Upright
         All of it.
     axis : int
-        World axis that runs across the view.
+        Horizontal world axis of the view.
     position_mm : float
-        Where the line is.
+        Position of the line.
     mirrored : bool
-        Whether the axis runs to the left on the screen.
+        Whether the axis points left on the screen.
     """
     count = volume.data.shape[axis]
     first, size = volume.translate[axis], volume.scale[axis]
-    # Voxels whose centre lies before the line.
+    # Voxels with their centre before the line.
     before = int(np.clip(np.ceil((position_mm - first) / size), 1, count - 1))
     part: list[slice] = [slice(None)] * 3
     part[axis] = slice(before, None) if mirrored else slice(None, before)

@@ -1,7 +1,7 @@
 """Sharp pictures of the views at any size: drawn at that resolution, not enlarged.
 
-A canvas is drawn into a buffer of its own, of so many times the pixels; what Qt paints over it
-(labels, crosshair, colour bar, cube) is painted on top at the same scale.
+A canvas is drawn into a larger buffer; Qt overlays (labels, crosshair, colour bar, cube) are
+painted on top at the same scale.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 #: Width of a printed picture and its resolution: 2126 pixels.
 PRINT_MM, PRINT_DPI = 180.0, 300.0
 MM_PER_INCH = 25.4
-#: Graphics cards draw no larger pictures.
+#: Maximum size that graphics cards support.
 MOST_PIXELS = 8192
 
 
 def print_scale(width: int) -> float:
-    """How many times as large a picture `width` pixels wide is drawn to be printed."""
+    """Scale at which a picture `width` pixels wide is drawn for printing."""
     return PRINT_MM / MM_PER_INCH * PRINT_DPI / max(width, 1)
 
 
 def view_picture(view: View, scale: float = 1.0) -> QImage:
-    """One view as it is seen, `scale` times as large."""
+    """One view as on the screen, `scale` times as large."""
     canvas = view.canvas.canvas.native
     scale = _possible(canvas.width(), canvas.height(), scale)
     with view.labels.whole():
@@ -42,7 +42,7 @@ def view_picture(view: View, scale: float = 1.0) -> QImage:
 
 
 def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
-    """The views that are shown, as they stand beside each other, `scale` times as large."""
+    """The visible views, arranged as on the screen, `scale` times as large."""
     shown = [view for view in views.views if view.canvas.isVisible()]
     if not shown:
         picture = views.picture().toImage()
@@ -68,13 +68,13 @@ def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
 
 
 def _paint_sheets(canvas: QWidget, image: QImage, scale: float) -> None:
-    """What Qt paints over a canvas."""
+    """Paint the Qt overlays of a canvas."""
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.scale(scale, scale)
     for sheet in canvas.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
         if sheet.isVisible():
-            # Flags without the window's background: the canvas shines through.
+            # Without the window's background, so that the canvas shows through.
             sheet.render(painter, sheet.pos(), QRegion(), QWidget.RenderFlag.DrawChildren)
     painter.end()
 
@@ -88,10 +88,10 @@ def _possible(width: int, height: int, scale: float) -> float:
 
 
 def _drawn(canvas: QtViewer, width: int, height: int) -> QImage:
-    """What OpenGL draws on a canvas, on so many pixels."""
+    """Render a canvas with OpenGL at a size in pixels."""
     scene = canvas.canvas.events.source
     backend = scene._backend
-    # vispy asks the window how many pixels it has, and draws for them.
+    # vispy takes the size from the window.
     backend._vispy_get_physical_size = lambda: (width, height)
     try:
         pixels = np.ascontiguousarray(scene.render(size=(width, height), alpha=False))

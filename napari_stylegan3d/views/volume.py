@@ -1,4 +1,4 @@
-"""How the 3D view draws what the planes show: its rendering, its colours and its cuts."""
+"""Rendering, colours and clipping planes of the 3D view."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from napari_stylegan3d.views.look import Look
 from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.views.overlays import SOLID, STEPS
 
-#: A difference smaller than this share of the limit is clear in 3D: it would hide what is larger.
+#: Differences below this share of the limit are transparent in 3D, so as not to hide larger ones.
 CLEAR = 0.1
-#: Light that passes: background is clear, tissue a mist that thickens with its brightness.
+#: Translucent rendering: transparent background, tissue more opaque the brighter it is.
 MIST = Colormap(
     [
         [0, 0, 0, 0],
@@ -26,7 +26,7 @@ MIST = Colormap(
     name="mist",
 )
 _SIZE = np.abs(np.linspace(-1, 1, STEPS))
-#: The colours of the planes and of the colour bar, the clearer the smaller the difference.
+#: Colours of the planes and the colour bar, more transparent for smaller differences.
 DIFFERENCE = Colormap(
     np.column_stack(
         [
@@ -45,15 +45,15 @@ MODES = {
 
 
 class VolumeLook:
-    """Dresses the copies of layers in the 3D view."""
+    """Styles the copies of layers in the 3D view."""
 
     def __init__(self) -> None:
         self.look = Look()
-        #: Middle of the picture in mm: cuts are told from it.
+        #: Centre of the picture in mm, the origin of cut positions.
         self.middle = np.zeros(3)
 
     def dress(self, source: Layer, copy: Layer) -> None:
-        """Show a layer of the planes, in the present look."""
+        """Style a layer according to the look."""
         if isinstance(source, Image) and isinstance(copy, Image):
             self._dress_image(source, copy)
         elif copy.data is not source.data:
@@ -62,7 +62,7 @@ class VolumeLook:
     def _dress_image(self, source: Image, copy: Image) -> None:
         difference = is_difference(source)
         limits = tuple(source.contrast_limits)
-        # The brightest voxel on a ray is always one with more: light that passes shows both signs.
+        # A maximum projection would only show increases; translucent rendering shows both signs.
         mode = MODES["volume" if difference else self.look.rendering]
         if copy.rendering != mode:
             copy.rendering = mode
@@ -81,7 +81,7 @@ class VolumeLook:
         copy.iso_threshold = low + self.look.surface * (high - low)
 
     def cut(self, copy: Layer) -> None:
-        """Cut away what the look's planes cut away."""
+        """Apply the look's clipping planes."""
         planes = [
             {
                 "position": self._position(copy, axis, cut.position_mm),
@@ -95,7 +95,7 @@ class VolumeLook:
             copy.experimental_clipping_planes = planes
 
     def _position(self, copy: Layer, axis: int, position_mm: float) -> tuple[float, ...]:
-        """In the layer's own indices, and in the order of the axes on the screen."""
+        """Position in the layer's indices, in the order of displayed axes."""
         point = self.middle.copy()
         point[axis] += position_mm
         index = np.asarray(copy.world_to_data(point), dtype=float)
