@@ -208,7 +208,9 @@ def test_what_is_imported_is_declared() -> None:
     """Nothing is there only because another package happens to bring it."""
     config = setup_cfg()
     texts = [config["options"]["install_requires"]]
-    texts += [config["options.extras_require"][name] for name in ("train", "mp4", "cluster")]
+    texts += [
+        config["options.extras_require"][name] for name in ("train", "mp4", "cluster", "dicom")
+    ]
     declared = {
         re.split(r"[<>=!\[]", line)[0].lower().replace("-", "_")
         for line in "\n".join(texts).splitlines()

@@ -1,4 +1,4 @@
-"""`stylegan3d render`: pictures, films and reports of brains."""
+"""`stylegan3d render`: pictures, films and reports of brains, and DICOM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.cli.common import ScansOption, SeedsOption, emit, model_entry, progress
+from stylegan3d.cli.common import (
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    ScansOption,
+    SeedsOption,
+    SeriesOption,
+    emit,
+    model_entry,
+    progress,
+)
 from stylegan3d.cli.groups import Drawn, Result, Written, grouped
 from stylegan3d.cli.parsing import parse_planes, parse_point
 from stylegan3d.cli.recipes import chosen_recipes
@@ -46,7 +56,7 @@ ScaleOption = Annotated[
 ALL_PLANES = ",".join(PLANES)
 SCALE, SCALE_LIMITS = 2.0, (0.5, 12.0)
 app = typer.Typer(
-    help="Render brains as pictures, films or reports.\n\n"
+    help="Render brains as pictures, films or reports; write saved files as DICOM.\n\n"
     "Example: stylegan3d render picture --seeds 0-3 --out pictures"
 )
 
@@ -211,6 +221,66 @@ def report(
             write_together(report_files(path, case, generator), overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
     emit(result, map(str, paths), as_json=written.as_json)
+
+
+@app.command()
+def dicom(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Volumes and label maps (.nii.gz, with their sidecars) and reports (.pdf) as this "
+            "program saved them.",
+            show_default=False,
+        ),
+    ],
+    out: OutOption = Path(),
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            help="DICOM folder of the scan: the files join its patient and study, and name its "
+            "images as their source.",
+            show_default="a study of their own",
+        ),
+    ] = None,
+    series: SeriesOption = None,
+    plane: Annotated[
+        str | None,
+        typer.Option(
+            "--plane",
+            help="Plane of the slices: axial, coronal or sagittal.",
+            show_default="across the longest voxel edge, else axial",
+        ),
+    ] = None,
+    burn_in: Annotated[
+        bool, typer.Option("--burn-in", help="Write the word SYNTHETIC into the pixels too.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write saved files as DICOM, for an archive (PACS): MR images, SEG, SR, encapsulated PDF.
+
+    Nothing is sent: use your archive's own tools, such as storescu of DCMTK.
+
+    Example: stylegan3d render dicom out/sub-01_desc-edited_T1w.nii.gz --reference scan --out dicom
+    """
+    from stylegan3d.outputs.dicom import SLICING, Reference
+    from stylegan3d.outputs.dicom_files import dicom_files
+    from stylegan3d.storage.volumes import write_together
+
+    if plane is not None and plane not in SLICING:
+        raise typer.BadParameter(f"--plane must be one of {', '.join(SLICING)}.")
+    if series is not None and reference is None:
+        raise typer.BadParameter("--series chooses a series of --reference: give that too.")
+    with progress("Writing DICOM", total=len(files)) as show:
+        joined = None if reference is None else Reference.read(reference, series)
+        written = dicom_files(files, out, joined, plane=plane, burn_in=burn_in, progress=show)
+    write_together(written, overwrite=overwrite)
+    folders: dict[str, int] = {}
+    for path in written:
+        folders[str(path.parent)] = folders.get(str(path.parent), 0) + 1
+    lines = [f"{folder}: {count} DICOM files" for folder, count in folders.items()]
+    emit({"folders": folders}, lines, as_json=as_json)
 
 
 def _projected(
