@@ -5,8 +5,8 @@
     w = stylegan3d.seed_latents(G, [0, 1, 2], truncation=0.7)
     volumes = G.synthesize(w)
 
-Names are imported when they are first used: torch takes over a second to import, and neither a
-command line's `--help` nor a recipe needs it.
+Names are imported lazily: importing torch takes over a second, and neither `--help` nor recipes
+need it.
 """
 
 from __future__ import annotations

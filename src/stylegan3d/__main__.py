@@ -1,4 +1,4 @@
-"""`python -m stylegan3d` is `stylegan3d`: how torchrun starts the program."""
+"""`python -m stylegan3d`, as needed by torchrun."""
 
 from stylegan3d.cli import main
 

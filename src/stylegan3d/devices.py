@@ -1,4 +1,4 @@
-"""Which devices and precisions this machine has, and which are fast."""
+"""Available devices and precisions, and which are fast."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX), and torch uses that.
+    """Whether torch uses bfloat16 in hardware on this CPU (AVX-512 BF16 or AMX).
 
-    torch may be told to leave the newer instructions alone (ONEDNN_MAX_CPU_ISA); bfloat16 then
-    takes seven times as long as float32.
+    If disabled by ONEDNN_MAX_CPU_ISA, bfloat16 takes seven times as long as float32.
     """
     return _cpu_has("avx512_bf16", "amx_bf16") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _cpu_has(*features: str) -> bool:
-    """Whether torch or the system lists one of these features of the CPU; no where none does."""
-    # Older versions of torch list none; /proc/cpuinfo is Linux's, and knows ARM's features.
+    """Whether torch or the system reports one of these CPU features."""
+    # Older torch versions report none; /proc/cpuinfo is Linux only and includes ARM features.
     listed: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if any(listed.get(feature) for feature in features):
         return True
@@ -44,10 +43,10 @@ def _cpu_has(*features: str) -> bool:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 for feature maps where the hardware has it, else float32.
+    """bfloat16 for feature maps if the hardware supports it, else float32.
 
-    For what is fitted with gradients: it has float32's range, which float16 has not, and the answer
-    is the same each time, which a stopwatch's is not. What is only shown asks `measured_dtype`.
+    For optimisation: unlike float16 it has the range of float32, and unlike `measured_dtype`, which
+    is for display, the answer does not depend on timing.
     """
     if device.type == "cuda":
         # Older GPUs (before Ampere) only emulate it.
@@ -59,14 +58,14 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 @cache
 def measured_dtype(device: torch.device) -> torch.dtype:
-    """The precision in which this machine convolves fastest, tried once a process.
+    """The fastest precision for convolutions, measured once per process in tens of milliseconds.
 
-    float32 unless another one takes less than nine tenths of its time. A few tens of milliseconds.
+    float32 unless another one takes less than nine tenths of its time.
     """
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         if device.type == "cpu" and not _cpu_multiplies(dtype):
-            continue  # emulated: so slow that trying would be felt
+            continue  # emulated, and noticeably slow even to try
         try:
             seconds[dtype] = _convolution_seconds(device, dtype)
         except RuntimeError:  # no kernel of this precision here
@@ -77,7 +76,7 @@ def measured_dtype(device: torch.device) -> torch.dtype:
 
 @torch.no_grad()
 def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """The shortest of three convolutions of the size of a network's."""
+    """Shortest time of three convolutions of typical size."""
     layout = torch.channels_last_3d
     x = torch.ones(1, 32, 20, 28, 24, device=device, dtype=dtype).contiguous(memory_format=layout)
     weight = torch.ones(32, 32, 3, 3, 3, device=device, dtype=dtype)
@@ -92,7 +91,7 @@ def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _wait_for(device: torch.device) -> None:
-    """Return once the device has done what it was given: GPUs work while Python goes on."""
+    """Wait until the device has finished: GPUs run asynchronously."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -100,10 +99,10 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _cpu_multiplies(dtype: torch.dtype) -> bool:
-    """Whether this CPU may be fast in this precision, so that trying it is worth the time."""
+    """Whether this CPU may be fast in this precision and is worth measuring."""
     if dtype == torch.float16:  # AVX-512 FP16, AMX FP16, ARM
         return _cpu_has("avx512_fp16", "amx_fp16", "fphp", "asimdhp")
-    # Of x86 it is known; elsewhere (ARM's bf16) trying tells.
+    # Known for x86; elsewhere (ARM bf16) it is measured.
     return dtype != torch.bfloat16 or not _is_x86() or cpu_has_bfloat16()
 
 
@@ -112,7 +111,7 @@ def _is_x86() -> bool:
 
 
 def choose_device(name: str) -> torch.device:
-    """A torch device from its name, "auto" for the best one there is."""
+    """A torch device from its name; "auto" for the best available one."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -138,9 +137,9 @@ def choose_dtype(name: str) -> torch.dtype:
 
 @contextmanager
 def workers(device: torch.device | str = "cpu") -> Iterator[Callable[..., Iterable[Any]]]:
-    """A `map` that keeps every core busy; on another device than the CPU the usual one.
+    """A `map` over volumes that uses every core; the built-in one except on the CPU.
 
-    Sharing a volume among cores takes more than twice the time: most layers are too small for it.
+    Parallelising within a volume takes more than twice the time: most layers are too small for it.
     """
     keep_large_blocks()
     threads = torch.get_num_threads()
@@ -151,4 +150,4 @@ def workers(device: torch.device | str = "cpu") -> Iterator[Callable[..., Iterab
         try:
             yield pool.map
         finally:
-            torch.set_num_threads(threads)  # part of the setting is the whole process's
+            torch.set_num_threads(threads)  # part of the setting is global to the process

@@ -1,8 +1,8 @@
-"""What can go wrong, said to the person who can mend it.
+"""Errors meant for the user.
 
 Every error a user can cause is a `StyleGAN3DError` whose message is one sentence: what is wrong and
 what to do about it. The command line prints it and exits with status 2; the window shows it as a
-notification. Anything else that escapes is a defect of the program.
+notification. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ _LONGEST = 900  # characters; a path may have thousands
 
 
 def one_line(text: str) -> str:
-    """A message that can be shown anywhere: one line, no control characters, not endless.
+    """Sanitise a message: one line, no control characters, limited length.
 
-    Messages quote names that came out of files. A terminal would obey control characters in them,
-    and half of a surrogate pair cannot be written at all.
+    Messages quote names from files. A terminal would execute control characters in them, and an
+    unpaired surrogate cannot be encoded.
     """
     shown = "".join(" " if c.isspace() else c if c.isprintable() else "?" for c in text)
     if len(shown) > _LONGEST:
-        # The end says what to do.
+        # The end of a message says what to do.
         shown = f"{shown[: _LONGEST * 2 // 3]} … {shown[-_LONGEST // 3 :]}"
     return shown
 
@@ -31,11 +31,11 @@ class StyleGAN3DError(Exception):
 
 
 class ScanError(StyleGAN3DError):
-    """A scan that cannot be read, or that cannot be used as it is."""
+    """A scan that cannot be read or used."""
 
 
 class ModelError(StyleGAN3DError):
-    """A generator that cannot be loaded, or that lacks what is asked of it."""
+    """A generator that cannot be loaded, or does not support a request."""
 
 
 class LatentError(StyleGAN3DError):
@@ -47,8 +47,8 @@ class RecipeError(StyleGAN3DError):
 
 
 class OutputError(StyleGAN3DError):
-    """A result that cannot be written where it was asked for."""
+    """A result that cannot be written."""
 
 
 class SessionError(StyleGAN3DError):
-    """A saved session that is damaged, or that another window has open."""
+    """A saved session that is damaged or open in another window."""

@@ -1,4 +1,4 @@
-"""Memory: how the C library hands out large blocks, and how it is told that there is no more."""
+"""Memory: allocation of large blocks by the C library, and out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-#: What libraries say, in lower case, that have no exception of their own for it.
+#: Lower-case messages of libraries without a dedicated exception.
 _SIGNS = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -16,7 +16,7 @@ _SIGNS = (
     "out of memory",
     "bad_alloc",
     "bad alloc",
-    "could not create a primitive",  # oneDNN, whatever the memory was for
+    "could not create a primitive",  # oneDNN
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -36,18 +36,17 @@ def keep_large_blocks() -> bool:
 
 
 def give_back() -> bool:
-    """Return to the kernel what was freed and is still kept, as `keep_large_blocks` has it.
+    """Return freed memory to the kernel that `keep_large_blocks` has kept.
 
-    For after work that needed much more than what follows. It may take a tenth of a second, and
-    whoever asks for memory meanwhile waits: not for a thread that draws. Returns whether there was
-    anything; other C libraries are left alone.
+    For use after memory-intensive work. It may take a tenth of a second and blocks allocations: not
+    for a thread that draws. Returns whether there was anything; other C libraries are left alone.
     """
     malloc_trim = _of_glibc("malloc_trim")
     return malloc_trim is not None and bool(malloc_trim(0))
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:
-    """A function of the C library; None where that is another one."""
+    """A function of glibc; None with another C library."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -60,8 +59,8 @@ def _of_glibc(name: str) -> Callable[..., int] | None:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether something failed because there was not enough memory, of the machine or its GPU.
 
-    torch says so with a RuntimeError on a CPU, the system with ENOMEM, C++ with `bad_alloc`; an
-    error that was raised from one of these counts, whatever it says itself.
+    torch raises a RuntimeError on a CPU, the system ENOMEM, C++ `bad_alloc`; errors raised from one
+    of these count, too.
     """
     while error is not None:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
@@ -73,5 +72,5 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def out_of_memory_sentence(doing: str) -> str:
-    """What to say about it; `doing` is such as "rendering"."""
+    """The message for it; `doing` is such as "rendering"."""
     return f"There was not enough memory while {doing}: close other programs and try again."

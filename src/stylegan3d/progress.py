@@ -1,4 +1,4 @@
-"""How work reports what is done of it, and how much work is asked for."""
+"""Types of progress callbacks, and the effort that a caller requests."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-#: With how much is done, and of how much.
+#: Called with done and total.
 Progress = Callable[[float, float], None]
-#: The same, and what was done last.
+#: Called with done, total and what was done last.
 NamedProgress = Callable[[float, float, str], None]
-#: With what is being done, how much of it, and of how much.
+#: Called with what is being done, done and total.
 TitledProgress = Callable[[str, float, float], None]
-#: With the share that is done, 0 to 1, and what is being done.
+#: Called with the share done, 0 to 1, and what is being done.
 ShareProgress = Callable[[float, str], None]
 
 
-#: "full" is what is saved and measured; "preview" may be a little different; "rough" only has to
-#: have about the right distribution, for statistics of thousands.
+#  "full" for saving and measuring; "preview" may differ slightly; "rough" only needs about the
+# right
+#: distribution, for statistics over thousands.
 Care = Literal["full", "preview", "rough"]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a latent may cost, for families whose mapping takes seconds.
+    """Requested effort for a latent, for families whose mapping takes seconds.
 
-    A diffusion goes many steps from its noise to a latent. Whoever draws a picture says here how
-    good it has to be, and whether it is wanted still; a mapping that is quick asks for neither. It
-    holds for the calling thread alone, until the block ends.
-
-    `check` raises once the latent is not wanted any more.
+    A diffusion takes many steps from noise to a latent. Callers set the required quality here, and
+    `check`, which raises if the latent is no longer needed; fast mappings ignore both. It applies
+    to the calling thread until the block ends.
     """
 
     care: Care = "full"
@@ -42,13 +41,13 @@ _current: ContextVar[Effort] = ContextVar("effort", default=Effort())  # noqa: B
 
 
 def current_effort() -> Effort:
-    """What is asked for in this thread now."""
+    """The effort requested in this thread."""
     return _current.get()
 
 
 @contextmanager
 def effort(care: Care, check: Callable[[], None] | None = None) -> Iterator[None]:
-    """Ask for this in the block."""
+    """Request this effort within the block."""
     token = _current.set(Effort(care, check or (lambda: None)))
     try:
         yield

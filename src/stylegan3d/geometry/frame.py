@@ -1,8 +1,8 @@
-"""Where the voxels of a volume lie, for generators whose file does not say it.
+"""Voxel orientation and size for generators whose file does not contain them.
 
-The original 3D-StyleGAN reads and writes arrays without any geometry (an identity affine). What
-remains is what its training data usually were: scans that FreeSurfer conformed, whose array axes
-point to the left, down and forward (L-I-A).
+The original 3D-StyleGAN reads and writes arrays without geometry (an identity affine). Its training
+data were usually scans conformed by FreeSurfer, whose array axes point left, inferior and anterior
+(L-I-A).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TEXT = re.compile(r"([A-Za-z]{3}):(\d+\.?\d*)(?:x(\d+\.?\d*)x(\d+\.?\d*))?")
 
 CONFORMED_AXES = "LIA"
 CUBE_MM = 256.0  # FreeSurfer's conformed field of view
-LONGEST_MM = 224.0  # that of the original's 5:6:7 grids: 80 x 96 x 112 voxels of 2 mm
+LONGEST_MM = 224.0  # field of view of the original's 5:6:7 grids: 80 x 96 x 112 voxels of 2 mm
 VOXEL_MM = (0.05, 50.0)
 
 
@@ -34,8 +34,7 @@ class Frame:
     Attributes
     ----------
     axes : str
-        Where each array axis points, such as "LIA": the first to the left, the second down
-        (inferior), the third forward (anterior).
+        Direction of each array axis, such as "LIA": left, inferior, anterior.
     voxel_size : tuple of float
         Millimetres along each array axis.
     """
@@ -67,7 +66,7 @@ class Frame:
         Raises
         ------
         ModelError
-            If it is not understood.
+            If it cannot be parsed.
         """
         match = _TEXT.fullmatch(text.strip())
         if match is None:
@@ -79,7 +78,7 @@ class Frame:
         return cls(axes.upper(), (float(x), float(y or x), float(z or x)))
 
     def space(self, shape: Sequence[int]) -> Space:
-        """A grid of `shape` voxels in this frame, its middle on the world's origin."""
+        """A grid of `shape` voxels in this frame, centred on the world origin."""
         affine = np.zeros((4, 4))
         affine[3, 3] = 1
         for axis, (letter, size) in enumerate(zip(self.axes, self.voxel_size, strict=True)):
@@ -91,11 +90,10 @@ class Frame:
 
 
 def assumed_frame(shape: Sequence[int]) -> Frame:
-    """The frame to take for a volume of the original, until somebody knows better.
+    """The assumed frame of a volume of the original 3D-StyleGAN.
 
-    Axes as FreeSurfer conforms them. A cube spans FreeSurfer's 256 mm. Any other grid spans 224 mm
-    along its longest side, which is what the original's 5:6:7 grids do: 80 x 96 x 112 voxels of
-    2 mm, 160 x 192 x 224 of 1 mm.
+    FreeSurfer's axes. A cube spans FreeSurfer's 256 mm; any other grid 224 mm along its longest
+    side, like the original's 5:6:7 grids: 80 x 96 x 112 voxels of 2 mm, 160 x 192 x 224 of 1 mm.
     """
     span = CUBE_MM if len(set(shape)) == 1 else LONGEST_MM
     size = span / max(shape)

@@ -11,12 +11,12 @@ from stylegan3d.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Of a displayed volume; see `to_display`.
+#: Maximum of a displayed volume; see `to_display`.
 BRIGHTEST = 1.5
 
 
 class NotFinite(ModelError):
-    """A network made infinite or undefined numbers of its latent."""
+    """A network's output contains NaN or infinity."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(
@@ -30,13 +30,13 @@ class NotFinite(ModelError):
 def to_display(volume: Tensor, channel: int = 0) -> np.ndarray:
     """[N, C, X, Y, Z] in [-1, 1] -> (N, X, Y, Z) float32 where 0 is outside and 1 is bright.
 
-    Values are clipped to [0, 1.5]: a brain has no negative intensity, and one beyond one and a
-    half times the 99.5th percentile is an artefact.
+    Values are clipped to [0, 1.5]: brains have no negative intensities, and more than 1.5 times the
+    99.5th percentile is an artefact.
 
     Raises
     ------
     NotFinite
-        If there are numbers that are not finite: shown, they would look like an empty volume.
+        If the volume contains NaN or infinity, which would be displayed as empty.
     """
     import torch
 
@@ -47,12 +47,12 @@ def to_display(volume: Tensor, channel: int = 0) -> np.ndarray:
 
 
 def as_packed(volume: np.ndarray) -> np.ndarray:
-    """A volume in [0, 1] as a pack holds it: uint8, clipped, 255 is 1."""
+    """A volume in [0, 1] in the format of a pack: uint8, clipped, 255 is 1."""
     return np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
 
 
 def unit(volume: np.ndarray) -> np.ndarray:
-    """uint8 of a pack, or floats, as float32 in [0, 1]."""
+    """A volume as uint8 or float to float32 in [0, 1]."""
     if volume.dtype == np.uint8:
         return volume.astype(np.float32) / 255
     return np.clip(volume, 0, 1).astype(np.float32)

@@ -1,7 +1,6 @@
-"""Slices of volumes, the right way round whatever way the array's axes run.
+"""Slices of volumes with any orientation of the array, displayed the right way round.
 
-The nose is up or at the left and the head upright; the array is viewed in another order, never
-changed.
+The nose is up or at the left and the head upright; the array is only viewed, never copied.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _LETTERS: dict[Plane, tuple[str, str, str, str]] = {
     "coronal": ("R", "L", "S", "I"),
     "sagittal": ("A", "P", "S", "I"),
 }
-#: The sagittal slice lies beside the middle, where there is a hemisphere to see.
+#: Offset of the sagittal slice from the midline.
 BESIDE_MM = 8.0
-#: Brighter than this share of the brightest voxel belongs to the brain, for cropping.
+#: Threshold for cropping, as a share of the brightest voxel.
 INSIDE = 0.1
 MARGIN_MM = 6.0
 
@@ -45,7 +44,7 @@ class Slice:
     plane : Plane
         Which plane.
     mm : float
-        Where it lies along the plane's world axis (right, anterior or superior), in mm.
+        Position along the plane's world axis (right, anterior or superior), in mm.
     letters : tuple of str
         At the left, right, top and bottom edge.
     """
@@ -71,14 +70,14 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Upright:
-    """A volume with its axes turned to run right, anterior, superior; oblique axes stay oblique.
+    """A volume with its axes reordered to RAS; oblique axes stay oblique.
 
     Attributes
     ----------
     data : ndarray, shape (X, Y, Z)
-        A view of the volume it was made of.
+        A view of the original volume.
     space : Space
-        Where its voxels lie.
+        Its grid.
     """
 
     data: np.ndarray
@@ -86,13 +85,13 @@ class Upright:
 
     @classmethod
     def of(cls, volume: np.ndarray, space: Space) -> Upright:
-        """Turn a volume of any of the 48 orientations."""
+        """Reorder a volume of any of the 48 orientations."""
         data, affine = to_ras(volume, space.affine)
         x, y, z = data.shape
         return cls(data, Space((x, y, z), affine))
 
     def index_at(self, axis: int, mm: float) -> int:
-        """The voxel along a world axis at a place in mm, on the axis through the grid's middle."""
+        """Index along a world axis at a position in mm, on the axis through the grid's centre."""
         step = self.space.affine[axis, axis]
         middle = (self.data.shape[axis] - 1) / 2
         index = round(middle + (mm - self.space.center_mm[axis]) / step)
@@ -104,12 +103,12 @@ class Upright:
         return index
 
     def mm_at(self, axis: int, index: int) -> float:
-        """The place in mm of a voxel along a world axis."""
+        """Position in mm of an index along a world axis."""
         middle = (self.data.shape[axis] - 1) / 2
         return float(self.space.center_mm[axis] + (index - middle) * self.space.affine[axis, axis])
 
     def extent_mm(self, axis: int) -> tuple[float, float]:
-        """Where the brain begins and ends along a world axis; the whole grid if it is empty."""
+        """Extent of the brain along a world axis; the whole grid if it is empty."""
         others = tuple(other for other in range(3) if other != axis)
         brightest = self.data.max(axis=others)
         inside = np.flatnonzero(brightest > INSIDE * max(brightest.max(), 0))
@@ -123,22 +122,22 @@ def cut(
     mm: float | None = None,
     convention: Convention = "radiological",
 ) -> Slice:
-    """A slice of a volume, the right way round.
+    """A slice of a volume in display orientation.
 
     Parameters
     ----------
     plane : Plane
         "axial", "coronal" or "sagittal".
     mm : float or None
-        Where, along the world axis across the plane (RAS+); None for the middle of the grid, and
-        for the sagittal plane 8 mm to the patient's right of it.
+        Position along the plane's normal (RAS+); None for the centre of the grid, or 8 mm to the
+        patient's right of it for the sagittal plane.
     convention : Convention
-        "radiological" has the patient's left at the right of the picture.
+        "radiological" has the patient's left on the right of the picture.
 
     Raises
     ------
     OutputError
-        If there is no slice at that place.
+        If there is no slice at that position.
     """
     axis = NORMAL[plane]
     if mm is None:
@@ -160,7 +159,7 @@ def cut(
 
 
 def cropped(piece: Slice, volume: Upright) -> Slice:
-    """The slice without the empty space round the whole brain, the same for all of a plane."""
+    """The slice cropped to the extent of the whole brain, the same for all slices of a plane."""
     keep = []
     across = [axis for axis in range(3) if axis != NORMAL[piece.plane]]
     for axis in across:

@@ -1,7 +1,7 @@
-"""A voxel grid and where it lies in the world.
+"""Voxel grids and their affines.
 
-The world is RAS+ in millimetres (x grows to the patient's right, y to anterior, z to superior), as
-in NIfTI and nibabel. A `Space` says how an array's indices lie in it; arrays are never flipped.
+World coordinates are RAS+ in millimetres (x to the patient's right, y anterior, z superior), as in
+NIfTI and nibabel. Arrays are never flipped.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-# ITK's world is LPS+: the first two axes point the other way than in RAS+.
+# ITK's world is LPS+: the first two axes are opposite to RAS+.
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """A grid of `shape` voxels; `affine` (4, 4) takes voxel indices to RAS+ millimetres."""
+    """A grid of `shape` voxels; `affine` (4, 4) maps voxel indices to RAS+ millimetres."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
@@ -31,17 +31,17 @@ class Space:
 
     @property
     def center_mm(self) -> np.ndarray:
-        """(3,) RAS+ millimetres of the middle of the grid."""
+        """(3,) RAS+ millimetres of the centre of the grid."""
         middle = (np.asarray(self.shape) - 1) / 2
         return nib.affines.apply_affine(self.affine, middle)
 
     @property
     def axcodes(self) -> tuple[str, str, str]:
-        """Where each array axis points, such as ('R', 'A', 'S')."""
+        """Direction of each array axis, such as ('R', 'A', 'S')."""
         return nib.aff2axcodes(self.affine)
 
     def same_as(self, other: Space, tolerance_mm: float = 1e-3) -> bool:
-        """Whether both are the same grid at the same place."""
+        """Whether both have the same shape and affine."""
         return self.shape == other.shape and np.allclose(
             self.affine, other.affine, atol=tolerance_mm
         )
@@ -56,18 +56,18 @@ class Space:
         return Space((x, y, z), self.affine @ zoom)
 
 
-#: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: nothing real comes larger.
+#: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: no real scan is larger.
 MAX_VOXELS = 400_000_000
 
 
 def checked_space(shape: Any, affine: Any) -> Space:
-    """A grid from plain data out of a file.
+    """A validated grid from plain data.
 
     Raises
     ------
     ValueError
-        If it has not three axes, more voxels than any head (`MAX_VOXELS`), or its affine does not
-        give every voxel a place of its own.
+        If it does not have three axes, has more than `MAX_VOXELS` voxels, or its affine is
+        singular.
     """
     if not isinstance(shape, (list, tuple)) or len(shape) != 3:
         raise ValueError("a grid has three axes")
@@ -90,7 +90,7 @@ def checked_space(shape: Any, affine: Any) -> Space:
 
 
 def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reorder a volume so that its axes run right, anterior, superior; oblique ones stay oblique.
+    """Reorder a volume to RAS; oblique axes stay oblique.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def to_ras(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Returns
     -------
     tuple of ndarray
-        Data (X, Y, Z), a view; affine (4, 4) of it.
+        Data (X, Y, Z), a view, and its affine (4, 4).
     """
     turn = nib.io_orientation(affine)
     turned = nib.apply_orientation(data, turn)

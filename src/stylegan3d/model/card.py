@@ -1,4 +1,4 @@
-"""The model card as a page to read, written from `card.json` so that the two cannot disagree.
+"""The model card as a Markdown page, generated from `card.json`.
 
 Headings after Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993).
 """
@@ -48,7 +48,7 @@ def card_text(card: dict[str, Any]) -> str:
 
 
 def check_card(generator: Generator) -> None:
-    """Refuse a card that no page can be written from, before any work is done.
+    """Check that a page can be written from a card, before any work is done.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def check_card(generator: Generator) -> None:
 
 
 def _origin(card: dict[str, Any]) -> list[str]:
-    """Where the network comes from: its training here, or the program whose file it was."""
+    """Where the network comes from: trained here, or converted from another program."""
     if "origin" in card:
         origin = card["origin"]
         told = f"File `{origin['file']}`, SHA-256 `{origin['sha256']}`."
@@ -98,7 +98,7 @@ def _origin(card: dict[str, Any]) -> list[str]:
 
 
 def _architecture(card: dict[str, Any]) -> str:
-    """The networks in a sentence; of another family its title and what its card says of them."""
+    """The networks in a sentence; for other families the title and the card's description."""
     family = family_name(card)
     if family == ANATOMY:
         return _anatomy(card)
@@ -127,7 +127,7 @@ def _data_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _anatomy(card: dict[str, Any]) -> str:
-    """The parts of an anatomy model, in the order in which a brain is made."""
+    """The parts of an anatomy model, in order of evaluation."""
     network = card["architecture"]["generator"]
     parts = ["a constant image"] if network.get("image_const") else []
     if network.get("image_basis"):
@@ -136,7 +136,7 @@ def _anatomy(card: dict[str, Any]) -> str:
         parts.append(f"{network['detail_basis']} detail images")
     if network.get("detail_slope"):
         parts.append("details and outline calibrated to the training people")
-    if network.get("channels") and card["training"]["images_seen"]:  # else they are silent
+    if network.get("channels") and card["training"]["images_seen"]:  # otherwise they have no effect
         parts.append(f"StyleGAN2 layers of {tuple(network['channels'])} channels")
     if network.get("deformation"):
         parts.append(f"a deformation by {network['deformation']} velocity fields")
@@ -174,7 +174,7 @@ def _flow(flow: dict[str, Any]) -> str:
 
 
 def _runs(flow: dict[str, Any]) -> list[dict[str, Any]]:
-    """The run of a flow, the one it began with, and so on."""
+    """The training run of a flow, the run it started from, and so on."""
     begun = flow.get("begun_with")
     return [flow, *(_runs(begun) if begun else [])]
 
@@ -184,7 +184,7 @@ def _cubes(flow: dict[str, Any]) -> str:
 
 
 def _latent_flow(flow: dict[str, Any]) -> str:
-    """Of a flow behind a decoder, which may have begun with that of another generator."""
+    """A flow after a decoder, possibly initialised from another generator's."""
     told = (
         f"The flow learned from {flow['steps_done']} x {_cubes(flow)}, each of a decoder's brain "
         "and of the person it was made after."
@@ -242,7 +242,7 @@ def _quality(quality: dict[str, Any]) -> str:
 
 
 def _evaluation(card: dict[str, Any]) -> list[str]:
-    """What `stylegan3d evaluate --card` found, each figure beside the same of real subjects."""
+    """Results of `stylegan3d evaluate --card`, each beside the value for real subjects."""
     rows = [row for part in card.get("evaluation", {}).values() for row in part]
     if not rows:
         return []
@@ -260,7 +260,7 @@ def _evaluation(card: dict[str, Any]) -> list[str]:
 
 
 def _labels(schema: list[dict[str, Any]]) -> list[str]:
-    """What random brains can be drawn for, where that was learned after the training."""
+    """Labels that were learned after training."""
     learned = [entry for entry in schema if "explained" in entry]
     if not learned:
         return []
@@ -281,7 +281,7 @@ def _labels(schema: list[dict[str, Any]]) -> list[str]:
 
 
 def _directions(checks: list[dict[str, Any]]) -> list[str]:
-    """How well each attribute's direction does on subjects who were not used to find it."""
+    """Checks of attribute directions on held-out subjects."""
     if not checks:
         return []
     lines = ["| direction | people checked | r | AUC |", "|---|---|---|---|"]
@@ -293,7 +293,7 @@ def _directions(checks: list[dict[str, Any]]) -> list[str]:
 
 
 def _trust(trust: dict[str, Any] | None) -> list[str]:
-    """From where on a projection says that the model does not know such scans."""
+    """Thresholds beyond which a scan counts as out of distribution."""
     if not trust:
         return []
     check = trust["check"]

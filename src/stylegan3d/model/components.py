@@ -1,8 +1,8 @@
-"""Principal components of w over many random brains, as directions to edit along.
+"""Principal components of w over random brains, as edit directions.
 
 As in Härkönen et al. (2020), "GANSpace: Discovering Interpretable GAN Controls", section 2: sample
 z, map to w, take the eigenvectors of the covariance. One unit of an edit is one standard deviation
-of the population along the direction.
+along the direction.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.model.random_latents import Population, diagonal, is_long, random_w
 from stylegan3d.recipe.directions import Directions
 
-#: How many principal components to keep, and of how many random brains to take them.
+#: Number of principal components, and of random brains to compute them from.
 COMPONENTS, SAMPLES = 20, 10_000
-#: Of longer latents a few random brains must do: no more of their numbers are held at once.
+#: Maximum size of the sample matrix: for long latents fewer brains are used.
 _MOST_NUMBERS = 24_000_000
 
 
 def pca_directions(
     generator: Population, components: int = COMPONENTS, samples: int = SAMPLES, seed: int = 0
 ) -> Directions:
-    """Principal components of w over random brains (GANSpace), or those its family knows.
+    """Principal components of w over random brains (GANSpace), or those given by the family.
 
     Parameters
     ----------
     generator : Generator
     components : int
-        How many to keep; at most `w_dim`, or as many as the family knows.
+        Number of components, at most `w_dim` or those given by the family.
     samples : int
-        Random brains to map, more than `components`; fewer are mapped of long latents.
+        Number of random brains, more than `components`; reduced for long latents.
     seed : int
         Seed of the z vectors, drawn as `numpy.random.RandomState(seed).randn(samples, z_dim)`.
 
     Returns
     -------
     Directions
-        "PC 1" first. An eigenvector has no sign of its own; here its largest entry is positive.
+        "PC 1" first. The sign is chosen so that the largest entry is positive.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def pca_directions(
 
 
 def _of_family(generator: Population, count: int) -> Directions:
-    """The first of the components that the generator's family gives."""
+    """The first of the components given by the generator's family."""
     assert generator.components is not None
     steps = generator.components[:count].double().cpu().numpy()
     variances = np.square(steps).sum(axis=1)
@@ -83,7 +83,7 @@ def _of_family(generator: Population, count: int) -> Directions:
 
 
 def _of_few(generator: Population, count: int, w: np.ndarray) -> Directions:
-    """Components of w `(n, w_dim)` of fewer brains than numbers, by their inner products."""
+    """Components of w `(n, w_dim)` with n < w_dim, from the Gram matrix."""
     w = w - w.mean(axis=0)
     squares, mixtures = np.linalg.eigh(w @ w.T)
     squares, mixtures = squares[::-1][:count], mixtures[:, ::-1][:, :count]

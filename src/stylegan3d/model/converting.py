@@ -1,7 +1,6 @@
-"""A network of the original 3D-StyleGAN as a model folder of ours.
+"""Convert a network of the original 3D-StyleGAN to a model folder.
 
-The folder opens faster, says in its card what is known of the network, and holds nothing that any
-program would run.
+The folder opens faster, describes the network in its card, and contains no executable code.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ def convert(
     out : path-like
         The folder to write.
     frame : Frame or None
-        Where the voxels lie; None keeps the assumption, and the card says that it is one.
+        Voxel orientation and size; None keeps the assumed one, marked as such in the card.
     dtype : str
-        How weights are stored, "float32", "float16" or "bfloat16". With float32 the folder makes
-        the same images as the file, bit for bit; the others halve the folder's size. The mapping
-        and the mean of w stay in float32, for they are small.
+        Precision of the stored weights: "float32", "float16" or "bfloat16". With float32 the images
+        are identical to the file's, bit for bit; the others halve the folder's size. Mapping
+        network and mean w stay in float32, since they are small.
     overwrite : bool
-        Replace a model that is there.
+        Replace an existing model.
 
     Returns
     -------
@@ -55,7 +54,7 @@ def convert(
     Raises
     ------
     ModelError, OutputError
-        If the file cannot be opened, or the folder not be written.
+        If the file cannot be opened or the folder cannot be written.
     """
     path, out = Path(path).expanduser(), Path(out).expanduser()
     if dtype not in DTYPES:

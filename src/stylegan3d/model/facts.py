@@ -1,4 +1,4 @@
-"""What a generator is and can do: sizes, grid, frame, and what it lacks, and why."""
+"""Properties of a generator: sizes, grid, frame, supported features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stylegan3d.networks.leveled import LeveledSynthesis
 
 
 class Facts:
-    """The properties of a `Generator`, all read from what that was made of."""
+    """Read-only properties of a `Generator`."""
 
     config: Shape
     space: Space
@@ -86,14 +86,14 @@ class Facts:
 
     @property
     def frame(self) -> Frame | None:
-        """The frame of a generator whose file does not say where its voxels lie, else None."""
+        """The frame of a generator whose file does not define one, else None."""
         if "frame" not in self.card.get("space", {}):
             return None
         return Frame("".join(self.space.axcodes), self.space.voxel_size)
 
     @property
     def frame_note(self) -> str:
-        """A sentence for whoever looks at the volumes if their frame is a guess, else nothing."""
+        """A warning if the frame is assumed, else empty."""
         if not self.card.get("space", {}).get("assumed"):
             return ""
         return (
@@ -104,17 +104,17 @@ class Facts:
 
     @property
     def levels(self) -> list[Grid]:
-        """Grids at which an image can be had, coarse to fine; index them with `level`."""
+        """Grids of the image levels, coarse to fine; index them with `level`."""
         return self.config.image_grids
 
     @property
     def layer_resolutions(self) -> list[Grid]:
-        """The grid that each row of w governs."""
+        """The grid that each row of w controls."""
         return self.config.layer_grids
 
     @property
     def cannot(self) -> dict[str, str]:
-        """What this generator lacks, and why, in one sentence each.
+        """Unsupported features, with the reason in one sentence each.
 
         Keys are those of `family.LACKS`: "layers" (rows of w that can be styled one by
         one), "noise" (that changes random brains), "noise_maps" (that a projection can fit),
@@ -139,33 +139,31 @@ class Facts:
         return feature not in self.cannot
 
     def require(self, feature: str) -> None:
-        """ModelError with the reason if it lacks a feature, see `cannot`."""
+        """Raise ModelError with the reason if a feature is not supported, see `cannot`."""
         reason = self.cannot.get(feature)
         if reason is not None:
             raise ModelError(reason)
 
     @cached_property
     def has_noise(self) -> bool:
-        """Whether noise changes random brains: a generator may have learned to do without."""
+        """Whether noise changes random brains; a generator may have learned to ignore it."""
         return "noise" not in self._reasons and bool(getattr(self.synthesis, "has_noise", True))
 
     @cached_property
     def has_layer_noise(self) -> bool:
-        """Whether the layers' noise changes any brain, also one found in a scan.
+        """Whether layer noise changes every brain, including reconstructions.
 
-        That of a flow does not: it comes in with the details, which a reconstruction leaves out.
+        A flow's noise does not: it only affects details, which a reconstruction omits.
         """
         return bool(getattr(self.synthesis, "has_layer_noise", False))
 
     @cached_property
     def draws_texture(self) -> bool:
-        """Whether noise draws a texture over every brain: one found in a scan is then shown with
-        noise "none", see `family.DrawsTexture`.
-        """
+        """Whether noise adds texture to every brain, see `family.DrawsTexture`."""
         return isinstance(self.synthesis, DrawsTexture) and self.synthesis.draws_texture
 
     @property
     def can_invert(self) -> bool:
-        """Whether `invert` finds the z of a latent."""
-        inner = getattr(self.mapping, "mapping", self.mapping)  # without labels learned afterwards
+        """Whether `invert` is supported."""
+        inner = getattr(self.mapping, "mapping", self.mapping)  # without later labels
         return isinstance(inner, HasInverse)

@@ -1,8 +1,8 @@
-"""What a family of generators has to offer, so that everything else works with it.
+"""The interface of a family of generators.
 
 A family turns a model folder into `Parts`: networks that map random numbers to latents and latents
-to volumes, and what is known of the latents. What a family cannot do it says in one sentence; the
-engine refuses it with this sentence, and the window shows it where the control would be.
+to volumes, and statistics of the latents. For every unsupported feature it gives a reason in one
+sentence, which the engine raises and the window shows at the control.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stylegan3d.networks.memo import Memo
     from stylegan3d.networks.noise import Noise
 
-#: What a generator may lack, and what is said of it where its family says nothing else.
+#: Features that a generator may lack, with the default reasons.
 LACKS = {
     "layers": "This model has no per-layer styles: one latent describes the whole brain.",
     "noise": "This model has learned no texture of its own.",
@@ -34,24 +34,22 @@ LACKS = {
 
 
 class Shape(Sizes, Protocol):
-    """Sizes of a generator's latents and images; `OneRow` is one ready made."""
+    """Sizes of a generator's latents and images; `OneRow` is an implementation."""
 
     @property
     def image_grids(self) -> list[Grid]:
-        """Grids at which a volume can be had, each twice the one before; the last is the full
-        one, and there may be no other.
-        """
+        """Grids of the image levels, each twice the one before; the last is the full grid."""
         ...
 
     @property
     def layer_grids(self) -> list[Grid]:
-        """The grid that each row of the latent governs."""
+        """The grid that each row of the latent controls."""
         ...
 
 
 @dataclass(frozen=True)
 class OneRow:
-    """The shape of a family whose latent has one row; `coarse` are grids besides the full one."""
+    """Shape of a family whose latent has one row; `coarse` are grids besides the full one."""
 
     z_dim: int
     w_dim: int
@@ -91,30 +89,30 @@ class Synthesis(Protocol):
     ) -> Tensor:
         """Volumes [N, C, X, Y, Z] float32, about in [-1, 1]; differentiable in w.
 
-        The same w, noise and level give the same bits each time, and the work does not depend on
-        the numbers in w: on a GPU it is recorded once and replayed.
+        Deterministic, and its operations do not depend on the values of w: on a GPU it is
+        recorded once and replayed.
 
         Parameters
         ----------
         w : Tensor, shape (N, num_layers, w_dim)
         noise : Noise or list of (Tensor or None)
-            "fixed" (always the same), "none", or a seed; without meaning for a family without. With
-            `noise_maps` also what these gave.
+            "fixed", "none", or a seed; ignored by families without noise. Also the result of
+            `noise_maps`, if there is one.
         level : int
-            Which of the shape's `image_grids`; -1 is the full one.
+            Index of the shape's `image_grids`; -1 is the full one.
         dtype : torch.dtype
-            Precision to compute in, as far as that is possible; float32 is exact.
+            Precision of the computation, if supported; float32 is exact.
         draft : bool
-            A cheaper picture will do; may be ignored.
+            A cheaper picture suffices; may be ignored.
         memo : Memo or None
-            Results of earlier calls; may be ignored. In long work `memo.check()` is called now and
-            then: it raises once the picture is not wanted any more.
+            Cache of earlier calls; may be ignored. Long computations call `memo.check()` regularly,
+            which raises if the picture is no longer needed.
         """
         ...
 
 
 class HasSynthesis(Protocol):
-    """What a `Generator` has: a name, and its network."""
+    """A name and a synthesis network, as a `Generator` has."""
 
     synthesis: Synthesis
 
@@ -126,51 +124,47 @@ class HasSynthesis(Protocol):
 
 @runtime_checkable
 class HasNoiseMaps(Protocol):
-    """A synthesis whose noise is a list of maps, which a projection can fit."""
+    """A synthesis with noise maps, which a projection can fit."""
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
-        """The maps of a kind of noise; the synthesis takes them in the place of the noise."""
+        """The maps of a kind of noise, to be passed to the synthesis as noise."""
         ...
 
 
 @runtime_checkable
 class DrawsTexture(Protocol):
-    """A synthesis whose noise draws a texture over every brain, also one whose latent was found in
-    a scan. Those are shown without: what is in a scan, the scan says.
-    """
+    """A synthesis whose noise adds texture to every brain; reconstructions are shown without it."""
 
     @property
     def draws_texture(self) -> bool:
-        """Whether this one does; a draft has no texture either."""
+        """Whether this one does; drafts have no texture, either."""
         ...
 
 
 @runtime_checkable
 class HasInverse(Protocol):
-    """A mapping that finds the random numbers a latent comes from."""
+    """A mapping that can be inverted."""
 
     def invert(self, w: Tensor) -> Tensor:
-        """Latents [N, w_dim], of random brains or of scans -> z [N, z_dim], nearly."""
+        """Latents [N, w_dim] -> z [N, z_dim], approximately."""
         ...
 
 
 @runtime_checkable
 class HasVariations(Protocol):
-    """A mapping that makes of a brain's latent others like it, with the faults of random ones."""
+    """A mapping that makes variations of a latent, with the artefacts of random ones."""
 
     def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
         """Latents w [N, w_dim] and standard normal z [N, z_dim or w_dim] -> w [N, w_dim].
 
-        Of a strength of 0 the latents themselves, near 1 such as `z` alone leads to.
+        With strength 0 the latents themselves, towards 1 those of `z` alone.
         """
         ...
 
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """A synthesis without coarse images, from whose features before the last level previews can be
-    read (see `preview.py`).
-    """
+    """A synthesis without coarse images whose features allow previews (see `preview.py`)."""
 
     @property
     def has_features(self) -> bool:
@@ -180,13 +174,13 @@ class HasFeatures(Protocol):
     def last_features(
         self, w: Tensor, noise: Noise, dtype: torch.dtype = ..., memo: Memo | None = None
     ) -> Tensor:
-        """[N, channels, X, Y, Z] on half the grid of the image."""
+        """Features before the last level, [N, channels, X, Y, Z] at half the image's resolution."""
         ...
 
 
 @dataclass
 class Parts:
-    """What a family makes of a model folder.
+    """The networks and statistics that a family builds from a model folder.
 
     Attributes
     ----------
@@ -203,14 +197,14 @@ class Parts:
     encoder : nn.Module or None
         Volume [N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim].
     cannot : mapping of str to str
-        A key of `LACKS` -> why, in one sentence, where the usual one does not say it well. What is
-        seen from the parts themselves (no encoder, a single row) need not be named.
+        A key of `LACKS` to a reason that replaces the default. Features that are evidently missing
+        (no encoder, a single row) need not be listed.
     deviations : Tensor, shape (w_dim,), or None
-        Standard deviation of each number of w among random brains. With long latents it stands for
-        the covariance, which could not be held in memory.
+        Standard deviation of each number of w among random brains; for long latents it replaces the
+        covariance, which would not fit in memory.
     components : Tensor, shape (K, w_dim), or None
         Principal directions of w, the most important first; the length of each is one standard
-        deviation along it. Without them they are taken from random brains.
+        deviation. If None, they are computed from random brains.
     """
 
     config: Shape
@@ -224,7 +218,7 @@ class Parts:
     components: Tensor | None = None
 
     def check(self) -> None:
-        """ValueError if the parts do not fit each other."""
+        """Raise ValueError if the parts do not fit each other."""
         size = self.config.w_dim
         sizes: Sequence[tuple[str, Tensor | None, tuple[int, ...]]] = (
             ("w_avg", self.w_avg, (size,)),
@@ -250,9 +244,9 @@ class Family(Protocol):
     Attributes
     ----------
     name : str
-        What a card's `architecture` says under `family`.
+        The `family` in a card's `architecture`.
     title : str
-        What people call it, such as "variational autoencoder".
+        Displayed name, such as "variational autoencoder".
     """
 
     name: str
@@ -264,16 +258,16 @@ class Family(Protocol):
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
-        """Refuse a card that no network of these weights can have, before any is built.
+        """Check that a card fits the weights, before any network is built.
 
-        A card is text that anybody can change: sizes in it are compared with the weights that
-        lie beside it. The checks of `checkpoints.card_checks` help; those of what every card has
-        (space, labels, tables) were made before.
+        A card is text that anybody can edit: sizes in it are compared with the weights beside it.
+        See `checkpoints.card_checks` for helpers; entries common to all cards (space, labels,
+        tables) are already checked.
 
         Raises
         ------
         ModelError, ValueError, KeyError
-            With the half of a sentence that says why.
+            With the reason as the second half of a sentence.
         """
         ...
 
@@ -283,10 +277,10 @@ class Family(Protocol):
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
-        """Networks with these weights, float32 on the CPU; may raise as `check` does."""
+        """Build networks with these weights, float32 on the CPU; may raise like `check`."""
         ...
 
 
 def held(synthesis: object, noise: Noise) -> Noise | list[Tensor | None]:
-    """Noise for many calls of a synthesis: drawn now, where it has maps, else as it is."""
+    """Noise for many calls of a synthesis: maps sampled once if it has any, else unchanged."""
     return synthesis.noise_maps(noise) if isinstance(synthesis, HasNoiseMaps) else noise

@@ -1,8 +1,4 @@
-"""`Generator`: the one thing callers hold.
-
-It joins the mapping and synthesis networks with what a picture needs to be trusted: where its
-voxels lie, what its intensities mean, what it was trained on.
-"""
+"""`Generator`: mapping and synthesis networks with their grid and model card."""
 
 from __future__ import annotations
 
@@ -44,27 +40,27 @@ class Generator(Facts):
     config : Shape
         Sizes of its latents and images.
     space : Space
-        The grid of a synthesised volume; `shape`, `affine`, `voxel_size` are its parts.
+        The grid of a synthesised volume; also as `shape`, `affine`, `voxel_size`.
     w_avg : Tensor, shape (w_dim,)
         Mean of w, towards which truncation pulls.
     card : dict of str to object or None
         The model's card: name, training data, licence, intended use, measured quality.
     hash : str
-        SHA-256 of the weights; latent files and recipes name it.
+        SHA-256 of the weights; latent files and recipes refer to it.
     labels_hash : str
-        SHA-256 of what the model learned of labels after its training, which changes no brain that
-        is drawn without a label (`training.labels`); else empty.
-    deviations, components : Tensor, shape (w_dim,), or None
-        And [K, w_dim], how random brains spread, where the family says it (see `family.Parts`);
-        else None.
+        SHA-256 of labels learned after training (`training.labels`), which do not affect brains
+        without a label; else empty.
+    deviations, components : Tensor or None
+        [w_dim] and [K, w_dim]: standard deviations and principal directions of w, if given by the
+        family (see `family.Parts`).
     dtype : torch.dtype
         Precision of the feature maps during synthesis (images are always float32).
     encoder : nn.Module or None
         Volume [N, 1, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim], or None.
     folder : Path or None
-        The model folder it came from; None for one of another program, or made in memory.
+        The model folder; None for a file of another program, or one made in memory.
     path : Path or None
-        What `load` opens it from again, a folder or a file; None for one made in memory.
+        Folder or file from which `load` can open it again; None for one made in memory.
     """
 
     def __init__(
@@ -120,7 +116,7 @@ class Generator(Facts):
         return f"<Generator {self.name} {size} on {self.device}, {str(self.dtype)[6:]}>"
 
     def with_space(self, space: Space) -> Generator:
-        """The same networks with their voxels in another place.
+        """The same networks with another affine.
 
         Parameters
         ----------
@@ -130,12 +126,12 @@ class Generator(Facts):
         Returns
         -------
         Generator
-            A generator that shares everything but the space and the card's entry for it.
+            Shares everything except the space and its entry in the card.
 
         Raises
         ------
         ModelError
-            If the shape is another one.
+            If the shape differs.
         """
         if tuple(space.shape) != self.shape:
             raise ModelError(
@@ -150,28 +146,28 @@ class Generator(Facts):
         return moved
 
     def tuned(self, delta: Delta) -> Generator:
-        """The generator with what a projection changed in it for one scan; see `tuning.py`.
+        """The generator with the tuning of a projection applied; see `tuning.py`.
 
-        It keeps its hash and name: latents, directions and labels stay those of the model.
+        Hash and name stay the same: latents, directions and labels remain valid.
 
         Raises
         ------
         LatentError
-            If the delta is not one of this generator.
+            If the delta belongs to another generator.
         """
         delta.check(self)
         return self._sharing(tuned(network_of(self), delta), self.space, self.card)
 
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The tensors that a projection may change, by name; none where it cannot be tuned."""
+        """Shapes of the tensors that tuning may change, by name; empty if it cannot be tuned."""
         return tunable_shapes(self.synthesis)
 
     def rows_of(self, name: str) -> range:
-        """The rows of w that the layer of a tensor reads, see `tuning.rows_of`."""
+        """The rows of w that control a tensor's layer, see `tuning.rows_of`."""
         return rows_of(name, network_of(self).config)
 
     def _sharing(self, synthesis: Synthesis, space: Space, card: dict) -> Generator:
-        """A generator with other parts here and everything else in common."""
+        """A generator that shares everything except these parts."""
         assert isinstance(synthesis, nn.Module)
         other = Generator(
             self.mapping,
@@ -193,7 +189,7 @@ class Generator(Facts):
             components=self.components,
             labels_hash=self.labels_hash,
         )
-        # What was computed of the networks stays good; directions take seconds to find.
+        # Cached properties stay valid; computing directions takes seconds.
         for name in ("has_noise", "has_layer_noise", "template", "directions"):
             if name in vars(self):
                 vars(other)[name] = vars(self)[name]
@@ -213,15 +209,15 @@ class Generator(Facts):
         ----------
         z : Tensor, shape (N, z_dim)
         label : Tensor, shape (N or 1, label_dim), or None
-            Label of a conditional generator, see `recipe.label_schema`; without it all labels stay
-            open. One of the original 3D-StyleGAN does not say what its labels mean; without a label
-            it gets zeros, as its own program gives it.
+            Label of a conditional generator, see `recipe.label_schema`; None samples
+            unconditionally. The original 3D-StyleGAN's labels are unnamed, and None means zeros, as
+            in its own code.
         truncation : float
             Psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes nothing, 0
-            gives the average brain. With labels learned after the training w_avg is the mean for
-            the label, so that who is drawn for an age is not pulled away from it.
+            gives the average brain. With labels learned after training, w_avg is the mean for the
+            label, so truncation does not change a requested age.
         truncation_layers : int or None
-            Truncate the first so many rows only; None for all.
+            Number of first rows to truncate; None for all.
 
         Returns
         -------
@@ -245,9 +241,9 @@ class Generator(Facts):
 
     @torch.no_grad()
     def invert(self, w: Tensor) -> Tensor:
-        """The z that lead to latents, nearly: of random brains, or of scans found in w.
+        """Approximate z of latents, both of random brains and of projected scans.
 
-        Between two z there are whole brains where there are double exposures between two w.
+        Interpolating in z avoids the blending that interpolating in w may show.
 
         Parameters
         ----------
@@ -260,7 +256,7 @@ class Generator(Facts):
         Raises
         ------
         ModelError
-            If the generator's family has no way back.
+            If the generator's family cannot be inverted.
         """
         if not self.can_invert:
             raise ModelError(
@@ -276,10 +272,10 @@ class Generator(Facts):
         ----------
         w : Tensor, shape (N, num_layers, w_dim)
         noise : Noise
-            "fixed" (the maps stored with the model), "none", or a seed. Of a scan's latent "none",
-            where noise `draws_texture` over every brain.
+            "fixed" (the maps stored with the model), "none", or a seed. Use "none" for latents of
+            scans if the generator `draws_texture`.
         level : int
-            Which of `levels`; -1 is full resolution.
+            Index of `levels`; -1 is full resolution.
 
         Returns
         -------
@@ -296,21 +292,21 @@ class Generator(Facts):
     def score(self, volume: Tensor, label: Tensor | None = None) -> Tensor:
         """Discriminator's logits [N] for volumes [N, C, X, Y, Z] in [-1, 1]; high means real.
 
-        The volumes are compared in groups (minibatch standard deviation) of
-        `discriminator.config.mbstd_group`, or of the largest divisor of N below it: a volume's
-        score depends a little on its company.
+        The minibatch standard deviation is computed in groups of
+        `discriminator.config.mbstd_group`, or the largest divisor of N below it, so a score depends
+        slightly on the rest of its group.
         """
         self.require("score")
         assert self.discriminator is not None
-        # Labels that were learned afterwards tell a discriminator nothing.
+        # The discriminator does not know labels learned after training.
         label = self._label(label, len(volume)) if self.config.label_dim else None
         return self.discriminator(volume.to(self.device, torch.float32), label)
 
     def _label(self, label: Tensor | None, count: int) -> Tensor | None:
-        """[count, label_dim], open where none is given; None for an unconditional generator."""
+        """[count, label_dim], averages where none is given; None for an unconditional generator."""
         size = self.label_dim
         if label is None and self.config.label_dim:
-            # A network that names no labels, such as an official one, takes zeros for none.
+            # A network without named labels, such as an official one, takes zeros for None.
             schema = self.card.get("labels")
             label = encode_labels(schema) if schema else torch.zeros(1, size)
         if label is None:

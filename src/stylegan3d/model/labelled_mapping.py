@@ -1,8 +1,8 @@
-"""A mapping network that was trained without labels, and what was learned of labels afterwards.
+"""Labels learned after training, for a mapping network that was trained without.
 
-Random latents of a generator of any family are moved to where subjects with a label are: along the
-few directions of w that labels know of, to the conditional distribution of the linear Gaussian
-model (`linear_prior`). Along all others, and where no label is given, every w stays bit for bit.
+Random latents of a generator of any family are moved to the conditional distribution of a linear
+Gaussian model (`linear_prior`), along the few directions of w that predict labels. Along all other
+directions, and without a label, w stays the same bit for bit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stylegan3d.model.family import HasInverse, HasVariations
 from stylegan3d.networks.linear_prior import LabelKnowledge, given
 
-#: Of directions that labels know of, those shorter than this say nothing.
+#: Shorter directions are ignored.
 LEAST = 1e-9
 
 
@@ -27,7 +27,7 @@ class LabelledMapping(nn.Module):
     mapping : nn.Module
         z -> w, without labels.
     sizes : sequence of int
-        Numbers of each label in the label vector.
+        Length of each label's part of the label vector.
     told : mapping of str to Tensor
         Tensors of `tensors_of`.
 
@@ -66,49 +66,49 @@ class LabelledMapping(nn.Module):
 
     @property
     def label_dim(self) -> int:
-        """Numbers of a label vector."""
+        """Length of a label vector."""
         return 1 + sum(self.sizes)
 
     def invert(self, w: Tensor) -> Tensor:
-        """z of latents without a label, where the mapping can tell; see `HasInverse`."""
+        """z of latents without a label, if the mapping can be inverted; see `HasInverse`."""
         assert isinstance(self.mapping, HasInverse)
         return self.mapping.invert(w)
 
     def varied(self, w: Tensor, z: Tensor, strength: float) -> Tensor:
-        """See `HasVariations`, where the mapping has them."""
+        """See `HasVariations`, if the mapping supports it."""
         assert isinstance(self.mapping, HasVariations)
         return self.mapping.varied(w, z, strength)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """What a label leaves open is drawn as among all subjects."""
+        """Map z to w; parts of a label that are left out are sampled as among all subjects."""
         w = self.mapping(z, None)
         return w if label is None else self.moved(w, label)
 
     def moved(self, w: Tensor, label: Tensor) -> Tensor:
-        """w [N, ..., w_dim] of subjects with labels [N, L], from that of anybody.
+        """Move w [N, ..., w_dim] to the distribution of labels [N, L].
 
-        Of a w pulled towards the mean of all (truncation) it makes one pulled towards the mean of
-        subjects with that label: they stay as old as they were to be.
+        A truncated w is moved so that it is truncated towards the mean for its label instead, so
+        truncation does not change a requested age.
         """
         if bool((label == label[:1]).all()):
             return self._moved(w, label[0])
         return torch.stack([self._moved(*pair) for pair in zip(w, label, strict=True)])
 
     def _moved(self, w: Tensor, label: Tensor) -> Tensor:
-        """w [..., w_dim] of somebody with this label, from that of somebody."""
+        """Move w [..., w_dim] to the distribution of one label."""
         scores = (w - self.centre) @ self.read
         there = given(scores, label, self.sizes, self.average, self.spread, self.shared)
-        # Not by adding nothing: -0.0 + 0.0 has another sign.
+        # Not by adding zero: -0.0 + 0.0 changes the sign.
         return w if there is scores else w + (there - scores) @ self.write
 
 
 def tensors_of(known: LabelKnowledge, centre: Tensor, components: Tensor) -> dict[str, Tensor]:
-    """What a `LabelledMapping` is told, float32.
+    """The tensors of a `LabelledMapping`, float32.
 
     Parameters
     ----------
     known : LabelKnowledge
-        Known of scores along the components.
+        Relation of labels to scores along the components.
     centre : Tensor, shape (w_dim,)
         Mean of w among random brains.
     components : Tensor, shape (K, w_dim)

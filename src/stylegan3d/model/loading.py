@@ -1,4 +1,4 @@
-"""Open a trained generator: a model folder, or a file of the original 3D-StyleGAN."""
+"""Load a trained generator: a model folder, or a file of the original 3D-StyleGAN."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def load(
     dtype: str = "auto",
     frame: Frame | str | None = None,
 ) -> Generator:
-    """Open a trained generator.
+    """Load a trained generator.
 
     Parameters
     ----------
     path : path-like or None
-        A model folder, or a network file (.pkl) of the original 3D-StyleGAN, which is read as data:
-        nothing in it is run. None opens the brain generator that ships with the package, one of the
-        names of `bundled_models` another that does.
+        A model folder, the name of a bundled model (`bundled_models`), or a network file (.pkl) of
+        the original 3D-StyleGAN, which is read as data without executing anything in it. None loads
+        the default bundled model.
     device : str
-        "auto", "cpu", "cuda", "cuda:1", "mps". Auto takes a GPU where there is one.
+        "auto", "cpu", "cuda", "cuda:1", "mps". "auto" uses a GPU if there is one.
     dtype : str
-        "auto", "float32", "bfloat16", "float16": precision of the feature maps. Auto is float32:
-        what is saved or measured must be exact. The renderer chooses for itself what it shows.
+        Precision of the feature maps: "auto" (float32), "float32", "bfloat16", "float16". The
+        renderer chooses its own precision for previews.
     frame : Frame, str or None
-        Where the voxels of a network of the original 3D-StyleGAN lie, such as "LIA:2", for its file
-        does not say it; None assumes FreeSurfer's (see `frame.assumed_frame`), and `frame_note`
-        says so.
+        Voxel orientation and size of a network of the original 3D-StyleGAN, such as "LIA:2", which
+        its file does not contain; None assumes FreeSurfer's (see `frame.assumed_frame`), with a
+        warning in `frame_note`.
 
     Raises
     ------
     ModelError
-        If there is no such model, or it is damaged, or the device does not exist, or a frame is
-        given for a model that knows its own.
+        If the model does not exist or is damaged, the device does not exist, or a frame is given
+        for a model that has its own.
     """
     place = bundled_model_path() if path is None else Path(path).expanduser()
     if not place.exists() and place.name == str(path) and str(path) in bundled_models():
@@ -113,7 +113,7 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
 
 
 def _labelled(files: ModelFiles, parts: Parts) -> LabelledMapping:
-    """The mapping of a model that learned labels after its training."""
+    """The mapping of a model with labels learned after training."""
     if parts.config.label_dim:
         raise ValueError("it has labels of its training and others")
     assert files.labels is not None

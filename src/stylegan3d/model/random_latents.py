@@ -1,8 +1,7 @@
-"""w of many random brains, and what is known of its spread, also where w is long.
+"""w of many random brains and its statistics, also for long w.
 
-A family may have latents of tens of thousands of numbers. All of them for thousands of brains, or
-their covariance, would take gigabytes: they are gone through in blocks, and a diagonal stands for
-the covariance.
+A family may have latents of tens of thousands of numbers. Those of thousands of brains, or their
+covariance, would take gigabytes: they are processed in blocks, with a diagonal covariance.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from stylegan3d.recipe.model import Model
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Of longer latents no covariance is computed.
+#: Longer latents have a diagonal covariance.
 LONGEST = 4096
-#: Random brains that tell how long latents spread where their family does not say it.
+#: Random brains for the standard deviations of long latents, unless given by the family.
 SAMPLES = 512
 _AT_ONCE, _NUMBERS_AT_ONCE = 1000, 8_000_000
 
 
 class Population(Model, Protocol):
-    """A generator and what its family knows of its random brains; see `Generator`."""
+    """A generator with its family's statistics of random brains; see `Generator`."""
 
     w_avg: Tensor
     deviations: Tensor | None
@@ -46,24 +45,24 @@ def random_blocks(generator: Population, samples: int, seed: int) -> Iterator[np
     at_once = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // generator.w_dim))
     random = np.random.RandomState(seed)
     for start in range(0, samples, at_once):
-        # Drawn block by block these are the numbers that one draw of all would give.
+        # Sampling block by block gives the same numbers as sampling all at once.
         z = random.randn(min(at_once, samples - start), generator.z_dim)
-        # Of a mapping that takes long, what it makes nearly: thousands tell the distribution.
+        # A slow mapping may approximate: only the distribution matters.
         with torch.no_grad(), effort("rough"):
             w = generator.map(torch.from_numpy(z).to(generator.device, torch.float32))
-            # The mapping gives every layer the same w: the first row says it all.
+            # All layers have the same w: the first row suffices.
             yield w[:, 0].double().cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """How random brains spread in w.
+    """Statistics of random brains in w.
 
     Attributes
     ----------
     mean, variance : ndarray, shape (w_dim,), float64
     scores : ndarray, shape (samples, K), float64
-        Along each of some vectors, about the mean.
+        Scores along given vectors, relative to the mean.
     """
 
     mean: np.ndarray
@@ -74,12 +73,12 @@ class Spread:
     def of(
         cls, generator: Population, vectors: Sequence[np.ndarray], samples: int, seed: int = 0
     ) -> Spread:
-        """Of untruncated random brains, along vectors `(w_dim,)`, of which there may be none."""
+        """Compute from untruncated random brains, with scores along `vectors` (may be empty)."""
         along = np.reshape(np.asarray(vectors, dtype=np.float64), (-1, generator.w_dim))
         mean, squares, count = np.zeros(generator.w_dim), np.zeros(generator.w_dim), 0
         scores = []
         for block in random_blocks(generator, samples, seed):
-            # Chan, Golub, LeVeque 1983: moments of a block joined to those before.
+            # Merge the moments of blocks (Chan, Golub, LeVeque 1983).
             middle, known = block.mean(axis=0), count
             count += len(block)
             squares += np.square(block - middle).sum(axis=0)
@@ -90,12 +89,12 @@ class Spread:
 
 
 def is_long(generator: Population) -> bool:
-    """Whether a diagonal stands for the covariance of w."""
+    """Whether the covariance of w is taken as diagonal."""
     return generator.deviations is not None or generator.w_dim > LONGEST
 
 
 def diagonal(generator: Population) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviations of w, `[w_dim]` each, as the family says or random brains do."""
+    """Mean and standard deviations of w, `[w_dim]` each, from the family or random brains."""
     import torch
 
     if generator.deviations is not None:

@@ -1,7 +1,7 @@
-"""The families of generators that this program knows, by the name that a model's card gives.
+"""Registry of generator families, by the name in a model's card.
 
-A family that comes with the program is one module with a `FAMILY`, named in `BUILT_IN`; any other
-is made known with `register` before its models are loaded.
+A built-in family is a module with a `FAMILY`, listed in `BUILT_IN`; others are added with
+`register` before their models are loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stylegan3d.model.family import Family
 from stylegan3d.networks.anatomy_config import is_anatomy
 
 STYLEGAN, ANATOMY = "stylegan", "anatomy"
-#: Module of each family that comes with the program; imported when a model of it is loaded.
+#: Modules of the built-in families, imported when a model is loaded.
 BUILT_IN = {
     STYLEGAN: "stylegan3d.model.families.stylegan",
     ANATOMY: "stylegan3d.model.families.anatomy",
@@ -27,12 +27,12 @@ _registered: dict[str, Family] = {}
 
 
 def register(family: Family) -> None:
-    """Make a family known; one of the same name that was registered before is replaced.
+    """Register a family, replacing any registered one of the same name.
 
     Raises
     ------
     ValueError
-        If it has the name of one that comes with the program.
+        If it has the name of a built-in family.
     """
     if family.name in BUILT_IN:
         raise ValueError(f"The name {family.name} belongs to a built-in family; choose another.")
@@ -40,7 +40,7 @@ def register(family: Family) -> None:
 
 
 def forget(name: str) -> None:
-    """Take back `register`."""
+    """Undo `register`."""
     _registered.pop(name, None)
 
 
@@ -52,13 +52,13 @@ def known_families() -> list[str]:
 def family_of(card: Mapping[str, Any]) -> Family:
     """The family of a model's card.
 
-    Cards of StyleGANs, which were first, need not name theirs; anatomy models were taken for
-    StyleGANs once, and are recognised by their settings.
+    Cards of StyleGANs may omit it; older cards of anatomy models, which omit it too, are recognised
+    by their settings.
 
     Raises
     ------
     ModelError
-        If nothing is known of it.
+        If the family is unknown.
     """
     return family_called(family_name(card))
 
@@ -73,7 +73,7 @@ def family_name(card: Mapping[str, Any]) -> Any:
 
 
 def family_called(name: Any) -> Family:
-    """The family of a name; ModelError if there is none."""
+    """The family with a name; ModelError if there is none."""
     if isinstance(name, str) and name in BUILT_IN:
         return import_module(BUILT_IN[name]).FAMILY
     if isinstance(name, str) and name in _registered:

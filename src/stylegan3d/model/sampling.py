@@ -1,4 +1,4 @@
-"""Random brains of a generator, stored the way a data set stores real ones."""
+"""Random brains of a generator, in the format of a data set."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from stylegan3d.recipe.drawing import seed_latents
 
 
 class RandomBrains:
-    """Numbered random brains of a generator, made when they are asked for.
+    """Random brains of a generator by seed, generated on demand.
 
-    Iterating again makes the same brains again, so that a thousand of them need no memory. They
-    are made one at a time in float32 at full resolution and rounded to 8 bits as real ones are:
-    neither side of a comparison has what the other cannot have.
+    Every iteration generates the same brains again, so that a thousand of them need no memory. They
+    are generated one at a time in float32 at full resolution and rounded to 8 bits like the real
+    ones, for a fair comparison.
 
     Parameters
     ----------
     seeds : sequence of int
-        One brain each, as everywhere in this program (`seed_latents`).
+        One brain each (`seed_latents`).
     truncation : float
-        Psi; 1 is the whole variety.
+        Psi; 1 for no truncation.
     noise : Noise or {"seeded"}
-        Layer noise; "seeded" takes a brain's own seed, so that no two share their texture.
+        Layer noise; "seeded" uses each brain's own seed, so that no two share their texture.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") ->
     Raises
     ------
     StyleGAN3DError
-        If it is not finite.
+        If the volume is not finite.
     """
     with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
         volume = to_display(generator.synthesis(w, noise, -1, torch.float32))[0]

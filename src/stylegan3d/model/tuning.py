@@ -1,4 +1,4 @@
-"""A generator with the delta of a projection applied; the delta itself is data, `recipe.delta`."""
+"""Apply the delta of a projection (`recipe.delta`) to a generator."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network_of(generator: HasSynthesis) -> LeveledSynthesis:
 
 
 def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
-    """A network that differs from `synthesis` by a delta; the rest is shared with it."""
+    """`synthesis` with a delta applied; all other tensors are shared."""
     synthesis = with_tensors(synthesis, delta.tensors)
     state = tunable(synthesis)
     changed = {
@@ -44,14 +44,14 @@ def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
 
 
 def with_tensors(network: LeveledSynthesis, names: Iterable[str]) -> LeveledSynthesis:
-    """The network that has tensors of these names: with silent layers if they are among them."""
+    """The network that has tensors of these names, including layers without effect if needed."""
     if isinstance(network, AnatomyNetwork) and not tunable(network).keys() >= set(names):
         return with_layers(network)
     return network
 
 
 def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:
-    """The shapes of what a delta may change, by name; none where nothing can be tuned."""
+    """Shapes of the tensors that a delta may change, by name; empty if it cannot be tuned."""
     if not isinstance(synthesis, LeveledSynthesis):
         return {}
     tensors: dict[str, Tensor] = {}
@@ -61,16 +61,16 @@ def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:
 
 
 def tunable(synthesis: nn.Module) -> dict[str, Tensor]:
-    """What a delta may change: the parameters and the stored noise maps, by name."""
+    """Tensors that a delta may change: parameters and stored noise maps, by name."""
     noise = {k: v for k, v in synthesis.named_buffers() if k.endswith(NOISE)}
     return {**dict(synthesis.named_parameters()), **noise}
 
 
 def rows_of(name: str, config: GeneratorConfig) -> range:
-    """The rows of w that the layer of a tensor reads; of the whole image those of the last level.
+    """The rows of w that control a tensor's layer; for the whole image those of the last level.
 
-    As in `Level.rows`: a level's first row drives its upsampling layer, the second the others, and
-    the one after that its image.
+    As in `Level.rows`: a level's first row controls its upsampling layer, the second the other
+    layers, and the next its image.
     """
     last = config.num_levels - 1
     parts = name.split(".")
@@ -85,12 +85,12 @@ def rows_of(name: str, config: GeneratorConfig) -> range:
 
 
 def with_state(module: LeveledSynthesis, changed: Mapping[str, Tensor]) -> LeveledSynthesis:
-    """A network with other tensors of these names, that shares all its other ones."""
+    """A network with these tensors replaced and all others shared."""
     return _copy(module, changed)  # type: ignore[return-value]
 
 
 def _copy(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
-    """Copy the modules on the way to each changed tensor, and only those."""
+    """Copy only the modules that contain a changed tensor."""
     new: Any = copy.copy(module)
     new._parameters, new._buffers = dict(module._parameters), dict(module._buffers)
     new._modules = dict(module._modules)

@@ -1,9 +1,8 @@
-"""Anatomy models: their card's checks, and their networks with weights filled in.
+"""The anatomy-model family: card checks and networks.
 
-A brain is made in one common anatomy, of linear appearance images, moved by a deformation and
-carried to a person's texture by a flow. Cards written before the family had a name say that the
-model is a StyleGAN; `registry.family_of` knows them by their settings. Their StyleGAN layers, where
-these have no effect, are left out.
+A brain is made of linear appearance images in one common anatomy, warped by a deformation, and
+given texture by a flow. Older cards call the model a StyleGAN; `registry.family_of` recognises them
+by their settings. StyleGAN layers without effect are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class AnatomyModel:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
-        """Every setting is of a sensible size, and no network larger than its weights."""
+        """Check that all settings are plausible and no network is larger than its weights."""
         check_networks(card, tensors, encoder)
 
     def build(
@@ -47,7 +46,7 @@ class AnatomyModel:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
-        """Mapping, synthesis and, where they were saved, discriminator and encoder."""
+        """Build mapping, synthesis and, if saved, discriminator and encoder."""
         whole = AnatomyConfig.from_dict(card["architecture"]["generator"])
         stored = {
             k.removeprefix(SYNTHESIS): v for k, v in tensors.items() if k.startswith(SYNTHESIS)
@@ -64,7 +63,7 @@ FAMILY: Family = AnatomyModel()
 
 
 def anatomy_network(generator: Generator) -> AnatomyNetwork:
-    """The synthesis network of an anatomy model, for what only such a one has.
+    """The synthesis network of an anatomy model.
 
     Raises
     ------

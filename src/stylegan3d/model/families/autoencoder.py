@@ -1,8 +1,7 @@
-"""Variational autoencoders: their card's checks, and their networks with weights filled in.
+"""The autoencoder family: card checks and networks.
 
-The latent of a brain is what the encoder gives, all of it one row: w. Random brains are drawn from
-the normal distribution of subjects' latents (`networks.linear_prior`), of those with some age or
-sex where the model was trained with labels.
+The encoder's output is w, with a single row. Random brains are sampled from the normal distribution
+of the subjects' latents (`networks.linear_prior`), conditional on labels if trained with them.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from stylegan3d.networks.linear_prior import LinearPrior
 
 VAE = "vae"
 MOST_BLOCKS, MOST_FLOW_STEPS = 64, 64
-#: How the names of a flow's tensors begin.
+#: Prefix of a flow's tensor names.
 FLOW = "flow."
 
 
@@ -46,7 +45,7 @@ class VariationalAutoencoder:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
-        """Every setting is of a sensible size, and no network larger than its weights."""
+        """Check that all settings are plausible and no network is larger than its weights."""
         check_autoencoder(card, tensors)
 
     def build(
@@ -55,7 +54,7 @@ class VariationalAutoencoder:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
-        """Decoder, prior and, where it was saved, encoder."""
+        """Build decoder, prior and, if saved, encoder."""
         config = AutoencoderConfig.from_dict(card["architecture"]["autoencoder"])
         weights = {k: v.float() for k, v in tensors.items()}
         components = weights["prior.components"]
@@ -64,7 +63,7 @@ class VariationalAutoencoder:
         if encoder:
             fill(network.encoder, {k: v.float() for k, v in encoder.items()}, "")
         network.mean.copy_(weights["mean"])
-        # Labels that were learned afterwards lie in a file of their own, see `labelling.py`.
+        # Labels learned after training are in a separate file, see `training.labels`.
         labels = card.get("labels") or () if "prior.shared" in weights else ()
         sizes = [len(entry["average"]) for entry in labels]
         prior = LinearPrior(len(components), config.w_dim, sizes)
@@ -85,7 +84,7 @@ class VariationalAutoencoder:
 def synthesis_of(
     card: Mapping[str, Any], network: Autoencoder, weights: Mapping[str, Tensor]
 ) -> LatentSynthesis:
-    """The decoder with its toe and its flow, where it has them."""
+    """The decoder with its toe and its flow, if any."""
     plan, flow, steps = card["architecture"].get("flow"), None, 1
     if plan:
         a, b, c = plan["channels"]
@@ -99,12 +98,12 @@ def synthesis_of(
 
 
 def no_noise(card: Mapping[str, Any], why: str) -> dict[str, str]:
-    """Of what a family cannot do, noise: `why`, for a model without a flow."""
+    """Entries of `cannot` for noise with the reason `why`, for a model without a flow."""
     return {} if card["architecture"].get("flow") else {"noise": why}
 
 
 def check_autoencoder(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """ValueError or ModelError if a card's autoencoder is none that has these weights."""
+    """Raise ValueError or ModelError if a card's autoencoder does not fit the weights."""
     plan = card["architecture"]["autoencoder"]
     if not isinstance(plan, Mapping):
         raise ValueError("the architecture of the autoencoder is not a table")

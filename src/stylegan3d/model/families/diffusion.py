@@ -1,8 +1,8 @@
-"""Latent diffusions: their card's checks, and their networks with weights filled in.
+"""The latent-diffusion family: card checks and networks.
 
-The latent of a brain, w, is that of the autoencoder the diffusion was trained on; the diffusion is
-the mapping, from as many random numbers to such a latent. Scans are found, edited and moved as with
-the autoencoder alone.
+w is the latent of the autoencoder that the diffusion was trained on; the diffusion is the mapping,
+from equally many random numbers to such a latent. Scans are projected and edited as with the
+autoencoder alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LatentDiffusionFamily:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
-        """Every setting is of a sensible size, and no network larger than its weights."""
+        """Check that all settings are plausible and no network is larger than its weights."""
         check_autoencoder(card, tensors)
         plan = card["architecture"]["diffusion"]
         if not isinstance(plan, Mapping):
@@ -73,7 +73,7 @@ class LatentDiffusionFamily:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
-        """Decoder, diffusion and, where it was saved, encoder."""
+        """Build decoder, diffusion and, if saved, encoder."""
         architecture = card["architecture"]
         config = AutoencoderConfig.from_dict(architecture["autoencoder"])
         weights = {k: v.float() for k, v in tensors.items()}
@@ -100,7 +100,7 @@ class LatentDiffusionFamily:
 
 
 def at_right_angles(components: Tensor) -> Tensor:
-    """Principal directions [K, D] of what components [K, D], each as long as one sd, span."""
+    """Orthogonal principal directions [K, D] of components [K, D], each one sd long."""
     _, vectors = torch.linalg.eigh(components @ components.T)
     return vectors.flip(1).T @ components
 

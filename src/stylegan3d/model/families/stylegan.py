@@ -1,4 +1,4 @@
-"""StyleGANs in three dimensions: their card's checks, and their networks with weights filled in."""
+"""The 3D StyleGAN family: card checks and networks."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.storage.jsontext import is_int
 
 MOST_LAYERS = 64
-#: Filters, of which the first is always there, and what their taps are divided by at the least.
+#: Filters, the first of which is required, and the least sum of their taps.
 KERNELS, LEAST_SUM = ("resample_kernel", "down_kernel"), 1e-6
-#: Factors, by which or by whose roots something is divided.
+#: Settings that occur as divisors.
 GAINS = ("upsample_gain", "mapping_lr_multiplier")
 
 
@@ -46,7 +46,7 @@ class StyleGAN:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> None:
-        """Every setting is of a sensible size, and no network larger than its weights."""
+        """Check that all settings are plausible and no network is larger than its weights."""
         check_networks(card, tensors, encoder)
 
     def build(
@@ -55,7 +55,7 @@ class StyleGAN:
         tensors: Mapping[str, Tensor],
         encoder: Mapping[str, Tensor] | None,
     ) -> Parts:
-        """Mapping, synthesis and, where they were saved, discriminator and encoder."""
+        """Build mapping, synthesis and, if saved, discriminator and encoder."""
         config = config_of(card["architecture"]["generator"])
         synthesis = SynthesisNetwork(config)
         fill(synthesis, tensors, "synthesis.")
@@ -68,7 +68,7 @@ FAMILY: Family = StyleGAN()
 def check_networks(
     card: Mapping[str, Any], tensors: Mapping[str, Tensor], encoder: Mapping[str, Tensor] | None
 ) -> None:
-    """ValueError or ModelError if a card's networks cannot be those of its weights."""
+    """Raise ValueError or ModelError if a card's networks do not fit the weights."""
     sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
     for part, weights in sizes.items():
         plan = card["architecture"].get(part)
@@ -89,7 +89,7 @@ def build_parts(
     tensors: Mapping[str, Tensor],
     encoder: Mapping[str, Tensor] | None,
 ) -> Parts:
-    """A synthesis with its mapping and, where they were saved, discriminator and encoder."""
+    """Add mapping and, if saved, discriminator and encoder to a synthesis."""
     judge, encode = (card["architecture"].get(k) for k in ("discriminator", "encoder"))
     parts = Parts(config, MappingNetwork(config), synthesis, tensors["w_avg"].float())
     fill(parts.mapping, tensors, "mapping.")
@@ -103,13 +103,13 @@ def build_parts(
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
-    """Load the tensors whose names begin so; RuntimeError if any is missing or too many."""
+    """Load the tensors with this prefix; RuntimeError if any are missing or unexpected."""
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     module.load_state_dict(state, strict=True)
 
 
 def _check_filters(plan: Mapping[str, Any]) -> None:
-    """What is divided by is not zero."""
+    """Check that no divisor is zero."""
     for name in KERNELS:
         taps = plan.get(name)
         if taps is None or (name != KERNELS[0] and not taps):
@@ -122,7 +122,7 @@ def _check_filters(plan: Mapping[str, Any]) -> None:
 
 
 def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:
-    """Refuse networks that are far larger than all weights there are."""
+    """Refuse networks that are far larger than the weights."""
     channels, base = whole_numbers(plan, "channels", (1,)), whole_numbers(plan, "base", (1, 1, 1))
     if part == "generator" and not plan.get("channels", channels):
         # An anatomy model without layers.
@@ -136,7 +136,7 @@ def _check_size(part: str, plan: Mapping[str, Any], weights: int) -> None:
         raise ValueError(f"the {part}'s volumes have more voxels than any head scan")
     width = max(1, *(plan.get(k, 1) for k in ("z_dim", "w_dim", "mapping_width")))
     images = sum(plan.get(k, 0) for k in ("image_basis", "detail_basis", "deformation"))
-    # Of each level one convolution of 27 weights, of the generator a map of noise or images, too.
+    # Lower bound per level: a convolution with 27 weights; for the generator also a map.
     needed = sum(27 * a * b for a, b in pairwise(channels))
     needed += 27 * channels[0] ** 2
     if part == "generator":
