@@ -151,6 +151,30 @@ def test_a_file_elsewhere_is_told_by_name_and_sha256(latent_file, tmp_path):
     assert str(tmp_path) not in Recipe(told, mix=Mix(told, (1.0,))).to_json()
 
 
+def test_a_file_in_a_folder_beside_the_recipes_is_found_by_its_hash(
+    generator, latent_file, tmp_path, monkeypatch
+):
+    source, w = latent_file
+    projected, mixed = tmp_path / "study" / "projected", tmp_path / "study" / "mixed"
+    projected.mkdir(parents=True)
+    mixed.mkdir()
+    latent = Path(source.path).rename(projected / Path(source.path).name)
+    source = Source.from_file(latent)
+    told = Recipe(source).with_paths(lambda s: s.relative_to(mixed))
+    assert told.source.path == latent.name
+    (mixed / "recipe.json").write_text(told.to_json())
+    monkeypatch.chdir("/")
+    assert torch.equal(read_recipe(mixed / "recipe.json").latent(generator), w)
+    # Another patient's file of that name is not taken for it.
+    latent.write_bytes(b"another's")
+    assert read_recipe(mixed / "recipe.json").source.path == latent.name
+    # A path that leads out is followed no more than before.
+    out = dataclasses.replace(source, path=f"../projected/{latent.name}")
+    (mixed / "recipe.json").write_text(Recipe(out).to_json())
+    with pytest.raises(RecipeError, match="outside the folder"):
+        read_recipe(mixed / "recipe.json")
+
+
 @pytest.fixture
 def directions_file(generator, tmp_path):
     path = tmp_path / "patient" / "mine.safetensors"

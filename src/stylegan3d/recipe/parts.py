@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from stylegan3d.errors import RecipeError
@@ -17,6 +18,8 @@ from stylegan3d.storage.jsontext import is_int, told
 from stylegan3d.storage.names import last_part
 
 KINDS = ("seed", "latent", "projected")
+#: In so many folders beside a recipe's a file that it names is looked for.
+MOST_FOLDERS = 500
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,11 @@ class Source:
         """The source with its path resolved against `folder`, if the file exists there.
 
         A latent file that was moved next to the recipe is found by its name; its sha256 is still
-        checked.
+        checked. One in a folder beside the recipe's is found by its name and its sha256.
         """
         if self.path is None:
             return self
-        return dataclasses.replace(self, path=_found_in(folder, self.path))
+        return dataclasses.replace(self, path=_found_in(folder, self.path, self.sha256))
 
     def relative_to(self, folder: Path) -> Source:
         """The source as written to a recipe file in `folder`.
@@ -229,7 +232,7 @@ class Edit:
         """Like `Source.within`, for the directions file."""
         if self.file is None:
             return self
-        return self.with_file(_found_in(folder, self.file), self.sha256)
+        return self.with_file(_found_in(folder, self.file, self.sha256), self.sha256)
 
     def relative_to(self, folder: Path) -> Edit:
         """Like `Source.relative_to`, for the directions file."""
@@ -246,14 +249,23 @@ def split_direction(direction: str) -> tuple[str | None, str]:
     return (file, name) if mark and file.endswith(".safetensors") else (None, direction)
 
 
-def _found_in(folder: Path, path: str) -> str:
-    """The path resolved against `folder`, or the file of that name in it; unchanged if neither."""
-    for candidate in (folder / path, folder / last_part(path)):
-        try:
+def _found_in(folder: Path, path: str, sha256: str | None) -> str:
+    """The path resolved against `folder`, or the file of that name in it; unchanged if neither.
+
+    A bare name with a hash, as recipes name files elsewhere, is looked for in the folders around.
+    """
+    try:
+        for candidate in (folder / path, folder / last_part(path)):
             if candidate.exists():
                 return str(candidate)
-        except (OSError, ValueError):  # not a valid file name
-            return path
+        if sha256 is not None and path == last_part(path):
+            outer = Path(os.path.abspath(folder)).parent
+            near = [outer, *islice((f for f in outer.iterdir() if f.is_dir()), MOST_FOLDERS)]
+            for candidate in (place / path for place in near):
+                if candidate.is_file() and sha256_of(candidate) == sha256:
+                    return str(candidate)
+    except (OSError, ValueError):  # not a valid file name, or a folder that must not be read
+        pass
     return path
 
 

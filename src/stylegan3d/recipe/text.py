@@ -90,7 +90,8 @@ def _from_command(text: str) -> Recipe:
 def read_recipe(text_or_path: str | Path) -> Recipe:
     """A recipe from JSON text or a link, from a JSON file, or from a saved volume's sidecar.
 
-    Paths of latent and directions files in a recipe file are relative to it.
+    Paths of latent and directions files in a recipe file are relative to it; files that it names
+    by name and hash are also found in the folders beside its own.
 
     Raises
     ------
@@ -121,8 +122,8 @@ def _beside(part: Any, path: Path) -> Any:
     A recipe from someone else must not cause files outside its folder to be opened.
     """
     found = part.within(path.parent)
-    name = found.path if isinstance(found, Source) else found.file
-    if name is not None and leads_out(path.parent, name):
+    written, name = (p.path if isinstance(p, Source) else p.file for p in (part, found))
+    if name is not None and all(leads_out(path.parent, n) for n in (written, name)):
         raise RecipeError(
             f"{path} refers to the file {told(name)} outside the folder of the recipe: "
             "move that file beside the recipe, or give the recipe as text."
