@@ -1,4 +1,4 @@
-"""The program `stylegan3d`: one verb per module."""
+"""The program `stylegan3d`: one command per module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_MEMORY = (
     "there was not enough memory, and the result at work was not written: close other programs, "
     "use fewer --jobs, or a machine with more."
 )
-#: Former spellings and those of today: verbs, or a verb with an option.
+#: Former spellings and their replacements.
 FORMER = {
     "picture": "render picture",
     "animate": "render film",
@@ -99,11 +99,11 @@ app.add_typer(train.app, name="train", rich_help_panel="Models")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program; exits with status 0, 2 for what the user can correct, 1 for a defect."""
+    """Run the program; exits with status 0, 2 for user errors, 1 for bugs."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     if not debug:
-        # Libraries warn about themselves; what concerns the user is in the results.
+        # Warnings of libraries are not for the user.
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
     try:
@@ -127,14 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _answer_former(words: Sequence[str]) -> None:
-    """StyleGAN3DError with today's spelling if these are words of a former one."""
+    """Raise StyleGAN3DError with the new spelling if a former one is used."""
     said = [word.partition("=")[0] for word in words if word != "--debug"]
     for former, today in FORMER.items():
         verb, *option = former.split()
         if said[:1] != [verb] or not set(option) <= set(said):
             continue
         if not option and today.startswith(f"{verb} "):
-            # The verb has kinds today: with one of them it is spelled right.
+            # The command now has kinds: with one of them it is correct.
             kinds = getattr(get_group(app).commands[verb], "commands", {})
             if len(said) == 1 or said[1] in {*kinds, "-h", "--help"}:
                 continue
@@ -142,14 +142,14 @@ def _answer_former(words: Sequence[str]) -> None:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to say of an error that the user can correct; None of a defect."""
+    """The message of a user error; None for a bug."""
     if is_out_of_memory(error):
         return NO_MEMORY
     if isinstance(error, StyleGAN3DError):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror}): choose another file or folder."
-    if hasattr(error, "format_message"):  # of the library that reads the words
+    if hasattr(error, "format_message"):  # prefix added by the parser
         wrong = error.format_message().removeprefix("Invalid value: ").rstrip(".")
         asked = getattr(getattr(error, "ctx", None), "command_path", "stylegan3d")
         return f"{' '.join(wrong.split())}; see `{asked} --help`."

@@ -1,7 +1,7 @@
-"""What the verbs share: options, the model, progress and results.
+"""Shared parts of the commands: options, model, progress and results.
 
-Anything slow to import (torch above all) is imported inside the verb, so that `--help` answers at
-once. An option that several verbs have is declared here, with one wording and one default.
+Slow imports (above all torch) happen inside the commands, so that `--help` is fast. Options of
+several commands are declared here, with one help text and default.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 def described(settings: type, name: str) -> Any:
-    """The option of a field of typed settings: its help, its range or choices.
+    """The command-line option of a field of typed settings.
 
     Parameters
     ----------
     settings : type
         A class of `stylegan3d.settings`.
     name : str
-        Of the field.
+        Name of the field.
     """
     option = next(known.option for known in options_of(settings) if known.name == name)
     flag = option.flag or f"--{name.replace('_', '-')}"
@@ -167,22 +167,22 @@ DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d
 
 
 class Report(Protocol):
-    """Reports to a progress bar how far the work is."""
+    """Updates a progress bar."""
 
     def __call__(self, done: float, total: float | None = None, note: str = "") -> None:
-        """`done` out of `total`, which stays what it was if left out; `note` says at what."""
+        """`done` of `total` (unchanged if omitted); `note` says what is being done."""
 
 
 def refuse(ctx: typer.Context, why: str, *names: str) -> None:
-    """BadParameter if one of these parameters was given on the command line.
+    """Raise BadParameter if one of these options was given on the command line.
 
     Parameters
     ----------
     ctx : typer.Context
     why : str
-        Why it cannot be, such as "needs --fit".
+        Reason, such as "needs --fit".
     names : str
-        Names of the verb's parameters in Python.
+        Python names of the parameters.
     """
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
@@ -193,7 +193,7 @@ def refuse(ctx: typer.Context, why: str, *names: str) -> None:
 def open_model(path: Path | None, frame: str | None = None) -> Generator:
     """The generator of the `--model` and `--frame` options; ModelError if it cannot be opened.
 
-    If its voxels' place is only assumed, a line on stderr says so.
+    Warns on stderr if its frame is assumed.
     """
     with progress("Opening the model"):
         from stylegan3d.model.loading import load
@@ -205,7 +205,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
 
 
 def model_entry(generator: Generator) -> dict[str, Any]:
-    """What `--json` says of the generator that made a result."""
+    """The entry of a generator in `--json` output."""
     entry = {"name": generator.name, "sha256": generator.hash}
     if generator.frame is not None:
         entry |= {"frame": str(generator.frame), "frame_note": generator.frame_note}
@@ -214,7 +214,7 @@ def model_entry(generator: Generator) -> dict[str, Any]:
 
 @contextmanager
 def progress(title: str, total: float | None = None) -> Iterator[Report]:
-    """A progress bar on stderr while the block runs; silent where nobody watches."""
+    """A progress bar on stderr while the block runs; silent unless stderr is a terminal."""
     if not sys.stderr.isatty():
         yield _say_nothing
         return
@@ -245,12 +245,12 @@ def progress(title: str, total: float | None = None) -> Iterator[Report]:
 
 
 def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    """Print a verb's result on stdout: one JSON object, or lines for people.
+    """Print a command's result on stdout: one JSON object, or lines of text.
 
     Raises
     ------
     OutputError
-        If stdout cannot be written to, such as a file on a full disk.
+        If stdout cannot be written to, such as on a full disk.
     """
     if as_json:
         lines = [json.dumps(to_plain(result), ensure_ascii=False, allow_nan=False)]
@@ -259,8 +259,8 @@ def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None
             typer.echo(line)
     except OSError as error:
         if error.errno == errno.EPIPE:
-            raise  # a reader such as `head` that has enough
-        # What is buffered still would be written when Python ends, and fail again.
+            raise  # the reader, such as `head`, has closed the pipe
+        # Otherwise Python would flush the buffer at exit and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(
             f"The result cannot be printed ({error.strerror}): send it elsewhere."
@@ -268,7 +268,7 @@ def emit(result: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, such as further entries of a card; StyleGAN3DError if none."""
+    """The JSON object in a file, such as entries of a card; StyleGAN3DError if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`stylegan3d directions`: list directions of change, find new ones, save them."""
+"""`stylegan3d directions`: list, find and save edit directions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def directions(
     ctx: typer.Context,
     written: Result,
     components: Annotated[
-        int | None, typer.Option("--components", min=1, help="Compute this many components anew.")
+        int | None, typer.Option("--components", min=1, help="Compute this many components again.")
     ] = None,
     samples: Annotated[
         int, typer.Option("--samples", min=2, help="Random brains to compute components from.")
@@ -240,7 +240,7 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
 
 
 def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of a table: how well each attribute is predicted in people not used for the fit."""
+    """Table of how well each attribute is predicted in held-out subjects."""
     if not checks:
         return []
     rows = [("", "people", "r", "by chance", "R2", "error", "of the mean", "after +2 and -2")]
@@ -264,7 +264,7 @@ def checks_table(checks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _edited(check: Mapping[str, Any]) -> str:
-    """What was measured in edited brains: the attribute itself, or head and ventricles."""
+    """Measurements of edited brains: the attribute itself, or head and ventricles."""
     from stylegan3d.directions.people import NAMES
 
     edited = check.get("edited")

@@ -1,4 +1,4 @@
-"""`stylegan3d edit`: move a brain along directions."""
+"""`stylegan3d edit`: edit a brain along directions."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def edit(
 
 
 def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """Edits whose directions files are named in full and by their sha256.
+    """Edits with absolute paths and sha256 of their directions files.
 
-    So the recipe works from anywhere, and with no other file.
+    So the recipe works from any folder, and only with these files.
     """
     named = []
     for edit in edits:

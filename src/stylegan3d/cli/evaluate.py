@@ -1,4 +1,4 @@
-"""`stylegan3d evaluate`: how good synthetic brains are, each figure beside that of real ones."""
+"""`stylegan3d evaluate`: quality of synthetic brains, compared with real ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def evaluate(
 ) -> None:
     """Measure a model: are its brains faithful, diverse and private?
 
-    Each figure has a confidence interval, and the same figure between real people beside it.
+    Each figure has a confidence interval, and is shown beside the same figure between real brains.
     --model may also be a folder of NIfTI volumes that any other program made.
 
     Example: stylegan3d evaluate prepared --model my-model --out evaluated
@@ -114,7 +114,7 @@ def evaluate(
             report = evaluate_material(material)
             drawn = folder is not None or montage is not None or card
             pictures = pictures_of(material, report) if drawn else {}
-        # The report first: what may fail below must not cost the evaluation.
+        # The report first: a later failure must not lose the evaluation.
         write_together(report_files(files, report, pictures), overwrite=overwrite)
         if montage is not None:
             atomic_write_bytes(montage, pictures[BESIDE], overwrite=overwrite)
@@ -141,7 +141,7 @@ def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
 
 
 def _check_card(subject: Subject) -> None:
-    """Refuse a card that no page can be written from, before any work is done."""
+    """Check that the card's page can be written, before any work is done."""
     from stylegan3d.errors import ModelError
     from stylegan3d.model.card import check_card
 
@@ -155,9 +155,7 @@ def _check_card(subject: Subject) -> None:
 def _check_files(
     out: Path | None, montage: Path | None, overwrite: bool
 ) -> tuple[Path | None, tuple[Path, ...]]:
-    """The folder to evaluate into, if any, and the files of the report; refuse what could not be
-    written, before the work.
-    """
+    """The output folder, if any, and the report's files; checks that they can be written."""
     from stylegan3d.errors import OutputError
     from stylegan3d.storage.volumes import check_output
 
@@ -174,7 +172,7 @@ def _check_files(
 
 
 def _parts(only: str, inception: Path | None) -> tuple[str, ...]:
-    """Parts from words such as "all,speed"."""
+    """Parts from text such as "all,speed"."""
     parts: list[str] = []
     for word in (part.strip() for part in only.split(",")):
         parts += DEFAULT.parts if word == "all" else [word]

@@ -1,7 +1,7 @@
-"""Groups of options: a verb takes a dataclass, whose fields are options that it shares with others.
+"""Groups of options: commands take dataclasses, whose fields become options.
 
-The fields are described by typer (`Annotated[…, typer.Option(…)]`) or, where the window's forms
-and Python share them, by an `Option` of `stylegan3d.settings`.
+The fields are described by typer (`Annotated[…, typer.Option(…)]`) or, if shared with the window's
+forms and Python, by an `Option` of `stylegan3d.settings`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb as typer wants it: each parameter that is a dataclass gives way to its fields."""
+    """Convert a command for typer: each dataclass parameter is replaced by its fields."""
     hints = get_type_hints(verb, include_extras=True)
     groups = {
         name: (kind, list(_parameters(kind)))
@@ -67,7 +67,7 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters(group: type) -> Iterator[inspect.Parameter]:
-    """The options of a dataclass; fields that are not described are none."""
+    """The options of a dataclass; fields without description are skipped."""
     hints = get_type_hints(group, include_extras=True)
     settings = {known.name: known for known in options_of(group)}
     for field in fields(group):
@@ -85,7 +85,7 @@ def _parameters(group: type) -> Iterator[inspect.Parameter]:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which generator."""
+    """Options that select the generator."""
 
     model: ModelOption = None
     frame: FrameOption = None
@@ -97,7 +97,7 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Result(ModelChoice):
-    """How a result is written and printed, of which generator."""
+    """Options for generator, overwriting and output format."""
 
     overwrite: OverwriteOption = False
     as_json: JsonOption = False
@@ -105,14 +105,14 @@ class Result(ModelChoice):
 
 @dataclass(frozen=True)
 class Written(Result):
-    """The folder that results are written to, too."""
+    """The same with an output folder."""
 
     out: OutOption = Path()
 
 
 @dataclass(frozen=True)
 class Volumes(Written):
-    """How volumes are written."""
+    """Options for writing volumes."""
 
     native: NativeOption = False
     scan: ScanOption = None
@@ -122,19 +122,19 @@ class Volumes(Written):
 
 @dataclass(frozen=True)
 class Drawn:
-    """How random brains are drawn."""
+    """Options of random brains."""
 
     truncation: TruncationOption = TRUNCATION
     noise: NoiseOption = "fixed"
 
     def recipe(self) -> Recipe:
-        """A recipe of these options; its source is still to be chosen."""
+        """A recipe of these options, with a placeholder source."""
         return Recipe(truncation=Truncation(self.truncation), noise=parse_noise(self.noise))
 
 
 @dataclass(frozen=True)
 class Labelled(Drawn):
-    """How random brains are drawn, for a label and of one image channel."""
+    """Options of random brains with label and image channel."""
 
     label: LabelOption = None
     channel: ChannelOption = 0

@@ -1,4 +1,4 @@
-"""`stylegan3d info`: what a generator, latent, directions file, recipe, volume or scan is."""
+"""`stylegan3d info`: describe a generator, latent, directions file, recipe, volume or scan."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _describe_recipe(path: Path) -> dict[str, Any]:
 
 
 def _is_raw(path: Path) -> bool:
-    """Whether a volume has no sidecar with its recipe, like one from a scanner."""
+    """Whether a volume has no sidecar with a recipe, like one from a scanner."""
     from stylegan3d.storage.volumes import sidecar_path
 
     return path.name.endswith(".nii.gz") and path.is_file() and not sidecar_path(path).is_file()
@@ -180,9 +180,9 @@ def _describe_scan(path: Path) -> dict[str, Any]:
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
-    """`key: value` lines; what is nested follows as indented JSON."""
+    """`key: value` lines; nested values as indented JSON."""
     if result.get("scan"):
-        # The packed brain mask is of no use to a reader; --json has it.
+        # The packed brain mask is only in the --json output.
         result = {**result, "scan": {**result["scan"], "brain_mask": "…"}}
     lines = []
     for key, value in result.items():

@@ -1,4 +1,4 @@
-"""`stylegan3d mix`: one brain's layers with another's."""
+"""`stylegan3d mix`: style mixing of two brains."""
 
 from __future__ import annotations
 

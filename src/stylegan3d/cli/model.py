@@ -1,4 +1,4 @@
-"""`stylegan3d model`: add to a model, or make one of a network of the original 3D-StyleGAN."""
+"""`stylegan3d model`: add to a model, or convert a network of the original 3D-StyleGAN."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stylegan3d.cli.groups import grouped
 from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.settings.labels import LabelSettings
 
-#: In the model's folder, while an index is made: where an interrupted run continues.
+#: Name of the unfinished index in the model's folder, from which an interrupted run continues.
 WORK = ".privacy-index"
 app = typer.Typer(
     help="Add to a model: labels, trust, privacy index; or convert an original network.\n\n"
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 
 class Precision(StrEnum):
-    """How weights are stored."""
+    """Precision of stored weights."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -53,10 +53,10 @@ def learn(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add labels to a trained model, so that it can draw brains of an age, a sex or a volume.
+    """Add labels to a trained model, so that it can generate brains by age, sex or volume.
 
     The model needs an encoder, no labels of its own, and the data set it was trained on. Its
-    weights stay as they are: without a label every seed gives the same brain as before.
+    weights do not change: without a label every seed gives the same brain as before.
 
     Example: stylegan3d model labels prepared --model my-model --labels age,sex
 
@@ -95,9 +95,9 @@ def trust(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Calibrate a model's verdict on projections: which scans lie outside what it knows.
+    """Calibrate a model's verdict on projections: which scans are outside what it knows.
 
-    Measured on the validation people of its data set and written into the model's card. Training
+    Measured on the validation subjects of its data set and written to the model's card. Training
     does this on export.
 
     Example: stylegan3d model trust prepared --model my-model
@@ -135,10 +135,10 @@ def privacy_index(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a privacy index to a model: how close a brain comes to the people it was trained on.
+    """Add a privacy index to a model, to check how close a brain is to its training subjects.
 
-    It holds features of these people, no images; the window then checks the brain shown (Browse,
-    Privacy). An interrupted run continues where it stopped.
+    It contains features of these subjects, no images; the window then checks the brain shown
+    (Browse, Privacy). An interrupted run continues where it stopped.
 
     Example: stylegan3d model privacy-index prepared --model my-model
     """
@@ -201,7 +201,7 @@ def convert(
 ) -> None:
     """Convert a network of the original 3D-StyleGAN to a model folder, without TensorFlow.
 
-    The file is read as data; no code in it is run. It does not record axes and voxel size: without
+    The file is read as data; no code in it is run. It does not contain axes and voxel size: without
     --frame, those of FreeSurfer's conformed scans are assumed, and the model's card says so.
 
     Example: stylegan3d model convert 2mm_f96.pkl --out my-model --frame LIA:2

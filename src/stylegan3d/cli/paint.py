@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Codes(StrEnum):
-    """What the numbers in the map are."""
+    """Meaning of the labels."""
 
     AUTO = "auto"
     TISSUES = "tissues"
@@ -27,14 +27,14 @@ class Codes(StrEnum):
 
 
 class Pose(StrEnum):
-    """What to do about a map that does not lie as the model's brains do."""
+    """Whether to align the map."""
 
     AUTO = "auto"
     KEEP = "keep"
 
 
 class Grid(StrEnum):
-    """Which grid the result is written on."""
+    """Grid of the result."""
 
     OWN = "own"
     MODEL = "model"
@@ -158,7 +158,7 @@ def _made(
     onto: bool,
     seed: int | None,
 ) -> dict[str, Any]:
-    """The painted volume with its tissues, contrast, and how well it keeps the labels."""
+    """The generated volume with its tissues, contrast, and agreement with the labels."""
     import numpy as np
 
     from stylegan3d.segmentation.classes import dice_scores
@@ -197,7 +197,7 @@ def _files(
     grid: Grid,
     edits: list[Any],
 ) -> dict[Path, bytes]:
-    """What is to be written: name to content."""
+    """Output files: name to content."""
     from stylegan3d.storage.volumes import make_image, volume_files
     from stylegan3d.translation.files import LABELS, contrast_entry, painted_files
 

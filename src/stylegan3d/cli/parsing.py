@@ -1,4 +1,4 @@
-"""Words of the command line turned into parts of a recipe; RecipeError where they make no sense."""
+"""Parse command-line text into parts of a recipe; RecipeError if invalid."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_noise(text: str) -> Noise:
 
 
 def parse_label(text: str | None) -> Label | None:
-    """A label from "age=70,sex=F" or, for a model that names no labels, "0,1"."""
+    """A label from "age=70,sex=F" or, for a model without named labels, "0,1"."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
@@ -64,7 +64,7 @@ def parse_label(text: str | None) -> Label | None:
 
 
 def _number_or_text(text: str) -> int | float | str:
-    """A number where it would be written the same way: 07 may be the name of a site."""
+    """A number if formatting it gives the same text: 07 may be the name of a site."""
     text = text.strip()
     for kind in (int, float):
         try:
@@ -77,7 +77,7 @@ def _number_or_text(text: str) -> int | float | str:
 
 
 def parse_source(text: str) -> Source:
-    """A seed if the text is a whole number, else the latent file of that name."""
+    """A seed if the text is a whole number, else a latent file."""
     if text.isdecimal():
         return Source("seed", int(text[:LONGEST_NUMBER]))
     return Source.from_file(text)
@@ -89,10 +89,10 @@ def parse_strengths(strength: str | None, layers: str | None, num_layers: int) -
     Parameters
     ----------
     strength : str or None
-        One number for all layers, or as many as there are layers, such as "1,1,0.5,0".
+        One number for all layers, or one per layer, such as "1,1,0.5,0".
     layers : str or None
-        Layers that take part, such as "0-3"; the others keep strength 0. With it, `strength` is
-        one number and 1 if left out.
+        Layers to mix, such as "0-3"; the others have strength 0. With it, `strength` is a single
+        number, by default 1.
     num_layers : int
     """
     if strength is None:
@@ -114,7 +114,7 @@ def parse_strengths(strength: str | None, layers: str | None, num_layers: int) -
 
 
 def parse_edits(texts: Sequence[str]) -> tuple[Edit, ...]:
-    """Edits from texts such as "PC 1=2.0" or, for layers 0 to 3 alone, "PC 1=2.0@0-3"."""
+    """Edits from texts such as "PC 1=2.0" or, for layers 0 to 3 only, "PC 1=2.0@0-3"."""
     return tuple(_parse_edit(text) for text in texts)
 
 

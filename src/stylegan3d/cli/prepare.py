@@ -1,4 +1,4 @@
-"""`stylegan3d prepare`: a folder of T1 scans becomes a data set to train on."""
+"""`stylegan3d prepare`: make a training data set of a folder of T1 scans."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def prepare(
     jobs: JobsOption = 1,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Only list what would be prepared and what left out."),
+        typer.Option("--dry-run", help="Only list what would be prepared or excluded."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prepare a folder of T1 scans for training: brain extraction, alignment, normalisation.
 
     Run again, it continues where it stopped and adds new scans. Files that cannot be used are
-    listed with their reasons, and shown beside the others in OUT/contact-sheet.html.
+    listed with their reasons, and shown in OUT/contact-sheet.html.
 
     Example: stylegan3d prepare bids/ --out data/brains
     """
@@ -82,7 +82,7 @@ def prepare(
 
 
 def _target(template: Path | None, choice: ModelChoice) -> Target | None:
-    """What to align to: the template, the model, or None to let `prepare` choose."""
+    """Target of the alignment: template, model, or None to let `prepare` choose."""
     if template is not None and choice.model is not None:
         raise typer.BadParameter("Give either --template or --model.")
     if template is not None:
@@ -93,7 +93,7 @@ def _target(template: Path | None, choice: ModelChoice) -> Target | None:
 
 
 def _emit_plan(plan: Plan, *, as_json: bool) -> None:
-    """Print what preparing would do."""
+    """Print the plan."""
     from stylegan3d.dataset.plan import DONE, LEAVE_OUT, PREPARE
 
     rows = plan.rows()

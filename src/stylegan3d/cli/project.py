@@ -19,7 +19,7 @@ from stylegan3d.settings.projection import Choices
 if TYPE_CHECKING:
     from stylegan3d.projection.pipeline import StepProgress
 
-# What each stage of a projection is called beside its progress bar.
+# Titles of the stages beside the progress bar.
 TITLES = {"align": "Aligning", "search": "Projecting", "again": "Searching again"}
 
 
@@ -60,7 +60,7 @@ def project(
     from stylegan3d.projection.pipeline import Watch
     from stylegan3d.scans.pose import parse_pose
 
-    # Wrong words are refused before any work.
+    # Check options before any work.
     parse_pose(choices.pose)
     if choices.operator is not None:
         parse(choices.operator)
@@ -99,7 +99,7 @@ def project(
 
 
 def _open(model: ModelChoice, choices: Choices) -> Any:
-    """The generator, if it has that image channel and can be searched like that."""
+    """The generator, checked for channel and options."""
     from stylegan3d.projection.checks import check_choices
     from stylegan3d.recipe.recipe import Recipe
 
@@ -111,7 +111,7 @@ def _open(model: ModelChoice, choices: Choices) -> Any:
 
 @contextmanager
 def _bars() -> Iterator[Callable[[StepProgress], None]]:
-    """One progress bar after the other: a new one for every title."""
+    """Progress bars in sequence, one per title."""
     current: dict[str, Any] = {"title": "", "bar": None, "report": None}
 
     def close() -> None:
@@ -133,7 +133,7 @@ def _bars() -> Iterator[Callable[[StepProgress], None]]:
 
 
 def _emit(result: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    """Print the files and how similar the reconstruction is; warnings on stderr."""
+    """Print files and similarity; warnings on stderr."""
     for warning in result["warnings"]:
         typer.echo(f"stylegan3d: {warning}", err=True)
     from stylegan3d.projection.trust import place_in_words

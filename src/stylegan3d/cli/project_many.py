@@ -33,7 +33,7 @@ def project_many(
 ) -> None:
     """Project every scan; exit status 2 if one failed.
 
-    `model` and `frame` are what workers open the generator by; `cache` is see `project_file`.
+    Workers open the generator by `model` and `frame`; for `cache` see `project_file`.
     """
     from stylegan3d.cohort import find_items, run_cohort
     from stylegan3d.cohort.project import project_item
@@ -59,7 +59,7 @@ def project_many(
 
 
 def _without_results(items: list[Item], out: Path) -> list[Item]:
-    """Scans without what earlier runs wrote, where the output folder lies among the scans."""
+    """Exclude results of earlier runs, if the output folder is among the scans."""
     from stylegan3d.errors import StyleGAN3DError
 
     here = out.resolve()
@@ -74,7 +74,7 @@ def _without_results(items: list[Item], out: Path) -> list[Item]:
 
 
 def _emit_many(outcome: Outcome, out: Path, model: dict[str, Any], *, as_json: bool) -> None:
-    """The summary on stdout; what failed and why on stderr."""
+    """Summary on stdout; failures on stderr."""
     from stylegan3d.cohort.records import TABLE
     from stylegan3d.cohort.run import DONE, FAILED, KEPT
 

@@ -1,4 +1,4 @@
-"""Recipes from words and volumes from recipes: what `generate`, `mix`, `edit`, `render` share."""
+"""Recipes from options, and volumes from recipes, for `generate`, `mix`, `edit`, `render`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def chosen_recipes(
     ctx: typer.Context, given: list[str] | None, seeds: str | None, plain: Recipe
 ) -> list[Recipe]:
-    """The recipes that were given, or those of `--seeds`: `plain` with each as its source."""
+    """The given recipes, or `plain` with each of `--seeds` as its source."""
     if (seeds is None) == (not given):
         raise typer.BadParameter("Give either a recipe or --seeds, such as --seeds 0-3.")
     if given:
@@ -40,10 +40,10 @@ def render_to_files(
     written: Volumes,
     table: Path | None = None,
 ) -> None:
-    """Render each recipe in full quality and save it; whatever can be refused is refused first.
+    """Render each recipe at full quality and save it, after checking everything first.
 
-    Of an edited scan that is written in its native space, the model's brain is written beside it.
-    `table` is a CSV to write the tissue volumes of all brains to.
+    For an edited scan in native space, the model's brain is written too. `table` is a CSV for the
+    tissue volumes of all brains.
     """
     from stylegan3d.measures.tissue_volumes import read_tissues, table_text
     from stylegan3d.outputs.edits import edit_files, edit_names, scans_at_hand
@@ -112,12 +112,12 @@ def render_to_files(
 
 
 def _detailed(recipe: Recipe, written: Volumes) -> Recipe:
-    """The recipe with the detail that options ask for: of its own scan, or of another.
+    """The recipe with the detail of its own scan or of another, as requested.
 
     Raises
     ------
     RecipeError, LatentError
-        If that is no projected scan, or there is nothing to see of it.
+        If that is not a projected scan, or the detail has no effect.
     """
     of, strength = written.detail_of, written.detail
     if of is None and strength is None and (written.scan is None or recipe.detail is not None):

@@ -1,4 +1,4 @@
-"""`stylegan3d render`: pictures, films and reports of brains, and DICOM."""
+"""`stylegan3d render`: pictures, films, reports and DICOM files."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def picture(
         bool, typer.Option("--neurological", help="Show the patient's left on the left.")
     ] = False,
 ) -> None:
-    """Write labelled slices of brains as PNG, with their recipes beside them.
+    """Write labelled slices of brains as PNG, with their recipes.
 
     Example: stylegan3d render picture --seeds 0 --planes axial --lightbox 20 --out pictures
     """
@@ -143,7 +143,7 @@ def film(
     scale: ScaleOption = SCALE,
     scan: ScansOption = None,
 ) -> None:
-    """Write a film that moves from brain to brain, with its key frames as recipes beside it.
+    """Write a film that moves from brain to brain, with the recipes of its key frames.
 
     Example: stylegan3d render film --seeds 0-3 --loop --out walk.gif
     """
@@ -192,8 +192,8 @@ def report(
 ) -> None:
     """Write a one-page report (A4, PDF) of each case: views, measures, recipe, and a warning.
 
-    For a recipe of a projected scan, the aligned scan and the verdict are taken from the folder of
-    its latent file, where `stylegan3d project` left them.
+    For a recipe of a projected scan, the aligned scan and the verdict are read from the folder of
+    its latent file, as written by `stylegan3d project`.
 
     Example: stylegan3d render report edited/sub-01_desc-edited_T1w.json --out reports
     """
@@ -286,7 +286,7 @@ def dicom(
 def _projected(
     recipe: Recipe, generator: Generator
 ) -> tuple[np.ndarray | None, dict[str, Any] | None]:
-    """The aligned scan (X, Y, Z) and the trust in its projection, where they lie by the latent."""
+    """The aligned scan (X, Y, Z) and the verdict, if found beside the latent."""
     described = recipe.scan()
     if described is None:
         return None, None
@@ -313,7 +313,7 @@ def _projected(
 
 
 def _look(scale: float, neurological: bool = False) -> Look:
-    """How the verbs draw; RecipeError for a size out of bounds."""
+    """Look of the figures; RecipeError for a scale out of range."""
     from stylegan3d.render.figures import Look
 
     low, high = SCALE_LIMITS

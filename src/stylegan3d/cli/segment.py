@@ -1,4 +1,4 @@
-"""`stylegan3d segment`: tissues of a volume and how large they are."""
+"""`stylegan3d segment`: tissue segmentation and volumes."""
 
 from __future__ import annotations
 

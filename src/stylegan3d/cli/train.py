@@ -1,4 +1,4 @@
-"""`stylegan3d train KIND`: a data set becomes a model."""
+"""`stylegan3d train KIND`: train a model on a data set."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def vae(
         ),
     ] = None,
 ) -> None:
-    """Train a variational autoencoder: it encodes a scan at once and reconstructs it closely.
+    """Train a variational autoencoder: encodes a scan in one pass and reconstructs it closely.
 
     Example: stylegan3d train vae prepared --out runs/vae --export my-vae
     """
@@ -97,7 +97,7 @@ def diffusion(
     ],
     steps: Annotated[int | None, steps_option("3000")] = None,
 ) -> None:
-    """Train a latent diffusion: random brains as sharp as its autoencoder can make them.
+    """Train a latent diffusion model: random brains as sharp as its autoencoder allows.
 
     Example: stylegan3d train diffusion prepared --autoencoder my-vae --out run --export my-model
     """
@@ -165,7 +165,7 @@ def flow(
         ),
     ] = None,
 ) -> None:
-    """Train a flow from a generator's soft brains to sharp ones.
+    """Train a flow that sharpens a generator's brains.
 
     Example: stylegan3d train flow my-model prepared --out runs/flow
 
@@ -234,7 +234,7 @@ def segmentation(
     options: FromMaps,
     steps: Annotated[int | None, steps_option("4000")] = None,
 ) -> None:
-    """Train the network behind `stylegan3d segment` on people with label maps.
+    """Train the network of `stylegan3d segment` on subjects with label maps.
 
     Example: stylegan3d train segmentation prepared --maps brains --out runs/tissues
     """
@@ -281,7 +281,7 @@ def translation(
         ),
     ] = None,
 ) -> None:
-    """Train the network behind `stylegan3d paint` on people, some of them with label maps.
+    """Train the network of `stylegan3d paint` on subjects, some of them with label maps.
 
     Example: stylegan3d train translation prepared --maps brains --out runs/paint
     """

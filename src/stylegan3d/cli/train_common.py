@@ -1,4 +1,4 @@
-"""What the kinds of `stylegan3d train` share: options, progress, and what is printed at the end."""
+"""Shared parts of `stylegan3d train`: options, progress, and final output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.
 
 @dataclass(frozen=True)
 class Training:
-    """Options of all kinds of training."""
+    """Options of all kinds."""
 
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
@@ -41,15 +41,15 @@ class Training:
     as_json: JsonOption = False
 
     def check(self, ctx: typer.Context, *new_only: str, files: Sequence[str] = ()) -> None:
-        """Refuse what could not be done at the end, or not with --resume, before the training.
+        """Check options before training: export files, and options not allowed with --resume.
 
         Parameters
         ----------
         ctx : typer.Context
         new_only : str
-            Options of a new run, by their names in Python.
+            Python names of options for new runs only.
         files : sequence of str
-            What is written to the export's folder; by default, a generator's.
+            Files written to the export folder; by default those of a generator.
         """
         from stylegan3d.checkpoints.folder import check_target
         from stylegan3d.storage.volumes import check_output
@@ -69,7 +69,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Licensed(Training):
-    """Of those whose weights have a licence."""
+    """Options of kinds that export weights with a licence."""
 
     licence: Annotated[
         str | None,
@@ -79,7 +79,7 @@ class Licensed(Training):
 
 @dataclass(frozen=True)
 class Named(Licensed):
-    """Of those that become a generator."""
+    """Options of kinds that export a generator."""
 
     name: Annotated[
         str | None,
@@ -89,7 +89,7 @@ class Named(Licensed):
 
 @dataclass(frozen=True)
 class WithLabels(Named):
-    """Of those whose random brains can be drawn for a label."""
+    """Options of kinds with labels."""
 
     labels: Annotated[
         str | None,
@@ -107,7 +107,7 @@ class WithLabels(Named):
     ] = None
 
     def exporting(self) -> dict[str, Any]:
-        """Arguments of the exports of such models."""
+        """Arguments of the export."""
         assert self.export is not None
         return {
             "out": self.export,
@@ -121,7 +121,7 @@ class WithLabels(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class FromMaps(Licensed):
-    """Of those that learn from label maps."""
+    """Options of kinds trained on label maps."""
 
     maps: Annotated[
         Path,
@@ -139,7 +139,7 @@ class FromMaps(Licensed):
     ] = None
 
     def exporting(self, notes: dict[str, Any] | None) -> dict[str, Any]:
-        """Arguments of the exports of such networks."""
+        """Arguments of the export."""
         return {
             "folder": self.export,
             "licence": self.licence,
@@ -149,7 +149,7 @@ class FromMaps(Licensed):
 
 
 def steps_option(default: str) -> Any:
-    """The option `--steps` of a kind with this many by default."""
+    """The option `--steps` of a kind, with its default."""
     return typer.Option(
         "--steps", min=1, help="Training steps; new runs only.", show_default=default
     )
@@ -157,7 +157,7 @@ def steps_option(default: str) -> Any:
 
 @contextmanager
 def how_to_train(options: Training) -> Iterator[How]:
-    """How to train, with a progress bar, or on a log a line now and then."""
+    """Training callbacks with a progress bar, or log lines without a terminal."""
     from stylegan3d.devices import choose_device
 
     fewest = sys.maxsize
@@ -191,18 +191,18 @@ def conclude(
     lines: Callable[[dict[str, float]], list[str]],
     more: dict[str, Any] | None = None,
 ) -> None:
-    """Export a finished run, and print what came of it.
+    """Export a finished run, and print the results.
 
     Parameters
     ----------
     out : Path
         Folder of the run.
     write : callable
-        Exports it.
+        Export function.
     word : str
         Key of the figures in the JSON object.
     lines : callable
-        Words the figures.
+        Formats the figures.
     more : dict of str to object or None
         Further entries of the JSON object.
     """

@@ -1,4 +1,4 @@
-"""`stylegan3d train anatomy` and `stylegan`: a data set becomes a generator."""
+"""`stylegan3d train anatomy` and `stylegan`: train a generator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stylegan3d.training.stylegan import Progress
     from stylegan3d.training.team import Team
 
-# With the sizes here, `--help` need not import torch.
+# Sizes are repeated here so that `--help` need not import torch.
 SIZES = {
     "brain-4mm": "40 x 56 x 48 voxels of 4 mm",
     "brain-2mm": "80 x 112 x 96 voxels of 2 mm",
@@ -42,14 +42,14 @@ class Preset(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of the feature maps."""
+    """Precision of the feature maps."""
 
     AUTO = "auto"
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
 
 
-#: The two kinds, which differ in their networks alone, with their help.
+#: The two kinds, which differ only in their networks, with their help.
 HELP = {
     "anatomy": "Train an anatomy model: a deformation of the mean brain, its appearance and its "
     "texture.",
@@ -133,7 +133,7 @@ def train_generator(
         typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
     ] = False,
 ) -> None:
-    """Train an anatomy model or a StyleGAN, as the name of the command says."""
+    """Train an anatomy model or a StyleGAN, depending on the command."""
     from stylegan3d.errors import StyleGAN3DError
     from stylegan3d.training.team import join_team
 
@@ -159,7 +159,7 @@ def train_generator(
     except StyleGAN3DError:
         if team.leads:
             raise
-        raise typer.Exit(2) from None  # one process is enough to say so
+        raise typer.Exit(2) from None  # only one process prints
     finally:
         team.close()
     if team.leads:
@@ -174,7 +174,7 @@ def _plan(
     patch: int | None,
     resume: bool,
 ) -> tuple[TrainConfig | None, dict[str, Any]]:
-    """Settings of a new run, or the changes of one that is resumed."""
+    """Settings of a new run, or changes to a resumed one."""
     from stylegan3d.training.config import PRESETS
     from stylegan3d.training.settings import change_settings, changed_settings, read_settings
 
@@ -199,7 +199,7 @@ def _train(
     team: Team,
     board: bool,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Train and export; what to print."""
+    """Train and export; returns the output."""
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.stylegan import train
 
@@ -240,7 +240,7 @@ def _train(
 
 
 def _reporter(bar: Report) -> Callable[[Progress], None]:
-    """Shows progress: a bar on a terminal, else a line for each line of the log."""
+    """Progress reporter: a bar on a terminal, otherwise log lines."""
 
     def show(now: Progress) -> None:
         speed = f"{now.images_per_second:.3g} images/s"

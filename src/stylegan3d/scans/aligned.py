@@ -1,4 +1,4 @@
-"""A scan brought into a model's space."""
+"""A scan aligned to a model's space."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.target import Target
 
-# Where less than this of a model voxel is brain it counts as outside, as in the training data.
+# Least share of brain in a brain voxel, as in the training data.
 BRAIN_SHARE = 0.35
 # Training brains correlate 0.93 to 0.965 with their mean.
 EXPECTED_QUALITY = 0.90
-# Of the contrast inside the brain: T1 scans reach 0.4 and more, FLAIR 0.15, T2 less than 0.
+# Correlation of the contrast inside the brain: T1 scans reach 0.4, FLAIR 0.15, T2 less than 0.
 EXPECTED_CONTRAST = 0.25
 
-# From this quality on, in words.
+# Least quality of each description.
 QUALITY_WORDS = (
     (0.94, "as good as the training brains"),
     (EXPECTED_QUALITY, "good"),
@@ -49,8 +49,8 @@ class Step:
         What was done.
     seconds : float
     how : {"done", "kept", "cached"}
-        "kept" if there was nothing to do or it was to be left out, "cached" if the result of an
-        earlier time was taken.
+        "kept" if nothing had to be done or the step was disabled, "cached" if an earlier result was
+        reused.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class PreparedBrain:
-    """The brain before it is resampled: what poses are tried on.
+    """The extracted brain before resampling.
 
     `brain` and `mask` (I, J, K) are on `space`, a part of the scan's grid.
     """
@@ -74,7 +74,7 @@ class PreparedBrain:
 
 @dataclass(frozen=True, eq=False)
 class AlignedScan:
-    """One brain on the model's grid, and the way back.
+    """A brain on the model's grid, with everything needed to return to native space.
 
     Attributes
     ----------
@@ -83,20 +83,20 @@ class AlignedScan:
     space : Space
         The model's grid.
     rigid : ndarray
-        (4, 4) Scan RAS millimetres to model RAS millimetres; a rotation and a translation.
+        (4, 4) rigid transform, scan RAS millimetres to model RAS millimetres.
     quality : float
         Correlation of `volume` with the model's mean brain over the whole grid.
     brain_mask : ndarray, bool (X, Y, Z)
     intensity_scale : float
-        What 1.0 stands for in the scan's own units (after bias correction).
+        Scan units (after bias correction) per 1.0.
     steps : list of Note
         What was done.
     scan : ScanData
-        What it was made from.
+        The original scan.
     prepared : PreparedBrain or None
-        To try other poses on.
+        For resampling in other poses.
     record : tuple of Step
-        The steps with what they took.
+        Steps of the preparation.
     """
 
     volume: np.ndarray
@@ -112,12 +112,12 @@ class AlignedScan:
 
     @property
     def quality_in_words(self) -> str:
-        """What `quality` means for a person."""
+        """`quality` in words."""
         return next(words for least, words in QUALITY_WORDS if self.quality >= least)
 
     @property
     def by_hand(self) -> bool:
-        """Whether nobody but a person looked for the pose."""
+        """Whether the pose was set manually only."""
         return not any(step.name == "pose" and step.how != "kept" for step in self.record)
 
     def nudged(
@@ -125,15 +125,15 @@ class AlignedScan:
         translation_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
         rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> AlignedScan:
-        """The same brain moved by hand in the model's space, resampled from the scan again.
+        """The brain moved in model space, resampled from the scan.
 
         Parameters
         ----------
         translation_mm : tuple of float
-            To the right, to the front, upwards.
+            To the right, anterior and superior.
         rotation_deg : tuple of float
-            Round the axes to the right, to the front and upwards, in this order, through the
-            brain's middle; right-handed: a positive third one turns the nose to the left.
+            About the right, anterior and superior axes, in this order, through the brain's centre;
+            right-handed: a positive third angle turns the nose to the left.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class AlignedScan:
         return on_grid(self.scan, self.prepared, move @ self.rigid, record)
 
     def refined(self) -> AlignedScan:
-        """The same brain in the best pose near the one it is in, such as after `nudged`.
+        """The brain in the best pose near the current one, such as after `nudged`.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class AlignedScan:
         return on_grid(self.scan, prepared, rigid, record)
 
     def posed(self, rigid: np.ndarray) -> AlignedScan:
-        """The same brain in a given pose (4, 4), scan RAS mm to model RAS mm.
+        """The brain in a given pose (4, 4), scan RAS mm to model RAS mm.
 
         Raises
         ------
@@ -188,15 +188,15 @@ class AlignedScan:
         return on_grid(self.scan, self.prepared, rigid, record)
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
-        """A model-space volume (X, Y, Z) on the scan's own grid, in its units.
+        """Resample a model-space volume (X, Y, Z) to the scan's own grid and units.
 
-        float32, 0 outside the brain; orientation, affine and header codes are the scan's. The
-        bias field is not put back. `signed` keeps what is below 0, as a difference needs it.
+        float32, 0 outside the brain; orientation, affine and header codes are the scan's. The bias
+        field is not reapplied. `signed` keeps negative values, for differences.
         """
         return native_image(volume, self.space, self.describe(), signed=signed)
 
     def labels_to_native(self, labels: np.ndarray) -> np.ndarray:
-        """Labels (X, Y, Z) of the model's space on the scan's own grid, by nearest neighbour."""
+        """Resample model-space labels (X, Y, Z) to the scan's own grid, by nearest neighbour."""
         voxels = np.linalg.inv(self.space.affine) @ self.rigid @ self.scan.affine
         found: np.ndarray = affine_transform(
             labels, voxels[:3, :3], voxels[:3, 3], self.scan.data.shape, order=0
@@ -204,9 +204,9 @@ class AlignedScan:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """Everything `native_image` needs to go back without the file; plain values for JSON.
+        """Everything `native_image` needs, without the scan's file; plain values for JSON.
 
-        Of the path only the file's name is kept: folders may carry patients' names.
+        Only the file name of the path is kept: folder names may identify patients.
         """
         return {
             "path": self.scan.path.name,
@@ -227,7 +227,7 @@ class AlignedScan:
 def on_grid(
     scan: ScanData, prepared: PreparedBrain, rigid: np.ndarray, record: tuple[Step, ...]
 ) -> AlignedScan:
-    """Resample a brain to the model's grid in a pose, normalise it there, and judge it."""
+    """Resample a brain to the model's grid in a pose, normalise it, and assess it."""
     target = prepared.target
     start = perf_counter()
     back = np.linalg.inv(rigid)
@@ -249,7 +249,7 @@ def on_grid(
 def _judged(
     prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float
 ) -> tuple[Note, ...]:
-    """What a person should know of a brain on the model's grid."""
+    """Warnings about a brain on the model's grid."""
     target = prepared.target
     texts = []
     lost = 1 - mask.sum() * abs(np.linalg.det(target.space.affine)) / (

@@ -1,19 +1,18 @@
 """Rigid alignment of an extracted brain to a mean brain.
 
-A small brain fitted to a large template without a scale is ambiguous: it can slide and pitch inside
-the template (up to 14 degrees were seen). So a *similarity* transform (rotation, translation, one
-scale) is fitted to the template by correlation, and then only its rotation and the place it gives
-to the brain's centre are kept. The brain keeps its true size.
+A small brain fitted rigidly to a large template is ambiguous: it can shift and pitch inside the
+template (by up to 14 degrees). So a *similarity* transform (rotation, translation, one scale) is
+fitted to the template by correlation, of which only the rotation and the position of the brain's
+centre are used. The brain keeps its true size.
 
-The fit is Gauss-Newton on the normalised images at 8 mm, then 4 mm: some ten iterations a level, no
-random sampling, no threads, hence the same scan gives the same pose every time. A third level at
-2 mm follows the folds of the one brain more than its pose and brought no better agreement.
+The fit is Gauss-Newton on the normalised images at 8 mm, then 4 mm: about ten iterations per level,
+without random sampling or threads, so the result is reproducible. A third level at 2 mm follows
+individual folds rather than the pose and gave no better agreement.
 
 ITK's registration (similarity transform, correlation or mutual information, gradient descent from
-8 mm to 4 mm) was tried in its place. On the same turned and moved brains it takes two to three
-times as long and comes back to the same pose less exactly: 0.13 mm (correlation) and 0.4 mm (mutual
-information) on average against 0.05 mm here. All three found every pose.
-`benchmarks/alignment.py` measures how well poses are found again.
+8 mm to 4 mm) takes two to three times as long and recovers the pose of moved brains less precisely:
+0.13 mm (correlation) and 0.4 mm (mutual information) on average, here 0.05 mm. All three found
+every pose. `benchmarks/alignment.py` measures this.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from stylegan3d.scans.target import Target
 
 LEVELS_MM = (8.0, 4.0)
 ITERATIONS = 40
-# A smaller gain of correlation is no longer a better pose.
+# Least gain of correlation of an iteration.
 ENOUGH = 1e-6
-# Correlation at 4 mm: brains posed by their header reach 0.94 and more, upside-down ones 0.85.
+# Correlation at 4 mm: brains with a correct header reach 0.94, upside-down ones 0.85.
 TRUSTED = 0.90
 SCALE_RANGE = (0.6, 1.6)
 
@@ -66,7 +65,7 @@ class Similarity:
     def rigid(self, brain_center: np.ndarray) -> np.ndarray:
         """(4, 4) scan RAS mm to template RAS mm without the scale.
 
-        `brain_center`, a scan point, goes where the similarity transform takes it.
+        The similarity transform decides where `brain_center`, a scan point, is mapped to.
         """
         back = self.rotation.T
         landing = back @ (brain_center - self.place) / self.scale + self.center
@@ -77,7 +76,7 @@ class Similarity:
 
 
 def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:
-    """Find where an extracted brain lies in the target's space.
+    """Align an extracted brain to the target's space.
 
     Parameters
     ----------
@@ -93,12 +92,12 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
     rigid : ndarray (4, 4)
         Scan RAS mm to target RAS mm.
     steps : list of str
-        What was done, for people.
+        What was done, in words.
 
     Raises
     ------
     ScanError
-        If no pose makes the brain resemble the template.
+        If the brain does not resemble the template in any pose.
     """
     steps = []
     levels = [_Level(brain, space, target, spacing) for spacing in LEVELS_MM]
@@ -125,14 +124,14 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
 
 
 def centred_rigid(brain: np.ndarray, space: Space, target: Target) -> np.ndarray:
-    """(4, 4), see `align_rigid`: the brain's middle on the target's, turned as it lies."""
+    """(4, 4), see `align_rigid`: centre the brain on the target, without rotation."""
     brain_center = centroid(brain > 0, space)
     center = centroid(target.template > 0.05, target.space)
     return Similarity(np.eye(3), 1.0, center, brain_center).rigid(brain_center)
 
 
 def refined_rigid(brain: np.ndarray, space: Space, target: Target, rigid: np.ndarray) -> np.ndarray:
-    """(4, 4), see `align_rigid`: the best pose near another one, such as a person's."""
+    """(4, 4), see `align_rigid`: the best pose near a given one."""
     center = centroid(target.template > 0.05, target.space)
     place = nib.affines.apply_affine(np.linalg.inv(rigid), center)
     pose = Similarity(rigid[:3, :3].T, 1.0, center, place)
@@ -144,7 +143,7 @@ def refined_rigid(brain: np.ndarray, space: Space, target: Target, rigid: np.nda
 def _search(
     levels: list[_Level], start: Similarity, best: tuple[Similarity, float]
 ) -> tuple[Similarity, float]:
-    """Try poses all over: the 24 turns of a cube, each also tilted by 30 degrees."""
+    """Global search: the 24 rotations of a cube, each also tilted by 30 degrees."""
     tilts = [np.zeros(3), *(sign * np.radians(30) * axis for axis in np.eye(3) for sign in (1, -1))]
     poses = [
         Similarity((Rotation.from_rotvec(tilt) * turn).as_matrix(), 1.0, start.center, start.place)
@@ -160,7 +159,7 @@ def _search(
 
 
 class _Level:
-    """Template points and a moving image of one resolution."""
+    """Template points and the moving image at one resolution."""
 
     def __init__(self, brain: np.ndarray, space: Space, target: Target, spacing: float) -> None:
         grid = isotropic_space(brain, space, spacing, 3 * spacing)
@@ -183,7 +182,7 @@ class _Level:
         return float((self.fixed * _normalised(values)[0]).sum())
 
     def fit(self, pose: Similarity) -> tuple[Similarity, float]:
-        """Climb the correlation from a pose; the pose at the top and its correlation."""
+        """Maximise the correlation from a pose; returns pose and correlation."""
         quality, damping = self.score(pose), 1e-3
         for _ in range(ITERATIONS):
             normal, slope = self._equations(pose)
@@ -217,7 +216,7 @@ class _Level:
                 *slopes,
             ]
         )  # [7, n]
-        # Normalising takes out the mean and whatever only makes the image brighter.
+        # Normalising removes the mean and any scaling of intensity.
         jacobian -= jacobian.mean(axis=1, keepdims=True)
         jacobian -= np.outer(jacobian @ image, image)
         jacobian /= length
@@ -232,5 +231,5 @@ def _normalised(values: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def centroid(mask: np.ndarray, space: Space) -> np.ndarray:
-    """RAS mm of the middle of a mask's voxels."""
+    """Centroid of a mask in RAS mm."""
     return nib.affines.apply_affine(space.affine, np.argwhere(mask).mean(axis=0))

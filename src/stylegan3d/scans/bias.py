@@ -1,4 +1,4 @@
-"""Take out the slow brightness changes that a receive coil leaves over a scan."""
+"""Bias-field correction."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from stylegan3d.scans.resampling import resample
 
 WORKING_MM = 4.0
 FIELD_OF_VIEW_MM = 256.0
-# Few iterations on purpose: this is how the training data was made (a field of 2 to 5 %). Left to
-# converge, N4 goes on to even out grey and white matter themselves.
+# Few iterations, as for the training data (a field of 2 to 5 %): run to convergence, N4 reduces the
+# contrast of grey and white matter.
 ITERATIONS = (10, 10, 10)
 
 
@@ -22,7 +22,7 @@ def bias_field(data: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
     Parameters
     ----------
     data : ndarray, float32 (I, J, K)
-        Intensities; only voxels of the mask with a value above 0 are looked at.
+        Intensities; only voxels in the mask with a value above 0 are used.
     mask : ndarray, bool (I, J, K)
     space : Space
 
@@ -40,7 +40,7 @@ def bias_field(data: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
 
 
 def log_bias_field(data: np.ndarray, mask: np.ndarray, space: Space, grid: Space) -> np.ndarray:
-    """The field's logarithm on `grid`, float32, of mean 0 inside; see `bias_field`."""
+    """Logarithm of the field on `grid`, float32, with mean 0 inside; see `bias_field`."""
     inside = mask & (data > 0)
     brain = np.where(inside, data, np.float32(0))
     region = resample(inside.astype(np.float32), space, grid) > 0.5
@@ -53,14 +53,14 @@ def log_bias_field(data: np.ndarray, mask: np.ndarray, space: Space, grid: Space
 
 
 def field_on(log_field: np.ndarray, grid: Space, space: Space) -> np.ndarray:
-    """A field on the scan's own grid, float32."""
+    """A field resampled to the scan's own grid, float32."""
     return np.exp(resample(log_field, grid, space))
 
 
 def working_grid(mask: np.ndarray, space: Space) -> Space:
-    """The usual field of view of a head scan around the brain, whatever the scan's own is.
+    """A standard field of view around the brain, independent of the scan's own.
 
-    N4's spline spans the image it is given: on a smaller one the same settings bend more.
+    N4's spline spans the image: on a smaller one the same settings allow more curvature.
     """
     middle = nib.affines.apply_affine(space.affine, np.argwhere(mask).mean(axis=0))
     count = round(FIELD_OF_VIEW_MM / WORKING_MM)

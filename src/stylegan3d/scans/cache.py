@@ -1,4 +1,4 @@
-"""Results of slow steps on disk, so that a scan that was prepared once is ready at once."""
+"""Disk cache of slow preparation steps."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.storage.arrayfiles import BROKEN, read_arrays
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
-# To be raised whenever a step's result changes: what older versions left is not found then.
+# Increase whenever a step's result changes, to invalidate older entries.
 VERSION = 2
-# Some 1 MB each; the oldest make room.
+# About 1 MB each; the oldest are evicted.
 MOST_ENTRIES = 300
 SUFFIX = ".step.npz"
 
 
 class StepCache:
-    """A folder of arrays by key; without a folder it keeps nothing.
+    """A folder of arrays by key; without a folder nothing is cached.
 
-    An entry that is damaged, of another version or from a program that was stopped counts as not
-    there, and is written again. A folder that cannot be written to costs time, not the result: it
-    is told in `problem`.
+    Damaged, outdated or incomplete entries count as missing and are written again. If the folder is
+    not writable, results are unaffected and `problem` has the reason.
 
     Parameters
     ----------
     folder : path-like or None
-        Made when the first entry is written, for the user alone to read. It holds
-        masks and poses under hashes, no names.
+        Created when the first entry is written, readable only by the user. It contains masks and
+        poses under hashes, no names.
     """
 
     def __init__(self, folder: str | Path | None) -> None:
@@ -43,7 +42,7 @@ class StepCache:
         self.problem = ""
 
     def get(self, key: str, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Any] | None:
-        """The arrays of an entry, or None; `shapes` names what it must hold, None for any shape."""
+        """The arrays of an entry, or None; `shapes` are those required, None for any shape."""
         if self.folder is None:
             return None
         try:
@@ -55,14 +54,14 @@ class StepCache:
         return found
 
     def put(self, key: str, **arrays: np.ndarray) -> None:
-        """Keep arrays under a key."""
+        """Store arrays under a key."""
         if self.folder is None:
             return
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # stubs know one keyword
         try:
             with output_errors(self.folder):
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # for the user alone
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # private
             path = self.folder / f"{key}{SUFFIX}"
             atomic_write_bytes(path, content.getvalue(), overwrite=True)
         except OutputError as error:
@@ -71,14 +70,14 @@ class StepCache:
 
     def _make_room(self) -> None:
         assert self.folder is not None
-        with suppress(OSError):  # another program may clear the folder at the same time
+        with suppress(OSError):  # another process may clear the folder concurrently
             entries = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
             for path in entries[:-MOST_ENTRIES]:
                 path.unlink(missing_ok=True)
 
 
 def key_of(step: str, *parts: Any) -> str:
-    """A key from a step's name and everything its result depends on."""
+    """Key from a step's name and everything its result depends on."""
     digest = hashlib.sha256(f"{VERSION} {step}".encode())
     for part in parts:
         if isinstance(part, Space):

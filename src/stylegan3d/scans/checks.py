@@ -1,7 +1,7 @@
-"""What must hold before a scan is worth reading; every refusal is one sentence with a way out.
+"""Checks of scan files; every error is one sentence with a suggestion.
 
-Headers are checked before any image data is read or memory set aside for it: a damaged or hostile
-header can claim any size.
+Headers are checked before image data is read or memory allocated: a damaged or malicious header can
+claim any size.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
 
 MIN_VOXELS_PER_AXIS = 16
-# A head is 150 to 260 mm across; slabs and generous fields of view must still pass.
+# A head measures 150 to 260 mm; slabs and large fields of view must pass.
 MIN_EXTENT_MM, MAX_EXTENT_MM = 60.0, 1000.0
 
 # Bytes before the image: header and extensions, which may hold a DICOM header.
 LARGEST_OFFSET = 64_000_000
-# Of intensities: squares of larger or smaller ones are no numbers in single precision.
+# Largest and smallest intensities whose squares are finite in single precision.
 LARGEST_VALUE, SMALLEST_VALUE = 1e36, 1e-36
-# Deflate packs no better than this.
+# Highest compression ratio of deflate.
 DEFLATE_MOST = 1032
 # Bytes of a compressed file behind its image: footers, and what programs leave there.
 SLACK = 16_000_000
-# From so many bytes on, a file that was packed better than this is no scan but zeros.
+# Larger files with a higher compression ratio than this contain only zeros.
 SUSPICIOUS, LARGEST_RATIO = 2**30, 100
 # Bytes of a voxel in FreeSurfer's types: unsigned char, int, float, short.
 MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
 
 GZIP_MAGIC = b"\x1f\x8b"
-# What nibabel, gzip and zlib raise for files that are not what their name says.
+# Exceptions of nibabel, gzip and zlib for invalid files.
 READ_ERRORS = (
     OSError,
     EOFError,
@@ -57,14 +57,14 @@ READ_ERRORS = (
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is missing, unreadable, empty or of a format that is not read."""
+    """Refuse files that are missing, unreadable, empty or of an unsupported format."""
     try:
         there = path.exists()
-    except (OSError, ValueError) as error:  # a name too long, or with a NUL in it
+    except (OSError, ValueError) as error:  # the name is too long or contains NUL
         raise ScanError(f"{path} is not a valid file name; check the path.") from error
     if not there:
         raise ScanError(f"{path} does not exist; check the path.")
-    if not path.is_file():  # opening a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would block forever
         raise ScanError(f"{path} is not a file; give a file, or a DICOM folder.")
     if not is_kind(path, "scan"):
         raise ScanError(
@@ -90,10 +90,10 @@ def check_file(path: Path) -> None:
 
 
 def check_nifti_header(path: Path) -> None:
-    """Refuse sizes and spacings that nibabel would repair without a word.
+    """Refuse sizes and spacings that nibabel would silently repair.
 
-    nibabel sets a voxel size of 0 to 1 mm and drops minus signs; either would put the brain at
-    the wrong scale, so the header is looked at as it is in the file.
+    nibabel sets a voxel size of 0 to 1 mm and drops minus signs; either would give the brain the
+    wrong scale, so the raw header is checked.
     """
     if _is(path, MGH):
         return
@@ -114,7 +114,7 @@ def check_nifti_header(path: Path) -> None:
 
 
 def _first_bytes(path: Path) -> bytes:
-    """As many bytes of the header's file as the longest header has."""
+    """The first bytes of the header's file, up to the length of the longest header."""
     source = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
     if source != path and not source.is_file():
         raise ScanError(f"{path} has no header beside it ({source.name}); copy both files.")
@@ -132,9 +132,9 @@ def _is(path: Path, name: str) -> bool:
 
 
 def check_claim(path: Path) -> None:
-    """Refuse a header that claims more than its file can hold, or an image that begins anywhere.
+    """Refuse a header that claims more data than its file can contain, or an invalid offset.
 
-    Before nibabel opens it: what lies between header and image is read into memory.
+    Called before nibabel opens the file, since it reads everything between header and image.
     """
     offset, size = _claimed(path)
     if not 0 <= offset <= LARGEST_OFFSET:
@@ -154,7 +154,7 @@ def check_claim(path: Path) -> None:
 
 
 def _claimed(path: Path) -> tuple[float, float]:
-    """Where the image begins and how many bytes it has, according to the header."""
+    """Offset and size of the image in bytes, according to the header."""
     block = _first_bytes(path)
     if _is(path, MGH):
         if len(block) < 284:
@@ -174,7 +174,7 @@ def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
         head = block[: kind.sizeof_hdr]
         if len(head) == kind.sizeof_hdr and kind.may_contain_header(head):
             return kind(head, check=False)
-    # NIfTI took over Analyze's header and added a mark to it.
+    # NIfTI extends Analyze's header by a magic string.
     analyze = nib.AnalyzeHeader.sizeof_hdr
     if _is(path, PAIR) and nib.AnalyzeHeader.may_contain_header(block[:analyze]):
         raise ScanError(
@@ -187,7 +187,7 @@ def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
 
 
 def damaged(path: Path, error: Exception) -> ScanError:
-    """The sentence for a file that ends too early or does not decompress."""
+    """The error for a truncated or corrupt file."""
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ScanError(
         f"{path} is damaged or cut short and cannot be read ({detail[:120].rstrip('.')}); "
@@ -196,10 +196,10 @@ def damaged(path: Path, error: Exception) -> ScanError:
 
 
 def check_compressed(path: Path) -> None:
-    """Refuse a compressed file whose content does not fit its checksum.
+    """Refuse a compressed file whose content does not match its checksum.
 
-    Readers stop at the last voxel, just before the checksum: without this, a flipped byte in a
-    download would pass as a scan.
+    Readers stop at the last voxel, before the checksum: otherwise a corrupted download would go
+    unnoticed.
     """
     if not is_packed(path):
         return
@@ -220,7 +220,7 @@ def check_compressed(path: Path) -> None:
 
 
 def check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
-    """Refuse grids that are not a 3D picture of a head: flat, absurdly large, tiny, degenerate."""
+    """Refuse grids that cannot be a 3D scan of a head: flat, too large, too small, degenerate."""
     words = " x ".join(str(n) for n in shape)
     if len(shape) < 3 or min(shape) == 1:
         raise ScanError(
@@ -247,13 +247,13 @@ def check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
 
 
 def check_affine(path: Path, affine: np.ndarray) -> None:
-    """Refuse an affine that does not place every voxel somewhere of its own."""
+    """Refuse a singular affine."""
     matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
     sizes = np.sqrt((matrix**2).sum(axis=0))
     if not np.isfinite(affine).all() or (sizes == 0).any():
         degenerate = True
     else:
-        degenerate = abs(np.linalg.det(matrix / sizes)) < 0.1  # 1 for axes at right angles
+        degenerate = abs(np.linalg.det(matrix / sizes)) < 0.1  # 1 for orthogonal axes
     if degenerate:
         raise ScanError(
             f"{path} has a degenerate orientation matrix (zero voxel size or parallel axes); "

@@ -1,4 +1,4 @@
-"""Which contrast a scan has, from what goes with the file; `intensity` judges the brain itself."""
+"""A scan's contrast from its metadata; `intensity` judges the brain itself."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 T1, T2, FLAIR, CT = "T1-weighted", "T2-weighted", "FLAIR", "CT"
 
-# In the order in which they are looked for: "T2 FLAIR" is a FLAIR, "T1 FLAIR" a T1.
+# In order of precedence: "T2 FLAIR" is a FLAIR, "T1 FLAIR" a T1.
 _NAMES = (
     (T1, r"t1|mp2?rage|spgr|bravo|\btfl\b|\bfspgr\b"),
     (FLAIR, r"flair|dark[ _-]?fluid"),
     (T2, r"t2"),
     (CT, r"\bct\b"),
 )
-# Milliseconds: a spin echo is T2-weighted from here on; fluid is nulled by inversions this long.
+# Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
-# Air is -1000 in Hounsfield units, and no part of a head is brighter than bone and fillings.
+# Hounsfield units: air is -1000; bone and fillings are the brightest parts of a head.
 AIR_HU, BRIGHTEST_HU = (-1100.0, -900.0), 32767.0
 
 
 def contrast_by_name(name: str) -> str:
-    """The contrast that a file's name or a series' description speaks of; "" if none."""
+    """The contrast named in a file name or series description; "" if none."""
     for contrast, pattern in _NAMES:
         if re.search(pattern, name.lower()):
             return contrast
@@ -31,7 +31,7 @@ def contrast_by_name(name: str) -> str:
 
 
 def contrast_by_timing(about: Mapping[str, str]) -> str:
-    """The contrast that a DICOM series' modality and timing make likely; "" if they do not tell."""
+    """The likely contrast from a DICOM series' modality and timing; "" if unknown."""
     if about.get("modality") == "CT":
         return CT
     echo, inversion = (_milliseconds(about.get(key, "")) for key in ("echo_ms", "inversion_ms"))

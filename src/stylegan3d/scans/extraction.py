@@ -1,4 +1,4 @@
-"""Find the brain in a scan of a whole head, or see that it was extracted already."""
+"""Brain extraction, and detection of already extracted brains."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from stylegan3d.errors import ScanError
 from stylegan3d.geometry.space import Space, to_ras
 from stylegan3d.scans.resampling import isotropic_space, resample
 
-# Intracranial volumes of adults lie between 1.0 and 2.0 litres; children and atrophy below.
+# Adult intracranial volumes are 1.0 to 2.0 litres; less in children and with atrophy.
 BRAIN_LITRES = (0.5, 2.3)
-# Below this share of empty voxels there is a head, or noisy air, around the brain.
+# Least share of empty voxels around an extracted brain.
 EMPTY_SHARE = 0.3
-# For heads that have to be turned first: grid, air that is left around them, and where of the range
-# of intensities a head begins.
+# For heads that are rotated first: grid, margin of air, and intensity threshold of the head.
 UPRIGHT_MM, AIR_MM, HEAD_SHARE = 1.0, 10.0, 0.15
-# What is kept around a brain that is looked at again: skull and scalp, and what was missed of it.
+# Margin around a brain for a second pass: skull and scalp, and parts that were missed.
 HEAD_MM = 30.0
-# deepbet keeps the current bounding box in the object, so it serves one scan at a time.
+# deepbet stores the current bounding box in the object, so it is not thread-safe.
 _one_at_a_time = threading.Lock()
 
 
 def extracted_mask(data: np.ndarray, space: Space) -> np.ndarray | None:
-    """The brain mask, bool (I, J, K), if only a brain is left in the scan, else None.
+    """The brain mask, bool (I, J, K), if the scan is skull-stripped, else None.
 
-    Two signs must agree: much of the field of view holds one and the same value, and the largest
-    piece of what is left has the volume of a brain (a head, even defaced, has more).
+    Two criteria: much of the field of view has one constant value, and the largest connected
+    component of the rest has the volume of a brain (a head, even defaced, has more).
     """
     mask = object_mask(data)
     if 1 - mask.mean() < EMPTY_SHARE:
@@ -42,7 +41,7 @@ def extracted_mask(data: np.ndarray, space: Space) -> np.ndarray | None:
 
 
 def object_mask(data: np.ndarray) -> np.ndarray:
-    """The largest connected piece that is not background, its holes filled: bool (I, J, K)."""
+    """The largest connected component that is not background, with holes filled: bool (I, J, K)."""
     value = background(data)
     contrast = np.percentile(data, 99.5) - value
     mask = np.abs(data - value) > 0.01 * abs(contrast)
@@ -50,7 +49,7 @@ def object_mask(data: np.ndarray) -> np.ndarray:
 
 
 def background(data: np.ndarray) -> float:
-    """The value most common on the faces of the field of view."""
+    """The most common value on the faces of the field of view."""
     faces = [data[side] for axis in range(3) for side in _faces(axis)]
     values, counts = np.unique(np.concatenate([face.ravel() for face in faces]), return_counts=True)
     return float(values[counts.argmax()])
@@ -73,22 +72,22 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
 def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
     """Brain mask of a whole-head T1 scan, bool (I, J, K), by deepbet's two networks.
 
-    They run on the CPU, from weights inside deepbet's wheel: no download, and the same mask on
-    every machine. Source: Fisch et al., "deepbet: Fast brain extraction of T1-weighted MRI using
+    They run on the CPU, with weights from deepbet's wheel: no download, and the same mask on every
+    machine. Source: Fisch et al., "deepbet: Fast brain extraction of T1-weighted MRI using
     Convolutional Neural Networks", Computers in Biology and Medicine 2024.
 
     Raises
     ------
     ScanError
-        If no brain is found, or something that cannot be one.
+        If no brain is found, or its size is implausible.
     """
-    # deepbet learned on arrays that run right, anterior, superior.
+    # deepbet was trained on RAS arrays.
     turned, affine = to_ras(data, space.affine)
     canonical = np.ascontiguousarray(turned)
     try:
         with _one_at_a_time:
             _, mask, _ = _deepbet().run(nib.Nifti1Image(canonical, affine))
-    except (AssertionError, ValueError) as error:  # how it ends without a foreground
+    except (AssertionError, ValueError) as error:  # raised if there is no foreground
         raise ScanError(
             "No brain was found in the scan; give a T1-weighted scan of a whole head, or extract "
             "the brain with another program first."
@@ -107,11 +106,11 @@ def extract_upright(
     upright: np.ndarray,
     near: tuple[np.ndarray, Space] | None = None,
 ) -> np.ndarray:
-    """As `extract_brain`, of a head turned upright by `upright` (4, 4), without the air around it.
+    """Like `extract_brain`, for a head rotated upright by `upright` (4, 4) and cropped.
 
-    deepbet learned on heads that stand upright and fill the field of view; of others it may miss
-    the brain, take the whole for brain, or even the air. If it is known roughly where the brain
-    lies, `near` a mask on a grid of the same millimetres, only the head around it is looked at.
+    deepbet was trained on upright heads that fill the field of view; otherwise it may miss the
+    brain, or include the head or even air. If `near`, an approximate brain mask on a grid with the
+    same world coordinates, is given, only the head around it is used.
     """
     turned = Space(space.shape, upright @ space.affine)
     if near is None:
@@ -128,7 +127,7 @@ def extract_upright(
 
 
 def head_mask(data: np.ndarray) -> np.ndarray:
-    """Roughly the head, bool (I, J, K): the largest piece clearly brighter than air."""
+    """Approximate head mask, bool (I, J, K): the largest component clearly brighter than air."""
     value = background(data)
     bright = data > value + HEAD_SHARE * (np.percentile(data, 99.5) - value)
     return largest_piece(ndimage.binary_opening(bright))
@@ -136,16 +135,16 @@ def head_mask(data: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _deepbet() -> Any:
-    from deepbet import BrainExtraction  # late: loads torch and two networks
+    from deepbet import BrainExtraction  # lazy: loads torch and two networks
 
     with warnings.catch_warnings():
-        # Its networks are TorchScript, which torch now calls old.
+        # Its networks are TorchScript, which torch now deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
         return BrainExtraction(no_gpu=True)
 
 
 def check_brain_size(mask: np.ndarray, space: Space) -> None:
-    """Refuse a mask that is far too small or too large for a brain."""
+    """Refuse a mask with an implausible volume."""
     litres = mask.sum() * voxel_litres(space)
     if not BRAIN_LITRES[0] < litres < BRAIN_LITRES[1]:
         raise ScanError(

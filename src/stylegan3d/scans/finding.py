@@ -1,4 +1,4 @@
-"""Which part of a scan is brain: kept where it was extracted already, else extracted."""
+"""Find the brain: keep it if already extracted, otherwise extract it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from stylegan3d.scans.extraction import (
 from stylegan3d.scans.notes import Note, info
 from stylegan3d.scans.scan_data import ScanData
 
-# Square centimetres of brain at the edge of the field of view: from here on it is said, and at the
-# bottom no more than a brain stem has.
+# Area in cm2 of brain at the edge of the field of view from which a note is added; at the bottom
+# the cross-section of a brain stem.
 EDGE_CM2, STEM_CM2 = 1.0, 10.0
 EXTRACTED = "Brain extracted with deepbet."
 TILTED = "Brain extracted with deepbet, after the air around the head was cut off."
-# Degrees round the axes to the right, the front and upwards that are tried for a head that is not
-# found as it lies. Heads turned by up to 30 degrees round each axis are mostly found without.
+# Rotations in degrees about the right, anterior and superior axes that are tried if extraction
+# fails. Up to 30 degrees about each axis it mostly succeeds without.
 TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
 KEPT = "The brain was extracted already and was kept as it is."
 SIDES = {
@@ -43,9 +43,9 @@ def find_brain(
     upright: np.ndarray | None = None,
     near: tuple[np.ndarray, Space] | None = None,
 ) -> tuple[np.ndarray, str]:
-    """Brain mask, bool (I, J, K), and what was done to get it.
+    """Brain mask, bool (I, J, K), and a sentence on how it was found.
 
-    `upright` (4, 4) turns the head upright, and `near` is roughly its brain, if they are known.
+    `upright` (4, 4) rotates the head upright, and `near` is an approximate brain mask, if known.
     """
     mask = None
     if skull == "auto":
@@ -64,7 +64,7 @@ def find_brain(
 
 
 def _tilted(scan: ScanData, refusal: ScanError) -> np.ndarray:
-    """Brain mask of a head that was not found as it lies: alone in the picture, then tilted."""
+    """Retry extraction with the head cropped, then with tilts."""
     middle = scan.space.center_mm
     for tilt in TILTS:
         turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
@@ -78,7 +78,7 @@ def _tilted(scan: ScanData, refusal: ScanError) -> np.ndarray:
 
 
 def edge_notes(mask: np.ndarray, space: Space) -> list[Note]:
-    """Where the brain reaches the edge of the field of view, and what to do about it."""
+    """Notes if the brain reaches the edge of the field of view."""
     codes, ends = nib.aff2axcodes(space.affine), {"R": "L", "A": "P", "S": "I"}
     ends |= {second: first for first, second in ends.items()}
     reached: dict[str, float] = {}

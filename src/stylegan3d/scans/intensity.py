@@ -1,4 +1,4 @@
-"""From a scanner's arbitrary units to the [0, 1] a generator knows."""
+"""Normalise scanner intensities to the generator's [0, 1]."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
     -------
     volume : ndarray, float32 (X, Y, Z) in [0, 1]
     scale : float
-        What 1.0 stands for, in the units of `data`.
+        Value of 1.0 in the units of `data`.
     """
     scale = float(np.percentile(data[mask], PERCENTILE))
     volume = np.where(mask, np.clip(data / scale, 0, 1), 0)
@@ -35,17 +35,17 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's correlation of two volumes; 0 if one of them is the same everywhere."""
+    """Pearson's correlation of two volumes; 0 if one is constant."""
     if first.min() == first.max() or second.min() == second.max():
         return 0.0
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
 def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarray) -> float:
-    """Correlation with the mean brain well inside the brain, where only tissue contrast counts.
+    """Correlation with the mean brain in the eroded mask, where only tissue contrast matters.
 
-    T1-weighted scans reach 0.4 to 0.8, FLAIR 0.15, T2-weighted ones -0.4: with the outline of the
-    brain left out, grey and white matter changing places shows.
+    T1-weighted scans reach 0.4 to 0.8, FLAIR 0.15, T2-weighted ones -0.4: without the outline of
+    the brain, inverted grey-white contrast is visible.
     """
     deep = mask & ndimage.binary_erosion(template > 0.3, iterations=2)
     if np.count_nonzero(deep) < 100:
@@ -54,9 +54,9 @@ def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarra
 
 
 def contrast_in_brain(volume: np.ndarray, template: np.ndarray, mask: np.ndarray) -> str:
-    """Which contrast an aligned brain shows: fluid, grey and white matter in order of brightness.
+    """Contrast of an aligned brain from the order of CSF, grey and white matter brightness.
 
-    "" where they are in no order that is known.
+    "" if the order is unknown.
     """
     inside = mask & ndimage.binary_erosion(template > 0.05, iterations=4)
     if np.count_nonzero(inside) < 100:
@@ -80,14 +80,14 @@ def contrast_in_brain(volume: np.ndarray, template: np.ndarray, mask: np.ndarray
 def to_unit(scan: ScanData) -> np.ndarray:
     """Intensities of a volume in [0, 1], float32.
 
-    uint8 is divided by 255; what lies within [0, 1] is left as it is; what lies within [-1, 1] and
-    reaches below -0.5 is a network's output, (x + 1) / 2; other non-negative values are divided by
-    the 99.5th percentile of what is not background, as `stylegan3d prepare` does.
+    uint8 is divided by 255; values within [0, 1] are unchanged; values within [-1, 1] that reach
+    below -0.5 are taken as network output, (x + 1) / 2; other non-negative values are divided by
+    the 99.5th percentile of the foreground, as in `stylegan3d prepare`.
 
     Raises
     ------
     ScanError
-        If there are negative values of another kind.
+        If there are other negative values.
     """
     data = np.asarray(scan.data, dtype=np.float32)
     low, high = float(data.min()), float(data.max())

@@ -1,18 +1,18 @@
-"""Telling label maps (segmentations, masks, parcellations) from scans by what they hold."""
+"""Distinguish label maps (segmentations, masks, parcellations) from scans by their values."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Of neighbouring voxels that are not background: label maps reach 0.9, scans of few grey levels
+# Share of equal neighbours in the foreground: label maps reach 0.9, scans with few grey levels
 # 0.25.
 EQUAL_SHARE = 0.5
 
 
 def looks_like_labels(data: np.ndarray) -> bool:
-    """Whether a volume (I, J, K) holds labels: whole numbers from 0 that keep to regions.
+    """Whether a volume (I, J, K) contains labels: whole numbers from 0 in contiguous regions.
 
-    A scan's neighbouring voxels hardly ever hold the same number, however few grey levels it has.
+    Neighbouring voxels of a scan are rarely equal, even with few grey levels.
     """
     if data.min() < 0 or not np.array_equal(data, np.rint(data)):
         return False

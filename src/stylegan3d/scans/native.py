@@ -1,4 +1,4 @@
-"""Put a volume of the model's space back into the space of the scan it came from."""
+"""Resample model-space volumes to a scan's native space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DESCRIPTION = b"SYNTHETIC - not for diagnosis"
 def native_image(
     volume: np.ndarray, space: Space, scan: dict[str, Any], *, signed: bool = False
 ) -> nib.Nifti1Image:
-    """A model-space volume on the grid of the scan that `AlignedScan.describe` tells of.
+    """A model-space volume resampled to a scan's native grid.
 
     Parameters
     ----------
@@ -29,22 +29,21 @@ def native_image(
     space : Space
         The model's grid.
     scan : dict
-        What `AlignedScan.describe` returned, also after a way through JSON.
+        From `AlignedScan.describe`, possibly read back from JSON.
     signed : bool
-        Keep what is below 0: of a difference, such as a residual or what an edit changes.
+        Keep negative values, for differences such as residuals.
 
     Returns
     -------
-    nib.Nifti1Image
-        Nibabel.Nifti1Image, float32.
-            Same array order, sform, qform and codes as the scan; intensities in the scan's units
-            (bias-corrected: the bias field is not put back), 0 outside the scan's brain.
+    nibabel.Nifti1Image, float32
+        Same array order, sform, qform and codes as the scan; intensities in the scan's units
+        (bias-corrected), 0 outside the scan's brain.
 
     Raises
     ------
     ScanError
-        If the description lacks something, or the volume is not on `space`, or the scan was
-        aligned while the model's voxels were said to lie elsewhere.
+        If the description is incomplete, the volume is not on `space`, or the scan was aligned to
+        another affine of the model.
     """
     way = Way.of(scan, space)
     image = volume if signed else np.clip(volume, 0, None)
@@ -54,10 +53,10 @@ def native_image(
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """From the model's grid back to a scan's.
+    """Transform from the model's grid to a scan's.
 
-    `own` is the scan's grid, `rigid` (4, 4) takes scan RAS mm to model RAS mm, `scale` is what 1
-    stands for in the scan's units, `inside` (I, J, K) its brain, `mask` (X, Y, Z) the same on the
+    `own` is the scan's grid, `rigid` (4, 4) maps scan RAS mm to model RAS mm, `scale` is the value
+    of 1 in the scan's units, `inside` (I, J, K) its brain mask, `mask` (X, Y, Z) the same on the
     model's grid.
     """
 
@@ -70,7 +69,7 @@ class Way:
 
     @classmethod
     def of(cls, scan: dict[str, Any], space: Space) -> Way:
-        """The way that `AlignedScan.describe` tells of; ScanError if that is damaged."""
+        """From `AlignedScan.describe`; ScanError if that is damaged."""
         try:
             own = checked_space(scan["shape"], scan["affine"])
             rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
@@ -81,7 +80,7 @@ class Way:
                 raise ValueError("no rigid movement")
             _check_geometry(scan.get("geometry", {}))
             mask = unpack_mask(scan["brain_mask"], space.shape)
-            # Earlier descriptions lack this one: the models of their time lay where they lay.
+            # Earlier descriptions lack this; their models had a fixed affine.
             place = np.array(scan.get("model_affine", space.affine), np.float64).reshape(4, 4)
         except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
             raise ScanError(
@@ -93,12 +92,12 @@ class Way:
                 "The scan was projected with other axes or another voxel size of the model: "
                 "choose the same ones again, or project the scan again."
             )
-        # Scan millimetres -> model millimetres is what resampling onto the scan's grid asks for.
+        # Resampling to the scan's grid needs scan mm -> model mm.
         inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
         return cls(own, space, rigid, scale, inside, mask)
 
     def carried(self, volume: np.ndarray) -> np.ndarray:
-        """A model-space volume (X, Y, Z) on the scan's grid in the scan's units."""
+        """Resample a model-space volume (X, Y, Z) to the scan's grid and units."""
         if volume.shape != self.space.shape:
             raise ScanError(
                 f"A volume of {volume.shape} does not fit the model's grid {self.space.shape}; "
@@ -110,7 +109,7 @@ class Way:
 def with_geometry(
     data: np.ndarray, affine: np.ndarray, geometry: dict[str, Any]
 ) -> nib.Nifti1Image:
-    """A NIfTI that says where it lies in the same words as the scan did."""
+    """A NIfTI image with the same sform, qform and codes as the scan."""
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = DESCRIPTION
@@ -121,7 +120,7 @@ def with_geometry(
 
 
 def _check_geometry(geometry: Any) -> None:
-    """ValueError unless it is what `geometry_of` gives, after a way through JSON."""
+    """Raise ValueError unless it is valid output of `geometry_of`, read from JSON."""
     if not isinstance(geometry, dict):
         raise ValueError("the geometry is not a table")
     for form in ("sform", "qform"):
@@ -159,9 +158,9 @@ def pack_mask(mask: np.ndarray) -> str:
 
 
 def unpack_mask(text: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """The mask `pack_mask` packed, bool of `shape`; ValueError if it is of another size."""
+    """Inverse of `pack_mask`, bool of `shape`; ValueError if the size differs."""
     count = int(np.prod(shape))
-    # No more than the mask needs, whatever the text would unpack to.
+    # Limit decompression to the size of the mask.
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(base64.b64decode(text), max_length=-(-count // 8) + 1)
     bits = np.frombuffer(data, dtype=np.uint8)

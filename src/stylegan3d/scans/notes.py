@@ -1,4 +1,4 @@
-"""What is worth saying of a scan, apart from how it is said."""
+"""Notes and warnings about a scan."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ THICK_MM = 4.0
 
 @dataclass(frozen=True)
 class Note:
-    """One remark on a scan or on what was done to it.
+    """A note on a scan or its preparation.
 
     Attributes
     ----------
     level : {"info", "check"}
-        "check" for what a person should look into, "info" for what is merely said.
+        "check" for warnings, "info" for information.
     text : str
-        In words.
+        One sentence.
     """
 
     level: Level
     text: str
 
     def __str__(self) -> str:
-        """As files and the console have it: what is to be looked into begins with "Check:"."""
+        """Text for files and the console; warnings begin with "Check:"."""
         return _MARK * (self.level == "check") + self.text
 
     @classmethod
     def read(cls, words: str) -> Note:
-        """The note that a file has in words."""
+        """Inverse of `str`."""
         text = words.removeprefix(_MARK)
         return cls("info" if text == words else "check", text)
 
     @property
     def sentence(self) -> str:
-        """The text alone, with a capital at the beginning."""
+        """The text alone, capitalised."""
         return self.text[:1].upper() + self.text[1:]
 
 
 def info(*texts: str) -> list[Note]:
-    """Notes that merely say something."""
+    """Notes of level "info"."""
     return [Note("info", text) for text in texts]
 
 
 def checks(notes: Iterable[Note]) -> list[Note]:
-    """Those of the notes that a person should look into."""
+    """The warnings among the notes."""
     return [note for note in notes if note.level == "check"]
 
 
 def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[Note]:
-    """Size, spacing, orientation; `kind` says how it is stored."""
+    """Size, spacing, orientation; `kind` describes the storage."""
     spacing = nib.affines.voxel_sizes(affine)
     codes = nib.aff2axcodes(affine)
     notes = info(
@@ -83,7 +83,7 @@ def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[No
 
 
 def intensity_notes(data: np.ndarray, contrast: str) -> list[Note]:
-    """The range of intensities, and the contrast that name and numbers speak for."""
+    """The range of intensities, and the contrast according to name and values."""
     low, high = float(data.min()), float(data.max())
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes = info(f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}.")

@@ -1,4 +1,4 @@
-"""Open an image file without believing what its header claims."""
+"""Open image files without trusting their headers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stylegan3d.storage.formats import format_of
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without nibabel's remarks on the console: what matters of them is checked and said here."""
+    """Silence nibabel's console output; relevant problems are checked here."""
     log = nib.imageglobals.logger
     before, log.disabled = log.disabled, True
     try:
@@ -25,12 +25,12 @@ def _quiet() -> Iterator[None]:
 
 
 def open_image(path: Path) -> Any:
-    """An image of nibabel's kind of a volume's file, whose numbers are still to be read.
+    """A nibabel image of a file, with its data not loaded yet.
 
     Raises
     ------
     ScanError
-        If it is no such file, or claims to be larger than it can be.
+        If it is not an image file, or claims an impossible size.
     """
     checks.check_file(path)
     form = format_of(path)

@@ -1,4 +1,4 @@
-"""Which way a scan lies, where its header leaves that in doubt, and what a person says about it."""
+"""Orientation of scans with ambiguous headers, and the user's override."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMS = ("sform", "qform")
 def trusted_affine(
     path: Path, affine: np.ndarray, geometry: dict[str, Any], trust: str | None
 ) -> np.ndarray:
-    """The affine that `trust` asks for; the header's own (sform before qform) if it is None."""
+    """The affine selected by `trust`; the header's own (sform before qform) if None."""
     if trust is None:
         return affine
     if trust in FORMS:
@@ -43,16 +43,16 @@ def trusted_affine(
 
 
 def _pair(letter: str) -> str:
-    """The two ends of the axis that a letter names."""
+    """Both letters of an axis."""
     return next((pair for pair in ("RL", "AP", "SI") if letter in pair), letter)
 
 
 def scanner_geometry(affine: np.ndarray) -> dict[str, Any]:
-    """The geometry that files made of a DICOM series are written with: scanner coordinates."""
+    """Geometry of files made from a DICOM series: scanner coordinates."""
     header = nib.Nifti1Header()
     header.set_sform(affine, 1)
     header.set_qform(affine, 1)
-    # A quaternion has no shears, as a tilted gantry makes them.
+    # A quaternion cannot represent the shear of a tilted gantry.
     if not np.allclose(header.get_qform(), affine, atol=1e-3):
         header.set_qform(None, 0)
     geometry = geometry_of(header)
@@ -62,7 +62,7 @@ def scanner_geometry(affine: np.ndarray) -> dict[str, Any]:
 def header_notes(
     header: Any, geometry: dict[str, Any], shape: tuple[int, ...], trust: str | None
 ) -> list[Note]:
-    """What else the header's two geometries leave to be said."""
+    """Further notes on the header's two geometries."""
     if trust is not None:
         return info(f"Orientation: {trust}, as chosen.")
     if not geometry or orientation_checks(geometry):
@@ -74,7 +74,7 @@ def header_notes(
 
 
 def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
-    """A warning if the header leaves open which side is left; `geometry` as `geometry_of` gives."""
+    """A warning if left and right are ambiguous; `geometry` is from `geometry_of`."""
     if not geometry:
         return []
     if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
@@ -96,7 +96,7 @@ def orientation_checks(geometry: dict[str, Any]) -> list[Note]:
 
 
 def _disagreement(geometry: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
-    """Say by how much the header's two geometries differ."""
+    """A note on how much the header's two geometries differ."""
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T

@@ -1,4 +1,4 @@
-"""How a person moves a scan in a model's space, where the alignment did not get it right."""
+"""Manual correction of a scan's alignment."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 Three = tuple[float, float, float]
 NOWHERE: Three = (0.0, 0.0, 0.0)
-#: Where a move by hand begins, other than where the alignment puts the scan.
+#: Alternatives to automatic alignment.
 STARTS = ("keep", "centre")
-# Farther than any alignment fails without being refused.
+# Larger than any error of an accepted alignment.
 MOST_MM, MOST_DEG = 60.0, 45.0
 
 
 @dataclass(frozen=True)
 class Pose:
-    """By how much a scan is moved, as for `AlignedScan.nudged`.
+    """A manual movement of a scan, as for `AlignedScan.nudged`.
 
     Attributes
     ----------
     shift_mm : Three
-        To the right, to the front, upwards.
+        To the right, anterior and superior.
     turn_deg : Three
-        Round the axes to the right, to the front and upwards: so that the nose goes up, the head
-        leans to its right, the nose goes to its left.
+        About the right, anterior and superior axes: nose up, head to its right shoulder, nose to
+        its left.
     """
 
     shift_mm: Three = NOWHERE
     turn_deg: Three = NOWHERE
 
     def of(self, aligned: AlignedScan) -> AlignedScan:
-        """The scan moved; itself if it is to stay."""
+        """The moved scan; the same object if the movement is zero."""
         return aligned if self == NO_POSE else aligned.nudged(self.shift_mm, self.turn_deg)
 
 
@@ -43,21 +43,21 @@ NO_POSE = Pose()
 
 
 def parse_pose(text: str | None) -> tuple[str, Pose]:
-    """What to do about the pose, from a command line's words.
+    """Parse a pose from the command line.
 
-    "0,0,4" moves 4 mm upwards from where the alignment put the scan, "0,0,4:10,0,0" turns the nose
-    up by 10 degrees, too; "keep" leaves the scan where its header says, "keep:0,0,4" moves it from
-    there; "centre" puts the brain's middle on the mean brain's, for scans that are not aligned.
+    "0,0,4" moves the aligned scan up by 4 mm, "0,0,4:10,0,0" also turns the nose up by 10 degrees;
+    "keep" uses the header's position, "keep:0,0,4" moves it from there; "centre" centres the brain
+    on the mean brain, for scans that cannot be aligned.
 
     Returns
     -------
     tuple of (str, Pose)
-        "auto", "keep" or "centre", as `Scan.align` takes it, and the move.
+        "auto", "keep" or "centre", for `Scan.align`, and the movement.
 
     Raises
     ------
     StyleGAN3DError
-        If the words are none of these, or go farther than `MOST_MM` and `MOST_DEG`.
+        If the text is invalid, or exceeds `MOST_MM` and `MOST_DEG`.
     """
     words = [] if text is None else text.strip().split(":")
     how = "auto"

@@ -1,6 +1,6 @@
-"""From a scan to a brain in a model's space: find it, even out its brightness, pose it.
+"""Preparation of a scan: brain extraction, bias correction, alignment.
 
-Each step can be left out, says what it did and how long it took, and may be kept on disk.
+Each step can be skipped, reports what it did and how long it took, and can be cached on disk.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from stylegan3d.storage.jsontext import from_json
 
 SKULL_CHOICES = ("auto", "extract", "keep")
 POSE_CHOICES = ("auto", "keep", "centre")
-# Correlation with a standard brain in place: brains that lie wrongly reach 0.75, noise 0.
+# Correlation with a standard brain: wrongly posed brains reach 0.75, noise 0.
 LIKE_A_HEAD = 0.4
-# Of a brain's voxels: sharp interpolation leaves fewer below 0, z-scores half of them.
+# Share of brain voxels below 0: fewer after sharp interpolation, half with z-scores.
 NEGATIVE_SHARE = 0.1
-# Heads lie in scanners up to 20 degrees off the mean brain: the chin is lifted or lowered.
+# Heads in scanners are tilted by up to 20 degrees relative to the mean brain.
 ODD_DEGREES = 25.0
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """How a scan is to be prepared; see `Scan.align`."""
+    """Options of the preparation; see `Scan.align`."""
 
     skull: str = "auto"
     bias_correction: bool = True
@@ -63,12 +63,12 @@ def align_scan(
     """See `Scan.align`."""
     report = progress or (lambda fraction, text: None)
     cache = StepCache(wishes.cache)
-    # The image itself is the key: of one file there are several volumes, and doubts answered.
+    # The key is the image itself: one file may have several volumes and orientations.
     image = "" if cache.folder is None else key_of("image", scan.data, scan.space)
     work = _Work(scan, target, wishes, cache, image, report)
     first = _prepared(work)
     record, prepared, rigid = first
-    # deepbet knows heads that lie roughly as their header says; of others it misses a part.
+    # deepbet misses parts of heads whose header is wrong about the pose.
     found = record[0].notes[0].text
     if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
         record, prepared, rigid = _upright(work, first)
@@ -81,7 +81,7 @@ def align_scan(
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """What all steps need."""
+    """Input of all steps."""
 
     scan: ScanData
     target: Target
@@ -95,7 +95,7 @@ _Prepared = tuple[list[Step], PreparedBrain, np.ndarray]
 
 
 def _upright(work: _Work, first: _Prepared) -> _Prepared:
-    """All steps again, now that it is known how the head lies; `first` if that finds no brain."""
+    """All steps again with the known pose of the head; `first` if that finds no brain."""
     told = "The head is in an unusual pose; the brain was extracted again, upright."
     later = replace(
         work, report=lambda done, text: work.report(0.65 + 0.4 * done, f"{text}, again")
@@ -113,7 +113,7 @@ def _prepared(
 ) -> _Prepared:
     """All steps up to the pose.
 
-    `upright` (4, 4) turns the head upright and `near` is roughly its brain, if they are known.
+    `upright` (4, 4) rotates the head upright and `near` is an approximate brain mask, if known.
     """
     scan, report = work.scan, work.report
     report(0.0, "Finding the brain")
@@ -132,7 +132,7 @@ def _prepared(
 
 
 def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
-    """Whether a head is tilted further than heads are, or the array's axes run other ways in it."""
+    """Whether a head is tilted more than usual, or the array's axes are permuted."""
     before, after = nib.io_orientation(affine), nib.io_orientation(rigid @ affine)
     angle = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
     return not np.array_equal(before, after) or bool(angle > ODD_DEGREES)
@@ -192,7 +192,7 @@ def _bias_step(
 
 
 def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.ndarray]:
-    """Where the brain lies in the model's space: scan RAS mm to model RAS mm, (4, 4)."""
+    """Pose of the brain: scan RAS mm to model RAS mm, (4, 4)."""
     start = perf_counter()
     target, cache = work.target, work.cache
     if work.wishes.pose == "keep":
@@ -219,7 +219,7 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Step, np.n
 
 
 def _notes_of(kept: np.ndarray) -> list[Note] | None:
-    """The notes of a kept step; None if they are damaged."""
+    """Notes of a cached step; None if damaged."""
     try:
         texts = from_json(str(kept))
     except ValueError:
@@ -229,9 +229,9 @@ def _notes_of(kept: np.ndarray) -> list[Note] | None:
 
 
 def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[Note]]:
-    """As `align_rigid`; to a standard brain if a foreign network shows none to align to.
+    """Like `align_rigid`; falls back to a standard brain for networks without a usable mean brain.
 
-    Its image may lie otherwise than assumed, have other intensities, or not be trained.
+    An imported network may have another orientation or intensities than assumed, or be untrained.
     """
     if getattr(target, "frame", None) is None:
         rigid, steps = align_rigid(brain, space, target)

@@ -29,12 +29,12 @@ from stylegan3d.storage.hashing import sha256_of
 
 
 class SeveralVolumes(ScanError):
-    """A file with several volumes, of which one must be chosen.
+    """A file with several volumes, one of which must be chosen.
 
     Attributes
     ----------
     count : int
-        How many there are.
+        Number of volumes.
     """
 
     def __init__(self, message: str, count: int) -> None:
@@ -55,29 +55,27 @@ def read_scan(
     path : path-like
         A NIfTI-1, NIfTI-2 (.nii, .nii.gz, .hdr/.img) or FreeSurfer (.mgz, .mgh) file, in any
         orientation, oblique or not, of any integer or floating-point type; or a DICOM folder
-        (subfolders included) or file, which stands for its series.
+        (searched recursively), or a DICOM file, which selects its series.
     volume : int, optional
-        Which volume of a 4D series to take, counted from 0.
+        Volume of a 4D series, counted from 0.
     series : int or str, optional
-        Which series of a DICOM folder: its number, UID, or (part of) its description.
+        Series of a DICOM folder: number, UID, or (part of) the description.
     trust : str, optional
-        Where `Scan.doubts` says that the orientation is in doubt: "sform" or "qform", or the
-        directions the array's axes run to, such as "LAS", instead of what the header says.
+        Orientation to use if `Scan.doubts` reports an ambiguous header: "sform", "qform", or the
+        directions of the array axes, such as "LAS".
 
     Returns
     -------
     Scan
-        Intensities with the header's scaling applied, in the file's own array order; `notes` say in
-        words what was found.
+        Intensities with the header's scaling applied, in the file's array order; see its `notes`.
 
     Raises
     ------
     SeveralVolumes, SeveralSeries
-        If there is a choice to make.
+        If a volume or series must be chosen.
     ScanError
-        With one sentence saying what is wrong and what to do: no such file, not an image, damaged,
-        2D, NaN or infinite values, constant, zero voxel size, singular affine, colour or complex
-        values, sizes no head has.
+        If the file is missing, damaged, not an image, 2D, constant, colour or complex, or has NaN
+        or infinite values, a singular affine or an implausible size.
     """
     path = Path(path)
     if is_dicom(path):
@@ -106,21 +104,21 @@ def read_scan(
 
 
 def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
-    """A scan that is in memory already, such as a napari layer, with the checks of `read_scan`.
+    """A scan from an array, such as a napari layer, with the checks of `read_scan`.
 
     Parameters
     ----------
     data : ndarray, shape (I, J, K)
         Intensities, of any real type.
     affine : ndarray
-        (4, 4) Voxel indices to RAS+ millimetres.
+        (4, 4), voxel indices to RAS+ millimetres.
     name : str
-        What to call it in messages and files.
+        Name for messages and files.
 
     Raises
     ------
     ScanError
-        With one sentence saying what is wrong and what to do.
+        If it is not a valid scan.
     """
     path = Path(name)
     image = nib.Nifti1Image(np.zeros((1, 1, 1), np.uint8), affine)
@@ -141,7 +139,7 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str) -> Scan:
 def _read_dicom(
     path: Path, volume: int | None, wanted: int | str | None, trust: str | None
 ) -> Scan:
-    """See `read_scan`. Of the folder's name, which may be a patient's, nothing is kept."""
+    """See `read_scan`. The folder's name, which may identify a patient, is not stored."""
     found = dicom.list_series(path)
     series = choose_series(path, found, wanted)
     _check_choice(path, series.volumes, volume)
@@ -151,7 +149,7 @@ def _read_dicom(
     about = series.stack.slices[0][0].about
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
-    # Without its description: operators may have typed a name into it.
+    # Without its description, which may contain a name.
     number = "?" if series.number is None else series.number
     notes = info(f"DICOM series {number}: {series.summary}.")
     others = len(found) - 1
@@ -165,7 +163,7 @@ def _read_dicom(
     if series.volumes > 1:
         notes += info(f"Volume {volume} of {series.volumes} (counted from 0).")
     notes.extend(intensity_notes(data, contrast))
-    # The hash is that of the image alone, not of files that also hold a person's name.
+    # The hash is of the image only, not of files that contain names.
     sha256 = hashlib.sha256(data.tobytes() + affine.tobytes()).hexdigest()
     name = f"series-{series.number or 0:04}-{sha256[:8]}"
     place = path.parent if path.is_file() else path
@@ -180,7 +178,7 @@ def _kinds(found: list[Series]) -> str:
 def _split_series(
     path: Path, shape: tuple[int, ...], volume: int | None
 ) -> tuple[tuple[int, int, int], int]:
-    """The shape of one volume and how many the file holds."""
+    """Shape of a volume and number of volumes."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) < 3 or min(shape[:3]) == 1:
@@ -195,7 +193,7 @@ def _split_series(
 
 
 def _check_choice(path: Path, count: int, volume: int | None) -> None:
-    """Refuse several volumes without a choice, and a choice that is not there."""
+    """Refuse several volumes without a choice, and invalid choices."""
     if count > 1 and volume is None:
         raise SeveralVolumes(
             f"{path} is a 4D series of {count} volumes; choose one with --volume N "
@@ -209,9 +207,9 @@ def _check_choice(path: Path, count: int, volume: int | None) -> None:
 
 
 def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
-    """NaN that fill what lies around a brain are background; single ones are left, to be refused.
+    """Replace NaN around a brain by background; other NaN are left and refused later.
 
-    They become 0, or the least value where that is negative.
+    Background is 0, or the minimum if that is negative.
     """
     unknown = np.isnan(data)
     if not EMPTY_SHARE <= unknown.mean() < 1:
@@ -223,7 +221,7 @@ def _without_nan(data: np.ndarray) -> tuple[np.ndarray, list[Note]]:
 
 
 def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) -> np.ndarray:
-    """Scaled intensities of one volume, float32 (I, J, K); of a series only that one is read."""
+    """Scaled intensities of one volume, float32 (I, J, K); reads only that volume."""
     try:
         if volume is None:
             data = np.asarray(image.dataobj).reshape(shape)
@@ -231,5 +229,5 @@ def _load(path: Path, image: Any, shape: tuple[int, ...], volume: int | None) ->
             data = np.asarray(image.dataobj[..., volume])
     except (*checks.READ_ERRORS, MemoryError) as error:
         raise checks.damaged(path, error) from error
-    with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is refused
+    with np.errstate(over="ignore"):  # float32 overflow gives infinity, which is refused
         return np.ascontiguousarray(data, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Carry a volume from one grid to another, in RAS+ millimetres, without aliasing."""
+"""Resample volumes between grids without aliasing."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from stylegan3d.geometry.space import Space
 def resample(
     data: np.ndarray, source: Space, target: Space, to_source: np.ndarray | None = None
 ) -> np.ndarray:
-    """Linear interpolation on the target's grid, after smoothing where it is the coarser one.
+    """Linear interpolation to the target's grid, after smoothing if that is coarser.
 
     Parameters
     ----------
     data : ndarray, shape (I, J, K)
         On `source`; cast to float32.
     source, target : Space
-        Any grids: oblique, anisotropic and sheared ones too.
+        Any grids, also oblique, anisotropic or sheared.
     to_source : ndarray, shape (4, 4), or None
         Target RAS millimetres to source RAS millimetres; the identity by
         default.
 
     Returns
     -------
-    ndarray
-        Ndarray, float32, shape of `target`; 0 where it lies outside the source.
+    ndarray, float32
+        Shape of `target`; 0 outside the source.
     """
     pose = np.eye(4) if to_source is None else to_source
     voxels = np.linalg.inv(source.affine) @ pose @ target.affine
@@ -45,27 +45,27 @@ def resample(
 
 
 def footprint_sigma(step: np.ndarray) -> np.ndarray:
-    """Sigma (3,), in source voxels, of the Gaussian that takes out what the new grid cannot hold.
+    """Sigma (3,) in source voxels of the anti-aliasing Gaussian.
 
-    `step` (3, 3) holds the new grid's axes in source voxels. Half of what the new voxel is wider
-    than the old one, so nothing where the new grid is the finer: the rule of scikit-image's
-    `resize`, and the one the training data was made with.
+    `step` (3, 3) are the new grid's axes in source voxels. Sigma is half the excess of the new
+    voxel size over the old one, 0 for a finer grid, as in scikit-image's `resize` and for the
+    training data.
     """
-    # How far one step of the new grid, along whichever of its axes, goes in each source axis.
+    # Largest extent of a step of the new grid along each source axis.
     width = np.sqrt((step**2).sum(axis=1))
     return np.maximum(width - 1.0, 0.0) / 2
 
 
 def smoothed(data: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Gaussian smoothing with 0 outside the field of view; unchanged where sigma is 0."""
+    """Gaussian smoothing with 0 outside the field of view; unchanged if sigma is 0."""
     if not (sigma > 0).any():
         return data
     return ndimage.gaussian_filter(data, sigma, mode="constant", truncate=3.0)
 
 
 def isotropic_space(data: np.ndarray, space: Space, spacing_mm: float, margin_mm: float) -> Space:
-    """A grid along the RAS axes that holds everything in `data` above 0, and a margin."""
-    # Of the voxels themselves: the corners of their box lie far out where the axes are oblique.
+    """A RAS-aligned grid that contains all of `data` above 0, with a margin."""
+    # From the voxels: with oblique axes the corners of their box would be far outside.
     world = nib.affines.apply_affine(space.affine, np.argwhere(data > 0))
     first = world.min(axis=0) - margin_mm
     count = np.ceil((world.max(axis=0) + margin_mm - first) / spacing_mm).astype(int) + 1
@@ -75,7 +75,7 @@ def isotropic_space(data: np.ndarray, space: Space, spacing_mm: float, margin_mm
 
 
 def cropped(data: np.ndarray, space: Space, keep: np.ndarray) -> tuple[np.ndarray, Space]:
-    """The smallest box of `data` around `keep`, 8 voxels wider, and where it lies."""
+    """`data` cropped to the bounding box of `keep` plus 8 voxels, and its grid."""
     filled = np.argwhere(keep)
     low = np.maximum(filled.min(axis=0) - 8, 0)
     high = np.minimum(filled.max(axis=0) + 9, data.shape)

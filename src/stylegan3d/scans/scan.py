@@ -1,4 +1,4 @@
-"""A scan that can be brought onto a model's grid."""
+"""A scan that can be aligned to a model's grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stylegan3d.scans.target import Target
 
 
 class Scan(ScanData):
-    """One 3D scan on its own grid; see `ScanData` for what it holds."""
+    """One 3D scan on its own grid; see `ScanData` for its attributes."""
 
     def align(
         self,
@@ -24,34 +24,32 @@ class Scan(ScanData):
         progress: ShareProgress | None = None,
         cache: str | Path | None = None,
     ) -> AlignedScan:
-        """Bring the brain of this scan onto a model's grid, as the training data was made.
+        """Align the brain of this scan to a model's grid, prepared like the training data.
 
         Parameters
         ----------
         target : Target
             A generator, or anything with its `space` and `template`.
         skull : {"auto", "extract", "keep"}
-            Extract the brain unless that was done already; always; never.
+            Extract the brain unless already extracted; always; never.
         bias_correction : bool
-            Even out the receive coil's brightness (N4); leave it out where that was done.
+            Correct the bias field (N4); not needed if already corrected.
         pose : {"auto", "keep", "centre"}
-            Find the brain's pose; keep it, for a scan that lies in the model's space already; or
-            put its middle on the mean brain's, to be turned by hand (`AlignedScan.nudged`).
+            Align the brain; keep its position, for a scan already in model space; or centre it on
+            the mean brain, for manual alignment (`AlignedScan.nudged`).
         progress : callable, optional
-            Called with the done fraction (0 to 1) and what is being done.
+            Called with the fraction done (0 to 1) and what is being done.
         cache : path-like or None
-            Path, optional Folder where mask, bias field and pose are kept, under hashes of image,
-            settings and target: the same scan is then ready at once.
+            Folder to cache mask, bias field and pose under hashes of image, settings and target.
 
         Returns
         -------
         AlignedScan
-            Rigidly aligned: the brain keeps its true size. The same scan always gives the same
-            result.
+            Rigidly aligned: the brain keeps its true size. Deterministic.
 
         Raises
         ------
         ScanError
-            If no brain is found, or it resembles no brain the model knows.
+            If no brain is found, or it does not resemble the model's mean brain.
         """
         return align_scan(self, target, Wishes(skull, bias_correction, pose, cache), progress)

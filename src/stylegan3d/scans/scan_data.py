@@ -1,4 +1,4 @@
-"""A scan as it was read: its voxels, and what file and header say of them."""
+"""A scan as read: voxels and metadata."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ class ScanData:
     affine : ndarray, float64 (4, 4)
         Voxel indices to RAS+ millimetres.
     geometry : dict
-        The header's sform and qform with their codes, as `native.geometry_of` gives them, to write
-        results with the same.
+        The header's sform and qform with their codes, from `native.geometry_of`, used for results.
     path : Path
-        The file; for a DICOM series, its folder and a name made of number and hash.
+        The file; for a DICOM series its folder and a name of number and hash.
     sha256 : str
-        Of the file; for a DICOM series, of the image alone.
+        Hash of the file; for a DICOM series of the image only.
     notes : list of Note
-        What was found on reading.
+        Notes and warnings from reading.
     doubts : list of str
-        Why it cannot be known which side is left; `read_scan(..., trust=...)` answers them.
+        Why left and right are ambiguous; resolved by `read_scan(..., trust=...)`.
     contrast : str
-        "T1-weighted", "T2-weighted", "FLAIR" or "CT", as far as name, timing or Hounsfield units
-        tell; empty where they do not.
+        "T1-weighted", "T2-weighted", "FLAIR" or "CT", from name, timing or Hounsfield units; empty
+        if unknown.
     """
 
     data: np.ndarray

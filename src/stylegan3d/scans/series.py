@@ -1,4 +1,4 @@
-"""A series of a DICOM folder, and which one is meant."""
+"""Series of a DICOM folder, and choosing one."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Series:
     number : int or None
         The scanner's number of the series.
     uid : str
-        Its series instance UID; where one UID holds several stacks, with "#2", "#3" … behind it.
+        Series instance UID, with suffix "#2", "#3" … if it has several stacks.
     description, modality : str
-        As the scanner's operator named it; MR, CT …
+        Series description; MR, CT …
     kind : {"volume", "derived", "localiser", "secondary capture"}
-        "derived" was computed from other series: use the original where there is one.
+        "derived" is computed from other series: use the original if there is one.
     shape : tuple of int
         Columns, rows, slices.
     spacing : tuple of float
         Millimetres along them.
     axes : str
-        Where they run to, such as LPS; "oblique" is not told apart here. Empty where unknown.
+        Their directions, such as LPS, rounded if oblique; empty if unknown.
     volumes : int
-        More than 1 for time points, echoes, diffusion directions.
+        Number of time points, echoes or diffusion directions.
     problem : str
-        Why it cannot be read as a volume, as the end of a sentence; empty if it can.
+        Why it cannot be read as a volume, as the end of a sentence; else empty.
     """
 
     number: int | None
@@ -52,7 +52,7 @@ class Series:
 
     @property
     def usable(self) -> bool:
-        """Whether it is a volume that can be read."""
+        """Whether it can be read as a volume."""
         return not self.problem and self.kind != "localiser"
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Series:
 
     @property
     def summary(self) -> str:
-        """Modality, grid and kind in words, without what an operator may have typed."""
+        """Modality, grid and kind, without free text."""
         size = " x ".join(map(str, self.shape))
         spacing = " x ".join(f"{s:.3g}" for s in self.spacing)
         parts = [self.modality, f"{size} voxels of {spacing} mm", self.axes]
@@ -76,12 +76,12 @@ class Series:
 
 
 class SeveralSeries(ScanError):
-    """A folder with several series that could be meant.
+    """A folder with several series, one of which must be chosen.
 
     Attributes
     ----------
     series : list of Series
-        All that the folder holds, those that can be read first.
+        All series of the folder, readable ones first.
     """
 
     def __init__(self, message: str, series: list[Series]) -> None:
@@ -90,14 +90,14 @@ class SeveralSeries(ScanError):
 
 
 def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> Series:
-    """The series that is meant: by number, UID or (part of) its description; else the only one.
+    """Choose a series by number, UID or (part of) its description; else the only one.
 
     Raises
     ------
     SeveralSeries
-        If more than one could be meant.
+        If the choice is ambiguous.
     ScanError
-        If there is none, or the one asked for cannot be read as a volume.
+        If there is none, or the chosen one cannot be read as a volume.
     """
     if wanted is not None:
         chosen = _matching(found, wanted)
@@ -113,7 +113,7 @@ def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> 
             found,
         )
     if chosen[0].problem:
-        # A sentence of its own for the common case of one useless series.
+        # A dedicated message for the common case of a single unusable series.
         raise SeveralSeries(
             f"{path}: series {chosen[0]} cannot be read as a volume, because {chosen[0].problem}; "
             "give another series, or export it again.",
@@ -131,7 +131,7 @@ def _matching(found: Sequence[Series], wanted: int | str) -> list[Series]:
         lambda series: bool(text) and text in series.description.lower(),
     ):
         chosen = [series for series in found if fits(series)]
-        # One number may stand for a volume and its captures.
+        # A number may denote a volume and its captures.
         if len(chosen) > 1:
             chosen = [series for series in chosen if series.usable] or chosen
         if chosen:

@@ -1,8 +1,8 @@
-"""From slices, each with its own position, to a volume on one grid.
+"""Assemble a volume from slices with individual positions.
 
-The grid is laid through the slices as they are: along the line of their positions, which need not
-be at right angles to them (a tilted gantry). What does not fit a grid is put right by interpolation
-between neighbouring slices where little is missing, and refused in words where it is not.
+The grid follows the line of the slices' positions, which need not be perpendicular to them (a
+tilted gantry). Small irregularities and gaps are interpolated between neighbouring slices, larger
+ones refused.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
 from stylegan3d.scans.dicom_headers import Slice
 from stylegan3d.scans.notes import Note
 
-# Positions closer than this are one.
+# Tolerance for equal positions.
 SAME_MM = 0.01
-# How far, of the spacing, a slice may lie off the even grid without a word.
+# Tolerated deviation from the even grid, as a share of the spacing.
 EVEN_SHARE = 0.05
-# Millimetres of a gap that are filled by interpolation, and off the line of the other slices.
+# Largest gap in mm that is interpolated, and largest deviation from the line.
 LARGEST_GAP_MM, OFF_LINE_MM = 10.0, 1.0
 TILTED_DEGREES = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Slices of one orientation, in order.
+    """Sorted slices of one orientation.
 
     Attributes
     ----------
     slices : list of list of Slice
-        One list for each volume (time point, echo …), along the normal.
+        One list per volume (time point, echo …), along the normal.
     depth : ndarray, shape (slices,)
         Distance of each slice from the first along the normal, mm.
     affine : ndarray
-        (4, 4) Column, row and slice of the even grid to RAS+ mm.
+        (4, 4), column, row and slice of the even grid to RAS+ mm.
     count : int
         Slices of the even grid.
     problem : str
-        Why this is no volume, as the end of a sentence; empty if it is one.
+        Why it is not a volume, as the end of a sentence; else empty.
     notes : list of Note
-        What is unusual about it.
+        Notes on irregularities.
     """
 
     slices: list[list[Slice]]
@@ -54,7 +54,7 @@ class Stack:
 
     @property
     def even(self) -> bool:
-        """Whether the slices are those of the grid."""
+        """Whether the slices are on the even grid."""
         grid = np.arange(self.count) * self.step
         return self.count == len(self.depth) and bool(
             np.allclose(self.depth, grid, atol=EVEN_SHARE * self.step)
@@ -62,12 +62,12 @@ class Stack:
 
     @property
     def step(self) -> float:
-        """Millimetres along the normal from one slice of the grid to the next."""
+        """Slice spacing of the grid along the normal in mm."""
         return float(self.depth[-1] / max(self.count - 1, 1))
 
 
 def stacked(slices: list[Slice]) -> Stack:
-    """Order slices that have size, spacing and orientation in common."""
+    """Sort slices with the same size, spacing and orientation."""
     nowhere = Stack([slices], np.arange(len(slices), dtype=float), np.eye(4), len(slices))
     first = slices[0]
     if problem := next((s.problem for s in slices if s.problem), ""):
@@ -102,7 +102,7 @@ def stacked(slices: list[Slice]) -> Stack:
 
 
 def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
-    """Lay the even grid through the slices, and say where they do not fit it."""
+    """Fit the even grid to the slices, and note deviations."""
     depth = stack.depth
     steps = np.diff(depth)
     usual = float(np.median(steps))
@@ -159,7 +159,7 @@ def _with(stack: Stack, problem: str, notes: list[Note] | None = None) -> Stack:
 
 
 def regridded(data: np.ndarray, stack: Stack) -> np.ndarray:
-    """Slices (I, J, n) as they were taken, on the even grid: (I, J, count), float32."""
+    """Interpolate slices (I, J, n) to the even grid: (I, J, count), float32."""
     if stack.even:
         return data
     where = np.interp(np.arange(stack.count) * stack.step, stack.depth, np.arange(len(stack.depth)))

@@ -1,4 +1,4 @@
-"""Where a scan is aligned to: a grid and the mean brain on it."""
+"""Target of an alignment: a grid and its mean brain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stylegan3d.scans.opening import open_image
 
 
 class Target(Protocol):
-    """What `Scan.align` needs; a `Generator` has both.
+    """Argument of `Scan.align`; every `Generator` is one.
 
     `space` is the grid, `template` the mean brain on it, float32 (X, Y, Z) in [0, 1].
     """
