@@ -1,4 +1,4 @@
-"""What all tests share: a machine left untouched, two threads, a tiny generator."""
+"""What all tests share: a machine left untouched, one thread, a tiny generator."""
 
 import os
 import shutil
@@ -23,8 +23,9 @@ for _kind in ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME"):
 os.environ["NAPARI_CONFIG"] = str(_HOME / "config" / "napari-settings.yaml")
 # A viewer touched from a worker thread raises here instead of crashing at a user's desk.
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
-# The same number of threads everywhere: sums in another order differ in their last bits.
-os.environ["OMP_NUM_THREADS"] = "2"
+# Tests run beside each other, and volumes as small as theirs take longer on two threads. And the
+# same number everywhere: sums in another order differ in their last bits.
+os.environ["OMP_NUM_THREADS"] = "1"
 # Idle threads sleep instead of waiting busily: other processes of the run want the cores.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -52,13 +53,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> Iterator[None]:
+def _one_thread() -> None:
     import torch
 
-    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """For what shares work among cores."""
+    import torch
+
     torch.set_num_threads(2)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -67,17 +75,6 @@ def tiny_generator() -> "Generator":
     from stylegan3d.model.tiny import tiny_generator
 
     return tiny_generator(seed=0)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Volumes as small as tests have take longer on two."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

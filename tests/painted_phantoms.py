@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import torch
 from labelled_phantoms import INTENSITIES
 
 from stylegan3d.training.translation import train_translation
@@ -27,9 +26,4 @@ class Reader:
 
 def trained_on(people, folder):
     """A run of 150 steps."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # volumes this small take longer on two
-    try:
-        return train_translation(people, folder, SMALL, TranslationSettings(steps=150, **SETTINGS))
-    finally:
-        torch.set_num_threads(before)
+    return train_translation(people, folder, SMALL, TranslationSettings(steps=150, **SETTINGS))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -154,3 +155,18 @@ def test_a_cpu_without_avx512_draws_the_same_brain(tmp_path: os.PathLike) -> Non
     with torch.no_grad():
         here = generator.synthesize(stylegan3d.seed_latents(generator, [1], truncation=0.7))
     assert float((volume - here).abs().max()) < 1e-4
+
+
+def test_workers_share_the_cores_and_give_them_back(two_threads: None) -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    def work(number: int) -> tuple[int, int]:
+        together.wait()  # with one at a time, nobody would come
+        return 2 * number, torch.get_num_threads()
+
+    with devices.workers() as mapped:
+        assert list(mapped(work, range(4))) == [(0, 1), (2, 1), (4, 1), (6, 1)]
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    with devices.workers() as mapped:
+        assert mapped is map

@@ -6,7 +6,6 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from labelled_phantoms import SPACE, VALUES, tissues, write_labelled
 
 from stylegan3d.model.loading import load
@@ -131,16 +130,6 @@ def test_files_that_are_no_label_maps_are_refused(run, data, sentence, tmp_path)
     assert not (tmp_path / "x.nii.gz").exists()
 
 
-@pytest.fixture
-def _one_thread():
-    """Volumes this small take longer on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("_one_thread")
 def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypatch):
     from stylegan3d.training import translation, translation_crops
 

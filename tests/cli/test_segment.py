@@ -6,7 +6,6 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from labelled_phantoms import write_labelled
 
 from stylegan3d.model.loading import load
@@ -70,16 +69,6 @@ def test_mistakes_are_told_in_a_sentence(run, volume, words, sentence):
     assert sentence in " ".join(told.err.replace("│", " ").split())
 
 
-@pytest.fixture
-def _one_thread():
-    """Volumes this small take longer on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("_one_thread")
 def test_a_network_is_trained_resumed_exported_and_used(run, volume, tmp_path):
     write_labelled(tmp_path)
     pack, out, export = tmp_path / "pack", tmp_path / "run", tmp_path / "network"

@@ -4,12 +4,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import torch
 
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.effects import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
+from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.autoencoder import AutoencoderSettings, train_autoencoder
 from stylegan3d.training.autoencoder_export import export_autoencoder
 from stylegan3d.training.labels import learn_labels
@@ -21,6 +21,14 @@ SHAPE = (20, 28, 24)
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory):
     return phantom_pack(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture(scope="session")
+def anatomy_folder(pack, tmp_path_factory):
+    """The anatomy of these people, as a run finds it; copy it."""
+    folder = tmp_path_factory.mktemp("anatomy")
+    find_anatomy(pack, folder, jobs=1)  # a process takes longer to start than these brains
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +44,7 @@ def autoencoder_run(even_pack, tmp_path_factory):
     settings = AutoencoderSettings(
         steps=400, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95
     )
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # volumes this small take longer on two
-    try:
-        return train_autoencoder(even_pack, tmp_path_factory.mktemp("vae"), shape, settings)
-    finally:
-        torch.set_num_threads(before)
+    return train_autoencoder(even_pack, tmp_path_factory.mktemp("vae"), shape, settings)
 
 
 @pytest.fixture(scope="session")

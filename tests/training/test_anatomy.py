@@ -121,16 +121,24 @@ def test_the_anatomy_of_other_data_is_refused(pack, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(pack, tmp_path_factory):
+def run(pack, anatomy_folder, tmp_path_factory):
     """A whole short run with a deformation."""
     out = tmp_path_factory.mktemp("run") / "run"
+    shutil.copytree(anatomy_folder, out / "anatomy")
     return train(pack.path, out, settings(), device="cpu"), out
 
 
-def test_the_start_is_the_linear_model_of_the_anatomy(pack, run, tmp_path):
+@pytest.fixture
+def folder(anatomy_folder, tmp_path):
+    """Of a new run, with the anatomy found already."""
+    shutil.copytree(anatomy_folder, tmp_path / "new" / "anatomy")
+    return tmp_path / "new"
+
+
+def test_the_start_is_the_linear_model_of_the_anatomy(pack, folder):
     """Untrained, codes already give the people back; and encoded people resemble themselves."""
-    state = train(pack.path, tmp_path / "run", settings(), should_stop=lambda: True, device="cpu")
-    found = find_anatomy(pack, tmp_path / "run" / "anatomy")
+    state = train(pack.path, folder, settings(), should_stop=lambda: True, device="cpu")
+    found = find_anatomy(pack, folder / "anatomy")
     codes = codes_of(state, found)
     assert codes[:, :10].std(dim=0).mean() == pytest.approx(1, abs=0.1)
     assert not codes[:, 10:].any(), "details are no part of a person's code"
@@ -193,13 +201,13 @@ def test_details_lack_the_fine_bands_that_go_with_the_basis_images(pack, run, tm
     assert (continued.flatten(1).T @ weights - fine.T).norm() < 1e-3 * fine.norm()
 
 
-def test_a_run_of_no_volumes_leaves_the_linear_model(pack, tmp_path):
+def test_a_run_of_no_volumes_leaves_the_linear_model(pack, folder):
     """Its random brains are like people: w has their correlations, and the layers are silent."""
     config = settings(total_images=0, warm_start_images=0)
-    state = train(pack.path, tmp_path / "run", config, device="cpu")
+    state = train(pack.path, folder, config, device="cpu")
     assert state.images == 0
     assert state.warm_started
-    codes = codes_of(state, find_anatomy(pack, tmp_path / "run" / "anatomy"))[:, :10]
+    codes = codes_of(state, find_anatomy(pack, folder / "anatomy"))[:, :10]
     with torch.no_grad():
         w = state.averages["mapping"](torch.randn(4000, 16))[:, :10]
     expected = torch.corrcoef(codes.T)
@@ -210,9 +218,9 @@ def test_a_run_of_no_volumes_leaves_the_linear_model(pack, tmp_path):
     assert not any(rgb.conv.weight.any() for rgb in state.synthesis.image_layers)
 
 
-def test_the_texture_phase_resumes_bit_for_bit(pack, run, tmp_path):
+def test_the_texture_phase_resumes_bit_for_bit(pack, folder, tmp_path):
     """From one start: the start itself is found anew by each run, to the last digits."""
-    first, second = tmp_path / "first", tmp_path / "second"
+    first, second = folder, tmp_path / "second"
     train(pack.path, first, settings(), should_stop=lambda: True, device="cpu")
     shutil.copytree(first, second)
     whole = train(pack.path, first, resume=True, device="cpu")
@@ -224,12 +232,12 @@ def test_the_texture_phase_resumes_bit_for_bit(pack, run, tmp_path):
             assert torch.equal(a, b), name
 
 
-def test_the_texture_phase_learns_what_the_linear_model_lacks(pack, tmp_path):
+def test_the_texture_phase_learns_what_the_linear_model_lacks(pack, folder):
     config = settings(
         adversarial_weight=0.0, generator_lr=0.02, warm_start_images=400, total_images=400
     )
-    state = train(pack.path, tmp_path / "r", config, should_stop=lambda: True, device="cpu")
-    texture = Texture.of(state, find_anatomy(pack, tmp_path / "r" / "anatomy"))
+    state = train(pack.path, folder, config, should_stop=lambda: True, device="cpu")
+    texture = Texture.of(state, find_anatomy(pack, folder / "anatomy"))
     losses = []
     for _ in range(60):
         losses.append(texture_step(state, texture, torch.float32)["reconstruction"])

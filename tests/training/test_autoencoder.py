@@ -31,7 +31,7 @@ SMALL = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
 SHORT = {"people": 2, "crops": 1, "side": 24, "warm_up": 5, "learning_rate": 4e-3, "decay": 0.95}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
+pytestmark = pytest.mark.usefixtures("few_brains")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Calibration of a generator to its training people, without training."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_fine_contrast_is_that_of_fine_structure_inside():
 
 
 @pytest.fixture(scope="module")
-def exported(pack, tmp_path_factory):
+def exported(pack, anatomy_folder, few_brains, tmp_path_factory):
     """The linear start of a run, exported without calibration."""
     folder = tmp_path_factory.mktemp("calibration")
     config = tiny()
@@ -64,6 +65,7 @@ def exported(pack, tmp_path_factory):
     )
     encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
     config = config.with_(generator=generator, encoder=encoder, calibrate=False)
+    shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
     state = train(pack.path, folder / "run", config, should_stop=lambda: True, device="cpu")
     return export_generator(state, pack, folder / "plain", "phantoms"), folder
 

@@ -38,7 +38,7 @@ SHAPE = DiffusionConfig((4, 3, 4, 3), (16, 16), 1, directions=8)
 SHORT = {"people": 4, "warm_up": 5, "learning_rate": 3e-3, "decay": 0.95}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
+pytestmark = pytest.mark.usefixtures("few_brains")
 
 
 @pytest.fixture(scope="module")

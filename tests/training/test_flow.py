@@ -1,5 +1,6 @@
 """Training of a flow: pairs, resuming, and the generator that comes of it."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -23,11 +24,11 @@ from stylegan3d.training.flow_ways import make_ways, straight_config
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 
-pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
+pytestmark = pytest.mark.usefixtures("few_brains")
 
 
 @pytest.fixture(scope="module")
-def generator(pack, few_brains, tmp_path_factory):
+def generator(pack, anatomy_folder, few_brains, tmp_path_factory):
     """A linear start with details, as `train --export` writes it."""
     folder = tmp_path_factory.mktemp("flow")
     config = tiny()
@@ -36,6 +37,7 @@ def generator(pack, few_brains, tmp_path_factory):
     )
     encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
     config = config.with_(generator=networks, encoder=encoder, detail_gain=1.0)
+    shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
     state = train(pack.path, folder / "run", config, should_stop=lambda: True, device="cpu")
     return export_generator(state, pack, folder / "model", "phantoms")
 

@@ -32,7 +32,7 @@ from stylegan3d.training.flow_pairs import make_pairs
 PLAIN = Truncation(1.0)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
+pytestmark = pytest.mark.usefixtures("few_brains")
 
 
 @pytest.fixture(scope="module")

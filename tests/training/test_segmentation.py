@@ -26,9 +26,6 @@ from stylegan3d.training.segmentation_export import export_segmentation
 SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate": 1e-2}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def trained(brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")

@@ -216,8 +216,8 @@ def report(
     with progress("Measuring", total=len(chosen)) as show:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             show(number, note=path.name)
-            scan, trust = _projected(recipe, generator)
-            case = build_case(recipe, generator, renderer, name=name, scan=scan, trust=trust)
+            aligned, trust = _projected(recipe, generator)
+            case = build_case(recipe, generator, renderer, name=name, scan=aligned, trust=trust)
             write_together(report_files(path, case, generator), overwrite=written.overwrite)
     result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
     emit(result, map(str, paths), as_json=written.as_json)

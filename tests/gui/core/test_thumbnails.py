@@ -161,7 +161,7 @@ def test_shutdown_leaves_no_timer_and_no_thread(qtbot, service):
     assert len(service.seen) == seen
 
 
-def test_other_threads_keep_their_cores(service, qtbot):
+def test_other_threads_keep_their_cores(service, qtbot, two_threads):
     import torch
 
     before = torch.get_num_threads()
