@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,14 @@ from stylegan3d.cli.train_common import (
     how_to_train,
     steps_option,
 )
+
+
+class Scale(StrEnum):
+    """What a flow of a cascade draws."""
+
+    LAYOUT = "layout"
+    FINE = "fine"
+
 
 app = typer.Typer(
     help="Train a model on a prepared data set.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
@@ -223,6 +232,74 @@ def flow(
         return [f"  people set aside, {name}: {value:.3f}" for name, value in figures.items()]
 
     conclude(run, out, options, write, word="errors", lines=lines)
+
+
+@app.command()
+@grouped
+def cascade(
+    ctx: typer.Context,
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model folder, made by `train anatomy` with --export."),
+    ],
+    data: DataArgument,
+    out: RunOption,
+    options: Training,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            "--scale",
+            help="What is drawn: the layout of the folds, a whole brain on half the grid, or the "
+            "fine bands, cube by cube.",
+        ),
+    ] = Scale.LAYOUT,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Whole brains or cubes in each step; new runs only.",
+            show_default="4 brains, 8 cubes",
+        ),
+    ] = None,
+    channels: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(
+            "--channels",
+            help="Widths of the network on the bands' grid, its half and its quarter, multiples of "
+            "32; new runs only.",
+            show_default="64 128 192",
+        ),
+    ] = None,
+    steps: Annotated[int | None, steps_option("100000")] = None,
+) -> None:
+    """Train a flow that draws folds and texture from noise, on the coarse image of a model.
+
+    Example: stylegan3d train cascade my-model prepared --scale layout --out runs/layout
+    """
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.model.loading import load
+    from stylegan3d.training.cascade import CascadeSettings, train_cascade
+    from stylegan3d.training.cascade_data import People
+
+    if options.export is not None:
+        raise typer.BadParameter("--export is not for a single flow of a cascade")
+    options.check(ctx, "batch", "channels")
+    people = People(load_pack(data), load(model, device="cpu"))
+    usual = options.settings(CascadeSettings, steps)
+    settings = replace(
+        usual,
+        scale=scale.value,
+        channels=channels or usual.channels,
+        batch=batch or {Scale.LAYOUT: 4, Scale.FINE: 8}[scale],
+    )
+    with how_to_train(options) as how:
+        run = train_cascade(people, out, settings, **how)
+
+    def lines(figures: dict[str, float]) -> list[str]:
+        return [f"  people set aside, {name}: {value:.3f}" for name, value in figures.items()]
+
+    conclude(run, out, options, lambda: None, word="errors", lines=lines)
 
 
 @app.command()

@@ -150,6 +150,20 @@ class AnatomyNetwork(LeveledSynthesis):
             for image in images
         ]
 
+    def coarse(self, w: Tensor, memo: Memo | None = None) -> Tensor:
+        """What the deformation and the levels above the last one make of w.
+
+        The last level has the constant image alone: the mean brain is sharp in it where people are
+        alike, and no folds are laid out that a mixture cannot know.
+
+        Returns
+        -------
+        [N, C, X / 2, Y / 2, Z / 2] for a network with a Haar head, the grid of its bands.
+        """
+        last = self.config.num_levels - 1
+        *_, image = self._walk(w, [], last - 1, torch.float32)
+        return self.moved(self._with_constant(self._doubled(image), last), w, memo)
+
     def canonical(
         self,
         w: Tensor,

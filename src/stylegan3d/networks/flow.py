@@ -15,54 +15,28 @@ leave out, and is exactly the identity without them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from stylegan3d.networks.band_unet import UNIT, BandUNet, places_on
 from stylegan3d.networks.config import Grid
-from stylegan3d.networks.resampling import CHANNELS_LAST, haar, inverse_haar
+from stylegan3d.networks.resampling import haar, inverse_haar
 
-EMBEDDING = 64
-FREQUENCIES = 16
 # Inputs and outputs of about unit size: the mean of a block, its seven fine bands, velocities.
 LOW_GAIN, FINE_GAIN, VELOCITY_GAIN = 2.0, 10.0, 15.0
 # Intensities in [0, 1]: none is left below the first, and from the second on all of it.
 FLOOR = (0.01, 0.03)
 # A brain reaches so many voxels of the bands' grid beyond that of the linear model, and no further.
 REACH = 2
-# The flow is followed in the box that a brain can reach. It begins at multiples of what the U-Net
-# halves twice: a box that grows with the brain moves nothing in it.
-UNIT = 4
 # Mean square of the details' weights, as a share of that among random brains: from the first on
 # the flow comes in, from the second on it is all there. Reconstructions have about 0.01.
 GATE = (0.1, 0.4)
 
 
-class FlowBlock(nn.Module):
-    """Two 3x3x3 convolutions with a shortcut; the time scales and shifts what is between them."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.first = nn.Conv3d(inputs, outputs, 3, stride, padding=1)
-        self.second = nn.Conv3d(outputs, outputs, 3, padding=1)
-        self.time = nn.Linear(EMBEDDING, 2 * outputs)
-        plain = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if plain else nn.Conv3d(inputs, outputs, 1, stride)
-        for parameter in (*self.time.parameters(), *self.second.parameters()):
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """[N, inputs, X, Y, Z], [N, EMBEDDING] -> [N, outputs, X / stride, ...]"""
-        gain, shift = self.time(time)[:, :, None, None, None].chunk(2, dim=1)
-        inner = F.silu(self.first(x)) * (1 + gain) + shift
-        out: Tensor = self.second(F.silu(inner))
-        return out.add_(self.shortcut(x))
-
-
-class Flow(nn.Module):
+class Flow(BandUNet):
     """Velocity of the flow, a U-Net on Haar bands, and the way along it.
 
     Parameters
@@ -87,23 +61,7 @@ class Flow(nn.Module):
     spread: Tensor
 
     def __init__(self, channels: tuple[int, int, int], grid: Grid) -> None:
-        super().__init__()
-        self.channels = channels
-        a, b, c = channels
-        self.embedding = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, EMBEDDING),
-            nn.SiLU(),
-            nn.Linear(EMBEDDING, EMBEDDING),
-            nn.SiLU(),
-        )
-        self.stem = nn.Conv3d(8 + 3, a, 3, padding=1)
-        self.down = nn.ModuleList([FlowBlock(a, a), FlowBlock(b, b), FlowBlock(c, c)])
-        self.halve = nn.ModuleList([FlowBlock(a, b, stride=2), FlowBlock(b, c, stride=2)])
-        self.narrow = nn.ModuleList([nn.Conv3d(b, a, 1), nn.Conv3d(c, b, 1)])
-        self.up = nn.ModuleList([FlowBlock(a, a), FlowBlock(b, b)])
-        self.head = nn.Conv3d(a, 8, 3, padding=1)
-        for parameter in self.head.parameters():
-            nn.init.zeros_(parameter)
+        super().__init__(8 + 3, 8, channels)
         x, y, z = (2 * n for n in grid)
         self.register_buffer("noise", torch.randn(1, 1, x, y, z))
         self.register_buffer("noise_strength", torch.zeros(()))
@@ -138,23 +96,9 @@ class Flow(nn.Module):
         -------
         Tensor, shape (N, 8, X, Y, Z), float32
         """
-        octaves = torch.exp(torch.linspace(0, 4, FREQUENCIES, device=bands.device)) * math.pi / 2
-        angles = time[:, None].to(octaves) * octaves
-        embedded = self.embedding(torch.cat([angles.sin(), angles.cos()], dim=1))
         scaled = torch.cat([bands[:, :1] * LOW_GAIN, bands[:, 1:] * FINE_GAIN], dim=1)
         x = torch.cat([scaled, places.expand(len(bands), -1, -1, -1, -1).to(bands)], dim=1)
-        x = self.stem(x.contiguous(memory_format=CHANNELS_LAST))
-        check()
-        x = self.down[0](x, embedded)
-        check()
-        half = self.down[1](self.halve[0](x, embedded), embedded)
-        quarter = self.down[2](self.halve[1](half, embedded), embedded)
-        check()
-        half = self.up[1](half + _doubled(self.narrow[1](quarter), half), embedded)
-        x = self.up[0](x + _doubled(self.narrow[0](half), x), embedded)
-        check()
-        found: Tensor = self.head(x)
-        return found.float() / VELOCITY_GAIN
+        return self.answer(x, time, check) / VELOCITY_GAIN
 
     def forward(
         self,
@@ -203,12 +147,6 @@ class Flow(nn.Module):
         return whole
 
 
-def places_on(grid: torch.Size | Grid, device: torch.device) -> Tensor:
-    """[1, 3, X, Y, Z] from -1 at the first voxel of each axis to 1 at its last."""
-    axes = [torch.linspace(-1, 1, n, device=device) for n in grid]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-
-
 def _near(image: Tensor) -> Tensor:
     """[N, 1, X, Y, Z] bool on the bands' grid: where a brain of the linear model is not far.
 
@@ -240,9 +178,3 @@ def _floored(image: Tensor) -> Tensor:
     value, (low, high) = (image + 1) / 2, FLOOR
     t = ((value - low) / (high - low)).clamp(0, 1)
     return value * (t * t * (3 - 2 * t)) * 2 - 1
-
-
-def _doubled(x: Tensor, like: Tensor) -> Tensor:
-    """Each voxel twice along each axis; the last one once where `like` has an odd number."""
-    a, b, c = like.shape[2:]
-    return F.interpolate(x, scale_factor=2, mode="nearest")[:, :, :a, :b, :c]

@@ -1,0 +1,197 @@
+"""Training of the flows of a cascade (`networks/cascade.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan3d.devices import fast_dtype
+from stylegan3d.errors import ModelError
+from stylegan3d.networks.band_unet import UNIT
+from stylegan3d.networks.cascade import CascadeFlow
+from stylegan3d.networks.resampling import CHANNELS_LAST
+from stylegan3d.training.cascade_data import Examples, Finest, Layouts, People
+from stylegan3d.training.run import (
+    How,
+    Preparing,
+    Recipe,
+    Run,
+    RunSettings,
+    config_of,
+    device_of,
+    train,
+)
+
+Scale = Literal["layout", "fine"]
+# Bands that a flow of each scale draws.
+DRAWN: dict[str, int] = {"layout": Layouts.drawn, "fine": Finest.drawn}
+# Times at which the error is measured, and examples measured there.
+TIMES, MEASURED = (0.25, 0.5, 0.75), 24
+
+
+@dataclass(frozen=True)
+class CascadeSettings(RunSettings):
+    """Settings of one run.
+
+    The learning rate falls with the inverse square root of the steps, and the average reaches back
+    over the last tenth of them (Karras et al. 2024, arXiv 2312.02696): both without an end in
+    sight, so that a run may be stopped, judged and continued at any time.
+
+    Attributes
+    ----------
+    scale : "layout" draws a whole brain on half the grid, "fine" the finest bands of cubes.
+    channels : widths of the network, see `BandUNet`.
+    batch : whole brains or cubes in each step.
+    side : edge of a cube in voxels of the bands' grid.
+    full_rate : steps after which the learning rate falls.
+    floor : deviation of the noise on what is learned, in units of what is drawn. Outside of the
+        brain people have no spread; without it the way back to the noise would have no end there.
+    """
+
+    scale: Scale = "layout"
+    channels: tuple[int, int, int] = (64, 128, 192)
+    steps: int = 100_000
+    batch: int = 4
+    side: int = 20
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    decay: float = 0.9999
+    full_rate: int = 2000
+    floor: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale not in DRAWN:
+            raise ModelError(f"The scale '{self.scale}' is unknown; choose layout or fine.")
+        if min(self.batch, *self.channels) < 1:
+            raise ModelError("A run of a cascade's flow needs a batch and channels of 1 or more.")
+        if self.side < UNIT or self.side % UNIT:
+            raise ModelError(f"The cubes' side is {self.side}; take a multiple of {UNIT}.")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return self.learning_rate * self.warmed_up(step) * (max(step / self.full_rate, 1.0)) ** -0.5
+
+
+class CascadeRecipe(Recipe[CascadeFlow, Examples]):
+    """How a flow of a cascade is trained.
+
+    Parameters
+    ----------
+    settings : of the run.
+    model : hash of the generator whose coarse images it learns beside.
+    """
+
+    kind = "cascade"
+    settings: CascadeSettings
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
+
+    def __init__(self, settings: CascadeSettings, model: str) -> None:
+        self.settings, self.model = settings, model
+
+    def network(self) -> CascadeFlow:
+        """A new flow."""
+        flow = CascadeFlow(self.settings.channels, DRAWN[self.settings.scale])
+        return flow.to(memory_format=CHANNELS_LAST)
+
+    def prepare(self, source: People, folder: Path, progress: Preparing | None) -> Examples:
+        """Whole brains, or cubes."""
+        if source.generator.hash != self.model:
+            raise ModelError(
+                "This run was begun with another generator; resume it with that one, or start anew."
+            )
+        if self.settings.scale == "layout":
+            return Layouts(source, progress)
+        return Finest(source, self.settings.side)
+
+    def start(self, network: CascadeFlow, data: Examples) -> None:
+        """Know how much is drawn."""
+        network.spread.copy_(data.spread)
+
+    def loss(
+        self, network: CascadeFlow, data: Examples, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of one batch, at times that crowd in the middle (Esser et al. 2024, arXiv 2403.03206)."""
+        rng = np.random.default_rng([self.settings.seed, step])
+        batch = data.draw(rng, self.settings.batch, training=True)
+        times = 1 / (1 + np.exp(-rng.standard_normal(self.settings.batch)))
+        loss = self._loss(network, batch, times, rng)
+        return loss, {"loss": loss}
+
+    def measure(self, average: CascadeFlow, data: Examples, *, last: bool) -> dict[str, float]:
+        """Error of the averaged network by time, on people set aside and on those learned from."""
+        found = {}
+        for training in (False, True):
+            for when in TIMES:
+                rng = np.random.default_rng(self.settings.seed)
+                losses = []
+                for _ in range(max(1, MEASURED // self.settings.batch)):
+                    batch = data.draw(rng, self.settings.batch, training=training)
+                    times = np.full(self.settings.batch, when)
+                    losses.append(float(self._loss(average, batch, times, rng)))
+                found[f"error at {when:g}" + (", learned" if training else "")] = float(
+                    np.mean(losses)
+                )
+        return found
+
+    def _loss(
+        self,
+        network: CascadeFlow,
+        batch: tuple[Tensor, Tensor, Tensor],
+        times: np.ndarray,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        device = device_of(network)
+        bands, seen, places = (x.to(device) for x in batch)
+        end = network.beyond(bands, seen)
+        start, more = (_normal(rng, end) for _ in range(2))
+        end = end + self.settings.floor * more
+        t = torch.from_numpy(times.astype(np.float32)).to(device)
+        between = torch.lerp(start, end, t[:, None, None, None, None])
+        fast = fast_dtype(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast == torch.bfloat16):
+            velocity = network.velocity(between, seen, t, places)
+        return (velocity - (end - start)).square().mean()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"config": config_of(self), "model": self.model}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        return cls(CascadeSettings.from_dict(data["config"]), data["model"])
+
+
+CascadeRun = Run[CascadeRecipe]
+
+
+def _normal(rng: np.random.Generator, like: Tensor) -> Tensor:
+    return torch.from_numpy(rng.standard_normal(tuple(like.shape), np.float32)).to(like.device)
+
+
+def train_cascade(
+    people: People,
+    folder: Path,
+    settings: CascadeSettings | None = None,
+    **how: Unpack[How],
+) -> CascadeRun:
+    """Train one flow of a cascade.
+
+    Parameters
+    ----------
+    people : the data set, and the generator that makes the coarse images.
+    folder : of the run.
+    settings : of a new run.
+    how : see `stylegan3d.training.run.train`, also for what is raised.
+    """
+
+    def begin() -> CascadeRecipe:
+        return CascadeRecipe(settings or CascadeSettings(), people.generator.hash)
+
+    return train(CascadeRecipe, begin, people, folder, **how)
