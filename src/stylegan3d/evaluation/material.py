@@ -14,6 +14,7 @@ from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.store import Store
 from stylegan3d.evaluation.subject import Brains, GeneratorSubject, StoredBrains, Subject
 from stylegan3d.evaluation.table import keys
+from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator
@@ -219,6 +220,24 @@ class Material:
         seeds = list(self.seeds(self.settings.samples))
         key = (self.subject.hash, self.settings.truncation, seeds)
         return self._tissues(self.store, key, self.synthetic)
+
+    @cached_property
+    def real_shapes(self) -> np.ndarray:
+        """[people, `TISSUE_SHAPE`], training people first."""
+        key = (volumes_id(self.pack), [int(row) for row in self.people])
+        return self._shapes(self._real, key, self.volumes(self.people))
+
+    @cached_property
+    def synthetic_shapes(self) -> np.ndarray:
+        """The same of the random brains."""
+        seeds = list(self.seeds(self.settings.samples))
+        key = (self.subject.hash, self.settings.truncation, seeds)
+        return self._shapes(self.store, key, self.synthetic)
+
+    def _shapes(self, store: Store, key: tuple, volumes: Volumes) -> np.ndarray:
+        key = (*key, bundled_segmenter().hash, list(TISSUE_SHAPE))
+        progress = self.progress("Tissue shape")
+        return store.array("shape", key, lambda: tissue_shapes(volumes, self.pack.space, progress))
 
     def _tissues(self, store: Store, key: tuple, volumes: Volumes) -> list[dict[str, float]]:
         segmenter, names = bundled_segmenter(), (*MEASURES, "confidence")

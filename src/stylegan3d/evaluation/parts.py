@@ -15,6 +15,7 @@ from stylegan3d.metrics.comparison import (
     group_size,
     told,
 )
+from stylegan3d.metrics.cross_validation import LEAST
 from stylegan3d.metrics.distances import (
     BATCH,
     Moments,
@@ -44,7 +45,7 @@ from stylegan3d.metrics.intervals import (
 from stylegan3d.metrics.manifold import NEIGHBOURS, coverage, density, precision, recall
 from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_brains, pass_rate
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
-from stylegan3d.metrics.two_sample import LEAST, two_sample
+from stylegan3d.metrics.two_sample import two_sample
 
 # Subjects whose latents are compared to those of random brains.
 ENCODED = 100

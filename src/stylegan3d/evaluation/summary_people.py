@@ -7,6 +7,11 @@ from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
 
+# What tissue shape may tell of random brains: how it is called, and its aim.
+TOLD = {
+    "accuracy": ("told from {} by tissue shape, accuracy", 0.70),
+    "auc": ("  area under the curve, {}", 0.75),
+}
 LABEL_R = 0.7  # between an age asked for and the age read
 
 
@@ -35,6 +40,35 @@ def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
         )
     failed = part["unsegmentable"]
     yield Figure("cannot be segmented", _count(failed["synthetic"]), _count(failed["validation"]))
+
+
+def tissue_shape(part: dict[str, Any]) -> Iterator[Figure]:
+    """By `tissue_shape.tissue_shape`."""
+    if "left_out" in part:
+        return
+    for prefix, whom in (("", "real people"), ("held_out_", "held-out people")):
+        for key, (name, aim) in TOLD.items():
+            found = part.get(f"{prefix}{key}")
+            if found is not None:
+                n = " and ".join(map(str, dict.fromkeys(found["n"])))
+                yield figure(
+                    f"{name.format(whom)} (n = {n})",
+                    found,
+                    2,
+                    aim=f"<= {aim}",
+                    reached=found["synthetic"] <= aim,
+                )
+    for found in part["measures"].values():
+        shift = with_interval(found["shift"], found["shift_interval"], 2)
+        yield Figure(
+            f"  {found['name']}: mean (SD)",
+            f"{found['synthetic_mean']:.3g} ({found['synthetic_sd']:.2g})",
+            f"{found['real_mean']:.3g} ({found['real_sd']:.2g})",
+            f"shift {shift} SD, held-out people {found['held_out_shift']:+.2f}",
+            value=found["shift"],
+            low=found["shift_interval"][0],
+            high=found["shift_interval"][1],
+        )
 
 
 def _count(found: dict[str, Any]) -> str:

@@ -92,6 +92,19 @@ METRICS: tuple[Metric, ...] = (
         "Can they be distinguished from real ones?",
         words.told_apart,
     ),
+    Metric(
+        "tissue_shape",
+        "Tissue shape",
+        "tissue_shape:tissue_shape",
+        summary_people.tissue_shape,
+        "Do cortex and white matter have the shape of real ones?",
+        words.shaped,
+        plots={
+            "holes": "holes and handles of white matter per ml",
+            "fold_strength": "strength of folds, contrasts",
+            "sulcal_depth": "mean depth of sulci, mm",
+        },
+    ),
     # It needs weights of another network.
     Metric("slices", "Slices", "parts:slices", summary.slices, on_request=True),
     Metric(

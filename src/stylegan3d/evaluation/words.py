@@ -52,6 +52,21 @@ def told_apart(part: dict[str, Any]) -> str:
     )
 
 
+def shaped(part: dict[str, Any]) -> str:
+    """Of `tissue_shape.tissue_shape`."""
+    if "left_out" in part:
+        return str(part["left_out"])
+    worst = max(part["measures"].values(), key=lambda measure: abs(measure["shift"]))
+    found, shift = part["accuracy"], worst["shift"]
+    low, high = (100 * bound for bound in found["synthetic_interval"])
+    return (
+        f"From measures of tissue shape alone {100 * found['synthetic']:.0f} % of unseen brains "
+        f"({low:.0f} to {high:.0f} %; 50 % is chance) are told from real ones, between two groups "
+        f"of real subjects {100 * found['real']:.0f} %. What differs most: {worst['name']}, "
+        f"{abs(shift):.2f} standard deviations {'above' if shift > 0 else 'below'} real brains."
+    )
+
+
 def diverse(part: dict[str, Any]) -> str:
     """Of `parts.diversity`."""
     found = part["pair_correlation"]

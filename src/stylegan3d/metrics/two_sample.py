@@ -1,39 +1,32 @@
 """Can a network learn to tell synthetic brains from real ones?
 
-A classifier two-sample test (Lopez-Paz and Oquab 2017, "Revisiting classifier two-sample tests",
-arXiv 1610.06545): a small 3D network is trained to tell two sets apart and tested on brains it has
-not seen. If both come from one population it guesses: accuracy and area under the curve are 0.5.
-It is not the discriminator the generator was trained against, so nothing was learned to fool it.
+A small 3D network is trained to tell two sets apart and tested on brains it has not seen, see
+`cross_validation`. It is not the discriminator the generator was trained against, so nothing was
+learned to fool it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
 
 from stylegan3d.devices import workers
 from stylegan3d.errors import StyleGAN3DError
-from stylegan3d.metrics.intervals import Interval, Z, bootstrap, wilson
+from stylegan3d.metrics.cross_validation import LEAST, cross_validated
 from stylegan3d.progress import Progress
 
-FOLDS, REPEATS, STEPS, BATCH = 5, 3, 160, 16
+STEPS, BATCH = 160, 16
 RATE, DECAY = 3e-3, 1e-2
 CHANNELS = (8, 16, 32)
-LEAST = 2 * FOLDS
 # The network sees cubes, at full resolution, of so many voxels a side at most: texture gives
 # synthetic brains away. They lie within the middle share of the grid.
 SIDE, MIDDLE = 48, 0.7
-
-# Repeat, fold, rows to learn from, rows to be tested on.
-Task = tuple[int, int, np.ndarray, np.ndarray]
 
 
 class Judge(nn.Module):
@@ -107,59 +100,15 @@ def two_sample(
             f"A two-sample test takes equally many volumes, at least {LEAST} of each, not {n} and "
             f"{len(second)}."
         )
-    x, y = torch.from_numpy(np.concatenate([first, second])), np.repeat([1, 0], n)
-    groups = list(range(2 * n)) if people is None else list(people)
-    scores, done = np.zeros((REPEATS, 2 * n)), 0
+    x = torch.from_numpy(np.concatenate([first, second]))
+    labels = torch.from_numpy(np.repeat([1.0, 0.0], n)).float()
 
-    def judged(task: Task) -> tuple[Task, np.ndarray]:
-        repeat, fold, known, held = task
-        labels = torch.from_numpy(y[known]).float()
-        judge = _trained(x[known], labels, (seed * REPEATS + repeat) * FOLDS + fold)
-        return task, _scores(judge, x[held])
+    def teller(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
+        return _scores(_trained(x[known], labels[known], number), x[held])
 
     with workers() as mapped:
-        for (repeat, _, _, held), found in mapped(judged, _tasks(y, groups, seed)):
-            scores[repeat, held] = found
-            done += 1
-            if progress is not None:
-                progress(done, REPEATS * FOLDS)
-    right = ((scores > 0) == (y == 1)).mean(axis=1)
-    areas = np.array([_auc(row[:n], row[n:]) for row in scores])
-    by_brains = bootstrap(
-        lambda a, b: float(np.mean([_auc(a[:, k], b[:, k]) for k in range(REPEATS)])),
-        scores[:, :n].T,
-        scores[:, n:].T,
-        draws=300,
-        seed=seed,
-    )
-    return {
-        "accuracy": float(right.mean()),
-        "accuracy_interval": _widened(wilson(round(2 * n * right.mean()), 2 * n), right),
-        "auc": float(areas.mean()),
-        "auc_interval": _widened(by_brains, areas),
-    }
-
-
-def _tasks(y: np.ndarray, groups: Sequence[object], seed: int) -> Iterator[Task]:
-    for repeat in range(REPEATS):
-        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed * REPEATS + repeat)
-        for fold, (known, held) in enumerate(folds.split(y, y, groups)):
-            yield repeat, fold, known, held
-
-
-def _widened(interval: Interval, repeats: np.ndarray) -> Interval:
-    """An interval over brains, with the luck of single trainings added in squares."""
-    middle, luck = float(repeats.mean()), Z * float(repeats.std(ddof=1))
-    low, high = (
-        middle - np.hypot(middle - interval[0], luck),
-        middle + np.hypot(interval[1] - middle, luck),
-    )
-    return max(float(low), 0.0), min(float(high), 1.0)
-
-
-def _auc(first: np.ndarray, second: np.ndarray) -> float:
-    labels = np.repeat([1, 0], (len(first), len(second)))
-    return float(roc_auc_score(labels, np.concatenate([first, second])))
+        told = cross_validated((n, n), people, teller, seed=seed, mapped=mapped, progress=progress)
+    return told.to_dict()
 
 
 def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
