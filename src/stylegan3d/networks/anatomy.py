@@ -161,7 +161,7 @@ class AnatomyNetwork(LeveledSynthesis):
         [N, C, X / 2, Y / 2, Z / 2] for a network with a Haar head, the grid of its bands.
         """
         last = self.config.num_levels - 1
-        *_, image = self._walk(w, [], last - 1, torch.float32)
+        *_, image = self._walk(w, self._maps("none", len(w)), last - 1, torch.float32)
         return self.moved(self._with_constant(self._doubled(image), last), w, memo)
 
     def canonical(

@@ -14,8 +14,8 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.errors import ModelError
 from stylegan3d.networks.band_unet import UNIT
 from stylegan3d.networks.cascade import CascadeFlow
-from stylegan3d.networks.resampling import CHANNELS_LAST
 from stylegan3d.training.cascade_data import Examples, Finest, Layouts, People
+from stylegan3d.training.flow import LEAST_FAST
 from stylegan3d.training.run import (
     How,
     Preparing,
@@ -96,8 +96,7 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
 
     def network(self) -> CascadeFlow:
         """A new flow."""
-        flow = CascadeFlow(self.settings.channels, DRAWN[self.settings.scale])
-        return flow.to(memory_format=CHANNELS_LAST)
+        return CascadeFlow(self.settings.channels, DRAWN[self.settings.scale])
 
     def prepare(self, source: People, folder: Path, progress: Preparing | None) -> Examples:
         """Whole brains, or cubes."""
@@ -153,7 +152,8 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
         end = end + self.settings.floor * more
         t = torch.from_numpy(times.astype(np.float32)).to(device)
         between = torch.lerp(start, end, t[:, None, None, None, None])
-        fast = fast_dtype(device)
+        small = 2 * min(end.shape[2:]) < LEAST_FAST
+        fast = torch.float32 if small else fast_dtype(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast == torch.bfloat16):
             velocity = network.velocity(between, seen, t, places)
         return (velocity - (end - start)).square().mean()

@@ -200,7 +200,7 @@ def person(pack: Pack, index: int) -> Tensor:
 
 
 def _divided(shape: tuple[int, int, int], by: int) -> tuple[int, int, int]:
-    if any(n % (by * UNIT) for n in shape):
-        raise ModelError(f"A cascade takes volumes whose sides are multiples of {by * UNIT}.")
+    if any(n % by for n in shape):
+        raise ModelError(f"A cascade takes volumes whose sides are multiples of {by} voxels.")
     x, y, z = (n // by for n in shape)
     return x, y, z

@@ -1,0 +1,146 @@
+"""Training of the flows of a cascade: what they see, what they learn, resuming."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.cli import main
+from stylegan3d.errors import ModelError
+from stylegan3d.model.families.anatomy import anatomy_network
+from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.training.cascade import CascadeRecipe, CascadeSettings, train_cascade
+from stylegan3d.training.cascade_data import SEEN_NOISE, Finest, Layouts, People, person
+from stylegan3d.training.config import EncoderConfig, tiny
+from stylegan3d.training.export import export_generator
+from stylegan3d.training.run import Run, load_run
+from stylegan3d.training.stylegan import train
+
+pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
+
+SMALL: dict[str, Any] = {"channels": (8, 8, 8), "side": 8, "warm_up": 2, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def people(pack, few_brains, tmp_path_factory) -> People:
+    """Phantoms, and an anatomy model of them without a flow."""
+    folder = tmp_path_factory.mktemp("cascade")
+    config = tiny()
+    networks = replace(
+        config.generator, channels=(), levels=2, deformation=5, image_basis=5, deformation_level=0
+    )
+    encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
+    config = config.with_(generator=networks, encoder=encoder, total_images=0)
+    state = train(pack.path, folder / "run", config, should_stop=lambda: True, device="cpu")
+    return People(pack, export_generator(state, pack, folder / "model", "phantoms"))
+
+
+@pytest.fixture(scope="module")
+def layouts(people) -> Layouts:
+    return Layouts(people)
+
+
+def test_the_coarse_image_has_no_use_for_the_last_level(people):
+    network = anatomy_network(people.generator)
+    w = people.generator.encoder(person(people.pack, 0)).clone()
+    coarse = network.coarse(w)
+    assert coarse.shape[2:] == tuple(n // 2 for n in people.pack.space.shape)
+    # Of two levels the last has the rows 1 and 2, the first row 0, which weighs velocities too.
+    changed = w.clone()
+    changed[:, 1:] += 1
+    assert torch.equal(network.coarse(changed), coarse)
+    changed[:, 0] += 1
+    assert not torch.equal(network.coarse(changed), coarse)
+
+
+def test_layouts_are_people_beside_the_models_image_of_them(layouts, people):
+    bands, seen = layouts.bands[5].float()[None], layouts.seen[5].float()[None]
+    volume = person(people.pack, 5)
+    assert torch.equal(volume, person(people.pack, 4).flip(2)), "odd ones are mirrored"
+    half = torch.nn.functional.avg_pool3d(volume, 2)
+    torch.testing.assert_close(inverse_haar(bands), half, rtol=0, atol=5e-3)
+    like = anatomy_network(people.generator).coarse(people.generator.encoder(volume))
+    torch.testing.assert_close(inverse_haar(seen), like, rtol=0, atol=5e-3)
+    assert layouts.training.sum() == 2 * len(people.pack.indices("train"))
+    drawn, beside, places = layouts.draw(np.random.default_rng(0), 3, training=False)
+    assert drawn.shape == beside.shape == (3, 8, 5, 7, 6)
+    assert places.shape == (1, 3, 5, 7, 6)
+
+
+def test_finest_cubes_keep_what_is_seen(people):
+    cubes = Finest(people, 8)
+    bands, seen, places = cubes.draw(np.random.default_rng(1), 4, training=True)
+    assert torch.equal(bands[:, :1], seen[:, :1])
+    # In the volume there is such a cube, mirrored or not, where the places say.
+    whole = torch.stack([haar(person(people.pack, k))[0] for k in range(2 * len(people.pack))])
+    for cube, place in zip(bands, places, strict=True):
+        corner = [
+            round((float(place[k].min()) + 1) / 2 * (n - 1)) for k, n in enumerate(cubes.grid)
+        ]
+        x, y, z = (slice(c, c + 8) for c in corner)
+        differs = (whole[:, :, x, y, z] - cube).abs()
+        best = differs[:, 1:].flatten(1).amax(dim=1).argmin()
+        assert float(differs[best, 1:].max()) < 1e-5
+        assert float(differs[best, 0].std()) < 2 * SEEN_NOISE
+
+
+@pytest.mark.parametrize("scale", ["layout", "fine"])
+def test_it_learns_and_a_resumed_run_is_the_same(people, tmp_path, scale):
+    settings = CascadeSettings(scale=scale, steps=60, batch=4, **SMALL)
+    whole = train_cascade(people, tmp_path / "whole", settings)
+    data = whole.recipe.prepare(people, tmp_path, None)
+    new = Run(CascadeRecipe(settings, people.generator.hash), whole.device)
+    new.start(data)
+    before, after = new.measure(data), whole.measure(data)
+    assert after["error at 0.5"] < 0.95 * before["error at 0.5"]
+    assert torch.equal(whole.average.spread, data.spread)
+
+    def stop(done, total, figures):
+        if done == 30:
+            raise KeyboardInterrupt
+
+    parts = replace(settings, save_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train_cascade(people, tmp_path / "parts", parts, progress=stop)
+    resumed = train_cascade(people, tmp_path / "parts", resume=True)
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+
+
+def test_the_rate_falls_without_an_end_in_sight():
+    settings = CascadeSettings(full_rate=100, warm_up=10, learning_rate=1.0)
+    assert settings.rate(0) == pytest.approx(0.1)
+    assert settings.rate(50) == settings.rate(100) == 1.0
+    assert settings.rate(400) == pytest.approx(0.5)
+    longer = replace(settings, steps=10)
+    assert longer.rate(400) == settings.rate(400)
+
+
+def test_what_does_not_fit_is_refused(people, tmp_path):
+    for wrong, word in (({"scale": "huge"}, "huge"), ({"batch": 0}, "batch"), ({"side": 6}, "6")):
+        with pytest.raises(ModelError, match=word):
+            CascadeSettings(**wrong)
+    with pytest.raises(ModelError, match="do not fit"):
+        Finest(people, 12)
+    other = CascadeRecipe(CascadeSettings(), "another")
+    with pytest.raises(ModelError, match="another generator"):
+        other.prepare(people, tmp_path, None)
+
+
+def status(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return int(ended.value.code or 0)
+
+
+def test_the_command_trains_and_goes_on(people, tmp_path, capsys):
+    words = ["train", "cascade", str(people.generator.folder), str(people.pack.path)]
+    words += ["--out", str(tmp_path / "run")]
+    new = ["--channels", "8", "8", "8", "--batch", "2", "--steps", "2", "--scale", "layout"]
+    assert status([*words, *new]) == 0
+    assert "2 steps of training" in capsys.readouterr().out
+    assert load_run(CascadeRecipe, tmp_path / "run", torch.device("cpu")).steps == 2
+    assert status([*words, "--resume"]) == 0
+    assert status([*words, "--resume", "--batch", "3"]) == 2
