@@ -18,7 +18,7 @@ from stylegan3d.training.export import export_generator
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 
-pytestmark = pytest.mark.usefixtures("one_thread", "few_brains")
+pytestmark = pytest.mark.usefixtures("few_brains")
 
 SMALL: dict[str, Any] = {"channels": (8, 8, 8), "side": 8, "warm_up": 2, "learning_rate": 5e-3}
 
