@@ -116,16 +116,22 @@ def make_between(
 ) -> Directions:
     """The direction from one group of brains to another."""
     from stylegan3d.directions.custom import direction_between
-    from stylegan3d.directions.value_table import latents_of_recipes
+    from stylegan3d.directions.value_table import latents_of_recipes, subject_of
 
     report(0, 2, _("Computing the direction"))
+    less_of, more_of = ([subject_of(recipe.source) for recipe in group] for group in (less, more))
     w_less, w_more = (latents_of_recipes(generator, recipes) for recipes in (less, more))
     report(1, 2, _("Computing the direction"))
-    return direction_between(generator, w_less, w_more, name)
+    return direction_between(generator, w_less, w_more, name, (less_of, more_of))
 
 
 def make_of_values(
-    report: Report, generator: Generator, recipes: Sequence[Recipe], values: np.ndarray, name: str
+    report: Report,
+    generator: Generator,
+    recipes: Sequence[Recipe],
+    values: np.ndarray,
+    subjects: Sequence[str],
+    name: str,
 ) -> Directions:
     """The direction along which values of brains grow."""
     from stylegan3d.directions.custom import direction_of_values
@@ -134,7 +140,7 @@ def make_of_values(
     report(0, 2, _("Computing the direction"))
     latents = latents_of_recipes(generator, recipes)
     report(1, 2, _("Computing the direction"))
-    return direction_of_values(generator, latents, values, name)
+    return direction_of_values(generator, latents, values, name, subjects=subjects)
 
 
 def make_free(

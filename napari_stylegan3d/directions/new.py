@@ -140,8 +140,7 @@ class NewDirection(QDialog):
             if self.tabs.currentWidget() is self.groups:
                 work = (make_between, generator, *self.groups.recipes(), name)
             else:
-                recipes, values = self.values.recipes(self.session)
-                work = (make_of_values, generator, recipes, values, name)
+                work = (make_of_values, generator, *self.values.recipes(self.session), name)
         except StyleGAN3DError as error:
             self._on_failed(error)
             return

@@ -21,7 +21,8 @@ ABOUT = _(
     "A CSV or TSV file with a header. The first column names the brains: a number, a "
     "latent file (.safetensors, in the folder of the table), or a scan projected in this "
     "session. The other columns contain values; empty cells and n/a are missing. Numbers "
-    "are brains at the current truncation. At least 24 brains are needed."
+    "are brains at the current truncation. At least 24 subjects are needed; a column "
+    "participant_id says which scans are of the same one."
 )
 
 
@@ -54,8 +55,8 @@ class ValuesForm(QWidget):
         self.open.clicked.connect(self._open)
         self.column.activated.connect(self._on_column)
 
-    def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray]:
-        """The brains of the table as they are shown now, and their values.
+    def recipes(self, session: Session) -> tuple[list[Recipe], np.ndarray, list[str]]:
+        """The brains of the table as they are shown now, their values and their subjects.
 
         Raises
         ------
@@ -67,7 +68,8 @@ class ValuesForm(QWidget):
         values = self.table.values(self.column.currentText())
         projected = {scan.name: scan.source for scan in session.projected if scan.source}
         plain = session.recipe.replace(mix=None, edits=())
-        return [plain.replace(source=s) for s in self.table.sources(projected)], values
+        sources = self.table.sources(projected)
+        return [plain.replace(source=s) for s in sources], values, self.table.subjects(sources)
 
     def _open(self) -> None:
         from stylegan3d.directions.value_table import read_value_table

@@ -132,3 +132,56 @@ def test_they_are_saved_and_read_with_their_check(tiny_generator, w, scores, tmp
 def test_names_that_a_recipe_could_not_hold_are_refused(tiny_generator, w, name):
     with pytest.raises(RecipeError, match="needs a name"):
         direction_between(tiny_generator, w[:5], w[5:10], name)
+
+
+def test_rescans_do_not_vouch_for_each_other(tiny_generator, w):
+    """With everybody scanned twice, noise would be predicted from the other scan."""
+    draw = np.random.RandomState(2)
+    noise = draw.randn(60)
+    # Two scans each: hardly different.
+    both = np.concatenate([w[:60], w[:60] + 1e-3 * w.std() * draw.randn(60, w.shape[1])])
+    values, subjects = np.tile(noise, 2), [f"sub-{i:02}" for i in range(60)] * 2
+    by_row = direction_of_values(tiny_generator, both, values, "Noise").checks[0]
+    told = direction_of_values(tiny_generator, both, values, "Noise", subjects=subjects).checks[0]
+    alone = direction_of_values(tiny_generator, w[:60], noise, "Noise").checks[0]
+    assert told["r"] < by_row["r"]
+    assert told["r"] < max(alone["chance"], 0.3)
+
+
+def test_equal_latents_are_one_subjects(tiny_generator, w, scores):
+    twice = np.concatenate([w[:30], w[:30]])
+    told = direction_of_values(tiny_generator, twice, np.tile(scores[:30], 2), "x").checks[0]
+    named = direction_of_values(
+        tiny_generator, twice, np.tile(scores[:30], 2), "x", subjects=[*map(str, range(30))] * 2
+    ).checks[0]
+    assert told == named
+
+
+def test_few_subjects_are_refused_however_many_scans(tiny_generator, w):
+    subjects = [str(i % 10) for i in range(40)]
+    with pytest.raises(RecipeError, match="those of 10 subjects"):
+        direction_of_values(tiny_generator, w[:40], w[:40, 0], "x", subjects=subjects)
+    with pytest.raises(RecipeError, match="of 1 subject only"):
+        direction_between(tiny_generator, w[:4], w[4:9], "x", (["a"] * 4, list("bcdef")))
+
+
+def test_groups_of_rescans_are_judged_by_subjects(tiny_generator, w):
+    draw = np.random.RandomState(3)
+    scans = np.repeat(w[:8], 8, axis=0) + 1e-3 * w.std() * draw.randn(64, w.shape[1])
+    subjects = [f"sub-{i // 8}" for i in range(64)]
+    less, more = scans[:32], scans[32:]
+    loose = direction_between(tiny_generator, less, more, "x").checks[0]
+    whose = (subjects[:32], subjects[32:])
+    strict = direction_between(tiny_generator, less, more, "x", whose).checks[0]
+    single = direction_between(tiny_generator, w[:4], w[4:8], "x").checks[0]
+    assert loose["auc"] > max(loose["chance"], strict["auc"] + 0.1)  # fooled
+    assert strict["auc"] == pytest.approx(single["auc"], abs=0.03)
+    assert strict["auc"] < strict["chance"]
+
+
+def test_a_subject_may_be_in_both_groups(tiny_generator, w, scores):
+    step = np.linalg.svd(w - w.mean(0), full_matrices=False)[2][0] * w.std() * 3
+    subjects = [str(i) for i in range(15)]
+    found = direction_between(tiny_generator, w[:15], w[:15] + step, "After", (subjects, subjects))
+    told = found.checks[0]
+    assert told["auc"] > told["chance"]

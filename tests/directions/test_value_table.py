@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from stylegan3d.directions.value_table import latents_of, latents_of_recipes, read_value_table
+from stylegan3d.directions.value_table import (
+    latents_of,
+    latents_of_recipes,
+    read_value_table,
+    subject_of,
+)
 from stylegan3d.errors import LatentError, RecipeError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
@@ -73,3 +78,20 @@ def test_wrong_columns_words_and_brains_are_refused(tmp_path):
     path.write_bytes(b"brain,score\n1,\xff\n")
     with pytest.raises(RecipeError, match="UTF-8"):
         read_value_table(path)
+
+
+def test_the_subject_is_in_a_column_or_in_the_name(tmp_path):
+    path = tmp_path / "values.csv"
+    path.write_text("brain,participant_id,score\n1,sub-01,3\n2,sub-01,4\n3,,5\n")
+    table = read_value_table(path)
+    assert list(table.columns) == ["score"]
+    assert table.subjects(table.sources()) == ["sub-01", "sub-01", "seed 3"]
+    path.write_text("brain,participant_id\n1,sub-01\n")
+    with pytest.raises(RecipeError, match="no column of values"):
+        read_value_table(path)
+    for name, subject in (
+        ("sub-07_ses-2_desc-projected_latent.safetensors", "sub-07"),
+        ("out/sub-07/ses-2/a_latent.safetensors", "sub-07"),
+        ("case9_desc-projected_latent.safetensors", "case9"),
+    ):
+        assert subject_of(Source("projected", path=name)) == subject

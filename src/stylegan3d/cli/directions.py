@@ -64,7 +64,8 @@ def directions(
         typer.Option(
             "--values",
             help="Find the direction along which a value of this table (CSV, TSV) grows. Its first "
-            "column holds brains: seeds or latent files. Checked by cross-validation.",
+            "column holds brains: seeds or latent files. Checked by cross-validation of subjects: "
+            "participant_id, if there is such a column, else the sub-… of the latents' names.",
         ),
     ] = None,
     column: Annotated[
@@ -176,15 +177,20 @@ def _find_own(
 ) -> Directions:
     """A direction between two groups, or of a column of values."""
     from stylegan3d.directions.custom import direction_between, direction_of_values, orthogonalised
-    from stylegan3d.directions.value_table import brain_source, latents_of, read_value_table
+    from stylegan3d.directions.value_table import (
+        brain_source,
+        latents_of,
+        read_value_table,
+        subject_of,
+    )
 
     psi = Truncation(truncation)
     if between is not None:
-        less, more = (
-            latents_of(generator, [brain_source(text, Path(), {}) for text in group], psi)
-            for group in _groups(between)
-        )
-        found = direction_between(generator, less, more, name or "From A to B")
+        both = [[brain_source(text, Path(), {}) for text in group] for group in _groups(between)]
+        less, more = (latents_of(generator, sources, psi) for sources in both)
+        less_of, more_of = ([*map(subject_of, sources)] for sources in both)
+        name = name or "From A to B"
+        found = direction_between(generator, less, more, name, (less_of, more_of))
     else:
         assert values is not None
         table = read_value_table(values)
@@ -195,8 +201,9 @@ def _find_own(
             )
         column = column or next(iter(table.columns))
         numbers = table.values(column)
-        latents = latents_of(generator, table.sources(), psi)
-        found = direction_of_values(generator, latents, numbers, name or column)
+        brains = table.sources()
+        latents, subjects = latents_of(generator, brains, psi), table.subjects(brains)
+        found = direction_of_values(generator, latents, numbers, name or column, subjects=subjects)
     if hold_fixed in (None, "none"):
         return found
     names = [part.strip() for part in hold_fixed.split(",") if part.strip()]

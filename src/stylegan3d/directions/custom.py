@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from stylegan3d.directions.attributes import attribute_directions, regress
 from stylegan3d.directions.checks import check, describe, scaled
@@ -37,14 +39,20 @@ def rows_alike(latents: Any) -> np.ndarray:
     return w.mean(axis=1) if w.ndim == 3 else w
 
 
-def direction_between(generator: Generator, less: Any, more: Any, name: str) -> Directions:
+def direction_between(
+    generator: Generator,
+    less: Any,
+    more: Any,
+    name: str,
+    subjects: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> Directions:
     """The direction from one group of brains to another: the difference of their means.
 
     This is the pattern of Fisher's linear discriminant (Haufe et al. 2014,
     doi:10.1016/j.neuroimage.2013.10.067, equation 6): its normal is `cov(w)^-1` times the
     difference, and `cov(w)` times the normal the difference again. The normal separates the groups,
     so it is used for the check: how often it orders a pair of brains, one from each group,
-    correctly when both are left out (leave-pair-out AUC; Airola et al. 2011,
+    correctly when both subjects are left out (leave-pair-out AUC; Airola et al. 2011,
     doi:10.1016/j.csda.2010.11.023). The covariance is that of random brains, which is known well.
 
     Parameters
@@ -54,12 +62,15 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
         Array or tensor `(n, w_dim)` or `(n, num_layers, w_dim)` of each group; rows are averaged.
     name : str
         Name of the direction.
+    subjects : tuple of sequences of str, optional
+        Whose brain each row of `less` and of `more` is. Scans of one subject are left out together
+        and permuted together; by default each brain is a subject, but equal ones are the same.
 
     Returns
     -------
     Directions
         One unit is one standard deviation of random brains along it. `checks` has "auc", "chance"
-        (95th percentile of the AUC of random groupings), "n_fit" (of both groups) and
+        (95th percentile of the AUC of random groupings of subjects), "n_fit" (of both groups) and
         "n_check" (pairs).
 
     Raises
@@ -79,7 +90,16 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
     deviation = float(diagonal(generator)[1].square().mean().sqrt())
     if not np.linalg.norm(difference) > 1e-6 * deviation:
         raise RecipeError("The two groups are the same brains: choose others.")
-    auc, chance = _pair_accuracy(generator, np.concatenate(groups), len(groups[0]))
+    w = np.concatenate(groups)
+    subject = subject_numbers(w, None if subjects is None else [*subjects[0], *subjects[1]])
+    members = np.arange(len(w)) >= len(groups[0])
+    few = min(len(set(subject[side])) for side in (members, ~members))
+    if few < FEWEST_IN_GROUP:
+        raise RecipeError(
+            f"One group has brains of {few} {'subject' if few == 1 else 'subjects'} only: a "
+            f"direction needs at least {FEWEST_IN_GROUP} in each."
+        )
+    auc, chance = _pair_accuracy(generator, w, members, subject)
     told: dict[str, Any] = {"name": name, "attribute": "groups", "unit": "", "scale": "linear"}
     told |= {"held_fixed": []}
     told |= {"n_fit": len(groups[0]) + len(groups[1]), "n_check": len(groups[0]) * len(groups[1])}
@@ -91,18 +111,43 @@ def direction_between(generator: Generator, less: Any, more: Any, name: str) -> 
     return _single(generator, difference, name, description, told)
 
 
-def _pair_accuracy(generator: Generator, w: np.ndarray, first: int) -> tuple[float, float]:
+def subject_numbers(w: np.ndarray, subjects: Sequence[str] | None) -> np.ndarray:
+    """int `(n,)`: the same for brains of one subject; equal latents `(n, w_dim)` are one's."""
+    alike = np.unique(w, axis=0, return_inverse=True)[1].ravel()
+    if subjects is None:
+        return np.asarray(alike)
+    named = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1].ravel()
+    pairs = coo_array((np.ones(len(w)), (alike, named + len(w))), shape=(2 * len(w), 2 * len(w)))
+    return np.asarray(connected_components(pairs, directed=False)[1][alike])
+
+
+def _pair_accuracy(
+    generator: Generator, w: np.ndarray, members: np.ndarray, subject: np.ndarray
+) -> tuple[float, float]:
     """Leave-pair-out AUC of Fisher's discriminant, and the one that 5 % of random groupings reach.
 
     With the covariance fixed all scores follow from the inner products of whitened brains, so each
-    pair costs a few sums instead of a fit.
+    pair costs a few sums instead of a fit. What is permuted is subjects: between groups, or, of
+    those with brains in both, which of the two groups is which.
     """
     white = _whitened(generator, w)
     inner = white @ white.T
-    members = np.arange(len(w)) >= first
     draw = np.random.RandomState(0)
-    by_chance = [_auc_of_pairs(inner, draw.permutation(members)) for _ in range(_ORDERS)]
-    return _auc_of_pairs(inner, members), float(np.percentile(by_chance, 95))
+    both = np.intersect1d(subject[members], subject[~members])
+
+    def permuted() -> np.ndarray:
+        order = members.copy()
+        swapped = both[draw.rand(len(both)) < 0.5]
+        order ^= np.isin(subject, swapped)
+        others = np.setdiff1d(subject, both)
+        # A subject's brains are all in the group of its first one.
+        groups = np.array([members[np.flatnonzero(subject == one)[0]] for one in others], bool)
+        for one, group in zip(others, draw.permutation(groups), strict=True):
+            order[subject == one] = group
+        return order
+
+    by_chance = [_auc_of_pairs(inner, permuted(), subject) for _ in range(_ORDERS)]
+    return _auc_of_pairs(inner, members, subject), float(np.nanpercentile(by_chance, 95))
 
 
 def _whitened(generator: Generator, w: np.ndarray) -> np.ndarray:
@@ -117,23 +162,27 @@ def _whitened(generator: Generator, w: np.ndarray) -> np.ndarray:
     return (w - population.mean(axis=0)) @ (vectors[:, kept] / np.sqrt(values[kept]))
 
 
-def _auc_of_pairs(inner: np.ndarray, more: np.ndarray) -> float:
+def _auc_of_pairs(inner: np.ndarray, more: np.ndarray, subject: np.ndarray) -> float:
     """Share of pairs (a, b) ordered correctly along the others' difference of means.
 
-    For a and b left out, the score difference is (b - a) . (mean of more without b - mean of less
-    without a); `inner` `(n, n)` are the inner products of all brains.
+    For a and b left out with all brains of their subjects, the score difference is (b - a) . (mean
+    of more - mean of less); `inner` `(n, n)` are the inner products of all brains. Pairs of one
+    subject, and those that leave a group empty, do not count; NaN if none does.
     """
-    b, a = np.flatnonzero(more), np.flatnonzero(~more)
-    to_more, to_less = inner[:, b].sum(axis=1), inner[:, a].sum(axis=1)
-
-    left_b, left_a = (grid.ravel() for grid in np.meshgrid(b, a))
-
-    def along(brain: np.ndarray) -> np.ndarray:
-        up = (to_more[brain] - inner[brain, left_b]) / (len(b) - 1)
-        return up - (to_less[brain] - inner[brain, left_a]) / (len(a) - 1)
-
-    margin = along(left_b) - along(left_a)
-    return float((margin > 0).mean() + (margin == 0).mean() / 2)
+    b, a = (grid.ravel() for grid in np.meshgrid(np.flatnonzero(more), np.flatnonzero(~more)))
+    b, a = b[subject[b] != subject[a]], a[subject[b] != subject[a]]
+    own = np.eye(subject.max() + 1)[subject]  # (n, subjects)
+    margin = np.zeros(len(b))
+    for group, sign in ((more, 1.0), (~more, -1.0)):
+        by_subject = own * group[:, None]
+        sums, counts = inner @ by_subject, by_subject.sum(axis=0)
+        kept = counts.sum() - counts[subject[a]] - counts[subject[b]]
+        for brain, towards in ((b, sign), (a, -sign)):
+            rest = sums[brain].sum(axis=1) - sums[brain, subject[a]] - sums[brain, subject[b]]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                margin += towards * np.where(kept > 0, rest / kept, np.nan)
+    margin = margin[np.isfinite(margin)]
+    return float((margin > 0).mean() + (margin == 0).mean() / 2) if len(margin) else float("nan")
 
 
 def direction_of_values(
@@ -142,11 +191,12 @@ def direction_of_values(
     values: Sequence[float] | np.ndarray,
     name: str,
     unit: str = "",
+    subjects: Sequence[str] | None = None,
 ) -> Directions:
     """The direction along which a value increases, fitted to brains with known values.
 
     Fitted like directions of attributes (`attribute_directions`), to all brains, and checked by
-    cross-validation: each brain's value is predicted by a ridge regression without it.
+    cross-validation: each brain's value is predicted by a ridge regression without its subject.
 
     Parameters
     ----------
@@ -157,6 +207,9 @@ def direction_of_values(
         `(n,)`; NaN where unknown; only 0 and 1 for a binary value.
     name, unit : str
         Name of the direction, and unit of its values.
+    subjects : sequence of str, optional
+        `(n,)` whose brain each is: scans of one subject are predicted together. By default each
+        brain is a subject, but equal ones are the same.
 
     Returns
     -------
@@ -172,6 +225,7 @@ def direction_of_values(
     name = checked_name(name)
     w, value = rows_alike(latents), np.asarray(values, dtype=np.float64)
     known = np.isfinite(value)
+    subject = subject_numbers(w, subjects)[known]
     w, value = w[known], value[known]
     if len(w) < FEWEST_WITH_VALUES or np.ptp(value) == 0:
         alike = "all the same" if len(w) and np.ptp(value) == 0 else f"known of {len(w)} brains"
@@ -179,10 +233,19 @@ def direction_of_values(
             f"The values are {alike}: a direction needs at least {FEWEST_WITH_VALUES} brains whose "
             "values differ."
         )
+    if len(set(subject)) < FEWEST_WITH_VALUES:
+        raise RecipeError(
+            f"The values are those of {len(set(subject))} subjects: a direction needs at least "
+            f"{FEWEST_WITH_VALUES}, however many scans there are of each."
+        )
     fitted = attribute_directions(generator, w, {name: value}, np.zeros(len(w), dtype=bool))
     truth = scaled(name, value)
     told = fitted.checks[0] | check(
-        name, _predicted(name, w, truth), truth - truth.mean(), value, np.ones(len(w), dtype=bool)
+        name,
+        _predicted(name, w, truth, subject),
+        truth - truth.mean(),
+        value,
+        np.ones(len(w), dtype=bool),
     )
     told |= {"name": name, "unit": unit, "folds": FOLDS, "n_fit": len(w)}
     return dataclasses.replace(
@@ -190,9 +253,10 @@ def direction_of_values(
     )
 
 
-def _predicted(key: str, w: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`(n,)` cross-validated predictions, as deviations from the mean."""
-    fold = np.random.RandomState(0).permutation(len(w)) % FOLDS
+def _predicted(key: str, w: np.ndarray, truth: np.ndarray, subject: np.ndarray) -> np.ndarray:
+    """`(n,)` cross-validated predictions, as deviations from the mean; folds are of subjects."""
+    known, row = np.unique(subject, return_inverse=True)
+    fold = (np.random.RandomState(0).permutation(len(known)) % FOLDS)[row.ravel()]
     guess = np.empty(len(w))
     for number in range(FOLDS):
         fit = fold != number

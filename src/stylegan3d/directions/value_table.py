@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from stylegan3d.directions.people import as_numbers
 from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.parts import leads_out
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import LONGEST_NUMBER, told
 from stylegan3d.storage.tensorfiles import read_bytes
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Maximum size in bytes; a hundred thousand brains with twenty values take a fifth of this.
 LARGEST_TABLE = 64_000_000
+#: Names of a column that says whose brain a row is.
+SUBJECTS = frozenset({"participant_id", "participant", "subject", "subject_id", "person"})
 #: Spellings of an unknown value.
 UNKNOWN = frozenset({"", "n/a", "na", "nan", "null", "none", "-"})
 
@@ -43,11 +47,14 @@ class ValueTable:
         `(n,)` first column, verbatim.
     columns : dict of str to tuple
         `(n,)` values of the other columns by name: text, or None where unknown.
+    named : tuple of str or None
+        `(n,)` the subjects, of a table that has a column of `SUBJECTS`.
     """
 
     path: Path
     brains: tuple[str, ...]
     columns: dict[str, tuple[str | None, ...]]
+    named: tuple[str | None, ...] | None = None
 
     def values(self, column: str) -> np.ndarray:
         """float64 `(n,)`, NaN where unknown; binary words become 0 and 1.
@@ -69,6 +76,14 @@ class ValueTable:
                 "correct it, or leave the cell empty if the value is unknown."
             )
         return values
+
+    def subjects(self, sources: Sequence[Source]) -> list[str]:
+        """Whose brain each is, so that rescans of one subject are never told from each other.
+
+        The table's own column counts, else the names of `sources` (see `subject_of`).
+        """
+        named = self.named or [None] * len(sources)
+        return [n or subject_of(s) for n, s in zip(named, sources, strict=True)]
 
     def sources(self, projected: Mapping[str, Source] | None = None) -> list[Source]:
         """The brains as sources of recipes.
@@ -128,7 +143,21 @@ def read_value_table(path: str | Path) -> ValueTable:
         for k, name in enumerate(header)
         if k
     }
-    return ValueTable(path, tuple(row[0] for row in body), columns)
+    named = next((columns.pop(name) for name in header[1:] if name.lower() in SUBJECTS), None)
+    if not columns:
+        raise RecipeError(f"{path.name} has no column of values: add one.")
+    return ValueTable(path, tuple(row[0] for row in body), columns, named)
+
+
+def subject_of(source: Source) -> str:
+    """Whose brain a source is: the seed, or the subject in a latent file's name.
+
+    That is the BIDS entity `sub-…` of the name or of a folder, else the scan's name.
+    """
+    if source.seed is not None:
+        return f"seed {source.seed}"
+    found = re.findall(r"sub-[A-Za-z0-9]+", str(source.path))
+    return found[-1] if found else scan_stem(str(source.path)).partition("_")[0]
 
 
 def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> Source:
