@@ -216,11 +216,12 @@ def _frame_geometry(path: Path, frames: int) -> list[_Geometry]:
     """
     raw = path.read_bytes()
     places = _elements(raw, POSITION, 3)
+    common = [_elements(raw, SPACING, 2), _elements(raw, ORIENTATION, 6)]
     found = []
     for frame in range(frames):
         spacing, turn = (
             values[frame] if len(values) == frames else values[0] if values else None
-            for values in (_elements(raw, SPACING, 2), _elements(raw, ORIENTATION, 6))
+            for values in common
         )
         place = places[frame] if len(places) == frames else None
         found.append(_Geometry(spacing, turn, place))
