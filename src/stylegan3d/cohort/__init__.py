@@ -1,4 +1,4 @@
-"""The same work on many scans: resumable, on one machine or a Dask cluster, with one table."""
+"""Batch processing of many scans: resumable, on one machine or a Dask cluster."""
 
 from stylegan3d.cohort.run import Outcome, run_cohort
 from stylegan3d.cohort.scans import Item, find_items

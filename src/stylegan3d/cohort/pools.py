@@ -1,4 +1,4 @@
-"""Where work is done: in this process, in several, or on a Dask cluster."""
+"""Execution: in this process, in several, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from stylegan3d.errors import StyleGAN3DError
 
-# What stands for the result of a piece of work whose process died each time it was tried.
+# Result of an item whose process died on every attempt.
 LOST: dict[str, Any] = {"status": "lost"}
 ATTEMPTS = 3
 CONNECT_S, WAIT_FOR_WORKERS_S = 20.0, 60.0
@@ -24,20 +24,20 @@ Function = Callable[[Any, Any], dict[str, Any]]
 
 
 class Pool(Protocol):
-    """Somewhere to work; `loss` says what became of work that is LOST."""
+    """An executor; `loss` explains LOST results."""
 
     loss: str
 
     def each(
         self, function: Function, job: Any, items: Sequence[Any]
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """(item, function(job, item)) as they are done, in any order."""
+        """Yield (item, function(job, item)) in order of completion."""
         ...
 
 
 @contextmanager
 def open_pool(jobs: int, scheduler: str | None, work: int) -> Iterator[Pool]:
-    """The pool for so many jobs here, or the cluster of a scheduler."""
+    """A pool of local processes, or the cluster of a scheduler."""
     if scheduler is not None:
         with _cluster(scheduler) as pool:
             yield pool
@@ -58,7 +58,7 @@ class _Here:
 
 
 class _Processes:
-    """Processes of this machine. If one is killed, its scan is tried again, and only that."""
+    """Local processes. If one is killed, only its scan is retried."""
 
     loss = (
         f"The process that worked on it was ended {ATTEMPTS} times, most likely for lack of "
@@ -72,7 +72,7 @@ class _Processes:
         self, function: Function, job: Any, items: Sequence[Any]
     ) -> Iterator[tuple[Any, dict[str, Any]]]:
         waiting, tried = deque(items), Counter[Any]()
-        # An executor of its own for each process: one that breaks takes no other with it.
+        # One executor per process, so that a broken one does not affect the others.
         free = [self._process() for _ in range(self.jobs)]
         flying: dict[Future, tuple[Any, ProcessPoolExecutor]] = {}
         try:
@@ -105,7 +105,7 @@ class _Processes:
 
 
 def _use_threads(count: int) -> None:
-    """For this process; also for a torch that it has yet to import, which takes seconds."""
+    """Limit the threads of this process, also of torch if it is imported later."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
@@ -135,9 +135,9 @@ def _cluster(address: str) -> Iterator[Pool]:
 
 
 class _Dask:
-    """A cluster. No more scans are given out than there are workers: new workers get their share.
+    """A cluster. At most one scan per worker is submitted, so that new workers get their share.
 
-    If a worker is lost, the scheduler gives its scan to another.
+    If a worker is lost, the scheduler reassigns its scan.
     """
 
     loss = "The workers that tried it were lost, most likely for lack of memory."
@@ -160,7 +160,7 @@ class _Dask:
                 yield flying.pop(future), self._result(future)
 
     def _done(self, futures: Sequence[Any]) -> Sequence[Any]:
-        """Those that are done, after some seconds if need be: by then there may be more workers."""
+        """Finished futures, after a few seconds at most, since there may be new workers."""
         from distributed import wait as wait_for
 
         with self.client.as_current():
@@ -178,7 +178,7 @@ class _Dask:
             return LOST
 
     def _workers(self) -> int:
-        """How many there are now; waits for the first one, but not for ever."""
+        """Current number of workers; waits for the first one with a timeout."""
         until = time.monotonic() + WAIT_FOR_WORKERS_S
         while not (count := len(self.client.scheduler_info(n_workers=-1)["workers"])):
             if time.monotonic() > until:
@@ -191,7 +191,7 @@ class _Dask:
 
 
 def _on_worker(function: Function, job: Any, item: Any) -> dict[str, Any]:
-    """With the threads that the worker was given."""
+    """Run with the worker's number of threads."""
     from distributed import get_worker
 
     _use_threads(max(1, get_worker().state.nthreads))

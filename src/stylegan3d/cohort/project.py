@@ -1,4 +1,4 @@
-"""From the file of a scan to the files of its projection: the steps of the pipeline in a row."""
+"""Run the whole projection pipeline on a scan file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def project_file(
     overwrite: bool = False,
     watch: Watch = NOBODY,
 ) -> dict[str, Any]:
-    """Read, align and project a scan, and write everything that came of it; all files or none.
+    """Read, align and project a scan, and write the results; all files or none.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def project_file(
     out : Path
         Folder of the results.
     open_generator : callable
-        Called after the scan was read and the names were found to be free.
+        Called after the scan was read and the output names were checked.
     choices : Choices
     mask : Path or None
-        Path, optional A NIfTI in the scan's space that marks what is to be filled in.
+        NIfTI mask in the scan's space of the region to fill in.
     cache : Path or None
-        Path, optional Folder that keeps the steps of the preparation, see `Scan.align`.
+        Cache folder of the preparation, see `Scan.align`.
     overwrite : bool
         Replace files of these names.
     watch : Watch
@@ -64,7 +64,7 @@ def project_file(
     Returns
     -------
     dict
-        The report as written; "files" are names in `out`, by what they hold.
+        The report as written; "files" maps content to file names in `out`.
     """
     clock = [time.perf_counter()]
     scan = read_scan(path, choices.volume, choices.series, choices.trust)
@@ -96,9 +96,9 @@ def project_item(
     model: str | None,
     cache: Path | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """The work of a cohort (`cohort.run.Work`) on one scan.
+    """Process one scan of a cohort (`cohort.run.Work`).
 
-    `model` is the generator's path, `cache` a folder see `project_file`.
+    `model` is the generator's path; for `cache` see `project_file`.
     """
     choices = Choices(**settings["choices"])
 
@@ -114,7 +114,7 @@ def project_item(
 
 
 def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What the table of a cohort says of a report."""
+    """Row of the cohort's table for a report."""
     trust = report["trust"]
     return {
         **{measure: report["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
@@ -132,7 +132,7 @@ def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _generator(path: str | None, frame: str | None, sha256: str) -> Generator:
-    """Opened once in a process; ModelError if it is not the generator that the run began with."""
+    """Load once per process; ModelError if it is not the generator that the run started with."""
     from stylegan3d.model.loading import load
 
     generator = load(path, frame=frame)

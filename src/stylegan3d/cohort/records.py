@@ -1,6 +1,6 @@
-"""What is known of a cohort's results: a record per scan, the table, and who is writing.
+"""Records of a cohort's results, the table, and locks.
 
-A record is written after the results, so a scan with one is complete. All of this lies in the
+A record is written after the results, so a scan with a record is complete. Records are in the
 folder `.cohort` of the output folder.
 """
 
@@ -43,7 +43,7 @@ COLUMNS = (
 
 
 def record_path(out: Path, item: Item, ending: str = "json") -> Path:
-    """The record of a scan; of the same name with `begun`, that its results are being written."""
+    """Path of a scan's record; with the ending "begun", the marker that writing has started."""
     readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
     return out / RECORDS / f"{readable}-{_short(item.name)}.{ending}"
 
@@ -53,7 +53,7 @@ def _short(text: str) -> str:
 
 
 def inputs_of(item: Item) -> dict[str, str]:
-    """Hashes of what a result is made from; a folder (DICOM) by its files' names, sizes, times."""
+    """Hashes of the inputs; a folder (DICOM) by its files' names, sizes and times."""
     hashes = {"scan": _hash(item.path)}
     if item.mask is not None:
         hashes["mask"] = _hash(item.mask)
@@ -69,14 +69,14 @@ def _hash(path: Path) -> str:
 
 
 def read_record(out: Path, item: Item) -> dict[str, Any] | None:
-    """The record of a scan's results if all of them are still there as they were written."""
+    """The record of a scan if all its results exist unchanged."""
     try:
         record = json.loads(record_path(out, item).read_text(encoding="utf-8"))
         sizes = record["files"]
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # none, half a record, or a result that is gone: then there is none
+        pass  # missing or damaged record, or a missing result
     return None
 
 
@@ -88,7 +88,7 @@ def write_record(
     files: Sequence[Path],
     row: Mapping[str, Any],
 ) -> None:
-    """Say that a scan is done; `files` are its results, below `out`."""
+    """Record that a scan is done; `files` are its results, below `out`."""
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
     record = {"settings": settings, "inputs": inputs, "files": sizes, "row": row}
     atomic_write_text(record_path(out, item), to_json(record), overwrite=True)
@@ -97,7 +97,7 @@ def write_record(
 
 
 def write_table(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """OUT/projections.tsv with a row per scan; "n/a" where there is no value, as in BIDS."""
+    """Write OUT/projections.tsv with a row per scan; missing values are "n/a", as in BIDS."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -114,19 +114,19 @@ def _cell(value: Any) -> str:
 
 
 def only_run(out: Path) -> AbstractContextManager[None]:
-    """Hold the output folder for this run; OutputError if another run has it."""
+    """Lock the output folder for this run; OutputError if another run has it."""
     return locks.only_run(out, out / RECORDS / "lock")
 
 
 @contextmanager
 def only_worker(out: Path, item: Item) -> Iterator[None]:
-    """Hold one scan; waits while another worker, that a scheduler took for lost, still has it."""
+    """Lock one scan; waits while a worker that the scheduler considers lost still has it."""
     path = record_path(out, item, "lock")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
     with file:
-        with suppress(locks.NoLocks):  # then a scan that is given out twice is done twice
+        with suppress(locks.NoLocks):  # without locks, a scan submitted twice is processed twice
             while not locks.try_lock(file):
                 time.sleep(0.5)
         try:

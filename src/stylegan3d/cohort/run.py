@@ -1,4 +1,4 @@
-"""Work through a cohort: skip what is done, do the rest somewhere, tell how it went."""
+"""Process a cohort: skip finished scans, run the others, and report."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ from stylegan3d.progress import NamedProgress
 from stylegan3d.storage.volumes import atomic_write_text
 
 _log = logging.getLogger(__name__)
-# A generator may be changed while it is tuned to a scan: one scan at a time in a process.
+# Tuning changes a generator, so each process handles one scan at a time.
 _busy = threading.Lock()
 
-# Project a scan: settings, the scan, its folder, whether files may be replaced -> the files
-# written and what the table says of them.
+# Project a scan: settings, scan, folder, overwrite -> files written and row of the table.
 Work = Callable[[Mapping[str, Any], Item, Path, bool], tuple[list[Path], dict[str, Any]]]
 
 DONE, KEPT, FAILED = "done", "kept", "failed"
@@ -39,7 +38,7 @@ DONE, KEPT, FAILED = "done", "kept", "failed"
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker has to know: settings as plain values, and the absolute output folder."""
+    """Input of a worker: settings as plain values, and the absolute output folder."""
 
     work: Work
     settings: Mapping[str, Any]
@@ -49,13 +48,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cohort went: one row per scan, in the order given; see `records.COLUMNS`."""
+    """Result of a cohort: one row per scan, in input order; see `records.COLUMNS`."""
 
     rows: list[dict[str, Any]]
     seconds: float
 
     def count(self, status: str) -> int:
-        """How many scans are "done" now, were "kept" from an earlier run, or "failed"."""
+        """Number of scans that are "done", "kept" from an earlier run, or "failed"."""
         return sum(row["status"] == status for row in self.rows)
 
 
@@ -70,7 +69,7 @@ def run_cohort(
     overwrite: bool = False,
     progress: NamedProgress | None = None,
 ) -> Outcome:
-    """Do the work on every scan that is not done yet.
+    """Process every scan that is not done yet.
 
     Parameters
     ----------
@@ -79,24 +78,24 @@ def run_cohort(
     out : Path
         Folder of the results, with the table `projections.tsv`.
     work : Work
-        See `Work`; a function that a worker can import.
+        See `Work`; an importable function.
     settings : mapping of str to object
-        Plain values that decide the result, the model's hash among them.
+        Plain values that determine the result, including the model's hash.
     jobs : int
         Processes on this machine.
     scheduler : str or None
         Address of a Dask scheduler; the workers must see the same files.
     overwrite : bool
-        Replace results of other settings, and files that no run of this kind made.
+        Replace results with other settings, and unrelated files.
     progress : NamedProgress or None
-        Called with scans done, scans in all, and the name of the last one.
+        Called with scans done, total, and the name of the last one.
 
     Raises
     ------
     StyleGAN3DError
-        If there are results of other settings (without `overwrite`), or no cluster.
+        If there are results with other settings (without `overwrite`), or no cluster.
     OutputError
-        If another run writes to this folder. What goes wrong with one scan is in its row.
+        If another run is writing to this folder. Errors of single scans are in their rows.
     """
     started = time.perf_counter()
     out = out.absolute()
@@ -118,9 +117,9 @@ def run_cohort(
 
 
 def do_one(job: Job, item: Item) -> dict[str, Any]:
-    """One scan, on whatever machine; the row of the table. Never raises.
+    """Process one scan and return its row of the table. Never raises.
 
-    A scheduler may give out a scan again whose worker it lost: what is done is not done twice.
+    A scheduler may resubmit a scan whose worker was lost; finished work is not repeated.
     """
     started = time.perf_counter()
     try:
@@ -131,7 +130,7 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
             return _do(job, item, started)
     except StyleGAN3DError as error:
         return _failed(item, str(error), time.perf_counter() - started)
-    except Exception as error:  # one bad scan must not cost the work on all others
+    except Exception as error:  # one bad scan must not stop the others
         if is_out_of_memory(error):
             sentence = "There was not enough memory; run it again with fewer --jobs."
             return _failed(item, sentence, time.perf_counter() - started)
@@ -144,14 +143,14 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
 def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
     begun = record_path(job.out, item, "begun")
     inputs = inputs_of(item)
-    # Files of these names are ours if a run of this kind has begun to write them.
+    # Existing files are ours if a run has started to write them.
     ours = begun.exists() or record_path(job.out, item).exists()
     if not ours:
         atomic_write_text(begun, "", overwrite=True)
     try:
         files, told = job.work(job.settings, item, job.out / item.folder, ours or job.overwrite)
     except Exception:
-        if not ours:  # nothing was written; another's files of these names stay another's
+        if not ours:  # nothing was written; existing files are not ours
             begun.unlink(missing_ok=True)
         raise
     seconds = round(time.perf_counter() - started, 2)
@@ -161,7 +160,7 @@ def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
 
 
 def _kept(job: Job, item: Item) -> dict[str, Any] | None:
-    """The row of a result that is complete and of these inputs and settings; else None."""
+    """The row of a complete result with these inputs and settings; else None."""
     record = read_record(job.out, item)
     if record is None or record["settings"] != job.settings or record["inputs"] != inputs_of(item):
         return None

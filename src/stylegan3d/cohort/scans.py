@@ -1,4 +1,4 @@
-"""Which scans a cohort consists of, and where the results of each go."""
+"""The scans of a cohort and their output folders."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Item:
     Attributes
     ----------
     name : str
-        Unique in the cohort and the same in every run: its path below the folder, or its name.
+        Unique and reproducible: path below the folder, or file name.
     path : Path
         Absolute.
     folder : str
-        Where its results go, below the output folder; "" is that folder itself.
+        Folder of its results below the output folder; "" for that folder itself.
     mask : Path or None
-        A mask to fill in, in the scan's space; None if it has none.
+        Mask of a region to fill in, in the scan's space.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Item:
 
 
 def holds_scans(path: Path) -> bool:
-    """Whether a path stands for many scans: a list, or a folder with files of volumes.
+    """Whether a path is a list or a folder of volume files.
 
-    A folder without any is a DICOM series.
+    A folder without volume files is taken as DICOM.
     """
     if path.is_dir():
         return any(p.name.lower().endswith(suffixes("scan")) for p in path.rglob("*"))
@@ -52,10 +52,10 @@ def holds_scans(path: Path) -> bool:
 def find_items(paths: Sequence[Path]) -> list[Item]:
     """The scans of folders (BIDS trees or plain ones), lists and single files, in order.
 
-    A list is a text file with one scan a line, relative to the list's own folder; after a tab, if
-    there is one, its mask. Lines that start with # are left out. Results of a folder's scans go to
-    the same folders below the output folder, as BIDS derivatives do; those of a list or of single
-    files to folders of their names.
+    A list is a text file with one scan per line, relative to the list's folder, optionally followed
+    by a tab and its mask. Lines that start with # are ignored. Results of a folder's scans are
+    written to the same subfolders of the output folder, as for BIDS derivatives; those of a list or
+    of single files to folders with their names.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
 
 def _of_folder(folder: Path) -> list[Item]:
     files = [Path(source.file) for source in find_sources(folder).sources]
-    # a.nii and a.mgz beside each other would write the same files, on Windows A.nii and a.nii too
+    # a.nii and a.mgz in one folder would write the same files; on Windows also A.nii and a.nii
     stems = Counter(same_place(str(file.parent / scan_stem(file))) for file in files)
     names = Counter(same_place(str(file)) for file in files)
     items = []
@@ -112,7 +112,7 @@ def _of_list(path: Path) -> list[Item]:
 
 
 def _named(items: list[Item]) -> list[Item]:
-    """Items that have no name yet called by their file's, with folders where that is not enough."""
+    """Name items by their files, with folders if necessary."""
     stems = Counter(same_place(scan_stem(item.path)) for item in items if not item.name)
     taken = Counter(same_place(item.name) for item in items if item.name)
     named = []

@@ -1,7 +1,7 @@
-"""One page that shows what a packed data set holds and what was refused, and why.
+"""Contact sheet of a packed data set: accepted and refused scans, with reasons.
 
-It needs nothing but itself: pictures are in the page, there is no script, nothing is fetched. The
-same pack gives the same bytes.
+The page is self-contained: embedded pictures, no scripts, no downloads. The same pack gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from stylegan3d.scans.notes import Note
 from stylegan3d.storage.volumes import atomic_write_text
 
 CONTACT_SHEET = "contact-sheet.html"
-# A picture takes 10 kB of the page. Of larger data sets the doubtful ones come first, so that what
-# is left without a picture is what needs it least.
+# Maximum number of pictures, 10 kB each; in larger data sets brains with warnings come first.
 MOST_PICTURES = 600
 MOST_NAMES = 12
 STYLE = """
@@ -72,15 +71,15 @@ LEGEND = (
 
 
 def write_contact_sheet(pack: Pack, folder: Path, left_out: list[tuple[str, str]]) -> Path:
-    """Write the page into the pack; its path.
+    """Write the page into the pack; returns its path.
 
     Parameters
     ----------
     pack : Pack
     folder : Path
-        Where the scans lie, for pictures of refused ones.
+        Folder of the scans, for pictures of refused ones.
     left_out : list of (str, str)
-        Images of the folder that were not taken for scans, and why.
+        Images of the folder that were not used as scans, with reasons.
 
     Raises
     ------
@@ -140,7 +139,7 @@ def _values(pack: Pack, column: str) -> np.ndarray:
 
 
 def _remarks(pack: Pack, index: int, far: dict[str, np.ndarray]) -> list[str]:
-    """What there is to look at in one brain: its warnings, and what sets it apart from the rest."""
+    """Warnings about one brain, and deviations from the others."""
     row = pack.table[index]
     remarks = [Note.read(check).text for check in row["checks"]]
     low = far["quality"][index] and row["quality"] < np.median(_values(pack, "quality"))
@@ -269,7 +268,7 @@ def _names(title: str, names: list[str]) -> str:
 
 
 def _left_out(left_out: list[tuple[str, str]]) -> str:
-    """Images that were not taken for scans, a few of each kind."""
+    """Images that were not used as scans, a few of each kind."""
     if not left_out:
         return ""
     kinds: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""A histogram as inline SVG, with what lies far from the rest marked."""
+"""A histogram as inline SVG, with outliers marked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 WIDTH, HEIGHT = 420, 170
 LEFT, RIGHT, TOP, BOTTOM = 34, 12, 12, 40
 BINS = 24
-# Of the robust z-score, after Iglewicz and Hoaglin, "How to detect and handle outliers" (1993).
+# Threshold of the robust z-score (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993).
 FAR = 3.5
-# Fewer values do not tell what is usual.
+# Least number of values to detect outliers.
 ENOUGH = 10
 
 
 def outliers(values: np.ndarray) -> np.ndarray:
-    """Which values (n,) lie far from the median in units of the median absolute deviation; bool."""
+    """Outliers among values (n,) by the median absolute deviation; bool."""
     if len(values) < ENOUGH:
         return np.zeros(len(values), dtype=bool)
     distance = np.abs(values - np.median(values))
@@ -34,7 +34,7 @@ def histogram(values: np.ndarray, far: np.ndarray, title: str, digits: int) -> s
     far : ndarray, bool (n,)
         Values to mark with a triangle under the axis.
     title : str
-        What is shown, with its unit.
+        Quantity with its unit.
     digits : int
         Decimals of the numbers at the axis.
     """

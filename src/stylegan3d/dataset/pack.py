@@ -1,15 +1,15 @@
-"""A packed data set: every training volume in one memory-mappable file beside one table.
+"""A packed data set: all volumes in one memory-mapped file, with a table.
 
 A pack is a folder::
 
     volumes-<id>.npy  uint8 [n, X, Y, Z], C order, 0 outside the brain, 255 = the 99.5th percentile
     dataset.json      the grid, one row per volume (name, person, split, age, ...), what was refused
     template.nii.gz   mean of the training volumes, to align further scans to
-    contact-sheet.html  what was kept and what was refused, to look at
+    contact-sheet.html  pictures of accepted and refused scans
 
-The volumes are read through a memory map, so that a data set larger than the memory still trains.
-Their file is named after its content and the table names it: whatever interrupts the writing of a
-new pack over an old one, rows never meet the volumes of others.
+The volumes are memory-mapped, so data sets can be larger than memory. Their file is named by a hash
+of its content, which the table refers to: an interrupted update never combines rows with the wrong
+volumes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from stylegan3d.storage.jsontext import from_json
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
-#: Bytes of the table; one of ten thousand subjects has a fifth of this.
+#: Maximum size of the table in bytes; ten thousand subjects take a fifth of this.
 LARGEST_TABLE = 100_000_000
-# Packs of earlier versions of this program do not name the file of their volumes.
+# Packs of earlier versions do not name the file of their volumes.
 UNNAMED_VOLUMES = "volumes.npy"
 AGAIN = "delete the folder and run `stylegan3d prepare` again"
 
@@ -61,8 +61,8 @@ class Pack:
         "aligned"), "quality" (correlation with the mean brain), "brain_ml", "measures" (see
         `quality`), "checks" (warnings), "scan_checks" (those of them that preparing gave),
         "key" (of the file and the settings), every further column of participants.tsv, and where
-        the folder has a `labels.tsv`, millilitres of each tissue in it, such as "ventricle_ml" or
-        "grey_ml" (None for people without a label map).
+        the folder has a `labels.tsv`, millilitres of each tissue, such as "ventricle_ml" or
+        "grey_ml" (None for subjects without a label map).
     info : dict
         The rest of dataset.json: "refused" files with reasons, "licences", "settings", "tissues"
         (the names of the columns of tissue volumes), "notes" on the data set as a whole.
@@ -78,11 +78,11 @@ class Pack:
         return len(self.table)
 
     def indices(self, split: str) -> np.ndarray:
-        """Rows of one split ("train" or "validation"), int64, ascending."""
+        """Indices of one split ("train" or "validation"), int64, ascending."""
         return np.array([i for i, row in enumerate(self.table) if row["split"] == split], np.int64)
 
     def column(self, name: str) -> list[Any]:
-        """One column of the table; None where a row has no such value."""
+        """One column of the table; None where missing."""
         return [row.get(name) for row in self.table]
 
     @property
@@ -97,12 +97,12 @@ def load_pack(path: str | Path) -> Pack:
     Parameters
     ----------
     path : path-like
-        The folder `prepare` wrote.
+        Folder written by `prepare`.
 
     Raises
     ------
     StyleGAN3DError
-        If the folder is not a pack, is of another version, or its files do not fit together.
+        If the folder is not a pack, is of another version, or is inconsistent.
     """
     path = Path(path)
     info = _read_table(path)
@@ -112,7 +112,7 @@ def load_pack(path: str | Path) -> Pack:
         splits = [row["split"] for row in table]
         if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
             raise ValueError("its table is not a table")
-        # A name alone: a table must not lead out of its folder.
+        # A plain file name: a table must not refer to other folders.
         file = path / Path(info.pop("volumes", UNNAMED_VOLUMES)).name
         if file.exists() and not file.is_file():
             raise ValueError(f"{file.name} is not a file")
@@ -134,7 +134,7 @@ def load_pack(path: str | Path) -> Pack:
 
 
 def _read_table(path: Path) -> dict[str, Any]:
-    """dataset.json of a pack, of this version of the format."""
+    """Read dataset.json of a pack, checking its version."""
     try:
         if (path / TABLE).exists() and not (path / TABLE).is_file():
             raise ValueError(f"{TABLE} is not a file")
@@ -176,9 +176,9 @@ def write_pack(
     space: Space,
     info: dict[str, Any],
 ) -> None:
-    """Write a pack; `volume_of(row)` gives the row's uint8 (X, Y, Z) volume.
+    """Write a pack; `volume_of(row)` returns the row's uint8 (X, Y, Z) volume.
 
-    The old pack stays whole until the table, which names the file of the volumes, is replaced.
+    An existing pack stays valid until the table, which names the file of the volumes, is replaced.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def write_pack(
     write_together(files, overwrite=True)
     for old in (path / UNNAMED_VOLUMES, *path.glob("volumes-*.npy"), *path.glob(".volumes.*")):
         if old != file:
-            with suppress(OSError):  # a system that keeps files which are still open
+            with suppress(OSError):  # the system cannot delete open files
                 old.unlink(missing_ok=True)
 
 
@@ -212,12 +212,12 @@ def _write_volumes(
     volume_of: Callable[[dict[str, Any]], np.ndarray],
     shape: tuple[int, int, int],
 ) -> tuple[Path, np.ndarray]:
-    """Write the volumes; their file and the sum of those to train on, float64 (X, Y, Z)."""
+    """Write the volumes; returns their file and the sum of training volumes, float64 (X, Y, Z)."""
     temporary = path / ".volumes.new"
     total = np.zeros(shape, dtype=np.float64)
     digest = hashlib.sha256(repr((len(rows), *shape)).encode())
     head = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
-    # Written, not mapped: on a full disk a process that writes to mapped memory is killed.
+    # Written, not memory-mapped: on a full disk writing to a map kills the process.
     try:
         with atomic_file(temporary) as stream:
             np.lib.format.write_array_header_1_0(stream, head)
@@ -240,7 +240,7 @@ def template_bytes(mean: np.ndarray, space: Space) -> bytes:
     image = nib.Nifti1Image(np.rint(mean * 255).astype(np.uint8), space.affine)
     image.set_sform(space.affine, code="aligned")
     image.set_qform(space.affine, code="aligned")
-    image.header.set_slope_inter(1 / 255, 0)  # nibabel then writes the array's values as they are
+    image.header.set_slope_inter(1 / 255, 0)  # so that nibabel writes the array's values unchanged
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"Mean of training brains"
     return gzip.compress(image.to_bytes(), mtime=0)

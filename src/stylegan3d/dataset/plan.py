@@ -1,6 +1,6 @@
-"""What preparing a folder will do: which files, whose they are, which split, and which not.
+"""Plan of a preparation: files, subjects, splits, and exclusions.
 
-Making a plan reads names, tables and file contents for their hash, but prepares nothing.
+Planning reads names, tables and file hashes, but prepares nothing.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.locks import LOCK
 from stylegan3d.storage.volumes import check_output, output_errors
 
-# Part of what identifies finished work: raise it when the same scan would now come out differently.
+# Version of the result: increase it when the same scan would now be prepared differently.
 PIPELINE = 2
 PARTS = ".parts"
 HELD_OUT = "participants.tsv holds it out for a test."
-# What preparing says of a volume, and all columns that participants.tsv cannot set.
+# Columns set by preparation, and all columns that participants.tsv cannot set.
 RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "checks", "measures")
-# "checks" are all warnings of a row; "scan_checks" those that preparing the scan gave.
+# "checks" are all warnings of a row; "scan_checks" those from preparing the scan.
 RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_checks", *RESULT_COLUMNS}
 PREPARE, DONE, LEAVE_OUT = "prepare", "done", "leave out"
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What there is to prepare, and what is done already.
+    """What is to be prepared, and what is already done.
 
     Attributes
     ----------
     folder, out : Path
-        Where the scans lie, and where the pack goes.
+        Folders of the scans and of the pack.
     target : Target
     settings : dict
-        Everything the volumes depend on besides the scans.
+        Everything besides the scans that determines the volumes.
     sources : list of Source
     left_out : list of (str, str)
-        Images of the folder that are no sources, and why.
+        Images of the folder that are not sources, with reasons.
     subjects : dict
         participants.tsv, by participant id.
     validation : float
     hashes : dict
-        SHA-256 of the content of each file that can be opened.
+        SHA-256 of each readable file.
     keys : dict
-        By file, the key its result is stored under.
+        Key of each file's result.
     known : dict
-        Results by key: of an earlier run, and of whoever is held out.
+        Results by key: of earlier runs, and of test subjects.
     old : Pack or None
-        The pack that `out` holds already.
+        Existing pack in `out`.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class Plan:
         return {key: path for key, path in files.items() if key not in self.known}
 
     def personal(self, person: str) -> dict[str, Any]:
-        """What participants.tsv says of a person, and the side of the split."""
+        """The row of participants.tsv of a subject, and the split."""
         known = _known(person, self.people)
         columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
         split = split_of(person, known, self.validation)
@@ -109,7 +109,7 @@ class Plan:
         return rows
 
     def notes(self) -> list[str]:
-        """Sentences on the data set as a whole: subjects with several scans, unknown subjects."""
+        """Notes on the data set: subjects with several scans, unknown subjects."""
         return [*_several_scans(self.sources), *self._not_in_table(), *self._table_without_scan()]
 
     def _not_in_table(self) -> list[str]:
@@ -140,12 +140,12 @@ def make_plan(
     min_quality: float = 0.85,
     validation: float = 0.1,
 ) -> Plan:
-    """Look at a folder and at what `out` holds of it already; see `prepare.prepare`.
+    """Inspect a folder and existing results in `out`; see `preparation.prepare`.
 
     Raises
     ------
     StyleGAN3DError
-        If the folder holds no scan, its tables cannot be used, or `out` is not free.
+        If the folder contains no scan, its tables are invalid, or `out` contains other files.
     """
     old = None if out is None else _existing(out)
     found = find_sources(folder)
@@ -174,7 +174,7 @@ def make_plan(
         else:
             keys[source.file] = _key(hashes[source.file], settings)
     held_out = [s for s in found.sources if _known(s.person, people).get("split") == TEST]
-    # The same image under another name is held out as well.
+    # Copies of a held-out image are held out, too.
     known |= {keys[s.file]: {"reason": HELD_OUT, PASSING: True} for s in held_out}
     return Plan(
         folder,
@@ -193,7 +193,7 @@ def make_plan(
 
 
 def same_file(file: str, other: str) -> str:
-    """The reason to leave out a copy."""
+    """The reason to exclude a copy."""
     return f"{file} is the same file as {other}."
 
 
@@ -222,14 +222,14 @@ def _target_of(folder: Path) -> Target:
 
 
 def _existing(out: Path) -> Pack | None:
-    """The pack that is there already; an error if something else is."""
+    """The existing pack; an error if the folder contains anything else."""
     check_output([out / TABLE], overwrite=True)
     if out.is_dir():
         with output_errors(out):
             content = {entry.name for entry in out.iterdir()}
         if TABLE in content:
             return load_pack(out)
-        # Parts without a table are an interrupted first run.
+        # Parts without a table are from an interrupted first run.
         if content - {PARTS, LOCK} and PARTS not in content:
             raise StyleGAN3DError(
                 f"{out} contains other files; give a new folder for the prepared data set."
@@ -238,7 +238,7 @@ def _existing(out: Path) -> Pack | None:
 
 
 def _fingerprint(target: Target) -> str:
-    """What tells one target from another: a hash of its grid and its mean brain."""
+    """Hash of a target's grid and mean brain."""
     digest = hashlib.sha256(repr((target.space.shape, target.space.affine.tolist())).encode())
     digest.update(np.rint(np.asarray(target.template) * 255).astype(np.uint8).tobytes())
     return digest.hexdigest()[:16]
@@ -250,12 +250,12 @@ def _key(sha256: str, settings: dict[str, Any]) -> str:
 
 
 def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
-    """What came of the files of an earlier run, by key: volumes and refusals."""
+    """Results of an earlier run by key: volumes and refusals."""
     if pack is None:
         return {}
     done = {
         row["key"]: {name: row[name] for name in RESULT_COLUMNS if name in row}
-        # Packs of earlier versions hold no other warnings than those of the scan.
+        # Packs of earlier versions contain only warnings of the scan.
         | {"checks": row.get("scan_checks", row["checks"])}
         for row in pack.table
     }
@@ -268,5 +268,5 @@ def _results_of(pack: Pack | None) -> dict[str, dict[str, Any]]:
 
 
 def _known(person: str, people: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A person's row of participants.tsv; empty if there is none."""
+    """A subject's row of participants.tsv; empty if there is none."""
     return people.get(person) or people.get(person.removeprefix("sub-")) or {}

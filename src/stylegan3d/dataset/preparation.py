@@ -1,9 +1,9 @@
-"""From a folder of T1 scans to a packed data set to train on.
+"""Prepare a packed training data set from a folder of T1 scans.
 
-Scans that already lie on the target grid (as the program itself writes them) are taken as they are;
-all others are read, checked, brain-extracted, bias-corrected, aligned and normalised first. A file
-that cannot be used is refused with its reason, and the rest goes on. Finished volumes wait in
-`.parts` inside the pack, so an interrupted run goes on where it stopped.
+Scans that are already on the target grid (as written by this program) are used unchanged; all
+others are read, checked, brain-extracted, bias-corrected, aligned and normalised. Unusable files
+are refused with a reason, without stopping the run. Finished volumes are kept in `.parts` inside
+the pack, from which an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -59,34 +59,34 @@ def prepare(
     folder : path-like
         Plain folder or BIDS tree with NIfTI or MGH files; `participants.tsv` in it, if any,
         gives age, sex, split, licence and further columns, and `labels.tsv` the tissues of label
-        maps. Whose split is "test" or "holdout" is left out.
+        maps. Subjects with split "test" or "holdout" are excluded.
     out : path-like
-        Folder of the pack. Given again, it is brought up to date: what is done is not redone.
+        Folder of the pack. An existing pack is updated without repeating finished work.
     target : Target, optional
         Grid and mean brain to align to; by default the folder's own `template*.nii.gz`, else the
         bundled generator.
     skull : {"auto", "extract", "keep"}
     bias_correction : bool
     min_quality : float
-        Aligned brains that correlate less with the mean brain are refused; 0.93 to 0.965 is usual.
+        Least correlation of an aligned brain with the mean brain; 0.93 to 0.965 is usual.
     validation : float
-        Share of the held-out subjects where `participants.tsv` has no column "split".
+        Share of validation subjects if `participants.tsv` has no column "split".
     jobs : int
-        Processes at work on raw scans at the same time, about 3 GB of memory each.
+        Parallel processes, about 3 GB of memory each.
     progress : callable, optional
-        Called with files done, files in all, and the name of the last one done.
+        Called with files done, total, and the name of the last one.
 
     Returns
     -------
     Pack
-        The same input gives the same bytes, in whatever order the work was done. Beside it lies
-        `contact-sheet.html` with a picture of what was kept and what was refused.
+        Independent of the order of processing, byte for byte. Its folder contains
+        `contact-sheet.html` with pictures of accepted and refused scans.
 
     Raises
     ------
     StyleGAN3DError
-        If the folder holds no scan, none can be used, or `out` is not free; an OutputError if it
-        cannot be written to, or another run writes to it.
+        If the folder contains no usable scan, or `out` contains other files; an OutputError if it
+        cannot be written to, or another run is writing to it.
     """
     folder, out = Path(folder), Path(out)
     check_output([out / TABLE], overwrite=True)
@@ -112,7 +112,7 @@ def _work_off(
     jobs: int,
     progress: NamedProgress | None,
 ) -> Pack:
-    """Prepare what waits, and pack all of it."""
+    """Prepare pending files, and pack all."""
     tissues = read_tissues(folder)
     results = dict(plan.known)
     waiting = plan.waiting
@@ -147,7 +147,7 @@ def _work_off(
 def _judged(
     plan: Plan, results: dict[str, dict[str, Any]], volume_of: VolumeOf
 ) -> dict[str, dict[str, Any]]:
-    """Results with measures, also those of packs that were made before there were any."""
+    """Add measures to results that lack them, from older packs."""
     inspector = None
     judged = dict(results)
     names = {plan.keys[source.file]: Path(source.file).name for source in plan.sources}
@@ -177,11 +177,11 @@ def _tabulate(
         result = results[key]
         if "reason" in result:
             entry = {"file": source.file, "key": key, "reason": result["reason"]}
-            if result.get(PASSING):  # without a key the next run does not take it over
+            if result.get(PASSING):  # without a key the next run does not reuse it
                 del entry["key"]
             refused.append(entry)
         elif key in taken:
-            # The same image under two names would count twice, and could cross the split.
+            # The same image under two names would count twice, possibly in both splits.
             reason = same_file(source.file, taken[key])
             refused.append({"file": source.file, "key": key, "reason": reason})
         else:
@@ -195,7 +195,7 @@ def _tabulate(
 
 
 def _volumes_of(old: Pack | None, parts: Path) -> VolumeOf:
-    """Where to find the volume of a row: in the earlier pack, or among the parts."""
+    """Function that returns the volume of a row, from the old pack or the parts."""
     packed = {row["key"]: index for index, row in enumerate(old.table)} if old else {}
 
     def volume_of(row: dict[str, Any]) -> np.ndarray:
@@ -207,9 +207,9 @@ def _volumes_of(old: Pack | None, parts: Path) -> VolumeOf:
 
 
 def _clear(out: Path) -> None:
-    """Leave nothing behind where nothing came of it."""
+    """Remove an empty result."""
     shutil.rmtree(out / PARTS, ignore_errors=True)
     if all(entry.name == LOCK for entry in out.iterdir()):
-        with suppress(OSError):  # a system that keeps files which are still open
+        with suppress(OSError):  # the system cannot delete open files
             (out / LOCK).unlink(missing_ok=True)
             out.rmdir()

@@ -1,9 +1,9 @@
-"""What commonly goes wrong with a prepared brain, measured, and what follows from it.
+"""Quality control of prepared brains.
 
-Measures are plain numbers that stay in the pack's table, so that a finished pack is judged again
-without its scans. What cannot be a brain to learn from is refused, what may be one is kept with a
-warning. The limits were set on 267 real scans at 2 mm: 249 T1 brains of three sites, and 18 further
-scans, three of them T2 and one FLAIR. What was found in them stands beside each limit.
+Measures are stored in the pack's table, so a pack can be checked again without its scans. Unusable
+brains are refused, doubtful ones kept with a warning. The limits were set on 267 real scans at 2
+mm: 249 T1 brains of three sites, and 18 further scans, three of them T2 and one FLAIR. The values
+found are given with each limit.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LEAST_CONTRAST, USUAL_CONTRAST = 0.25, 0.9
 # (right - left) / (right + left) of the volume and of the intensity; found: up to 0.013 and 0.05,
 # one of 0.16.
 MOST_ASYMMETRY, USUAL_ASYMMETRY, USUAL_SHADING = 0.10, 0.03, 0.10
-# Square centimetres of flat face in which the brain ends, at the edge of the scan or elsewhere,
-# less what a round brain shows in its outermost slice; found: up to 6 where nothing is cut, 35
-# where the cerebellum is.
+# Area in cm2 of flat faces at which the brain is cut off, at the edge of the scan or elsewhere,
+# minus that of a round brain's outermost slice; found: up to 6 without a cut, 35 with the
+# cerebellum cut.
 MOST_CUT_CM2, USUAL_CUT_CM2 = 20.0, 7.5
 # Area of a cap of a sphere the size of a brain (radius 70 mm), for each mm of its height.
 CAP_CM2_PER_MM = 4.4
-# Distinct grey values; found: 202 and more. Masks and coarse label maps have a few dozen at most,
-# fine ones are told by their contrast.
+# Distinct grey values; found: 202 and more. Masks and coarse label maps have at most a few dozen,
+# fine ones are recognised by their contrast.
 LEAST_LEVELS, USUAL_LEVELS = 16, 64
 # Share of the intensity's deviation finer than 2 mm; found in T1: 0.29 to 0.53, and 0.13 to 0.19
 # after blurring by 2 mm.
@@ -46,7 +46,7 @@ USUAL_STREAKS = 1.5
 DETAIL_MM = 3.0
 # Distance of the points at which a face of the field of view is probed.
 STEP_MM = 2.0
-# Slices this many times as thick as the voxels of the grid show.
+# Ratio of slice thickness to the grid's voxels from which slices are visible.
 THICK = 1.5
 
 
@@ -56,7 +56,7 @@ class Inspector:
     Parameters
     ----------
     target : Target
-        Its mean brain tells where which tissue lies.
+        Provides the mean brain with the location of tissues.
     """
 
     def __init__(self, target: Target) -> None:
@@ -70,7 +70,7 @@ class Inspector:
         self.middle = core & (template > 0.4) & (template < np.percentile(values, 40))
         x = np.tensordot(self.space.affine[0, :3], np.indices(template.shape), axes=1)
         x -= x[template > 0.05].mean()
-        # A voxel on the middle plane belongs to both sides in part.
+        # Voxels on the midplane belong half to each side.
         self.right = np.clip(x / self.voxel + 0.5, 0, 1)
 
     def measure(self, volume: np.ndarray) -> Measures:
@@ -91,7 +91,7 @@ class Inspector:
         }
 
     def _ends_cm2(self, mask: np.ndarray) -> Iterator[float]:
-        """Flat faces in which a brain ends, one for each direction; see MOST_CUT_CM2."""
+        """Area of flat faces in each direction; see MOST_CUT_CM2."""
         sizes = self.space.voxel_size
         for axis in range(3):
             counts = mask.sum(axis=tuple(a for a in range(3) if a != axis))
@@ -101,7 +101,7 @@ class Inspector:
                 yield max(0.0, float(area) - CAP_CM2_PER_MM * sizes[axis])
 
     def _contrast(self, volume: np.ndarray, mask: np.ndarray) -> float | None:
-        """Whether what is brightest in the mean brain, white matter in T1, is so here."""
+        """Contrast between the mean brain's brightest tissue (white matter in T1) and the next."""
         bright, middle = volume[self.bright & mask], volume[self.middle & mask]
         if min(bright.size, middle.size) < 30:
             return None
@@ -109,7 +109,7 @@ class Inspector:
         return _rounded(float(np.median(bright) - np.median(middle.astype(float))) / max(spread, 1))
 
     def _detail(self, volume: np.ndarray, mask: np.ndarray) -> tuple[float | None, float | None]:
-        """Share of fine detail well inside the brain, and how unlike it is along the axes."""
+        """Share of fine detail well inside the brain, and its anisotropy."""
         if self.voxel > DETAIL_MM:
             return None, None
         deep = ndimage.binary_erosion(mask, iterations=max(1, round(6 / self.voxel)))
@@ -130,11 +130,11 @@ class Inspector:
 
 
 def measure_scan(aligned: AlignedScan) -> Measures:
-    """What only the scan itself shows: where its field of view cuts the brain, its slices."""
+    """Measures that need the original scan: cuts by the field of view, slice thickness."""
     scan = aligned.scan
     sizes = scan.space.voxel_size
     to_grid = np.linalg.inv(aligned.space.affine) @ aligned.rigid @ scan.affine
-    # At the face itself the outline is uncertain by a voxel of the grid.
+    # At the face itself the outline is uncertain by a voxel.
     margin = max(aligned.space.voxel_size)
     cut = 0.0
     for axis in range(3):
@@ -150,7 +150,7 @@ def measure_scan(aligned: AlignedScan) -> Measures:
             hit = ndimage.map_coordinates(aligned.brain_mask.astype(np.uint8), voxels, order=0)
             area = float(hit.sum()) * STEP_MM**2 / 100
             cut = max(cut, area - CAP_CM2_PER_MM * margin)
-    # Every nth voxel tells as much of the number of grey values as all.
+    # Every n-th voxel suffices to count grey values.
     sample = scan.data.ravel()[:: max(1, scan.data.size // 1_000_000)]
     return {
         "scan_cut_cm2": round(cut, 1),
@@ -160,7 +160,7 @@ def measure_scan(aligned: AlignedScan) -> Measures:
 
 
 def refusal(result: dict[str, Any], min_quality: float) -> str | None:
-    """Why a volume cannot be learned from, to follow its name; None if it can.
+    """Why a volume is unusable, as a sentence after its name; None if it is usable.
 
     Parameters
     ----------
@@ -209,13 +209,13 @@ def refusal(result: dict[str, Any], min_quality: float) -> str | None:
 
 
 def warnings(result: dict[str, Any], voxel_mm: float) -> list[Note]:
-    """What a person should look into before training on the volume; see `refusal`.
+    """Warnings about a volume; see `refusal`.
 
     `voxel_mm` is the size of the grid's voxels.
     """
     found = result["measures"]
     told = []
-    # Of brains it aligns itself, alignment says so.
+    # For aligned scans, alignment has already warned.
     if result["quality"] < EXPECTED_QUALITY and "scan_levels" not in found:
         told.append(
             "it is less similar to the mean brain than usual (correlation "
@@ -258,7 +258,7 @@ def warnings(result: dict[str, Any], voxel_mm: float) -> list[Note]:
 
 
 def _at(found: Measures, name: str, default: float) -> float:
-    """A measure, or `default`, which is taken for good, where it is unknown."""
+    """A measure, or `default` if unknown."""
     value = found.get(name)
     return default if value is None else value
 

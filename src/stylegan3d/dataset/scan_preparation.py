@@ -1,4 +1,4 @@
-"""One scan to one training volume, and many of them side by side."""
+"""Prepare training volumes from scans, in parallel."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.target import Target, Template
 from stylegan3d.storage.volumes import atomic_write_bytes, output_errors
 
-# Marks a refusal that holds for this run alone.
+# Marks a refusal that is not stored, so the next run tries again.
 PASSING = "passing"
 AS_IT_WAS, ALIGNED = "as it was", "aligned"
-# A brain that is not centred where the mean brain is would teach the generator a shift.
+# Largest offset from the mean brain's centre; otherwise the generator would learn a shift.
 MAX_OFF_CENTER_MM = 15.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """How every scan of a data set is prepared, and the folder that finished ones wait in."""
+    """Settings of the preparation, and the folder of finished parts."""
 
     target: Target
     skull: str
@@ -57,12 +57,12 @@ def prepare_all(
     progress: NamedProgress,
     done: int,
 ) -> dict[str, dict[str, Any]]:
-    """Prepare files that are not finished yet; what came of each, by its key.
+    """Prepare pending files; returns results by key.
 
     Parameters
     ----------
     files : dict
-        Scans by the key under which their part is stored.
+        Scans by the key of their part.
     progress : callable
         Called with files done, files in all, and a file's name; `done` were finished before.
     """
@@ -77,7 +77,7 @@ def prepare_all(
 
 
 def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Results as they become ready: stored ones first."""
+    """Yield results as they become ready, stored ones first."""
     waiting = {}
     for key, path in files.items():
         stored = job.parts / f"{key}.json"
@@ -89,7 +89,7 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
         for key, path in waiting.items():
             yield key, prepare_part(job, key, path)
         return
-    # A generator holds more than a worker needs, and cannot be sent to another process.
+    # A generator is larger than needed, and cannot be pickled.
     slim = Job(
         Template(job.target.space, job.target.template),
         job.skull,
@@ -97,7 +97,7 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
         job.min_quality,
         job.parts,
     )
-    context = multiprocessing.get_context("spawn")  # forking a process that runs torch may hang
+    context = multiprocessing.get_context("spawn")  # forking a process with torch may hang
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
         futures = {pool.submit(prepare_part, slim, k, path): k for k, path in waiting.items()}
         try:
@@ -119,11 +119,11 @@ def _one_thread() -> None:
 
 
 def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
-    """Prepare one file and store what came of it as `<key>.npy` and `<key>.json`.
+    """Prepare one file and store the result as `<key>.npy` and `<key>.json`.
 
-    A result with "reason" is a refusal and has no volume. The JSON file is written last: a part
-    with one is complete. A failure that may be the machine's fault, such as a lack of memory, is
-    not stored: the next run tries again.
+    A result with "reason" is a refusal and has no volume. The JSON file is written last and marks a
+    complete part. Failures that may be due to the machine, such as out of memory, are not stored:
+    the next run tries again.
 
     Raises
     ------
@@ -133,9 +133,9 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
     try:
         volume, result = prepare_volume(job, path)
     except ScanError as error:
-        # Without the folder: the pack tells the same wherever the scans lie.
+        # Without the folder, so that the pack does not depend on its location.
         result = {"reason": str(error).replace(str(path), path.name)}
-    except Exception as error:  # one bad file must not cost the work on all others
+    except Exception as error:  # one bad file must not stop the others
         if is_out_of_memory(error):
             reason = "There was not enough memory; prepare again with fewer --jobs to retry."
             return {"reason": reason, PASSING: True}
@@ -151,7 +151,7 @@ def prepare_part(job: Job, key: str, path: Path) -> dict[str, Any]:
 
 
 def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """The training volume of a file, uint8 (X, Y, Z), and what was done.
+    """The training volume of a file, uint8 (X, Y, Z), and its record.
 
     Raises
     ------
@@ -188,10 +188,10 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _refuse_series(path: Path) -> None:
-    """Say of a series what can be done here, where no volume of it can be chosen."""
+    """Refuse a 4D series, since no volume can be chosen here."""
     try:
         shape = open_image(path).shape
-    except (ScanError, *READ_ERRORS):  # `read_scan` says in words what is wrong with it
+    except (ScanError, *READ_ERRORS):  # `read_scan` raises a clear error
         return
     if len(shape) > 3 and math.prod(shape[3:]) > 1:
         raise ScanError(
@@ -201,16 +201,16 @@ def _refuse_series(path: Path) -> None:
 
 
 def correlation(volume: np.ndarray, target: Target) -> float:
-    """Of a volume with the mean brain over the whole grid; 0 for a volume without contrast."""
+    """Correlation with the mean brain over the whole grid; 0 for a constant volume."""
     with np.errstate(invalid="ignore"):
         value = float(np.corrcoef(volume.ravel(), target.template.ravel())[0, 1])
     return value if np.isfinite(value) else 0.0
 
 
 def read_prepared(path: Path, target: Target) -> np.ndarray | None:
-    """The volume of a file that is ready to train on, uint8 (X, Y, Z), or None if it is not.
+    """The volume of an already prepared file, uint8 (X, Y, Z), else None.
 
-    Ready means: on the target's grid, uint8 or within [0, 1], only a brain, and that in its place.
+    Prepared means: on the target's grid, uint8 or within [0, 1], only a brain, in the right place.
     """
     try:
         image = open_image(path)
@@ -220,7 +220,7 @@ def read_prepared(path: Path, target: Target) -> np.ndarray | None:
     except (
         ScanError,
         *READ_ERRORS,
-    ):  # reading it as a raw scan says in words what is wrong with it
+    ):  # reading it as a raw scan raises a clear error
         return None
     if data.dtype != np.uint8:
         if data.dtype.kind not in "fui" or not np.isfinite(data).all():
@@ -228,7 +228,7 @@ def read_prepared(path: Path, target: Target) -> np.ndarray | None:
         if data.min() < 0 or data.max() > 1:
             return None
         data = np.rint(data * 255).astype(np.uint8)
-    # A brain alone on the grid leaves well over a third of it empty; a whole head does not.
+    # An extracted brain leaves well over a third of the grid empty; a whole head does not.
     if not 0.35 < np.mean(data == 0) < 0.98:
         return None
     offset = centroid(data > 0, target.space) - centroid(target.template > 0.05, target.space)

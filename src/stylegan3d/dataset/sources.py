@@ -1,4 +1,4 @@
-"""Find the scans of a folder, plain or BIDS, and what is known of the subjects in it."""
+"""Find the scans and subject data of a folder, plain or BIDS."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from stylegan3d.storage.formats import looks_like_dicom, suffixes, without_suffi
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are named *_T1w, and this one is not."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
-# What subjects write in the column "split" of participants.tsv, in any case, and what it means
-# here.
+# Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {
     "train": TRAIN,
@@ -44,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds: scans, and images left out with the reason, both sorted by path."""
+    """Content of a folder: scans, and excluded images with reasons, both sorted by path."""
 
     sources: list[Source]
     left_out: list[tuple[str, str]]
@@ -53,13 +52,13 @@ class Found:
 def find_sources(folder: Path) -> Found:
     """T1 scans below a folder.
 
-    Where any file follows BIDS (`*_T1w.nii.gz`), only such files count; else every NIfTI or MGH
-    file that is not called a label, a mask or a template.
+    If any file follows BIDS (`*_T1w.nii.gz`), only those are used; otherwise every NIfTI or MGH
+    file whose name is not that of a label map, mask or template.
 
     Raises
     ------
     StyleGAN3DError
-        If it is no folder, or holds no scan; where it holds DICOM, the sentence says so.
+        If it is not a folder or contains no scan (with a hint if it contains DICOM).
     """
     if not folder.is_dir():
         raise StyleGAN3DError(f"{folder} is not a folder; give the folder of the scans.")
@@ -83,7 +82,7 @@ def find_sources(folder: Path) -> Found:
     sources = []
     for relative in chosen:
         name = without_suffix(relative.name).removesuffix("_T1w")
-        if names[name] > 1:  # same file name in several folders: the path tells them apart
+        if names[name] > 1:  # the same file name in several folders: use the path
             name = "-".join([*relative.parts[:-1], name])
         person = re.search(r"sub-[A-Za-z0-9]+", relative.as_posix())
         sources.append(Source(name, person.group() if person else name, relative.as_posix()))
@@ -91,7 +90,7 @@ def find_sources(folder: Path) -> Found:
 
 
 def _reason_to_leave_out(relative: Path) -> str | None:
-    """Why an image is no scan to prepare, by its path alone; None if it may be one."""
+    """Why an image is excluded by its path; None if it is not."""
     if any(part.startswith(".") for part in relative.parts):
         return "Its name or folder is hidden."
     skipped = SKIPPED_FOLDERS.intersection(relative.parts[:-1])
@@ -103,7 +102,7 @@ def _reason_to_leave_out(relative: Path) -> str | None:
 
 
 def _no_scans(folder: Path, left_out: int) -> str:
-    """The sentence for a folder without scans."""
+    """The error for a folder without scans."""
     dicom = _count_dicom(folder)
     if dicom:
         return (
@@ -119,7 +118,7 @@ def _no_scans(folder: Path, left_out: int) -> str:
 
 
 def _count_dicom(folder: Path, limit: int = 1000) -> int:
-    """DICOM files among the first `limit` files of a folder, told by their content."""
+    """Number of DICOM files among the first `limit` files of a folder, by content."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sum(map(looks_like_dicom, islice(files, limit)))
 
@@ -127,8 +126,8 @@ def _count_dicom(folder: Path, limit: int = 1000) -> int:
 def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
     """participants.tsv by participant id; numbers as numbers, "n/a" and empty cells as None.
 
-    The column "split", if any, says "train", "validation", "test" or None; whatever else stands
-    there is refused, for a person set aside must never be trained on by mistake.
+    The column "split", if any, may be "train", "validation", "test" or None; other values are
+    refused, so that a held-out subject is never trained on by mistake.
     """
     path = folder / "participants.tsv"
     if not path.is_file():
@@ -155,7 +154,7 @@ def read_participants(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _split(value: Any, path: Path) -> str:
-    """What a cell of the column "split" means; an error if it cannot be told."""
+    """Parse a cell of the column "split"; an error if unknown."""
     split = SPLITS.get(str(value).lower())
     if split is None:
         raise StyleGAN3DError(
@@ -176,10 +175,10 @@ def _value(cell: str | None) -> Any:
 
 
 def split_of(person: str, known: dict[str, Any], validation: float) -> str:
-    """ "train", "validation" or "test": as the table says, else by a hash of the person.
+    """ "train", "validation" or "test": from the table, else by a hash of the subject.
 
-    By the person, never by the file, and independent of who else is in the folder: adding people
-    moves nobody from one side to the other.
+    By subject, not by file, and independent of other subjects: adding subjects never changes the
+    split of others.
     """
     if known.get("split") is not None:
         return known["split"]

@@ -1,7 +1,7 @@
-"""Small pictures of volumes for a page: three mid slices, side by side, with their sides named.
+"""Thumbnails of volumes for a page: three central slices with orientation letters.
 
-Pictures are in the radiological convention, which the explorer starts with too: axial slices are
-seen from the feet and coronal ones from the front, so the patient's right is on the left.
+In the radiological convention, as in the explorer: axial slices are seen from below and coronal
+ones from the front, so the patient's right is on the left.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.reading import read_scan
 
-# Every picture is this high; the longest axis of the head fills it.
+# Height of every picture, filled by the longest axis of the head.
 HEIGHT, GAP = 150, 6
 JPEG_QUALITY = 80
-# What lies at the left and the right edge of each picture.
+# Letters at the left and right edge of each slice.
 EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One slice in a picture: its name, its edges in pixels, and what lies at them."""
+    """One slice in a picture: name, edges in pixels, and letters."""
 
     name: str
     left: int
@@ -48,13 +48,13 @@ class Picture:
 
 
 def picture_of(volume: np.ndarray, space: Space) -> Picture:
-    """Axial, coronal and sagittal slice through the middle of what is not 0.
+    """Axial, coronal and sagittal slice through the centre of the non-zero voxels.
 
     Parameters
     ----------
     volume : ndarray, uint8 (X, Y, Z)
     space : Space
-        Its grid, in any orientation; the slices are turned by it.
+        Its grid, in any orientation.
     """
     slices, sizes = mid_slices(volume, space)
     mm = max(n * size for image, pair in zip(slices, sizes, strict=True)
@@ -84,7 +84,7 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
 def mid_slices(
     volume: np.ndarray, space: Space
 ) -> tuple[list[np.ndarray], list[tuple[float, float]]]:
-    """Axial, coronal and sagittal slice as they are drawn, and the mm of a pixel down and across.
+    """Axial, coronal and sagittal slice as drawn, and pixel sizes in mm (vertical, horizontal).
 
     The first row is anterior (axial) or superior, the first column the patient's right (axial and
     coronal) or anterior.
@@ -103,7 +103,7 @@ def mid_slices(
 
 
 def _middle(volume: np.ndarray, axis: int) -> int:
-    """Index of the slice through the middle of what is not 0."""
+    """Index of the slice through the centre of the non-zero voxels."""
     weights = np.count_nonzero(volume, axis=tuple(a for a in range(3) if a != axis))
     if not weights.any():
         return volume.shape[axis] // 2
@@ -111,7 +111,7 @@ def _middle(volume: np.ndarray, axis: int) -> int:
 
 
 def picture_of_scan(path: Path) -> Picture | None:
-    """A picture of a scan as its file has it, of a series the first volume; None if unreadable."""
+    """A picture of an original scan (first volume of a series); None if unreadable."""
     scan = None
     for volume in (None, 0):
         try:

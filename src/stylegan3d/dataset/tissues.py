@@ -1,9 +1,9 @@
 """Tissue volumes of subjects whose scans come with a label map.
 
-`labels.tsv` in the folder of the scans says which tissue each label belongs to. A label map
-`sub-01_dseg.nii.gz` beside `sub-01_T1w.nii.gz` holds the labels of that person, on the grid of the
-scan. Alignment keeps a brain's true size, so what is measured on the scan's own grid holds for the
-prepared volume too.
+`labels.tsv` in the folder of the scans assigns a tissue to each label. A label map
+`sub-01_dseg.nii.gz` beside `sub-01_T1w.nii.gz` has the labels of that subject, on the grid of the
+scan. Alignment keeps a brain's true size, so volumes measured on the scan's grid also apply to the
+prepared volume.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def read_tissues(folder: Path) -> dict[int, str]:
     Raises
     ------
     StyleGAN3DError
-        If the table lacks a column, or a row of it cannot be understood.
+        If the table lacks a column or has an invalid row.
     """
     path = folder / TABLE
     if not path.is_file():
@@ -64,21 +64,21 @@ def read_tissues(folder: Path) -> dict[int, str]:
 
 
 def tissue_columns(tissues: dict[int, str]) -> list[str]:
-    """Columns of a pack's table that hold tissue volumes, such as "ventricle_ml"; sorted."""
+    """Columns of a pack's table with tissue volumes, such as "ventricle_ml"; sorted."""
     return sorted({tissue + UNIT for tissue in tissues.values() if tissue != BACKGROUND})
 
 
 @dataclass(frozen=True)
 class Tissues:
-    """What the label map of one subject says.
+    """Tissue volumes from one subject's label map.
 
     Attributes
     ----------
     volumes : dict
-        Millilitres for each of `tissue_columns`; None where there is no usable label map.
+        Millilitres for each of `tissue_columns`; None without a usable label map.
     warnings : list of Note
     unnamed : tuple of int
-        Labels in the map that `labels.tsv` does not name; they count towards no tissue.
+        Labels in the map missing in `labels.tsv`; they are not counted.
     """
 
     volumes: dict[str, float | None]
@@ -92,9 +92,9 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
     Parameters
     ----------
     scan : Path
-        The scan; its label map, if any, lies beside it.
+        The scan; its label map, if any, is beside it.
     tissues : dict
-        Tissue of each label, as `read_tissues` gives it.
+        Tissue of each label, from `read_tissues`.
     """
     columns = tissue_columns(tissues)
     none: dict[str, float | None] = dict.fromkeys(columns)
@@ -131,7 +131,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> Tissues:
 
 
 def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
-    """One sentence on what csf_ml is the volume of; empty without such a column or label maps."""
+    """A sentence on the meaning of csf_ml; empty without such a column or label maps."""
     labels = sorted(label for label, tissue in tissues.items() if tissue == "csf")
     found = [v for p in measured if (v := p.volumes.get("csf" + UNIT)) is not None]
     if not labels or not found:
@@ -144,7 +144,7 @@ def counted_note(tissues: dict[int, str], measured: list[Tissues]) -> list[str]:
 
 
 def unnamed_note(measured: list[Tissues]) -> list[str]:
-    """One sentence for the whole data set about labels that `labels.tsv` does not name."""
+    """A sentence about labels missing in `labels.tsv`, for the whole data set."""
     labels = sorted({label for person in measured for label in person.unnamed})
     if not labels:
         return []

@@ -1,6 +1,6 @@
-"""Sets of volumes that were not made by `stylegan3d prepare`: a folder of NIfTI files.
+"""Folders of NIfTI volumes that were not made by `stylegan3d prepare`.
 
-They are brought to what a pack holds, uint8 on one grid, or refused with the file's name.
+They are converted to the format of a pack, uint8 on one grid, or refused with the file's name.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 
-# Of the subjects of a folder whose participants.tsv sets nobody aside.
+# Share of validation subjects if participants.tsv has no split.
 SET_ASIDE = 0.2
-# A volume may lose so much where it leaves the grid it is resampled to.
+# Largest share of a volume that may be cut off by resampling.
 MAX_LOST = 0.03
-# Where a volume shows a brain.
+# Threshold of the brain.
 FOREGROUND = 0.05
 NO_PLACE = (
     "files do not give the position of their voxels (the affine is the identity): they have the "
@@ -52,13 +52,13 @@ class VolumeSet:
     Attributes
     ----------
     names : list of str
-        Names of the files, sorted, without their endings.
+        File names without extension, sorted.
     volumes : ndarray, shape (n, X, Y, Z), uint8
         255 = 1.
     hash : str
         SHA-256 of the files' hashes, in order.
     notes : list of str
-        What was done to how many files, in words.
+        Notes on how many files were converted.
     """
 
     path: Path
@@ -90,8 +90,8 @@ class FolderPack(Pack):
 def open_real(path: Path, progress: Progress | None = None) -> Pack:
     """Real volumes: a pack made by `prepare`, or a folder of NIfTI volumes on one grid.
 
-    Of a folder, participants.tsv says by its column "split" who was set aside; where it does not, a
-    fifth of the subjects is, chosen by their names, and a note in `info` says so.
+    For a folder, the column "split" of participants.tsv marks held-out subjects; without it a fifth
+    of the subjects are chosen by name, with a note in `info`.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def open_real(path: Path, progress: Progress | None = None) -> Pack:
 
 
 def holds_volumes(path: Path) -> bool:
-    """Whether a folder holds NIfTI files that may be brain volumes."""
+    """Whether a folder contains NIfTI files that may be brain volumes."""
     try:
         return bool(find_sources(path).sources)
     except StyleGAN3DError:
@@ -143,14 +143,14 @@ def read_set(
     Parameters
     ----------
     space : Space or None
-        The grid to bring them to; without it all must lie on that of the first one.
+        Grid to resample to; without it all must have that of the first one.
     template : ndarray, shape (X, Y, Z), or None
-        Values in [0, 1] on that grid, the mean of real ones: where brains are to lie.
+        Mean of real brains on that grid, values in [0, 1], to check positions.
 
     Raises
     ------
     StyleGAN3DError
-        If a file cannot be read, or does not fit the grid.
+        If a file cannot be read or does not fit the grid.
     """
     sources = find_sources(path).sources
     volumes: list[np.ndarray] = []
@@ -179,7 +179,7 @@ def read_set(
 def _on_grid(
     scan: Scan, unit: np.ndarray, space: Space, *, resampled: bool
 ) -> tuple[np.ndarray, str]:
-    """The volume on the grid, and what was done for that."""
+    """The volume on the grid, and a note on the conversion."""
     if space.same_as(scan.space):
         return unit, ""
     if not resampled:

@@ -1,8 +1,8 @@
-"""Tissue volumes of synthetic brains beside those of real subjects.
+"""Tissue volumes of synthetic brains compared with real subjects.
 
-A generator whose voxels look right may still make brains with ventricles nobody has, or all with
-the same ones. Every volume is labelled by the tissue network that ships with the package (see
-`segmentation`), real and synthetic alike, so that what the network does wrong it does to both.
+A generator with realistic voxels may still produce implausible or identical ventricles. Real and
+synthetic volumes are segmented by the bundled tissue network (see `segmentation`), whose errors
+affect both.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from stylegan3d.metrics.intervals import bootstrap, wilson
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, VOLUMES
 
-# The range of subjects' volumes is widened by this share of its width on either side before a
-# brain counts as one that cannot be segmented: an unusual brain is none.
+# The range of subjects' volumes is extended by this share of its width on both sides; brains
+# outside count as not segmentable.
 MARGIN = 0.5
-# So much of the range of subjects' confidences may a brain be below the least of them.
+# Tolerance below the least confidence of subjects, as a share of their range.
 CONFIDENCE_MARGIN = 0.5
 DRAWS = 1000
 
 
 def tissue_volumes(material: Material) -> dict[str, Any]:
-    """Tissue volumes of random brains and of subjects, and how far apart their distributions are.
+    """Tissue volumes of random brains and of subjects, and the distance of their distributions.
 
     Returns
     -------
     dict
-        "network" : name and hash of the tissue network. "n" : how many "synthetic" and "real"
-        brains went in. "measures" : for each of `MEASURES` "synthetic_mean", "synthetic_sd",
+        "network" : name and hash of the tissue network. "n" : number of "synthetic" and "real"
+        brains. "measures" : for each of `MEASURES` "synthetic_mean", "synthetic_sd",
         "real_mean", "real_sd"; "shift", the difference of the means in standard deviations of the
         subjects, and "spread", the ratio of the standard deviations, each with a 95 % "_interval"
         (bootstrap over brains); "distance", the Wasserstein distance over the subjects' standard
-        deviation, as `Comparison.to_dict` has it: beside the same between halves of the subjects.
-        "mean_distance" : the mean of these distances over the volumes, in the same form. "left_out"
-        alone, a sentence, on a grid the network does not know. "values" : for each of `MEASURES`
-        those of every "synthetic" and "real" brain. "unsegmentable" : of "synthetic" brains and
-        "validation" subjects, see `unsegmentable`.
+        deviation, in the form of `Comparison.to_dict`, compared with halves of the subjects.
+        "mean_distance" : mean of these distances over the volumes, in the same form. Only
+        "left_out", a sentence, on a grid the network does not support. "values" : for each of
+        `MEASURES` those of every "synthetic" and "real" brain. "unsegmentable" : of "synthetic"
+        brains and "validation" subjects, see `unsegmentable`.
     """
     segmenter = bundled_segmenter()
     if not material.has_tissues:
@@ -84,8 +84,7 @@ def _column(rows: Sequence[dict[str, float]], name: str) -> np.ndarray:
 def scaled_distance(a: np.ndarray, b: np.ndarray, sd: float) -> float:
     """Wasserstein distance of two samples [n], [m] of one measure, in units of `sd`.
 
-    The area between the two cumulative distributions: how far, on average, values would have to
-    move for one to become the other.
+    The area between the two cumulative distributions.
     """
     return float(wasserstein_distance(a, b)) / sd if sd > 0 else float("nan")
 
@@ -133,20 +132,18 @@ def _mean_distance(
 
 @dataclass(frozen=True)
 class SegmentationLimits:
-    """Least and greatest value of each tissue volume and of the confidence of a brain that can be
-    segmented; None where there is no bound.
-    """
+    """Limits of tissue volumes and confidence of a segmentable brain; None for no limit."""
 
     bounds: dict[str, tuple[float, float | None]]
 
     @classmethod
     def of(cls, people: Sequence[dict[str, float]]) -> SegmentationLimits:
-        """The range of subjects, half of its width wider on either side; confidence below only."""
+        """The extended range of subjects; confidence has only a lower limit."""
         bounds: dict[str, tuple[float, float | None]] = {}
         for tissue in VOLUMES:
             values = _column(people, f"{tissue}_ml")
             margin = MARGIN * float(np.ptp(values))
-            # No tissue may be missing, however wide the range of subjects is.
+            # No tissue may be missing, however wide the range.
             low = max(float(values.min()) - margin, 0.25 * float(values.min()))
             bounds[f"{tissue}_ml"] = (low, float(values.max()) + margin)
         sure = _column(people, "confidence")
@@ -154,7 +151,7 @@ class SegmentationLimits:
         return cls(bounds)
 
     def failures(self, row: dict[str, float]) -> list[str]:
-        """Measures outside the bounds."""
+        """Measures outside the limits."""
         return [
             name
             for name, (low, high) in self.bounds.items()
@@ -165,14 +162,14 @@ class SegmentationLimits:
 def unsegmentable(rows: Sequence[dict[str, float]], limits: SegmentationLimits) -> dict[str, Any]:
     """Share of brains that cannot be segmented.
 
-    A brain is one of them if any tissue's volume is outside the widened range of subjects, or the
-    network is less sure of it than of any of them, by a margin.
+    These are brains with any tissue volume outside the extended range of subjects, or with a
+    confidence clearly below that of all subjects.
 
     Returns
     -------
     dict
-        "n", "count", "share" with its 95 % "interval" (Wilson), "reasons" (how often each measure
-        was outside), "failed" ("index" and measures of each).
+        "n", "count", "share" with its 95 % "interval" (Wilson), "reasons" (counts by measure),
+        "failed" ("index" and measures of each).
     """
     failures = [limits.failures(row) for row in rows]
     count = sum(bool(reasons) for reasons in failures)

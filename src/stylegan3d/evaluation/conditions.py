@@ -1,7 +1,7 @@
-"""Whether brains drawn for a label are like subjects who have it.
+"""Whether conditional samples match their label.
 
-What is asked for is read off the brains by judges that know subjects alone and that the generator's
-training had no part in (`edit_judges`), as for edits.
+Labels are estimated by predictors fitted to subjects, independent of the generator's training
+(`edit_judges`), as for edits.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.recipe.label_schema import encode_labels
 
 BRAINS = 60
-#: Numbers that are asked for lie between these quantiles of the training subjects'.
+#: Requested numbers are between these quantiles of the training subjects.
 QUANTILES = (0.05, 0.95)
 LEAST_ERRORS = 2.0
 
 
 def conditions(material: Material) -> dict[str, Any]:
-    """Random brains drawn for each of the model's labels, the others left open.
+    """Random brains conditioned on each of the model's labels in turn.
 
     Returns
     -------
     dict
-        "brains": for each label. "labels": for each "name"; "asked": the least and the most that
-        was asked for, or the two words; "how" it was read; "r" between what was asked for and what
-        was read, with "r_interval", beside "r_people", the same of the judge on held-out subjects;
-        "slope": by how much the reading changes with what was asked for, over by how much it
-        changes with the truth among subjects (1: as much as between subjects), with
-        "slope_interval". "missing": label to the sentence why it was left out. "left_out" alone, a
-        sentence, for a model without labels.
+        "brains": number per label. "labels": for each "name"; "asked": range of requested values,
+        or the two categories; "how" it was estimated; "r" of requested and estimated values, with
+        "r_interval", and "r_people", that of the predictor in held-out subjects; "slope" of the
+        estimate on the requested value, relative to that on the truth among subjects (1: as between
+        subjects), with "slope_interval". "missing": label to the reason why it was omitted. Only
+        "left_out", a sentence, for a model without labels.
     """
     generator = material.generator
     schema = generator.card.get("labels") or []
@@ -69,7 +68,7 @@ def conditions(material: Material) -> dict[str, Any]:
 
 
 def _blind(judge: Judge) -> bool:
-    """Whether a judge's correlation with the truth is below two standard errors of none."""
+    """Whether a predictor's correlation with the truth is less than two standard errors from 0."""
     return judge.r < LEAST_ERRORS / judge.n_test**0.5
 
 
@@ -102,7 +101,7 @@ def _label(
 
 
 def _asked(entry: Mapping[str, Any], people: np.ndarray) -> list[Any]:
-    """What is asked for, one value for each brain: evenly over the subjects, or word by word."""
+    """Requested values, one per brain: evenly over the subjects' range, or alternating."""
     if entry["kind"] != "number":
         first, second = entry["values"]
         return [first, second] * (BRAINS // 2)
@@ -117,6 +116,6 @@ def _correlation(pairs: np.ndarray) -> float:
 
 
 def _slope(pairs: np.ndarray) -> float:
-    """Of the second column on the first."""
+    """Slope of the second column on the first."""
     x, y = (pairs - pairs.mean(axis=0)).T
     return float(x @ y / max(x @ x, 1e-12))

@@ -1,10 +1,9 @@
-"""Who says what an edit changed, and how much of a true difference it shows.
+"""Predictors that measure the effect of edits.
 
-Volumes are read by the tissue network (`segmentation`), everything else by a ridge regression on
-tissue volumes and the features of `features.describe`, fitted to training subjects. How much of a
-true difference between subjects a judge shows is what an edit can show at most: within a source,
-and with that held fixed which the direction holds fixed, for the promise is about no other
-difference.
+Volumes are measured by the tissue network (`segmentation`), other attributes by a ridge regression
+on tissue volumes and the features of `features.describe`, fitted to training subjects. The slope of
+a predictor on true differences between subjects is the upper limit of what an edit can show; it is
+measured within sources, with the same attributes held fixed as by the direction.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK
 from stylegan3d.segmentation.inference import bundled_segmenter
 
-# Volumes the tissue network reads: what makes up each.
+# Volumes measured by the tissue network, and the tissues they consist of.
 READ = {
     "brain_ml": TISSUES,
     "ventricle_ml": ("ventricle_ml",),
@@ -40,22 +39,22 @@ Rows = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Reads one attribute off brains, on the scale of `attribute_checks.scaled`.
+    """Predicts one attribute of brains, on the scale of `directions.checks.scaled`.
 
     Attributes
     ----------
     how : str
-        What it is, in words.
+        Description of the method.
     r : float
         Correlation with the truth among subjects, within sources.
     slope : float
-        By how much its reading changes with the truth among them: 1 shows all of a difference.
+        Slope of its prediction on the truth among them; 1 shows all of a difference.
     sd : float
-        Standard deviation of its reading among subjects, within sources.
+        Standard deviation of its prediction among subjects, within sources.
     n_test : int
-        n test of these subjects: those set aside, or all for a judge that was not fitted to them.
+        Number of these subjects: the held-out ones, or all if it was not fitted.
     regression : Pipeline or None
-        On features; None for a volume of the tissue network.
+        Fitted regression; None for volumes of the tissue network.
     """
 
     how: str
@@ -71,14 +70,14 @@ class Judge:
 
 
 class Judges:
-    """Judges of several attributes.
+    """Predictors of several attributes.
 
     Attributes
     ----------
     of : dict of str to Judge
-        Attribute to its judge.
+        Attribute to its predictor.
     missing : dict of str to str
-        Attribute to the sentence why it has none.
+        Attribute to the reason why it has none.
     known : dict of str to ndarray, shape (subjects,)
         By attribute, training subjects first; NaN where unknown.
     """
@@ -102,7 +101,7 @@ class Judges:
             self._add(key, truths[key], columns)
 
     def readings(self, volumes: Volumes) -> dict[str, np.ndarray]:
-        """What the judges read, [n] by attribute."""
+        """Predictions, [n] by attribute."""
         rows = self._rows(volumes) if self._by_tissues else None
         read = {k: _volume(k, rows) for k in self.of if rows is not None and self._by_network(k)}
         regressions = {k: j.regression for k, j in self.of.items() if j.regression is not None}
@@ -113,10 +112,10 @@ class Judges:
         return read
 
     def shown(self, key: str, held: Sequence[str]) -> float:
-        """How much of a true difference the judge shows while these attributes stay the same.
+        """Share of a true difference that the predictor shows with these attributes held fixed.
 
-        The slope of its reading on the truth in a regression on both the truth and what is held,
-        over the subjects it was tested on.
+        The slope of its prediction on the truth in a regression on truth and held attributes, over
+        its test subjects.
         """
         known = [self._truth[other] for other in held if other in self._truth and other != key]
         columns = np.stack([self._truth[key], *known], axis=1)
@@ -165,7 +164,7 @@ class Judges:
 
 
 def _columns(rows: Rows | None, features: np.ndarray) -> np.ndarray:
-    """What a regression sees, [n, columns]; volumes first, where there are any."""
+    """Columns of the regression, [n, columns]; volumes first, if any."""
     return features if rows is None else np.hstack([tissue_columns(rows), features])
 
 
@@ -175,7 +174,7 @@ def _volume(key: str, rows: Rows) -> np.ndarray:
 
 
 def _truths(material: Material, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """What directions are fitted to (`measure_attributes`), [people] by attribute."""
+    """Attributes as used to fit directions (`measure_attributes`), [subjects] each."""
     truths = {}
     if material.has_tissues:
         truths = {k: np.array([row[k] for row in material.real_tissues]) for k in BY_NETWORK}

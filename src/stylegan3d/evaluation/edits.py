@@ -1,9 +1,9 @@
-"""Whether directions do what their names say, nothing else, and can be taken back.
+"""Whether edits change their attribute, nothing else, and are reversible.
 
-The axioms that counterfactual images must meet (Monteiro et al. 2023, "Measuring axiomatic
-soundness of counterfactual image models", arXiv 2303.01274, section 4): composition (to change
-nothing changes nothing), effectiveness (what was to change did) and reversibility (a change and its
-opposite lead back); and minimality (nothing else changed; Melistas et al. 2024, arXiv 2403.20287).
+The axioms of counterfactual images (Monteiro et al. 2023, "Measuring axiomatic soundness of
+counterfactual image models", arXiv 2303.01274, section 4): composition (a null intervention changes
+nothing), effectiveness (the intended attribute changes) and reversibility (the opposite change
+restores the image); and minimality (nothing else changes; Melistas et al. 2024, arXiv 2403.20287).
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ def edits(material: Material) -> dict[str, Any]:
     Returns
     -------
     dict
-        "brains", "strengths". "judges": attribute to how its changes are read, with "r" and "slope"
-        on "n_test" held-out subjects. "directions": for each "name", "attribute", "unit",
-        "held_fixed", "per_unit" (what one unit promises); "effect": measured change over promised
-        change, with "effect_interval", beside "effect_people", what the judge shows of a true
-        difference between subjects who do not differ in what the direction holds fixed;
-        "right_way": share of edits that changed the attribute the way they should, with
-        "right_way_interval"; "drift": changes of the other attributes by one unit, in standard
-        deviations of subjects; "size": mean absolute change of voxels over that between two random
-        brains, with "size_interval"; "outside": share of the change away from the region the
-        attribute is about, None for the whole brain; "left": how far from the start the opposite
-        edit ends that is made after the encoder has read the edited image, over the size of the
-        edit, with "left_interval" (0: all the way back; 1: nothing was taken back); None without an
-        encoder. "composition": see `composition`. "missing": attribute to the sentence why it was
-        left out. "left_out" alone, a sentence, where there is no direction of an attribute.
+        "brains", "strengths". "judges": attribute to its predictor, with "r" and "slope" in
+        "n_test" held-out subjects. "directions": for each "name", "attribute", "unit",
+        "held_fixed", "per_unit" (expected change by one unit); "effect": measured over expected
+        change, with "effect_interval", and "effect_people", the predictor's slope on true
+        differences between subjects with the same held-fixed attributes; "right_way": share of
+        edits that changed the attribute in the intended sense, with "right_way_interval"; "drift":
+        changes of other attributes by one unit, in standard deviations of subjects; "size": mean
+        absolute voxel change relative to that between two random brains, with "size_interval";
+        "outside": share of the change outside the attribute's region, None for the whole brain;
+        "left": error after the opposite edit, applied to the encoder's estimate of the edited
+        image, relative to the size of the edit, with "left_interval" (0: fully reversed; 1: not at
+        all); None without an encoder. "composition": see `composition`. "missing": attribute to the
+        reason why it was omitted. Only "left_out", a sentence, if there is no direction of an
+        attribute.
     """
     generator = material.generator
     directions = generator.directions
@@ -139,9 +139,9 @@ def composition(material: Material) -> dict[str, Any] | None:
     Returns
     -------
     dict
-        "people": how many. "l1": mean absolute difference to the scan inside the brain after so
-        many "cycles", intensities in [0, 1]. "mean_brain": the same of the mean brain. None without
-        an encoder.
+        "people": number of subjects. "l1": mean absolute difference to the scan inside the brain
+        after each number of "cycles", intensities in [0, 1]. "mean_brain": the same for the mean
+        brain. None without an encoder.
     """
     generator = material.generator
     if generator.encoder is None:
@@ -174,10 +174,10 @@ def _left(
     after: Mapping[float, Sequence[np.ndarray]],
     step: Tensor,
 ) -> np.ndarray:
-    """Distance from the start after an edit and its opposite over the size of the edit, [brains].
+    """Error after an edit and its opposite relative to the size of the edit, [brains].
 
-    The start is what the encoder sees in the image before the edit, so that what it never sees
-    counts for nothing here; `composition` tells of that.
+    Relative to the encoder's estimate of the image before the edit, so losses of the encoder do not
+    count here, but in `composition`.
     """
     first = _seen(generator, before)
     start = _drawn(generator, first)
@@ -208,13 +208,13 @@ def _outside(
 
 
 def _drawn(generator: Generator, w: Tensor) -> list[np.ndarray]:
-    """Volumes of latents [n, num_layers, w_dim], without noise."""
+    """Synthesise latents [n, num_layers, w_dim] without noise."""
     return [packed_synthesis(generator, row[None], "none") for row in w]
 
 
 @torch.no_grad()
 def _seen(generator: Generator, volumes: Sequence[np.ndarray]) -> Tensor:
-    """What the encoder sees in volumes, [n, num_layers, w_dim]."""
+    """Encode volumes, [n, num_layers, w_dim]."""
     assert generator.encoder is not None
     images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
     return torch.cat([generator.encoder(image) for image in images])
@@ -226,7 +226,7 @@ def _distances(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _mean_distance(volumes: Sequence[np.ndarray]) -> float:
-    """Mean absolute difference of two brains of a set."""
+    """Mean absolute difference between pairs of a set."""
     pairs = [(a, b) for i, a in enumerate(volumes) for b in volumes[:i]]
     return float(np.mean(_distances(*zip(*pairs, strict=True))))
 

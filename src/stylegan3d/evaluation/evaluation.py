@@ -1,4 +1,4 @@
-"""The evaluation of a generator or a set of volumes against real ones, part by part."""
+"""Evaluation of a generator or a set of volumes against real brains."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from stylegan3d.progress import TitledProgress
 from stylegan3d.storage.about import version
 from stylegan3d.storage.hashing import sha256_of
 
-# Of a folder that is evaluated into: what a later run takes up again.
+# Subfolder of the output folder from which a stopped evaluation resumes.
 WORK = "work"
-# Beside a part's figures, while they are kept.
+# Key of a part's duration in stored results.
 SECONDS = "measured_in_s"
 
-# The part that depends on what a model learned of labels after its training.
+# The part that depends on labels learned after training.
 LABELLED = "conditions"
 
 
@@ -41,7 +41,7 @@ def evaluate(
     report: TitledProgress | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure synthetic brains beside real ones.
+    """Evaluate synthetic brains against real ones.
 
     Parameters
     ----------
@@ -50,12 +50,11 @@ def evaluate(
     pack : Pack
         Real brains on the same grid, with training and validation subjects.
     settings : EvaluationSettings or None
-        What to measure.
+        Options.
     report : TitledProgress or None
-        Called with what is being done, how much of it is done and how much there is.
+        Called with title, done and total.
     out : Path or None
-        Folder where finished parts and brains are kept (in `work`), and taken up again if the
-        evaluation was stopped; nothing is kept without it.
+        Folder for finished parts and brains (in `work`), from which a stopped evaluation resumes.
 
     Returns
     -------
@@ -72,7 +71,7 @@ def evaluate(
 
 
 def evaluate_material(material: Material) -> dict[str, Any]:
-    """`evaluate` what `open_material` gave."""
+    """`evaluate` for an open `Material`."""
     chosen = material.settings
     key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen), measures_id())
     result = _head(material)
@@ -84,7 +83,7 @@ def evaluate_material(material: Material) -> dict[str, Any]:
             why = f"{material.subject.name} is a folder of volumes, not a generator."
             result["left_out"][part] = why
             continue
-        # What was learned of labels afterwards changes no brain that is drawn without.
+        # Labels learned after training do not affect unconditional samples.
         labels = material.generator.labels_hash if part == LABELLED else ""
         kept = (*key, labels) if labels else key
         found = material.store.result(part, kept, partial(_timed, metric.function(), material))
@@ -99,9 +98,9 @@ def evaluate_material(material: Material) -> dict[str, Any]:
 
 
 def _timed(measure: Callable[[Material], dict[str, Any]], material: Material) -> dict[str, Any]:
-    """What a part measures, and how long that took by the clock.
+    """Run a part and measure its duration.
 
-    Brains and features that several parts want count where they are made first.
+    Brains and features shared by several parts count for the first.
     """
     begun = time.monotonic()
     found = measure(material)
@@ -109,7 +108,7 @@ def _timed(measure: Callable[[Material], dict[str, Any]], material: Material) ->
 
 
 def finish(material: Material) -> None:
-    """Remove the random brains that were kept in case of a stop; figures and features stay."""
+    """Remove the stored random brains; figures and features stay."""
     material.store.forget("brains")
 
 
@@ -120,13 +119,13 @@ def open_material(
     report: TitledProgress | None = None,
     out: Path | None = None,
 ) -> Material:
-    """The brains an evaluation measures on; see `evaluate`."""
+    """Open the brains of an evaluation; see `evaluate`."""
     store = Store(None if out is None else out / WORK)
     return Material(subject, pack, settings or EvaluationSettings(), report or _say_nothing, store)
 
 
 def _head(material: Material) -> dict[str, Any]:
-    """What was measured on what, by what."""
+    """Model, data and program of the report."""
     subject, pack, settings = material.subject, material.pack, material.settings
     shown = _kept_settings(settings) | {"parts": settings.parts}
     return {
@@ -163,12 +162,12 @@ def _head(material: Material) -> dict[str, Any]:
 
 
 def _has_learned(material: Material) -> bool:
-    """Whether the model learned labels after its training."""
+    """Whether the model has labels learned after training."""
     return material.has_generator and bool(material.generator.labels_hash)
 
 
 def _kept_settings(settings: EvaluationSettings) -> dict[str, Any]:
-    """Settings that figures depend on; of a file its hash, for paths say nothing."""
+    """Settings that affect the results; files by hash, not by path."""
     kept = {k: v for k, v in asdict(settings).items() if k not in ("cache", "parts", "inception")}
     path = settings.inception
     return kept | {"inception": sha256_of(path) if path is not None and path.is_file() else None}

@@ -1,4 +1,4 @@
-"""One row of the table of an evaluation: a figure, its interval, and what it is compared to."""
+"""A row of an evaluation's table: figure, interval, and reference."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Figure:
     Attributes
     ----------
     name : str
-        What was measured.
+        Name of the figure.
     synthetic, real : str
-        The figure with its interval, and the same of real brains (or a yardstick), as text.
+        The figure with its interval, and the same for real brains (or a baseline), as text.
     compared : str
         Their ratio or difference, or empty.
     aim : str
-        What it is to reach, or empty.
+        Target, or empty.
     reached : bool or None
-        Whether it does; None where there is no aim.
+        Whether the target is reached; None without one.
     value, low, high, real_value, real_low, real_high : float or None
-        The numbers in these texts, where there are such, for plots.
+        The numbers in these texts, if any, for plots.
     """
 
     name: str
@@ -51,14 +51,14 @@ def figure(
     aim: str = "",
     reached: bool | None = None,
 ) -> Figure:
-    """The row of a part with "synthetic", "real" and, of either, "_interval".
+    """The row of a result with "synthetic", "real" and their "_interval".
 
     Parameters
     ----------
     digits : int
         Decimals of the numbers.
     scale : float
-        What they are multiplied by.
+        Factor for the numbers.
     """
     numbers: dict[str, float | None] = {}
     texts = []
@@ -88,7 +88,7 @@ def with_interval(
 
 
 def times(ratio: float | None, interval: Sequence[float] | None = None) -> str:
-    """Such as "1.28 x (1.13 to 1.43)"; empty where there is no ratio."""
+    """Such as "1.28 x (1.13 to 1.43)"; empty without a ratio."""
     if ratio is None:
         return ""
     bounds = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"

@@ -1,4 +1,4 @@
-"""What an evaluation measures, and the brains it measures on."""
+"""The brains of an evaluation."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
 from stylegan3d.settings.projection import BUDGETS, TUNED
 
-# So many brains make a piece of what is kept for a stopped evaluation.
+# Brains per stored piece.
 PIECE, REAL_PIECE = 16, 64
 
 Volumes = Sequence[np.ndarray] | np.ndarray
 
 
 class Material:
-    """The brains of one evaluation; what several parts need is made once, when first asked for.
+    """The brains of one evaluation; shared intermediate results are computed once, on demand.
 
     Attributes
     ----------
     subject : Subject
-        What is evaluated, a generator or a folder of volumes.
-    training, validation, people : sequence of mapping
-        Rows of the data set; `people` are both, training subjects first. store : Store or None
-        What is kept for an evaluation that is stopped.
+        A generator or a folder of volumes.
+    training, validation, people : ndarray
+        Rows of the data set; `people` are both, training subjects first.
+    store : Store or None
+        Intermediate results for resuming.
 
     Raises
     ------
@@ -72,7 +73,7 @@ class Material:
         Raises
         ------
         StyleGAN3DError
-            If there is none, only its volumes; see `has_generator`.
+            If there are only volumes; see `has_generator`.
         """
         if self.subject.generator is None:
             raise StyleGAN3DError(
@@ -83,7 +84,7 @@ class Material:
 
     @property
     def has_generator(self) -> bool:
-        """Whether there is a generator, not only its volumes."""
+        """Whether there is a generator, not only volumes."""
         return self.subject.generator is not None
 
     def _check(self) -> None:
@@ -93,7 +94,7 @@ class Material:
                 f"The evaluation has no part '{unknown[0]}'; choose from {', '.join(keys())}."
             )
         budget = self.settings.budget
-        if budget is not None and budget not in BUDGETS:  # now, not after an hour of other parts
+        if budget is not None and budget not in BUDGETS:  # check now, not after an hour
             raise StyleGAN3DError(
                 f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}, or none."
             )
@@ -114,23 +115,23 @@ class Material:
             raise StyleGAN3DError("An evaluation needs at least two random brains; ask for more.")
 
     def progress(self, what: str) -> Progress:
-        """For functions that tell how many are done and how many there are."""
+        """A progress callback with this title."""
         return lambda done, total: self.report(what, done, total)
 
     def volumes(self, rows: np.ndarray) -> Sequence[np.ndarray]:
-        """Real brains, uint8 (X, Y, Z) each, read through the memory map when they are used."""
+        """Real brains, uint8 (X, Y, Z) each, memory-mapped."""
         return [self.pack.volumes[row] for row in rows]
 
     def seeds(self, count: int) -> range:
-        """Numbers of random brains; of a folder of volumes, no more than it holds."""
+        """Numbers of random brains; limited to the size of a folder of volumes."""
         return self.subject.numbers(self.settings.seed, count)
 
     def label(self, seed: int) -> str:
-        """What a random brain is called in a report: "seed 7", or the name of its file."""
+        """Name of a random brain in a report: "seed 7", or its file name."""
         return self.subject.label(seed)
 
     def random_brains(self, seeds: Sequence[int]) -> Brains:
-        """Those of these numbers, from memory or from what is kept if they were made before."""
+        """The random brains with these numbers, cached if possible."""
         known = self.seeds(self.settings.samples)
         if "synthetic" in vars(self) and all(seed in known for seed in seeds):
             return StoredBrains(self.synthetic[[known.index(seed) for seed in seeds]])
@@ -139,8 +140,8 @@ class Material:
         return StoredBrains(np.concatenate([self._piece(piece) for piece in _pieces(seeds, PIECE)]))
 
     def _piece(self, seeds: Sequence[int]) -> np.ndarray:
-        """A few random brains, uint8 [n, X, Y, Z]."""
-        if not self.has_generator:  # they are in memory as they are
+        """A piece of random brains, uint8 [n, X, Y, Z]."""
+        if not self.has_generator:  # they are already in memory
             return self.subject.brains(seeds, self.settings.truncation).stack()
         key = (self.subject.hash, self.settings.truncation, list(seeds))
         return self.store.array(
@@ -159,12 +160,12 @@ class Material:
 
     @cached_property
     def sideways(self) -> int:
-        """The axis that runs left to right."""
+        """The left-right axis."""
         return [code in "LR" for code in self.pack.space.axcodes].index(True)
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """(X, Y, Z) bool, where the mean training brain is."""
+        """(X, Y, Z) bool, mask of the mean training brain."""
         return self.pack.template > FOREGROUND
 
     @cached_property
@@ -175,14 +176,14 @@ class Material:
     def features_of(
         self, seeds: Sequence[int], what: str = "", brains: np.ndarray | None = None
     ) -> np.ndarray:
-        """Descriptors [n, 448] of random brains, from what is kept if they were described before.
+        """Descriptors [n, 448] of random brains, cached if possible.
 
         Parameters
         ----------
         what : str
-            What is reported; nothing without it.
+            Title of the progress; empty for none.
         brains : ndarray or None
-            The brains themselves, where they are there; else they are made.
+            The brains, if available; otherwise they are generated.
         """
         found = []
         for done, piece in enumerate(_pieces(seeds, PIECE)):
@@ -205,7 +206,7 @@ class Material:
 
     @property
     def has_tissues(self) -> bool:
-        """Whether the tissue network that ships with the package knows the grid."""
+        """Whether the bundled tissue network supports the grid."""
         return bundled_segmenter().fits(self.pack.space)
 
     @cached_property
@@ -216,7 +217,7 @@ class Material:
 
     @cached_property
     def synthetic_tissues(self) -> list[dict[str, float]]:
-        """The same of the random brains."""
+        """The same for the random brains."""
         seeds = list(self.seeds(self.settings.samples))
         key = (self.subject.hash, self.settings.truncation, seeds)
         return self._tissues(self.store, key, self.synthetic)
@@ -251,7 +252,7 @@ class Material:
 
     @cached_property
     def mirrored_features(self) -> np.ndarray:
-        """[training subjects, 448], of their mirror images."""
+        """[training subjects, 448], for their mirror images."""
         return self._described("mirrored ", self.training)
 
     def describe(self, volumes: Brains | Volumes, progress: Progress | None = None) -> np.ndarray:
@@ -262,11 +263,11 @@ class Material:
 
     @property
     def device(self) -> str:
-        """Where networks run: with the generator, or on the CPU."""
+        """Device of networks: that of the generator, or the CPU."""
         return str(self.generator.device) if self.has_generator else "cpu"
 
     def _described(self, kind: str, rows: np.ndarray) -> np.ndarray:
-        """Descriptors of real brains or their mirror images, from the cache if it has them."""
+        """Descriptors of real brains or their mirror images, cached if possible."""
         what, found = f"Features of {kind}real brains", []
         for done, piece in enumerate(_pieces(list(rows), REAL_PIECE)):
             key = (volumes_id(self.pack), kind, [int(row) for row in piece], features.FEATURE_MM)
@@ -282,7 +283,7 @@ class Material:
 
 
 def volumes_id(pack: Pack) -> str:
-    """What tells the volumes of a pack from others: the name of their file, after its content."""
+    """Identity of a pack's volumes: their file name, which contains a hash."""
     return str(pack.info.get("id") or Path(str(getattr(pack.volumes, "filename", pack.path))).name)
 
 

@@ -1,16 +1,16 @@
-"""Membership inference: can anyone tell who was in the training data?
+"""Membership inference: can training subjects be identified?
 
-Three attacks score each subject; the area under the curve says how well the score tells training
-subjects from held-out subjects, of the same source (scanner) only, for else it would tell
-scanners apart. 0.5 is chance.
+Three attacks score each subject; the AUC measures how well the score separates training from
+held-out subjects of the same source (scanner), since otherwise it would separate scanners. 0.5 is
+chance.
 
 - Reconstruction (Hilprecht et al. 2019, "Monte Carlo and Reconstruction Membership Inference
   Attacks against Generative Models", PoPETs 2019(4); Chen et al. 2020, "GAN-Leaks", arXiv
-  1909.03935, section 5.3): how closely the generator renders the person, through its encoder or by
-  projection. It needs the model.
-- Discriminator (Hayes et al. 2019, "LOGAN", arXiv 1705.07663): how real it finds the person. It
-  needs a model that was saved with its discriminator.
-- Monte Carlo: how near random brains come. It needs nothing but these.
+  1909.03935, section 5.3): how closely the generator reconstructs the subject, by its encoder or by
+  projection. Requires the model.
+- Discriminator (Hayes et al. 2019, "LOGAN", arXiv 1705.07663): how real the subject appears to it.
+Requires a model with discriminator.
+- Monte Carlo: how close random brains come to the subject. Requires only random brains.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from stylegan3d.metrics.auc import stratified_auc
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.projection.projector import project
 
-# Training subjects for each subject set aside: more make no interval narrower to speak of.
+# Training subjects per held-out subject; more hardly narrow the interval.
 MEMBERS_EACH = 3
-# The subjects of a data set that names no sources.
+# Source of subjects in a data set without sources.
 ONE_SOURCE = ""
 
 
@@ -41,16 +41,16 @@ def membership(material: Material, budget: str | None = None) -> dict[str, Any]:
     Parameters
     ----------
     budget : str or None
-        Budget of a projection of every subject ("draft", "standard", "thorough"), which takes
-        minutes to hours; None leaves this attack out.
+        Budget for projecting every subject ("draft", "standard", "thorough"), which takes minutes
+        to hours; None to skip this attack.
 
     Returns
     -------
     dict
         "attacks": one entry each with "attack", "needs", "auc" with "interval" (95 %, DeLong),
-        "members" and "others" (how many were compared), "tells_apart" (whether the interval leaves
-        out chance), "median_member" and "median_other" of the score and its "unit". "missing":
-        attack to the sentence why it was not made.
+        "members" and "others" (numbers compared), "tells_apart" (whether the interval excludes
+        chance), "median_member" and "median_other" of the score and its "unit". "missing": attack
+        to the reason why it was omitted.
     """
     rows, member = compared_people(material)
     attacks: list[dict[str, Any]] = []
@@ -81,9 +81,9 @@ def _attacks(material: Material, budget: str | None) -> dict[str, Attack]:
 
 
 def compared_people(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the data set [n], and which of them are training subjects, bool [n].
+    """Rows of the data set [n], and whether they are training subjects, bool [n].
 
-    All held-out subjects whose source has training subjects, and of these up to three for each.
+    All held-out subjects whose source has training subjects, and up to three of these for each.
     """
     rng = np.random.default_rng(material.settings.seed)
     source = sources(material)
@@ -102,7 +102,7 @@ def sources(material: Material) -> list[str]:
 
 
 def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
-    """PSNR (dB) inside the brain of each subject through the encoder, and likeness in detail."""
+    """PSNR (dB) inside the brain and similarity of detail for each subject via the encoder."""
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes, not a generator."
     generator = material.generator
@@ -139,7 +139,7 @@ def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores |
 
 @torch.no_grad()
 def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
-    """Logit of the discriminator, each subject alone."""
+    """Logit of the discriminator for each subject alone."""
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes, not a generator."
     generator = material.generator
@@ -154,7 +154,7 @@ def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
 
 
 def by_random_brains(material: Material, rows: np.ndarray) -> Scores:
-    """Distance to the nearest random brain, and the share of random brains nearby.
+    """Distance to the nearest random brain, and share of random brains nearby.
 
     Chen et al. 2020, eq. 3 (full black box), and Hilprecht et al. 2019, eq. 4, whose radius is the
     median over subjects of the distance to the nearest random brain; by features, and by fine
@@ -186,7 +186,7 @@ def _fine_distances(material: Material, rows: np.ndarray) -> np.ndarray:
 def _compared(
     material: Material, rows: np.ndarray, member: np.ndarray, scores: np.ndarray
 ) -> dict[str, Any] | None:
-    """The area under the curve of scores [rows], within sources."""
+    """AUC of scores [rows] within sources."""
     source = sources(material)
     strata = [source[row] for row in rows]
     inside = [name for name, is_member in zip(strata, member, strict=True) if is_member]

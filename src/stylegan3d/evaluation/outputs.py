@@ -1,4 +1,4 @@
-"""The files of an evaluation: one page to read, the figures as JSON, pictures."""
+"""Output files of an evaluation: HTML page, JSON, pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLOSEST = "Closest pairs"
 
 
 def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, bytes]:
-    """Title to PNG: a montage, and the closest pairs where privacy was measured."""
+    """Title to PNG: a montage, and the closest pairs if privacy was measured."""
     pictures = {BESIDE: montage_png(material)}
     if "copies" in report.get("privacy", {}):
         pictures[CLOSEST] = closest_pairs_png(material, dict(report["privacy"]))
@@ -34,14 +34,14 @@ def pictures_of(material: Material, report: Mapping[str, Any]) -> dict[str, byte
 
 
 def montage_png(material: Material, *, rows: int = 4) -> bytes:
-    """Random brains at the left, validation subjects at the right, one of each per row; PNG.
+    """Random brains on the left, validation subjects on the right, one of each per row; PNG.
 
     Parameters
     ----------
     material : Material
         Material of an evaluation.
     rows : int
-        How many of each, at most as many as there are.
+        Maximum number of rows.
     """
     people = material.validation
     rows = min(rows, len(people))
@@ -59,16 +59,16 @@ def montage_png(material: Material, *, rows: int = 4) -> bytes:
 def report_files(
     paths: Sequence[Path], report: Mapping[str, Any], pictures: Mapping[str, bytes]
 ) -> dict[Path, bytes]:
-    """Content of a report's files by their endings, .json and .html; not yet written."""
+    """Content of a report's files by path (.json and .html), not written yet."""
     kinds = {".json": lambda: to_json(report), ".html": lambda: page(report, pictures)}
     return {path: kinds[path.suffix]().encode() for path in paths}
 
 
 def add_figures(generator: Generator, report: Mapping[str, Any], picture: bytes) -> None:
-    """Write a report's figures and a montage into the card of its model."""
+    """Write a report's figures and a montage to the model's card."""
     assert generator.folder is not None
     atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
-    # Parts that were measured before and not now stay.
+    # Parts that were not measured this time are kept.
     found = dict(generator.card.get("evaluation", {}))
     for part in keys():
         if part in report:

@@ -1,4 +1,4 @@
-"""The report of an evaluation as one HTML page that needs nothing but itself."""
+"""The report of an evaluation as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _picture(title: str, png: bytes, caption: str = "") -> str:
 
 
 def _pairs(report: dict[str, Any]) -> str:
-    """Who stands in the rows of the closest pairs."""
+    """Caption of the closest pairs."""
     nearest = report.get("privacy", {}).get("copies", {}).get("nearest", [])[:PAIRS]
     rows = [
         f"{pair['brain']} and {pair['person']}{', mirrored' * bool(pair['mirrored'])} "
@@ -189,7 +189,7 @@ def _left_out(report: dict[str, Any]) -> str:
 
 
 def _times(seconds: dict[str, float]) -> dict[str, str]:
-    """How long the parts took; of a report of an older program nothing."""
+    """Durations of the parts; empty for older reports."""
     if not seconds:
         return {}
     told = ", ".join(f"{title_of(part).lower()} {s:.0f} s" for part, s in seconds.items())

@@ -1,4 +1,4 @@
-"""The parts of an evaluation: each takes the brains of one and gives figures, plain for JSON."""
+"""Parts of an evaluation: functions from a `Material` to figures as plain data."""
 
 from __future__ import annotations
 
@@ -47,14 +47,12 @@ from stylegan3d.metrics.plausibility import CHECKS, PlausibilityLimits, measure_
 from stylegan3d.metrics.slices_fid import SliceNetwork, describe_network, slice_features
 from stylegan3d.metrics.two_sample import two_sample
 
-# Subjects whose latents are compared to those of random brains.
+# Number of subjects whose latents are compared with random brains.
 ENCODED = 100
 
 
 def fidelity(material: Material) -> dict[str, Any]:
-    """FID, KID and a Gaussian kernel's distance over random halves and against validation subjects;
-    precision and density; bMMD2.
-    """
+    """FID, KID, Gaussian MMD, precision, density and bMMD2."""
     settings, known = material.settings, len(material.training)
     synthetic, real = material.synthetic_features, material.real_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
@@ -67,7 +65,7 @@ def fidelity(material: Material) -> dict[str, Any]:
         result[f"{name}_validation"] = held_out.to_dict()
     target = real[known:]
     for name, kernel in (("kid", cubic_kernel), ("rbf", gaussian_kernel(target))):
-        # Without bias whatever the sizes: all random brains count at once.
+        # Unbiased at any size: all random brains are used at once.
         value, interval = discrepancy_interval(synthetic, target, kernel)
         figure = result[f"{name}_validation"]
         figure |= {**told(value, interval, figure["real"]), "n": len(synthetic)}
@@ -96,9 +94,7 @@ def _bmmd2(material: Material) -> dict[str, Any]:
 
 
 def two_sample_part(material: Material) -> dict[str, Any]:
-    """How well a small network tells synthetic brains from half of the subjects, beside the other
-    half of the subjects from that half.
-    """
+    """Classifier two-sample test of synthetic, and of real brains, against half of the subjects."""
     rng = np.random.default_rng(material.settings.seed)
     people = material.people[rng.permutation(len(material.people))]
     n = min(len(material.synthetic), len(people) // 2)
@@ -134,7 +130,7 @@ def two_sample_part(material: Material) -> dict[str, Any]:
 
 
 def slices(material: Material) -> dict[str, Any]:
-    """FID of the middle slice of each plane with the user's Inception weights."""
+    """FID of the central slice of each plane with the user's Inception weights."""
     path = material.settings.inception
     if path is None:
         return {
@@ -158,9 +154,7 @@ def slices(material: Material) -> dict[str, Any]:
 
 
 def diversity(material: Material) -> dict[str, Any]:
-    """MS-SSIM of random pairs, mean correlation of all pairs; recall and coverage; spread in
-    feature and latent space, and whether the generator has collapsed.
-    """
+    """MS-SSIM and correlation of pairs, recall, coverage, spread, and mode collapse."""
     correlation = _correlations(material)
     alike = (1 - correlation["synthetic"]) / max(1 - correlation["real"], 1e-12)
     upper = (1 - correlation["synthetic_interval"][0]) / max(1 - correlation["real"], 1e-12)
@@ -177,7 +171,7 @@ def diversity(material: Material) -> dict[str, Any]:
 
 
 def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
-    """Descriptors along the two main axes of subjects', to plot: [n, 2] and [m, 2]."""
+    """Descriptors along the first two principal axes of subjects, for a plot: [n, 2] and [m, 2]."""
     mean = real.mean(axis=0)
     axes = np.linalg.svd(real - mean, full_matrices=False)[2][:2]
     return {
@@ -187,7 +181,7 @@ def _map(made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _ms_ssim(material: Material) -> dict[str, Any]:
-    """The standard product, and that of 3D-StyleGAN's program."""
+    """Standard MS-SSIM, and that of 3D-StyleGAN's implementation."""
     settings, scores, pairs = material.settings, {}, {}
     for name, volumes in _both(material).items():
         pairs[name] = random_pairs(len(volumes), settings.pairs, settings.seed)
@@ -235,7 +229,7 @@ def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) 
 
 
 def _latent_spread(material: Material) -> dict[str, Any]:
-    """Of latents by the encoder; nothing without one."""
+    """Spread of encoder latents; empty without an encoder."""
     if not material.has_generator or material.generator.encoder is None:
         return {}
     rows = material.people[evenly(len(material.people), ENCODED)]
@@ -249,12 +243,12 @@ def _latent_spread(material: Material) -> dict[str, Any]:
 
 
 def evenly(n: int, most: int) -> np.ndarray:
-    """At most so many of n, evenly over all."""
+    """At most `most` of n, evenly spaced."""
     return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
-    """Figures of nearest neighbours; left out where half of a set has too few of them."""
+    """Nearest-neighbour figures; omitted if half of a set is too small."""
     synthetic, real = material.synthetic_features, material.real_features
     if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
         return {}
@@ -263,13 +257,13 @@ def _shares(material: Material, measures: dict[str, Measure]) -> dict[str, Any]:
     for name, measure in measures.items():
         found[name] = compare_with_halves(measure, synthetic, real, **drawn).to_dict()
         low, high = found[name]["synthetic_interval"]
-        if name != "density":  # which has no upper bound
+        if name != "density":  # has no upper bound
             found[name]["synthetic_interval"] = (max(low, 0.0), min(high, 1.0))
     return found
 
 
 def plausibility(material: Material) -> dict[str, Any]:
-    """Pass rates of random brains and of validation subjects, by the training subjects' range."""
+    """Pass rates of random brains and validation subjects, with limits from training subjects."""
     space = material.pack.space
 
     def measured(volumes: Volumes, who: str) -> Any:

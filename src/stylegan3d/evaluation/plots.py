@@ -12,15 +12,14 @@ from stylegan3d.evaluation.figure import Figure
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 10, 10, 8, 38
 BINS = 24
-# Of an interval in the table.
+# Size of an interval in the table.
 BAR_WIDTH, BAR_HEIGHT = 150, 30
 
 
 def interval_bar(row: Figure) -> str:
-    """Synthetic over real, each a point in its interval, to the same scale; empty without numbers.
+    """Synthetic above real, as points with intervals on one scale; empty without numbers.
 
-    A dashed line marks what chance or a yardstick gives where there is no interval of real
-    subjects.
+    A dashed line marks chance or a baseline if there is no interval of real subjects.
     """
     if row.value is None or row.low is None or row.high is None:
         return ""
@@ -53,7 +52,7 @@ def _whisker(low: float, middle: float, high: float, y: int, kind: str) -> str:
 
 
 def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> str:
-    """Histograms of one measure, of synthetic brains and of subjects, as shares of each set."""
+    """Histograms of one measure for synthetic brains and subjects, as shares."""
     sets = {"real": np.asarray(real, np.float64), "made": np.asarray(made, np.float64)}
     low, high = (float(f(np.concatenate(list(sets.values())))) for f in (np.min, np.max))
     if high <= low:

@@ -1,11 +1,10 @@
-"""Whether a generator gives away the subjects it was trained on.
+"""Memorisation: distances of synthetic brains to their nearest training subject.
 
-Each synthetic brain is compared to every training brain and its mirror image, by the correlation of
-intensities inside the mean brain and by the distance of descriptors. How near is too near is told
-by held-out subjects: their nearest training brain is a stranger. The method follows Dar et
-al. 2023, "Investigating data memorization in 3D latent diffusion models for medical image
-synthesis" (arXiv 2307.01148), which takes its threshold from the nearest neighbours of validation
-data too.
+Each synthetic brain is compared with every training brain and its mirror image, by the correlation
+of intensities inside the mean brain and by the distance of descriptors. Held-out subjects, whose
+nearest training brain is another person, are the reference. The method follows Dar et al. 2023,
+"Investigating data memorization in 3D latent diffusion models for medical image synthesis" (arXiv
+2307.01148), which also takes its threshold from the nearest neighbours of validation data.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ class Nearest:
     Attributes
     ----------
     distance : ndarray, shape (n,)
-        To the nearest subject; 1 - correlation, or the distance of descriptors.
+        Distance to the nearest subject; 1 - correlation, or the distance of descriptors.
     second : ndarray, shape (n,)
-        To the nearest other subject.
+        Distance to the second nearest subject.
     person : ndarray, shape (n,)
-        Index of the nearest.
+        Index of the nearest subject.
     mirrored : ndarray, shape (n,)
-        Whether it is the mirror image that is nearest.
+        Whether its mirror image is nearest.
     """
 
     distance: np.ndarray
@@ -50,33 +49,33 @@ class Nearest:
 
     @classmethod
     def join(cls, parts: Sequence[Nearest]) -> Nearest:
-        """Several in a row as one."""
+        """Concatenate."""
         names = ("distance", "second", "person", "mirrored")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @property
     def relative(self) -> np.ndarray:
-        """[n] distance to the nearest in that to the second: 1 for a stranger, 0 for a copy.
+        """[n] ratio of nearest to second distance: 1 for an unrelated subject, 0 for a copy.
 
-        A smooth brain correlates highly with everybody; this tells a copy from smoothness.
+        A smooth brain correlates highly with all subjects; the ratio distinguishes copies from
+        smoothness.
         """
         return self.distance / np.maximum(self.second, 1e-12)
 
 
 class TrainingBrains:
-    """Training brains and their mirror images inside a mask, to look up the most correlated.
+    """Training brains and their mirror images inside a mask, to find the most correlated.
 
-    They are kept in 8 bits (444 brains of 230,000 voxels are 100 MB) and standardised block by
-    block.
+    Stored as 8 bits (444 brains of 230,000 voxels are 100 MB) and standardised block by block.
 
     Parameters
     ----------
     volumes : iterable of ndarray, shape (n, X, Y, Z), uint8
         Volumes of a pack; may be a memory map.
     mask : ndarray, shape (X, Y, Z), bool
-        Where the mean brain is.
+        Mask of the mean brain.
     sideways : int
-        The axis that runs left to right.
+        The left-right axis.
     """
 
     def __init__(self, volumes: Iterable[np.ndarray], mask: np.ndarray, sideways: int = 0) -> None:
@@ -105,7 +104,7 @@ class TrainingBrains:
         return nearest_of(np.concatenate(parts) if parts else np.zeros((0, len(self.rows))))
 
     def _correlations(self, queries: np.ndarray) -> np.ndarray:
-        """[n, voxels] standardised -> Pearson correlations [n, 2 people]"""
+        """[n, voxels] standardised -> Pearson correlations [n, 2 * subjects]"""
         columns = []
         for start in range(0, len(self.rows), REFERENCES_AT_A_TIME):
             block = self.rows[start : start + REFERENCES_AT_A_TIME].astype(np.float32)
@@ -120,7 +119,7 @@ def feature_distances(brains: np.ndarray, training: np.ndarray, mirrored: np.nda
     ----------
     brains : ndarray, shape (n, features)
     training, mirrored : ndarray, shape (subjects, features)
-        Of the training brains and their mirror images.
+        Training brains and their mirror images.
     """
     reference = np.concatenate([training, mirrored])
     squares = (brains**2).sum(1)[:, None] + (reference**2).sum(1) - 2 * brains @ reference.T
@@ -128,7 +127,7 @@ def feature_distances(brains: np.ndarray, training: np.ndarray, mirrored: np.nda
 
 
 def nearest_of(distances: np.ndarray) -> Nearest:
-    """From distances [n, 2 people], those to the brains first, then to their mirror images."""
+    """From distances [n, 2 * subjects]: to the brains first, then to their mirror images."""
     people = distances.shape[1] // 2
     both = distances.reshape(-1, 2, people)
     least = both.min(axis=1)
@@ -140,16 +139,16 @@ def nearest_of(distances: np.ndarray) -> Nearest:
 
 
 def compare_nearest(synthetic: Nearest, validation: Nearest) -> dict[str, Any]:
-    """Synthetic brains beside held-out subjects, each to the nearest training subject.
+    """Compare the nearest training subjects of synthetic brains and of held-out subjects.
 
     Returns
     -------
     dict
         "synthetic" and "validation": quantiles 0, 0.05, 0.5, 0.95 and 1 of the distance; under
-        "relative" those of the distance in that to the second nearest. "closer_than_closest" and
-        "closer_than_q05": how many synthetic brains are nearer than the nearest validation brain
-        and than the 0.05 quantile of them. "expected_by_chance": how many new real subjects out of
-        so many would be nearer than the nearest of so few. "nearest": the ten nearest pairs.
+        "relative" those of its ratio to the second distance. "closer_than_closest" and
+        "closer_than_q05": number of synthetic brains closer than the closest validation subject and
+        than their 0.05 quantile. "expected_by_chance": expected number among equally many new
+        subjects. "nearest": the ten nearest pairs.
     """
     if not len(validation.distance):
         raise StyleGAN3DError(

@@ -1,15 +1,15 @@
-"""Whether brains are copies of training brains: an alarm with a stated rate of false ones.
+"""Memorisation alarm: detects copies of training brains with a stated false-alarm rate.
 
-Smooth correlation says little of copying: all brains correlate. So each brain is brought to one
-place and size first, which undoes a shift and a change of scale, and its fine structure alone is
-compared: what is left after subtracting a local mean, inside the brain, on a grid of 4 mm. A
-copy is then far nearer to one training subject than to the others, be it mirrored, shifted,
-rescaled, blurred or in other intensities. Strangers say how far is far: each training subject is
-held against all the others, each validation subject against all training subjects.
+Correlation of smooth structure says little about copying: all brains correlate. So each brain is
+first normalised in position and size, and only its fine structure is compared: the residual after
+subtracting a local mean, inside the brain, on a 4 mm grid. A copy is then far closer to one
+training subject than to the others, even if mirrored, shifted, rescaled, blurred or changed in
+intensity. The reference are unrelated pairs: each training subject against all others, each
+validation subject against all training subjects.
 
-The nearest in relation to further neighbours follows Carlini et al. 2023, "Extracting training data
-from diffusion models" (arXiv 2301.13188, section 5.1), who compare images so because a fixed
-distance takes every plain image for a copy.
+The ratio to further neighbours follows Carlini et al. 2023, "Extracting training data from
+diffusion models" (arXiv 2301.13188, section 5.1): a fixed distance would take every plain image for
+a copy.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
 GRID_MM = 4.0
-# Brain is what is brighter than this share of the bright end; the outermost voxels, whose place
-# depends on how a brain was extracted, are left out.
+# Threshold of the brain as a share of the brightest tissue; the outermost voxels, which depend on
+# brain extraction, are excluded.
 BRAIN, RIM = 0.2, 2
-OUTSIDE = 0.05  # of the mean brain
-# Width of the local mean, and of the smoothing before resampling, in voxels of the grid.
+OUTSIDE = 0.05  # radius of the mean brain
+# Widths of the local mean and of the smoothing before resampling, in voxels of the grid.
 LOCAL, SMOOTHING = 1.5, 0.4
-# The nearest subject is held against this next one: a person who is in the data twice hides nobody.
+# Rank of the reference neighbour, so that duplicates in the data do not hide copies.
 NEXT = 5
 FALSE_ALARMS = 0.01
 TAIL = 0.2
@@ -42,19 +42,19 @@ FEWEST_STRANGERS = 40
 
 @dataclass(frozen=True)
 class Closeness:
-    """How close n brains come to training subjects, in fine structure.
+    """Closeness of n brains to training subjects in fine structure.
 
     Attributes
     ----------
     correlation : ndarray, shape (n,)
-        With the nearest subject.
+        Correlation with the nearest subject.
     ratio : ndarray, shape (n,)
-        Distance (1 - correlation) to the nearest subject in that to the fifth nearest: close to 1
-        for a stranger, 0 for a copy.
+        Ratio of the distances (1 - correlation) to the nearest and fifth nearest subject: close to
+        1 for an unrelated subject, 0 for a copy.
     person : ndarray, shape (n,)
-        Index of the nearest.
+        Index of the nearest subject.
     mirrored : ndarray, shape (n,)
-        Whether it is the mirror image that is nearest.
+        Whether its mirror image is nearest.
     """
 
     correlation: np.ndarray
@@ -64,7 +64,7 @@ class Closeness:
 
     @classmethod
     def of(cls, correlations: np.ndarray) -> Closeness:
-        """From correlations [n, 2, people] with the subjects and with their mirror images."""
+        """From correlations [n, 2, subjects] with the subjects and their mirror images."""
         best = correlations.max(axis=1)
         order = np.argsort(-best, axis=1)
         rows, person = np.arange(len(best)), order[:, 0]
@@ -75,18 +75,18 @@ class Closeness:
 
     @classmethod
     def join(cls, parts: list[Closeness]) -> Closeness:
-        """Several in a row as one."""
+        """Concatenate."""
         names = ("correlation", "ratio", "person", "mirrored")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class FineStructure:
-    """Brings brains to one place and size and takes their fine structure.
+    """Normalises position and size of brains and extracts their fine structure.
 
     Parameters
     ----------
     template : ndarray, shape (X, Y, Z)
-        Values in [0, 1], the mean brain, whose place and size they get.
+        The mean brain, values in [0, 1], to whose position and size they are normalised.
     voxel_mm : tuple of float
         Edge lengths of the voxels.
     """
@@ -128,10 +128,10 @@ class FineStructure:
         return center, float(np.sqrt((offsets**2).sum(axis=1).mean()))
 
     def _moved(self, volume: np.ndarray) -> np.ndarray:
-        """The brain on the coarse grid, with the place and the size of the template."""
+        """The brain on the coarse grid, with position and size of the template."""
         center, radius_mm = self._place(volume)
         scale = radius_mm / self.radius_mm
-        first = (self.step - 1) / 2  # the middle of a coarse voxel, in fine ones
+        first = (self.step - 1) / 2  # the centre of a coarse voxel in fine voxels
         smooth = ndimage.gaussian_filter(volume, SMOOTHING * self.step)
         return ndimage.affine_transform(
             smooth,
@@ -143,7 +143,7 @@ class FineStructure:
 
 
 class CopyDetector:
-    """Training brains and their mirror images as fine structure, to find copies of them.
+    """Fine structure of training brains and their mirror images, to find copies.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class CopyDetector:
     voxel_mm : tuple of float
         Edge lengths of the voxels.
     sideways : int
-        The axis that runs left to right.
+        The left-right axis.
     """
 
     def __init__(
@@ -177,13 +177,13 @@ class CopyDetector:
         self.people = np.stack([straight, mirrored])  # [2, subjects, voxels]
 
     def closeness(self, brains: Iterable[np.ndarray]) -> Closeness:
-        """How close brains come, each (X, Y, Z), uint8 or float."""
+        """Closeness of brains, each (X, Y, Z), uint8 or float."""
         with workers() as run:
             found = [self.people @ fine for fine in run(self.structure, brains)]
         return Closeness.of(np.stack(found))
 
     def among_training(self) -> Closeness:
-        """How close each training subject comes to the others."""
+        """Closeness of each training subject to the others."""
         straight = self.people[0]
         correlations = np.stack([straight @ kind.T for kind in self.people], axis=1)
         own = np.arange(len(straight))
@@ -192,19 +192,18 @@ class CopyDetector:
 
 
 def alarm_threshold(strangers: np.ndarray, n: int, rate: float = FALSE_ALARMS) -> float:
-    """Below which `Closeness.ratio` a brain is taken for a copy.
+    """Threshold of `Closeness.ratio` below which a brain counts as a copy.
 
-    The least of n strangers falls below it with a chance of at most `rate`, for all n together. So
-    rare a ratio is found among no few hundred strangers: the tail of its logarithm below the
-    quantile 0.2 is taken for exponential (peaks over threshold, shape 0; Coles 2001, "An
-    Introduction to Statistical Modeling of Extreme Values", section 4.2). Its width comes from the
-    median of the excesses, which a few subjects who are in the data twice hardly move, and is
-    widened by the standard error of that (1 / (log 2 sqrt(excesses)) of it).
+    The least of n unrelated brains falls below it with a probability of at most `rate`. Such rare
+    ratios are extrapolated: the tail of its logarithm below the quantile 0.2 is modelled as
+    exponential (peaks over threshold, shape 0; Coles 2001, "An Introduction to Statistical Modeling
+    of Extreme Values", section 4.2). The scale is estimated from the median of the excesses, which
+    is robust to a few duplicates, plus its standard error (1 / (log 2 sqrt(excesses)) of it).
 
     Parameters
     ----------
     strangers : ndarray, shape (m,)
-        Strangers of subjects who are none of those they are held against.
+        Ratios of unrelated subjects.
     """
     logarithms = np.log(np.maximum(strangers, 1e-12))
     start = float(np.quantile(logarithms, TAIL))
@@ -216,6 +215,6 @@ def alarm_threshold(strangers: np.ndarray, n: int, rate: float = FALSE_ALARMS) -
 
 
 def _bright_end(volume: np.ndarray) -> float:
-    """99th percentile of what is not background."""
+    """99th percentile of the foreground."""
     inside = volume[volume > 0.05 * float(volume.max())]
     return float(np.percentile(inside, 99)) if inside.size else 1.0

@@ -1,4 +1,4 @@
-"""Copies that do not look like copies at first: what the memorisation alarm has to see through."""
+"""Disguised copies, to test the memorisation alarm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SHIFT_MM, SCALE, BLUR_VOXELS, GAMMA = 2.0, 0.03, 1.0, 1.3
 
 
 def disguises(voxel_mm: tuple[float, float, float], sideways: int = 0) -> dict[str, Disguise]:
-    """Ways to hide that a brain is a copy, by name: uint8 (X, Y, Z) to the same.
+    """Transformations that disguise a copy, by name: uint8 (X, Y, Z) to the same.
 
-    A voxel or 2 mm to a side, whichever is more; 3 % larger or smaller; mirrored; blurred by one
-    voxel; in other intensities; and some of these together.
+    Shifted by the larger of a voxel and 2 mm; 3 % larger or smaller; mirrored; blurred by one
+    voxel; changed in intensity; and some combinations.
     """
 
     def shifted(volume: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def disguises(voxel_mm: tuple[float, float, float], sideways: int = 0) -> dict[s
 
 
 def rescaled(volume: np.ndarray, factor: float) -> np.ndarray:
-    """A brain `factor` times as large, about the middle of its grid."""
+    """A brain scaled by `factor` about the centre of its grid."""
     middle = (np.array(volume.shape) - 1) / 2
     matrix = np.eye(3) / factor
     return as_packed(
@@ -49,5 +49,5 @@ def rescaled(volume: np.ndarray, factor: float) -> np.ndarray:
 
 
 def blurred(volume: np.ndarray) -> np.ndarray:
-    """A brain under a Gaussian of one voxel."""
+    """A brain blurred by a Gaussian of one voxel."""
     return as_packed(ndimage.gaussian_filter(unit(volume), BLUR_VOXELS))

@@ -1,12 +1,12 @@
-"""How near a brain comes to the training subjects, told from their features alone.
+"""Privacy index: closeness of a brain to the training subjects, from stored features.
 
-An index lies in a model's folder and holds, of every training subject and their mirror image, the
-descriptor of `features.describe`, and how far strangers are from them: each validation subject from
-the nearest training subject, each training subject from the nearest other one. No image can be had
-from it; whoever has a scan, though, can find out whether it was among them.
+An index in a model's folder contains the descriptors (`features.describe`) of all training subjects
+and their mirror images, and reference distances of unrelated subjects: each validation subject to
+the nearest training subject, each training subject to the nearest other one. Images cannot be
+recovered from it, but someone with a scan can find out whether it was in the training data.
 
-It depends on the data set and on the feature network, not on the generator, so it serves every
-model of the same data.
+It depends on the data set and the feature network, not on the generator, so it can be used for all
+models of the same data.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from stylegan3d.storage.volumes import atomic_write_bytes
 FILE = "privacy.safetensors"
 KIND = "privacy index"
 NETWORK = "encoder of deepbet's LinkNet3d"
-#: So many brains are described between two moments at which an interrupted index is taken up again.
+#: Brains per stored piece of an interrupted index.
 BLOCK = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Nearness:
-    """How near a brain comes to the training subjects.
+    """Closeness of a brain to the training subjects.
 
     Attributes
     ----------
     distance : float
         Distance of its descriptor to that of the nearest subject.
     farther_than : float
-        Share of strangers, 0 to 1, who are nearer to their nearest subject than that.
+        Share of unrelated subjects, 0 to 1, that are closer to their nearest subject.
     mirrored : bool
-        Whether it is the mirror image that is nearest.
+        Whether a mirror image is nearest.
     people, strangers : int
-        How many it was compared to.
+        Numbers compared.
     """
 
     distance: float
@@ -64,20 +64,20 @@ class Nearness:
 
 @dataclass(frozen=True, eq=False)
 class PrivacyIndex:
-    """Descriptors of training subjects, and how far strangers are from them.
+    """Descriptors of training subjects, and distances of unrelated subjects.
 
     Attributes
     ----------
     straight, mirrored : ndarray, shape (subjects, 448), float16
-        Of training brains and of their mirror images.
+        Training brains and their mirror images.
     strangers : ndarray, shape (m,), float32
-        Ascending, distances of strangers to the nearest training subject.
+        Distances of unrelated subjects to the nearest training subject, ascending.
     space : Space
-        The grid of the volumes that were described.
+        Grid of the described volumes.
     feature_mm : float
-        Voxels the network saw.
+        Voxel size of the feature network.
     model_hash : str
-        Model hash of the model in whose folder it was put.
+        Hash of the model in whose folder it is stored.
     """
 
     straight: np.ndarray
@@ -88,26 +88,26 @@ class PrivacyIndex:
     model_hash: str = ""
 
     def check(self, volume: np.ndarray, space: Space) -> Nearness:
-        """Compare a brain to the training subjects; takes about half a second.
+        """Compare a brain with the training subjects; takes about half a second.
 
         Parameters
         ----------
         volume : ndarray, shape (X, Y, Z)
-            On the grid of the data set, uint8 of a pack or float, 1 is white.
+            On the grid of the data set, uint8 of a pack or float in [0, 1].
         space : Space
             Its grid.
 
         Raises
         ------
         StyleGAN3DError
-            If the grid is another one.
+            If the grid differs.
         """
         if not self.space.same_as(space):
             raise StyleGAN3DError(
                 "This brain is not on the grid of the training brains and cannot be "
                 "compared with them: use the model's own grid."
             )
-        # As the training brains were stored: 8 bits, nothing brighter than white.
+        # As the training brains were stored: 8 bits, clipped.
         rows = describe([as_packed(unit(volume))], space.voxel_size)
         found = feature_distances(
             rows, self.straight.astype(np.float64), self.mirrored.astype(np.float64)
@@ -122,7 +122,7 @@ class PrivacyIndex:
         )
 
     def to_bytes(self) -> bytes:
-        """As a safetensors file; the same index gives the same bytes."""
+        """Content of a safetensors file; deterministic."""
         metadata = {
             "kind": KIND,
             "version": "1",
@@ -150,8 +150,7 @@ def build_index(
     Parameters
     ----------
     work : Path or None
-        A folder where descriptors are kept meanwhile, and taken up again if this was stopped;
-        whoever gives it deletes it.
+        Folder for intermediate results, from which a stopped run resumes; deleted by the caller.
 
     Raises
     ------
@@ -197,7 +196,7 @@ def build_index(
 
 
 def _shifted(progress: Progress, before: int, total: int, done: int, _: int) -> None:
-    """Progress of a block, as that of all subjects."""
+    """Progress of a block as part of the total."""
     progress(before + done, total)
 
 
@@ -231,7 +230,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def write_index(folder: Path, index: PrivacyIndex, overwrite: bool = False) -> Path:
-    """Put an index into a model's folder; OutputError if that cannot be done."""
+    """Write an index to a model's folder; OutputError if that fails."""
     path = folder / FILE
     atomic_write_bytes(path, index.to_bytes(), overwrite=overwrite, suffixes=(".safetensors",))
     return path

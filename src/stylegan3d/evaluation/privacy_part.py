@@ -1,4 +1,4 @@
-"""The privacy part of an evaluation: nearest training subjects, and the memorisation alarm."""
+"""The privacy part of an evaluation: nearest training subjects and memorisation alarm."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from stylegan3d.evaluation.privacy_disguises import disguises
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.render.montage import draw_montage
 
-# The brains are made, compared and dropped so many at a time.
+# Brains per batch, which are generated, compared and discarded.
 BRAINS_AT_A_TIME = 32
 PLANTED = 27
 MOST_NAMED = 10
 
 
 def privacy(material: Material) -> dict[str, Any]:
-    """Nearest training subjects of many random brains, and whether any of those is a copy.
+    """Nearest training subjects of many random brains, and whether any is a copy.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def privacy(material: Material) -> dict[str, Any]:
 
 
 def copy_detector(material: Material) -> CopyDetector:
-    """Of the training subjects of an evaluation."""
+    """Detector of copies of the training subjects."""
     return CopyDetector(
         material.volumes(material.training),
         material.pack.template,
@@ -81,19 +81,19 @@ def copy_detector(material: Material) -> CopyDetector:
 def compare_copies(
     material: Material, detector: CopyDetector, synthetic: Closeness
 ) -> dict[str, Any]:
-    """The memorisation alarm, and whether it works here.
+    """The memorisation alarm and its test.
 
     Returns
     -------
     dict
-        "alarm": whether any of the "n" brains is taken for a copy, None with too few subjects to
-        say ("why"); "copies" how many, "share" with "interval". "threshold" of the ratio of
-        distances (`Closeness.ratio`), below which the least of so many strangers falls with a
-        chance of at most "false_alarms". "synthetic" and "strangers": quantiles 0, 0.05, 0.5, 0.95
-        and 1 of the ratio; "n_strangers" how many of these. "planted": copies of training subjects
-        in disguise, how many ("n") and how many of them are below the threshold ("found";
-        "by_disguise": both). "alike": pairs of subjects of the data set who are below it
-        themselves, perhaps one subject scanned twice. "nearest": the ten brains with the least
+        "alarm": whether any of the "n" brains is classified as a copy, None with too few subjects
+        ("why"); "copies": their number, "share" with "interval". "threshold" of the ratio of
+        distances (`Closeness.ratio`), which the least of equally many unrelated brains falls below
+        with a probability of at most "false_alarms". "synthetic" and "strangers": quantiles 0,
+        0.05, 0.5, 0.95 and 1 of the ratio for synthetic brains and unrelated subjects;
+        "n_strangers": number of the latter. "planted": disguised copies of training subjects ("n")
+        and those detected ("found"; both also "by_disguise"). "alike": pairs of subjects below the
+        threshold, possibly one subject scanned twice. "nearest": the ten brains with the least
         ratios.
     """
     held_out = detector.closeness(material.volumes(material.validation))
@@ -152,9 +152,9 @@ def planted(material: Material, detector: CopyDetector, threshold: float) -> dic
 
 
 def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) -> bytes:
-    """The closest pairs of `privacy`, synthetic at the left, training subject at the right; PNG.
+    """The closest pairs of `privacy`, synthetic on the left, training subject on the right; PNG.
 
-    A person whose mirror image was nearest is shown mirrored.
+    Subjects whose mirror image was nearest are shown mirrored.
     """
     pairs = found["copies"]["nearest"][:rows]
     by_name = {row["name"]: k for k, row in enumerate(material.pack.table)}
@@ -171,14 +171,14 @@ def closest_pairs_png(material: Material, found: dict[str, Any], rows: int = 5) 
 
 
 def _name(material: Material, pair: dict[str, Any], seeds: range) -> None:
-    """Give the brain and the person of a pair the names they have outside."""
+    """Replace indices of a pair by names."""
     pair["seed"] = seeds[pair.pop("brain")]
     pair["brain"] = material.label(pair["seed"])
     pair["person"] = material.pack.table[material.training[pair["person"]]]["name"]
 
 
 def _alike(material: Material, people: Closeness) -> list[dict[str, Any]]:
-    """Subjects of the data set who are as close to a training subject as no stranger is."""
+    """Subjects closer to a training subject than expected for unrelated subjects."""
     table, threshold = material.pack.table, alarm_threshold(people.ratio, len(people.ratio))
     found = {}
     for i in np.flatnonzero(people.ratio < threshold):

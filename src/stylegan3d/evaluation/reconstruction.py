@@ -1,4 +1,4 @@
-"""How closely a generator renders brains it has not seen."""
+"""Reconstruction quality of unseen brains."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ BLUR_VOXELS = 1.0
 
 
 def reconstruction(material: Material) -> dict[str, Any]:
-    """Validation subjects through the encoder and by projection, beside yardsticks."""
+    """Reconstruct validation subjects by encoder and projection, with baselines."""
     rows, limit = material.validation, material.settings.limit_validation
-    if limit is not None and limit < len(rows):  # evenly over the table, hence its sources
+    if limit is not None and limit < len(rows):  # evenly over sources
         rows = rows[evenly(len(rows), limit)]
     result = reconstruct(
         material.generator,
@@ -64,22 +64,22 @@ def reconstruct(
     Parameters
     ----------
     people : sequence of ndarray
-        Each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1]; of subjects the
-        generator was not trained on.
+        Each (X, Y, Z) on the generator's grid, uint8 of a pack or float in [0, 1], of held-out
+        subjects.
     mean_brain : ndarray, shape (X, Y, Z)
-        Values in [0, 1], of the training subjects.
+        Mean of the training subjects, values in [0, 1].
     budget : str or None
         Budget of the projection in w+ (`stylegan3d.project`), or None to leave it out.
     progress : Progress or None
-        Called with how many subjects are done and how many there are.
+        Called with subjects done and total.
 
     Returns
     -------
     dict
         For "encoder" (one pass, no optimisation; missing if the model has none), "projected" (in
-        w+, without noise), and the yardsticks "mean_brain" and "blurred" (the scan itself with a
-        Gaussian of one voxel): medians of "psnr" (dB), "ssim", "ncc" and "mae". "people" holds the
-        rows behind the medians, "n" their number.
+        w+, without noise), and the baselines "mean_brain" and "blurred" (the scan blurred by one
+        voxel): medians of "psnr" (dB), "ssim", "ncc" and "mae". "people" are the individual rows,
+        "n" their number.
     """
 
     def one(volume: np.ndarray) -> dict[str, dict[str, float]]:

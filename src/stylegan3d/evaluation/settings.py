@@ -1,4 +1,4 @@
-"""What an evaluation measures, and on how much; imports nothing slow, so that `--help` is quick."""
+"""Settings of an evaluation; no slow imports, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from stylegan3d.settings.projection import HOW_LONG, Choices
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What to measure, and on how much.
+    """Settings of an evaluation.
 
-    `parts` are metrics of the `table`, by their keys; `repeats` random halves of both sets are
-    compared, and `pairs` of brains for MS-SSIM.
+    `parts` are keys of metrics in `table`; `repeats` is the number of random halves, `pairs` that
+    of pairs for MS-SSIM.
     """
 
     parts: tuple[str, ...] = field(default_factory=usual)

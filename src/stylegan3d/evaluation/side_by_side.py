@@ -1,4 +1,4 @@
-"""Several models beside each other: the figures of their evaluations in one table."""
+"""Comparison of several models' evaluations in one table."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.storage.jsontext import from_json
 
 REPORT = "report.json"
-#: Bytes of a report; one of a thousand brains has a fiftieth of this.
+#: Maximum size of a report in bytes; one of a thousand brains has a fiftieth of this.
 LARGEST = 50_000_000
-# What has to be the same for figures to be compared, and what is said where it is not.
+# What must be equal for figures to be comparable, and the wording if it differs.
 ALIKE = {
     "data": "real brains",
     "measures": "versions of the measures",
@@ -32,14 +32,14 @@ ALIKE = {
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What one report says.
+    """Content of one report.
 
     Attributes
     ----------
     name : str
-        Name of the model, with its family.
+        Model name with family.
     settings : dict of str to object
-        What it shares with others it can be compared to, by the keys of `ALIKE`.
+        Settings that must be equal for a comparison, by the keys of `ALIKE`.
     parts : dict of str to list of Figure
         Part -> figures.
     """
@@ -50,12 +50,12 @@ class Evaluated:
 
 
 def read_evaluation(path: Path) -> Evaluated:
-    """The report of `stylegan3d evaluate` in a folder, or a file of that kind.
+    """Read a report of `stylegan3d evaluate`, given as folder or file.
 
     Raises
     ------
     StyleGAN3DError
-        If it is none.
+        If it is not a report.
     """
     file = path / REPORT if path.is_dir() else path
     try:
@@ -80,16 +80,16 @@ def read_evaluation(path: Path) -> Evaluated:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Models beside each other.
+    """A comparison of models.
 
     Attributes
     ----------
     names : list of str
         Names of the models.
     notes : list of str
-        Where their figures cannot be compared, a sentence each.
-    parts : dict of str to (list of (tuple of (str, (list of (Figure or None)))))
-        Part -> rows; a row is the figure's name and, of each model, the figure or None.
+        Reasons why figures are not comparable.
+    parts : dict of str to list
+        Part to rows: name of the figure and, for each model, the figure or None.
     """
 
     names: list[str]
@@ -98,7 +98,7 @@ class SideBySide:
 
     @classmethod
     def of(cls, models: Sequence[Evaluated]) -> SideBySide:
-        """Rows in the order in which the first model that has them names them."""
+        """Compare models; rows are in order of first occurrence."""
         notes = []
         for key, what in ALIKE.items():
             values = {str(model.settings[key]) for model in models}
@@ -118,7 +118,7 @@ def _joined(values: set[str]) -> str:
 
 
 def comparison_page(table: SideBySide) -> str:
-    """The table as one HTML page that needs nothing but itself."""
+    """The table as a self-contained HTML page."""
     notes = "".join(f'<p class="alarm">{escape(note)}</p>' for note in table.notes)
     sections = "".join(_section(title_of(part), table, rows) for part, rows in table.parts.items())
     return (
@@ -150,7 +150,7 @@ def _section(title: str, table: SideBySide, rows: list[tuple[str, list[Figure | 
 
 
 def _real(figures: Sequence[Figure | None]) -> str:
-    """The yardstick: one text where it is the same for all models."""
+    """The reference value; a single text if it is the same for all models."""
     return " / ".join(dict.fromkeys(f.real for f in figures if f and f.real))
 
 
@@ -167,7 +167,7 @@ def comparison_csv(table: SideBySide) -> str:
 
 
 def comparison_json(table: SideBySide) -> dict[str, Any]:
-    """The table with its numbers."""
+    """The table with numbers."""
     parts: dict[str, list[Mapping[str, Any]]] = {
         part: [
             {"name": name.strip(), "models": [f and asdict(f) for f in figures]}

@@ -1,4 +1,4 @@
-"""How long a volume takes on this machine."""
+"""Synthesis time on this machine."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ def speed(material: Material) -> dict[str, Any]:
 def measure_speed(generator: Generator, repeats: int = 15) -> dict[str, Any]:
     """Median time of a full volume and of a half-resolution preview, in two precisions.
 
-    Measured is the synthesis network from w to image with the noise stored in the model, one
-    volume at a time, after two that do not count; a preview leaves out what the renderer leaves out
-    of it. Other work on the machine shows.
+    Time of the synthesis network from w to image with stored noise, one volume at a time, after two
+    warm-up runs; previews as made by the renderer. Affected by other load on the machine.
 
     Returns
     -------
     dict
-        "full" and "preview": milliseconds by precision, "bfloat16" and "float32" (None where a
-        precision has no kernels); "intervals" of these medians; "device", "threads", "repeats".
+        "full" and "preview": milliseconds by precision, "bfloat16" and "float32" (None if not
+        supported); "intervals" of these medians; "device", "threads", "repeats".
     """
     keep_large_blocks()
     renderer = Renderer(generator)
@@ -69,7 +68,7 @@ def _milliseconds(generator: Generator, w: torch.Tensor, way: Way) -> np.ndarray
             generator.synthesis(row[None], "fixed", way.level, way.dtype, draft=way.draft)
             _wait(generator)
             seconds.append(time.perf_counter() - started)
-    except RuntimeError:  # an operation without a kernel of this precision here
+    except RuntimeError:  # an operation is not supported in this precision
         return None
     return 1000 * np.array(seconds[2:])
 

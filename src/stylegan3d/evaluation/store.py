@@ -1,7 +1,7 @@
-"""What an evaluation has finished, kept in its folder, so that a stopped one is taken up again.
+"""Intermediate results of an evaluation on disk, from which a stopped one resumes.
 
-Each piece is a file that is either whole or not there, named after what it depends on: nothing
-stale is ever taken for what is asked.
+Each piece is an atomically written file, named by a hash of everything it depends on, so stale
+results are never used.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from stylegan3d.storage.volumes import atomic_write_bytes
 
 
 class Store:
-    """Arrays and results by name and key; without a folder nothing is kept."""
+    """Arrays and results by name and key; without a folder nothing is stored."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def array(self, name: str, key: object, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array kept under this name and key, else the one `make` gives, kept from now on."""
+        """The stored array with this name and key; otherwise that of `make`, which is stored."""
         if self.folder is None:
             return make()
         file = self.folder / f"{name}-{digest_of(key)}.npz"
         try:
             return read_arrays(file, ["array"])["array"]
         except BROKEN:
-            pass  # not there, or damaged: made again
+            pass  # missing or damaged: computed again
         made = make()
         buffer = io.BytesIO()
         np.savez_compressed(buffer, array=made)
@@ -42,7 +42,7 @@ class Store:
         return made
 
     def result(self, name: str, key: object, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The same for results in JSON's types; what `make` gives is returned as it is read."""
+        """The same for JSON data; returns the result of `make` as read back."""
         if self.folder is None:
             return dict(to_plain(make()))
         file = self.folder / f"{name}-{digest_of(key)}.json"
@@ -55,20 +55,20 @@ class Store:
         return made
 
     def forget(self, name: str) -> None:
-        """Remove what is kept under a name, whatever its key."""
+        """Remove everything stored under a name."""
         if self.folder is not None:
             for file in self.folder.glob(f"{name}-*.npz"):
                 file.unlink(missing_ok=True)
 
 
 def digest_of(key: object) -> str:
-    """Sixteen hexadecimal digits of something whose `repr` tells it from others."""
+    """Sixteen hexadecimal digits from an object's `repr`."""
     return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
 
 
 @cache
 def measures_id() -> str:
-    """Of the text of all measures: a result of other ones is not taken up again."""
+    """Hash of the source code of all measures, so that results of other versions are not reused."""
     content = hashlib.sha256()
     engine = Path(__file__).parents[1]
     for room in ("evaluation", "measures", "metrics"):

@@ -1,4 +1,4 @@
-"""What is evaluated: a generator, or volumes that another program made."""
+"""Subject of an evaluation: a generator, or volumes of another program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stylegan3d.model.sampling import RandomBrains
 
 
 class Brains(Protocol):
-    """Synthetic volumes, uint8 (X, Y, Z) each, had one by one or all together."""
+    """Synthetic volumes, uint8 (X, Y, Z) each, one by one or stacked."""
 
     def __len__(self) -> int: ...
 
@@ -32,11 +32,11 @@ class Subject(Protocol):
     Attributes
     ----------
     name, hash : str
-        Of the generator or the folder.
+        Name and hash of the generator or folder.
     space : Space
         The grid of its brains.
     generator : Generator or None
-        None if there are only volumes.
+        The generator, if any.
     """
 
     name: str
@@ -45,25 +45,25 @@ class Subject(Protocol):
     generator: Generator | None
 
     def numbers(self, first: int, count: int) -> range:
-        """Of so many brains from this one on, or of as many as there are."""
+        """Numbers of `count` brains from `first`, or of as many as there are."""
         ...
 
     def brains(self, numbers: Sequence[int], truncation: float) -> Brains:
-        """Those of these numbers."""
+        """The brains with these numbers."""
         ...
 
     def label(self, number: int) -> str:
-        """What a brain is called: its seed or its file."""
+        """Name of a brain: its seed or file."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the report should know of it."""
+        """Notes for the report."""
         ...
 
 
 class GeneratorSubject:
-    """A generator: its brains are numbered by their seeds and never run out."""
+    """A generator, whose brains are numbered by seeds."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator: Generator | None = generator
@@ -89,7 +89,7 @@ class GeneratorSubject:
 
 
 class VolumesSubject:
-    """A folder of volumes: numbered from 0 in the order of their names."""
+    """A folder of volumes, numbered from 0 in the order of their names."""
 
     def __init__(self, volumes: VolumeSet) -> None:
         self.generator: Generator | None = None
@@ -97,11 +97,11 @@ class VolumesSubject:
         self.name, self.hash, self.space = volumes.path.name, volumes.hash, volumes.space
 
     def numbers(self, first: int, count: int) -> range:
-        """See `Subject`; no further than there are volumes, and always from the first."""
+        """See `Subject`; always from the first, limited to the existing volumes."""
         return range(min(count, len(self._volumes.names)))
 
     def brains(self, numbers: Sequence[int], truncation: float) -> Brains:
-        """See `Subject`; truncation changes nothing here."""
+        """See `Subject`; truncation has no effect."""
         return StoredBrains(self._volumes.volumes[list(numbers)])
 
     def label(self, number: int) -> str:
@@ -116,7 +116,7 @@ class VolumesSubject:
 
 @dataclass(frozen=True, eq=False)
 class StoredBrains:
-    """Brains that are in memory, uint8 [n, X, Y, Z]."""
+    """Brains in memory, uint8 [n, X, Y, Z]."""
 
     volumes: np.ndarray
 

@@ -1,7 +1,7 @@
-"""Rows of the table of metrics, each beside what it is to be compared to and its aim.
+"""Rows of the table of metrics, with references and targets.
 
-The aims are those set for the bundled brain generator at 2 mm; for speed, on two CPU cores. They
-are no measure of quality in general.
+The targets are those of the bundled brain generator at 2 mm; for speed, on two CPU cores. They are
+not a general measure of quality.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
         )
     for key, against in (("kid", ""), ("kid_validation", " to validation people")):
         kid = part[key]
-        # Unbiased: between real subjects its mean is 0, which nothing can be a multiple of.
+        # Unbiased: between real subjects its mean is 0, so there is no ratio.
         limit = FID_RATIO * kid["real_q95"]
         yield figure(
             f"KID x 1000{against} (n = {kid['n']})",
@@ -55,7 +55,7 @@ def fidelity(part: dict[str, Any]) -> Iterator[Figure]:
         aim=f"<= {BMMD2_RATIO} x",
         reached=bmmd2["ratio"] <= BMMD2_RATIO,
     )
-    # bMMD2 alone rewards too little variety: most of it is the variance of both sides.
+    # bMMD2 alone rewards a lack of variety: most of it is the variance of both sides.
     variances = times(bmmd2["variance_ratio"], bmmd2.get("variance_ratio_interval"))
     yield Figure("  variance over voxels", "", "", variances)
 

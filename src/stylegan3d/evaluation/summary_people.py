@@ -1,4 +1,4 @@
-"""Rows of the table that speak of anatomy, of subjects' privacy, and of use; see `table`."""
+"""Rows of the table for anatomy, privacy and utility; see `table`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from stylegan3d.evaluation.figure import Figure, figure, times, with_interval
 
-# What tissue shape may tell of random brains: how it is called, and its aim.
+# Figures of the tissue-shape test: name and target.
 TOLD = {
     "accuracy": ("told from {} by tissue shape, accuracy", 0.70),
     "auc": ("  area under the curve, {}", 0.75),
 }
-LABEL_R = 0.7  # between an age asked for and the age read
+LABEL_R = 0.7  # between requested and estimated age
 
 
 def anatomy(part: dict[str, Any]) -> Iterator[Figure]:
@@ -133,7 +133,7 @@ def membership(part: dict[str, Any]) -> Iterator[Figure]:
 
 
 def utility(part: dict[str, Any]) -> Iterator[Figure]:
-    """What training on synthetic brains is worth, by `utility.utility`."""
+    """Utility of synthetic training data, by `utility.utility`."""
     tasks = (
         ("age", "brain age, error in years on people set aside", "mae", 1),
         ("tissues", "tissues, Dice on people set aside", "dice", 3),

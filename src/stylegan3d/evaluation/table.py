@@ -1,8 +1,8 @@
-"""The metrics of an evaluation, in the order in which they are measured and told. The one table.
+"""The table of all metrics of an evaluation, in order of measurement and display.
 
-An entry says what a metric is called, how it is measured, how its figures are worded and what they
-are to reach, and the question that it answers. Measuring, page, comparison, JSON, model card and
-command line all go through this table: a new metric is its measure and an entry here.
+An entry has a metric's name, measure, formatting, targets, and the question it answers.
+Measurement, page, comparison, JSON, model card and command line all use this table: to add a
+metric, add its measure and an entry here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Found = dict[str, Any]
 
 
 def plain_rows(found: Found) -> Iterator[Figure]:
-    """A row for every figure of "synthetic" and "real" brains, by its key."""
+    """One row per figure with "synthetic" and "real" values."""
     for key, value in found.items():
         if isinstance(value, Mapping) and "synthetic" in value:
             yield figure(key.replace("_", " "), value, 2)
 
 
 def nothing(found: Found) -> tuple[str, ...]:
-    """No alarm."""
+    """No alarms."""
     return ()
 
 
@@ -37,24 +37,24 @@ class Metric:
     Attributes
     ----------
     key : str
-        Its name in reports, settings and on the command line.
+        Key in reports, settings and on the command line.
     title : str
-        What people call it.
+        Displayed name.
     measure : str
-        "module:function" that takes the material and gives figures, plain for JSON; imported when
-        it is measured. Modules of this room are given by their last name.
+        "module:function" from the material to figures as plain data; imported on demand. Modules of
+        this package are given by their last name.
     rows : callable
-        Figures -> rows of the table, each with its aim.
+        Figures -> rows of the table with their targets.
     question, answer : str, callable
-        What it is asked for, and figures -> the answer in plain words.
+        The question it answers, and figures -> the answer in plain words.
     alarms : callable
-        Figures -> sentences that must not be overlooked.
+        Figures -> alarms, in sentences.
     plots : mapping
-        Which of its "values" are drawn, and under what title.
+        Which of its "values" are plotted, with titles.
     needs_generator : bool
-        Cannot be measured of a folder of volumes.
+        Whether it cannot be measured for a folder of volumes.
     on_request : bool
-        Measured only where it is asked for.
+        Whether it is measured only on request.
     """
 
     key: str
@@ -105,7 +105,7 @@ METRICS: tuple[Metric, ...] = (
             "sulcal_depth": "mean depth of sulci, mm",
         },
     ),
-    # It needs weights of another network.
+    # Requires weights of another network.
     Metric("slices", "Slices", "parts:slices", summary.slices, on_request=True),
     Metric(
         "diversity",
@@ -201,7 +201,7 @@ METRICS: tuple[Metric, ...] = (
         words.rebuilt,
         needs_generator=True,
     ),
-    # It says nothing of the brains.
+    # Not a property of the brains.
     Metric(
         "speed",
         "Speed",
@@ -214,17 +214,17 @@ METRICS: tuple[Metric, ...] = (
 
 
 def keys() -> tuple[str, ...]:
-    """Of all metrics."""
+    """Keys of all metrics."""
     return tuple(metric.key for metric in METRICS)
 
 
 def usual() -> tuple[str, ...]:
-    """Those that are measured without being asked for."""
+    """Keys of the metrics that are measured by default."""
     return tuple(metric.key for metric in METRICS if not metric.on_request)
 
 
 def title_of(key: str) -> str:
-    """What people call a metric; the key itself of one that is not known."""
+    """Displayed name of a metric; the key if unknown."""
     return next((metric.title for metric in METRICS if metric.key == key), key)
 
 
@@ -239,10 +239,10 @@ def figures(report: Mapping[str, Any]) -> list[Figure]:
 
 
 def plain_words(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was asked and the answer, one pair for each part that was measured."""
+    """Question and answer for each measured part."""
     return [(m.question, m.answer(report[m.key])) for m in METRICS if m.answer and m.key in report]
 
 
 def alarms(report: Mapping[str, Any]) -> list[str]:
-    """Sentences that must not be overlooked."""
+    """Alarms, in sentences."""
     return [text for m in METRICS if m.key in report for text in m.alarms(report[m.key])]

@@ -1,8 +1,8 @@
-"""Tissue volumes as columns for a regression, beside the features of a network.
+"""Tissue volumes as columns for a regression, in addition to network features.
 
-Of 245 subjects of three sources (ten-fold cross-validation, ages less the mean of the source) ridge
-regression tells age with r = 0.83 from the features alone (mean error 6.5 years), 0.88 from volumes
-alone (5.5) and 0.89 from both (5.3), if volumes, which are few, weigh ten times as much.
+In 245 subjects of three sources (ten-fold cross-validation, ages relative to the mean of the
+source) ridge regression predicts age with r = 0.83 from features alone (mean error 6.5 years), 0.88
+from volumes alone (5.5) and 0.89 from both (5.3), if the few volumes are weighted ten times.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 
 from stylegan3d.segmentation.classes import CLASSES
 
-#: Of a volume, in standard deviations of a feature.
+#: Weight of a volume, in standard deviations of a feature.
 WEIGHT = 10.0
-#: Of a volume whose logarithm or share is taken.
+#: Least volume for logarithms and shares.
 LEAST_ML = 0.1
 TISSUES = tuple(f"{name}_ml" for name in CLASSES[1:])
-#: How many columns there are.
+#: Number of columns.
 COLUMNS = 10
 
 
 def tissue_columns(rows: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """What volumes say of a brain, float64 [n, `COLUMNS`].
+    """Columns from tissue volumes, float64 [n, `COLUMNS`].
 
     The volume of each tissue, ventricles as logarithms too, and shares of CSF, grey and white
     matter and ventricles (as logarithm) in all that was labelled.
@@ -31,7 +31,7 @@ def tissue_columns(rows: Sequence[Mapping[str, float]]) -> np.ndarray:
     Parameters
     ----------
     rows : sequence of mapping of str to float
-        Rows of each brain the millilitres of `TISSUES`.
+        Millilitres of `TISSUES` for each brain.
     """
     volumes = np.array([[row[name] for name in TISSUES] for row in rows], dtype=np.float64)
     volumes = np.maximum(volumes, LEAST_ML)

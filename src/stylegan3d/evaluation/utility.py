@@ -1,10 +1,9 @@
-"""What synthetic brains are worth as training data: train on synthetic, test on real.
+"""Utility of synthetic brains as training data: train on synthetic, test on real.
 
-A model of a task is trained three times, on real training subjects, on random brains, and on both,
-and tested on held-out subjects (Esteban et al. 2017, "Real-valued (Medical) Time Series Generation
-with Recurrent Conditional GANs", arXiv 1706.02633, section 5.1). Random brains come without labels,
-so these are given to them, and how is part of the report: such a figure says what the images keep
-of what the labels say.
+A model is trained three times, on real training subjects, on random brains, and on both, and tested
+on held-out subjects (Esteban et al. 2017, "Real-valued (Medical) Time Series Generation with
+Recurrent Conditional GANs", arXiv 1706.02633, section 5.1). Random brains have no labels, so these
+are assigned by a method that is part of the report.
 
 The tasks are brain age (here) and tissue segmentation (`utility_tissues`).
 """
@@ -40,7 +39,7 @@ def utility(material: Material) -> dict[str, Any]:
     -------
     dict
         "age": see `age_utility`. "tissues": see `utility_tissues.tissue_utility`. "missing": task
-        to the sentence why it was left out.
+        to the reason why it was omitted.
     """
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}
@@ -60,21 +59,19 @@ def utility(material: Material) -> dict[str, Any]:
 def age_utility(material: Material) -> dict[str, Any] | str:
     """Brain age by ridge regression on tissue volumes and the features of `features.describe`.
 
-    Volumes are left out on a grid that the tissue network does not know.
-
-    A random brain gets the age that a ridge regression on w says, fitted to the encoder's latents
-    of training subjects with known ages. What is learned from random brains has therefore gone from
-    w through the images into features of another network.
+    Volumes are omitted on grids that the tissue network does not support. A random brain is
+    assigned the age predicted by a ridge regression on w, fitted to the encoder's latents of
+    training subjects with known ages. So what is learned has passed from w through the images into
+    features of another network.
 
     Returns
     -------
     dict
-        "labels": how the random brains got their ages, in words, with "r" and "mae" of that on the
-        held-out subjects. "real", "synthetic", "both": "n" trained on, "mae" in years and "r" on
-        "n_test" held-out subjects, each with an "_interval" of 95 % (bootstrap over these
-        subjects). "difference": of the MAE of synthetic less that of real, in years, with
-        "interval". "mean_age": MAE of always saying the mean age of training subjects. A sentence
-        instead, where it cannot be measured.
+        "labels": how ages were assigned to random brains, with "r" and "mae" in held-out subjects.
+        "real", "synthetic", "both": "n" trained on, "mae" in years and "r" on "n_test" held-out
+        subjects, each with an "_interval" of 95 % (bootstrap over these subjects). "difference": of
+        the MAE of synthetic less that of real, in years, with "interval". "mean_age": MAE of
+        predicting the mean age of training subjects. A sentence instead if it cannot be measured.
     """
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes: their ages are unknown."
@@ -131,14 +128,14 @@ def age_utility(material: Material) -> dict[str, Any] | str:
 def regression(tissues: int = 0) -> Pipeline:
     """Ridge regression on standardised features, the penalty by leave-one-out error.
 
-    `tissues` : how many of the columns, the first ones, are tissue volumes; see `tissue_columns`.
+    The first `tissues` columns are tissue volumes; see `tissue_columns`.
     """
     weights = FunctionTransformer(partial(weighted, tissues=tissues))
     return make_pipeline(StandardScaler(), weights, RidgeCV(alphas=PENALTIES))
 
 
 def agreement(guess: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """ "mae" and "r" of guesses [n], each with an "_interval" of 95 % over subjects."""
+    """ "mae" and "r" of predictions [n], each with an "_interval" of 95 % over subjects."""
     measures = {"mae": _mae, "r": _r}
     found: dict[str, Any] = {}
     both = np.stack([guess, truth], axis=1)
@@ -162,7 +159,7 @@ def _mae(pairs: np.ndarray) -> float:
 
 
 def _r(pairs: np.ndarray) -> float:
-    """Pearson's r of guess and truth; 0 where either does not vary."""
+    """Pearson's r of prediction and truth; 0 if either is constant."""
     guess, truth = pairs.T
     if np.ptp(guess) == 0 or np.ptp(truth) == 0:
         return 0.0

@@ -1,10 +1,9 @@
-"""What synthetic brains are worth to learn tissues from: see `utility`.
+"""Utility of synthetic brains for tissue segmentation; see `utility`.
 
-All labels, those of the subjects who are tested on included, are those of the tissue network that
-ships with the package (`segmentation`), which was trained on real subjects. So the Dice says how
-well a network that saw only these brains agrees with that one, not with a person's hand. Networks
-are small, see half the resolution and are trained for equally many steps: what is compared is the
-data.
+All labels, also of the test subjects, are from the bundled tissue network (`segmentation`), which
+was trained on real subjects. So Dice measures agreement with that network, not with manual
+segmentation. The networks are small, work at half resolution and are trained for the same number of
+steps: only the data differ.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from stylegan3d.training.segmentation import (
     validate,
 )
 
-# Brains to learn from: more change little in so few steps.
+# Number of training brains; more hardly matter in so few steps.
 MOST_BRAINS = 80
 SETTINGS = SegmentationSettings(widths=(16, 32, 48), steps=1500, warm_up=60, average_steps=100)
 
@@ -48,11 +47,11 @@ def tissue_utility(
     Returns
     -------
     dict
-        "labels": where all labels come from, in words. "steps" of each training, "voxel_mm".
+        "labels": source of all labels. "steps" of each training, "voxel_mm".
         "real", "synthetic", "both": "n" brains trained on, "n_test" subjects, "dice" (mean over
         subjects and tissues) with "dice_interval" of 95 % (bootstrap over subjects), "tissues"
         (mean of each). "difference": of the Dice of synthetic less that of real on the same
-        subjects, with "interval". A sentence instead, where it cannot be measured.
+        subjects, with "interval". A sentence instead if it cannot be measured.
     """
     segmenter, space = bundled_segmenter(), material.pack.space
     if not segmenter.fits(space):
@@ -112,7 +111,7 @@ def _labelled(
 
 
 def halved(volume: Tensor, labels: Tensor) -> Labelled:
-    """The mean of each block of eight voxels, and the label that most of them have.
+    """The mean of each block of eight voxels, and its most common label.
 
     Parameters
     ----------
@@ -126,7 +125,7 @@ def halved(volume: Tensor, labels: Tensor) -> Labelled:
 
 @dataclass(frozen=True)
 class _Brains:
-    """Brains to learn from, or those of subjects to measure on."""
+    """Training brains, or test subjects."""
 
     pairs: Sequence[Labelled]
 
@@ -145,7 +144,7 @@ class _Brains:
 def _trained(
     material: Material, brains: Sequence[Labelled], settings: SegmentationSettings, what: str
 ) -> SegmentationRun:
-    """A network of the same start and as many steps, whatever it learns from."""
+    """Train a network with fixed initialisation and number of steps."""
     run = Run(SegmentationRecipe(settings), torch.device(material.device))
     for step in range(settings.steps):
         run.step(_Brains(brains))

@@ -1,21 +1,21 @@
-"""What an evaluation found, in plain words: an answer for each metric of the `table`."""
+"""Results of an evaluation in plain words: an answer for each metric of the `table`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-# What a network that sees no difference is right about.
+# Accuracy of guessing.
 GUESSING = 0.5
 
 
 def collapsed(part: dict[str, Any]) -> list[str]:
-    """What says that the generator makes too few brains."""
+    """Alarms about mode collapse."""
     return list(part.get("collapse", {}).get("alarms", []))
 
 
 def copied(part: dict[str, Any]) -> Iterator[str]:
-    """Whether random brains are copies of subjects."""
+    """Alarms about copies of subjects."""
     copies = part.get("copies", {})
     if copies.get("alarm"):
         yield (

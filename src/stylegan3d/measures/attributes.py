@@ -1,10 +1,9 @@
-"""What can be measured in a brain: volumes of its tissues, its ventricles, its shape, its contrast.
+"""Measures of a brain: tissue volumes, ventricles, shape, contrast.
 
-No network is needed: thresholds that follow the brain's own intensities, and a region where
-ventricles lie, scaled to the brain's own size. So a real and a synthetic volume are measured by the
-same ruler, which is what a check of an edit needs. The numbers in millilitres are calibrated
-against the label maps of 157 subjects; `benchmarks/measures.py` does that and says how well they
-agree on held-out subjects.
+They need no network, only thresholds relative to the brain's own intensities and a region of the
+ventricles scaled to its size, so real and synthetic volumes are measured alike, as checks of edits
+require. Volumes in millilitres are calibrated against the label maps of 157 subjects by
+`benchmarks/measures.py`, which also reports the agreement on held-out subjects.
 """
 
 from __future__ import annotations
@@ -22,30 +21,31 @@ from stylegan3d.geometry.space import Space
 
 #: Fractions of the intensity of bright tissue (1 = the 99.5th percentile inside the brain).
 BACKGROUND, BRAIN, TISSUE = 0.05, 0.2, 0.45
-#: Darker than this share of the grey matter's intensity is fluid.
+#: Threshold of CSF, as a share of the grey matter's intensity.
 FLUID = 0.85
-#: Fluid as dark as this share of the white matter's intensity is fluid alone, not a mixture.
+#: Intensity of pure CSF, as a share of the white matter's.
 PURE_FLUID = 0.4
-#: Middle and spread (standard deviation of the voxels' places) of the mean brain, mm, RAS+: the
-#: frame in which the region of the ventricles is given.
+#  Centre and spread (standard deviation of voxel positions) of the mean brain, mm, RAS+: the frame
+# of
+#: the ventricle region.
 FRAME_CENTER_MM = np.array([0.0, -24.5, 12.4])
 FRAME_SPREAD_MM = np.array([30.4, 38.3, 27.7])
-#: (offset in ml, factor) from what is counted to what label maps say; benchmarks/measures.py.
+#: Calibration (offset in ml, factor) to label maps; see benchmarks/measures.py.
 CALIBRATION = {
     "brain_ml": (42.1, 1.005),
     "ventricle_ml": (3.4, 1.016),
     "grey_ml": (-15.8, 1.299),
     "white_ml": (54.6, 0.820),
 }
-#: The front and the back begin so many standard deviations from the middle.
+#: Distance of front and back from the centre in standard deviations.
 END = 0.7
 _REGION_FILE = "atlas/ventricles.nii.gz"
-NEAR, CORE = 1, 2  # the region's values: ventricles may reach here; every ventricle has a part here
+NEAR, CORE = 1, 2  # values of the region: possible ventricle; core of every ventricle
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing that can be measured: what it is called, and what more or less of it means."""
+    """A measure: its name, and descriptions of higher and lower values."""
 
     key: str
     name: str
@@ -78,15 +78,15 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
     Parameters
     ----------
     volume : ndarray, shape (X, Y, Z)
-        Volume of a brain without its skull, 0 outside, any scale: intensities are divided by their
-        99.5th percentile inside the brain first.
+        Skull-stripped brain, 0 outside, in any units: intensities are first divided by their 99.5th
+        percentile inside the brain.
     space : Space
-        Where its voxels lie. The brain must be upright (rotated as the template is), of true size.
+        Its grid. The brain must be in template orientation and of true size.
 
     Returns
     -------
     dict of str to float
-        By the keys of `MEASURES`; all NaN where there is nothing like a brain with two tissues.
+        By the keys of `MEASURES`; all NaN if there is no brain with two tissues.
 
         - "brain_ml", "ventricle_ml", "grey_ml", "white_ml": millilitres;
         - "length", "width", "height": spread from back to front, left to right and bottom to top
@@ -95,15 +95,15 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
           quarter or so, relative to the whole brain's;
         - "tilt", "turn", "lean": correlation of the voxels' places in the planes (y, z), (x, y)
           and (x, z), -1 to 1;
-        - "fluid": share of the brain that is fluid but not ventricle;
+        - "fluid": share of the brain that is CSF outside the ventricles;
         - "contrast": how much brighter white matter is than grey, as a share of white.
 
     Notes
     -----
-    Grey and white matter: Otsu's threshold (1979) splits what is brighter than fluid; the share of
-    each tissue in a voxel then follows from where its intensity lies between the two medians.
-    Ventricles: fluid in the region, connected within it to its core, so that a large ventricle is
-    followed and a sulcus at the region's border is not.
+    Grey and white matter: Otsu's threshold (1979) splits voxels brighter than CSF; the tissue
+    fractions of a voxel follow from its intensity relative to the two medians. Ventricles: CSF in
+    the region that is connected to its core, so that large ventricles are included and sulci at the
+    region's border are not.
     """
     frame = _Brain.of(volume, space)
     if frame is None:
@@ -133,13 +133,13 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
 
 
 def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
-    """Where the tissues of one brain lie, by the rules of `measure_volume`.
+    """Tissue masks of a brain, as in `measure_volume`.
 
     Returns
     -------
-    dict of str to bool (X, Y, Z)
-        "brain", "grey matter", "white matter" and "ventricles"; empty where there is nothing like a
-        brain with two tissues.
+    dict of str to ndarray, shape (X, Y, Z), bool
+        "brain", "grey matter", "white matter" and "ventricles"; empty if there is no brain with two
+        tissues.
     """
     brain = _Brain.of(volume, space)
     if brain is None:
@@ -156,7 +156,7 @@ def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Brain:
-    """A brain found in a volume: its mask, its place, and how bright its tissues are."""
+    """A brain found in a volume: mask, position, and tissue intensities."""
 
     intensity: np.ndarray
     mask: np.ndarray
@@ -168,7 +168,7 @@ class _Brain:
 
     @classmethod
     def of(cls, volume: np.ndarray, space: Space) -> _Brain | None:
-        """None if there is no brain of two tissues in it."""
+        """Find the brain; None if there is none with two tissues."""
         data = np.nan_to_num(np.asarray(volume, dtype=np.float32))
         top = float(data.max(initial=0.0))
         if top <= 0:
@@ -191,7 +191,7 @@ class _Brain:
 
 
 def _shape(brain: _Brain) -> dict[str, float]:
-    """What the places of its voxels say, free of the brain's size."""
+    """Shape measures from voxel positions, independent of the brain's size."""
     spread = brain.spread_mm / FRAME_SPREAD_MM
     width, length, height = spread / np.cbrt(spread.prod())
     x, y, z = ((brain.places - brain.center_mm) / brain.spread_mm).T
@@ -209,8 +209,8 @@ def _shape(brain: _Brain) -> dict[str, float]:
 
 
 def _ventricles(brain: _Brain, space: Space) -> np.ndarray:
-    """bool (X, Y, Z): fluid inside the brain, in the region and connected to its core."""
-    # Around the ventricles lies tissue: what is that dark and near the middle is not outside.
+    """bool (X, Y, Z): CSF inside the region and connected to its core."""
+    # The ventricles are surrounded by tissue: dark voxels near the centre are not outside.
     fluid = np.argwhere((brain.intensity > BACKGROUND) & (brain.intensity < FLUID * brain.grey))
     mm = nib.affines.apply_affine(space.affine, fluid)
     framed = (mm - brain.center_mm) / brain.spread_mm * FRAME_SPREAD_MM + FRAME_CENTER_MM
@@ -228,7 +228,7 @@ def _ventricles(brain: _Brain, space: Space) -> np.ndarray:
 
 @cache
 def _region() -> tuple[np.ndarray, np.ndarray]:
-    """Where ventricles lie in the frame, uint8 (0, NEAR, CORE), and (4, 4) frame mm -> voxels."""
+    """Ventricle region in the frame, uint8 (0, NEAR, CORE), and (4, 4) frame mm -> voxels."""
     with resources.as_file(resources.files("stylegan3d") / _REGION_FILE) as path:
         image = nib.load(path)
         return np.asarray(image.dataobj, dtype=np.uint8), np.linalg.inv(image.affine)

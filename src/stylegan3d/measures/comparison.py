@@ -1,4 +1,4 @@
-"""Two brains on one grid in numbers: how different they are, and what each measures."""
+"""Numerical comparison of two brains on one grid."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PairFigures:
-    """What `compare_pair` found.
+    """Result of `compare_pair`.
 
     Attributes
     ----------
     mean_difference : float
-        Mean of |B - A| where either is brain, as a share of the brightest tissue.
+        Mean of |B - A| in the union of both brains, as a share of the brightest tissue.
     ssim, psnr_db : float
-        Structural similarity (1 is identical) and peak signal-to-noise ratio, there too.
+        Structural similarity (1 is identical) and peak signal-to-noise ratio, in the same region.
     a, b : dict of str to float
-        Millilitres of each by the keys of `tissue_volumes.VOLUMES`; NaN where it cannot be told.
+        Millilitres of each by the keys of `tissue_volumes.VOLUMES`; NaN where unknown.
     how : str
-        What they were told by, see `tissue_volumes.Tissues`.
+        How they were measured, see `tissue_volumes.Tissues`.
     """
 
     mean_difference: float
@@ -50,7 +50,7 @@ def compare_pair(
     a, b : ndarray, shape (X, Y, Z)
         On the grid of `space`, 0 outside and 1 bright.
     space : Space
-        Where the voxels lie.
+        Their grid.
     dtype : torch.dtype, optional
         See `tissue_volumes.read_tissues`.
 

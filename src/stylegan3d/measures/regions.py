@@ -1,7 +1,7 @@
-"""Regions of a brain, to say where a reconstruction differs from its scan.
+"""Regions of a brain, to locate differences between a reconstruction and its scan.
 
-A small atlas in the frame of the mean brain is scaled to each brain's own middle and size, so no
-registration is needed. It tells lobes apart, not gyri.
+A coarse atlas in the frame of the mean brain is scaled to each brain's centre and size, without
+registration. It distinguishes lobes, not gyri.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, FRAME_SPREAD_MM
 
-#: Names of the atlas' values, from 1; those with two sides are told apart by side.
+#: Names of the atlas values, from 1; paired regions are split by side.
 NAMES = (
     "frontal lobe",
     "parietal lobe",
@@ -31,20 +31,20 @@ _FILE = "atlas/regions.nii.gz"
 
 
 def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
-    """Where the regions of a brain lie.
+    """The regions of a brain.
 
     Parameters
     ----------
     mask : ndarray, shape (X, Y, Z), bool
-        The brain, upright as the template is.
+        The brain, in template orientation.
     space : Space
-        Where its voxels lie.
+        Its grid.
 
     Returns
     -------
     dict of str to ndarray
-        For each region that has voxels, such as "left frontal lobe", its indices into the flat
-        volume; together they are the mask.
+        Flat voxel indices of each non-empty region, such as "left frontal lobe"; their union is the
+        mask.
     """
     flat = np.flatnonzero(mask)
     places = nib.affines.apply_affine(space.affine, np.argwhere(mask))
@@ -53,7 +53,7 @@ def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
     framed = to_frame(places, places.mean(axis=0), places.std(axis=0))
     values, to_voxel = _atlas()
     index = np.rint(nib.affines.apply_affine(to_voxel, framed)).astype(int)
-    # Beyond the atlas' border lies what is at its border.
+    # Beyond its border the atlas is extended.
     label = values[tuple(np.clip(index, 0, np.array(values.shape) - 1).T)]
     right = framed[:, 0] > 0
     found = {}
@@ -67,13 +67,13 @@ def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 
 def to_frame(places_mm: np.ndarray, center_mm: np.ndarray, spread_mm: np.ndarray) -> np.ndarray:
-    """[n, 3] RAS mm in a brain of this middle and spread -> RAS mm in the mean brain's frame."""
+    """[n, 3] RAS mm in a brain with this centre and spread -> RAS mm in the mean brain's frame."""
     return (places_mm - center_mm) / spread_mm * FRAME_SPREAD_MM + FRAME_CENTER_MM
 
 
 @cache
 def _atlas() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (X, Y, Z), 1 + index into NAMES everywhere, and (4, 4) frame mm -> voxels."""
+    """uint8 (X, Y, Z), 1 + index into NAMES, and (4, 4) frame mm -> voxels."""
     with resources.as_file(resources.files("stylegan3d") / _FILE) as path:
         image = nib.load(path)
         return np.asarray(image.dataobj, dtype=np.uint8), np.linalg.inv(image.affine)

@@ -1,4 +1,4 @@
-"""How alike two volumes are, inside a mask."""
+"""Similarity of two volumes inside a mask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
     a, b : ndarray, shape (X, Y, Z)
         Intensities in [0, 1]; `b` is the reference.
     mask : ndarray, shape (X, Y, Z), bool
-        Where to compare.
+        Region of comparison.
 
     Returns
     -------

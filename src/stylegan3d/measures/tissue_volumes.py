@@ -1,8 +1,8 @@
-"""How much fluid, grey and white matter a brain has: one answer, wherever it is told.
+"""Volumes of CSF, grey and white matter, measured the same way everywhere.
 
-The tissue network that ships with the package (`segmentation`) labels the voxels, and they are
-counted. It knows voxels of 2 mm alone; on other grids intensities have to do (`attributes`), which
-is rougher, and said so beside the numbers.
+The bundled tissue network (`segmentation`) labels the voxels. It only supports 2 mm voxels; on
+other grids volumes are estimated from intensities (`attributes`), which is less precise and marked
+as such.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space
     from stylegan3d.segmentation.inference import Segmenter
 
-#: Volumes in millilitres, in the order in which they are told, and what people call them.
+#: Volumes in millilitres in display order, with their names.
 VOLUMES = {
     "csf_ml": "Subarachnoid CSF",
     "ventricle_ml": "Ventricles",
@@ -34,9 +34,9 @@ VOLUMES = {
     "other_ml": "Brain stem",
     "brain_ml": "Brain tissue",
 }
-#: Those that stand in small tables.
+#: Volumes for small tables.
 TOLD = ("csf_ml", "ventricle_ml", "grey_ml", "white_ml", "brain_ml")
-#: Of small volumes a decimal more is told.
+#: Small volumes, shown with an additional decimal.
 SMALL = ("ventricle_ml", "other_ml")
 EXPLAINED = {
     "csf_ml": "Cerebrospinal fluid outside the ventricles.",
@@ -46,9 +46,9 @@ EXPLAINED = {
     "other_ml": "Midbrain, pons and medulla, with the optic chiasm.",
     "brain_ml": "Grey matter, white matter and brain stem together.",
 }
-#: Attributes that the network tells where it can, see `measure_attributes`.
+#: Attributes measured by the network if possible, see `measure_attributes`.
 BY_NETWORK = ("ventricle_ml", "grey_ml", "white_ml")
-#: What has less brain tissue is no brain: the network finds 30 ml in nothing at all.
+#: Least volume of a brain; the network finds 30 ml in empty volumes.
 LEAST_BRAIN_ML = 200.0
 BY_INTENSITY = "by intensity alone, which is rough"
 
@@ -60,15 +60,15 @@ class Tissues:
     Attributes
     ----------
     volumes : dict of str to float
-        Millilitres by the keys of `VOLUMES`; NaN where it cannot be told: everything of what is no
-        brain, outer CSF and brain stem by intensity.
+        Millilitres by the keys of `VOLUMES`; NaN where unknown: all without a brain, subarachnoid
+        CSF and brain stem if estimated from intensities.
     how : str
-        What told them apart, to stand after "Volumes": "by the tissue network tissue-t1-2mm
-        (0123abcd)" or "by intensity alone, which is rough: …" with the reason.
-    masks : mapping of str to bool (X, Y, Z)
-        Of "ventricles", "grey matter" and "white matter"; empty where there is no brain.
+        Method, to follow "Volumes": "by the tissue network tissue-t1-2mm (0123abcd)" or "by
+        intensity alone, which is rough: …" with the reason.
+    masks : mapping of str to ndarray, shape (X, Y, Z), bool
+        "ventricles", "grey matter" and "white matter"; empty without a brain.
     by_network : bool
-        Whether the tissue network told them apart.
+        Whether they come from the tissue network.
     """
 
     volumes: dict[str, float]
@@ -77,13 +77,13 @@ class Tissues:
     by_network: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for a sidecar: the volumes known, to a hundredth of a millilitre, and how."""
+        """Plain data for a sidecar: known volumes, rounded to 0.01 ml, and the method."""
         known = {k: round(ml, 2) for k, ml in self.volumes.items() if np.isfinite(ml)}
         return {**known, "Measured": self.how}
 
 
 def table_text(names: Sequence[str], found: Sequence[Tissues]) -> str:
-    """Volumes of several brains as CSV: a row for each, empty where a volume cannot be told."""
+    """Volumes of several brains as CSV, one row each, empty where unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", *VOLUMES, "measured"])

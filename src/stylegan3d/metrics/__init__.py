@@ -1,1 +1,1 @@
-"""How far synthetic brains are from real ones; `evaluation` brings these measures together."""
+"""Metrics of synthetic and real brains as functions of arrays, used by `evaluation`."""

@@ -1,4 +1,4 @@
-"""The area under the receiver operating characteristic within strata, with its interval."""
+"""Stratified area under the ROC curve with its confidence interval."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from stylegan3d.metrics.intervals import Interval, Z
 
 @dataclass(frozen=True)
 class Auc:
-    """How well a score tells members from others.
+    """How well a score separates members from others.
 
     Attributes
     ----------
     value : float
-        The share of pairs of a member and another in which the member has the higher score; 0.5 is
-        chance.
+        Share of pairs of a member and another in which the member scores higher; 0.5 is chance.
     interval : Interval
         Interval of 95 %.
     members, others : int
-        How many were compared.
+        Numbers compared.
     """
 
     value: float
@@ -49,25 +48,26 @@ def stratified_auc(
     member_strata: Sequence[str],
     other_strata: Sequence[str],
 ) -> Auc | None:
-    """Compare members to others of the same stratum only, such as the same scanner.
+    """Compare members with others of the same stratum, such as the same scanner.
 
     The area of each stratum has the variance of DeLong et al. 1988 (Biometrics 44, eq. 4); areas
     are averaged with the number of pairs as weights. The interval is symmetric on the scale of the
-    logit, so that it stays within 0 and 1. Where every pair is in order that variance is 0, which
-    says too much; there the other end of the interval is the area L with 1 - L = 1.96 times its own
+    logit, so that it stays within 0 and 1. If every pair is in order that variance is 0, which is
+    too optimistic; then the other end of the interval is the area L with 1 - L = 1.96 times its own
     standard error (Newcombe 2006, Statistics in Medicine 25, method 5; the variance of Hanley and
     McNeil 1982, Radiology 143, eq. 1).
 
     Parameters
     ----------
     members, others : ndarray, shape (n,)
-        [m] scores.
+        Scores.
     member_strata, other_strata : sequence of str
-        The stratum of each; one without two of each kind is left out.
+        Stratum of each; strata without two of each kind are ignored.
 
     Returns
     -------
-    Auc, or None if no stratum has two of each
+    Auc or None
+        None if no stratum has two of each kind.
     """
     areas, variances, pairs, counts = [], [], [], []
     for stratum in sorted(set(member_strata)):

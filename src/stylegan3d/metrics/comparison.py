@@ -1,4 +1,4 @@
-"""A figure of synthetic against real brains beside the same between real brains, with intervals."""
+"""A figure between synthetic and real brains compared with that between real brains."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Measure = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass
 class Comparison:
-    """A figure of synthetic to real brains beside that of real to other real ones.
+    """A figure between synthetic and real brains, and the same between real brains.
 
     Attributes
     ----------
     synthetic, real : ndarray, shape (repeats,)
-        The figure of each repeat.
+        Values of each repeat.
     n : int
-        Volumes on either side.
+        Volumes on each side.
     """
 
     synthetic: np.ndarray
@@ -32,11 +32,11 @@ class Comparison:
     n: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Means, the ratio of them, intervals.
+        """Means, their ratio, and intervals.
 
         "synthetic_interval" is the 95 % confidence interval of "synthetic", "ratio_interval" the
-        same over the mean of real to real. "real_interval" is what 95 % of the comparisons of real
-        subjects to other real subjects lie in: what such a figure is where nothing is synthetic.
+        same divided by the mean of real to real. "real_interval" contains 95 % of the comparisons
+        between real subjects, the values expected without any synthetic brains.
         """
         synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
         return {
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def told(synthetic: float, interval: Interval, real: float) -> dict[str, Any]:
-    """A figure of synthetic brains with its interval, and both over that of real ones."""
+    """A figure of synthetic brains with its interval, and both divided by that of real ones."""
     return {
         "synthetic": synthetic,
         "synthetic_interval": interval,
@@ -70,18 +70,17 @@ def compare_with_halves(
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> Comparison:
-    """Measure synthetic to real and real to real at equal n, over random halves of both sets.
+    """Compare synthetic with real and real with real at equal n, over random halves of both sets.
 
     Each repeat takes a random half of the synthetic brains and splits the real subjects in two.
-    Both are cut into groups of n, the size of the smaller half; synthetic groups are compared to
-    groups of one half of the subjects, those of the other half to the same, and the means taken.
-    Spread over halves is then the error of the whole (see `intervals`), however unequal the sets
-    are.
+    Both are divided into groups of n, the size of the smaller half; synthetic groups and groups of
+    one half of the subjects are compared with groups of the other half, and averaged. The spread
+    over repeats is the error for the whole sets (see `intervals`), even if their sizes differ.
 
     Parameters
     ----------
     synthetic, real : ndarray, shape (n, features)
-        One row a volume, one volume a person; at least four each.
+        One row per volume, one volume per subject; at least four each.
     """
     n = group_size(len(synthetic), len(real))
     figures = []
@@ -98,7 +97,7 @@ def compare_with_halves(
 
 
 def group_size(synthetic: int, real: int) -> int:
-    """How many volumes stand on either side of a comparison of so many."""
+    """Number of volumes on each side of a comparison."""
     n = min(synthetic // 2, real // 2)
     if n < 2:
         raise StyleGAN3DError(
@@ -117,10 +116,10 @@ def compare_with_validation(
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> Comparison:
-    """Measure synthetic and training subjects to validation subjects, as many as those are.
+    """Compare synthetic brains and training subjects with validation subjects, at their number.
 
-    The generator has not seen the validation subjects, so what it learned by heart does not help.
-    The interval is that of these validation subjects: other ones are not drawn.
+    The generator has not seen the validation subjects, so memorisation does not help. The interval
+    is conditional on these validation subjects.
 
     Parameters
     ----------
@@ -140,11 +139,11 @@ def compare_with_validation(
 
 
 def _groups(rows: np.ndarray, n: int) -> list[np.ndarray]:
-    """As many groups of n as there are."""
+    """All complete groups of n."""
     return [rows[start : start + n] for start in range(0, len(rows) - n + 1, n)]
 
 
 def _mean(measure: Measure, a: list[np.ndarray], b: list[np.ndarray]) -> float:
-    """Over groups, those of the shorter list in turn."""
+    """Mean over pairs of groups, cycling through the shorter list."""
     count = max(len(a), len(b))
     return float(np.mean([measure(a[k % len(a)], b[k % len(b)]) for k in range(count)]))

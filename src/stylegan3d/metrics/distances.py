@@ -1,8 +1,8 @@
-"""How far apart two sets of brains are: Frechet and kernel distances of descriptors, bMMD2.
+"""Distances between sets of brains: Fréchet and kernel distances of descriptors, bMMD2.
 
-A distance between finite sets is never zero, even of one population: the Frechet distance of a few
-hundred descriptors is mostly bias. So each figure stands beside the same figure between real
-subjects and other real subjects, at the same number of volumes.
+The distance between finite samples is never zero, even from one population: the Fréchet distance of
+a few hundred descriptors is mostly bias. So each figure is compared with the same figure between
+real subjects, at the same number of volumes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of two sets of descriptors, each taken for a Gaussian.
+    """Fréchet distance of two sets of descriptors, assumed Gaussian.
 
     |mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), Heusel et al. 2017, "GANs trained by a
     two time-scale update rule converge to a local Nash equilibrium", eq. 6. With the centred
@@ -34,7 +34,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     Parameters
     ----------
     a, b : ndarray, shape (n, features)
-        And [m, features], at least two rows each.
+        At least two rows each.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     Parameters
     ----------
     a, b : ndarray, shape (n, features)
-        And [m, features], at least two rows each.
+        At least two rows each.
     """
     _check(a, b)
     return _discrepancy(a, b, cubic_kernel)
@@ -84,7 +84,7 @@ def rbf_distance(a: np.ndarray, b: np.ndarray, bandwidth: float | None = None) -
     Parameters
     ----------
     a, b : ndarray, shape (n, features)
-        And [m, features], at least two rows each.
+        At least two rows each.
     bandwidth : float or None
         s; the median distance between members of `b`, the usual choice, by default.
     """
@@ -109,15 +109,14 @@ def discrepancy_interval(
 ) -> tuple[float, Interval]:
     """Squared maximum mean discrepancy of all of `a` to `b`, unbiased, and its interval.
 
-    The interval says how far the figure would move with other volumes in place of `a`; `b` stays
-    as it is. Bayesian bootstrap over volumes (as `intervals.pairs_interval`). Errors of normal
-    shape would be too sure: near 0, where the figure is skewed, its own error is small where the
-    figure is low. Random halves throw away most pairs of volumes.
+    The interval reflects replacing the volumes of `a`, with `b` fixed. Bayesian bootstrap over
+    volumes (like `intervals.pairs_interval`). A normal approximation would be too narrow near 0,
+    where the figure is skewed; random halves would waste most pairs of volumes.
 
     Parameters
     ----------
     a, b : ndarray, shape (n, features)
-        And [m, features], at least two rows each.
+        At least two rows each.
     kernel : Kernel
         `cubic_kernel` or a `gaussian_kernel`.
     """
@@ -156,16 +155,16 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
 
 @dataclass
 class Moments:
-    """Sums over a set of volumes, all that `expected_bmmd2` needs: one volume in memory.
+    """Sums over a set of volumes for `expected_bmmd2`, with one volume in memory at a time.
 
     Attributes
     ----------
     total : ndarray or float, shape (X, Y, Z), float64
-        The sum of the volumes.
+        Sum of the volumes.
     energy : float
         Sum of their squared norms.
     n : int
-        How many.
+        Number of volumes.
     """
 
     total: np.ndarray | float = 0.0
@@ -181,7 +180,7 @@ class Moments:
         return moments
 
     def add(self, volume: np.ndarray) -> None:
-        """Count one more volume (X, Y, Z)."""
+        """Add a volume (X, Y, Z)."""
         x = unit(volume)
         self.total = self.total + x
         self.energy += float(np.vdot(x, x))
@@ -208,11 +207,11 @@ def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
 
         bMMD2 = sum_ij (x_i.x_j + y_i.y_j - 2 x_i.y_j) / B^2 = |mean(x) - mean(y)|^2
 
-    with sums over all voxels of the volume, B = 8, averaged over random batches. The terms i = j
-    are counted, so that it is biased: it holds 1/B of the variance of each side, which is most of
-    it. Returned is its expectation over batches, |mu_a - mu_b|^2 + (V_a + V_b) / B, estimated
-    without bias from all volumes, rather than an average over a few random batches. Intensities
-    are in [0, 1]; in [-1, 1] the figure is four times as large.
+    with sums over all voxels, B = 8, averaged over random batches. The terms i = j are included, so
+    it is biased: it contains 1/B of the variance of each side, which is most of it. Returned is its
+    expectation over batches, |mu_a - mu_b|^2 + (V_a + V_b) / B, estimated without bias from all
+    volumes, rather than an average over a few random batches. Intensities are in [0, 1]; in [-1, 1]
+    the figure is four times as large.
     """
     return _mean_distance(a, b) + (a.variance + b.variance) / batch
 
@@ -224,7 +223,7 @@ def real_bmmd2(real: Moments, batch: int = BATCH) -> float:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Moments of a set with each member left out, all [n]; of another set on the same grid.
+    """Moments of a set with each member left out, [n] each, and products with another set.
 
     Attributes
     ----------
@@ -240,7 +239,7 @@ class LeftOut:
 
     @classmethod
     def of(cls, volumes: Iterable[np.ndarray], own: Moments, other: Moments) -> LeftOut:
-        """Volumes are read once more; `own` are their moments. At least three."""
+        """Reads the volumes (at least three) again; `own` are their moments."""
         rows = []
         for volume in volumes:
             x = unit(volume)

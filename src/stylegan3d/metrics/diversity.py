@@ -1,7 +1,6 @@
-"""How much brains of a set differ from one another: MS-SSIM and correlation of pairs.
+"""Diversity of a set of brains: MS-SSIM and correlation of pairs.
 
-A generator that makes one brain again and again has pairs more alike than real subjects are, a
-noisy one less.
+A generator with mode collapse has pairs more similar than real subjects, a noisy one less.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from stylegan3d.progress import Progress
 SIGMA, WINDOW = 1.5, 11
 K1, K2 = 0.01, 0.03
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# Voxels along an axis that can be halved for five scales.
+# Least number of voxels along an axis for five scales.
 SMALLEST = 2 ** (len(EXPONENTS) - 1)
 
 # Of each scale: mean SSIM, mean contrast times structure.
@@ -31,7 +30,7 @@ Terms = Sequence[tuple[float, float]]
 
 
 def scales_of(shape: Sequence[int]) -> int:
-    """How many scales, up to five, a grid has room for: its window fits into the coarsest."""
+    """Number of scales, up to five, for which the window fits into the coarsest grid."""
     scales = sum(min(shape) // 2**level >= WINDOW for level in range(len(EXPONENTS)))
     if not scales:
         raise StyleGAN3DError(
@@ -46,10 +45,9 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
     Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality
     assessment", eq. 7, in three dimensions: contrast and structure of every scale, luminance of
-    the last, each a mean over the whole grid, raised to the exponents of as many scales as the
-    grid has room for (three at 80 x 112 x 96), scaled to sum to 1. Negative means count as 0.
-    Background belongs to it, as in the figures of other 3D generators: brains alone are less alike
-    than their volumes.
+    the last, each a mean over the whole grid, raised to the exponents of the available scales
+    (three at 80 x 112 x 96), normalised to sum to 1. Negative means count as 0. The background is
+    included, as in published figures of 3D generators; brains alone are less similar.
 
     Parameters
     ----------
@@ -66,7 +64,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ms_ssim_3dstylegan(a: np.ndarray, b: np.ndarray) -> float:
-    """MS-SSIM as the program of 3D-StyleGAN (Hong et al. 2021) multiplies it; see `both_ms_ssim`.
+    """MS-SSIM as implemented in 3D-StyleGAN (Hong et al. 2021); see `both_ms_ssim`.
 
     Not the standard product: over five scales, the last one's term goes into each of the other
     four factors, prod_k (c_k s_k)^(e_k) ssim_5^(e_5) for k = 1 ... 4, so that it counts four times.
@@ -80,7 +78,7 @@ def ms_ssim_3dstylegan(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def both_ms_ssim(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """`ms_ssim` and `ms_ssim_3dstylegan` of two volumes; what they share is computed once.
+    """`ms_ssim` and `ms_ssim_3dstylegan` of two volumes, sharing computations.
 
     The second is NaN on a grid too small to be halved four times.
     """
@@ -92,14 +90,14 @@ def both_ms_ssim(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def standard_product(terms: Terms, scales: int) -> float:
-    """Of the first `scales` pairs of terms: luminance of the last one alone."""
+    """The standard product over `scales` pairs of terms, with luminance of the last one only."""
     exponents = np.array(EXPONENTS[:scales]) / sum(EXPONENTS[:scales])
     factors = [structure for _, structure in terms[: scales - 1]] + [terms[scales - 1][0]]
     return float(np.prod(np.maximum(factors, 0.0) ** exponents))
 
 
 def original_product(terms: Terms) -> float:
-    """Of five pairs of terms."""
+    """The product of 3D-StyleGAN over five pairs of terms."""
     last = max(terms[-1][0], 0.0) ** EXPONENTS[-1]
     factors = [
         max(structure, 0.0) ** exponent * last
@@ -110,7 +108,7 @@ def original_product(terms: Terms) -> float:
 
 @torch.no_grad()
 def _scale_terms(a: np.ndarray, b: np.ndarray, scales: int) -> Terms:
-    """Of each scale the mean SSIM, and the mean of contrast times structure."""
+    """Mean SSIM and mean of contrast times structure at each scale."""
     if a.shape != b.shape:
         raise StyleGAN3DError(f"MS-SSIM compares volumes of one grid, not {a.shape} to {b.shape}.")
     scales_of(a.shape)
@@ -127,7 +125,7 @@ def _scale_terms(a: np.ndarray, b: np.ndarray, scales: int) -> Terms:
 
 
 def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, where the window fits; data range 1."""
+    """Luminance, and contrast times structure, without padding; data range 1."""
     blurred = torch.stack([x, y, x * x, y * y, x * y])
     for axis in (1, 2, 3):
         matrix = _window(blurred.shape[axis])
@@ -143,7 +141,7 @@ def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _window(n: int) -> Tensor:
     """The Gaussian window along an axis as a banded matrix [n - 10, n]: a product is fastest.
 
-    Where the axis is shorter than the window, the window has the largest odd size that fits.
+    If the axis is shorter than the window, the window has the largest odd size that fits.
     """
     size = min(WINDOW, n - 1 + n % 2)
     offsets = torch.arange(size) - size // 2
@@ -178,7 +176,7 @@ def pair_ms_ssim(
     volumes : sequence of ndarray or ndarray, shape (n, X, Y, Z), uint8
         Volumes of a pack or float in [0, 1].
     pairs : int
-        How many different pairs, at most all.
+        Number of different pairs, at most all.
     """
     chosen = random_pairs(len(volumes), pairs, seed)
     return _of_pairs(lambda a, b: (ms_ssim(a, b),), volumes, chosen, progress)[:, 0]

@@ -1,13 +1,13 @@
-"""A descriptor of a brain volume by a 3D network that ships offline.
+"""Descriptors of brain volumes by a 3D network.
 
-Feature distances in 2D use a network trained on photographs. Here it is the encoder of deepbet's
-`LinkNet3d`, trained to segment brains in T1-weighted MR of many scanners (Fisch et al., "deepbet:
-Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks", Computers in Biology
-and Medicine 2024; MIT). Its weights lie in the wheel of a package that this one needs anyway, so
-that a figure can be had without a download and means the same on every machine.
+FID in 2D uses a network trained on photographs. Here it is the encoder of deepbet's `LinkNet3d`,
+trained to segment brains in T1-weighted MR of many scanners (Fisch et al., "deepbet: Fast brain
+extraction of T1-weighted MRI using Convolutional Neural Networks", Computers in Biology and
+Medicine 2024; MIT). Its weights are in the wheel of a required package, so no download is needed
+and figures are comparable between machines.
 
-The wheel holds a traced network whose parts cannot be called; the encoder is rebuilt here from its
-weights, and tests/metrics compares it with the traced one.
+The wheel contains a traced network whose parts cannot be called; the encoder is rebuilt here from
+its weights, and tests/metrics compares it with the traced one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.geometry.intensity import unit
 from stylegan3d.progress import Progress
 
-# deepbet stretches the box around a head's brain (some 20 cm) to 256 voxels: about 0.8 mm each.
+# deepbet resamples the box around the brain (about 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0
 CHANNELS = (16, 16, 32, 64, 128)
 DESCRIPTOR_SIZE = 2 * sum(CHANNELS[2:])
@@ -40,7 +40,7 @@ LEAST_VOXELS = 32
 
 
 class Block(nn.Module):
-    """Two convolutions with instance norm beside a shortcut, then ReLU."""
+    """Residual block: two convolutions with instance norm and a shortcut, then ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class FeatureEncoder(nn.Module):
         self.down3 = Down(*CHANNELS[3:5])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[N, 1, X, Y, Z] -> the maps of the stem and of the four stages."""
+        """[N, 1, X, Y, Z] -> feature maps of the stem and the four stages."""
         maps = [self.init(x)]
         for stage in (self.down0, self.down1, self.down2, self.down3):
             maps.append(stage(maps[-1]))
@@ -103,16 +103,16 @@ class FeatureEncoder(nn.Module):
 
 @lru_cache(maxsize=1)
 def feature_encoder() -> FeatureEncoder:
-    """The encoder with deepbet's weights, on the CPU, in float32 and frozen.
+    """The frozen encoder with deepbet's weights, on the CPU in float32.
 
     Raises
     ------
     StyleGAN3DError
-        If the installed deepbet holds another network.
+        If the installed deepbet contains another network.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch calls TorchScript old
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
             from deepbet.utils import DATA_PATH
 
             traced = torch.jit.load(f"{DATA_PATH}/models/model.pt", map_location="cpu")
@@ -132,23 +132,22 @@ def _parts(encoder: nn.Module) -> set[str]:
 
 
 def network_input(volume: np.ndarray, voxel_mm: tuple[float, float, float]) -> Tensor:
-    """A volume as the network wants it: [1, 1, X', Y', Z'] with voxels of `FEATURE_MM`.
+    """Prepare a volume for the network: [1, 1, X', Y', Z'] with voxels of `FEATURE_MM`.
 
-    deepbet itself cuts out the box around the brain with a tenth of its size as margin, resamples
-    it to 256 x 256 x 256 by nearest neighbour, clips it to the quantiles 0.005 and 0.995 of the
-    head, and normalises it to mean 0.449 and standard deviation 0.226. Here the whole grid is
-    resampled, linearly, to voxels of 1 mm instead (close to deepbet's 0.8 mm), so that a brain's
-    size stays visible and a preview can be compared to a full volume; quantiles and normalisation
-    are the same.
+    deepbet itself crops to the brain with a margin of a tenth, resamples to 256 x 256 x 256 by
+    nearest neighbour, clips to the quantiles 0.005 and 0.995 of the head, and normalises to mean
+    0.449 and standard deviation 0.226. Here the whole grid is resampled linearly to voxels of 1 mm
+    (close to deepbet's 0.8 mm), so that a brain's size is preserved and previews can be compared
+    with full volumes; quantiles and normalisation are the same.
 
     Parameters
     ----------
     volume : ndarray, shape (X, Y, Z), uint8
-        Volume of a pack or float; what lies outside [0, 1] is clipped.
+        Volume of a pack or float; values outside [0, 1] are clipped.
     voxel_mm : tuple of float
         Edge lengths of its voxels.
     """
-    # A brain that was rendered may reach 1.5; one of a pack cannot.
+    # Rendered brains may reach 1.5, those of a pack cannot.
     x = torch.from_numpy(unit(np.ascontiguousarray(volume)))[None, None]
     grid = [
         max(round(n * mm / FEATURE_MM), LEAST_VOXELS)
@@ -169,29 +168,30 @@ def describe(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Descriptors of volumes: mean and standard deviation over space of three stages.
+    """Descriptors of volumes: spatial means and standard deviations of three stages.
 
     Parameters
     ----------
     volumes : iterable of ndarray
-        Each (X, Y, Z), uint8 of a pack or float, clipped to [0, 1], x from left to right. Taken one
-        by one, so that they need not be in memory together.
+        Each (X, Y, Z), uint8 of a pack or float, clipped to [0, 1], x from left to right. Consumed
+        one at a time.
     voxel_mm : tuple of float
         Edge lengths of their voxels in millimetres.
     device : torch.device or str
-        Where the network runs; always in float32.
+        Device of the network; always in float32.
     progress : Progress or None
-        Called with how many are done and how many there are (0 if unknown).
+        Called with done and total (0 if unknown).
 
     Returns
     -------
-    ndarray, float64 [n, 448]
-        Means of the 32 + 64 + 128 channels of down1, down2 and down3, then their deviations.
+    ndarray, shape (n, 448), float64
+        Means of the 32 + 64 + 128 channels of down1, down2 and down3, then their standard
+        deviations.
 
     Raises
     ------
     StyleGAN3DError
-        If a volume is not finite or has no contrast at all.
+        If a volume is not finite or constant.
     """
     total = length_hint(volumes)
     one = partial(_describe_one, feature_encoder().to(device), voxel_mm=voxel_mm, device=device)

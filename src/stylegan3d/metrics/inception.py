@@ -1,8 +1,8 @@
-"""Inception v3 (Szegedy et al. 2015, arXiv 1512.00567), to run weights that the user brings.
+"""Inception v3 (Szegedy et al. 2015, arXiv 1512.00567), for weights provided by the user.
 
-Parameters are named as in torchvision, so its state dict loads, and the one that FID in PyTorch is
-usually computed with: the network of 2015 with 1,008 classes, whose average pools leave the padding
-out and whose last block pools by maxima.
+Parameters are named as in torchvision, so its state dict loads, as does the one usually used for
+FID in PyTorch: the network of 2015 with 1,008 classes, whose average pools exclude the padding and
+whose last block uses maximum pooling.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Confidence intervals of 95 % for what an evaluation measures.
+"""95 % confidence intervals of evaluation figures.
 
-Each says how far a figure would move with other brains of the same generator and other subjects of
-the same population. Which method fits depends on the figure:
+They reflect sampling of brains from the same generator and of subjects from the same population.
+The method depends on the figure:
 
-- Distances of sets and shares of nearest neighbours do not survive a bootstrap: drawing a brain
-  twice changes them. They are measured on random halves, and the spread of the halves is the
-  standard error of the whole (the delete-d jackknife with d = n / 2, Shao and Wu 1989, "A general
-  theory for jackknife variance estimation", eq. 3.1).
-- Means over pairs: pairs share brains, so brains are drawn, not pairs (`pairs_interval`).
+- Distances of sets and nearest-neighbour shares cannot be bootstrapped, since duplicates change
+  them. They are measured on random halves, whose spread is the standard error of the whole (the
+  delete-d jackknife with d = n / 2, Shao and Wu 1989, "A general theory for jackknife variance
+  estimation", eq. 3.1).
+- Means over pairs: pairs share brains, so brains are resampled, not pairs (`pairs_interval`).
 - Medians, areas under a curve: the percentile bootstrap over brains.
 - Shares: Wilson's score interval.
 """
@@ -19,34 +19,34 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 LEVEL = 0.95
-Z = 1.959964  # of the normal distribution, two-sided at LEVEL
+Z = 1.959964  # two-sided normal quantile at LEVEL
 DRAWS = 2000
 
 Interval = tuple[float, float]
 
 
 def quantiles(values: np.ndarray) -> Interval:
-    """What 95 % of the values lie in."""
+    """Interval that contains 95 % of the values."""
     low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
 
 
 def normal(value: float, error: float) -> Interval:
-    """Round a value with this standard error."""
+    """Normal interval around a value with this standard error."""
     return value - Z * error, value + Z * error
 
 
 def halves_interval(values: np.ndarray) -> Interval:
-    """Of the mean of a figure over random halves, [repeats] figures of one half each.
+    """Interval of the mean of a figure over random halves, [repeats] values.
 
     The delete-half jackknife: the standard deviation over halves is the standard error of the
-    whole. Within the range of no figure is it cut off: a share may reach a little beyond 1.
+    whole. Intervals are not clipped: that of a share may slightly exceed 1.
     """
     return normal(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
 
 
 def wilson(hits: int, n: int) -> Interval:
-    """Of a share (Wilson 1927, "Probable inference"); sensible for 0 and n hits too."""
+    """Interval of a proportion (Wilson 1927, "Probable inference"), valid also for 0 and n hits."""
     if not n:
         return 0.0, 1.0
     share = hits / n
@@ -63,9 +63,9 @@ def bootstrap(
     Parameters
     ----------
     measure : callable
-        Measure of samples of the same lengths, to a number.
+        Maps samples of the same lengths to a number.
     samples : ndarray, shape (n, ...)
-        Each, drawn from with replacement along the first axis.
+        Each is resampled with replacement along the first axis.
     """
     rng = np.random.default_rng(seed)
     found = [
@@ -78,11 +78,10 @@ def bootstrap(
 def pairs_interval(
     values: np.ndarray, pairs: Sequence[tuple[int, int]], draws: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """Of the mean over pairs of brains, which share brains.
+    """Interval of the mean over pairs of brains that share brains.
 
-    Bayesian bootstrap over brains (Rubin 1981): each brain has a random weight, exponentially
-    distributed, and a pair the product of both. No brain is paired with itself, as it would be
-    if brains were drawn twice.
+    Bayesian bootstrap over brains (Rubin 1981): each brain has an exponentially distributed random
+    weight, and a pair the product of both. Unlike with resampling, no brain is paired with itself.
 
     Parameters
     ----------
@@ -98,10 +97,10 @@ def pairs_interval(
 
 
 def members_interval(members: np.ndarray) -> Interval:
-    """Of the mean over all pairs, from the mean of each member with all others [n].
+    """Interval of the mean over all pairs, from the mean of each member with all others [n].
 
-    The variance of a statistic of pairs is, but for terms in 1 / n^2, four times that of its
-    members' means over n (Hoeffding 1948).
+    Up to terms in 1 / n^2, the variance of a pair statistic is four times that of its members'
+    means divided by n (Hoeffding 1948).
     """
     return normal(float(members.mean()), 2 * float(members.std(ddof=1)) / np.sqrt(len(members)))
 
@@ -113,10 +112,10 @@ def jackknife_error(left_out: np.ndarray) -> float:
 
 
 def difference(a: Interval, a_mean: float, b: Interval, b_mean: float) -> Interval:
-    """Of the difference a - b of two independent figures, from their own intervals.
+    """Interval of the difference a - b of two independent figures, from their own intervals.
 
     Newcombe 1998, "Interval estimation for the difference between independent proportions",
-    method 10: the two distances to each bound add up in squares.
+    method 10: the squared distances to each bound are added.
     """
     value = a_mean - b_mean
     low = value - np.hypot(a_mean - a[0], b[1] - b_mean)

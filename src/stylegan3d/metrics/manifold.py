@@ -1,9 +1,9 @@
-"""Fidelity and diversity apart: precision and density, recall and coverage of descriptors.
+"""Fidelity (precision, density) and diversity (recall, coverage) of descriptors.
 
-A distance between sets cannot say whether brains are wrong or only too few kinds of them are made.
-Here the region where a set lives is the union of balls around its members, each as large as the
-distance to its k-th nearest neighbour in the set. None of these figures is 1 between two halves of
-one population either: each stands beside the same of real subjects.
+A distance between sets cannot distinguish wrong brains from a lack of variety. Here the support of
+a set is the union of balls around its members, each with the distance to its k-th nearest neighbour
+in the set as radius. Even between two halves of one population these figures are not 1: each is
+compared with the same figure of real subjects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEIGHBOURS = 5
 
 
 def precision(made: np.ndarray, real: np.ndarray) -> float:
-    """Share of made brains inside the region of real ones, 0 to 1.
+    """Share of generated brains within the support of real ones, 0 to 1.
 
     Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative
     models" (arXiv 1904.06991), eq. 1 and 2.
@@ -26,23 +26,23 @@ def precision(made: np.ndarray, real: np.ndarray) -> float:
     Parameters
     ----------
     made, real : ndarray, shape (n, features)
-        And [m, features], more rows than `NEIGHBOURS` each.
+        More than `NEIGHBOURS` rows each.
     """
     inside = _distances(made, real) <= _radii(real)
     return float(inside.any(axis=1).mean())
 
 
 def recall(made: np.ndarray, real: np.ndarray) -> float:
-    """Share of real brains inside the region of made ones, 0 to 1: how much of the variety is made.
+    """Share of real brains within the support of generated ones, 0 to 1.
 
-    Kynkäänniemi et al. 2019, eq. 2. One outlier among the made brains has a large ball, which
-    makes it generous; `coverage` is not.
+    Kynkäänniemi et al. 2019, eq. 2. A single generated outlier has a large ball and inflates it,
+    unlike `coverage`.
     """
     return precision(real, made)
 
 
 def density(made: np.ndarray, real: np.ndarray) -> float:
-    """In how many balls of real brains a made one lies, as a share of k; above 1 where they crowd.
+    """Number of balls of real brains that contain a generated one, divided by k; may exceed 1.
 
     Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
     (arXiv 2002.09797), eq. 3. Its expectation is 1 between samples of one population.
@@ -52,7 +52,7 @@ def density(made: np.ndarray, real: np.ndarray) -> float:
 
 
 def coverage(made: np.ndarray, real: np.ndarray) -> float:
-    """Share of real brains that have a made one in their ball, 0 to 1.
+    """Share of real brains with a generated one in their ball, 0 to 1.
 
     Naeem et al. 2020, eq. 4. Between n samples of one population each it is about 1 - 1 / 2^k.
     """
@@ -72,5 +72,5 @@ def _distances(made: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 def _radii(points: np.ndarray) -> np.ndarray:
     """[n] distance of each point to its k-th nearest neighbour in the set."""
-    # The nearest is the point itself.
+    # The nearest neighbour is the point itself.
     return np.partition(pairwise_distances(points), NEIGHBOURS, axis=1)[:, NEIGHBOURS]

@@ -1,8 +1,6 @@
-"""Whether a volume can be a brain at all: one piece, of a brain's size, uneven as brains are, with
-three tissues.
+"""Plausibility of a brain: connectedness, size, asymmetry, three tissues.
 
-The limits come from the subjects a generator was trained on; the held-out subjects show how often a
-real brain passes.
+The limits come from the training subjects; held-out subjects show how often real brains pass.
 """
 
 from __future__ import annotations
@@ -24,14 +22,14 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.progress import Progress
 from stylegan3d.scans.extraction import voxel_litres
 
-# Where a volume shows a brain.
+# Threshold of the brain.
 FOREGROUND = 0.05
-# A stray voxel is no second brain: so much of the foreground must hang together.
+# Least share of the foreground in one component; tolerates stray voxels.
 CONNECTED = 0.995
-# The range of so many real subjects leaves out the next one now and then; it is widened on either
-# side by this share of its width.
+# The range of a finite sample excludes some new subjects: it is extended on both sides by this
+# share of its width.
 MARGIN = 0.1
-# Tissues are measured this far inside, where voxels are not half air.
+# Erosion before tissues are measured, to avoid partial volume with air.
 EDGE_MM = 4.0
 BINS = 256
 EM_STEPS = 200
@@ -42,18 +40,18 @@ LEAST_VOXELS = 50
 
 @dataclass(frozen=True)
 class BrainMeasures:
-    """What is measured on one volume.
+    """Measures of one volume.
 
     Attributes
     ----------
     connected : float
-        Share of the foreground (above 0.05) that is one face-connected piece.
+        Share of the foreground (above 0.05) in the largest face-connected component.
     brain_ml : float
-        Volume of that piece with its holes filled, in millilitres.
+        Volume of that component with holes filled, in millilitres.
     asymmetry : float
         Sum |v - mirrored v| / (2 sum v), 0 if symmetric, 1 if nothing overlaps.
     csf_grey, grey_white : float
-        Distance of the tissues' mean intensities in pooled standard deviations.
+        Difference of the tissues' mean intensities in pooled standard deviations.
     least_tissue : float
         Share of the rarest of the three tissues.
     """
@@ -66,7 +64,7 @@ class BrainMeasures:
     least_tissue: float
 
 
-# What a failure is called, and whether a measure may also be too large.
+# Text of a failure, and whether there is an upper limit.
 CHECKS = {
     "connected": ("the brain is not in one piece", False),
     "brain_ml": ("brain volume outside the range of real people", True),
@@ -85,7 +83,7 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
     volume : ndarray, shape (X, Y, Z), uint8
         Volume of a pack or float in [0, 1], centred on the midsagittal plane.
     space : Space
-        Its grid; tells which axis runs left to right, and the size of a voxel.
+        Its grid.
     """
     x = unit(volume)
     foreground = x > FOREGROUND
@@ -109,7 +107,7 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
 
 
 def _inside(brain: np.ndarray, space: Space) -> np.ndarray:
-    """The brain without its edge, or all of it where nothing else is left."""
+    """The eroded brain, or the whole brain if nothing else remains."""
     depth = max(1, round(EDGE_MM / min(space.voxel_size)))
     core = ndimage.binary_erosion(brain, iterations=depth)
     return core if core.sum() >= LEAST_VOXELS else brain
@@ -118,9 +116,9 @@ def _inside(brain: np.ndarray, space: Space) -> np.ndarray:
 def fit_tissues(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Three Gaussians fitted to intensities: cerebrospinal fluid, grey and white matter.
 
-    Expectation-maximisation on a histogram of 256 bins, from fixed quantiles, hence the same each
-    time. At 2 mm most voxels of fluid are mixed with grey matter: its Gaussian is wide and seldom
-    a maximum of the histogram of its own, in real brains too, which is why peaks are not counted.
+    Deterministic expectation-maximisation on a histogram of 256 bins, initialised at fixed
+    quantiles. At 2 mm most CSF voxels are mixed with grey matter: its Gaussian is wide and seldom a
+    separate maximum of the histogram, also in real brains, so peaks are not counted.
 
     Parameters
     ----------
@@ -151,16 +149,16 @@ def fit_tissues(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class PlausibilityLimits:
-    """Least and greatest allowed value of each measure; None where there is no bound."""
+    """Minimum and maximum of each measure; None for no limit."""
 
     bounds: dict[str, tuple[float, float | None]]
 
     @classmethod
     def of(cls, people: Sequence[BrainMeasures]) -> PlausibilityLimits:
-        """The range of real subjects, a tenth of its width wider on either side.
+        """The range of real subjects, extended by a tenth of its width on both sides.
 
-        Separation and share of tissues are bounded below only: no brain is too clear. The
-        connected share has the fixed bound 0.995.
+        Tissue separation and shares have no upper limit. The connected share has the fixed limit
+        0.995.
         """
         if len(people) < 2:
             raise StyleGAN3DError(
@@ -177,7 +175,7 @@ class PlausibilityLimits:
         return cls(bounds)
 
     def failures(self, measures: BrainMeasures) -> list[str]:
-        """What is wrong with a brain, in words; empty if it passes."""
+        """Descriptions of the failures of a brain; empty if it passes."""
         return [
             CHECKS[name][0]
             for name, (low, high) in self.bounds.items()
@@ -200,13 +198,13 @@ def measure_brains(
 
 
 def pass_rate(brains: Sequence[BrainMeasures], limits: PlausibilityLimits) -> dict[str, Any]:
-    """How many brains pass, why the others fail, and the range of what was measured.
+    """Number of brains that pass, reasons of failures, and ranges.
 
     Returns
     -------
     dict
-        "n", "passed", "rate", "reasons" (how often each), "failed" (index of each brain that fails
-        and its measures), "ranges" (least, median, greatest of each measure).
+        "n", "passed", "rate", "reasons" (counts), "failed" (index and measures of each failing
+        brain), "ranges" (minimum, median, maximum of each measure).
     """
     failures = [limits.failures(brain) for brain in brains]
     passed = sum(not reasons for reasons in failures)

@@ -1,7 +1,7 @@
-"""FID of middle slices with an Inception network, as papers on 3D-StyleGAN report it.
+"""FID of central slices with an Inception network, as in papers on 3D-StyleGAN.
 
-Hong et al. 2021 (arXiv 2107.09700) take the middle slice of each plane for a photograph. The
-weights were trained on photographs and are not ours to give: the user brings a file.
+Hong et al. 2021 (arXiv 2107.09700) treat the central slice of each plane as a photograph. The
+weights, trained on photographs, cannot be distributed here: the user provides a file.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ Network = Callable[[Tensor], Tensor]
 
 
 class SliceNetwork:
-    """Features of pictures by the network in a file.
+    """Picture features from a network file.
 
     Attributes
     ----------
-    name : what it was recognised as.
-    hash : SHA-256 of the file.
+    name : str
+        The kind of network that was recognised.
+    hash : str
+        SHA-256 of the file.
 
     Raises
     ------
     ModelError
-        If the file is neither a TorchScript network that gives features of pictures nor a state
-        dict of Inception v3, or its TorchScript does more than calculate.
+        If the file is neither a TorchScript network that returns picture features nor a state dict
+        of Inception v3, or its TorchScript code does more than compute.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +56,7 @@ class SliceNetwork:
 
     @torch.no_grad()
     def features(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """[n, features] of pictures, uint8 (rows, columns) of one size."""
+        """[n, features] of pictures, uint8 (rows, columns) of equal size."""
         grey = torch.from_numpy(np.stack(pictures))[:, None].expand(-1, 3, -1, -1)
         try:
             found = self._features(grey)
@@ -73,18 +75,18 @@ class SliceNetwork:
 
 
 def _scripted(path: Path) -> tuple[str, Network] | None:
-    """A TorchScript network, or None if the file is none."""
+    """Load a TorchScript network; None if the file is not one."""
     if not is_torchscript(path):
         return None
     try:
         archive = read_torchscript(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch calls TorchScript old
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
             network = torch.jit.load(archive, map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError, zipfile.BadZipFile):
         return None
     arguments = [argument.name for argument in network.forward.schema.arguments]
-    if "return_features" in arguments:  # takes bytes and scales them itself
+    if "return_features" in arguments:  # accepts uint8 and scales it itself
         return "TorchScript with return_features", lambda x: network(
             x.contiguous(), return_features=True
         )
@@ -101,7 +103,7 @@ def _from_state(path: Path) -> tuple[str, Network]:
         missing = [k for k in known if k not in state and not k.endswith("num_batches_tracked")]
         if missing:
             raise ValueError(f"it has no {missing[0]}")
-    except Exception as error:  # torch's reader fails in any way on bytes that are no weights
+    except Exception as error:  # torch may raise any exception for invalid files
         reason = str(error).partition("\n")[0][:120] or type(error).__name__
         raise ModelError(
             f"{path.name} is neither TorchScript nor a state dict of Inception v3 ({reason}); give "
@@ -119,7 +121,7 @@ def _scaled(pictures: Tensor) -> Tensor:
 
 
 def middle_slices(volume: np.ndarray, space: Space) -> dict[Plane, np.ndarray]:
-    """Axial, coronal and sagittal slice through the middle of the grid, uint8, upright."""
+    """Axial, coronal and sagittal slice through the centre of the grid, uint8, upright."""
     data, _ = to_ras(as_packed(unit(volume)), space.affine)
     return {
         plane: np.take(data, data.shape[axis] // 2, axis=axis).T[::-1]
@@ -133,7 +135,7 @@ def slice_features(
     network: SliceNetwork,
     progress: Progress | None = None,
 ) -> dict[Plane, np.ndarray]:
-    """Features [n, features] of the middle slices of each plane."""
+    """Features [n, features] of the central slices of each plane."""
     cuts = [middle_slices(volume, space) for volume in volumes]
     found: dict[Plane, np.ndarray] = {}
     for done, plane in enumerate(NORMAL):

@@ -1,4 +1,4 @@
-"""How wide a set of brains is spread in feature and latent space, and whether it has collapsed."""
+"""Spread of a set of brains in feature and latent space, and mode collapse."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from stylegan3d.geometry.intensity import unit
 from stylegan3d.metrics.intervals import wilson
 from stylegan3d.progress import Progress
 
-# Diversity is 1 where random brains differ as much as subjects do. Blur makes brains more alike
-# too, and a generator of few subjects is never free of it: 0.6 is usual, less than 0.5 is not.
+# Diversity is 1 if random brains differ as much as subjects. Blur, which is unavoidable with few
+# training subjects, also makes brains more similar: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE = 0.5
-# Nearer to one another than this share of the distance of the two most alike subjects: twins.
+# Maximum distance of twins, as a share of the distance of the two most similar subjects.
 TWINS = 0.5
 TOO_MANY_TWINS = 0.05
 
 
 def spread(made: np.ndarray, real: np.ndarray) -> float:
-    """Mean over features of the variance of made brains, in units of that of real ones.
+    """Variance of generated brains relative to real ones, averaged over features.
 
     Parameters
     ----------
     made, real : ndarray, shape (n, features)
-        And [m, features].
     """
     scaled = _scaled(made, real)
     return float(scaled.var(axis=0, ddof=1).mean())
 
 
 def dimensions(made: np.ndarray, real: np.ndarray) -> float:
-    """In how many independent ways made brains differ, as far as so few of them can show.
+    """Effective dimension of generated brains.
 
     The participation ratio of the covariance's eigenvalues, (sum l)^2 / sum l^2: n if n of them are
-    alike and the others 0. It is at most n - 1 for n brains, so it is compared at equal n only.
+    equal and the others 0. It is at most n - 1 for n brains, so it is only comparable at equal n.
     """
     scaled = _scaled(made, real)
     centred = scaled - scaled.mean(axis=0)
@@ -46,7 +45,7 @@ def dimensions(made: np.ndarray, real: np.ndarray) -> float:
 
 
 def _scaled(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Features of a deviation of 1 among real brains; those that do not vary there are left out."""
+    """Features scaled to unit variance among real brains; constant ones are dropped."""
     deviation = real.std(axis=0, ddof=1)
     varies = deviation > 1e-6 * max(float(deviation.max()), 1e-12)
     return np.asarray(made[:, varies] / deviation[varies])
@@ -63,10 +62,9 @@ class Encodes(Protocol):
 def encoded(
     generator: Encodes, volumes: Iterable[np.ndarray], progress: Progress | None = None
 ) -> np.ndarray:
-    """Latents of brains by the generator's encoder, mean over layers: [n, w_dim].
+    """Latents of brains from the generator's encoder, mean over layers: [n, w_dim].
 
-    Synthetic brains and real ones go the same way, so that what the encoder leaves out is missing
-    in both.
+    Synthetic and real brains are encoded alike, so that losses of the encoder affect both.
     """
     assert generator.encoder is not None
     rows = []
@@ -82,19 +80,18 @@ def encoded(
 def collapse(
     made: np.ndarray, real: np.ndarray, diversity: float, diversity_high: float
 ) -> dict[str, Any]:
-    """Whether a generator makes the same few brains again and again.
+    """Test for mode collapse.
 
-    Two signs: brains that are far more alike than subjects are (`diversity`), and twins. Were all
-    brains drawn from as many kinds as there are subjects, two as near to each other as half the
-    distance of the two most alike subjects would hardly be seen (a birthday test, Arora and Zhang
-    2017, arXiv 1706.08224, with a distance instead of eyes).
+    Two signs: brains far more similar than subjects (`diversity`), and twins. Without collapse, two
+    brains closer than half the distance of the two most similar subjects are very unlikely (a
+    birthday test, Arora and Zhang 2017, arXiv 1706.08224, with a distance instead of visual
+    inspection).
 
     Parameters
     ----------
     made, real : ndarray, shape (n, features)
-        And [m, features].
     diversity, diversity_high : float
-        (1 - correlation of pairs) over that of subjects, and the upper bound of its interval.
+        (1 - correlation of pairs) relative to subjects, and the upper bound of its interval.
 
     Returns
     -------

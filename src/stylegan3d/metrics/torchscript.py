@@ -1,8 +1,8 @@
-"""TorchScript files from strangers: looked at before torch opens them.
+"""Security checks of TorchScript files before torch loads them.
 
-Such a file is a program. Parts of it run when it is opened (`__setstate__`), so what it calls is
-read from its source, which lies in the archive, before: besides arithmetic, torch's operators can
-read any file (`torch.from_file`), write one (`torch.save`) and call other machines (`rpc_*`).
+Such a file is a program, parts of which run on loading (`__setstate__`). So the source in the
+archive is checked first: besides arithmetic, torch operators can read files (`torch.from_file`),
+write them (`torch.save`) and call other machines (`rpc_*`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from stylegan3d.errors import ModelError
 
-#: Inception v3 has 0.1 GiB of weights.
+#: Maximum size; Inception v3 has 0.1 GiB of weights.
 MOST_CODE, MOST_BYTES = 16 * 2**20, 2**30
-#: Operators beyond arithmetic, in whatever namespace.
+#: Operators beyond arithmetic, in any namespace.
 REFUSED = {"save", "load", "from_file", "rpc_async", "rpc_sync", "rpc_remote", "PythonOp"}
-#: Namespaces of operators that come with torch itself and only calculate.
+#: Namespaces of torch's own operators that only compute.
 KNOWN = {"prim", "aten"}
 ROOTS = ("torch", "ops")
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive of TorchScript."""
+    """Whether a file is a TorchScript archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any("constants.pkl" in name for name in archive.namelist())
@@ -34,19 +34,19 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> io.BytesIO:
-    """A file whose code does nothing but calculate, for `torch.jit.load`.
+    """Read a file whose code only computes, for `torch.jit.load`.
 
-    It is packed again, so that what torch reads is what was looked at: two readers of one odd
-    archive may see different members.
+    The archive is repacked, so that torch reads exactly what was checked: different readers may see
+    different members in a malformed archive.
 
     Raises
     ------
     ModelError
-        With the name of what else it calls; also if its code is too long or cannot be read.
+        If the code calls anything else (named in the message), is too long or cannot be read.
     """
     packed = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w") as copy:
-        # Whatever its name: torch reads modules by the names of their classes.
+        # With any name: torch looks modules up by class name.
         code = [m for m in archive.infolist() if "/code/" in m.filename]
         for members, most in ((code, MOST_CODE), (archive.infolist(), MOST_BYTES)):
             if sum(member.file_size for member in members) > most:
@@ -76,7 +76,7 @@ def _check(path: Path, source: str) -> None:
 
 
 def _more_than_arithmetic(source: str) -> Iterator[str]:
-    """Names in a source that reach beyond arithmetic, however they are spelled."""
+    """Names in a source that go beyond arithmetic, in any spelling."""
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     if any(token.type == tokenize.ERRORTOKEN for token in tokens):
         raise SyntaxError("no source")
@@ -88,7 +88,7 @@ def _more_than_arithmetic(source: str) -> Iterator[str]:
         if word not in ROOTS or attribute:
             continue
         follows = [*words[i + 1 : i + 4], "", "", ""]
-        if follows[0] != ".":  # under another name, or handed to `getattr`
+        if follows[0] != ".":  # aliased, or passed to `getattr`
             yield f"{word} by itself"
         elif word == "ops" and follows[1] not in KNOWN:
             yield f"ops.{follows[1]}"

@@ -1,8 +1,7 @@
-"""Can a network learn to tell synthetic brains from real ones?
+"""Classifier two-sample test: can a network distinguish synthetic from real brains?
 
-A small 3D network is trained to tell two sets apart and tested on brains it has not seen, see
-`cross_validation`. It is not the discriminator the generator was trained against, so nothing was
-learned to fool it.
+A small 3D network is trained to classify two sets and tested on unseen brains, see
+`cross_validation`. It is independent of the discriminator the generator was trained against.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from stylegan3d.progress import Progress
 STEPS, BATCH = 160, 16
 RATE, DECAY = 3e-3, 1e-2
 CHANNELS = (8, 16, 32)
-# The network sees cubes, at full resolution, of so many voxels a side at most: texture gives
-# synthetic brains away. They lie within the middle share of the grid.
+# The network sees full-resolution cubes up to this size, since texture is informative, within the
+# central share of the grid.
 SIDE, MIDDLE = 48, 0.7
 
 
@@ -53,7 +52,7 @@ class Judge(nn.Module):
 
 
 def cube(volume: Tensor, share: Sequence[float]) -> Tensor:
-    """A cube of a volume uint8 [X, Y, Z], float32 in [0, 1]; `share` of the way along each axis."""
+    """A cube of a volume uint8 [X, Y, Z], float32 in [0, 1], at relative positions."""
     side = min(SIDE, int(MIDDLE * min(volume.shape)))
     starts = [
         round((1 - MIDDLE) / 2 * n + t * (MIDDLE * n - side))
@@ -71,17 +70,17 @@ def two_sample(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """How well two sets are told apart, five-fold cross-validated three times.
+    """How well two sets can be distinguished, by five-fold cross-validation repeated three times.
 
     Parameters
     ----------
     first, second : ndarray, shape (n, X, Y, Z), uint8
-        Equally many.
+        Of equal length.
     people : sequence of str or None
-        Whose brain each row of both is; a person's brains are never on both sides of a fold.
-        Everybody another person by default.
+        Subject of each row of both; a subject's brains are always in the same fold. By default all
+        rows are different subjects.
     progress : Progress or None
-        Called with how many trainings are done, of how many.
+        Called with trainings done and total.
 
     Returns
     -------
@@ -112,7 +111,7 @@ def two_sample(
 
 
 def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
-    """Of volumes uint8 [n, X, Y, Z] and labels [n]; the same each time."""
+    """Train on volumes uint8 [n, X, Y, Z] and labels [n]; deterministic."""
     source = torch.Generator().manual_seed(seed)
     judge = Judge()
     for weight in judge.parameters():
@@ -137,7 +136,7 @@ def _trained(x: Tensor, y: Tensor, seed: int) -> Judge:
 
 @torch.no_grad()
 def _scores(judge: Judge, x: Tensor) -> np.ndarray:
-    """Mean logit of the eight cubes in the corners of the middle, [n]."""
+    """Mean logit of eight cubes around the centre, [n]."""
     corners = list(product((0.0, 1.0), repeat=3))
     rows = [judge(torch.stack([cube(v, at) for at in corners])[:, None]).mean() for v in x]
     return torch.stack(rows).double().numpy()
