@@ -146,12 +146,17 @@ def test_the_composition_solves_what_it_says():
         torch.randn(2, 3, 3, 4, 3) * 0.05, (20, 28, 24), mode="trilinear"
     )
     before, after = add_identity(exponential(velocity).flip(1)).split(1)
-    found = composed(before, after)
+    found = add_identity(composed(before, after))
     own = before - add_identity(torch.zeros_like(before))
     error = (found + read_at(own, found) - after)[..., 4:-4, 4:-4, 4:-4]
     assert error.abs().max() < 2e-3  # the axes are 2 long
-    still = add_identity(torch.zeros_like(before))
+    still = torch.zeros_like(before)
     torch.testing.assert_close(composed(before, before), still, atol=1e-6, rtol=0)
+    half = np.zeros(before.shape[2:], bool)
+    half[:10] = True
+    part = composed(before, after, half)
+    torch.testing.assert_close(part[:, :, :10], (found - add_identity(still))[:, :, :10])
+    assert not part[:, :, 10:].any()
 
 
 def test_another_scans_grid_is_refused():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from stylegan3d.errors import RecipeError
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.noise import Noise
 from stylegan3d.projection.budgets import step_count
@@ -22,6 +23,12 @@ from stylegan3d.projection.run import ProjectionState, Run
 from stylegan3d.projection.search import Search
 from stylegan3d.projection.trust import Trust, measure_trust
 from stylegan3d.recipe.delta import Delta
+from stylegan3d.recipe.keyframes import Moment
+from stylegan3d.recipe.latents import Latent
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.render.carried import CarriedDetail, Original
+from stylegan3d.render.recipes import EditedScan, edited_moment
+from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.settings.projection import TUNED, Choices, Method, Space
 
@@ -45,6 +52,8 @@ class Projection:
     delta : Delta or None
         Changes of the generator by tuning or fitted noise maps; None if there are none. Needed to
         reproduce the volume from the latent (`Generator.tuned`, `Latent.delta`).
+    generator, aligned : Generator, AlignedScan or None
+        What was projected into which generator; a volume alone leaves no scan to edit.
     """
 
     w: Tensor
@@ -55,6 +64,40 @@ class Projection:
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
     delta: Delta | None = None
+    generator: Generator | None = field(default=None, repr=False)
+    aligned: AlignedScan | None = field(default=None, repr=False)
+
+    def edited(self, recipe: Recipe) -> EditedScan:
+        """The scan itself, edited on its own grid as a recipe says.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            Its mix and edits are applied to this projection, whatever source it names; a strength
+            of its detail below 1 lets the model's brain show through.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe does not fit the generator, or no `AlignedScan` was projected.
+        """
+        if self.generator is None or self.aligned is None:
+            raise RecipeError(
+                "Only a scan can be edited, not a volume alone: project what Scan.align gives."
+            )
+        generator = self.generator
+        start = Latent.of(generator, self.w, delta=self.delta)
+        moment = Moment(
+            recipe.latent(generator, start),
+            recipe.delta(generator, start),
+            "none" if generator.draws_texture else recipe.noise,
+            recipe.channel,
+            recipe.detail,
+            is_edited_scan=True,
+        )
+        original = Original.of(self.aligned)
+        carried = CarriedDetail(original, generator, self.w, self.delta, recipe.channel)
+        return edited_moment(Renderer(generator), carried, moment)
 
     @property
     def noise_maps(self) -> dict[str, np.ndarray] | None:
@@ -161,7 +204,18 @@ def project(
     settings |= {"channel": channel} if channel else {}
     settings |= {"operator": seen.describe()} if operator is not None else {}
     settings |= {"changed": sorted(delta.tensors)} if delta is not None else {}
-    return Projection(w, made, trust, run.history, run.finished, run.seconds, settings, delta)
+    return Projection(
+        w,
+        made,
+        trust,
+        run.history,
+        run.finished,
+        run.seconds,
+        settings,
+        delta,
+        generator,
+        placed,
+    )
 
 
 def _found(

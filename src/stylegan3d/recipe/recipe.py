@@ -20,7 +20,7 @@ from stylegan3d.recipe.direction_file import find_step
 from stylegan3d.recipe.directions import move
 from stylegan3d.recipe.drawing import TRUNCATION, Noise, Truncation, check_seed, seed_latents
 from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.latents import load_latent, mix
+from stylegan3d.recipe.latents import Latent, load_latent, mix
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.parts import Detail, Edit, Mix, Source
 from stylegan3d.recipe.plain import build, check_fields, mapping, without_none
@@ -149,8 +149,14 @@ class Recipe:
         edited = (edit.layers[1] for edit in self.edits if edit.layers is not None)
         return max(self.truncation.cutoff or 0, mixed, *edited) > 1
 
-    def latent(self, generator: Model) -> torch.Tensor:
+    def latent(self, generator: Model, start: Latent | None = None) -> torch.Tensor:
         """The w of the recipe, `(num_layers, w_dim)` float32; deterministic.
+
+        Parameters
+        ----------
+        generator : Generator
+        start : Latent, optional
+            Stands in for that of the source, such as one that is not saved yet.
 
         Raises
         ------
@@ -163,7 +169,7 @@ class Recipe:
 
         self.check(generator)
         with torch.no_grad():
-            w = self._source_w(self.source, generator)
+            w = start.to_w(generator) if start else self._source_w(self.source, generator)
             if self.mix is not None:
                 second = self._source_w(self.mix.source, generator)
                 w = mix(w, second, torch.tensor(self.mix.strength).to(w))
@@ -172,9 +178,9 @@ class Recipe:
                 w = move(w, step, edit.strength, edit.layers)
         return w
 
-    def delta(self, generator: Model) -> Delta | None:
+    def delta(self, generator: Model, start: Latent | None = None) -> Delta | None:
         """The tuning that belongs to `latent`, mixed layer by layer; None if there is none."""
-        first = self._source_delta(self.source, generator)
+        first = start.delta if start else self._source_delta(self.source, generator)
         if self.mix is None:
             return first
         second = self._source_delta(self.mix.source, generator)

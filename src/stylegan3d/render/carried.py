@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
 from stylegan3d.errors import RecipeError, ScanError
 from stylegan3d.geometry.intensity import BRIGHTEST, to_display
+from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at, resize
 from stylegan3d.render.movement import Fading, Movement, Mover
 from stylegan3d.scans.native import Way, with_geometry
@@ -115,6 +116,13 @@ class CarriedDetail:
         self._mover = Mover(self._tuned[1], w, channel)
         self._fading = Fading(self._way.mask, self.space)
         self._channel = channel
+        self._within: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def prepare(self) -> None:
+        """Find all that no edit changes now, so that the first edit need not wait for it."""
+        self._mover.prepare()
+        self.frame(self.movement(self._mover.w[0]))
+        _ = self._aligned_spline, self._spline, self._scale
 
     @cached_property
     def aligned(self) -> np.ndarray:
@@ -146,8 +154,13 @@ class CarriedDetail:
         worn : bool
             The brain is another one, which wears the detail.
         """
-        moved = self._mover.to(w, self._generator_of(delta), quick=quick)
+        near = None if worn else self._near
+        moved = self._mover.to(w, self._generator_of(delta), quick=quick, near=near)
         return self.placed(moved, worn=worn)
+
+    def _near(self, space: Space) -> np.ndarray:
+        """Where on a grid anything of the scan can move."""
+        return self._fading.fade_on(space) > 0
 
     def _generator_of(self, delta: Delta | None) -> Generator:
         """The generator with this delta; that of the projection is always the same one."""
@@ -170,33 +183,45 @@ class CarriedDetail:
         scan = self.aligned
         if moved.is_nothing:
             return scan.copy()
-        offsets = resize(moved.offsets, self.space.shape)
-        change = resize(torch.from_numpy(moved.change)[None, None], self.space.shape)[0, 0]
-        points = add_identity(offsets)
+        shape = self.space.shape
+        index = self._reached(moved)
+        offsets = resize(moved.offsets, shape).flatten(2)[:, :, index]
+        change = resize(torch.from_numpy(moved.change)[None, None], shape).flatten()[index]
+        points = _identity(shape)[:, :, index] + offsets
         if quality == "preview":
-            read = read_at(torch.from_numpy(scan)[None, None], points)[0, 0]
+            read = read_at(torch.from_numpy(scan)[None, None], points[:, :, None, None]).flatten()
         else:
-            read = torch.from_numpy(self._read_finely(points[0]))
+            read = torch.from_numpy(self._read_finely(points[0].numpy()))
+        result = torch.from_numpy(scan).flatten().clone()
         still = (offsets[0] == 0).all(dim=0)
-        result = torch.where(still, torch.from_numpy(scan), read) + change
-        return result.clamp_(0, BRIGHTEST).numpy()
+        made = torch.where(still, result[index], read) + change
+        result[index] = made.clamp_(0, BRIGHTEST)
+        return result.reshape(shape).numpy()
 
-    def _read_finely(self, points: torch.Tensor) -> np.ndarray:
-        """The aligned scan at normalised points [3, X, Y, Z], last axis first, by a spline."""
+    def _reached(self, moved: Movement) -> torch.Tensor:
+        """Which voxels of the model's grid a movement can change, as flat indices."""
+        near = self._near(moved.space)
+        if (_touched(moved) & ~near).any():  # a brain that wears the detail
+            return _around(_touched(moved), self.space.shape)
+        if moved.space.shape not in self._within:
+            self._within[moved.space.shape] = _around(near, self.space.shape)
+        return self._within[moved.space.shape]
+
+    def _read_finely(self, points: np.ndarray) -> np.ndarray:
+        """The aligned scan at normalised points (3, N), last axis first, by a cubic spline."""
         shape = np.array(self.space.shape, np.float32).reshape(3, 1)
-        places = points.flip(0).reshape(3, -1).numpy()
-        voxels = ((places + 1) * shape - 1) / 2
+        voxels = ((points[::-1] + 1) * shape - 1) / 2
         flat = np.empty(voxels.shape[1], np.float32)
 
         def block(start: int) -> None:
             part = slice(start, start + BLOCK)
-            flat[part] = map_coordinates(
-                self._aligned_spline, voxels[:, part], np.float32, 3, "nearest", prefilter=False
+            map_coordinates(
+                self._aligned_spline, voxels[:, part], flat[part], 3, "nearest", prefilter=False
             )
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(block, range(0, flat.size, BLOCK)))
-        return flat.reshape(self.space.shape)
+        return flat
 
     @cached_property
     def _aligned_spline(self) -> np.ndarray:
@@ -260,41 +285,45 @@ class CarriedDetail:
         shape = tuple(s.stop - s.start for s in box)
         if min(shape) == 0 or moved.is_nothing:
             return result
-        offset = np.array([s.start for s in box])
-        # Displacement in voxels of the scan, and intensity in its units.
-        turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
-        scale = F.interpolate(
-            torch.from_numpy(self._scale)[None, None], moved.space.shape, mode="area"
-        )[0, 0].numpy()
-        fields = [*np.tensordot(turn.astype(np.float32), moved.displacement, 1)]
-        fields = [np.ascontiguousarray(f, np.float32) for f in [*fields, moved.change * scale]]
-        active = (moved.moved_mm > 0) | (moved.change != 0)
-        active = gaussian_filter(active.astype(np.float32), 1.0) > 0.01
+        fields = self._native_fields(moved)
+        reached = np.zeros(moved.space.shape, bool)
+        reached.reshape(-1)[_around(_touched(moved), moved.space.shape)] = True
         floor = min(float(self.data.min()), 0.0)
-        flat = result[box].reshape(-1)
-        # From the scan's voxels to those of the movement's grid.
+        spline, part = self._spline, result[box]
+        # From the box's voxels to those of the movement's grid.
         to_grid = np.linalg.inv(moved.space.affine) @ self.space.affine @ self._to_model
         matrix = to_grid[:3, :3].astype(np.float32)
-        origin = (to_grid[:3, :3] @ offset + to_grid[:3, 3]).astype(np.float32)[:, None]
+        origin = to_grid[:3, :3] @ [s.start for s in box] + to_grid[:3, 3]
+        j, k = np.indices(shape[1:], np.float32)
+        plane = matrix[:, 1, None, None] * j + matrix[:, 2, None, None] * k
+        half = (np.array(moved.space.shape, np.float32) / 2).reshape(3, 1)
 
-        def block(start: int) -> None:
-            index = np.arange(start, min(start + BLOCK, flat.size))
-            own = np.stack(np.unravel_index(index, shape)).astype(np.float32)
-            model = matrix @ own + origin
-            there = map_coordinates(active, model, order=0, mode="nearest").astype(bool)
+        def slab(i: int) -> None:
+            """One plane of voxels of the box."""
+            grid = plane + (origin + matrix[:, 0] * i).astype(np.float32)[:, None, None]
+            there = map_coordinates(reached, grid, order=0, mode="nearest").astype(bool)
             if not there.any():
                 return
-            own, model, index = own[:, there], model[:, there], index[there]
-            steps = [map_coordinates(f, model, np.float32, order=1, mode="nearest") for f in fields]
-            read = own + np.stack(steps[:3])
-            value = map_coordinates(self._spline, read, np.float32, 3, "nearest", prefilter=False)
-            still = (np.abs(np.stack(steps[:3])).max(axis=0) == 0) & (steps[3] == 0)
-            flat[index] = np.where(still, flat[index], np.maximum(value + steps[3], floor))
+            where = np.ascontiguousarray((((grid[:, there] + 0.5) / half) - 1)[::-1])
+            steps = read_at(fields, torch.from_numpy(where)[None, :, None, None])
+            steps = steps[0, :, 0, 0].numpy()
+            read = np.stack([np.full(int(there.sum()), i, np.float32), j[there], k[there]])
+            read += steps[:3]
+            value = map_coordinates(spline, read, np.float32, 3, "nearest", prefilter=False)
+            still = (steps[:3] == 0).all(axis=0) & (steps[3] == 0)
+            part[i][there] = np.where(still, part[i][there], np.maximum(value + steps[3], floor))
 
         with ThreadPoolExecutor() as pool:
-            list(pool.map(block, range(0, flat.size, BLOCK)))
-        result[box] = flat.reshape(shape)
+            list(pool.map(slab, range(shape[0])))
         return result
+
+    def _native_fields(self, moved: Movement) -> torch.Tensor:
+        """Displacement in voxels of the scan, then intensity in its units, [1, 4, X, Y, Z]."""
+        turn = np.linalg.inv(self._way.own.affine[:3, :3]) @ self._way.rigid[:3, :3].T
+        steps = np.tensordot(turn.astype(np.float32), moved.displacement, 1)
+        scale = torch.from_numpy(self._scale)[None, None]
+        scale = F.interpolate(scale, moved.space.shape, mode="area")[0, 0].numpy()
+        return torch.from_numpy(np.concatenate([steps, (moved.change * scale)[None]]))[None]
 
     def made(self, volume: np.ndarray) -> np.ndarray:
         """A brain (X, Y, Z) of the model on the scan's grid in its units, 0 outside the brain."""
@@ -309,6 +338,24 @@ class CarriedDetail:
     def rigid(self) -> np.ndarray:
         """(4, 4) scan RAS mm to model RAS mm."""
         return self._way.rigid
+
+
+def _touched(moved: Movement) -> np.ndarray:
+    """Where on its own grid a movement does anything."""
+    return np.asarray((moved.moved_mm > 0) | (moved.change != 0))
+
+
+def _around(touched: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Voxels of a grid of this shape at or beside what is touched, as flat indices."""
+    around = torch.from_numpy(touched)[None, None].float()
+    around = F.max_pool3d(around, 3, stride=1, padding=1)
+    return F.interpolate(around, shape, mode="nearest").flatten().nonzero()[:, 0]
+
+
+@lru_cache(maxsize=2)
+def _identity(shape: tuple[int, int, int]) -> torch.Tensor:
+    """[1, 3, voxels] normalised places of the voxels, last axis first."""
+    return add_identity(torch.zeros(1, 3, *shape)).flatten(2)
 
 
 class Details:

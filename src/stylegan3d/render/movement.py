@@ -14,20 +14,22 @@ brains, so do brains that no latent tells apart, such as painted ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import add_identity, exponential, read_at, resize
 from stylegan3d.networks.registration import Demons, register
+from stylegan3d.networks.resampling import along_axes
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -36,12 +38,19 @@ if TYPE_CHECKING:
 FADE_MM = 10.0
 #: Displacements below this are rounding: the voxel stays as it was recorded.
 NOTHING_MM = 1e-3
+#: Latents that differ by less, as a share of the largest number, are the same: 1 + 2 - 2.
+ROUNDING = 1e-6
 #: Volumes keep at least this share where they shrink; a map that folds has shares below zero.
 LEAST_JACOBIAN = 0.05
 #: Of two registered brains, what differs beside place is slower than this.
 APPEARANCE_MM = 6.0
-#: Steps of the fixed-point iteration.
-ITERATIONS = 8
+#: Steps of the fixed-point iteration: what is left after them is 0.02 mm at most.
+ITERATIONS = 6
+#: Steps of demons that turn a change of greys at borders into movement, and the standard
+#: deviation in voxels (of 4 mm) of what smooths them, and the change that is left.
+REFINEMENTS, SMOOTH = 3, 1.0
+#: These steps enlarge no tissue to more than twice its volume, and less and less on the way there.
+GROWN = (0.5, 0.8)
 #: Registering while a slider moves: at half the resolution, in fewer steps.
 QUICK = Demons(coarse_steps=15, fine_steps=0)
 
@@ -134,31 +143,52 @@ class Mover:
         self._known: dict[int, Tensor] = {}
 
     @torch.no_grad()
-    def to(self, w: Tensor, to: Generator | None = None, *, quick: bool = False) -> Movement:
+    def prepare(self) -> None:
+        """Find what no edit changes."""
+        own = _anatomy(self.generator)
+        if own is not None and not self._known:
+            places = own.smooth_points(self.w)
+            image = read_at(own.appearance(self.w)[:, self.channel, None], places)
+            self._known = {0: places, 1: image}
+
+    @torch.no_grad()
+    def to(
+        self,
+        w: Tensor,
+        to: Generator | None = None,
+        *,
+        quick: bool = False,
+        near: Callable[[Space], np.ndarray] | None = None,
+    ) -> Movement:
         """The movement to another latent [num_layers, w_dim].
 
         `to` is the generator that the edited brain is shown with, if a projection of another
-        scan tuned it; `quick` may be rougher, where the two brains have to be registered.
+        scan tuned it; `quick` may be rougher, where the two brains have to be registered. `near`
+        tells of a grid where on it (bool) the movement is wanted; elsewhere it is left out.
         """
         to = to or self.generator
         edited = w[None].float().to(to.device)
-        if to is self.generator and torch.equal(edited, self.w):
+        same = (edited - self.w).abs().max() <= ROUNDING * self.w.abs().max()
+        if to is self.generator and same:
             return nothing_moves(self.generator.space)
-        make = self._by_deformation if deforms(to) else self._by_registration
-        offsets, change = make(to, edited, quick)
+        if deforms(to):
+            offsets, change = self._by_deformation(to, edited, near)
+        else:
+            offsets, change = self._by_registration(to, edited, quick)
         return _movement(offsets, change, self.generator.space)
 
-    def _by_deformation(self, to: Generator, w: Tensor, _quick: bool) -> tuple[Tensor, Tensor]:
+    def _by_deformation(
+        self, to: Generator, w: Tensor, near: Callable[[Space], np.ndarray] | None
+    ) -> tuple[Tensor, Tensor]:
         """Offsets [1, 3, X, Y, Z], and what changes besides place [1, 1, X, Y, Z]."""
-        own, other = _anatomy(self.generator), _anatomy(to)
-        assert own is not None
+        other = _anatomy(to)
         assert other is not None
-        if not self._known:
-            self._known = dict(enumerate((own.smooth_points(self.w), own.appearance(self.w))))
+        self.prepare()
         after = other.smooth_points(w)
-        places = composed(self._known[0], after)
-        change = read_at(other.appearance(w) - self._known[1], after)
-        return places - add_identity(torch.zeros_like(places)), change[:, self.channel, None] / 2
+        x, y, z = after.shape[2:]
+        where = None if near is None else near(self.generator.space.resized((x, y, z)))
+        edited = read_at(other.appearance(w)[:, self.channel, None], after)
+        return refined(composed(self._known[0], after, where), self._known[1], edited)
 
     def _by_registration(self, to: Generator, w: Tensor, quick: bool) -> tuple[Tensor, Tensor]:
         """As `_by_deformation`, of two brains whose generator has none."""
@@ -180,11 +210,9 @@ def movement_between(before: np.ndarray, after: np.ndarray, space: Space) -> Mov
 
     For brains that no latent tells apart, such as those painted from two label maps.
     """
-    pair = (
-        torch.from_numpy(np.ascontiguousarray(v, np.float32))[None, None] for v in (before, after)
-    )
+    first, second = (torch.from_numpy(np.array(v, np.float32))[None, None] for v in (before, after))
     with torch.no_grad():
-        return _movement(*_registered(*pair, space, False), space)
+        return _movement(*_registered(first, second, space, False), space)
 
 
 def _registered(before: Tensor, after: Tensor, space: Space, quick: bool) -> tuple[Tensor, Tensor]:
@@ -206,17 +234,88 @@ def _movement(offsets: Tensor, change: Tensor, space: Space) -> Movement:
     return Movement(np.tensordot(steps, normalised, 1), change[0, 0].cpu().numpy(), own)
 
 
-def composed(before: Tensor, after: Tensor) -> Tensor:
-    """phi_w^-1(phi_w'(x)) of two maps [1, 3, X, Y, Z], by fixed-point iteration.
+def composed(before: Tensor, after: Tensor, where: np.ndarray | None = None) -> Tensor:
+    """phi_w^-1(phi_w'(x)) - x of two maps [1, 3, X, Y, Z], by fixed-point iteration.
 
     Solves phi_w(y) = phi_w'(x) for y: of equal maps the answer is x itself, which a composition
-    with exp(-v) on a grid does not give.
+    with exp(-v) on a grid does not give. Only `where` (X, Y, Z) it is true; elsewhere 0.
     """
-    own = before - add_identity(torch.zeros_like(before))
-    places = add_identity(after - before)
+    identity = add_identity(torch.zeros_like(before))
+    own = before - identity
+    index = torch.arange(own[0, 0].numel()) if where is None else _index_of(where)
+    target = after.flatten(2)[:, :, None, None, index]
+    places = target - own.flatten(2)[:, :, None, None, index]
     for _ in range(ITERATIONS):
-        places = after - read_at(own, places)
-    return places
+        places = target - read_at(own, places)
+    found = torch.zeros_like(before).flatten(2)
+    found[:, :, index] = places[:, :, 0, 0] - identity.flatten(2)[:, :, index]
+    return found.reshape(before.shape)
+
+
+def refined(offsets: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets that also explain by moving what two brains differ in at borders.
+
+    Where a generator makes a ventricle larger or smaller partly by its greys, its border has
+    moved by less than a voxel; a scan's sharp border would stay and turn grey. Steps of demons
+    (Thirion 1998, Medical Image Analysis) as in `registration.py` turn this change into movement.
+
+    Parameters
+    ----------
+    offsets : Tensor [1, 3, X, Y, Z]
+        Of the deformation.
+    before, after : Tensor [1, 1, X, Y, Z]
+        Both brains, in [-1, 1].
+
+    Returns
+    -------
+    offsets : Tensor [1, 3, X, Y, Z]
+    change : Tensor [1, 1, X, Y, Z]
+        What is left to be added, slowly varying, in display units.
+    """
+    grid = (before.shape[2], before.shape[3], before.shape[4])
+    identity = add_identity(torch.zeros_like(offsets))
+    voxel = torch.tensor([2.0 / n for n in grid]).reshape(1, 3, 1, 1, 1)
+    for _ in range(REFINEMENTS):
+        moved = read_at(before, identity + offsets)
+        difference = (after - moved) / 2
+        gradient = torch.stack(torch.gradient(moved[0, 0] / 2))[None]
+        power = gradient.square().sum(dim=1, keepdim=True) + 0.2 * difference.square()
+        update = difference * gradient / (power + 1e-3)
+        length = update.norm(dim=1, keepdim=True)
+        update = update * (0.5 / length.clamp(min=0.5)) * _gate(offsets, voxel)
+        offsets = offsets + (_smooth(update, SMOOTH) * voxel).flip(1)
+    left = (after - read_at(before, identity + offsets)) / 2
+    return offsets, _smooth(left, SMOOTH)
+
+
+def _gate(offsets: Tensor, voxel: Tensor) -> Tensor:
+    """1, falling to 0 where tissue has grown as far as movement alone shall let it."""
+    share = determinant(offsets[0].flip(0) / voxel[0])
+    return ((share - GROWN[0]) / (GROWN[1] - GROWN[0])).clamp(0, 1)
+
+
+def determinant(steps: Tensor) -> Tensor:
+    """det(1 + the gradient of steps), [3, X, Y, Z] in voxels, by central differences."""
+    (a, b, c), (d, e, f), (g, h, i) = (torch.gradient(part) for part in steps)
+    a, e, i = a + 1, e + 1, i + 1
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def _smooth(field: Tensor, deviation: float) -> Tensor:
+    """Gaussian of `deviation` voxels, [1, C, X, Y, Z]; the border is repeated."""
+    return along_axes(field, [_gaussian(n, deviation) for n in field.shape[2:]])
+
+
+@lru_cache(maxsize=16)
+def _gaussian(size: int, deviation: float) -> Tensor:
+    """[size, size] smoothing along an axis."""
+    return torch.from_numpy(
+        gaussian_filter1d(np.eye(size, dtype=np.float32), deviation, axis=0, mode="nearest")
+    )
+
+
+def _index_of(where: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(where))
 
 
 class Fading:
@@ -241,13 +340,14 @@ class Fading:
 
     def placed(self, moved: Movement) -> Movement:
         """The movement as it is put on the scan."""
-        fade = self._fade_on(moved.space)
+        fade = self.fade_on(moved.space)
         placed = unfolded(replace(moved, displacement=moved.displacement * fade), fade > 0)
         displacement = placed.displacement
         displacement[:, placed.moved_mm < NOTHING_MM] = 0
         return Movement(displacement, moved.change * fade, moved.space)
 
-    def _fade_on(self, space: Space) -> np.ndarray:
+    def fade_on(self, space: Space) -> np.ndarray:
+        """The fading on another grid of the model's field of view."""
         if space.shape not in self._on:
             fade = torch.from_numpy(self.fade)[None, None]
             self._on[space.shape] = F.interpolate(fade, space.shape, mode="area")[0, 0].numpy()
@@ -273,7 +373,4 @@ def jacobian_of(displacement: np.ndarray, space: Space) -> np.ndarray:
     # In voxels the determinant is the same as in millimetres.
     back = np.linalg.inv(space.affine[:3, :3]).astype(np.float32)
     steps = np.tensordot(back, np.asarray(displacement, np.float32), 1)
-    (a, b, c), (d, e, f), (g, h, i) = (np.gradient(part) for part in steps)
-    a, e, i = a + 1, e + 1, i + 1
-    found = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-    return np.asarray(found, np.float32)
+    return determinant(torch.from_numpy(steps)).numpy()

@@ -19,7 +19,7 @@ from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.storage.names import last_part
 
 if TYPE_CHECKING:
-    import torch
+    import nibabel as nib
 
     from stylegan3d.recipe.parts import Detail
     from stylegan3d.recipe.recipe import Recipe
@@ -39,12 +39,17 @@ class EditedScan:
     movement : Movement
         What was done to it.
     carried : CarriedDetail
-        What it was made from: the scan (`data`), its pose (`rigid`), its image (`image`).
+        What it was made from: the scan (`data`) and its pose (`rigid`).
     """
 
     data: np.ndarray
     movement: Movement
     carried: CarriedDetail
+
+    @property
+    def image(self) -> nib.Nifti1Image:
+        """The edited scan as NIfTI, where the scan lies."""
+        return self.carried.image(self.data)
 
 
 def render_recipe(
@@ -73,15 +78,7 @@ def render_recipe(
     Cancelled
         If `should_stop` returned true.
     """
-    generator = renderer.generator
-    moment = Moment(
-        _latent(renderer, recipe, quality, should_stop),
-        recipe.delta(generator),
-        recipe.shown_noise(generator),
-        recipe.channel,
-        recipe.worn_detail,
-        recipe.is_edited_scan,
-    )
+    moment = _moment(renderer, recipe, quality, should_stop)
     return render_moment(renderer, moment, quality, should_stop)
 
 
@@ -128,15 +125,23 @@ def edited_scan(
             "Only a projected scan with its own detail can be shown at its own resolution: give "
             "the recipe the detail of the scan that it starts from."
         )
-    generator = renderer.generator
-    w, delta = _latent(renderer, recipe, "full", should_stop), recipe.delta(generator)
+    moment = _moment(renderer, recipe, "full", should_stop)
     carried = carried_detail(renderer, detail, recipe.channel)
-    moved = carried.movement(w, delta)
+    return edited_moment(renderer, carried, moment, should_stop)
+
+
+def edited_moment(
+    renderer: Renderer,
+    carried: CarriedDetail,
+    moment: Moment,
+    should_stop: Callable[[], bool] | None = None,
+) -> EditedScan:
+    """As `edited_scan`, of a moment and the scan it edits."""
+    moved = carried.movement(moment.w, moment.delta)
     data = carried.edited(moved)
-    if detail.strength < 1:
-        brain = render_recipe(renderer, recipe.replace(detail=None), "full", should_stop)
-        made = carried.made(brain.volume)
-        data = made + np.float32(detail.strength) * (data - made)
+    if moment.detail is not None and moment.detail.strength < 1:
+        made = carried.made(_brain(renderer, moment, "full", should_stop).volume)
+        data = made + np.float32(moment.detail.strength) * (data - made)
     return EditedScan(data, moved, carried)
 
 
@@ -162,13 +167,23 @@ def _brain(
     )
 
 
-def _latent(
+def _moment(
     renderer: Renderer, recipe: Recipe, quality: Quality, should_stop: Callable[[], bool] | None
-) -> torch.Tensor:
+) -> Moment:
+    """What a recipe asks for."""
     from stylegan3d.render.renderer import stopper
 
+    generator = renderer.generator
     with effort("preview" if quality == "preview" else "full", stopper(should_stop)):
-        return recipe.latent(renderer.generator)
+        w = recipe.latent(generator)
+    return Moment(
+        w,
+        recipe.delta(generator),
+        recipe.shown_noise(generator),
+        recipe.channel,
+        recipe.worn_detail,
+        recipe.is_edited_scan,
+    )
 
 
 def resized(volume: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
