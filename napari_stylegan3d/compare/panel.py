@@ -12,7 +12,9 @@ from napari_stylegan3d.compare.figures import FiguresBox
 from napari_stylegan3d.core.panel import Panel
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.settings.comparison import ComparisonSettings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -103,27 +105,9 @@ class ComparePanel(Panel):
             self._modes.addButton(button)
             self.modes[name] = button
             button.clicked.connect(lambda _, name=name: self.modeChosen.emit(name))
-        self.curtain = controls.SliderRow(
-            "compare.curtain",
-            _("Line position"),
-            (0, 100, 1, 50),
-            " %",
-            _("Position of the line, in % of the field of view from the left; 0 to 100."),
-        )
-        self.rate = controls.SliderRow(
-            "compare.rate",
-            _("Rate"),
-            (0.5, 4, 0.5, 1),
-            " Hz",
-            _("Cycles of A and B per second, 0.5 to 4 Hz."),
-        )
-        self.threshold = controls.SliderRow(
-            "compare.threshold",
-            _("Threshold"),
-            (0, 50, 1, 5),
-            " %",
-            _("Hide differences smaller than this, in % of white; 0 to 50."),
-        )
+        form = Form(ComparisonSettings, "compare.")
+        self.curtain, self.rate = form.native("curtain"), form.native("rate")
+        self.threshold, self.form = form.native("threshold"), form
         self._options: dict[str, QWidget] = {
             "curtain": self.curtain,
             "flicker": self.rate,

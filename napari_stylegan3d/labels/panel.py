@@ -7,14 +7,11 @@ from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton, QVBo
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.fold import Fold
+from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.text import _
+from stylegan3d.settings.labels_edit import LabelTools
 
-#: Diameter in mm: lowest, highest, at first.
-BRUSH_MM = (2.0, 40.0, 8.0)
-#: Of a border, mm: lowest, highest, step, at first.
-RESIZE_MM = (-6.0, 8.0, 0.5, 0.0)
 SHOWN = (
     ("before", _("Before"), _("The brain before the edits.")),
     ("after", _("After"), _("The brain generated from the edited labels.")),
@@ -133,24 +130,8 @@ class LabelsBox(Fold):
             ),
         )
         self.paint.setCheckable(True)
-        self.brush = DecimalBox()
-        self.brush.setObjectName("labels.brush")
-        self.brush.setToolTip(_("Diameter of the spherical brush, in mm."))
-        self.brush.setRange(*BRUSH_MM[:2])
-        self.brush.setDecimals(0)
-        self.brush.setSuffix(" mm")
-        self.brush.setValue(BRUSH_MM[2])
-        self.resize_row = controls.SliderRow(
-            "labels.resize",
-            _("Resize"),
-            RESIZE_MM,
-            " mm",
-            _(
-                "Move the border of the tissue inwards or outwards. Surrounding tissue is "
-                "displaced,\n"
-                "less with distance; the outline of the brain is unchanged."
-            ),
-        )
+        self.form = Form(LabelTools, "labels.")
+        self.brush, self.resize_row = self.form.native("brush"), self.form.native("resize")
         inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
         inside.addWidget(self.resize_row)
         self.paint.toggled.connect(self.paintChanged)

@@ -19,6 +19,7 @@ from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.widgets.text import _
 from stylegan3d.memory import give_back
 from stylegan3d.session.case import Case, Choice
+from stylegan3d.settings.projection import BUDGETS
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ SHOW_EVERY_S = 1.5
 WORK_UNITS = 1000
 #: Phases that can be paused.
 SEARCHING, TUNING = _("Projecting"), _("Tuning the model to the scan")
-#: Titles of the budgets, explained in the tooltip.
-BUDGETS = {"draft": _("Draft"), "standard": _("Standard"), "thorough": _("Thorough")}
 #: Cache of preparation steps in the session's folder, so that reopening a scan is fast.
 STEPS_FOLDER = "steps"
 

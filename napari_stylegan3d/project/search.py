@@ -10,36 +10,15 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 from napari_stylegan3d.core.lacks import offer, why_not
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.project.degradations import losses
-from napari_stylegan3d.project.jobs import BUDGETS
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.text import _
+from napari_stylegan3d.widgets.forms import Form
+from napari_stylegan3d.widgets.text import _, of_engine
+from stylegan3d.settings.projection import TITLES, Choices
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.scans import Scan
 
-#: Latent spaces: name, title, explanation.
-SPACES = (
-    (
-        "w+",
-        _("Closest to the scan (W+)"),
-        _("all layers are free, so the result follows the scan more closely."),
-    ),
-    (
-        "w+noise",
-        _("Closest, with texture (W+ and noise)"),
-        _(
-            "also fits the noise of the layers: fine texture of this scan, which edits and "
-            "mixes\n"
-            "do not move. It is saved in the latent file."
-        ),
-    ),
-    (
-        "w",
-        _("Most typical brain (W)"),
-        _("one style for all layers, so the result remains a typical brain of the model."),
-    ),
-)
 NO_NOISE = _("Not available: this model has no layer noise.")
 
 
@@ -48,18 +27,19 @@ class SearchBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.budget = self._make_budget()
-        self.space = self._make_space()
+        self.form = Form(Choices, "project.", only=("budget", "space"))
+        self.budget: QComboBox = self.form.native("budget")
+        self.space: QComboBox = self.form.native("space")
         self.loss = self._make_loss()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(
-            controls.form(
-                (_("Search"), self.budget),
-                (_("Latent space"), self.space),
-                (_("Scan degradation"), self.loss),
+        for box in (self.budget, self.space, self.loss):  # as narrow as the panel
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-        )
+        rows = self.form.layout()
+        controls.add_row(rows, _("Scan degradation"), self.loss)
+        column.addLayout(rows)
 
     @property
     def wishes(self) -> tuple[str, str, str]:
@@ -85,44 +65,17 @@ class SearchBox(QWidget):
 
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
         """Show the estimated time of each budget, if known."""
-        for index, (key, text) in enumerate(BUDGETS.items()):
+        for index, (key, text) in enumerate(TITLES.items()):
             known = (
                 _(", about {time}").format(time=duration_in_words(seconds[key]))
                 if key in seconds
                 else ""
             )
-            self.budget.setItemText(index, text + known)
-
-    def _make_budget(self) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName("project.budget")
-        box.setToolTip(
-            _(
-                "Search effort; times are for this machine, once measured.\n"
-                "Draft: quick. Standard: until improvement stalls.\n"
-                "Thorough: longer, then the model is tuned slightly to this scan."
-            )
-        )
-        _narrow(box)
-        for key, text in BUDGETS.items():
-            box.addItem(text, key)
-        box.setCurrentIndex(list(BUDGETS).index("standard"))
-        return box
-
-    def _make_space(self) -> QComboBox:
-        box = QComboBox()
-        box.setObjectName("project.space")
-        _narrow(box)
-        tips = [f"{text}: {meaning}" for _key, text, meaning in SPACES]
-        box.setToolTip("\n".join(tips))
-        for key, text, _meaning in SPACES:
-            box.addItem(text, key)
-        return box
+            self.budget.setItemText(index, of_engine(text) + known)
 
     def _make_loss(self) -> QComboBox:
         box = QComboBox()
         box.setObjectName("project.loss")
-        _narrow(box)
         box.setToolTip(
             _(
                 "How the scan is degraded. The search degrades the brain in the same way "
@@ -135,8 +88,3 @@ class SearchBox(QWidget):
         for text, data in losses(None):
             box.addItem(text, data)
         return box
-
-
-def _narrow(box: QComboBox) -> None:
-    """Let a combo box shrink to the panel's width, whatever its longest entry."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

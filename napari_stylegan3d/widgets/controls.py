@@ -233,14 +233,20 @@ def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
     grid.setHorizontalSpacing(10)
     grid.setVerticalSpacing(6)
     grid.setColumnStretch(1, 1)
-    for index, (text, widget) in enumerate(pairs):
-        label = QLabel(text)
-        label.setToolTip(widget.toolTip())
-        label.setBuddy(widget)
-        widget.setAccessibleName(text)
-        grid.addWidget(label, index, 0)
-        grid.addWidget(widget, index, 1)
+    for text, widget in pairs:
+        add_row(grid, text, widget)
     return grid
+
+
+def add_row(grid: QGridLayout, text: str, widget: QWidget) -> None:
+    """One more field of a form."""
+    index = grid.rowCount() if grid.count() else 0
+    label = QLabel(text)
+    label.setToolTip(widget.toolTip())
+    label.setBuddy(widget)
+    widget.setAccessibleName(text)
+    grid.addWidget(label, index, 0)
+    grid.addWidget(widget, index, 1)
 
 
 def column(widget: QWidget) -> QVBoxLayout:

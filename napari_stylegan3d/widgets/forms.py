@@ -6,19 +6,27 @@ What a field shows (label, tooltip, range, unit, choices) is the option's descri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
+from magicgui import register_type
 from magicgui.backends._qtpy.widgets import QBaseValueWidget  # the way to wrap a Qt widget
+from magicgui.type_map import get_widget_class
 from magicgui.widgets import CheckBox, ComboBox
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QSpinBox
 
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import SliderRow
 from napari_stylegan3d.widgets.decimal_box import DecimalBox
 from napari_stylegan3d.widgets.text import of_engine
-from stylegan3d.settings.option import Described, options_of
+from stylegan3d.settings.option import Described, Sliding, options_of
+
+#: Letters of a line of a tooltip.
+TIP_WIDTH = 92
 
 
 class _Decimals(QBaseValueWidget):
@@ -30,6 +38,36 @@ class _Integers(QBaseValueWidget):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(QSpinBox, "value", "setValue", "valueChanged", **kwargs)
 
+
+class _Slide(QBaseValueWidget):
+    def __init__(self, row: Callable[[], SliderRow], **kwargs: Any) -> None:
+        def made(parent: Any = None) -> SliderRow:
+            return row()
+
+        super().__init__(made, "value", "set_value", "valueChanged", **kwargs)
+
+    def _mgui_bind_change_callback(self, callback: Callable[[float], None]) -> None:
+        self._qwidget.valueChanged.connect(lambda value, _live: callback(value))
+
+
+class SliderField(ValueWidget):
+    """The project's slider row as magicgui's widget of `Sliding`.
+
+    Parameters
+    ----------
+    row : callable
+        Makes the row; by default one from 0 to 1.
+    kwargs
+        As of magicgui's other widgets.
+    """
+
+    def __init__(self, row: Callable[[], SliderRow] | None = None, **kwargs: Any) -> None:
+        plain = {k: v for k, v in kwargs.items() if k in ("value", "name", "annotation", "label")}
+        made = row or partial(SliderRow, plain.get("name", ""), "", (0.0, 1.0, 0.01, 0.0))
+        super().__init__(widget_type=_Slide, backend_kwargs={"row": made}, **plain)
+
+
+register_type(Sliding, widget_type=SliderField)
 
 #: Boxes for numbers: with a unit, and with a comma or a point. magicgui's own have neither.
 BOXES = {float: _Decimals, int: _Integers}
@@ -55,14 +93,22 @@ class Form(QObject):
 
     changed = Signal()
 
-    def __init__(self, settings: type, prefix: str, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: type,
+        prefix: str,
+        names: Mapping[str, str] | None = None,
+        only: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self.settings = settings
-        self._options = {described.name: described for described in options_of(settings)}
+        known = {described.name: described for described in options_of(settings)}
+        self._options = {name: known[name] for name in only or known}
         self.fields: dict[str, Any] = {}
         for name, described in self._options.items():
-            field = _field(described)
-            field.native.setObjectName(f"{prefix}{(names or {}).get(name, name)}")
+            called = f"{prefix}{(names or {}).get(name, name)}"
+            field = _field(described, called)
+            field.native.setObjectName(called)
             field.changed.connect(lambda _value: self.changed.emit())
             self.fields[name] = field
 
@@ -76,21 +122,31 @@ class Form(QObject):
         return self.fields[name].native
 
     def layout(self, *names: str) -> QGridLayout:
-        """Labels on the left, fields on the right; of all fields, or of these."""
+        """Labels on the left, fields on the right; of all fields, or of these.
+
+        Boxes to tick and slider rows have their own label, and are left out.
+        """
         return controls.form(
             *(
                 (of_engine(self._options[name].option.label), self.native(name))
                 for name in names or self.fields
-                if not isinstance(self.native(name), QCheckBox)
+                if not isinstance(self.native(name), QCheckBox | SliderRow)
             )
         )
 
 
-def _field(described: Described) -> Any:
+def _field(described: Described, called: str) -> Any:
     """The widget of one option."""
     option, default = described.option, described.default
     field: Any
-    if option.choices is not None:
+    tip = "\n".join(filter(None, (of_engine(option.help), option.range)))
+    if get_widget_class(annotation=described.kind)[0] is SliderField:
+        assert option.low is not None
+        assert option.high is not None
+        limits = (option.low, option.high, option.step or 1.0, float(default))
+        unit = f" {option.unit}" if option.unit else ""
+        field = SliderField(partial(SliderRow, called, of_engine(option.label), limits, unit))
+    elif option.choices is not None:
         choices = [(of_engine(text), value) for value, text in option.choices.items()]
         field = ComboBox(choices=choices, value=default)
     elif described.kind is bool:
@@ -98,8 +154,13 @@ def _field(described: Described) -> Any:
     else:
         field = ValueWidget(widget_type=BOXES[described.kind], name=described.name)
     _limit(field.native, described)
-    field.native.setToolTip("\n".join(filter(None, (of_engine(option.help), option.range))))
+    field.native.setToolTip(folded(tip))
     return field
+
+
+def folded(tip: str) -> str:
+    """A tooltip in lines that fit on the screen: Qt breaks no plain text."""
+    return "\n".join(line for part in tip.splitlines() for line in textwrap.wrap(part, TIP_WIDTH))
 
 
 def _limit(box: Any, described: Described) -> None:

@@ -305,7 +305,7 @@ def test_every_choice_has_words():
     from stylegan3d.settings.projection import BUDGETS, METHODS, SPACES, Choices
 
     words = {
-        known.name: [*known.option.choices] for known in options_of(Choices) if known.option.choices
+        known.name: {*known.option.choices} for known in options_of(Choices) if known.option.choices
     }
     del words["skull"]
-    assert words == {"space": [*SPACES], "budget": [*BUDGETS], "method": [*METHODS]}
+    assert words == {"space": {*SPACES}, "budget": {*BUDGETS}, "method": {*METHODS}}

@@ -40,7 +40,10 @@ def described(settings: type, name: str) -> Any:
     flag = option.flag or f"--{name.replace('_', '-')}"
     words = option.range
     if option.choices is not None:
-        words = "; ".join(f"{value}: {word}" for value, word in option.choices.items())
+        words = "; ".join(
+            str(value) if word.casefold() == str(value) else f"{value}: {word}"
+            for value, word in option.choices.items()
+        )
     text = f"{option.label}: {option.help[0].lower()}{option.help[1:]}"
 
     def allowed(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from stylegan3d.evaluation.table import usual
 from stylegan3d.settings.option import Option
-from stylegan3d.settings.projection import HOW_LONG, Choices
+from stylegan3d.settings.projection import TITLES, Choices
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class EvaluationSettings:
         Option(
             "Budget",
             "Of projections.",
-            choices={**HOW_LONG, "none": "no projections"},
+            choices={**TITLES, "none": "no projections"},
         ),
     ] = Choices.budget
     inception: Annotated[

@@ -10,9 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NewType, get_args, get_origin, get_type_hints
 
 from stylegan3d.errors import OutputError
+
+#: A number that is chosen by sliding; the window registers its row for it with magicgui.
+Sliding = NewType("Sliding", float)
 
 
 @dataclass(frozen=True)

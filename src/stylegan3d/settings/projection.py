@@ -15,11 +15,8 @@ SPACES: tuple[Space, ...] = get_args(Space)
 METHODS: tuple[Method, ...] = get_args(Method)
 #: Steps of the search from an encoder's guess; "thorough" is followed by pivotal tuning.
 BUDGETS = {"draft": 12, "standard": 60, "thorough": 120}
-HOW_LONG = {
-    "draft": "seconds",
-    "standard": "until improvement stalls",
-    "thorough": "minutes, and the model is tuned to the scan",
-}
+#: Budgets, each with the words for it.
+TITLES = {"draft": "Draft", "standard": "Standard", "thorough": "Thorough"}
 TUNED = ("thorough",)
 #: The budget of what is only a part of something else, such as searches for an uncertainty.
 QUICK = "draft"
@@ -37,20 +34,24 @@ class Choices:
         Space,
         Option(
             "Latent space",
-            "What is optimised.",
+            "W+: all layers are free, so the result follows the scan more closely. W+ and noise: "
+            "also fits the noise of the layers, fine texture of this scan that edits and mixes do "
+            "not move; it is saved in the latent file. W: one style for all layers, so the result "
+            "remains a typical brain of the model.",
             choices={
-                "w": "one w for all layers, the most typical brain",
-                "w+": "one w per layer, closer to the scan",
-                "w+noise": "the layer noise too, closest to the scan",
+                "w+": "Closest to the scan (W+)",
+                "w+noise": "Closest, with texture (W+ and noise)",
+                "w": "Most typical brain (W)",
             },
         ),
     ] = "w+"
     budget: Annotated[
         str,
         Option(
-            "Budget",
-            "How long to search.",
-            choices=HOW_LONG,
+            "Search",
+            "Effort of the search. Draft: quick. Standard: until improvement stalls. Thorough: "
+            "longer, then the model is tuned slightly to this scan.",
+            choices=TITLES,
         ),
     ] = "standard"
     steps: Annotated[

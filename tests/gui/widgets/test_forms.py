@@ -3,9 +3,12 @@
 from qtpy.QtTest import QSignalSpy
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox
 
+from napari_stylegan3d.widgets.controls import SliderRow
 from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.settings.comparison import ComparisonSettings
 from stylegan3d.settings.film import FilmSettings
-from stylegan3d.settings.option import options_of
+from stylegan3d.settings.option import Sliding, options_of
+from stylegan3d.settings.projection import Choices
 
 
 def test_a_form_shows_the_defaults_and_gives_back_what_is_chosen(qapp):
@@ -30,6 +33,40 @@ def test_a_form_shows_the_defaults_and_gives_back_what_is_chosen(qapp):
 def test_every_field_says_what_it_does(qapp):
     form = Form(FilmSettings, "test.")
     for described in options_of(FilmSettings):
-        tip = form.native(described.name).toolTip()
+        tip = " ".join(form.native(described.name).toolTip().split())
         assert tip.startswith(described.option.help)
         assert described.option.range in tip
+
+
+def test_sliders_come_from_the_type_of_the_option(qapp):
+    form = Form(ComparisonSettings, "test.")
+    spy = QSignalSpy(form.changed)
+    row = form.native("rate")
+    assert isinstance(row, SliderRow)
+    assert row.objectName() == "test.rate"
+    assert (row.spin.minimum(), row.spin.maximum(), row.spin.suffix()) == (0.5, 4, " Hz")
+    assert "0.5 to 4 Hz" in row.toolTip()
+    row.change_to(2.5)
+    assert form.value == ComparisonSettings(rate=2.5)
+    assert len(spy) == 1
+    row.reset.click()
+    assert form.value == ComparisonSettings()
+
+
+def test_functions_with_a_sliding_number_get_the_slider_row(qapp):
+    from magicgui import magicgui
+
+    def work(share: Sliding = Sliding(0.25)) -> float:
+        return 2 * share
+
+    made = magicgui(work, call_button=True)
+    assert isinstance(made.share.native, SliderRow)
+    made.share.value = 0.75
+    assert made() == 1.5
+
+
+def test_a_form_can_have_some_of_the_fields(qapp):
+    form = Form(Choices, "test.", only=("budget",))
+    form.native("budget").setCurrentIndex(0)
+    assert [*form.fields] == ["budget"]
+    assert form.value == Choices(budget="draft")
