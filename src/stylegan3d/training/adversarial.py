@@ -1,11 +1,11 @@
-"""Adversarial phase: the StyleGAN2 objective, with the reconstruction kept as one term.
+"""Adversarial phase: the StyleGAN2 objective with an additional reconstruction term.
 
 Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixing regularisation
 (Karras et al. 2020, arXiv 1912.04958). Half of each fake batch are random brains, half are
 reconstructions of the real ones, as in VAE-GAN (Larsen et al. 2016, arXiv 1512.09300).
 
-Every term is a mean over the whole batch: what a microbatch adds to it is weighed by its share, and
-gradients are summed over microbatches and processes.
+Every term is a mean over the whole batch: microbatches are weighted by their share, and gradients
+summed over microbatches and processes.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ def adversarial_step(
     team: Team | None = None,
     labels: Tensor | None = None,
 ) -> dict[str, float]:
-    """One step of the generator side and one of the discriminator.
+    """One generator step and one discriminator step.
 
     Parameters
     ----------
     real : Tensor, shape (N, 1, X, Y, Z)
-        Values in [-1, 1], this process's samples of the batch.
+        This process's samples of the batch, values in [-1, 1].
     team : Team or None
-        The processes that train together; without it this process has the whole batch.
+        The cooperating processes; None if this process has the whole batch.
     labels : Tensor, shape (N, label_dim), or None
         Labels of `real`, if the generator is conditional.
 
     Returns
     -------
     dict of str to float
-        What to log, means over the whole batch.
+        Figures to log, means over the whole batch.
     """
     config = state.config
     team = team or Team(state.device)
@@ -67,7 +67,7 @@ def adversarial_step(
     if "path_length" in log.values:
         length = torch.tensor(log.values["path_length"], device=state.device)
         moved = state.path_mean.lerp(length, config.path_length_decay)
-        # The very first length starts the moving average: from zero it would ask for a flat
+        # Initialise the moving average with the first length: starting at zero would favour a flat
         # generator.
         state.path_mean = length if state.path_mean == 0 else moved
     sign = log.values.pop("real_sign")
@@ -82,16 +82,16 @@ def random_rows(
     samples: Sequence[int] | np.ndarray,
     purpose: Purpose = Purpose.LATENT,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """w of random brains, some mixed from two latents.
+    """w of random brains, some with style mixing.
 
     Style-mixing regularisation: from a random layer on, the rows come from a second latent
     (Karras et al. 2019, arXiv 1812.04948, section 3.1). The labels of a conditional generator are
-    those of subjects drawn from the training data.
+    sampled from the training subjects.
 
     Parameters
     ----------
     samples : sequence of int or ndarray
-        Numbers in the batch, which together with seed and step decide the latents.
+        Numbers in the batch, which with seed and step determine the latents.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def random_rows(
 def _maker_step(
     state: TrainState, parts: Sequence[Part], dtype: torch.dtype, team: Team, log: Log
 ) -> list[tuple[Tensor, Tensor | None]]:
-    """Generator, mapping and encoder; returns the fakes for the discriminator with their labels."""
+    """Step of generator, mapping and encoder; returns fakes with their labels."""
     config = state.config
     state.maker.zero_grad(set_to_none=True)
     state.discriminator.requires_grad_(False)
@@ -139,7 +139,7 @@ def _maker_step(
 def _maker_gradient(
     state: TrainState, part: Part, dtype: torch.dtype, log: Log
 ) -> tuple[Tensor, Tensor | None]:
-    """Add the gradient of one microbatch; returns its fakes and their labels."""
+    """Accumulate the gradient of one microbatch; returns its fakes and labels."""
     config = state.config
     real, samples = part.real[part.reconstructed], part.samples[part.reconstructed]
     mean, log_variance = state.encoder.posterior(real, dtype)
@@ -172,7 +172,7 @@ def _maker_gradient(
 def _pyramid(
     state: TrainState, rows: Tensor, samples: np.ndarray, dtype: torch.dtype
 ) -> list[Tensor]:
-    """The images of all levels with fresh noise; as many volumes at a time as suit the device."""
+    """Images of all levels with random noise, in chunks that suit the device."""
     config = state.config
     grids = [m.shape[1:] for m in state.synthesis.noise_maps("fixed") if m is not None]
     made = []
@@ -187,12 +187,12 @@ def _pyramid(
 
 
 def _whole(image: Tensor, config: GeneratorConfig) -> Tensor:
-    """The full image of a pyramid's last entry, which a Haar head leaves as bands."""
+    """The full image of a pyramid's last entry, which has bands with a Haar head."""
     return inverse_haar(image) if image.shape[1] == 8 * config.image_channels else image
 
 
 def _path_length_gradient(state: TrainState, part: Part, dtype: torch.dtype, log: Log) -> None:
-    """Add the lazy path length regulariser's gradient, from one random brain of each group."""
+    """Accumulate the path length regulariser's gradient, from one random brain per group."""
     config = state.config
     weight = config.path_length_weight * config.path_length_interval * config.adversarial_weight
     groups = config.batch // config.group

@@ -1,11 +1,10 @@
-"""The anatomy of a data set: its common brain, and how every brain differs from it.
+"""Groupwise registration of a data set to a common anatomy.
 
-Each training brain is registered to the group's mean with a stationary velocity field, the mean is
-made again from the registered brains and re-centred, so that it is nobody's size but the average,
-and so on for a few rounds (after Joshi et al. 2004, "Unbiased diffeomorphic atlas construction").
-What is left are two things per person: a velocity field (where the parts lie) and the brain moved
-into the common anatomy (what they look like). A generator with a deformation starts from their
-principal components; recombining them gives new anatomies with real texture.
+Each training brain is registered to the group mean with a stationary velocity field, and the mean
+is recomputed from the registered brains and re-centred to average shape, for a few rounds (after
+Joshi et al. 2004, "Unbiased diffeomorphic atlas construction"). The result for each subject is a
+velocity field (shape) and the brain warped to the common anatomy (appearance). A generator with a
+deformation starts from their principal components, whose recombination gives new anatomies.
 """
 
 from __future__ import annotations
@@ -49,18 +48,18 @@ INFO, TEMPLATE, VELOCITIES, CANONICAL = (
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """What `find_anatomy` leaves.
+    """Result of `find_anatomy`.
 
     Attributes
     ----------
     rows : ndarray, shape (n,)
-        Rows of the pack, the training volumes.
+        Pack rows of the training volumes.
     template : ndarray, shape (X, Y, Z), float32
-        Values in [0, 1], the common brain.
+        The common brain, values in [0, 1].
     velocities : ndarray, shape (n, 3, X/2, Y/2, Z/2), float16
-        Template o exp(v) resembles the person.
+        Velocity v such that template o exp(v) resembles the subject.
     canonical : ndarray, shape (n, X, Y, Z), uint8
-        The person moved into the common anatomy.
+        The subject warped to the common anatomy.
     """
 
     rows: np.ndarray
@@ -83,19 +82,18 @@ def find_anatomy(
     Parameters
     ----------
     folder : Path
-        Where it is kept; what is there already is not done again, so an interrupted run goes on
-        where it stopped.
+        Folder for results; existing ones are reused, so an interrupted run resumes.
     symmetric : bool
-        Make the common brain left-right symmetric, for training on mirror images too.
+        Make the common brain left-right symmetric, for training with mirror images.
     jobs : int or None
-        Processes at work; by default one per processor.
+        Parallel processes; by default one per processor.
     report : callable or None
-        Called with registrations done and in all.
+        Called with registrations done and total.
 
     Raises
     ------
     ModelError
-        If the folder holds the anatomy of other data.
+        If the folder contains the anatomy of other data.
     """
     rows = pack.indices("train")
     digest = hashlib.sha256()
@@ -174,7 +172,7 @@ def _rounds(
 
 
 def _finish_round(folder: Path, parts: Path, rows: np.ndarray, symmetric: bool, last: bool) -> None:
-    """The next template: mean of the registered brains, moved to the mean place."""
+    """The next template: mean of the registered brains, warped to the mean shape."""
     velocities = _stack(parts, rows, "velocity").astype(np.float32)
     mean = _mean_brain(parts, rows)
     template = _symmetrised(mean, symmetric)
@@ -192,7 +190,7 @@ def _finish_round(folder: Path, parts: Path, rows: np.ndarray, symmetric: bool, 
 
 
 def mirrored(velocity: np.ndarray) -> np.ndarray:
-    """The velocity field [..., 3, X, Y, Z] of the mirror image, left and right exchanged."""
+    """The velocity field [..., 3, X, Y, Z] of the mirror image."""
     flipped = np.flip(velocity, axis=-3).copy()
     flipped[..., 0, :, :, :] *= -1
     return flipped
@@ -231,7 +229,7 @@ class _Task:
 
 
 def _work(tasks: list[_Task], jobs: int) -> Iterator[Path]:
-    """Do the tasks whose file is not there yet; yields each file that is there."""
+    """Run tasks without a result; yields result files."""
     waiting = []
     for task in tasks:
         if task.path.exists():
@@ -242,7 +240,7 @@ def _work(tasks: list[_Task], jobs: int) -> Iterator[Path]:
         for task in waiting:
             yield _register_one(task)
         return
-    context = multiprocessing.get_context("spawn")  # forking a process that runs torch may hang
+    context = multiprocessing.get_context("spawn")  # forking a process with torch may hang
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
         futures = [pool.submit(_register_one, task) for task in waiting]
         try:
@@ -289,13 +287,13 @@ def _batch(volume: np.ndarray) -> Tensor:
 
 
 def _warped(volume: np.ndarray, velocity: Tensor) -> Tensor:
-    """(X, Y, Z) moved by exp(v), linear interpolation."""
+    """(X, Y, Z) warped by exp(v), linear interpolation."""
     displacement = resize(exponential(velocity, SQUARINGS), _grid(volume))
     return warp(_batch(volume), displacement)[0, 0]
 
 
 def read_spline(volume: np.ndarray, velocity: Tensor) -> np.ndarray:
-    """(X, Y, Z) moved by exp(v), cubic splines: nothing is lost of a texture to be learned from."""
+    """(X, Y, Z) warped by exp(v) with cubic splines, which preserve texture."""
     displacement = resize(exponential(velocity, SQUARINGS), _grid(volume))[0].numpy()
     places = np.indices(volume.shape, dtype=np.float32)
     for axis, n in enumerate(volume.shape):

@@ -1,11 +1,11 @@
-"""Where the training of a generator with a deformation starts: the principal anatomy of the data.
+"""Initialisation of a generator with a deformation: principal components of the anatomy.
 
-Velocity fields and canonical brains (`anatomy.py`) are each reduced to their principal components;
-w holds the whitened scores, first those of the velocities, then those of the images. The mapping
-network starts at their joint Gaussian, and the encoder at the regressions of `networks/fitting.py`.
-The covariance is that of the subjects, not shrunk: Ledoit and Wolf's estimate (2004) shrinks
-hundreds of whitened components all the way to the identity, and then brains get the folding and the
-contrast of one kind of subjects and the shape of another.
+Velocity fields and canonical brains (`anatomy.py`) are each reduced to principal components; w
+contains the whitened scores, first of the velocities, then of the images. The mapping network
+starts at their joint Gaussian, and the encoder at the regressions of `networks/fitting.py`. The
+covariance is the sample covariance: Ledoit and Wolf's estimate (2004) would shrink hundreds of
+whitened components to the identity, and combine the folding and contrast of some subjects with the
+shape of others.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from stylegan3d.training.start import LAYERS_SHARE, components_of, scale_layers
 from stylegan3d.training.state import TrainState
 from stylegan3d.training.warm_start import set_mapping
 
-# A velocity fades out over so many voxels of its grid outside the brain.
+# Width in voxels over which velocities fade out outside the brain.
 TAPER = 1.0
 BRAIN = 0.05
-# Errors that the encoder learns to correct: those of its first estimate, and what is left of them.
+# Sizes of the errors that the encoder learns to correct, relative to its first estimate.
 ERROR_SIZES = (1.0, 0.6, 0.3)
-# Deviation of random brains' velocities over that of the components kept: what is left out of the
-# bundled model's took a tenth of the deviation with it.
+# Scale of random velocities that compensates for the truncated components, which hold a tenth of
+# the standard deviation in the bundled model.
 VELOCITY_SPREAD = 1.1
 PENALTIES = tuple(10.0**k for k in range(-4, 5))
 FOLDS = 4
@@ -42,10 +42,10 @@ FOLDS = 4
 
 @torch.no_grad()
 def start_from_anatomy(state: TrainState, pack: Pack, anatomy: Anatomy) -> None:
-    """Set the networks of a new run, and their averages, to the principal anatomy."""
+    """Initialise the networks of a new run, and their averages."""
     synthesis = state.anatomy
     config = synthesis.config
-    # Layers that nobody trains would only add noise.
+    # Untrained layers would only add noise.
     scale_layers(state, LAYERS_SHARE if state.config.total_images else 0.0)
     mean = torch.from_numpy(anatomy.template)[None, None] * 2 - 1
     synthesis.image_const.copy_((haar(mean) if config.head == "haar" else mean)[0])
@@ -88,12 +88,12 @@ def _set_images(state: TrainState, anatomy: Anatomy) -> None:
 
 
 def _set_details(state: TrainState, anatomy: Anatomy) -> None:
-    """Random mixtures of what the basis images leave of all canonical brains.
+    """Random mixtures of the residuals of all canonical brains after the basis images.
 
-    Each is a draw from the Gaussian with the remainder's covariance, divided by the root of their
-    number: summed with standard normal weights they give that Gaussian's variance back at every
-    voxel, band and scale. As many principal components would hold a small part of it, for what is
-    left is the folding, different in everybody; and a mixture of all shows nobody's.
+    Each is a sample from the Gaussian with the residuals' covariance, divided by the root of their
+    number: summed with standard normal weights they reproduce its variance at every voxel, band and
+    scale. The same number of principal components would explain little of it, since the residual is
+    individual folding; and a mixture of all subjects reveals none.
     """
     synthesis = state.anatomy
     config = synthesis.config
@@ -137,9 +137,10 @@ def velocities_of(state: TrainState, anatomy: Anatomy) -> Tensor:
 
 
 def images_of(state: TrainState, anatomy: Anatomy) -> Tensor:
-    """[n, 1, X, Y, Z] canonical brains less the common one, at the last level's resolution.
+    """[n, 1, X, Y, Z] canonical brains minus the common one, at the last level's resolution.
 
-    Less the common brain, not the constant image, which training changes: a person's code stays.
+    Relative to the common brain, not to the constant image, which training changes, so that codes
+    stay valid.
     """
     config = state.config.generator
     grid = config.grid(config.num_levels - 1)
@@ -154,7 +155,7 @@ def images_of(state: TrainState, anatomy: Anatomy) -> Tensor:
 
 @torch.no_grad()
 def codes_of(state: TrainState, anatomy: Anatomy) -> Tensor:
-    """w of every training brain (and mirror image) by projection onto the bases, [n, w_dim]."""
+    """w of every training brain (and mirror image) by projection on the bases, [n, w_dim]."""
     synthesis = state.anatomy
     config = synthesis.config
     parts = []
@@ -169,7 +170,7 @@ def codes_of(state: TrainState, anatomy: Anatomy) -> Tensor:
 
 
 def _nearness(template: np.ndarray, grid: Grid) -> Tensor:
-    """1 in the brain and beside it, fading to 0 outside, on a coarser grid [X, Y, Z]."""
+    """1 in and near the brain, fading to 0 outside, on a coarser grid [X, Y, Z]."""
     low = resize(torch.from_numpy(template)[None, None], grid)[0, 0].numpy()
     distance = ndimage.distance_transform_edt(low <= BRAIN)
     near = np.clip(1 - (distance - 1) / (2 * TAPER), 0, 1)
@@ -184,7 +185,7 @@ def _covariance(codes: Tensor, found: int) -> Tensor:
 
 
 def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor) -> None:
-    """The encoder's two regressions, their penalties by cross-validation over subjects."""
+    """Fit the encoder's two regressions, with cross-validated penalties."""
     encoder = FittingEncoder(state.config.encoder, state.anatomy)
     fields = state.anatomy.config.deformation
     target = codes[:, :fields]
@@ -197,7 +198,7 @@ def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor)
     coarse = torch.cat([encoder.coarse(image) for image in images])
     encoder.start_mean = coarse.mean(dim=0)
     coarse -= encoder.start_mean
-    # Velocities matter by how far they move things: the penalty is chosen for that.
+    # The penalty minimises the error of the displacement.
     sizes = state.anatomy.velocity_basis.weight.flatten(1).norm(dim=1)
     weight, foreseen = _ridge(coarse, target * sizes, people)
     encoder.start = _linear(weight / sizes[:, None], target.mean(dim=0))
@@ -207,7 +208,7 @@ def _fit_encoder(state: TrainState, pack: Pack, anatomy: Anatomy, codes: Tensor)
     errors = foreseen / sizes - target
     features, wrong, groups = [], [], []
     for number, size in enumerate(ERROR_SIZES):
-        # Another person's error of the same size: what is learned must not depend on the pairing.
+        # Errors of other subjects of the same size, so that the pairing is not learned.
         order = np.random.default_rng(number).permutation(len(images))
         for i, image in enumerate(images):
             error = size * errors[i if number == 0 else int(order[i])]
@@ -227,7 +228,7 @@ def _ridge(x: Tensor, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple of Tensor
-        Weight [k, m], and what each row of y was foreseen to be without its own person [n, k].
+        Weight [k, m], and cross-validated predictions of y [n, k].
     """
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict

@@ -1,7 +1,7 @@
 """Augmentation of training volumes: mirror, small smooth stretching, gamma.
 
-Few scans are stretched to a continuum of plausible ones. The deformation stays small, for what
-the generator sees is what it will make.
+A few scans become a continuum of plausible ones. Deformations are small, since the generator
+reproduces what it sees.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def augment(
     Parameters
     ----------
     volume : Tensor, shape (1, X, Y, Z)
-        Values in [0, 1], x to the right of the patient.
+        Values in [0, 1], x to the patient's right.
     generator : torch.Generator
-        Source of all randomness, so that a step can be repeated.
+        Random generator, for reproducible steps.
     mirror : bool
         Flip left-right with probability 1/2.
     stretch : float
@@ -57,8 +57,8 @@ def augment(
 def stretch_axis(volume: Tensor, axis: int, generator: torch.Generator, strength: float) -> Tensor:
     """Resample one axis of a [1, X, Y, Z] volume through a random smooth, monotone map.
 
-    Along one axis linear interpolation is a sparse matrix; as a matrix product it costs a
-    hundredth of a free-form deformation of the volume, which would outweigh the networks.
+    Linear interpolation along one axis is a matrix product, at a hundredth of the cost of a
+    free-form deformation, which would dominate training time.
     """
     n = volume.shape[axis]
     points = torch.randn(CONTROL_POINTS, generator=generator) * strength
@@ -67,6 +67,6 @@ def stretch_axis(volume: Tensor, axis: int, generator: torch.Generator, strength
     smooth = F.interpolate(points[None, None], size=n, mode="linear", align_corners=True)[0, 0]
     middle = (n - 1) / 2
     source = (torch.arange(n) - middle) * scale + middle + smooth + shift
-    # Row i holds the two weights of the samples around source[i]; outside there is nothing.
+    # Row i has the two weights of the samples around source[i]; zero outside.
     weights = (1 - (source[:, None] - torch.arange(n)[None]).abs()).clamp(min=0)
     return torch.movedim(torch.tensordot(weights, volume, dims=([1], [axis])), 0, axis).contiguous()

@@ -1,9 +1,8 @@
 """Training of a variational autoencoder.
 
-What a latent gives back is to look like the brain that went in (mean squared error and structural
-similarity inside the brain, Wang et al. 2004), and latents are drawn towards a normal distribution
-(Kingma, Welling 2014, arXiv 1312.6114, eq. 10), only so far that reconstructions do not suffer, as
-in latent diffusion (Rombach et al. 2022, arXiv 2112.10752).
+The loss is mean squared error and structural similarity inside the brain (Wang et al. 2004), plus
+the divergence of latents from a normal distribution (Kingma, Welling 2014, arXiv 1312.6114, eq. 10)
+with a small weight, as in latent diffusion (Rombach et al. 2022, arXiv 2112.10752).
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from stylegan3d.training.augment import augment
 from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, config_of, train
 
 Place = tuple[slice, slice, slice]
-# Of the structural similarity: a window of seven voxels, and Wang's constants.
+# Structural similarity: window of seven voxels, and Wang's constants.
 WINDOW, C1, C2 = 7, 0.01**2, 0.03**2
-#: Held-out subjects that are measured on the way, at most; all of them at the end.
+#: Maximum number of held-out subjects measured during training; all at the end.
 MEASURED = 9
 
 
@@ -40,13 +39,14 @@ class AutoencoderSettings(RunSettings):
 
     Attributes
     ----------
-    people : int
-        In each step; crops : of each of them; side : of a crop in voxels, a multiple of `FACTOR`; a
-        shorter axis of the volumes is taken whole.
+    people, crops : int
+        Subjects per step, and crops per subject.
+    side : int
+        Edge of a crop in voxels, a multiple of `FACTOR`; shorter axes are used completely.
     similarity : float
-        Weight of one minus the structural similarity, beside the mean squared error.
+        Weight of 1 - SSIM relative to the mean squared error.
     divergence : float
-        Weight of the Kullback-Leibler divergence, a mean over the latent's numbers.
+        Weight of the Kullback-Leibler divergence, averaged over the latent's numbers.
     stretch : float
         Stretch of the augmentation, see `augment`; half of the volumes are not stretched.
     """
@@ -70,7 +70,7 @@ class AutoencoderSettings(RunSettings):
 
 @dataclass(frozen=True)
 class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
-    """How an autoencoder is trained; `shape` is the network's."""
+    """Training recipe of an autoencoder; `shape` is the network's."""
 
     shape: AutoencoderConfig
     settings: AutoencoderSettings
@@ -81,7 +81,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         return Autoencoder(self.shape)
 
     def prepare(self, source: Pack, folder: Path, progress: Preparing | None) -> Pack:
-        """The data set, if it has the run's grid."""
+        """The data set, checked to have the run's grid."""
         if tuple(self.shape.shape) != tuple(source.space.shape):
             raise ModelError(
                 f"The run is of volumes of {self.shape.shape} voxels, but the data set's have "
@@ -95,7 +95,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         network.mean.copy_(haar(mean))
 
     def loss(self, network: Autoencoder, data: Pack, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of crops of subjects."""
+        """Loss on crops."""
         settings = self.settings
         device = network.mean.device
         crops, places = draw(data, settings, step)
@@ -114,7 +114,7 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
         return loss, {"error": error, "unlike": unlike, "divergence": divergence}
 
     def measure(self, average: Autoencoder, data: Pack, *, last: bool) -> dict[str, float]:
-        """How alike reconstructions are to held-out subjects."""
+        """Similarity of reconstructions of held-out subjects."""
         return measure(average, data, None if last else MEASURED)
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,9 +132,9 @@ AutoencoderRun = Run[AutoencoderRecipe]
 
 
 def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
-    """Structural similarity of [N, 1, X, Y, Z] in [-1, 1], averaged where the true ones are bright.
+    """Structural similarity of [N, 1, X, Y, Z] in [-1, 1], averaged over bright voxels.
 
-    With a plain cube as window: what is trained with it, not what is reported.
+    With a cubic window, as a training loss, not for reporting.
     """
     made, true = (made + 1) / 2, (true + 1) / 2
     five = torch.cat([made, true, made.square(), true.square(), made * true], dim=1)
@@ -150,9 +150,9 @@ def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def measure(network: Autoencoder, pack: Pack, count: int | None = None) -> dict[str, float]:
-    """Medians over held-out subjects, `count` of them at most: "ssim" and "psnr" inside the brain.
+    """Medians over at most `count` held-out subjects: "ssim" and "psnr" inside the brain.
 
-    {} where nobody is set aside.
+    {} without held-out subjects.
     """
     rows = pack.indices("validation")[:count]
     device = network.mean.device
@@ -195,9 +195,9 @@ def train_autoencoder(
 
 
 def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, list[Place]]:
-    """The crops of one step, augmented, [N, 1, X, Y, Z] in [-1, 1], and where they lie.
+    """Augmented crops of one step, [N, 1, X, Y, Z] in [-1, 1], and their positions.
 
-    Every person once before anybody again; a crop's middle lies in the mean brain.
+    Each subject is used once per epoch; crops are centred inside the mean brain.
     """
     people = pack.indices("train")
     shape = pack.space.shape
@@ -225,6 +225,6 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
 
 
 def _halved(place: Place) -> Place:
-    """A place on the grid of the Haar bands."""
+    """A position on the grid of the Haar bands."""
     x, y, z = (slice(s.start // 2, s.stop // 2) for s in place)
     return x, y, z

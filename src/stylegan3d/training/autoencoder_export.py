@@ -1,8 +1,8 @@
-"""From a trained autoencoder to a generator's folder: latents, card, template, directions.
+"""Export of a trained autoencoder to a model folder.
 
-Latents of random brains are drawn from the normal distribution of the training subjects', along as
-many of its principal directions as are kept (a linear model of latents; compare probabilistic
-principal component analysis, Tipping, Bishop 1999).
+Latents of random brains are sampled from the normal distribution of the training subjects' latents
+along its leading principal directions (compare probabilistic principal component analysis, Tipping,
+Bishop 1999).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from stylegan3d.training.calibration import TOES, toed
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns, learn_labels
 
-#: Principal directions of the latents that are kept.
+#: Number of principal directions of the latents.
 COMPONENTS = 200
-# Of a number's spread among subjects, the least that counts, as a share of the median.
+# Least standard deviation of a latent's number, as a share of the median.
 LEAST_DEVIATION = 0.05
-# Subjects whose reconstructions tell where the decoder's ripples in the dark end.
+# Number of subjects used to find the ends of the toe.
 TOED = 24
 
 
@@ -47,34 +47,34 @@ def export_autoencoder(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generator:
-    """Write the averaged networks of a run as a generator's folder, and open it.
+    """Export the averaged networks of a run to a model folder, and load it.
 
     Parameters
     ----------
     run : AutoencoderRun
         Run of the autoencoder.
     pack : Pack
-        The data set of the run: its subjects' latents tell what random brains are like.
+        The data set of the run.
     out : path-like
-        The folder to write.
+        Output folder.
     name : str
         Name of the model.
     labels : sequence of str
-        Columns of the data set's table, such as "age" and "sex", that random brains can be drawn
-        for; see `stylegan3d.training.labels`.
+        Labels to learn: columns of the data set's table, such as "age" and "sex"; see
+        `stylegan3d.training.labels`.
     licence : str or None
-        Terms of the weights; by default the licences of the training data, joined.
+        Licence of the weights; by default the licences of the training data, joined.
     attribution : str or None
-        Whom users of the weights must name, where the data's licences ask for it.
+        Attribution required by the data's licences.
     overwrite : bool
-        Replace a model that is there.
+        Replace an existing model.
     progress : callable or None
-        Called with subjects encoded and subjects in all.
+        Called with subjects encoded and total.
 
     Raises
     ------
     ModelError, OutputError
-        If there are fewer than three subjects, a column is of no use, or the folder cannot be
+        If there are fewer than three subjects, a column is unusable, or the folder cannot be
         written.
     """
     out = Path(out)
@@ -88,7 +88,7 @@ def export_autoencoder(
     latents = people_latents(LatentEncoder(network), pack, progress)
     mean = latents.mean(dim=0)
     around = latents - mean
-    # Of a few hundred rows as long as a latent: by the small square of their products.
+    # For a few hundred long rows: from the Gram matrix.
     values, vectors = torch.linalg.eigh(around @ around.T)
     count = min(COMPONENTS, len(rows) - 1)
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
@@ -137,16 +137,16 @@ def export_autoencoder(
     generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
     if not labels:
         return generator
-    # Whoever is there with his mirror image has the mean of both latents.
+    # The latent of a subject is the mean over the original and its mirror image.
     people = latents.reshape(len(rows), 2, -1).mean(dim=1).cpu()
     return learn_labels(out, pack, labels, latents=people, overwrite=True)
 
 
 @torch.inference_mode()
 def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
-    """Ends [2] of the toe that brings reconstructions nearest to subjects, by mean squared error.
+    """Ends [2] of the toe that minimise the mean squared error of reconstructions.
 
-    A decoder ripples in the dark around a brain, where subjects have nothing.
+    A decoder produces ripples in the dark background around a brain.
     """
     rows = pack.indices("train")[:: max(1, len(pack.indices("train")) // TOED)]
     people = [pack.volumes[row].astype(np.float32) / 255 for row in rows]
@@ -166,7 +166,7 @@ def toe_ends(network: Autoencoder, pack: Pack) -> Tensor:
 def people_latents(
     encode: LatentEncoder, pack: Pack, progress: Callable[[int, int], None] | None = None
 ) -> Tensor:
-    """Latents of the training subjects and of their mirror images, float32 [2 N, w_dim]."""
+    """Latents of the training subjects and their mirror images, float32 [2 N, w_dim]."""
     rows = pack.indices("train")
     found = []
     for done, row in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""A run in TensorBoard: curves, the distribution of intensities, random brains beside subjects."""
+"""TensorBoard output: curves, intensity histograms, random brains and subjects."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def check_tensorboard() -> None:
 
 
 class Board:
-    """Writes a run's events; they are counted in images, `images` at the start."""
+    """Writes a run's events, with images seen as the step."""
 
     def __init__(self, out: Path, images: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # What a killed run wrote after its last checkpoint is hidden.
+        # Hides events of a killed run after its last checkpoint.
         self.writer = SummaryWriter(str(out / FOLDER), purge_step=images + 1 if images else None)
 
     def write(self, state: TrainState, values: dict[str, float], monitor: Monitor) -> None:
-        """Add what was just logged."""
+        """Write the latest log entry."""
         images = state.images
         group_of = {name: group for group, names in GROUPS.items() for name in names}
         for name, value in values.items():
@@ -75,5 +75,5 @@ class Board:
         self.writer.flush()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close."""
         self.writer.close()

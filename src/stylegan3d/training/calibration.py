@@ -1,17 +1,16 @@
-"""Calibrate what a generator of a deformation and linear images makes, without training it.
+"""Calibration of an anatomy model's output without training.
 
-Three things of the training brains are measured and put into the finished generator, see
+Three properties of the training brains are measured and applied by the finished generator, see
 `networks/finish.py`:
 
-- *Saturation*: the detail images are scaled to unit variance at each voxel and pass a sigmoid, for
-  tissue is never as dark or as bright as rare sums of many textures are; their old variance is
-  given back at each voxel. So marginals and spectra are kept as in texture synthesis by matched
-  histograms and spectra (Heeger, Bergen 1995).
-- *Contrast*: subjects differ in how strong their fine structure is (scanner, age), and w knows it.
-A
-  ridge regression over subjects tells from the basis images' weights; the details follow.
-- *Outline*: brains cut out of a head end sharply. The toe's place is chosen such that random brains
-  are as bright in the first voxel outside their surface as subjects are.
+- *Saturation*: the detail images are scaled to unit variance at each voxel, passed through a
+sigmoid,
+  since tissue never reaches the extremes of a sum of many textures, and rescaled to their variance.
+  Marginals and spectra are matched as in texture synthesis (Heeger, Bergen 1995).
+- *Contrast*: the strength of fine structure differs between subjects (scanner, age). A ridge
+  regression predicts it from the basis images' weights, and the details are scaled accordingly.
+- *Outline*: extracted brains have a sharp edge. The toe is chosen such that random brains are as
+  bright as subjects in the first voxel outside their surface.
 """
 
 from __future__ import annotations
@@ -37,41 +36,41 @@ from stylegan3d.networks.finish import DetailTexture
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.recipe.drawing import seed_latents
 
-# Steepness of the sigmoid for details of unit variance. A steep one (4) makes edges between two
-# greys, but not where the basis images have theirs.
+# Steepness of the sigmoid for unit variance. A steep one (4) makes edges between two greys, but not
+# at the edges of the basis images.
 SLOPE = 1.0
-# The deviations that the details are scaled by are smoothed too: they come from few images.
+# Smoothing of the details' standard deviations, which come from few images.
 DEVIATION_SMOOTHING = 1.0
 SAMPLES = 32
 BRAIN = 0.05
-# Fine structure is what a Gaussian of so many voxels takes away, so many voxels inside the brain.
+# Fine structure: residual of a Gaussian with this sigma, this many voxels inside the brain.
 FINE, DEPTH = 1.6, 3
-# The surface is where a brain is brighter than this; from there on the toe changes nothing.
+# Threshold of the brain's surface, above which the toe has no effect.
 SURFACE = 0.25
 TOES = np.linspace(0, SURFACE, 26)
 PENALTIES = np.logspace(-3, 4, 15)
 
 
 def can_be_calibrated(config: GeneratorConfig) -> bool:
-    """Whether `calibrate` does anything for such a generator."""
+    """Whether `calibrate` applies to such a generator."""
     return isinstance(config, AnatomyConfig) and bool(config.deformation and config.detail_basis)
 
 
 @torch.no_grad()
 def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
-    """A synthesis network like the generator's, calibrated to a data set's training subjects.
+    """The generator's synthesis network, calibrated to a data set's training subjects.
 
     Parameters
     ----------
     generator : Generator
-        With a deformation and detail images, not calibrated yet.
+        Generator with a deformation and detail images, not calibrated yet.
     pack : Pack
         The data set it was trained on.
 
     Raises
     ------
     ModelError
-        If it is calibrated already, or has nothing to calibrate.
+        If it is already calibrated, or has nothing to calibrate.
     """
     network = anatomy_network(generator)
     before = network.config
@@ -103,14 +102,14 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
 
 
 def set_edges(synthesis: AnatomyNetwork, deviations: Tensor) -> None:
-    """Detail images of unit variance at each voxel, and what their sigmoid is multiplied by.
+    """Scale the detail images to unit variance at each voxel, and set the sigmoid's scale.
 
     Parameters
     ----------
     synthesis : AnatomyNetwork
-        With details as the linear model has them; changed in place.
+        With details of the linear model; modified in place.
     deviations : Tensor, shape (detail_basis,)
-        Deviations of the details' weights among random brains.
+        Standard deviations of the details' weights among random brains.
     """
     basis, texture = synthesis.detail_basis, synthesis.detail_texture
     assert isinstance(texture, DetailTexture)
@@ -131,7 +130,7 @@ def set_edges(synthesis: AnatomyNetwork, deviations: Tensor) -> None:
 
 
 def set_contrast(synthesis: AnatomyNetwork, generator: Generator, pack: Pack) -> None:
-    """How the details' strength follows w: as subjects' fine structure does."""
+    """Set how the strength of details depends on w, from the subjects' fine structure."""
     from sklearn.linear_model import RidgeCV
 
     assert generator.encoder is not None
@@ -153,7 +152,7 @@ def set_contrast(synthesis: AnatomyNetwork, generator: Generator, pack: Pack) ->
 
 
 def fine_contrast(volume: np.ndarray) -> float:
-    """Standard deviation of the fine structure inside a brain (X, Y, Z) in [0, 1]."""
+    """Standard deviation of fine structure inside a brain (X, Y, Z) in [0, 1]."""
     brain = volume > BRAIN
     inside = ndimage.binary_erosion(brain, iterations=DEPTH)
     place = inside if inside.any() else brain
@@ -162,14 +161,14 @@ def fine_contrast(volume: np.ndarray) -> float:
 
 
 def find_toe(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tuple[float, float]:
-    """Ends of the toe for brains `made` to be as dark beside their surface as `people` are.
+    """Ends of the toe that make brains `made` as dark outside their surface as `people`.
 
     Brains are (X, Y, Z) in [0, 1].
 
     Returns
     -------
     tuple
-        0 below the first, untouched from the second on; (-1, 0) for no toe at all.
+        0 below the first, unchanged above the second; (-1, 0) for no toe.
     """
     real = np.mean([v[_beside(v)].mean() for v in people])
     shells = [v[_beside(v)] for v in made]
@@ -179,31 +178,31 @@ def find_toe(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tuple[
 
 
 def toed(values: np.ndarray, end: float) -> np.ndarray:
-    """Intensities behind a toe that reaches up to `end`."""
+    """Intensities after a toe that ends at `end`."""
     t = np.clip((values - end / 2) / max(end / 2, 1e-6), 0, 1)
     return values * t * t * (3 - 2 * t)
 
 
 def _beside(volume: np.ndarray) -> np.ndarray:
-    """The first voxels outside the surface of a brain."""
+    """Voxels directly outside the surface of a brain."""
     brain = volume > SURFACE
     grown = ndimage.binary_dilation(brain)
     return np.asarray(grown & ~brain if grown.sum() > brain.sum() else grown)
 
 
 def _some(rows: np.ndarray) -> np.ndarray:
-    """Up to `SAMPLES` rows, evenly over the table."""
+    """Up to `SAMPLES` rows, evenly spaced."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLES).round().astype(int))]
 
 
 def _deviation(fields: Tensor) -> Tensor:
-    """Deviation at each voxel of a sum of fields [n, 1, X, Y, Z], smoothed: [1, X, Y, Z]"""
+    """Smoothed standard deviation at each voxel of a sum of fields [n, 1, X, Y, Z]: [1, X, Y, Z]"""
     sigma = fields.square().sum(dim=0).sqrt()[0].numpy()
     smooth = ndimage.gaussian_filter(sigma, DEVIATION_SMOOTHING)
     return torch.from_numpy(np.maximum(smooth, 1e-3))[None]
 
 
 def _detail_deviations(generator: Generator) -> Tensor:
-    """Deviations of the details' weights among random brains, [detail_basis]."""
+    """Standard deviations of the details' weights among random brains, [detail_basis]."""
     w = seed_latents(generator, range(512))[:, 0]
     return w[:, anatomy_network(generator).config.details].std(dim=0)

@@ -1,4 +1,4 @@
-"""Settings of a training run, as plain data that is stored with every checkpoint."""
+"""Settings of a training run, stored with every checkpoint."""
 
 from __future__ import annotations
 
@@ -16,80 +16,79 @@ from stylegan3d.networks.config import (
 )
 from stylegan3d.training.judge_augment import PARTS
 
-# Least squares over the canonical brains of the bundled model's 222 subjects, all axes together: so
-# the low band explains 0.42 to 0.48 of the variance of the bands fine along one axis.
+# Least-squares fit over the canonical brains of the bundled model's 222 subjects, all axes
+# together: the low band explains 0.42 to 0.48 of the variance of bands that are fine along one
+# axis.
 FINE_TAPS = (0.2254, -0.0784, 0.0246)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides what a run learns.
+    """All settings of a run.
 
-    Training has two phases. *Reconstruction*: encoder -> w -> synthesis, so that each scan teaches
-    both networks directly (few scans, few hours). *Adversarial*: the StyleGAN2 objective from that
-    start, with the reconstruction kept as one term. An anatomy model without layers has neither:
-    its start is all that is learned of it before its flow.
+    Training has two phases. *Reconstruction*: encoder -> w -> synthesis, which trains both networks
+    directly with few scans. *Adversarial*: the StyleGAN2 objective with a reconstruction term. An
+    anatomy model without layers has neither: it consists of its initialisation and a flow.
 
     Attributes
     ----------
     generator : GeneratorConfig
         Generator of a StyleGAN (`GeneratorConfig`) or of an anatomy model (`AnatomyConfig`).
     conditions : tuple of str
-        Columns of the data set's table, such as ("age", "sex"), that the volumes depend on; see
-        `stylegan3d.recipe.label_schema`. Empty for a generator without labels.
+        Labels: columns of the data set's table, such as ("age", "sex"); see
+        `stylegan3d.recipe.label_schema`. Empty for an unconditional generator.
     batch : int
         Volumes per optimiser step, of all processes together.
     accumulate : int
-        Microbatches that a process divides its share of a batch into, for less memory.
+        Number of microbatches per process, to save memory.
     warm_start_images : int
-        Volumes seen in the reconstruction phase.
+        Volumes in the reconstruction phase.
     coarse_images : int
-        So many of those train all levels but the finest, at a fraction of the time.
+        Number of those that train all levels but the finest, which is much faster.
     total_images : int
-        Volumes seen in all.
+        Total number of volumes.
     generator_lr, encoder_lr, discriminator_lr : float
-        Adam step sizes in the reconstruction phase (and throughout for the discriminator);
+        Adam learning rates in the reconstruction phase (for the discriminator throughout); those of
         generator and encoder are multiplied by `adversarial_lr_scale` in the adversarial phase.
     final_lr_fraction : float
-        The reconstruction phase's rates fall to this share along a cosine.
+        Final learning rate of the reconstruction phase as a share of the initial, along a cosine.
     kl_weight : float
-        Pull of the encoder's latents towards a unit Gaussian (Kingma, Welling 2014).
+        Weight of the divergence of latents from a unit Gaussian (Kingma, Welling 2014).
     adversarial_weight : float
-        Adversarial weight of the generator's logistic loss beside a reconstruction of weight 1.
+        Weight of the generator's logistic loss relative to reconstruction.
     r1_gamma, r1_interval : float, int
-        Zero-centred gradient penalty on real volumes, every so many steps.
+        Zero-centred gradient penalty on real volumes, and its interval in steps.
     path_length_weight, path_length_interval : float, int
         StyleGAN2's regulariser (arXiv 1912.04958, eq. 4).
     mixing_probability : float
-        Share of random brains made from two latents.
+        Share of random brains with style mixing.
     ema_images : float
-        Half-life of the averaged weights that are shipped, in volumes.
+        Half-life of the averaged weights in volumes.
     clip_gradient : float
-        Largest norm of the gradient of generator, mapping and encoder.
+        Maximum gradient norm of generator, mapping and encoder.
     mirror, stretch, gamma : bool, float, float
         Augmentation of the training volumes, see `augment.py`.
     d_augment : {"none", "fixed", "adaptive"}
-        Augmentation of all that the discriminator sees, see `judge_augment.py`: "none", "fixed"
-        (with probability `d_augment_p`) or "adaptive" (starting at it).
+        Augmentation of the discriminator's inputs, see `judge_augment.py`: "none", "fixed" (with
+        probability `d_augment_p`) or "adaptive" (starting at it).
     d_augment_p : float
         Probability of each operation.
     d_augment_target, d_augment_images : float, int
-        Adaptive: the mean sign of the discriminator's scores of training volumes to keep to, and
-        the volumes in which p can go from 0 to 1.
+        For "adaptive": target of the mean sign of the discriminator's scores on training volumes,
+        and number of volumes in which p can go from 0 to 1.
     d_augment_parts : tuple of str
-        The operations.
+        Operations.
     patches : int
-        Cubes of each volume in a step of the texture phase, see `texture.py`.
+        Cubes per volume in a step of the texture phase, see `texture.py`.
     detail_gain : float
-        What the detail images of an exported generator are multiplied by: moving the image takes
-        off some of what is finest in it.
+        Gain of the detail images of an exported generator, which compensates for interpolation.
     calibrate : bool
-        Whether an exported generator with a deformation and detail images is calibrated to the
-        training subjects, see `calibration.py`.
+        Whether an exported generator with deformation and detail images is calibrated, see
+        `calibration.py`.
     precision : {"auto", "bfloat16", "float32"}
-        "auto", "bfloat16", "float32": of feature maps; weights stay float32.
+        Precision of feature maps; weights stay float32.
     checkpoint_minutes : float
-        How often the state is written.
+        Interval of checkpoints.
     """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -155,7 +154,7 @@ class TrainConfig:
         self._check_judge()
 
     def _check_encoder(self) -> None:
-        """An encoder reads what the generator makes, and gives what it takes."""
+        """Check that the encoder fits the generator."""
         generator, encoder = self.generator, self.encoder
         if encoder.w_dim != generator.w_dim or encoder.num_layers != generator.num_layers:
             raise ModelError(
@@ -174,7 +173,7 @@ class TrainConfig:
             )
 
     def _check_judge(self) -> None:
-        """What the discriminator sees: its part of a volume, and its augmentation."""
+        """Check the discriminator's input size and augmentation."""
         image, seen = self.generator.image_grids[-1], self.judge_grid
         if any(n > m for n, m in zip(seen, image, strict=True)):
             raise ModelError(
@@ -204,31 +203,31 @@ class TrainConfig:
 
     @property
     def deformed(self) -> bool:
-        """Whether the generator has a deformation: training then starts at the data's anatomy."""
+        """Whether the generator has a deformation, initialised from the data's anatomy."""
         return isinstance(self.generator, AnatomyConfig) and self.generator.deformation > 0
 
     @property
     def group(self) -> int:
-        """Volumes whose spread the discriminator looks at together."""
+        """Group size of the minibatch standard deviation."""
         return min(self.discriminator.mbstd_group, self.batch)
 
     @property
     def judge_grid(self) -> Grid:
-        """Voxels that the discriminator sees: a whole volume or, with a smaller base, a patch."""
+        """Grid of the discriminator's input: a whole volume or, with a smaller base, a patch."""
         return _seen(self.discriminator)
 
     @property
     def patched(self) -> bool:
-        """Whether the discriminator sees patches only."""
+        """Whether the discriminator sees patches."""
         return self.judge_grid != self.generator.image_grids[-1]
 
     def with_patch(self, voxels: int) -> TrainConfig:
-        """A copy whose discriminator sees cubes of so many voxels a side.
+        """A copy whose discriminator sees cubes with an edge of `voxels`.
 
         Raises
         ------
         ModelError
-            If its levels cannot make such a patch, or the volume is smaller.
+            If its levels do not allow such a patch, or the volume is smaller.
         """
         factor = self.judge_grid[0] // self.discriminator.base[0]
         if voxels < factor or voxels % factor:
@@ -260,10 +259,9 @@ class TrainConfig:
 
 
 def brain_2mm() -> TrainConfig:
-    """80 x 112 x 96 voxels of 2 mm: an anatomy model without layers, made on a CPU.
+    """80 x 112 x 96 voxels of 2 mm: an anatomy model without layers, for a CPU.
 
-    On a CPU layers learn next to nothing; `generator.channels` and `warm_start_images` are for
-    whoever has a GPU.
+    Training layers (`generator.channels`, `warm_start_images`) requires a GPU.
     """
     base, velocities, images, details = (5, 7, 6), 128, 128, 32
     latent = velocities + images + details
@@ -282,7 +280,7 @@ def brain_2mm() -> TrainConfig:
             deformation_level=2,
             mapping_linear_output=True,
         ),
-        # It sees cubes of 96 mm.
+        # The discriminator sees cubes of 96 mm.
         discriminator=DiscriminatorConfig(
             base=(3, 3, 3), channels=(96, 96, 48, 24), head="haar", detail_gain=12.0
         ),
@@ -300,7 +298,7 @@ def brain_2mm() -> TrainConfig:
 
 
 def brain_4mm() -> TrainConfig:
-    """40 x 56 x 48 voxels of 4 mm: brain_2mm without its finest level, at an eighth of the work."""
+    """40 x 56 x 48 voxels of 4 mm: brain_2mm without its finest level, at an eighth of the cost."""
     fine = brain_2mm()
     assert isinstance(fine.generator, AnatomyConfig)
     generator = replace(fine.generator, levels=3)
@@ -312,9 +310,9 @@ def brain_4mm() -> TrainConfig:
 
 
 def brain_1mm() -> TrainConfig:
-    """160 x 224 x 192 voxels of 1 mm: brain_2mm with a finer level and layers; wants a GPU.
+    """160 x 224 x 192 voxels of 1 mm: brain_2mm with a finer level and layers; for a GPU.
 
-    The basis has fewer images, for each has some 200,000 voxels on this grid.
+    With fewer basis images, to save memory.
     """
     coarse, basis = brain_2mm(), 64
     assert isinstance(coarse.generator, AnatomyConfig)
@@ -338,7 +336,7 @@ def brain_1mm() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    """20 x 28 x 24 voxels: seconds a run, to try the whole path on a machine.
+    """20 x 28 x 24 voxels: runs in seconds, for tests.
 
     Linear images and layers without a deformation.
     """
@@ -364,7 +362,7 @@ def tiny() -> TrainConfig:
 
 
 def stylegan_2mm() -> TrainConfig:
-    """80 x 112 x 96 voxels of 2 mm: a plain StyleGAN2 with a Haar head; wants a GPU."""
+    """80 x 112 x 96 voxels of 2 mm: a plain StyleGAN2 with a Haar head; for a GPU."""
     base = (5, 7, 6)
     generator = GeneratorConfig(base=base, head="haar", mapping_linear_output=True)
     return TrainConfig(
@@ -381,7 +379,7 @@ def stylegan_2mm() -> TrainConfig:
 
 
 def _seen(network: DiscriminatorConfig | EncoderConfig) -> Grid:
-    """Voxels that a network from volumes to its base grid reads."""
+    """Input grid of a network from volumes to its base grid."""
     factor = 2 ** (len(network.channels) - 1) * (2 if network.head == "haar" else 1)
     a, b, c = (n * factor for n in network.base)
     return a, b, c

@@ -1,4 +1,4 @@
-"""Batches of augmented volumes, prepared in the background, the same after a resume."""
+"""Batches of augmented volumes, prepared in the background and reproducible after resuming."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from stylegan3d.training.draws import Purpose, generator_for
 class Batches:
     """Endless batches of training volumes.
 
-    Which volumes a step sees and how they are augmented depends on the seed and the step's number
-    alone. Every epoch shows each volume once, in a new order.
+    Volumes and augmentation of a step depend only on seed and step number. Every epoch uses each
+    volume once, in a new order.
 
     Parameters
     ----------
     samples : sequence of int, ndarray or None
-        Numbers of the samples of each batch that are wanted here; all without it.
+        Numbers of this process's samples in each batch; all by default.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Batches:
         self.rows = pack.indices("train")
 
     def indices(self, step: int) -> np.ndarray:
-        """Rows of the pack that make up the batch of `step`, as far as it is wanted here."""
+        """Pack rows of this process's samples in the batch of `step`."""
         n = len(self.rows)
         places = step * self.config.batch + self.samples
         epochs = {
@@ -65,7 +65,7 @@ class Batches:
         return torch.stack(volumes) * 2 - 1
 
     def stream(self, start: int, ahead: int = 1) -> Iterator[Tensor]:
-        """Batches from step `start` on; the next `ahead` are made while the current one is used."""
+        """Batches from step `start` on, prefetching `ahead` batches."""
         with ThreadPoolExecutor(ahead) as pool:
             pending: deque[Future[Tensor]] = deque()
             try:
@@ -81,7 +81,7 @@ class Batches:
 def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:
     """Volumes of a split without augmentation, [n, 1, X, Y, Z] in [-1, 1].
 
-    With a `limit` they are taken evenly over the table, hence over its sources.
+    With a `limit` they are evenly spaced over the table, and so over its sources.
     """
     rows = pack.indices(split)
     if limit is not None and limit < len(rows):

@@ -1,8 +1,8 @@
-"""Training of a diffusion of latents.
+"""Training of a latent diffusion.
 
-A latent of a person gets noise of a random strength; the network is asked for what the Gaussian
-estimate of the latent misses, in units of the error that is expected of it, so that every strength
-counts the same (`networks/latent_diffusion.py`).
+Noise of random strength is added to a subject's latent; the network predicts the residual of the
+Gaussian estimate of the latent, in units of its expected error, so that every noise level has the
+same weight (`networks/latent_diffusion.py`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from stylegan3d.training.run import (
 if TYPE_CHECKING:
     from stylegan3d.networks.autoencoder import LatentSynthesis
 
-# Strengths of noise at which held-out subjects are measured.
+# Noise levels at which held-out subjects are measured.
 STRENGTHS = (0.2, 0.7, 2.0, 7.0)
 
 
@@ -55,9 +55,9 @@ class DiffusionSettings(RunSettings):
     Attributes
     ----------
     people : int
-        In each step.
+        Subjects per step.
     middle, spread : float
-        Of the noise's strength, which is log-normal as in Karras et al. 2022: median in standard
+        Log-normal distribution of the noise level as in Karras et al. 2022: median in standard
         deviations of latents, and standard deviation of its logarithm.
     """
 
@@ -78,12 +78,12 @@ class DiffusionSettings(RunSettings):
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """What a diffusion learns from.
+    """Training data of a diffusion.
 
     Attributes
     ----------
     people : People
-        To learn from.
+        Training subjects.
     held : Tensor
         Standardised latents of the held-out subjects, [N, D]; N may be 0.
     """
@@ -94,7 +94,7 @@ class Latents:
 
 @dataclass(frozen=True)
 class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
-    """How a diffusion is trained.
+    """Training recipe of a diffusion.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
     kind = "diffusion"
 
     def check_stage(self, stage: Generator, pack: Pack) -> None:
-        """ModelError if the run was begun with another autoencoder or data set."""
+        """Raise ModelError if the run was started with another autoencoder or data set."""
         if self.stage != stage_key(stage, pack):
             raise ModelError(
                 f"The run was begun with another autoencoder than {stage.name}, or another data "
@@ -124,7 +124,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
     def prepare(
         self, source: tuple[Pack, Generator], folder: Path, progress: Preparing | None
     ) -> Latents:
-        """Latents of a data set by an autoencoder; they are kept in the run's folder."""
+        """Latents of a data set from an autoencoder, cached in the run's folder."""
         pack, stage = source
         self.check_stage(stage, pack)
         encode = encoder_of(stage, pack)
@@ -134,7 +134,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
         return Latents(people, _held(encode, pack, people))
 
     def start(self, network: LatentDiffusion, data: Latents) -> None:
-        """Take over what is known of the latents' distribution."""
+        """Set the latents' distribution."""
         network.center.copy_(data.people.center)
         network.scale.copy_(data.people.scale)
         network.gaussian.load_state_dict(data.people.all.state_dict())
@@ -142,7 +142,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
     def loss(
         self, network: LatentDiffusion, data: Latents, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of subjects' latents; 1 is that of the Gaussian alone."""
+        """Loss on subjects' latents; 1 is that of the Gaussian estimate alone."""
         settings, people = self.settings, data.people
         rng = np.random.default_rng([settings.seed, step])
         rows = dealt(len(people.latents), settings.people, step, settings.seed)
@@ -158,7 +158,7 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
         return loss, {"loss": loss}
 
     def measure(self, average: LatentDiffusion, data: Latents, *, last: bool) -> dict[str, float]:
-        """Loss of the averaged network on held-out subjects, by strength of noise."""
+        """Loss of the averaged network on held-out subjects, by noise level."""
         held, found = data.held, {}
         device = device_of(average)
         for strength in STRENGTHS if len(held) else ():
@@ -202,7 +202,7 @@ def _loss(
 
 
 def dealt(people: int, count: int, step: int, seed: int) -> np.ndarray:
-    """Which subjects a step learns from: every one once before anybody again."""
+    """Subjects of a step; every subject is used once per epoch."""
     rows = []
     for number in range(step * count, (step + 1) * count):
         epoch, place = divmod(number, people)
@@ -218,7 +218,7 @@ def train_diffusion(
     settings: DiffusionSettings | None = None,
     **how: Unpack[How],
 ) -> DiffusionRun:
-    """Train a diffusion of the latents of an autoencoder.
+    """Train a diffusion on the latents of an autoencoder.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def train_diffusion(
     folder : Path
         Folder of the run.
     shape, settings : DiffusionConfig or None, DiffusionSettings or None
-        Of a new run; few subjects have fewer principal directions.
+        Network and settings of a new run; with few subjects there are fewer principal directions.
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """
@@ -245,7 +245,7 @@ def train_diffusion(
 
 
 def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
-    """The encoder of an autoencoder; ModelError if there is none that fits the data set."""
+    """The encoder of an autoencoder; ModelError if it does not fit the data set."""
     if not isinstance(stage.encoder, LatentEncoder) or stage.family != VAE:
         raise ModelError(
             f"{stage.name} is not a variational autoencoder with encoder: a diffusion learns the "
@@ -264,7 +264,7 @@ def _told(grid: Sequence[int]) -> str:
 
 
 def stage_key(stage: Generator, pack: Pack) -> str:
-    """A name for latents of these subjects by this autoencoder."""
+    """Key of the latents of these subjects from this autoencoder."""
     assert isinstance(stage.encoder, LatentEncoder)
     digest = hashlib.sha256()
     for values in stage.encoder.state_dict().values():

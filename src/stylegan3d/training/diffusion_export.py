@@ -1,4 +1,4 @@
-"""From a trained diffusion of latents to a generator's folder."""
+"""Export of a trained latent diffusion to a model folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stylegan3d.training.diffusion import DiffusionRun, encoder_of
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns, learn_labels
 
-#: Evaluations of the network for a latent, and for one of a preview.
+#: Network evaluations for a latent, and for a preview.
 STEPS, PREVIEW_STEPS = 20, 6
-# Of a number's spread among subjects, the least that counts, as a share of the median.
+# Least standard deviation of a latent's number, as a share of the median.
 LEAST_DEVIATION = 0.05
 
 
@@ -36,7 +36,7 @@ def export_diffusion(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generator:
-    """Write the averaged network of a run with its autoencoder as a generator's folder; open it.
+    """Export the averaged network of a run with its autoencoder to a model folder, and load it.
 
     Parameters
     ----------
@@ -45,25 +45,25 @@ def export_diffusion(
     pack, stage : Pack, Generator
         The data set and the autoencoder of the run.
     out : path-like
-        The folder to write.
+        Output folder.
     name : str
         Name of the model.
     labels : sequence of str
-        Columns of the data set's table, such as "age" and "sex", that random brains can be drawn
-        for, or volumes; see `learn_labels`.
+        Labels to learn: columns of the data set's table, such as "age" and "sex", or volumes; see
+        `learn_labels`.
     licence : str or None
-        Terms of the weights; by default the licences of the training data, joined.
+        Licence of the weights; by default the licences of the training data, joined.
     attribution : str or None
-        Whom users of the weights must name, where the data's licences ask for it.
+        Attribution required by the data's licences.
     overwrite : bool
-        Replace a model that is there.
+        Replace an existing model.
     progress : callable or None
-        Called with subjects encoded and subjects in all.
+        Called with subjects encoded and total.
 
     Raises
     ------
     ModelError, OutputError
-        If the autoencoder is another one, a column is of no use, or the folder cannot be written.
+        If the autoencoder differs, a column is unusable, or the folder cannot be written.
     """
     out = Path(out)
     check_target(out, overwrite)
@@ -75,7 +75,7 @@ def export_diffusion(
     latents = people_latents(encode, pack, progress)
     deviations = latents.std(dim=0)
     deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
-    assert stage.folder is not None  # a family other than StyleGAN is always a folder
+    assert stage.folder is not None  # other families than StyleGAN always have a folder
     files = read_folder(stage.folder)
     kept = ("decoder.", "mean", "toe.")
     tensors = {k: v for k, v in files.tensors.items() if k.startswith(kept)}
@@ -91,7 +91,7 @@ def export_diffusion(
     generator = finish(out, card, tensors, encoder, template, pack, overwrite=overwrite)
     if not labels:
         return generator
-    # Whoever is there with his mirror image has the mean of both latents.
+    # The latent of a subject is the mean over the original and its mirror image.
     people = latents.reshape(len(latents) // 2, 2, -1).mean(dim=1)
     return learn_labels(out, pack, labels, latents=people, overwrite=True)
 

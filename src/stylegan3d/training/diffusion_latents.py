@@ -1,8 +1,8 @@
-"""People's latents, varied, and what is known of their distribution without looking at the person.
+"""Augmented latents of subjects with cross-fitted Gaussian estimates.
 
-Principal directions of a person's own latents describe them better than anybody else's: a network
-that corrects such estimates would learn to trust them too much. The subjects are therefore dealt
-into folds, and the Gaussian that a person is estimated with comes from the other folds.
+Principal directions fitted to a subject describe it better than unseen subjects: a network that
+corrects such estimates would learn to trust them too much. So subjects are divided into folds, and
+each is estimated with the Gaussian of the other folds.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 
 FOLDS = 5
-#: Of each subject: as scanned, mirrored, and so many stretched a little.
+#: Variants of each subject: original, mirrored, and slightly stretched ones.
 STRETCHED = 6
-# Of a number's spread among subjects, the least that counts, as a share of the median.
+# Least standard deviation of a latent's number, as a share of the median.
 LEAST_DEVIATION = 0.05
-# Of the variance of a number, what is taken for left beside the directions at the least.
+# Least residual variance besides the directions, as a share of the variance.
 LEAST_REST = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Standardised latents of the subjects to learn from.
+    """Standardised latents of the training subjects.
 
     Attributes
     ----------
     latents : ndarray, shape (subjects, variants, D), float16
-        The first two are as scanned, and mirrored.
+        The first two variants are the original and the mirror image.
     center, scale : Tensor, shape (D,)
-        That they were standardised with.
+        Parameters of the standardisation.
     folds : ndarray, shape (subjects,)
-        Folds of each subject.
+        Fold of each subject.
     gaussians : list of LatentGaussian
-        For each fold, from the subjects of the others.
+        For each fold, fitted to the other folds.
     all : LatentGaussian
-        From everybody.
+        Fitted to all subjects.
     """
 
     latents: np.ndarray
@@ -62,7 +62,7 @@ class People:
         return (w - self.center) / self.scale
 
     def denoise(self, x: Tensor, sigma: Tensor, rows: np.ndarray) -> Tensor:
-        """What others' Gaussian says of these subjects' noisy latents, [N, D]."""
+        """Gaussian estimates of these subjects' noisy latents from the other folds, [N, D]."""
         out = torch.empty_like(x)
         for fold in np.unique(self.folds[rows]):
             of = torch.from_numpy(np.flatnonzero(self.folds[rows] == fold))
@@ -71,12 +71,12 @@ class People:
 
 
 def most_directions(people: int) -> int:
-    """Principal directions that so many subjects with their mirror images have in every fold.
+    """Maximum number of principal directions with so many subjects and their mirror images.
 
     Raises
     ------
     ModelError
-        If there are too few subjects for folds.
+        If there are too few subjects.
     """
     if people < FOLDS:
         raise ModelError(
@@ -87,7 +87,7 @@ def most_directions(people: int) -> int:
 
 
 def people_of(latents: np.ndarray, directions: int) -> People:
-    """What is known of latents [subjects, variants, D], `most_directions` at the most."""
+    """Fit to latents [subjects, variants, D], with at most `most_directions`."""
     count = len(latents)
     plain = torch.from_numpy(latents[:, :2].astype(np.float32))
     center = plain.mean(dim=(0, 1))
@@ -105,7 +105,7 @@ def people_of(latents: np.ndarray, directions: int) -> People:
         bases.append(basis)
         variances.append(along.square().mean(dim=0))
         rests.append(left / (len(held) * (held.shape[1] - directions)))
-    # Of subjects who had no part in a direction it has the variance that will be met.
+    # Variances along a direction are those of held-out subjects.
     spread = torch.stack(variances).mean(dim=0).sort(descending=True).values
     rest = torch.stack(rests).mean().clamp(min=LEAST_REST)
     spread = spread.clamp(min=float(rest))
@@ -119,7 +119,7 @@ def principal(rows: Tensor, count: int) -> Tensor:
     rows = rows.double()
     _, vectors = torch.linalg.eigh(rows @ rows.T)
     best = vectors.flip(1)[:, :count]
-    # Where next to nothing is left the directions found so are not quite at right angles.
+    # Directions with hardly any variance are not exactly orthogonal.
     return torch.linalg.qr((best.T @ rows).T).Q.T.float().contiguous()
 
 
@@ -131,17 +131,16 @@ def varied_latents(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Latents of the training subjects and of variants of theirs, float16 [subjects, variants, D].
+    """Latents of the training subjects and their variants, float16 [subjects, variants, D].
 
-    They are kept in the file `path`, for encoding takes minutes, and read from there if they are
-    as many as these.
+    Cached in the file `path`, since encoding takes minutes.
     """
     rows = pack.indices("train")
     size = (len(rows), 2 + STRETCHED, int(np.prod(_latent_of(encode, pack).shape)))
     if path.is_file():
         try:
             kept = np.load(path, mmap_mode="r")
-        except ValueError:  # cut short
+        except ValueError:  # truncated
             kept = None
         if kept is not None and kept.shape == size:
             return np.asarray(kept)

@@ -1,7 +1,7 @@
-"""Random numbers that depend on the run's seed, the step and the sample, and on nothing else.
+"""Random numbers that depend only on the run's seed, the step and the sample.
 
-Each sample of the global batch has a generator of its own for each purpose. So a step is the same
-whatever came before it, and however its samples are dealt out to processes and microbatches.
+Each sample of the global batch has its own generator for each purpose. So a step does not depend on
+earlier steps or on the distribution of samples to processes and microbatches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Purpose(IntEnum):
-    """What a generator is for: different purposes never share numbers."""
+    """Purpose of a generator; different purposes never share numbers."""
 
     DATA = 0
     POSTERIOR = 1
@@ -36,9 +36,9 @@ CPU = torch.device("cpu")
 def generator_for(
     seed: int, step: int, purpose: Purpose, sample: int, device: torch.device = CPU
 ) -> torch.Generator:
-    """A generator. On the CPU its numbers are the same for every device that uses them.
+    """A random generator. On the CPU its numbers are independent of the device that uses them.
 
-    For whole volumes of noise the CPU is too slow beside a GPU, hence `device`.
+    For whole volumes of noise the CPU is too slow compared with a GPU, hence `device`.
     """
     words = np.random.SeedSequence((seed, step, int(purpose), sample)).generate_state(2)
     return torch.Generator(device).manual_seed(int(words[0]) << 32 | int(words[1]))

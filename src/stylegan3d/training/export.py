@@ -1,7 +1,7 @@
-"""From a training run to a generator's folder: averaged weights, card, template, directions.
+"""Export of a training run to a model folder: averaged weights, card, template, directions.
 
-Where a generator can be calibrated (`calibration.py`) that is done last, on the generator as it is
-loaded; `calibrate_folder` does it for a folder that is there.
+A generator that can be calibrated (`calibration.py`) is calibrated last, after loading;
+`calibrate_folder` calibrates an existing folder.
 """
 
 from __future__ import annotations
@@ -61,28 +61,28 @@ def export_generator(
     attribution: str | None = None,
     overwrite: bool = False,
 ) -> Generator:
-    """Write the averaged networks of a run as a generator's folder, and open it.
+    """Export the averaged networks of a run to a model folder, and load it.
 
     Parameters
     ----------
     pack : Pack
-        The data set of the run: its grid, licences and validation volumes go into the card.
+        The data set of the run, for grid, licences and validation.
     licence : str or None
-        Terms of the weights; by default the licences of the training data, joined.
+        Licence of the weights; by default the licences of the training data, joined.
     attribution : str or None
-        Whom users of the weights must name, where the data's licences ask for it.
+        Attribution required by the data's licences.
     overwrite : bool
-        Replace a model that is there.
+        Replace an existing model.
 
     Returns
     -------
     Generator
-        The generator as anybody will load it.
+        The generator as loaded from the folder.
     """
     out = Path(out)
     check_target(out, overwrite)
     if not state.warm_started:
-        # Of a run that is still in its reconstruction phase: fit a copy, the run goes on unchanged.
+        # In the reconstruction phase: fit a copy, so that the run is not changed.
         state = copy.deepcopy(state)
         if not state.config.deformed:
             fit_mapping(state, pack, torch.float32)
@@ -101,7 +101,7 @@ def export_generator(
         )
     if isinstance(network, AnatomyConfig):
         network, synthesis, _ = split_layers(network, synthesis)
-    # The mapping stays in float32: it is small, and its layers may carry offsets that must cancel.
+    # The mapping stays in float32: it is small, and its layers may have offsets that must cancel.
     tensors = {f"mapping.{k}": v.float() for k, v in mapping.items()}
     tensors |= halves({f"synthesis.{k}": v for k, v in synthesis.items()})
     if judge_has_learned(state):
@@ -125,7 +125,7 @@ def export_generator(
 def calibrate_folder(
     folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
-    """Calibrate a generator's folder, find its directions and measure it again.
+    """Calibrate a generator in a folder, recompute its directions and evaluate it again.
 
     Parameters
     ----------
@@ -134,17 +134,17 @@ def calibrate_folder(
     pack : Pack
         The data set that it was trained on.
     out : path-like
-        The folder to write; it may be the same one.
+        Output folder; may be the same.
 
     Returns
     -------
     Generator
-        The calibrated generator. Its hash is another one: latents of the old one do not fit it.
+        The calibrated generator. Its hash differs: latents of the old one do not fit.
     """
     out = Path(out)
     check_target(out, overwrite)
     files = read_folder(Path(folder))
-    # What was measured before, and the files, are those of another generator.
+    # Earlier figures and files belong to the old generator.
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     tensors = dict(files.tensors)
@@ -158,7 +158,7 @@ def calibrate_folder(
 def _calibrate(
     generator: Generator, pack: Pack, card: dict[str, Any], tensors: dict[str, Tensor]
 ) -> None:
-    """Put a calibrated synthesis network into `card` and `tensors`; the rest stays bit for bit."""
+    """Update `card` and `tensors` with a calibrated synthesis network; the rest is unchanged."""
     synthesis = calibrate(generator, pack)
     new = halves({f"synthesis.{k}": v for k, v in synthesis.state_dict().items()})
     known = anatomy_network(generator).state_dict()
@@ -180,9 +180,9 @@ def finish(
     overwrite: bool,
     labels: dict[str, Tensor] | None = None,
 ) -> Generator:
-    """Write a folder with directions, figures and the page.
+    """Write a model folder with directions, figures and the card's page.
 
-    `labels` are those that a model with the same latents learned after its training.
+    `labels` are tensors of labels learned after training by a model with the same latents.
     """
     card = {k: v for k, v in card.items() if k not in ("quality", "directions")}
     extra = {TEMPLATE: template}
@@ -191,7 +191,7 @@ def finish(
     generator = load(out, device="cpu")
     directions = build_directions(generator, pack)
     save_directions(out / DIRECTIONS, directions, overwrite=True)
-    # The card again, now with what the written weights measure and the directions' hash.
+    # Write the card again, with figures of the stored weights and the directions' hash.
     card["quality"] = measure(generator, pack)
     card["directions"] = list(directions.checks)
     if len(pack.indices("validation")) >= LEAST_PEOPLE:
@@ -205,16 +205,16 @@ def finish(
 def judge_has_learned(state: TrainState) -> bool:
     """Whether the discriminator can score volumes.
 
-    Before the adversarial phase it is noise, and one that saw patches knows no whole brains.
+    Before the adversarial phase it is untrained, and one trained on patches cannot score volumes.
     """
     begun = state.warm_started and state.images > state.config.warm_start_images
     return begun and not state.config.patched
 
 
 def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """bfloat16: the range of float32 at half its size; float16 for what is added to the image.
+    """Convert to bfloat16, with the range of float32; float16 for tensors added to the image.
 
-    There the range is known, and eight bits of mantissa would show as steps of grey.
+    There the range is known, and eight bits of mantissa would be visible as banding.
     """
     halves = {}
     for name, value in state.items():
@@ -253,12 +253,12 @@ def card_of(
     architecture: dict[str, Any],
     training: dict[str, Any],
 ) -> dict[str, Any]:
-    """Card of a generator of any family: what it is, and what its data set says.
+    """The card of a generator of any family.
 
     Parameters
     ----------
     architecture, training : dict of str to object
-        Of the network and of its run.
+        Entries about the network and its training.
     licence : str or None
         Licence of the weights; by default the licences of the data, joined.
     """
@@ -297,11 +297,11 @@ def card_of(
 
 @torch.no_grad()
 def measure(generator: Generator, pack: Pack, samples: int = 32) -> dict[str, Any]:
-    """What the card says of a generator, each figure with something to compare it to.
+    """Figures for the card, with baselines.
 
-    Reconstruction: validation subjects through the encoder alone (no optimisation), medians inside
-    the brain, beside the mean brain's. Diversity: mean correlation, inside the mean brain, of pairs
-    of random brains and of pairs of real ones; higher means more alike.
+    Reconstruction: validation subjects by the encoder alone, medians inside the brain, and those of
+    the mean brain. Diversity: mean correlation, inside the mean brain, of pairs of random brains
+    and of real brains; higher means more similar.
     """
     volumes = fixed_volumes(pack, "validation")
     if not len(volumes) or generator.encoder is None:

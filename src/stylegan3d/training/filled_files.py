@@ -1,4 +1,4 @@
-"""Arrays on the disk that are filled item by item, and go on where an interrupted run stopped."""
+"""Arrays on disk that are filled item by item and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stylegan3d.errors import ModelError
 from stylegan3d.storage.locks import only_run
 from stylegan3d.storage.volumes import atomic_write_text, output_errors
 
-# What is written is known to be there every so many items.
+# Items between flushes.
 REMEMBERED = 20
 
 
 @dataclass(frozen=True)
 class FilledFile:
-    """An array: its file's name, shape (items first) and type."""
+    """An array: file name, shape (items first) and dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,30 +35,30 @@ def fill_files(
     fill: Callable[[list[np.ndarray], int], None],
     report: Callable[[int, int], None] | None = None,
 ) -> list[np.ndarray]:
-    """Fill arrays, all with the same number of items, or go on with it.
+    """Fill arrays with the same number of items, resuming if interrupted.
 
     Parameters
     ----------
     folder, info : Path, str
-        Where they lie, and the name of the file that tells how far they are.
+        Their folder, and the name of the progress file.
     key : dict of str to object
-        What they are made of.
+        Identifies their content.
     fill : callable
-        Puts one item into the open arrays.
+        Writes one item to the open arrays.
     report : callable or None
-        Called with items done and in all.
+        Called with items done and total.
 
     Returns
     -------
     list of ndarray
-        The arrays, mapped from the disk.
+        The memory-mapped arrays.
 
     Raises
     ------
     ModelError
-        If the folder holds those of something else than `key` tells.
+        If the folder contains arrays with another key.
     OutputError
-        If the folder cannot be written to, or another run writes to it.
+        If the folder cannot be written to, or another run is writing to it.
     """
     with only_run(folder):
         done, arrays = _opened(folder, folder / info, key, files)
@@ -79,7 +79,7 @@ def fill_files(
 def _opened(
     folder: Path, info: Path, key: dict[str, Any], files: list[FilledFile]
 ) -> tuple[int, list[np.ndarray]]:
-    """How many items there are, and the arrays."""
+    """Number of items done, and the arrays."""
     paths = [folder / file.name for file in files]
     if info.exists() and all(path.exists() for path in paths):
         known = json.loads(info.read_text(encoding="utf-8"))

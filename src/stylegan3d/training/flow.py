@@ -1,7 +1,7 @@
-"""Training of the flow that carries a linear model's brains to subjects' (`networks/flow.py`).
+"""Training of the flow from a linear model's brains to subjects (`networks/flow.py`).
 
-On cubes (`flow_cubes.py`) the network is asked for x1 - x0 at a random time between a brain of the
-linear model x0 and a person x1, by mean squared error (`flow_pairs.py` makes the two).
+On cubes (`flow_cubes.py`) the network predicts x1 - x0 at a random time between a brain of the
+linear model x0 and a subject x1, with mean squared error (`flow_pairs.py` makes the pairs).
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from stylegan3d.training.run import (
     train,
 )
 
-# Kernels of reduced precision err on smaller cubes, at least oneDNN's of 2026.
+# Reduced-precision kernels fail on smaller cubes, at least oneDNN's of 2026.
 LEAST_FAST = 32
-# Times at which the held-out subjects are measured, and cubes of theirs.
+# Times at which held-out subjects are measured, and their number of cubes.
 TIMES, CUBES = (0.0, 0.5, 0.9), 24
-# Misses smaller than this, in units of the velocity's gain, count by their square.
+# Width of the quadratic part of the pseudo-Huber loss, in units of the velocity's gain.
 HUBER = 0.3
 
 
 @dataclass(frozen=True)
 class FlowSettings(RunSettings):
-    """Settings of one run; the learning rate falls linearly from the middle of the run on.
+    """Settings of one run; the learning rate falls linearly in the second half.
 
     Attributes
     ----------
     channels : tuple of int
         Widths of the network, see `Flow`.
-    cubes : int
-        In each step; side : their edge in voxels, a multiple of 8.
+    cubes, side : int
+        Cubes per step, and their edge in voxels, a multiple of 8.
     noise : float
-        Added to x0, standard deviation in intensities of [-1, 1].
+        Standard deviation of noise added to x0, in intensities of [-1, 1].
     straight : bool
-        Learn from a teacher's ways (`flow_ways.py`) to go to their ends in one step.
+        Distil a teacher's trajectories (`flow_ways.py`) into one step.
     """
 
     channels: tuple[int, int, int] = (40, 64, 64)
@@ -85,14 +85,14 @@ class FlowSettings(RunSettings):
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A trained flow that a new run begins with.
+    """A trained flow from which a new run starts.
 
     Attributes
     ----------
     channels, grid, state : tuple of int, Grid, dict of str to Tensor
         Widths, the bands' grid and weights of its network.
     learned : dict of str to object
-        What it learned, see `learned`.
+        Its training, see `learned`.
     """
 
     channels: tuple[int, int, int]
@@ -102,7 +102,7 @@ class Start:
 
 
 class FlowRecipe(Recipe[Flow, Cubes]):
-    """How a flow is trained.
+    """Training recipe of a flow.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ class FlowRecipe(Recipe[Flow, Cubes]):
     grid : Grid
         Grid of the bands.
     begun_with : dict of str to object or None
-        What the flow that it began with had learned.
+        Training of the flow it started from.
     state : dict of str to Tensor or None
-        Weights of that flow, for a new run.
+        Weights of that flow.
     """
 
     kind = "flow"
@@ -132,12 +132,12 @@ class FlowRecipe(Recipe[Flow, Cubes]):
 
     @classmethod
     def of(cls, pairs: Source, settings: FlowSettings, start: Start | None = None) -> Self:
-        """Of a new run on pairs, from a trained flow on where there is one.
+        """Recipe of a new run on pairs, optionally from a trained flow.
 
         Raises
         ------
         ModelError
-            If that has another shape.
+            If that flow has another shape.
         """
         grid = band_grid(pairs)
         if start is None:
@@ -151,20 +151,20 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         return Flow(self.settings.channels, self.grid)
 
     def prepare(self, source: Source, folder: Path, progress: Preparing | None) -> Cubes:
-        """Cubes of pairs, of `flow_pairs.make_pairs` or `flow_ways.make_ways`."""
+        """Cubes of pairs from `flow_pairs.make_pairs` or `flow_ways.make_ways`."""
         if self.settings.side > 2 * min(self.grid):
             raise ModelError(f"Cubes of {self.settings.side} voxels do not fit into these volumes.")
         return Cubes(source, self.settings.side, self.settings.cubes)
 
     def start(self, network: Flow, data: Cubes) -> None:
-        """Take the weights of the flow to begin with."""
+        """Load the weights of the flow to start from."""
         if self.state is not None:
             network.load_state_dict(self.state)
             network.noise_strength.zero_()
             network.spread.fill_(1.0)
 
     def loss(self, network: Flow, data: Cubes, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of one batch of cubes."""
+        """Loss on one batch of cubes."""
         settings = self.settings
         rng = np.random.default_rng([settings.seed, step])
         fast = fast_dtype(device_of(network)) if settings.side >= LEAST_FAST else torch.float32
@@ -172,7 +172,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
         return loss, {"loss": loss}
 
     def measure(self, average: Flow, data: Cubes, *, last: bool) -> dict[str, float]:
-        """Loss of the averaged network on held-out subjects, by time; {} where there are none."""
+        """Loss of the averaged network on held-out subjects, by time; {} without any."""
         if data.pairs.training.all():
             return {}
         found = {}
@@ -209,7 +209,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
     def _straight_loss(
         self, network: Flow, start: Tensor, end: Tensor, places: Tensor, dtype: torch.dtype
     ) -> Tensor:
-        """How far one step leads from the end: pseudo-Huber, for the mean of two edges is none."""
+        """Error after one step: pseudo-Huber, which preserves edges better than squared error."""
         with torch.autocast(start.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             velocity = network.velocity(haar(start), start.new_zeros(len(start)), places)
         missed = VELOCITY_GAIN * (velocity - haar(end - start))
@@ -230,20 +230,20 @@ FlowRun = Run[FlowRecipe]
 
 
 def learned(run: FlowRun) -> dict[str, Any]:
-    """What a model's card says of a run, and of those that it began with."""
+    """Entries of a model's card about a run and those it started from."""
     found = asdict(run.settings) | {"steps_done": run.steps, "errors": run.measured}
     begun_with = run.recipe.begun_with
     return found | ({"begun_with": begun_with} if begun_with else {})
 
 
 def start_of_run(run: FlowRun) -> Start:
-    """Where another run may begin: the averaged weights."""
+    """The averaged weights of a run, as a start."""
     settings = run.recipe.settings
     return Start(settings.channels, run.recipe.grid, run.average.state_dict(), learned(run))
 
 
 def flow_of(generator: Generator) -> Start | None:
-    """The flow that a generator has, to train it on; None without one."""
+    """The flow of a generator, for further training; None without one."""
     network, flow = generator.synthesis, None
     if isinstance(network, LatentSynthesis) or (
         isinstance(network, AnatomyNetwork) and network.config.flow_channels
@@ -257,7 +257,7 @@ def flow_of(generator: Generator) -> Start | None:
 
 
 def start_of(source: str | Path) -> Start | None:
-    """The flow of a run's folder, or of a generator's; None if the generator has none.
+    """The flow in the folder of a run or a generator; None if the generator has none.
 
     Raises
     ------
@@ -282,13 +282,13 @@ def train_flow(
     Parameters
     ----------
     pairs : Source
-        Pairs of `flow_pairs.make_pairs`, or of `flow_ways.make_ways` for a straightened flow.
+        Pairs from `flow_pairs.make_pairs`, or from `flow_ways.make_ways` for a straightened flow.
     folder : Path
         Folder of the run.
     settings : FlowSettings or None
         Settings of a new run.
     start : Start or None
-        A trained flow that a new run begins with.
+        A trained flow from which a new run starts.
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """

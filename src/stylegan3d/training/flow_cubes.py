@@ -1,6 +1,6 @@
-"""Cubes anywhere in the brain, of the starts and the ends of a flow.
+"""Random cubes of the starts and ends of a flow.
 
-What a ribbon of cortex looks like is local, and 222 brains hold tens of thousands of cubes.
+Cortical texture is local, and 222 brains contain tens of thousands of cubes.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import places_on
 
-# A cube's middle lies in the brain: where the mean brain is brighter than this.
+# Cubes are centred where the mean brain is brighter than this.
 BRAIN = 0.1
 
 
 class Source(Protocol):
-    """Starts and ends of a flow: of `flow_pairs.make_pairs`, or of `flow_ways.make_ways`."""
+    """Starts and ends of a flow, from `flow_pairs.make_pairs` or `flow_ways.make_ways`."""
 
     @property
     def pack(self) -> Pack:
-        """The data set whose grid they have."""
+        """Data set with the same grid."""
 
     @property
     def training(self) -> np.ndarray:
-        """(n,) bool: which are learned from; the others are measured on."""
+        """(n,) bool: training items; the others are held out."""
 
     @property
     def draws(self) -> int:
-        """Starts to each end."""
+        """Starts per end."""
 
     def cube(
         self, index: int, draw: int, place: tuple[slice, ...]
@@ -48,7 +48,7 @@ class Cubes:
     pairs : Source
         Starts and ends.
     side, count : int
-        Edge of a cube in voxels, and how many a draw has.
+        Edge of a cube in voxels, and cubes per draw.
     """
 
     def __init__(self, pairs: Source, side: int, count: int) -> None:
@@ -58,13 +58,13 @@ class Cubes:
         self.places = places_on((x, y, z), torch.device("cpu"))[0]
 
     def draw(self, rng: np.random.Generator, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Cubes of subjects trained on, or of those set aside.
+        """Random cubes of training subjects or held-out subjects.
 
         Returns
         -------
         tuple
-            [n, 1, side, side, side] of the linear model and of subjects, in [-1, 1], and where they
-            lie, [n, 3, side / 2, ...].
+            [n, 1, side, side, side] of the linear model and of subjects, in [-1, 1], and their
+            positions, [n, 3, side / 2, ...].
         """
         pairs, half = self.pairs, self.half
         whose = np.flatnonzero(pairs.training == training)
@@ -88,6 +88,6 @@ class Cubes:
 
 
 def band_grid(pairs: Source) -> Grid:
-    """Of the Haar bands of their volumes."""
+    """Grid of the Haar bands of their volumes."""
     x, y, z = (n // 2 for n in pairs.pack.space.shape)
     return x, y, z

@@ -1,4 +1,4 @@
-"""A generator's folder with a trained flow."""
+"""Export of a generator with a trained flow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.export import finish, halves
 from stylegan3d.training.flow import FlowRun, learned
 
-# Of Euler's method, where the flow is not a straight one.
+# Euler steps of a flow that is not straightened.
 STEPS = 4
 FLOW = "synthesis.flow."
 SAMPLES = 512
@@ -35,26 +35,26 @@ def export_with_flow(
     steps: int | None = None,
     overwrite: bool = False,
 ) -> Generator:
-    """Write a generator that ends with this flow, find its directions and measure it again.
+    """Export a generator with this flow, recompute its directions and evaluate it again.
 
     Parameters
     ----------
     run : FlowRun
         The flow's.
     folder : path-like
-        Folder of the generator that the flow starts at; a flow that it has is replaced.
+        Folder of the generator; an existing flow is replaced.
     pack : Pack
-        The data set that both were trained on.
+        Data set of both.
     out : path-like
-        The folder to write; it may be the same one.
+        Output folder; may be the same.
     steps : int or None
-        Along the flow, each the work of one pass through its network; by default 1 for a
-        straightened flow and `STEPS` for another.
+        Steps along the flow, one network evaluation each; by default 1 for a straightened flow,
+        else `STEPS`.
 
     Returns
     -------
     Generator
-        The new generator. Its hash is another one: latents of the old one do not fit it.
+        The new generator. Its hash differs: latents of the old one do not fit.
     """
     out = Path(out)
     check_target(out, overwrite)
@@ -71,13 +71,13 @@ def export_with_flow(
             LATENT_FLOW,
             {"flow": {"channels": settings.channels, "steps": steps}},
         )
-        del state["noise"]  # drawn from a seed there
+        del state["noise"]  # sampled from a seed there
     else:
         before = anatomy_network(generator).config
         config = replace(before, flow_channels=settings.channels, flow_steps=steps)
         prefix, plan = FLOW, {"generator": config.to_dict()}
         state["spread"].fill_(_spread(generator))
-    # What was measured before, and the files, are those of another generator.
+    # Earlier figures and files belong to the old generator.
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     card["architecture"] = card["architecture"] | plan

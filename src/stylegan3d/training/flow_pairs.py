@@ -1,11 +1,9 @@
-"""Pairs that a flow learns from: a brain of the generator without it, and the person it was made
-after.
+"""Training pairs of a flow: a brain of the generator without flow, and the subject it resembles.
 
-Of an anatomy model the first of a pair has the velocities and basis images that the
-encoder finds in the person, and the details of a random brain: what the generator makes with that
-coarse anatomy. Of an autoencoder it is what the decoder makes of the person's latent on the way to
-that of a random brain, further on with each draw. Each person is seen as it is and mirrored, with a
-few draws each.
+For an anatomy model the first of a pair has the velocities and basis images from the encoder, and
+the details of a random brain. For an autoencoder it is the decoded latent of the subject, moved
+towards that of a random brain, increasingly with each draw. Each subject is used as is and
+mirrored, with a few draws each.
 """
 
 from __future__ import annotations
@@ -36,23 +34,23 @@ if TYPE_CHECKING:
     from stylegan3d.model.family import HasVariations
 
 DRAWS = 3
-# How far from the person the draws of an autoencoder's latents are, see `HasVariations`; in turn.
+# Strengths of the draws of an autoencoder's latents, see `HasVariations`.
 STRENGTHS = (0.3, 0.7, 0.9)
-# Seeds of the details: none that somebody browses.
+# Seeds of the details, outside the usual range.
 FIRST_SEED = 1_000_000
 VOLUMES, INFO = "pairs.npy", "pairs.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What `make_pairs` leaves.
+    """Result of `make_pairs`.
 
     Attributes
     ----------
     made : ndarray, shape (n, draws, X, Y, Z), uint8
-        Made of the generator without the flow.
-    rows : ndarray, shape (n,)
-        The pack's row of each; mirrored : (n,) bool; training : (n,) bool.
+        Brains of the generator without the flow.
+    rows, mirrored, training : ndarray, shape (n,)
+        Pack row of each item, whether it is mirrored, and whether it is for training.
     """
 
     made: np.ndarray
@@ -63,18 +61,18 @@ class Pairs:
 
     @property
     def draws(self) -> int:
-        """Brains of the generator to each subject."""
+        """Brains of the generator per subject."""
         return int(self.made.shape[1])
 
     def cube(
         self, index: int, draw: int, place: tuple[slice, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A cube of one of the brains and of the person, float32 in [-1, 1]."""
+        """A cube of one of the brains and of the subject, float32 in [-1, 1]."""
         start, end = self.made[index, draw][place], self.person(index)[place]
         return start.astype(np.float32) / 127.5 - 1, end.astype(np.float32) / 127.5 - 1
 
     def person(self, index: int) -> np.ndarray:
-        """uint8 (X, Y, Z) that the pair's first was made after."""
+        """The subject of a pair, uint8 (X, Y, Z)."""
         volume = self.pack.volumes[self.rows[index]]
         return volume[::-1] if self.mirrored[index] else volume
 
@@ -87,23 +85,23 @@ def make_pairs(
     draws: int = DRAWS,
     report: Callable[[int, int], None] | None = None,
 ) -> Pairs:
-    """Make the pairs of a data set, or go on where an interrupted run stopped.
+    """Make the pairs of a data set, resuming if interrupted.
 
     Parameters
     ----------
     generator : Generator
-        With an encoder; a flow that it has is left out.
+        Generator with an encoder; an existing flow is ignored.
     folder : Path
-        Where they are kept.
+        Folder of the pairs.
     draws : int
-        For each subject and mirror image.
+        Draws per subject and mirror image.
     report : callable or None
-        Called with pairs done and in all.
+        Called with pairs done and total.
 
     Raises
     ------
     ModelError
-        If the generator cannot have a flow, or the folder holds the pairs of another one.
+        If the generator cannot have a flow, or the folder contains pairs of another one.
     """
     check_flow(generator, pack)
     generator = without_flow(generator)
@@ -138,7 +136,7 @@ def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
 
 
 def _with_details(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
-    """A person's w [1, layers, w_dim] with the details of random brains."""
+    """A subject's w [1, layers, w_dim] with the details of random brains."""
     details = anatomy_network(generator).config.details
     random = seed_latents(generator, seeds)
     for row in random:
@@ -148,7 +146,7 @@ def _with_details(generator: Generator, w: Tensor, seeds: range) -> Iterator[Ten
 
 
 def _variations(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
-    """A person's w [1, 1, w_dim] on the way to random brains."""
+    """A subject's w [1, 1, w_dim] moved towards random brains."""
     mapping = cast("HasVariations", generator.mapping)
     for number, seed in enumerate(seeds):
         source = torch.Generator().manual_seed(seed)
@@ -157,12 +155,12 @@ def _variations(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tenso
 
 
 def check_flow(generator: Generator, pack: Pack) -> None:
-    """Check that a generator can be given a flow.
+    """Check that a generator can have a flow.
 
     Raises
     ------
     ModelError
-        If it lacks what a flow needs, or its grid is not the data set's.
+        If it lacks a requirement, or its grid differs from the data set's.
     """
     if isinstance(generator.synthesis, LatentSynthesis):
         if generator.encoder is None:
@@ -184,15 +182,15 @@ def check_flow(generator: Generator, pack: Pack) -> None:
 
 
 def without_flow(generator: Generator) -> Generator:
-    """What a generator's flow starts at."""
+    """The generator without its flow."""
     if isinstance(generator.synthesis, LatentSynthesis):
-        return generator  # without noise it makes no use of its flow
+        return generator  # without noise the flow is not used
     network = anatomy_network(generator)
     if not network.config.flow_channels:
         return generator
     config = replace(network.config, flow_channels=())
     synthesis = build_synthesis(config).to(generator.device)
-    # All it has is in the other; what is left over is the flow.
+    # The remaining tensors are those of the flow.
     synthesis.load_state_dict(network.state_dict(), strict=False)
     plain = copy.copy(generator)
     plain.config, plain.synthesis = config, synthesis.eval().requires_grad_(False)

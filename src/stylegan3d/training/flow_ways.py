@@ -1,8 +1,8 @@
-"""The ways of a flow, from their starts to their ends, for a straighter flow to learn.
+"""Trajectories of a flow, from which a straightened flow is distilled.
 
-Which brain a flow ends at is decided by where it starts, so one step can be taught to lead there
-straight away: reflow and distillation (Liu, Gong, Liu 2023, arXiv 2209.03003, section 2.2). Here
-the starts are random brains of the linear model, with noise, and the teacher takes many steps.
+The start of a flow determines its end, so a single step can be trained to reach it: reflow and
+distillation (Liu, Gong, Liu 2023, arXiv 2209.03003, section 2.2). The starts are random brains of
+the linear model with noise, and the teacher takes many steps.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from stylegan3d.training.flow import FlowRun, FlowSettings
 from stylegan3d.training.flow_pairs import check_flow, without_flow
 
 COUNT, STEPS = 600, 8
-# Of a run that learns from them; its network begins at the teacher's.
+# Settings of the student, whose network is initialised from the teacher's.
 STRAIGHT_STEPS, STRAIGHT_RATE = 6000, 3e-4
-# Seeds of the brains and of their noise: none that somebody browses.
+# Seeds of the brains and their noise, outside the usual range.
 FIRST_SEED = 2_000_000
-# One in so many is set aside.
+# One in this many is held out.
 SET_ASIDE = 20
 STARTS, ENDS, INFO = "starts.npy", "ends.npy", "ways.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Ways:
-    """What `make_ways` leaves.
+    """Result of `make_ways`.
 
     Attributes
     ----------
@@ -70,26 +70,26 @@ def make_ways(
     steps: int = STEPS,
     report: Callable[[int, int], None] | None = None,
 ) -> Ways:
-    """Follow a trained flow from random brains on, or go on where an interrupted run stopped.
+    """Run a trained flow from random brains, resuming if interrupted.
 
     Parameters
     ----------
     generator : Generator
-        That the teacher starts at.
+        Generator of the starts.
     teacher : FlowRun
-        A run whose averaged flow is followed.
+        Run of the teacher.
     folder : Path
-        Where the ways are kept.
-    count : int
-        Random brains; steps : of the teacher for each.
+        Folder of the trajectories.
+    count, steps : int
+        Number of random brains, and steps of the teacher.
     report : callable or None
-        Called with ways done and in all.
+        Called with trajectories done and total.
 
     Raises
     ------
     ModelError
-        If the generator cannot have a flow, the teacher learned from another one itself, or the
-        folder holds other ways.
+        If the generator cannot have a flow, the teacher is itself straightened, or the folder
+        contains other trajectories.
     """
     check_flow(generator, pack)
     generator = without_flow(generator)
@@ -117,7 +117,7 @@ def make_ways(
 
 
 def straight_config(teacher: FlowRun, seed: int = 0) -> FlowSettings:
-    """Settings of a run that learns from a teacher's ways."""
+    """Settings of a run distilled from a teacher."""
     return replace(
         teacher.recipe.settings,
         steps=STRAIGHT_STEPS,

@@ -1,10 +1,10 @@
-"""Augmentation of all that the discriminator sees, real and fake alike.
+"""Augmentation of the discriminator's inputs, real and fake alike.
 
-With few subjects a discriminator learns them by heart. If it only ever sees augmented volumes it
-cannot, and as long as most of them are left as they are, the generator does not learn to make
-augmented ones. Karras et al. 2020 (arXiv 2006.06676) set the share p by how sure the discriminator
-is of the training volumes ("adaptive"); Zhao et al. 2020 (arXiv 2006.10738) keep it constant
-("fixed"). Every operation is differentiable, for the generator learns through it.
+With few subjects a discriminator memorises them. Augmentation prevents that, and as long as most
+volumes stay unaugmented, the generator does not learn to make augmented ones. Karras et al. 2020
+(arXiv 2006.06676) adapt the probability p to the discriminator's overfitting ("adaptive"); Zhao et
+al. 2020 (arXiv 2006.10738) keep it constant ("fixed"). All operations are differentiable, so that
+the generator can be trained through them.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ OFFSET, LOG2_CONTRAST, LOG2_GAMMA = 0.1, 0.25, 0.25  # standard deviations
 GAMMA_FLOOR = 0.05
 CUTOUT = 1 / 2  # side of the box, of the grid's
 ADJUST_EVERY = 4  # steps, as in the paper
-# Beyond about 0.8 the paper sees augmentations leak into the generator's volumes.
+# Beyond about 0.8 augmentations leak into the generator's volumes, according to the paper.
 LARGEST_P = 0.8
 
 
 @dataclass
 class JudgeAugment:
-    """How likely each operation is, and what is known of the discriminator since the last change.
+    """Probability of each operation, and statistics of the discriminator since the last change.
 
     Attributes
     ----------
     p : float
         Probability of each operation.
     sign_sum, sign_steps : float, int
-        Sum of E[sign D(real)] over so many steps.
+        Sum of E[sign D(real)] and number of steps.
     """
 
     p: float = 0.0
@@ -47,7 +47,7 @@ class JudgeAugment:
     sign_steps: int = 0
 
     def adjust(self, real_sign: float, batch: int, target: float, images: int) -> None:
-        """Move p by what a step says (arXiv 2006.06676, section 3, r_t = E[sign D(real)]).
+        """Adapt p after a step (arXiv 2006.06676, section 3, r_t = E[sign D(real)]).
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class JudgeAugment:
         batch : int
             Volumes of the step.
         target : float
-            p grows while r_t is above it and falls while it is below.
+            p increases while r_t is above and decreases while it is below.
         images : int
             Volumes in which p can go from 0 to 1.
         """
@@ -81,13 +81,13 @@ def augment_for_judge(
     Parameters
     ----------
     volumes : Tensor, shape (N, 1, X, Y, Z)
-        Values in [-1, 1], -1 where there is nothing.
+        Values in [-1, 1], -1 for background.
     p : float
         Probability of each operation; a mirrored volume is mirrored with p / 2.
     generators : sequence of torch.Generator
         One per volume. An operation's numbers do not depend on p.
     parts : sequence of str
-        Which of `PARTS` to use.
+        Operations of `PARTS` to use.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def augment_for_judge(
             if wanted and part in parts:
                 operations.append(operation)
         if operations:
-            u = (volume + 1) / 2  # so that 0 is nothing
+            u = (volume + 1) / 2  # so that 0 is background
             for operation in operations:
                 u = operation(u)
             volume = u * 2 - 1
@@ -170,15 +170,15 @@ def rotation(angles: Tensor) -> Tensor:
 
 
 def apply_affine(u: Tensor, matrix: Tensor) -> Tensor:
-    """Resample a [1, X, Y, Z] volume about its middle; there is 0 outside.
+    """Resample a [1, X, Y, Z] volume about its centre, with 0 outside.
 
     Parameters
     ----------
     matrix : Tensor
-        [3, 3], from a voxel's place in the result to its place in `u`, both from the middle.
+        [3, 3], from positions in the result to positions in `u`, relative to the centre.
     """
     size = torch.tensor(u.shape[1:], dtype=torch.float32)
-    # Normalised coordinates run from -1 to 1 along each axis, the last axis named first.
+    # Normalised coordinates are from -1 to 1 along each axis, last axis first.
     normalised = matrix * size[None] / size[:, None]
     theta = F.pad(normalised.flip(0, 1), (0, 1))[None].to(u)
     grid = F.affine_grid(theta, [1, 1, *u.shape[1:]], align_corners=False)
@@ -186,7 +186,7 @@ def apply_affine(u: Tensor, matrix: Tensor) -> Tensor:
 
 
 def translate(u: Tensor, shift: Sequence[int]) -> Tensor:
-    """Move a [1, X, Y, Z] volume by whole voxels; 0 comes in from outside."""
+    """Shift a [1, X, Y, Z] volume by whole voxels, filling with 0."""
     padding = [n for s in reversed(shift) for n in (s, -s)]
     return F.pad(u, padding)
 
@@ -194,8 +194,8 @@ def translate(u: Tensor, shift: Sequence[int]) -> Tensor:
 def change_intensity(u: Tensor, offset: float, contrast: float, gamma: float) -> Tensor:
     """Gamma, contrast about the mean, offset.
 
-    The power's argument is kept off zero, so that the slope stays finite where there is nothing;
-    below zero, which only fakes are, the curve goes on as a line.
+    The power's argument is bounded away from zero to keep the gradient finite; below zero, which
+    only occurs in fakes, the curve is linear.
     """
     u = u * (u.clamp(min=0) + GAMMA_FLOOR) ** (gamma - 1)
     mean = u.mean()
@@ -203,7 +203,7 @@ def change_intensity(u: Tensor, offset: float, contrast: float, gamma: float) ->
 
 
 def cut_out(u: Tensor, center: Sequence[float]) -> Tensor:
-    """Set a box of half the grid's side, around `center` in [0, 1], to 0; it may stick out."""
+    """Set a box of half the grid's side, around `center` in [0, 1], to 0, clipped to the grid."""
     mask = torch.ones_like(u)
     box: list[slice] = [slice(None)]
     for n, c in zip(u.shape[1:], center, strict=True):

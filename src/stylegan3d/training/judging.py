@@ -1,4 +1,4 @@
-"""What the discriminator sees of a volume, and its scores."""
+"""Inputs and scores of the discriminator."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from stylegan3d.training.state import TrainState
 def discriminator_input(
     state: TrainState, volumes: Tensor, samples: np.ndarray, purpose: Purpose
 ) -> Tensor:
-    """Volumes as the discriminator sees them: a patch of each if it judges patches, augmented.
+    """Prepare volumes for the discriminator: patches if configured, with augmentation.
 
     Parameters
     ----------
     volumes : Tensor, shape (N, 1, X, Y, Z)
         Values in [-1, 1].
     samples : ndarray
-        Numbers in the batch. A patch's place depends on the sample alone, so that real volume and
-        fake show the same one.
+        Numbers in the batch. A patch's position depends only on the sample, so that it is the same
+        for real and fake volumes.
     purpose : Purpose
-        Whose augmentation it is.
+        Purpose of the random numbers.
     """
     config = state.config
     if config.patched:
@@ -42,9 +42,9 @@ def discriminator_input(
 
 
 def crop(state: TrainState, volume: Tensor, sample: int) -> Tensor:
-    """The patch [1, x, y, z] of a volume [1, X, Y, Z] that is this sample's at this step.
+    """The patch [1, x, y, z] of a volume [1, X, Y, Z] for this sample and step.
 
-    With a Haar head patches start at even voxels, where the generator's blocks do.
+    With a Haar head patches start at even voxels, aligned with the generator's blocks.
     """
     config = state.config
     generator = generator_for(config.seed, state.steps, Purpose.CROP, sample)
@@ -57,7 +57,7 @@ def crop(state: TrainState, volume: Tensor, sample: int) -> Tensor:
 
 
 def scores(state: TrainState, seen: Tensor, labels: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Logits [N] of the discriminator, whose groups are neighbours in the batch."""
+    """Logits [N] of the discriminator, with groups of neighbours in the batch."""
     order = group_order(len(seen), state.config.group)
     ordered = None if labels is None else labels[order]
     made = state.discriminator(seen[order], ordered, dtype)
@@ -73,14 +73,14 @@ def add_judge_gradient(
     share: float,
     log: Log,
 ) -> None:
-    """Add one microbatch's gradient of the discriminator: logistic loss, and lazily R1.
+    """Accumulate one microbatch's gradient of the discriminator: logistic loss and lazy R1.
 
     Parameters
     ----------
     real, fake : Tensor, shape (N, 1, X, Y, Z)
-        As the discriminator sees them.
+        Inputs of the discriminator.
     score_real, score_fake : callable
-        Their logits, with their labels.
+        Functions from inputs to logits.
     share : float
         Weight of the microbatch in the whole batch.
     """

@@ -1,11 +1,10 @@
-"""Labels that a model learns after its training: random brains of an age, a sex, a volume.
+"""Learn labels after training: random brains conditioned on age, sex or volumes.
 
-Subjects of the data set are encoded and their tissues measured; how what is known of them goes with
-latents or volumes is estimated so that it holds for held-out subjects, and whichever tells more
-counts (`networks/linear_prior.py`). Which latents have which volumes, random brains tell. Random
-latents are moved accordingly (`networks/labelled_mapping.py`). No weight of the model changes:
-without a label every seed gives the same brain as before, bit for bit, and the model keeps its
-hash.
+Subjects of the data set are encoded and their tissues measured; the relation of labels to latents
+or volumes is estimated by cross-validation, and the better predictor is used
+(`networks/linear_prior.py`). The relation of latents to volumes is estimated from random brains.
+Random latents are then moved accordingly (`model/labelled_mapping.py`). No weight of the model
+changes: without a label every seed gives the same brain, bit for bit, and the model keeps its hash.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.networks.linear_prior import LabelKnowledge, Measured
 
-#: Volumes are measured in the scans, as they are in synthetic brains, whatever the table says.
+#: Volumes are measured in the scans as in synthetic brains, ignoring the table.
 MEASURED = frozenset(measure.key for measure in MEASURES if measure.unit == "ml")
-#: Random brains that tell how latents spread, and numbers of theirs at most.
+#: Random brains for the distribution of latents, and the maximum number of values.
 SAMPLES, MOST_NUMBERS = 20_000, 24_000_000
-#: Of the random brains whose tissues are measured, the first seed: nobody browses these.
+#: First seed of the random brains whose tissues are measured, outside the usual range.
 FIRST_SEED = 3_000_000
-#: Of these volumes the logarithms count, as far as they can be told on a model's grid.
+#: Volumes used on a logarithmic scale, if measurable on the model's grid.
 TISSUES = ("csf_ml", "ventricle_ml", "grey_ml", "white_ml", "other_ml")
-#: Fewer random brains than these tell nothing.
+#: Least number of random brains.
 FEWEST_BRAINS = 20
-#: By what a label was told, in a card.
+#: Names of the predictors in a card.
 LATENTS, VOLUMES = "latents", "tissue volumes"
-#: Of a principal direction, the least variance that counts, as a share of the first one's.
+#: Least variance of a principal direction, as a share of the first one's.
 LEAST_VARIANCE = 1e-6
-# What of a card is about the labels, or written again.
+# Entries of a card that concern labels or are rewritten.
 STALE = ("format", "format_version", "files", "labels")
 
 Report = Callable[[int, int], None]
@@ -69,39 +68,39 @@ def learn_labels(
     overwrite: bool = False,
     report: Report | None = None,
 ) -> Generator:
-    """Let random brains of a model be drawn for labels.
+    """Add labels to a trained model.
 
     Parameters
     ----------
     folder : path-like
-        Folder of a model of any family that has an encoder and was trained without labels. Labels
-        that it learned before are replaced.
+        Model folder of any family with an encoder, trained without labels. Labels learned before
+        are replaced.
     pack : Pack
-        The data set that it was trained on; its validation subjects are left alone.
+        The data set it was trained on; validation subjects are not used.
     labels : sequence of str
         Columns of the data set's table, such as "age" and "sex" (a code such as "site:category"),
         and volumes, such as "ventricle_ml", which are measured in the scans.
     out : path-like or None
-        The folder to write; by default the model's own.
+        Output folder; by default the model's own.
     latents : Tensor, shape (training subjects, w_dim), or None
-        If they are known; else subjects are encoded.
+        Latents of the subjects, if known; otherwise they are encoded.
     brains : int
-        Random ones whose tissues are measured; 0 to go by latents alone.
+        Number of random brains whose tissues are measured; 0 to use latents only.
     overwrite : bool
-        Replace a model that is in `out`, or labels that the model has already.
+        Replace a model in `out`, or existing labels of the model.
     report : Report or None
-        Called with brains done and brains in all, once for each round of them.
+        Called with brains done and total.
 
     Returns
     -------
     Generator
-        The model with its labels. It has the hash of the one without.
+        The model with its labels; its hash is unchanged.
 
     Raises
     ------
     ModelError, OutputError
-        If the model cannot learn labels, a column is of no use, its label cannot be told from
-        latents of held-out subjects, or the folder cannot be written.
+        If the model cannot learn labels, a column is unusable, a label cannot be predicted in
+        held-out subjects, or the folder cannot be written.
     """
     import torch
 
@@ -142,12 +141,12 @@ def learn_labels(
 
 
 def check_columns(pack: Pack, labels: Sequence[str]) -> None:
-    """Refuse labels that a data set cannot have, before any work is done.
+    """Check the columns of labels before any work is done.
 
     Raises
     ------
     ModelError
-        If there is none, one is given twice, or a column is missing or of no use.
+        If there is none, one is given twice, or a column is missing or unusable.
     """
     if not labels:
         raise ModelError("There is no label to learn: name columns of the table, such as age,sex.")
@@ -158,9 +157,9 @@ def check_columns(pack: Pack, labels: Sequence[str]) -> None:
 
 
 def principal(generator: Generator) -> tuple[Tensor, Tensor]:
-    """How random brains spread in w: float64 mean [w_dim] and principal directions [K, w_dim].
+    """Distribution of random brains in w: float64 mean [w_dim] and principal directions [K, w_dim].
 
-    Each direction is as long as one standard deviation along it.
+    Each direction has the length of one standard deviation.
     """
     import torch
 
@@ -181,7 +180,7 @@ def principal(generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
-    """Refuse a model that cannot learn labels of these subjects."""
+    """Check that a model can learn labels of these subjects."""
     if generator.folder is None:
         raise ModelError(
             f"The model '{generator.name}' is a file of another program: make a folder of it with "
@@ -204,7 +203,7 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
 def _rows(
     pack: Pack, people: np.ndarray, labels: Sequence[str], report: Report | None
 ) -> list[dict[str, Any]]:
-    """What is known of subjects, with volumes as they are measured in their scans."""
+    """Rows of the subjects, with volumes measured in their scans."""
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
     for done, row in enumerate(rows if wanted else [], 1):
@@ -217,7 +216,7 @@ def _rows(
 
 
 def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Report | None) -> Tensor:
-    """w of subjects [n, w_dim], the mean of that of each and of his mirror image."""
+    """w of subjects [n, w_dim], averaged over each and its mirror image."""
     import torch
 
     sideways = [code in "LR" for code in pack.space.axcodes].index(True)
@@ -240,7 +239,7 @@ def _measured(
     brains: int,
     report: Report | None,
 ) -> Measured | None:
-    """Tissue volumes of subjects and of random brains; None if there are too few of either."""
+    """Tissue volumes of subjects and random brains; None if there are too few."""
     import torch
 
     from stylegan3d.model.sampling import packed_synthesis
@@ -270,12 +269,12 @@ def _measured(
 
 
 def _scores(latents: Tensor, centre: Tensor, components: Tensor) -> Tensor:
-    """Latents [n, w_dim] along principal directions, [n, K] in their standard deviations."""
+    """Scores of latents [n, w_dim] along principal directions, [n, K] in standard deviations."""
     return (latents.double() - centre) @ components.T / components.square().sum(dim=1)
 
 
 def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
-    """Logarithms of a brain's `TISSUES`, NaN for those that cannot be told."""
+    """Logarithms of a brain's `TISSUES`, NaN where unknown."""
     found = read_tissues(volume, generator.space).volumes
     ml = np.array([found[name] for name in TISSUES])
     return np.log(np.where(ml > 0, ml, np.nan))
@@ -284,7 +283,7 @@ def _log_volumes(volume: np.ndarray, generator: Generator) -> np.ndarray:
 def _told(
     schema: list[dict[str, Any]], known: LabelKnowledge, rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The schema with what is known of each label; ModelError if nothing is known of one."""
+    """Add how well each label is predicted to the schema; ModelError if one is not."""
     vectors, start, told = encode_known(schema, rows), 1, []
     for entry in schema:
         place = slice(start, start + len(entry["average"]))
@@ -306,9 +305,9 @@ def _told(
 def write_labels(
     generator: Generator, out: Path, schema: list[dict[str, Any]], tensors: dict[str, Tensor]
 ) -> None:
-    """Write a model's folder with other labels, all other files as they are.
+    """Write a model folder with new labels and all other files unchanged.
 
-    Of the card's evaluation goes what is about labels; the rest is of brains without any.
+    Parts of the card's evaluation about labels are removed.
     """
     from stylegan3d.checkpoints.folder import read_folder, write_folder
 
@@ -318,7 +317,7 @@ def write_labels(
     if "evaluation" in card:
         card["evaluation"] = {k: v for k, v in card["evaluation"].items() if k != "conditions"}
     card["labels"] = schema
-    # The very files, for the model to keep its hash, whoever wrote them.
+    # Copy the files unchanged, so that the model keeps its hash.
     listed = {n: files.folder / n for n in files.card.get("files", {}) if n != LABELS}
     others = [
         file

@@ -1,4 +1,4 @@
-"""The loop of all training: step by step, written down now and then, stopped cleanly."""
+"""The training loop, with checkpoints and clean stopping."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, Protocol
 
 from stylegan3d.storage.files import output_errors
 
-#: A line of figures now and then, in the run's folder.
+#: Log file in the run's folder.
 LOG = "log.jsonl"
 
 
 class Training(Protocol):
-    """What the loop trains.
+    """Interface of a training for the loop.
 
     Attributes
     ----------
     unsaved : bool
-        Whether something would be lost without `save`.
+        Whether there are unsaved steps.
     """
 
     unsaved: bool
@@ -37,7 +37,7 @@ class Training(Protocol):
         """Write the checkpoint."""
 
     def report(self) -> None:
-        """Say how far the training is."""
+        """Report progress."""
 
 
 def go_on(
@@ -47,20 +47,20 @@ def go_on(
     *,
     agree: Callable[[bool], bool] = lambda stop: stop,
 ) -> None:
-    """Train until the last step, or until asked to stop: then nothing is lost.
+    """Train until the last step or until stopped, without losing steps.
 
-    SIGTERM and SIGINT ask for it, too; the step at work is finished and written.
+    SIGTERM and SIGINT also stop it, after finishing and saving the current step.
 
     Parameters
     ----------
     training : Training
-        To go on with.
+        The training.
     save_seconds : float
-        Between two checkpoints.
+        Interval between checkpoints.
     should_stop : callable or None
-        Asked before every step.
+        Checked before every step.
     agree : callable
-        Whether to stop, where several processes must do so together.
+        Synchronises the decision to stop between processes.
     """
     saved = time.monotonic()
     with stop_signals() as asked:
@@ -78,13 +78,13 @@ def go_on(
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or SIGINT was sent, which do not end the program in this block."""
+    """Catch SIGTERM and SIGINT in this block; yields a function that tells whether one arrived."""
     asked: list[int] = []
     previous = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
             previous[number] = signal.signal(number, lambda n, _: asked.append(n))
-        except ValueError:  # not the main thread: whoever runs the loop has `should_stop`
+        except ValueError:  # not the main thread: use `should_stop` instead
             break
     try:
         yield lambda: bool(asked)
@@ -94,6 +94,6 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 def write_log(folder: Path, row: dict[str, Any]) -> None:
-    """Add a line to the log of a run."""
+    """Append a line to the log of a run."""
     with output_errors(folder / LOG), (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")

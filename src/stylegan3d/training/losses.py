@@ -1,4 +1,4 @@
-"""Training objectives, each as its paper states it."""
+"""Training objectives as defined in the cited papers."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def path_lengths(volume: Tensor, w: Tensor, noise: Tensor) -> Tensor:
 def reconstruction(images: Sequence[Tensor], target: Tensor, head: str) -> Tensor:
     """Mean absolute error of all levels' images per brain voxel, averaged over levels and volumes.
 
-    Each level of a `skip` generator is compared to the scan at its resolution, so that the coarse
-    levels learn the anatomy's layout without waiting for the fine ones. The bands of a Haar head
-    are compared as bands: summed over the eight, as orthogonal parts of one image.
+    Each level of a `skip` generator is compared with the scan at its resolution, so that coarse
+    levels learn the layout independently of fine ones. The bands of a Haar head are compared as
+    bands and summed, since they are orthogonal.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a run is doing: reconstruction of validation subjects, and variety of random brains."""
+"""Monitoring of a run: reconstruction of validation subjects, and diversity of random brains."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.state import TrainState
 
 PEOPLE, SAMPLES, PAIRS = 9, 8, 6
-# Diversity is 1 where random brains differ as much as subjects do. Blur makes brains more alike
-# too, and a generator of few subjects is never free of it: 0.6 is usual, less than 0.5 is not.
+# Diversity is 1 if random brains differ as much as subjects. Blur, which is unavoidable with few
+# training subjects, also makes brains more similar: 0.6 is usual, less than 0.5 is not.
 TOO_ALIKE, TOO_UNLIKE = 0.5, 1.6
 
 
@@ -26,8 +26,10 @@ class Monitor:
 
     Attributes
     ----------
-    real, fake : uint8 [n, X, Y, Z], subjects and the random brains of the last measurement.
-    mask : bool (X, Y, Z), the mean brain.
+    real, fake : ndarray, shape (n, X, Y, Z), uint8
+        Subjects, and the random brains of the last measurement.
+    mask : ndarray, shape (X, Y, Z), bool
+        The mean brain.
     """
 
     def __init__(self, pack: Pack, dtype: torch.dtype) -> None:
@@ -35,7 +37,7 @@ class Monitor:
         self.space = pack.space
         self.mask = pack.template > 0.05
         self.validation = fixed_volumes(pack, "validation", PEOPLE)
-        # Variety takes two subjects at least.
+        # Diversity requires at least two subjects.
         split = "validation" if len(self.validation) > 1 else "train"
         rows = pack.indices(split)
         some = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int)
@@ -46,14 +48,14 @@ class Monitor:
 
     @torch.no_grad()
     def measure(self, state: TrainState) -> dict[str, float]:
-        """What there is to know.
+        """Measure a run.
 
         Returns
         -------
         dict of str to float
             "validation_psnr" and "validation_ssim", medians inside the brain of encoded and decoded
             validation subjects; "pair_correlation" and "ms_ssim" of random brains, the same of
-            people with "_real", and "diversity", (1 - pair_correlation) / (1 -
+            subjects with "_real", and "diversity", (1 - pair_correlation) / (1 -
             pair_correlation_real); "bmmd2" of random brains to subjects, and "bmmd2_real" of
             subjects to other subjects.
         """
@@ -74,7 +76,7 @@ class Monitor:
         return values
 
     def _encoded(self, state: TrainState) -> Iterator[dict[str, float]]:
-        """How alike validation subjects and their decoded latents are."""
+        """Similarity of validation subjects and their reconstructions."""
         encoder, synthesis = state.averages["encoder"], state.averages["synthesis"]
         for volume in self.validation.split(1):
             w = encoder(volume.to(state.device), self.dtype)
@@ -83,7 +85,7 @@ class Monitor:
             yield similarity(a, b, b > 0.05)
 
     def _samples(self, state: TrainState) -> np.ndarray:
-        """The same random brains each time, uint8 [n, X, Y, Z]."""
+        """Random brains of fixed latents, uint8 [n, X, Y, Z]."""
         generator = state.config.generator
         z = torch.randn(SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
         labels = None
@@ -97,7 +99,7 @@ class Monitor:
 
 
 def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """How alike the volumes of a set are; empty for a single one."""
+    """Similarity within a set of volumes; empty for a single one."""
     if len(volumes) < 2:
         return {}
     return {
@@ -107,7 +109,7 @@ def _variety(volumes: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def alarm(values: dict[str, float]) -> str | None:
-    """A sentence if random brains are far more alike, or far less, than subjects are."""
+    """A warning if random brains are much more or much less similar than subjects."""
     diversity = values.get("diversity")
     if diversity is None or TOO_ALIKE <= diversity <= TOO_UNLIKE:
         return None

@@ -1,4 +1,4 @@
-"""Opening a run's folder: a new run, or one to go on with, the same on all processes."""
+"""Opening a run's folder: a new or resumed run, on all processes."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def open_run(
     pack: Pack,
     held: ExitStack,
 ) -> TrainState:
-    """A run to go on with, or a new one whose start is written at once.
+    """Resume a run, or create a new one and save its initial state.
 
-    The first process opens it; the others get what it found.
+    The first process opens it and shares it with the others.
 
     Parameters
     ----------
     config, resume, changes : TrainConfig or None, bool, dict of str to object
         As for `stylegan3d.training.stylegan.train`.
     held : ExitStack
-        Keeps other runs out of the folder until it is closed.
+        Holds the folder's lock until closed.
 
     Raises
     ------
     ModelError, OutputError
-        If there is no such run, the settings do not fit the data set or the processes, or the
-        folder cannot be used.
+        If there is no such run, the settings do not fit the data set or the number of processes, or
+        the folder cannot be used.
     """
     opened: list[TrainState] = []
 
@@ -77,7 +77,7 @@ def open_run(
 
 
 def _set_people(state: TrainState, pack: Pack) -> None:
-    """Give the state the labels of the training subjects."""
+    """Set the labels of the training subjects."""
     if state.label_schema:
         people = [pack.table[row] for row in pack.indices("train")]
         state.people = encode_rows(state.label_schema, people).to(state.device)
@@ -104,7 +104,7 @@ def _open_here(
     sweep(out)
     begun = (out / CHECKPOINT).exists() or (out / PREVIOUS).exists()
     if begun or any(entry.name not in (ANATOMY, LOCK) for entry in out.iterdir()):
-        # A folder with nothing but the anatomy is a run that was stopped before its first step.
+        # A folder with only the anatomy is a run that was stopped before its first step.
         hint = "add --resume to continue it, or choose" if begun else "choose"
         raise OutputError(f"The folder '{out}' is not empty; {hint} another folder.")
     settings = (config or brain_2mm()).with_(**changes)
@@ -123,7 +123,7 @@ def _open_here(
         start_from_anatomy(state, pack, found)
     else:
         start_from_data(state, pack)
-    # The checkpoint first: a run that is killed between the two can be gone on with.
+    # The checkpoint first: a run that is killed in between can be resumed.
     state.save(out)
     atomic_write_text(out / SETTINGS, json.dumps(settings.to_dict(), indent=2))
     return state

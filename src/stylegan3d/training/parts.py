@@ -1,4 +1,4 @@
-"""A step's batch in parts: microbatches of whole groups, and what they add to the log."""
+"""Microbatches of a step, and accumulation of the log."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Part:
     real : Tensor, shape (N, 1, X, Y, Z)
         Values in [-1, 1].
     labels : Tensor, shape (N, label_dim), or None
-        Or None for an unconditional generator.
+        None for an unconditional generator.
     share : float
-        N over the whole batch's size.
+        N divided by the size of the whole batch.
     reconstructed, random : ndarray
-        Places of the fakes that reconstruct the real volume of the same place (the first half of
-        each group), and of those that are random.
+        Indices of fakes that reconstruct the real volume with the same index (the first half of
+        each group), and of random fakes.
     reconstructed_in_all : int
-        How many there are of the former in the whole batch.
+        Number of the former in the whole batch.
     """
 
     samples: np.ndarray
@@ -43,7 +43,7 @@ class Part:
     reconstructed_in_all: int
 
     def join(self, reconstructed: Tensor, random: Tensor) -> Tensor:
-        """Both kinds of fakes in the samples' order."""
+        """Both kinds of fakes in the order of samples."""
         order = np.argsort(np.concatenate([self.reconstructed, self.random]))
         return torch.cat([reconstructed, random])[order]
 
@@ -55,7 +55,7 @@ def split(
     labels: Tensor | None,
     device: torch.device,
 ) -> list[Part]:
-    """This process's microbatches; `real` and `labels` hold its samples of the batch in order."""
+    """This process's microbatches; `real` and `labels` are its samples of the batch in order."""
     half = max(config.group // 2, 1)
     parts = []
     start = 0
@@ -78,7 +78,7 @@ def split(
 
 
 class Log:
-    """Weighted sums of a step, which are means once added up over all processes."""
+    """Weighted sums of a step, which summed over all processes are means."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -86,7 +86,7 @@ class Log:
         self.values: dict[str, float] = {}
 
     def add(self, name: str, value: Tensor, share: float) -> None:
-        """Add one microbatch's mean; kept on the device, so that nothing waits for it."""
+        """Add one microbatch's mean; stays on the device to avoid synchronisation."""
         value = value.detach().float() * share
         self.sums[name] = self.sums[name] + value if name in self.sums else value
 
@@ -95,7 +95,7 @@ class Log:
         self.tensors[name] = self.tensors[name] + value if name in self.tensors else value
 
     def total(self, team: Team) -> dict[str, float]:
-        """Add up over all processes; the means, which are then in `values` too."""
+        """Sum over all processes; returns the means, also stored in `values`."""
         names = sorted(self.sums)
         stacked = torch.stack([self.sums[name] for name in names])
         team.sum_([stacked, *(self.tensors[name] for name in sorted(self.tensors))])
@@ -104,9 +104,9 @@ class Log:
 
 
 def group_order(count: int, group: int) -> Sequence[int]:
-    """Order in which `minibatch_stddev` takes groups of neighbours for groups.
+    """Order of samples such that `minibatch_stddev` groups neighbours.
 
-    It takes every (count / group)-th sample for one group.
+    It groups every (count / group)-th sample.
     """
     if count <= group:
         return range(count)

@@ -1,8 +1,8 @@
-"""A training run of one network: its weights and their average, its checkpoint, its steps.
+"""Training run of one network.
 
-What differs between networks is a `Recipe`; the optimiser, the schedule, the averaged weights,
-the folder, resuming and stopping are the same for all. Every step draws from a seed of its own, so
-that a resumed run goes on as if it had not been interrupted.
+Differences between networks are in a `Recipe`; optimiser, schedule, averaged weights, folder,
+resuming and stopping are common. Every step has its own random seed, so that a resumed run
+continues as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from stylegan3d.training.loop import go_on, write_log
 N = TypeVar("N", bound=nn.Module)
 D = TypeVar("D")
 R = TypeVar("R", bound="Recipe[Any, Any]")
-# Called with steps done, steps in all, and figures such as {"loss": 0.2}.
+# Called with steps done, total, and figures such as {"loss": 0.2}.
 Progress = Callable[[int, int, dict[str, float]], None]
-# Called with pieces of the data prepared, and in all.
+# Called with pieces of data prepared, and total.
 Preparing = Callable[[int, int], None]
 
 
@@ -40,15 +40,15 @@ class RunSettings:
     Attributes
     ----------
     steps : int
-        Steps of training.
+        Number of training steps.
     learning_rate : float
-        Highest; reached after `warm_up` steps, then it falls along a cosine.
+        Maximum, reached after `warm_up` steps; then it falls along a cosine.
     decay : float
-        Decay of the averaged weights, which are what is measured and shipped.
+        Decay of the averaged weights, which are measured and exported.
     validate_every : int
         Steps between measurements on the held-out subjects.
     save_seconds : float
-        Between checkpoints, at most.
+        Interval between checkpoints.
     seed : int
         Seed of all randomness.
     """
@@ -61,7 +61,7 @@ class RunSettings:
     validate_every: int = 500
     save_seconds: float = 120.0
     seed: int = 0
-    #: What is left of the learning rate at the end, as a share of the highest.
+    #: Final learning rate as a share of the maximum.
     last_rate: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class RunSettings:
             raise ModelError("A run needs at least one step; ask for more.")
 
     def warmed_up(self, step: int) -> float:
-        """Share of the learning rate that the warm-up allows."""
+        """Warm-up factor of the learning rate."""
         return min((step + 1) / self.warm_up, 1.0) if self.warm_up else 1.0
 
     def rate(self, step: int) -> float:
@@ -79,15 +79,15 @@ class RunSettings:
         return self.learning_rate * self.warmed_up(step) * left
 
     def memory(self, steps: int) -> float:
-        """Share of the averaged weights that is kept after so many steps.
+        """Decay of the averaged weights after this many steps.
 
-        Less at the start, so that the first weights are soon forgotten.
+        Less at the start, so that the initial weights are soon forgotten.
         """
         return min(self.decay, (1 + steps) / (10 + steps))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `asdict`; what this version does not know is left out."""
+        """Inverse of `asdict`; unknown entries are ignored."""
         known = {entry.name for entry in fields(cls)}
         kept: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
@@ -96,18 +96,18 @@ class RunSettings:
 
 
 class Recipe(ABC, Generic[N, D]):
-    """How one kind of network N is trained on data D.
+    """Training recipe of a network N on data D.
 
     Attributes
     ----------
     kind : str
-        Word of the command that trains it.
+        Name of the kind on the command line.
     settings : RunSettings
         Settings of the run.
     clip : float
-        Longest gradient; longer ones are shortened to it.
+        Maximum gradient norm.
     betas, fused : tuple of float, bool
-        Of the optimiser.
+        Parameters of the optimiser.
     """
 
     kind: ClassVar[str]
@@ -121,7 +121,7 @@ class Recipe(ABC, Generic[N, D]):
         """A new network with random weights."""
 
     def prepare(self, source: Any, folder: Path, progress: Preparing | None) -> D:
-        """What the steps learn from, made of what `train` was given.
+        """Prepare the training data from the source given to `train`.
 
         Raises
         ------
@@ -131,19 +131,19 @@ class Recipe(ABC, Generic[N, D]):
         return source
 
     def start(self, network: N, data: D) -> None:
-        """Fill in what is known before the first step."""
+        """Initialise the network before the first step."""
 
     @abstractmethod
     def loss(self, network: N, data: D, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a step, and the figures to report."""
+        """Loss of a step, and figures to report."""
 
     @abstractmethod
     def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
-        """Figures of the averaged network on held-out subjects, all of them at the `last` step."""
+        """Figures of the averaged network on held-out subjects, all of these at the `last` step."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """What a checkpoint tells of it."""
+        """Entries for a checkpoint."""
 
     @classmethod
     @abstractmethod
@@ -152,17 +152,20 @@ class Recipe(ABC, Generic[N, D]):
 
 
 class Run(Generic[R]):
-    """A network, the average of its weights, and an optimiser between two steps.
+    """State of a run: network, averaged weights, optimiser.
 
     Attributes
     ----------
-    recipe, settings : of the run.
-    network, average : object
-        The latter is what is measured and shipped.
-    steps, seconds : done so far.
+    recipe, settings : Recipe, RunSettings
+        Recipe and settings of the run.
+    network, average : torch.nn.Module
+        The network, and the averaged one, which is measured and exported.
+    steps, seconds : int, float
+        Done so far.
     measured : dict of str to float
         Figures of the averaged network.
-    note : what whoever resumed the run should know.
+    note : str
+        Warning after resuming.
     """
 
     def __init__(self, recipe: R, device: torch.device) -> None:
@@ -193,12 +196,12 @@ class Run(Generic[R]):
         self.average.load_state_dict(self.network.state_dict())
 
     def step(self, data: Any) -> dict[str, float]:
-        """Learn; the figures of the loss.
+        """Train one step; returns figures of the loss.
 
         Raises
         ------
         ModelError
-            If the gradient is no number.
+            If the gradient is not finite.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate(self.steps)
@@ -235,7 +238,7 @@ class Run(Generic[R]):
 
 
 def load_run(recipe: type[R], folder: Path, device: torch.device) -> Run[R]:
-    """The run in a folder; if its last checkpoint is damaged, from the one before it.
+    """Load the run in a folder; if the last checkpoint is damaged, from the previous one.
 
     Raises
     ------
@@ -252,7 +255,7 @@ def load_run(recipe: type[R], folder: Path, device: torch.device) -> Run[R]:
         run.average.load_state_dict(data["average"])
         run.optimiser.load_state_dict(data["optimiser"])
         run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
-        # Checkpoints of earlier versions have other words for the figures.
+        # Checkpoints of earlier versions have other keys for the figures.
         known = [data[key] for key in ("measured", "errors", "dice") if key in data]
         run.measured = known[0]
         return run
@@ -263,7 +266,7 @@ def load_run(recipe: type[R], folder: Path, device: torch.device) -> Run[R]:
 
 
 class How(TypedDict, total=False):
-    """How to train, whatever it is: see `train`."""
+    """Common arguments of all trainings, see `train`."""
 
     resume: bool
     device: torch.device | None
@@ -293,35 +296,35 @@ def train(
     kind : type
         The recipe's class.
     begin : callable
-        Makes the recipe of a new run.
+        Creates the recipe of a new run.
     source : object
-        What it learns from, see the recipe; held-out subjects are only measured on.
+        Training data, see the recipe; held-out subjects are only used for measuring.
     folder : Path
-        Folder of the run; its checkpoint is written there.
+        Folder of the run with its checkpoint.
     resume : bool
-        Go on with the run in `folder`.
+        Resume the run in `folder`.
     device : torch.device or None
-        To train on; the CPU by default.
+        Training device; the CPU by default.
     progress : Progress or None
         Called after each step.
     preparing : Preparing or None
-        Called with pieces of the data prepared and in all, where that takes long.
+        Called with pieces of data prepared and total, if that takes long.
     tell : callable or None
-        Called with a sentence if the last checkpoint was damaged and the one before it is used.
+        Called with a sentence if the last checkpoint was damaged and the previous one is used.
     should_stop : callable or None
-        Asked before every step; a SIGTERM or SIGINT stops just as cleanly.
+        Checked before every step; SIGTERM and SIGINT also stop cleanly.
 
     Returns
     -------
     Run
-        The run, its checkpoint written: at its last step, or where it was stopped.
+        The run, saved at its last step or where it was stopped.
 
     Raises
     ------
     ModelError
-        If there is nothing to resume, a new run would replace another, or the data do not fit.
+        If there is nothing to resume, a new run would overwrite another, or the data do not fit.
     OutputError
-        If the folder cannot be written to, or another run writes to it.
+        If the folder cannot be written to, or another run is writing to it.
     """
     device = device or torch.device("cpu")
     with only_run(folder):
@@ -362,7 +365,7 @@ class _Steps:
         return self.run.steps >= self.run.settings.steps
 
     def step(self) -> None:
-        """Learn, and measure every so many steps."""
+        """Train, and measure at intervals."""
         run = self.run
         self.figures = run.step(self.data)
         run.seconds = time.monotonic() - self.began
@@ -380,7 +383,7 @@ class _Steps:
         self.unsaved = False
 
     def report(self) -> None:
-        """Say how far it is."""
+        """Report progress."""
         if self.progress:
             self.progress(self.run.steps, self.run.settings.steps, self.figures)
 
@@ -391,14 +394,14 @@ def averaged(network: N, memory: Callable[[], float]) -> AveragedModel:
     Parameters
     ----------
     network : N
-        Whose weights are averaged.
+        Network to average.
     memory : callable
-        Share of the average that is kept at the step that is being averaged.
+        Decay at the current step.
     """
     average = AveragedModel(
         network, multi_avg_fn=lambda old, new, _: get_ema_multi_avg_fn(memory())(old, new, _)
     )
-    average.n_averaged.fill_(1)  # from 0, the first step would replace the start altogether
+    average.n_averaged.fill_(1)  # 0 would drop the initial weights
     return average.requires_grad_(False)
 
 
