@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -53,6 +54,61 @@ def test_a_table_alone_may_be_json(run, volume, tmp_path):
     assert told.status == 0, told.err
     assert "Ventricles: " in told.out
     assert set(json.loads(table.read_text())["measures"]) == {*MEASURES, "confidence"}
+
+
+def test_many_are_segmented_into_one_table(run, volume, tmp_path):
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    for person in ("01", "02"):
+        anat = bids / f"sub-{person}" / "ses-a" / "anat"
+        anat.mkdir(parents=True)
+        shutil.copy(volume[0], anat / f"sub-{person}_ses-a_T1w.nii.gz")
+    bad = bids / "sub-02" / "ses-a" / "anat" / "sub-02_ses-a_T1w.nii.gz"
+    bad.write_text("no image")
+    told = run("segment", bids, "--out", out, "--json")
+    assert told.status == 2
+    assert (told.json["done"], told.json["failed"]) == (1, 1)
+    assert "sub-02" in told.err
+    rows = list(csv.DictReader((out / "segmentations.tsv").open(), delimiter="\t"))
+    assert [row["participant_id"] for row in rows] == ["sub-01", "sub-02"]
+    assert [row["session_id"] for row in rows] == ["ses-a", "ses-a"]
+    assert rows[1]["error"] != "n/a"
+    expected = bundled_segmenter().segment(volume[1], load(device="cpu").space).volumes
+    assert float(rows[0]["grey_ml"]) == pytest.approx(expected["grey"], rel=1e-3)
+    labels = np.asarray(nib.load(rows[0]["labels"]).dataobj)
+    assert np.array_equal(labels, bundled_segmenter().segment(volume[1], load().space).labels)
+    shutil.copy(volume[0], bad)
+    again = run("segment", bids, "--out", out, "--json")
+    assert again.status == 0, again.err
+    assert (again.json["done"], again.json["kept"]) == (1, 1)
+
+
+def test_warnings_are_in_the_table_and_on_the_console(run, tmp_path):
+    """A scan that needs a look is not hidden among a hundred others."""
+    scan = tmp_path / "scan.nii.gz"
+    data = np.zeros((60, 70, 60), np.float32)
+    data[8:52, 8:62, 0:24] = np.random.RandomState(0).rand(44, 54, 24) + 1
+    nib.save(nib.Nifti1Image(data, np.diag([3.0, 3, 3, 1])), scan)
+    (tmp_path / "list.txt").write_text("scan.nii.gz\n")
+    words = [tmp_path / "list.txt", "--skull", "keep", "--out", tmp_path / "out", "--json"]
+    told = run("segment", *words)
+    assert told.status == 0, told.err
+    (row,) = list(csv.DictReader((tmp_path / "out/segmentations.tsv").open(), delimiter="\t"))
+    (scan_row,) = told.json["scans"]
+    said = scan_row["warnings"]
+    assert any("edge of the field of view" in sentence for sentence in said)
+    assert row["warnings"] == " | ".join(said)
+    assert all(sentence in " ".join(told.err.split()) for sentence in said)
+
+
+def test_options_of_one_volume_are_refused_for_many(run, volume, tmp_path):
+    for words, sentence in (
+        (["--out", tmp_path / "a.nii.gz"], "need a folder for --out"),
+        ([], "need a folder for --out"),
+        (["--out", tmp_path / "out", "--table", "a.csv"], "are for one volume"),
+    ):
+        told = run("segment", volume[0], volume[0], *words)
+        assert told.status == 2
+        assert sentence in " ".join(told.err.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import cohort_work
 import pytest
 
 from stylegan3d.cohort import find_items, run_cohort
-from stylegan3d.cohort.records import TABLE, only_run, record_path
+from stylegan3d.cohort.records import PROJECTIONS, only_run, record_path
 from stylegan3d.cohort.run import Job, do_one
 from stylegan3d.cohort.scans import holds_scans
 from stylegan3d.errors import OutputError, StyleGAN3DError
@@ -37,7 +37,7 @@ class Bench:
         return Counter(line.split("/")[0] for line in lines)
 
     def table(self):
-        with (self.out / TABLE).open() as stream:
+        with (self.out / PROJECTIONS.file).open() as stream:
             return {
                 row["name"].split("/")[0]: row for row in csv.DictReader(stream, delimiter="\t")
             }
@@ -125,8 +125,8 @@ def test_half_written_results_are_redone(bench):
     (item,) = find_items([b.scans])
     (b.out / "sub-1").mkdir(parents=True)
     (b.out / "sub-1" / "result.txt").write_text("ha")
-    record_path(b.out, item).parent.mkdir()
-    record_path(b.out, item, "begun").touch()
+    record_path(b.out, item, PROJECTIONS).parent.mkdir()
+    record_path(b.out, item, PROJECTIONS, "begun").touch()
     assert statuses(b.run()) == ["done"]
     assert b.result("sub-1") == "one"
 
@@ -143,8 +143,8 @@ def test_a_scan_given_out_twice_is_done_once(bench):
 HOLD = """
 import sys, time
 from pathlib import Path
-from stylegan3d.cohort.records import only_run
-with only_run(Path(sys.argv[1])):
+from stylegan3d.cohort.records import PROJECTIONS, only_run
+with only_run(Path(sys.argv[1]), PROJECTIONS):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -161,7 +161,7 @@ def test_two_runs_do_not_share_a_folder(bench):
             b.run()
         other.kill()  # a lock of a process that is gone holds nobody up
     assert statuses(b.run()) == ["done"]
-    with only_run(b.out):
+    with only_run(b.out, PROJECTIONS):
         pass
 
 

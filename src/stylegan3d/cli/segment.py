@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stylegan3d.cli.common import (
+    JobsOption,
     JsonOption,
     NetworkOption,
     OverwriteOption,
@@ -18,20 +19,26 @@ from stylegan3d.cli.common import (
     emit,
     progress,
 )
+from stylegan3d.cli.many import segment_many
 from stylegan3d.settings.projection import Choices
 
 
 def segment(
-    volume: Annotated[
-        Path,
+    volumes: Annotated[
+        list[Path],
         typer.Argument(
             help="A volume saved by this program, or a T1-weighted scan of the head or the brain: "
-            "NIfTI, MGH, or a DICOM folder."
+            "NIfTI, MGH, or a DICOM folder. Or many: files, a folder (such as a BIDS data set), or "
+            "a text file with a path per line.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Label map to write on the volume's own grid, .nii.gz."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Label map to write on the volume's own grid, .nii.gz; of many volumes a folder.",
+        ),
     ] = None,
     table: Annotated[
         Path | None,
@@ -44,13 +51,39 @@ def segment(
     index: VolumeOption = None,
     series: SeriesOption = None,
     trust: TrustOption = None,
+    jobs: JobsOption = 1,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment CSF, grey and white matter, ventricles and brain stem, and measure their volumes.
 
+    With many scans, finished ones are kept, one that fails does not stop the others (exit status
+    2), and OUT/segmentations.tsv has a row for each.
+
     Example: stylegan3d segment sub-01_T1w.nii.gz --out sub-01_dseg.nii.gz --table volumes.csv
     """
+    from stylegan3d.cohort.scans import holds_scans
+
+    if len(volumes) > 1 or holds_scans(volumes[0]):
+        if out is None or out.name.endswith(".nii.gz"):
+            raise typer.BadParameter("Many volumes need a folder for --out.")
+        if table is not None or index is not None or series is not None:
+            raise typer.BadParameter(
+                "--table, --volume and --series are for one volume: of many, the table is "
+                "segmentations.tsv in the folder --out."
+            )
+        segment_many(
+            volumes,
+            out,
+            network,
+            skull=skull,
+            trust=trust,
+            jobs=jobs,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
+    (volume,) = volumes
     if table is not None and table.suffix not in (".csv", ".json"):
         raise typer.BadParameter("The name of the --table must end in .csv or .json.")
     if out is not None and not out.name.endswith(".nii.gz"):

@@ -126,6 +126,7 @@ def row_of(report: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             for key in TOLD
         },
         "volumes_measured": report["tissues"]["reconstruction"]["Measured"],
+        "warnings": list(report["warnings"]),
         "report": str(folder / report["files"]["report"]),
     }
 

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +25,50 @@ from stylegan3d.storage.hashing import sha256_of
 from stylegan3d.storage.jsontext import to_json
 
 RECORDS = ".cohort"
-TABLE = "projections.tsv"
-COLUMNS = (
-    "name",
-    "status",
-    "ssim",
-    "psnr",
-    "ncc",
-    "latent_distance",
-    "verdict",
-    *(f"{what}_{key}" for what in ("scan", "reconstruction") for key in TOLD),
-    "volumes_measured",
-    "seconds",
-    "error",
-    "scan",
-    "report",
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table of a cohort, which also names the kind of work.
+
+    Attributes
+    ----------
+    file : str
+        Its name, in the output folder.
+    columns : tuple of str
+    records : str
+        Folder of the records, below the output folder: other work may write to that folder too.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    records: str = RECORDS
+
+
+#: Of every table: whose scan a row is, how its work went; what follows is the work's own.
+FIRST = ("participant_id", "session_id", "name", "status")
+LAST = ("warnings", "seconds", "error", "scan")
+PROJECTIONS = Table(
+    "projections.tsv",
+    (
+        *FIRST,
+        "ssim",
+        "psnr",
+        "ncc",
+        "latent_distance",
+        "verdict",
+        *(f"{what}_{key}" for what in ("scan", "reconstruction") for key in TOLD),
+        "volumes_measured",
+        *LAST,
+        "report",
+    ),
 )
 
 
-def record_path(out: Path, item: Item, ending: str = "json") -> Path:
+def record_path(out: Path, item: Item, table: Table, ending: str = "json") -> Path:
     """Path of a scan's record; with the ending "begun", the marker that writing has started."""
     readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
-    return out / RECORDS / f"{readable}-{_short(item.name)}.{ending}"
+    return out / table.records / f"{readable}-{_short(item.name)}.{ending}"
 
 
 def _short(text: str) -> str:
@@ -68,10 +91,10 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
-def read_record(out: Path, item: Item) -> dict[str, Any] | None:
+def read_record(out: Path, item: Item, table: Table) -> dict[str, Any] | None:
     """The record of a scan if all its results exist unchanged."""
     try:
-        record = json.loads(record_path(out, item).read_text(encoding="utf-8"))
+        record = json.loads(record_path(out, item, table).read_text(encoding="utf-8"))
         sizes = record["files"]
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record
@@ -83,6 +106,7 @@ def read_record(out: Path, item: Item) -> dict[str, Any] | None:
 def write_record(
     out: Path,
     item: Item,
+    table: Table,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
     files: Sequence[Path],
@@ -91,37 +115,39 @@ def write_record(
     """Record that a scan is done; `files` are its results, below `out`."""
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
     record = {"settings": settings, "inputs": inputs, "files": sizes, "row": row}
-    atomic_write_text(record_path(out, item), to_json(record), overwrite=True)
+    atomic_write_text(record_path(out, item, table), to_json(record), overwrite=True)
     with suppress(OSError):
-        record_path(out, item, "begun").unlink(missing_ok=True)
+        record_path(out, item, table, "begun").unlink(missing_ok=True)
 
 
-def write_table(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write OUT/projections.tsv with a row per scan; missing values are "n/a", as in BIDS."""
+def write_table(out: Path, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table with a row per scan; missing values are "n/a", as in BIDS."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(table.columns)
     for row in rows:
-        writer.writerow([_cell(row.get(column)) for column in COLUMNS])
-    atomic_write_text(out / TABLE, text.getvalue(), overwrite=True)
+        writer.writerow([_cell(row.get(column)) for column in table.columns])
+    atomic_write_text(out / table.file, text.getvalue(), overwrite=True)
 
 
 def _cell(value: Any) -> str:
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return "n/a"
+    if isinstance(value, list):
+        value = " | ".join(map(str, value))
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return " ".join(text.split())
 
 
-def only_run(out: Path) -> AbstractContextManager[None]:
+def only_run(out: Path, table: Table) -> AbstractContextManager[None]:
     """Lock the output folder for this run; OutputError if another run has it."""
-    return locks.only_run(out, out / RECORDS / "lock")
+    return locks.only_run(out, out / table.records / "lock")
 
 
 @contextmanager
-def only_worker(out: Path, item: Item) -> Iterator[None]:
+def only_worker(out: Path, item: Item, table: Table) -> Iterator[None]:
     """Lock one scan; waits while a worker that the scheduler considers lost still has it."""
-    path = record_path(out, item, "lock")
+    path = record_path(out, item, table, "lock")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")

@@ -12,6 +12,8 @@ from typing import Any
 
 from stylegan3d.cohort.pools import LOST, open_pool
 from stylegan3d.cohort.records import (
+    PROJECTIONS,
+    Table,
     inputs_of,
     only_run,
     only_worker,
@@ -43,12 +45,13 @@ class Job:
     work: Work
     settings: Mapping[str, Any]
     out: Path
+    table: Table = PROJECTIONS
     overwrite: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a cohort: one row per scan, in input order; see `records.COLUMNS`."""
+    """Result of a cohort: one row per scan, in input order; see `records.Table`."""
 
     rows: list[dict[str, Any]]
     seconds: float
@@ -64,6 +67,7 @@ def run_cohort(
     work: Work,
     settings: Mapping[str, Any],
     *,
+    table: Table = PROJECTIONS,
     jobs: int = 1,
     scheduler: str | None = None,
     overwrite: bool = False,
@@ -76,11 +80,13 @@ def run_cohort(
     items : sequence of Item
         The scans, from `find_items`.
     out : Path
-        Folder of the results, with the table `projections.tsv`.
+        Folder of the results, with the table.
     work : Work
         See `Work`; an importable function.
     settings : mapping of str to object
         Plain values that determine the result, including the model's hash.
+    table : Table
+        What the table of this work is called, and its columns.
     jobs : int
         Processes on this machine.
     scheduler : str or None
@@ -99,20 +105,20 @@ def run_cohort(
     """
     started = time.perf_counter()
     out = out.absolute()
-    job = Job(work, dict(settings), out, overwrite)
+    job = Job(work, dict(settings), out, table, overwrite)
     report = progress or (lambda done, total, name: None)
-    with only_run(out):
+    with only_run(out, table):
         rows = {item: row for item in items if (row := _kept(job, item)) is not None}
         if not overwrite:
             _refuse_other_settings(job, [item for item in items if item not in rows])
         waiting = [item for item in items if item not in rows]
         report(len(rows), len(items), "")
-        write_table(out, [rows[item] for item in items if item in rows])
+        write_table(out, table, [rows[item] for item in items if item in rows])
         with open_pool(jobs, scheduler, len(waiting)) as pool:
             for item, row in pool.each(do_one, job, waiting):
                 rows[item] = row if row is not LOST else _failed(item, pool.loss)
                 report(len(rows), len(items), item.name)
-                write_table(out, [rows[i] for i in items if i in rows])
+                write_table(out, table, [rows[i] for i in items if i in rows])
     return Outcome([rows[item] for item in items], time.perf_counter() - started)
 
 
@@ -123,7 +129,7 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
     """
     started = time.perf_counter()
     try:
-        with _busy, only_worker(job.out, item):
+        with _busy, only_worker(job.out, item, job.table):
             kept = _kept(job, item)
             if kept is not None:
                 return kept | {"status": DONE}
@@ -134,17 +140,17 @@ def do_one(job: Job, item: Item) -> dict[str, Any]:
         if is_out_of_memory(error):
             sentence = "There was not enough memory; run it again with fewer --jobs."
             return _failed(item, sentence, time.perf_counter() - started)
-        _log.exception("Projecting %s failed", item.path)
+        _log.exception("The work on %s failed", item.path)
         reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         sentence = f"Unexpected error ({reason}); run it again with this scan alone and --debug."
         return _failed(item, sentence, time.perf_counter() - started)
 
 
 def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
-    begun = record_path(job.out, item, "begun")
+    begun = record_path(job.out, item, job.table, "begun")
     inputs = inputs_of(item)
     # Existing files are ours if a run has started to write them.
-    ours = begun.exists() or record_path(job.out, item).exists()
+    ours = begun.exists() or record_path(job.out, item, job.table).exists()
     if not ours:
         atomic_write_text(begun, "", overwrite=True)
     try:
@@ -154,14 +160,14 @@ def _do(job: Job, item: Item, started: float) -> dict[str, Any]:
             begun.unlink(missing_ok=True)
         raise
     seconds = round(time.perf_counter() - started, 2)
-    row = {"name": item.name, "status": DONE, **told, "seconds": seconds, "scan": str(item.path)}
-    write_record(job.out, item, job.settings, inputs, files, row)
+    row = {**_named(item, DONE), **told, "seconds": seconds}
+    write_record(job.out, item, job.table, job.settings, inputs, files, row)
     return row
 
 
 def _kept(job: Job, item: Item) -> dict[str, Any] | None:
     """The row of a complete result with these inputs and settings; else None."""
-    record = read_record(job.out, item)
+    record = read_record(job.out, item, job.table)
     if record is None or record["settings"] != job.settings or record["inputs"] != inputs_of(item):
         return None
     return {**record["row"], "status": KEPT}
@@ -169,7 +175,7 @@ def _kept(job: Job, item: Item) -> dict[str, Any] | None:
 
 def _refuse_other_settings(job: Job, items: Sequence[Item]) -> None:
     for item in items:
-        record = read_record(job.out, item)
+        record = read_record(job.out, item, job.table)
         if record is None:
             continue
         old, new = record["settings"], job.settings
@@ -182,5 +188,16 @@ def _refuse_other_settings(job: Job, items: Sequence[Item]) -> None:
 
 
 def _failed(item: Item, reason: str, seconds: float | None = None) -> dict[str, Any]:
-    row = {"name": item.name, "status": FAILED, "error": reason, "scan": str(item.path)}
+    row = {**_named(item, FAILED), "error": reason}
     return row | ({} if seconds is None else {"seconds": round(seconds, 2)})
+
+
+def _named(item: Item, status: str) -> dict[str, Any]:
+    """What every row says of its scan."""
+    return {
+        "participant_id": item.participant,
+        "session_id": item.session,
+        "name": item.name,
+        "status": status,
+        "scan": str(item.path),
+    }

@@ -38,6 +38,22 @@ class Item:
     folder: str
     mask: Path | None = None
 
+    @property
+    def participant(self) -> str:
+        """BIDS label of whose scan it is, from its name or a folder, else the scan's name."""
+        return _entity("sub", self.path) or scan_stem(self.path).partition("_")[0]
+
+    @property
+    def session(self) -> str:
+        """BIDS label of the session, empty without."""
+        return _entity("ses", self.path)
+
+
+def _entity(key: str, path: Path) -> str:
+    """The last `key-label` of a path, such as sub-01."""
+    found = re.findall(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9]+", path.as_posix())
+    return found[-1] if found else ""
+
 
 def holds_scans(path: Path) -> bool:
     """Whether a path is a list or a folder of volume files.

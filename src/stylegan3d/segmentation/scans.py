@@ -140,9 +140,9 @@ def table_text(path: Path, name: str, labelled: LabelledScan, segmenter: Segment
         return to_json({**about, "network": segmenter.hash, "checks": labelled.warnings})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["name", *measures, *(f"{n}_percentile" for n in percentiles)])
+    writer.writerow(["name", *measures, *(f"{n}_percentile" for n in percentiles), "warnings"])
     values = [*(f"{v:.4f}" for v in measures.values()), *(f"{v:.1f}" for v in percentiles.values())]
-    writer.writerow([name, *values])
+    writer.writerow([name, *values, " | ".join(labelled.warnings)])
     return buffer.getvalue()
 
 

@@ -1,7 +1,8 @@
-"""`stylegan3d project` for many scans: run the cohort and report."""
+"""`stylegan3d project` and `segment` for many scans: run the cohort and report."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from stylegan3d.cli.common import emit, model_entry, progress
 
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item, Outcome
+    from stylegan3d.cohort.records import Table
     from stylegan3d.model.generator import Generator
     from stylegan3d.settings.projection import Choices
 
@@ -37,6 +39,7 @@ def project_many(
     """
     from stylegan3d.cohort import find_items, run_cohort
     from stylegan3d.cohort.project import project_item
+    from stylegan3d.cohort.records import PROJECTIONS
     from stylegan3d.cohort.run import FAILED
 
     items = _without_results(find_items(paths), out)
@@ -53,7 +56,8 @@ def project_many(
             jobs=jobs,
             scheduler=scheduler,
         )
-    _emit_many(outcome, out, model_entry(generator), as_json=as_json)
+    about = {"model": model_entry(generator)}
+    _emit_many(outcome, out, PROJECTIONS, "projected", about, as_json=as_json)
     if outcome.count(FAILED):
         raise typer.Exit(2)
 
@@ -73,25 +77,63 @@ def _without_results(items: list[Item], out: Path) -> list[Item]:
     return left
 
 
-def _emit_many(outcome: Outcome, out: Path, model: dict[str, Any], *, as_json: bool) -> None:
-    """Summary on stdout; failures on stderr."""
-    from stylegan3d.cohort.records import TABLE
+def segment_many(
+    paths: list[Path],
+    out: Path,
+    network: Path | None,
+    *,
+    skull: str,
+    trust: str | None,
+    jobs: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Label the tissues of every scan; exit status 2 if one failed."""
+    from stylegan3d.cohort import find_items, run_cohort
+    from stylegan3d.cohort.run import FAILED
+    from stylegan3d.cohort.segment import SEGMENTATIONS, segment_item
+    from stylegan3d.segmentation.inference import load_segmenter
+
+    segmenter = load_segmenter(network)
+    settings = {"skull": skull, "trust": trust, "network": segmenter.hash}
+    place = None if network is None else os.path.abspath(network)
+    with progress("Segmenting") as report:
+        outcome = run_cohort(
+            find_items(paths),
+            out,
+            partial(segment_item, network=place),
+            settings,
+            table=SEGMENTATIONS,
+            overwrite=overwrite,
+            progress=lambda done, total, name: report(done, total, note=name),
+            jobs=jobs,
+        )
+    about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
+    _emit_many(outcome, out, SEGMENTATIONS, "segmented", about, as_json=as_json)
+    if outcome.count(FAILED):
+        raise typer.Exit(2)
+
+
+def _emit_many(
+    outcome: Outcome, out: Path, table: Table, done: str, about: dict[str, Any], *, as_json: bool
+) -> None:
+    """Summary on stdout; failures and warnings on stderr."""
     from stylegan3d.cohort.run import DONE, FAILED, KEPT
 
     for row in outcome.rows:
-        if row["status"] == FAILED:
-            typer.echo(f"stylegan3d: {row['name']}: {row['error']}", err=True)
+        for sentence in [*row.get("warnings", []), *([row["error"]] if "error" in row else [])]:
+            typer.echo(f"stylegan3d: {row['name']}: {sentence}", err=True)
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
-        str(out / TABLE),
-        f"{counts[DONE]} of {len(outcome.rows)} scans projected, {counts[KEPT]} were done before, "
+        str(out / table.file),
+        f"{counts[DONE]} of {len(outcome.rows)} scans {done}, {counts[KEPT]} were done before, "
         f"{counts[FAILED]} failed, in {outcome.seconds:.0f} s",
     ]
     result = {
-        "table": str(out / TABLE),
+        "table": str(out / table.file),
         **counts,
         "seconds": round(outcome.seconds, 2),
         "scans": outcome.rows,
-        "model": model,
+        **about,
     }
     emit(result, lines, as_json=as_json)

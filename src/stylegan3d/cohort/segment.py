@@ -1,0 +1,84 @@
+"""The tissues of many scans: label maps beside each other, volumes in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stylegan3d.cohort.records import FIRST, LAST, RECORDS, Table
+from stylegan3d.cohort.scans import Item
+from stylegan3d.errors import ModelError
+from stylegan3d.scans.reading import read_scan
+from stylegan3d.segmentation.measures import MEASURES
+from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.volumes import check_output, sidecar_path, write_together
+
+if TYPE_CHECKING:
+    from stylegan3d.segmentation.inference import Segmenter
+
+SEGMENTATIONS = Table(
+    "segmentations.tsv",
+    (*FIRST, *MEASURES, *(f"{n}_percentile" for n in MEASURES), "confidence", *LAST, "labels"),
+    f"{RECORDS}/segmentations",
+)
+
+
+def segment_item(
+    settings: Mapping[str, Any],
+    item: Item,
+    folder: Path,
+    overwrite: bool,
+    *,
+    network: str | None,
+) -> tuple[list[Path], dict[str, Any]]:
+    """Label one scan of a cohort (`cohort.run.Work`).
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        "skull", as of `Scan.align`; "trust", as of `read_scan`; "network", the network's hash.
+    item : Item
+    folder : Path
+        For `<name>_dseg.nii.gz` and its sidecar.
+    overwrite : bool
+    network : str or None
+        Folder of the network; the bundled one by default.
+
+    Returns
+    -------
+    files : list of Path
+    row : dict
+        See `SEGMENTATIONS`.
+    """
+    from stylegan3d.segmentation.scans import label_files, segment_scan
+
+    segmenter = _segmenter(network, settings["network"])
+    scan = read_scan(item.path, trust=settings["trust"])
+    labels = folder / f"{scan_stem(item.path)}_dseg.nii.gz"
+    check_output([labels, sidecar_path(labels)], overwrite)
+    found = segment_scan(segmenter, scan, skull=settings["skull"])
+    write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
+    measures = found.measures
+    row = {
+        **measures,
+        **{f"{n}_percentile": segmenter.percentile(n, measures[n]) for n in MEASURES},
+        "warnings": found.warnings,
+        "labels": str(labels),
+    }
+    return [labels, sidecar_path(labels)], row
+
+
+@lru_cache(maxsize=1)
+def _segmenter(network: str | None, sha256: str) -> Segmenter:
+    """Opened once in a process; ModelError if it is not the network that the run began with."""
+    from stylegan3d.segmentation.inference import load_segmenter
+
+    segmenter = load_segmenter(network)
+    if segmenter.hash != sha256:
+        raise ModelError(
+            f"The network at {network or 'its bundled place'} is not the one this run began with: "
+            "give all workers the same files and run it again."
+        )
+    return segmenter
