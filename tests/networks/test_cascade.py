@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.networks.band_unet import places_on
-from stylegan3d.networks.cascade import CascadeFlow
+from stylegan3d.networks.cascade import Cascade, CascadeFlow
 from stylegan3d.networks.resampling import haar, inverse_haar
 
 GRID = (6, 8, 7)
@@ -62,3 +62,82 @@ def test_the_midpoint_rule_follows_a_known_field(seen: Tensor) -> None:
     torch.testing.assert_close(ahead, noise + 0.5)
     back = flow.follow(ahead, seen, places_on(GRID, seen.device), 3, backwards=True)
     torch.testing.assert_close(back, noise)
+
+
+FULL = (16, 20, 24)
+
+
+@pytest.fixture
+def cascade() -> Cascade:
+    """Both flows with heads that answer something; volumes of 16 x 20 x 24 voxels."""
+    torch.manual_seed(1)
+    cascade = Cascade((8, 8, 8), (8, 8, 8), (8, 10, 12), (0.2,)).requires_grad_(False)
+    for flow in (cascade.layout, cascade.fine):
+        torch.nn.init.normal_(flow.head.weight, std=0.05)
+        flow.spread.fill_(0.1)
+    return cascade
+
+
+def coarse_brain() -> Tensor:
+    """A bright block on half the grid, so near the border that all is within reach."""
+    coarse = torch.full((1, 1, 8, 10, 12), -1.0)
+    coarse[:, :, 1:7, 1:9, 1:11] = 0.2
+    return coarse
+
+
+def test_styled_noise_is_white_and_belongs_to_its_details(cascade: Cascade) -> None:
+    noise = torch.randn(1, 1, 24, 28, 20)
+    details = torch.randn(3, 32)
+    styled = cascade.styled(details, noise)
+    for row, made in zip(details, styled, strict=True):
+        assert float(made.std()) == pytest.approx(float(row.square().mean() ** 0.5), rel=0.05)
+        neighbours = torch.corrcoef(torch.stack([made[0, 1:].ravel(), made[0, :-1].ravel()]))
+        assert abs(float(neighbours[0, 1])) < 0.05
+    pair = torch.corrcoef(torch.stack([styled[0].ravel(), styled[1].ravel()]))[0, 1]
+    alike = torch.nn.functional.cosine_similarity(details[0], details[1], dim=0)
+    assert float(pair) == pytest.approx(float(alike), abs=0.1)
+
+
+def test_styled_noise_mixes_and_fades_as_its_details_do(cascade: Cascade) -> None:
+    noise, (a, b) = torch.randn(1, 1, 8, 8, 8), torch.randn(2, 1, 16)
+    both = cascade.styled(0.3 * a + 0.7 * b, noise)
+    torch.testing.assert_close(
+        both, 0.3 * cascade.styled(a, noise) + 0.7 * cascade.styled(b, noise)
+    )
+    assert not cascade.styled(0 * a, noise).any()
+
+
+def test_styled_noise_is_a_sum_of_moved_copies(cascade: Cascade) -> None:
+    noise = torch.randn(1, 1, 4, 6, 8)
+    one = cascade.styled(torch.tensor([[2.0]]), noise)
+    rolled = [
+        torch.roll(noise, (x, y, z), (2, 3, 4))
+        for x in range(4)
+        for y in range(6)
+        for z in range(8)
+    ]
+    assert sum(torch.allclose(one, 2 * copy, atol=1e-4) for copy in rolled) == 1
+
+
+def test_a_brains_own_noise_makes_it_again(cascade: Cascade) -> None:
+    torch.manual_seed(2)
+    image = torch.nn.functional.interpolate(coarse_brain(), scale_factor=2) * 0.8
+    image = image + 0.05 * torch.randn(1, 1, *FULL)
+    noise = cascade.own_noise(image, coarse_brain(), 24)
+    assert noise.shape == image.shape
+    again = cascade.drawn(coarse_brain(), noise, 24)
+    inside = torch.nn.functional.interpolate(coarse_brain(), scale_factor=2) > 0
+    torch.testing.assert_close(again[inside], image[inside], rtol=0, atol=5e-3)
+
+
+def test_brains_differ_by_their_noise_and_there_is_nothing_far_away(cascade: Cascade) -> None:
+    noise, details = torch.randn(1, 1, *FULL), torch.randn(2, 16)
+    coarse = coarse_brain()
+    coarse[:, :, 4:] = -1.0
+    both = cascade(coarse.expand(2, -1, -1, -1, -1), details, noise, 2)
+    assert both.shape == (2, 1, *FULL)
+    assert (both[0] - both[1]).abs().max() > 0.05
+    assert (both[:, :, 14:] == -1).all(), "out of reach of the coarse image"
+    assert torch.equal(both, cascade(coarse.expand(2, -1, -1, -1, -1), details, noise, 2))
+    bare = cascade(coarse, details[:1], None, 2)
+    assert torch.equal(bare, cascade(coarse, 0 * details[:1], noise, 2)), "no noise, no style"

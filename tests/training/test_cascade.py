@@ -10,11 +10,15 @@ import torch
 from stylegan3d.cli import main
 from stylegan3d.errors import ModelError
 from stylegan3d.model.families.anatomy import anatomy_network
+from stylegan3d.model.loading import load
 from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.recipe.drawing import seed_latents
 from stylegan3d.training.cascade import CascadeRecipe, CascadeSettings, train_cascade
 from stylegan3d.training.cascade_data import SEEN_NOISE, Finest, Layouts, People, person
+from stylegan3d.training.cascade_export import export_with_cascade
 from stylegan3d.training.config import EncoderConfig, tiny
 from stylegan3d.training.export import export_generator
+from stylegan3d.training.flow_pairs import without_flow
 from stylegan3d.training.run import Run, load_run
 from stylegan3d.training.stylegan import train
 
@@ -29,7 +33,13 @@ def people(pack, few_brains, tmp_path_factory) -> People:
     folder = tmp_path_factory.mktemp("cascade")
     config = tiny()
     networks = replace(
-        config.generator, channels=(), levels=2, deformation=5, image_basis=5, deformation_level=0
+        config.generator,
+        channels=(),
+        levels=2,
+        deformation=5,
+        image_basis=5,
+        detail_basis=6,
+        deformation_level=0,
     )
     encoder = EncoderConfig(kind="fitting", w_dim=16, num_layers=4, corrections=0)
     config = config.with_(generator=networks, encoder=encoder, total_images=0)
@@ -129,6 +139,40 @@ def test_what_does_not_fit_is_refused(people, tmp_path):
         other.prepare(people, tmp_path, None)
 
 
+def test_the_exported_generator_draws_with_the_cascade(people, tmp_path):
+    runs = []
+    for scale in ("layout", "fine"):
+        settings = CascadeSettings(scale=scale, steps=6, batch=2, **SMALL)
+        runs.append(train_cascade(people, tmp_path / scale, settings))
+    folder, out = people.generator.folder, tmp_path / "model"
+    made = export_with_cascade(*runs, folder, people.pack, out, steps=2)
+    network, plain = anatomy_network(made), anatomy_network(people.generator)
+    assert network.config.layout_channels == network.config.fine_channels == (8, 8, 8)
+    assert made.has_noise
+    assert made.card["training"]["cascade"]["fine"]["steps_done"] == 6
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert "a cascade of two flows from noise, 2 steps each" in page
+    assert "The cascade's layout learned from 6 x 2 whole brains" in page
+    again = load(out, device="cpu")
+    w = seed_latents(again, [0, 1])
+    w[:, :, network.config.details] *= 2  # details enough for all of it
+    volume = again.synthesis(w, 7)
+    torch.testing.assert_close(volume, made.synthesis(w, 7), rtol=0, atol=0)
+    assert not torch.equal(volume, again.synthesis(w, 8)), "another noise"
+    details = network._detail_weights(w)
+    (noise,) = network.noise_maps(7)
+    expected = network.cascade(network.coarse(w), details, noise, 2)
+    torch.testing.assert_close(volume, expected, rtol=0, atol=1e-5)
+    code = again.encoder(person(people.pack, 0))
+    assert torch.equal(again.synthesis(code, 7), plain(code, 7)), "scans are left as they are"
+    # Once more, in the place of itself: nothing of it is left behind.
+    with pytest.raises(ModelError, match="another generator"):
+        export_with_cascade(*runs, out, people.pack, tmp_path / "twice")
+    with pytest.raises(ModelError, match="in this order"):
+        export_with_cascade(*runs[::-1], folder, people.pack, tmp_path / "twice")
+    assert without_flow(again).synthesis.last_flow is None
+
+
 def status(words: list[str]) -> int:
     with pytest.raises(SystemExit) as ended:
         main(words)
@@ -144,3 +188,4 @@ def test_the_command_trains_and_goes_on(people, tmp_path, capsys):
     assert load_run(CascadeRecipe, tmp_path / "run", torch.device("cpu")).steps == 2
     assert status([*words, "--resume"]) == 0
     assert status([*words, "--resume", "--batch", "3"]) == 2
+    assert status([*words, "--resume", "--export", str(tmp_path / "model")]) == 2

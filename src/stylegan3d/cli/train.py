@@ -271,6 +271,13 @@ def cascade(
             show_default="64 128 192",
         ),
     ] = None,
+    layout: Annotated[
+        Path | None,
+        typer.Option(
+            "--layout",
+            help="Folder of the run of the layout, to --export both flows with the model.",
+        ),
+    ] = None,
     steps: Annotated[int | None, steps_option("100000")] = None,
 ) -> None:
     """Train a flow that draws folds and texture from noise, on the coarse image of a model.
@@ -279,11 +286,13 @@ def cascade(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.loading import load
-    from stylegan3d.training.cascade import CascadeSettings, train_cascade
+    from stylegan3d.training.cascade import CascadeRecipe, CascadeSettings, train_cascade
     from stylegan3d.training.cascade_data import People
+    from stylegan3d.training.cascade_export import export_with_cascade
+    from stylegan3d.training.run import load_run
 
-    if options.export is not None:
-        raise typer.BadParameter("--export is not for a single flow of a cascade")
+    if (options.export is None) != (layout is None) or (layout and scale is Scale.LAYOUT):
+        raise typer.BadParameter("--export takes both flows: --scale fine with --layout")
     options.check(ctx, "batch", "channels")
     people = People(load_pack(data), load(model, device="cpu"))
     usual = options.settings(CascadeSettings, steps)
@@ -299,7 +308,14 @@ def cascade(
     def lines(figures: dict[str, float]) -> list[str]:
         return [f"  people set aside, {name}: {value:.3f}" for name, value in figures.items()]
 
-    conclude(run, out, options, lambda: None, word="errors", lines=lines)
+    def write() -> None:
+        assert layout is not None
+        assert options.export is not None
+        first = load_run(CascadeRecipe, layout, run.device)
+        overwrite = options.overwrite
+        export_with_cascade(first, run, model, people.pack, options.export, overwrite=overwrite)
+
+    conclude(run, out, options, write, word="errors", lines=lines)
 
 
 @app.command()

@@ -142,6 +142,9 @@ def _anatomy(card: dict[str, Any]) -> str:
         parts.append(f"a deformation by {network['deformation']} velocity fields")
     if network.get("flow_channels"):
         parts.append(f"a rectified flow of {_steps(network['flow_steps'])} to people's brains")
+    if network.get("layout_channels"):
+        steps = _steps(network["cascade_steps"])
+        parts.append(f"a cascade of two flows from noise, {steps} each, for folds and texture")
     return (
         f"Anatomy model: {', '.join(parts)}. Base grid {tuple(network['base'])}, z "
         f"{network['z_dim']}, w {network['w_dim']}, `{network['head']}` head."
@@ -157,7 +160,17 @@ def _training(training: dict[str, Any], network: dict[str, Any]) -> str:
     flow = training.get("flow")
     if flow:
         told += " " + _flow(flow)
+    for scale, run in training.get("cascade", {}).items():
+        what = "whole brains at half resolution" if scale == "layout" else _cubes_of_bands(run)
+        told += (
+            f" The cascade's {scale} learned from {run['steps_done']} x {run['batch']} {what}, "
+            "each beside a coarser image of the same person."
+        )
     return told
+
+
+def _cubes_of_bands(run: dict[str, Any]) -> str:
+    return f"cubes of {2 * run['side']} voxels"
 
 
 def _flow(flow: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.anatomy_config import AnatomyConfig
+from stylegan3d.networks.cascade import Cascade
 from stylegan3d.networks.config import Grid
 from stylegan3d.networks.deformation import (
     Basis,
@@ -93,6 +94,11 @@ class AnatomyNetwork(LeveledSynthesis):
         if config.flow_channels:
             a, b, c = config.flow_channels
             self.flow = Flow((a, b, c), grid).requires_grad_(False)
+        if config.layout_channels:
+            a, b, c = config.layout_channels
+            d, e, f = config.fine_channels
+            self.cascade = Cascade((a, b, c), (d, e, f), grid, config.fine_taps)
+            self.cascade.requires_grad_(False)
         if config.deformation:
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
@@ -105,8 +111,15 @@ class AnatomyNetwork(LeveledSynthesis):
 
     @property
     def stored_noise(self) -> list[Tensor]:
-        """The map of the flow, if there is one."""
-        return [self.flow.noise] if self.config.flow_channels else []
+        """The map of the flow or cascade, if there is one."""
+        return [] if self.last_flow is None else [self.last_flow.noise]
+
+    @property
+    def last_flow(self) -> Flow | Cascade | None:
+        """What the finished image of a random brain passes or is replaced by."""
+        if self.config.layout_channels:
+            return self.cascade
+        return self.flow if self.config.flow_channels else None
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> list[Tensor | None]:
         """The flow's map; of a seed what comes after the maps of layers, drawn or not.
@@ -124,6 +137,8 @@ class AnatomyNetwork(LeveledSynthesis):
     @property
     def has_noise(self) -> bool:
         """Whether noise of a layer or of the flow has an effect."""
+        if self.config.layout_channels:
+            return True
         flow = self.config.flow_channels and bool(self.flow.noise_strength)
         return flow or self.has_layer_noise
 
@@ -223,7 +238,7 @@ class AnatomyNetwork(LeveledSynthesis):
         memo: Memo | None,
     ) -> Tensor:
         image = self.moved(image, w, memo)
-        if not full or not self.config.flow_channels:
+        if not full or self.last_flow is None:
             return image
         return self.flowed(image, w, maps[-1], dtype, memo)
 
@@ -287,13 +302,21 @@ class AnatomyNetwork(LeveledSynthesis):
     def flowed(
         self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
     ) -> Tensor:
-        """A whole image [N, 1, X, Y, Z] after the flow, as far as its details open the gate."""
-        config = self.config
-        gate = self.flow.gate(self._detail_weights(w))
+        """A whole image [N, 1, X, Y, Z] after the flow or cascade, as far as its details ask."""
+        assert self.last_flow is not None
+        details = self._detail_weights(w)
+        gate = self.last_flow.gate(details)
         if gate.device.type == "cpu" and not bool(gate.any()):
             return image
         memo = memo or NoMemo()
-        make = partial(self.flow, image, noise, config.flow_steps, dtype, memo.check)
+
+        def make() -> Tensor:
+            config = self.config
+            if not config.layout_channels:
+                return self.flow(image, noise, config.flow_steps, dtype, memo.check)
+            coarse = self.coarse(w, memo)
+            return self.cascade(coarse, details, noise, config.cascade_steps, dtype, memo.check)
+
         flowed = memo.get(("flow", dtype), self._rows_read, make)
         return torch.lerp(image, flowed, gate[:, None, None, None, None])
 

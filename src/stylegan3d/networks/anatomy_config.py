@@ -62,6 +62,11 @@ class AnatomyConfig(GeneratorConfig):
         subjects', see `flow.py`; () for none.
     flow_steps : int
         How many steps along it.
+    layout_channels, fine_channels : tuple of int
+        Three widths of each flow of a cascade, which draws folds and texture of random brains from
+        noise, see `cascade.py`; () for none.
+    cascade_steps : int
+        How many steps along each.
     """
 
     channels: tuple[int, ...] = ()
@@ -77,6 +82,9 @@ class AnatomyConfig(GeneratorConfig):
     deformation_level: int = 0
     flow_channels: tuple[int, ...] = ()
     flow_steps: int = 4
+    layout_channels: tuple[int, ...] = ()
+    fine_channels: tuple[int, ...] = ()
+    cascade_steps: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +106,8 @@ class AnatomyConfig(GeneratorConfig):
             raise ModelError("The architecture's toe needs a deformation, after which it comes.")
         if self.flow_channels:
             self._check_flow()
+        if self.layout_channels or self.fine_channels:
+            self._check_cascade()
         if self.deformation and not 0 <= self.deformation_level < self.num_levels:
             raise ModelError(
                 f"The architecture's deformation level {self.deformation_level} does not exist; "
@@ -116,6 +126,25 @@ class AnatomyConfig(GeneratorConfig):
         if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
             raise ModelError(
                 "The architecture's flow needs a detail_basis, a `haar` head and one image channel."
+            )
+
+    def _check_cascade(self) -> None:
+        widths = (self.layout_channels, self.fine_channels)
+        if any(len(w) != 3 for w in widths) or min(*map(min, widths), self.cascade_steps) < 1:
+            raise ModelError(
+                "The architecture's cascade needs three positive layout_channels and "
+                "fine_channels, and at least one step."
+            )
+        last = self.grid(self.num_levels - 1)
+        if self.flow_channels or not self.deformation or any(n % 2 for n in last):
+            raise ModelError(
+                "The architecture's cascade needs a deformation and a last level of even sides, "
+                "and takes the place of a flow."
+            )
+        if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
+            raise ModelError(
+                "The architecture's cascade needs a detail_basis, a `haar` head and one image "
+                "channel."
             )
 
     @property

@@ -15,13 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from stylegan3d.networks.band_unet import BandUNet
+from stylegan3d.networks.band_unet import BandUNet, places_on
+from stylegan3d.networks.config import Grid
+from stylegan3d.networks.flow import FLOOR, box_of, floored, gate_of, reached
+from stylegan3d.networks.resampling import fine_bands, haar, inverse_haar
 
 # The low band and the fine ones of a coarse image in [-1, 1], to about unit size.
 LOW_GAIN, FINE_GAIN = 2.5, 8.0
 BANDS = 8
+# Haar bands of white noise of unit deviation, times this, have unit deviation.
+UNIT_NOISE = BANDS**0.5
+# Of the places that the noise is moved to, see `Cascade.styled`.
+MOVES_SEED = 0
 
 
 class CascadeFlow(BandUNet):
@@ -113,3 +121,184 @@ class CascadeFlow(BandUNet):
         """Inverse of `beyond`: the bands [N, 8, X, Y, Z] of a brain."""
         kept = BANDS - self.drawn
         return torch.cat([seen[:, :kept], seen[:, kept:] + x * self.spread], dim=1)
+
+
+class Cascade(nn.Module):
+    """Two flows, the layout of the folds and the finest bands, and the noise that they start at.
+
+    Parameters
+    ----------
+    layout, fine : tuple of int
+        Feature channels of the two.
+    grid : tuple of int
+        Of the finest bands, half of the image's; the layout's bands are on half of this.
+    taps : tuple of float
+        Of the filter that continues an image into its fine bands, see `continued`.
+
+    Attributes
+    ----------
+    noise : Tensor
+        [1, 1, 2 X, 2 Y, 2 Z] standard normal: that of "fixed" noise, before a brain's own style.
+    spread : Tensor
+        Root mean square of the details' weights among random brains.
+    """
+
+    noise: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        layout: tuple[int, int, int],
+        fine: tuple[int, int, int],
+        grid: Grid,
+        taps: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.layout, self.fine, self.taps = CascadeFlow(layout), CascadeFlow(fine, BANDS - 1), taps
+        self.register_buffer("noise", torch.randn(1, 1, *(2 * n for n in grid)))
+        self.register_buffer("spread", torch.ones(()))
+
+    def gate(self, details: Tensor) -> Tensor:
+        """How much of what is drawn is taken, see `gate_of`."""
+        return gate_of(details, self.spread)
+
+    def forward(
+        self,
+        coarse: Tensor,
+        details: Tensor,
+        noise: Tensor | None,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        check: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Draw brains on coarse images.
+
+        Parameters
+        ----------
+        coarse : Tensor
+            [N, 1, X, Y, Z] in [-1, 1], half as fine as the brains.
+        details : Tensor
+            [N, details] weights, which make the noise a brain's own, see `styled`.
+        noise : Tensor or None
+            [1 or N, 1, 2 X, 2 Y, 2 Z] standard normal; None for no noise.
+        steps : int
+            Of each flow, see `CascadeFlow.follow`.
+        dtype : torch.dtype
+            Precision of the feature maps.
+        check : callable
+            Called between the layers; what it raises ends the work.
+
+        Returns
+        -------
+        Tensor
+            [N, 1, 2 X, 2 Y, 2 Z] float32
+        """
+        if noise is None:
+            noise = coarse.new_zeros(1, 1, *(2 * n for n in coarse.shape[2:]))
+        return self.drawn(coarse, self.styled(details, noise), steps, dtype, check)
+
+    def styled(self, details: Tensor, noise: Tensor) -> Tensor:
+        """The noise of brains with these details: a finest style that mixes and fades like others.
+
+        Copies of the noise, moved to places of their own, are summed with the details as weights.
+        Moved white noise is other white noise, and such a sum is white noise again, of unit
+        deviation for the usual random brain and less for a truncated one. So noise follows a latent
+        without a jump, and half-way between two latents it is half-way between their noise.
+
+        Parameters
+        ----------
+        details : Tensor
+            [N, details]
+        noise : Tensor
+            [1 or N, 1, X, Y, Z]
+
+        Returns
+        -------
+        Tensor
+            [N, 1, X, Y, Z]
+        """
+        shape = noise.shape[2:]
+        weights = details / (self.spread * details.shape[1] ** 0.5)
+        source = torch.Generator().manual_seed(MOVES_SEED)
+        count = shape[0] * shape[1] * shape[2]
+        places = torch.randperm(count, generator=source)[: details.shape[1]].to(details.device)
+        moves = details.new_zeros(len(details), count)
+        moves[:, places] = weights
+        # The sum of moved copies is a convolution.
+        moved = torch.fft.rfftn(moves.reshape(len(details), 1, *shape), dim=(2, 3, 4))
+        product = moved * torch.fft.rfftn(noise.to(details), dim=(2, 3, 4))
+        return torch.fft.irfftn(product, s=shape, dim=(2, 3, 4))
+
+    def drawn(
+        self,
+        coarse: Tensor,
+        noise: Tensor,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        check: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Brains from their noise as it is, such as that of `own_noise`; see `forward`."""
+        fine = haar(noise) * UNIT_NOISE
+        layout = haar(fine[:, :1]) * UNIT_NOISE
+        seen = haar(coarse)
+        x = self.layout.follow(layout, seen, _places(seen), steps, dtype=dtype, check=check)
+        half = inverse_haar(self.layout.added(x, seen))
+        near = reached((coarse > 2 * FLOOR[1] - 1).float())
+        box = box_of(near)
+        seen = continued(half, self.taps)
+        places = _places(seen)[:, :, *box]
+        inner = seen[:, :, *box]
+        x = self.fine.follow(fine[:, 1:, *box], inner, places, steps, dtype=dtype, check=check)
+        reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
+        found = torch.where(reach, floored(inverse_haar(self.fine.added(x, inner))), -1.0)
+        whole = torch.full_like(noise, -1.0).expand(len(coarse), -1, -1, -1, -1).clone()
+        whole[:, :, *(slice(2 * side.start, 2 * side.stop) for side in box)] = found
+        return whole
+
+    def own_noise(
+        self,
+        image: Tensor,
+        coarse: Tensor,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        check: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """The noise that `drawn` makes a given brain of: the flows followed backwards.
+
+        Parameters
+        ----------
+        image : Tensor
+            [N, 1, 2 X, 2 Y, 2 Z] in [-1, 1]
+        coarse : Tensor
+            [N, 1, X, Y, Z] in [-1, 1]
+        steps, dtype, check
+            See `forward`; more steps lead back more exactly.
+
+        Returns
+        -------
+        Tensor
+            [N, 1, 2 X, 2 Y, 2 Z] float32, on the image's own grid.
+        """
+        bands = haar(image)
+        how = {"backwards": True, "dtype": dtype, "check": check}
+        seen, inner = haar(coarse), continued(bands[:, :1], self.taps)
+        beyond = self.layout.beyond(haar(bands[:, :1]), seen)
+        layout = self.layout.follow(beyond, seen, _places(seen), steps, **how)
+        box = box_of(reached((coarse > 2 * FLOOR[1] - 1).float()))
+        near, places = inner[:, :, *box], _places(inner)[:, :, *box]
+        beyond = self.fine.beyond(bands[:, :, *box], near)
+        fine = torch.zeros_like(bands)
+        fine[:, 1:, *box] = self.fine.follow(beyond, near, places, steps, **how)
+        fine[:, :1] = inverse_haar(layout / UNIT_NOISE)
+        return inverse_haar(fine / UNIT_NOISE)
+
+
+def continued(low: Tensor, taps: tuple[float, ...]) -> Tensor:
+    """Bands [N, 8, ...] of a low one [N, 1, ...], the fine ones as a filter continues it."""
+    if not taps:
+        return torch.cat([low, low.new_zeros(len(low), BANDS - 1, *low.shape[2:])], dim=1)
+    return torch.cat([low, fine_bands(low, taps)], dim=1)
+
+
+def _places(bands: Tensor) -> Tensor:
+    return places_on(bands.shape[2:], bands.device)

@@ -68,9 +68,8 @@ class Flow(BandUNet):
         self.register_buffer("spread", torch.ones(()))
 
     def gate(self, details: Tensor) -> Tensor:
-        """How much of the flow's change is made, [N] from 0 to 1, for weights [N, details]."""
-        share = details.square().mean(dim=1) / self.spread.square()
-        return ((share - GATE[0]) / (GATE[1] - GATE[0])).clamp(0, 1)
+        """How much of the flow's change is made, see `gate_of`."""
+        return gate_of(details, self.spread)
 
     def velocity(
         self,
@@ -128,7 +127,7 @@ class Flow(BandUNet):
         Tensor, shape (N, 1, X, Y, Z), float32
         """
         near = _near(image)
-        box = _box(near)
+        box = box_of(near)
         inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
         start = image[:, :, *inner]
         if noise is not None:
@@ -141,18 +140,36 @@ class Flow(BandUNet):
             with torch.autocast(image.device.type, dtype if low else None, enabled=low):
                 bands = bands + self.velocity(bands, time, places, check) / steps
         near = F.interpolate(near[:, :, *box].to(bands), scale_factor=2, mode="nearest")
-        flowed = torch.where(near > 0, _floored(inverse_haar(bands)), -1.0)
+        flowed = torch.where(near > 0, floored(inverse_haar(bands)), -1.0)
         whole = torch.full_like(image, -1.0)
         whole[:, :, *inner] = flowed
         return whole
 
 
+def gate_of(details: Tensor, spread: Tensor) -> Tensor:
+    """How much of a flow's change is made, [N] from 0 to 1.
+
+    Parameters
+    ----------
+    details : Tensor
+        [N, details] weights.
+    spread : Tensor
+        Their root mean square among random brains.
+    """
+    share = details.square().mean(dim=1) / spread.square()
+    return ((share - GATE[0]) / (GATE[1] - GATE[0])).clamp(0, 1)
+
+
 def _near(image: Tensor) -> Tensor:
-    """[N, 1, X, Y, Z] bool on the bands' grid: where a brain of the linear model is not far.
+    """[N, 1, X, Y, Z] bool on the bands' grid: where a brain of the linear model is not far."""
+    return reached(F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2))
+
+
+def reached(low: Tensor) -> Tensor:
+    """[N, 1, X, Y, Z] bool: where there is something on the bands' grid, and `REACH` beyond.
 
     What noise makes elsewhere is left out.
     """
-    low = F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2)
     for axis in range(3):  # one after the other, 15 comparisons in the place of 125
         size, edge = [1, 1, 1], [0, 0, 0]
         size[axis], edge[axis] = 2 * REACH + 1, REACH
@@ -160,7 +177,7 @@ def _near(image: Tensor) -> Tensor:
     return low > 0
 
 
-def _box(near: Tensor) -> tuple[slice, slice, slice]:
+def box_of(near: Tensor) -> tuple[slice, slice, slice]:
     """The part of the bands' grid that holds all that is near."""
     sides = []
     for axis in (2, 3, 4):
@@ -173,7 +190,7 @@ def _box(near: Tensor) -> tuple[slice, slice, slice]:
     return x, y, z
 
 
-def _floored(image: Tensor) -> Tensor:
+def floored(image: Tensor) -> Tensor:
     """Nothing where there is next to nothing: outside of subjects' brains there is exactly none."""
     value, (low, high) = (image + 1) / 2, FLOOR
     t = ((value - low) / (high - low)).clamp(0, 1)

@@ -129,7 +129,7 @@ class Tuning:
             (slope,) = torch.autograd.grad(made.sum(), moved)
         # The flow, if any, adds nothing to the latent of a scan.
         made = made.detach()
-        if config.flow_channels:
+        if synthesis.last_flow is not None:
             made = synthesis.flowed(made, self._w[None], self.problem.maps[-1], torch.float32, None)
         return made, slope.clamp(min=LEAST_SLOPE)
 

@@ -20,7 +20,8 @@ from stylegan3d.errors import ModelError
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.band_unet import UNIT, places_on
-from stylegan3d.networks.resampling import fine_bands, haar
+from stylegan3d.networks.cascade import continued
+from stylegan3d.networks.resampling import haar
 from stylegan3d.training.run import Preparing
 
 # A voxel lies in the brain where the mean brain is brighter than this.
@@ -182,13 +183,6 @@ class Finest:
         cube = torch.from_numpy(volume[x, y, z].astype(np.float32))[None] / 127.5 - 1
         a, b, c = (slice(n, n + self.side) for n in corner)
         return cube, self.places[:, a, b, c]
-
-
-def continued(low: Tensor, taps: tuple[float, ...]) -> Tensor:
-    """Bands [N, 8, ...] of an image on half the grid, the fine ones as a filter continues it."""
-    if not taps:
-        return torch.cat([low, low.new_zeros(len(low), 7, *low.shape[2:])], dim=1)
-    return torch.cat([low, fine_bands(low, taps)], dim=1)
 
 
 def person(pack: Pack, index: int) -> Tensor:

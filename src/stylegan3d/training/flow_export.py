@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from stylegan3d.checkpoints.folder import check_target, read_folder
+from stylegan3d.checkpoints.folder import ModelFiles, check_target, read_folder
 from stylegan3d.checkpoints.places import TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.model.families.anatomy import anatomy_network
@@ -22,7 +23,7 @@ from stylegan3d.training.flow import FlowRun, learned
 
 # Euler steps of a flow that is not straightened.
 STEPS = 4
-FLOW = "synthesis.flow."
+FLOW, CASCADE = "synthesis.flow.", "synthesis.cascade."
 SAMPLES = 512
 
 
@@ -74,24 +75,69 @@ def export_with_flow(
         del state["noise"]  # sampled from a seed there
     else:
         before = anatomy_network(generator).config
-        config = replace(before, flow_channels=settings.channels, flow_steps=steps)
+        config = replace(
+            before,
+            flow_channels=settings.channels,
+            flow_steps=steps,
+            layout_channels=(),
+            fine_channels=(),
+        )
         prefix, plan = FLOW, {"generator": config.to_dict()}
-        state["spread"].fill_(_spread(generator))
+        state["spread"].fill_(details_spread(generator))
+    new = {f"{prefix}{k}": v for k, v in state.items()}
+    return ending_anew(files, folder, pack, out, plan, {"flow": learned(run)}, new, overwrite)
+
+
+def ending_anew(
+    files: ModelFiles,
+    folder: str | Path,
+    pack: Pack,
+    out: Path,
+    plan: dict[str, Any],
+    training: dict[str, Any],
+    state: dict[str, Tensor],
+    overwrite: bool,
+) -> Generator:
+    """Write a generator whose flow, or cascade of flows, is replaced by a new one.
+
+    Parameters
+    ----------
+    files : ModelFiles
+        Content of the generator's `folder`.
+    pack : Pack
+        The data set that all was trained on.
+    out : Path
+        The folder to write.
+    plan, training : dict of str to object
+        New entries of the card's architecture, and what it says of the training.
+    state : dict of str to Tensor
+        The new tensors, by their full names.
+    overwrite : bool
+        Whether `out` may exist.
+    """
     # Earlier figures and files belong to the old generator.
     stale = ("format", "format_version", "files", "evaluation", "montage", "trust")
     card = {k: v for k, v in files.card.items() if k not in stale}
     card["architecture"] = card["architecture"] | plan
-    card["training"] = card["training"] | {"flow": learned(run)}
-    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(prefix)}
-    tensors |= halves({f"{prefix}{k}": v for k, v in state.items()})
+    kept = {k: v for k, v in card["training"].items() if k not in ("flow", "cascade")}
+    card["training"] = kept | training
+    gone = (FLOW, CASCADE, LATENT_FLOW)
+    tensors = {k: v for k, v in files.tensors.items() if not k.startswith(gone)}
     template = Path(folder) / TEMPLATE
     return finish(
-        out, card, tensors, files.encoder, template, pack, overwrite=overwrite, labels=files.labels
+        out,
+        card,
+        tensors | halves(state),
+        files.encoder,
+        template,
+        pack,
+        overwrite=overwrite,
+        labels=files.labels,
     )
 
 
 @torch.no_grad()
-def _spread(generator: Generator) -> float:
+def details_spread(generator: Generator) -> float:
     """Root mean square of the details' weights among random brains."""
     w = seed_latents(generator, range(SAMPLES))[:, -1]
     return float(w[:, anatomy_network(generator).config.details].square().mean() ** 0.5)

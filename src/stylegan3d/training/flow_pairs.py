@@ -182,13 +182,13 @@ def check_flow(generator: Generator, pack: Pack) -> None:
 
 
 def without_flow(generator: Generator) -> Generator:
-    """The generator without its flow."""
+    """The generator without its flow or cascade."""
     if isinstance(generator.synthesis, LatentSynthesis):
         return generator  # without noise the flow is not used
     network = anatomy_network(generator)
-    if not network.config.flow_channels:
+    if network.last_flow is None:
         return generator
-    config = replace(network.config, flow_channels=())
+    config = replace(network.config, flow_channels=(), layout_channels=(), fine_channels=())
     synthesis = build_synthesis(config).to(generator.device)
     # The remaining tensors are those of the flow.
     synthesis.load_state_dict(network.state_dict(), strict=False)
