@@ -13,6 +13,7 @@ same equation tells which noise makes a given person.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -280,15 +281,15 @@ class Cascade(nn.Module):
             [N, 1, 2 X, 2 Y, 2 Z] float32, on the image's own grid.
         """
         bands = haar(image)
-        how = {"backwards": True, "dtype": dtype, "check": check}
+        back = partial(CascadeFlow.follow, steps=steps, backwards=True, dtype=dtype, check=check)
         seen, inner = haar(coarse), continued(bands[:, :1], self.taps)
         beyond = self.layout.beyond(haar(bands[:, :1]), seen)
-        layout = self.layout.follow(beyond, seen, _places(seen), steps, **how)
+        layout = back(self.layout, beyond, seen, _places(seen))
         box = box_of(reached((coarse > 2 * FLOOR[1] - 1).float()))
         near, places = inner[:, :, *box], _places(inner)[:, :, *box]
         beyond = self.fine.beyond(bands[:, :, *box], near)
         fine = torch.zeros_like(bands)
-        fine[:, 1:, *box] = self.fine.follow(beyond, near, places, steps, **how)
+        fine[:, 1:, *box] = back(self.fine, beyond, near, places)
         fine[:, :1] = inverse_haar(layout / UNIT_NOISE)
         return inverse_haar(fine / UNIT_NOISE)
 
