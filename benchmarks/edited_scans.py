@@ -52,17 +52,17 @@ def rows_of(
     """Print the table of one scan."""
     scan: Scan = stylegan3d.read_scan(path)
     aligned = scan.align(generator)
-    found = stylegan3d.project(generator, aligned, budget="draft")
-    w = found.w
+    projected = stylegan3d.project(generator, aligned, budget="draft")
+    w, delta = projected.w, projected.delta
     step = torch.as_tensor(find_step(direction, generator), dtype=w.dtype)
     own = segment_scan(segmenter, scan)
     sharp, start = border_gradient(scan.data, own), measured(segmenter, generator, w)
-    carried = CarriedDetail(Original.of(aligned), generator, w, found.delta)
-    same = np.array_equal(carried.edited(carried.movement(w, found.delta)), scan.data)
+    carried = CarriedDetail(Original.of(aligned), generator, w, delta)
+    same = np.array_equal(carried.edited(carried.movement(w, delta)), scan.data)
     print(f"\n{path.name}: without an edit {'the same bits' if same else 'NOT THE SAME'}")
     print("".join(f"{name:>12}" for name in COLUMNS))
     for strength in strengths:
-        moved = carried.movement(w + strength * step, found.delta)
+        moved = carried.movement(w + strength * step, delta)
         seconds = []
         for _ in range(2):
             begun = time.perf_counter()

@@ -124,7 +124,7 @@ def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
         (["edit", "--seed", "1", "--edit", "PC 1"], "is not an edit"),
         (["edit", "--seed", "1", "--edit", "PC 1=1@0-99"], "reaches to layer 100"),
         (["edit", "--edit", "PC 1=1"], "--seed or --latent"),
-        (["edit", "--seed", "1"], "Missing option '--edit'"),
+        (["edit", "--seed", "1"], "Give an edit"),
         (["edit", "--latent", "no.safetensors", "--edit", "PC 1=1"], "no.safetensors does not"),
         (["directions", "--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
         (["directions", "--fit", "nowhere"], "is not a prepared data set"),

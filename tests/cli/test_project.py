@@ -250,7 +250,7 @@ def test_only_the_scan_that_was_projected_is_edited(
             ["edit", "--seed", "1", "--edit", "PC 1=1", "--scan", scan],
             "was not projected from a scan",
         ),
-        (["edit", "--scan", scan], "Missing option '--edit'"),
+        (["edit", "--scan", scan], "--seed or --latent"),
         (["generate", "--recipe", projected / FILES[1], "--scan", scan], "no edit to apply"),
         ([*mixed, "--scan", tmp_path / "missing.nii"], "missing.nii"),
     ):

@@ -76,10 +76,10 @@ def directions(
         str | None,
         typer.Option(
             "--hold-fixed",
-            help='What the new directions should not change. With --fit: attributes, such as "head '
-            'size,age", or none. With --between or --values: directions of the model, such as '
-            '"Age,PC 1" (Gram-Schmidt in w).',
-            show_default="head size with --fit",
+            help="What the new directions should not change. With --fit: attributes and the outer "
+            'contour of the brain, such as "head size,contour", or none. With --between or '
+            '--values: directions of the model, such as "Age,PC 1" (Gram-Schmidt in w).',
+            show_default="head size and, where the model has a deformation, contour with --fit",
         ),
     ] = None,
     name: Annotated[

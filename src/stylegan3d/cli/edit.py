@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,19 +15,38 @@ from stylegan3d.errors import RecipeError
 from stylegan3d.recipe.parts import Edit, Source
 from stylegan3d.storage.tensorfiles import read_bytes
 
+if TYPE_CHECKING:
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.recipe import Recipe
+
 
 @grouped
 def edit(
+    drawn: Labelled,
+    written: Volumes,
     edits: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--edit",
             help='Direction and strength in standard deviations, such as "PC 1=2.0", or '
             '"PC 1=2.0@0-3" for these layers only; may be repeated.',
         ),
-    ],
-    drawn: Labelled,
-    written: Volumes,
+    ] = None,
+    age_by: Annotated[
+        float | None,
+        typer.Option("--age-by", help="Age the brain by so many years; negative for younger."),
+    ] = None,
+    to_age: Annotated[
+        float | None, typer.Option("--to-age", help="Age the brain to so many years.")
+    ] = None,
+    age: Annotated[
+        float | None,
+        typer.Option(
+            "--age",
+            help="With --age-by or --to-age: how old the brain is.",
+            show_default="as old as it looks to the model",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Random brain to edit.")] = None,
     latent: Annotated[
         Path | None, typer.Option("--latent", help="Instead, the brain of this latent file.")
@@ -41,10 +60,41 @@ def edit(
     """
     if (seed is None) == (latent is None):
         raise typer.BadParameter("Give the brain to edit: either --seed or --latent.")
+    if age_by is not None and to_age is not None:
+        raise typer.BadParameter("Give either --age-by or --to-age.")
+    ages = age_by is not None or to_age is not None
+    if age is not None and not ages:
+        raise typer.BadParameter("--age needs --age-by or --to-age.")
+    if not edits and not ages:
+        raise typer.BadParameter('Give an edit, such as --edit "PC 1=2.0" or --age-by 10.')
     source = Source("seed", seed) if latent is None else Source.from_file(latent)
-    edited = _with_files_named(parse_edits(edits))
+    edited = _with_files_named(parse_edits(edits or []))
     recipe = drawn.recipe().replace(source=source, edits=edited)
-    render_to_files(written.open(), [recipe], written)
+    generator = written.open()
+    if ages:
+        recipe = _aged(recipe, generator, age_by, to_age, age)
+    render_to_files(generator, [recipe], written)
+
+
+def _aged(
+    recipe: Recipe, generator: Generator, by: float | None, to: float | None, age: float | None
+) -> Recipe:
+    """The recipe of the brain when it is older; what is expected then goes to standard error."""
+    from stylegan3d.directions.trajectory import Trajectory
+
+    trajectory = Trajectory.needed(generator)
+    told = "as given"
+    if age is None:
+        plain = recipe.replace(edits=())
+        age, told = trajectory.apparent_age(plain.latent(generator)), "as it looks to the model"
+    years = by if by is not None else (to or 0.0) - age
+    edit = trajectory.edit(years)
+    others = tuple(one for one in recipe.edits if one.direction != edit.direction)
+    if len(others) < len(recipe.edits):
+        raise RecipeError(f"Give the age either in years or along {edit.direction}, not both.")
+    for line in [f"From {age:.0f} years ({told}):", *trajectory.lines(age, age + years)]:
+        typer.echo(line, err=True)
+    return recipe.replace(edits=(*others, edit))
 
 
 def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

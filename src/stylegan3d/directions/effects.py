@@ -22,6 +22,8 @@ BRAINS = 200
 WEAKEST, MOST = 0.3, 3
 #: A direction fails if it changes its attribute in the right sense in fewer brains than this.
 FEWEST_RIGHT = 0.75
+#: A longer edit than this would leave what the generator knows.
+MOST_LENGTHENED = 1.6
 _SEED = 1
 _OF_PEOPLE = {"age": ("older", "younger"), "sex": ("male", "female")}
 
@@ -99,6 +101,34 @@ def _correlation(score: np.ndarray, values: np.ndarray) -> float:
     return float(np.corrcoef(score[known], values[known])[0, 1])
 
 
+def as_in_people(
+    generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
+) -> Directions:
+    """Lengthen units so that ventricles grow in edited brains as they do in people.
+
+    A generator that smooths shows less of a change than there is. Where a check says by which
+    factor ventricles grow with one unit in people ("ventricles"), the direction's std is multiplied
+    by at most `MOST_LENGTHENED` or its inverse; the check gains this factor as "lengthened".
+    """
+    start = random_w(generator, brains, _SEED + 1)
+    before = _measured(generator, start)["ventricle_ml"]
+    std, checks = directions.std.copy(), []
+    for told in directions.checks:
+        if told.get("ventricles", 1.0) != 1.0:
+            k = directions.names.index(told["name"])
+            edited = start + strength * directions.step(told["name"])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                grown = np.median(np.log(_measured(generator, edited)["ventricle_ml"] / before))
+            asked = strength * np.log(told["ventricles"])
+            if np.isfinite(grown) and grown * asked > 0:
+                factor = float(np.clip(asked / grown, 1 / MOST_LENGTHENED, MOST_LENGTHENED))
+                std[k] *= factor
+                told = told | {"lengthened": round(factor, 3)}
+                told["contour_mm"] = round(told["contour_mm"] * factor, 4)
+        checks.append(told)
+    return dataclasses.replace(directions, std=std, checks=tuple(checks))
+
+
 def check_edits(
     generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
 ) -> Directions:
@@ -137,15 +167,14 @@ def without_failures(directions: Directions) -> Directions:
         if told.get("edited", {}).get("right_way", 1.0) < FEWEST_RIGHT
     }
     kept = [k for k, name in enumerate(directions.names) if name not in failed]
-    return Directions(
-        directions.vectors[kept],
-        directions.std[kept],
-        directions.explained_variance[kept],
-        tuple(directions.names[k] for k in kept),
-        directions.model_hash,
-        directions.model_name,
-        {k: v for k, v in directions.descriptions.items() if k not in failed},
-        tuple(
+    return dataclasses.replace(
+        directions,
+        vectors=directions.vectors[kept],
+        std=directions.std[kept],
+        explained_variance=directions.explained_variance[kept],
+        names=tuple(directions.names[k] for k in kept),
+        descriptions={k: v for k, v in directions.descriptions.items() if k not in failed},
+        checks=tuple(
             told | {"left_out": True} if told["name"] in failed else told
             for told in directions.checks
         ),

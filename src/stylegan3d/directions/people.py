@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 AGE, SEX = "age", "sex"
-HEAD_SIZE = "brain_ml"
+HEAD_SIZE, VENTRICLES = "brain_ml", "ventricle_ml"
 NAMES = {AGE: "Age", SEX: "Sex"} | {m.key: m.name for m in MEASURES}
 UNITS = {AGE: "years", SEX: ""} | {m.key: m.unit for m in MEASURES}
 #: Least size of a group with its own mean; that of fewer subjects is mostly noise.

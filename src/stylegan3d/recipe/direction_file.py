@@ -39,6 +39,10 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         "std": directions.std,
         "explained_variance": directions.explained_variance,
     }
+    if directions.age_reading is not None:
+        tensors["age_reading"] = directions.age_reading
+    if directions.former:
+        tensors["former"] = np.stack(list(directions.former.values()))
     metadata = {
         "kind": KIND,
         "version": "1",
@@ -51,6 +55,8 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         metadata["descriptions"] = json.dumps(directions.descriptions, ensure_ascii=False)
     if directions.checks:
         metadata["checks"] = json.dumps(directions.checks, ensure_ascii=False)
+    if directions.former:
+        metadata["former_names"] = "\n".join(directions.former)
     data = pack(tensors, metadata)
     atomic_write_bytes(path, data, overwrite=overwrite, suffixes=(".safetensors",))
 
@@ -84,6 +90,8 @@ def load_directions(
             metadata["model_name"],
             _decoded(metadata, "descriptions", "{}", dict),
             tuple(_decoded(metadata, "checks", "[]", list)),
+            tensors.get("age_reading"),
+            _former(tensors, metadata),
         )
     except (KeyError, ValueError, TypeError):
         raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
@@ -96,6 +104,14 @@ def load_directions(
             "loaded: load its own model, or find directions for this one."
         )
     return directions
+
+
+def _former(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Directions as they were when recipes had version 1; none in most files."""
+    names = metadata.get("former_names", "")
+    return dict(zip(names.split("\n"), tensors["former"], strict=True)) if names else {}
 
 
 def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) -> Any:
@@ -113,7 +129,9 @@ def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) ->
     return value
 
 
-def find_step(direction: str, generator: Model, sha256: str | None = None) -> np.ndarray:
+def find_step(
+    direction: str, generator: Model, sha256: str | None = None, former: bool = False
+) -> np.ndarray:
     """One standard deviation along a direction, by its name as `Edit.direction` gives it.
 
     Parameters
@@ -123,6 +141,8 @@ def find_step(direction: str, generator: Model, sha256: str | None = None) -> np
     generator : Generator
     sha256 : str, optional
         Of the file, for `file.safetensors#name`.
+    former : bool
+        As the direction was when recipes had version 1, see `Edit.former`.
 
     Returns
     -------
@@ -136,4 +156,4 @@ def find_step(direction: str, generator: Model, sha256: str | None = None) -> np
     file, name = split_direction(direction)
     if file is not None:
         return load_directions(file, generator, sha256).step(name)
-    return generator.directions.step(direction)
+    return generator.directions.step(direction, former)

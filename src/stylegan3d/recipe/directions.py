@@ -38,6 +38,10 @@ class Directions:
     checks : tuple of dict
         How well the direction of each attribute did on held-out subjects, as plain data (see
         `directions.attributes`); may be empty.
+    age_reading : ndarray, shape (w_dim + 1,), float32, or None
+        Weights of w and a constant, which together tell a brain's age in years.
+    former : mapping of str to ndarray, shape (w_dim,), float32
+        One unit along directions that were fitted otherwise when recipes had version 1, by name.
     """
 
     vectors: np.ndarray
@@ -48,6 +52,8 @@ class Directions:
     model_name: str = ""
     descriptions: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[dict[str, Any], ...] = ()
+    age_reading: np.ndarray | None = None
+    former: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in ("vectors", "std", "explained_variance"):
@@ -57,6 +63,16 @@ class Directions:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "descriptions", dict(self.descriptions))
         object.__setattr__(self, "checks", tuple(self.checks))
+        former = {k: np.array(step, dtype=np.float32) for k, step in self.former.items()}
+        object.__setattr__(self, "former", former)
+        if any(step.shape != self.vectors.shape[-1:] for step in former.values()):
+            raise RecipeError("The former directions do not fit these directions.")
+        if self.age_reading is not None:
+            reading = np.array(self.age_reading, dtype=np.float32)
+            if reading.shape != (self.vectors.shape[-1] + 1,) or not np.isfinite(reading).all():
+                raise RecipeError("The weights that tell the age do not fit these directions.")
+            reading.setflags(write=False)
+            object.__setattr__(self, "age_reading", reading)
         count = len(self.names)
         shapes = (self.std.shape, self.explained_variance.shape, self.vectors.shape[:1])
         if self.vectors.ndim != 2 or any(shape != (count,) for shape in shapes):
@@ -82,8 +98,10 @@ class Directions:
         """The description without the figures in brackets; empty where there is none."""
         return re.sub(r" ?\([^()]*\)", "", self.descriptions.get(name, ""))
 
-    def step(self, name: str) -> np.ndarray:
+    def step(self, name: str, former: bool = False) -> np.ndarray:
         """float32 `(w_dim,)`: one standard deviation along the direction of that name.
+
+        With `former` as it was when recipes had version 1.
 
         Raises
         ------
@@ -94,6 +112,8 @@ class Directions:
             raise RecipeError(
                 f"There is no direction {name!r} here: use one of {_listing(self.names)}."
             )
+        if former and name in self.former:
+            return self.former[name]
         k = self.names.index(name)
         return self.vectors[k] * self.std[k]
 
@@ -133,6 +153,8 @@ def join(first: Directions, second: Directions) -> Directions:
         first.model_name,
         {**first.descriptions, **second.descriptions},
         first.checks + second.checks,
+        first.age_reading if first.age_reading is not None else second.age_reading,
+        {**first.former, **second.former},
     )
 
 

@@ -188,12 +188,15 @@ class Edit:
         Half-open range (start, stop) of layers that move; None moves all.
     sha256 : str or None
         Hash of the directions file; if given, a file that has changed is refused.
+    former : bool or None
+        True for a direction of the model's own as it was when recipes had version 1.
     """
 
     direction: str
     strength: float
     layers: tuple[int, int] | None = None
     sha256: str | None = None
+    former: bool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.direction, str) or not self.direction:
@@ -203,6 +206,8 @@ class Edit:
                 "The sha256 of an edit must be text and goes with a directions file: copy both "
                 "from its recipe."
             )
+        if self.former not in (None, True):
+            raise RecipeError("An edit is along a former direction (true) or does not say so.")
         object.__setattr__(self, "strength", finite(self.strength, "The strength of an edit"))
         if self.layers is None:
             return
@@ -217,6 +222,10 @@ class Edit:
                 "last, such as [0, 4]."
             )
         object.__setattr__(self, "layers", tuple(self.layers))
+
+    def of_version_1(self) -> Edit:
+        """The edit as a recipe of version 1 means it."""
+        return self if self.file else dataclasses.replace(self, former=True)
 
     @property
     def file(self) -> str | None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
 
-VERSION = 1
+#: In recipes of version 1, directions of age and volumes did not hold the outer contour fixed.
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Recipe:
                     f"An edit reaches to layer {edit.layers[1]}, but {name} has {layers} layers: "
                     f"choose a range within [0, {layers}]."
                 )
-            find_step(edit.direction, generator, edit.sha256)
+            find_step(edit.direction, generator, edit.sha256, bool(edit.former))
 
     def _names_layers(self) -> bool:
         """Whether it addresses single layers."""
@@ -174,7 +175,7 @@ class Recipe:
                 second = self._source_w(self.mix.source, generator)
                 w = mix(w, second, torch.tensor(self.mix.strength).to(w))
             for edit in self.edits:
-                step = find_step(edit.direction, generator, edit.sha256)
+                step = find_step(edit.direction, generator, edit.sha256, bool(edit.former))
                 w = move(w, step, edit.strength, edit.layers)
         return w
 
@@ -242,6 +243,7 @@ class Recipe:
         """Inverse of `to_dict`; RecipeError for invalid data."""
         data = dict(mapping(data, "recipe"))
         version = data.pop("version", VERSION)
+        old = version == 1
         if not is_int(version) or not 1 <= version <= VERSION:
             raise RecipeError(
                 f"This recipe has version {str(version)[:40]}, which this program does not know: "
@@ -266,7 +268,8 @@ class Recipe:
         if "edits" in data:
             if not isinstance(data["edits"], (list, tuple)):
                 raise RecipeError("The edits of a recipe must be a list.")
-            parts["edits"] = tuple(build(Edit, edit, "edit") for edit in data["edits"])
+            edits = tuple(build(Edit, edit, "edit") for edit in data["edits"])
+            parts["edits"] = tuple(edit.of_version_1() for edit in edits) if old else edits
         if data.get("model") is not None:
             parts["model"] = build(MadeWith, data["model"], "model")
         given = {name: data[name] for name in ("noise", "channel", "label") if name in data}

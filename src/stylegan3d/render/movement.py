@@ -114,10 +114,10 @@ def nothing_moves(space: Space) -> Movement:
 
 def deforms(generator: Generator) -> bool:
     """Whether a generator says by itself where an edit moves tissue to."""
-    return _anatomy(generator) is not None
+    return deformed_anatomy(generator) is not None
 
 
-def _anatomy(generator: Generator) -> AnatomyNetwork | None:
+def deformed_anatomy(generator: Generator) -> AnatomyNetwork | None:
     """The synthesis network, if it has a deformation."""
     synthesis = generator.synthesis
     moves = isinstance(synthesis, AnatomyNetwork) and synthesis.config.deformation > 0
@@ -145,7 +145,7 @@ class Mover:
     @torch.no_grad()
     def prepare(self) -> None:
         """Find what no edit changes."""
-        own = _anatomy(self.generator)
+        own = deformed_anatomy(self.generator)
         if own is not None and not self._known:
             places = own.smooth_points(self.w)
             image = read_at(own.appearance(self.w)[:, self.channel, None], places)
@@ -181,7 +181,7 @@ class Mover:
         self, to: Generator, w: Tensor, near: Callable[[Space], np.ndarray] | None
     ) -> tuple[Tensor, Tensor]:
         """Offsets [1, 3, X, Y, Z], and what changes besides place [1, 1, X, Y, Z]."""
-        other = _anatomy(to)
+        other = deformed_anatomy(to)
         assert other is not None
         self.prepare()
         after = other.smooth_points(w)

@@ -1,0 +1,96 @@
+"""Fit the directions of a bundled model anew, and write its card and page.
+
+    stylegan3d prepare BRAINS --out data/brains
+    python scripts/refit_directions.py weights/brain-t1-2mm data/brains
+
+Principal components keep their vectors. Recipes of version 1 keep the directions of attributes that
+they were made with (`Directions.former`). Without a data set only the descriptions of components
+are written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from stylegan3d.dataset.pack import load_pack
+from stylegan3d.directions.attributes import checked, fit_people
+from stylegan3d.directions.people import encode_people
+from stylegan3d.measures.attributes import MEASURES
+from stylegan3d.model.card import card_text
+from stylegan3d.model.loading import load
+from stylegan3d.recipe.direction_file import save_directions
+from stylegan3d.recipe.directions import Directions, join
+from stylegan3d.storage.hashing import sha256_of
+
+FILE = "directions.safetensors"
+#: What descriptions said before, by the key of the measure and whether there is more of it.
+FORMERLY = {
+    "more fluid around the brain": ("fluid", True),
+    "less fluid around it": ("fluid", False),
+}
+
+
+def with_own_words(directions: Directions) -> Directions:
+    """Descriptions in the words of today."""
+    words = {m.key: (m.more, m.less) for m in MEASURES}
+    told = dict(directions.descriptions)
+    for before, (key, more) in FORMERLY.items():
+        now = words[key][not more]
+        told = {name: text.replace(before, now) for name, text in told.items()}
+    return dataclasses.replace(directions, descriptions=told)
+
+
+def refitted(folder: Path, data: Path) -> Directions:
+    """Attributes fitted anew, components as they are."""
+    generator = load(folder, device="cpu")
+    before = with_own_words(generator.directions)
+    fitted_now = fit_people(generator, encode_people(generator, load_pack(data)))
+    assert fitted_now is not None
+    kept = [k for k, name in enumerate(before.names) if name not in before.attributes]
+    components = Directions(
+        before.vectors[kept],
+        before.std[kept],
+        before.explained_variance[kept],
+        tuple(before.names[k] for k in kept),
+        before.model_hash,
+        before.model_name,
+        {before.names[k]: before.descriptions[before.names[k]] for k in kept},
+    )
+    after = checked(generator, fitted_now, drop_failures=True)
+    # Those that changed: a sex or a head size that stayed the same needs no former one.
+    changed = {
+        name: before.step(name)
+        for name in before.attributes
+        if name not in after.names
+        or not np.allclose(before.step(name), after.step(name), rtol=1e-3, atol=1e-6)
+    }
+    former = {**changed, **before.former}
+    return dataclasses.replace(join(after, components), former=former)
+
+
+def main() -> None:
+    """Refit and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
+    args = parser.parse_args()
+    path = args.folder / "card.json"
+    card = json.loads(path.read_text())
+    if args.data:
+        found = refitted(args.folder, args.data)
+        card["directions"] = list(found.checks)
+    else:
+        found = with_own_words(load(args.folder, device="cpu").directions)
+    save_directions(args.folder / FILE, found, overwrite=True)
+    card["files"][FILE] = sha256_of(args.folder / FILE)
+    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    (args.folder / "README.md").write_text(card_text(card))
+
+
+if __name__ == "__main__":
+    main()

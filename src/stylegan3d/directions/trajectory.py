@@ -1,0 +1,204 @@
+"""Ageing in years: how far to go along the direction of age, and what to expect on the way.
+
+The age that a brain looks like is read from w by the regression that the direction was made from.
+What people of an age have, in ventricles and in tissue, comes from the same people; beyond the
+ages of those, everything is extrapolated, and said so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stylegan3d.directions.people import (
+    AGE,
+    HEAD_SIZE,
+    VENTRICLES,
+    People,
+    deviations,
+    group_numbers,
+)
+from stylegan3d.errors import RecipeError
+from stylegan3d.recipe.parts import Edit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.recipe.directions import Directions
+
+#: What is known by age: ventricles in ml, and tissue as a share of the brain with its fluid.
+TISSUE = "tissue_percent"
+NAMES = {VENTRICLES: "Ventricles", TISSUE: "Grey and white matter"}
+UNITS = {VENTRICLES: "ml", TISSUE: "% of the brain with its fluid"}
+#: Standard deviations on both sides of the middle that nine people in ten are within.
+NINE_IN_TEN = 1.645
+#: Ages at which it is written down, in years.
+EVERY = 5
+#: A trajectory is no longer than this, to either side.
+LONGEST_YEARS = 60.0
+
+
+def age_reading(people: People, beta: np.ndarray) -> np.ndarray:
+    """Weights of w and a constant, `(w_dim + 1,)`, that tell the age in years.
+
+    `beta` `(w_dim,)` are the regression's, fitted within groups; the constant is that of all people
+    together, since the scanner of a brain that is asked about may be none of theirs.
+    """
+    age = people.attributes[AGE]
+    known = ~people.held_out & np.isfinite(age)
+    return np.append(beta, float((age - people.w @ beta)[known].mean()))
+
+
+def ageing(people: People, reading: np.ndarray) -> dict[str, Any]:
+    """What people of an age have, as plain data for the check of the direction of age.
+
+    Returns
+    -------
+    dict
+        "ages" (youngest and oldest of the subjects fitted to), "error" (mean absolute error of the
+        age read in held-out subjects, years; absent if they are none), and "expected": by key of
+        `NAMES` a list of [age, low, middle, high], between which nine people in ten are: a parabola
+        of age within groups (of the logarithm of ventricles), and what is left about it.
+    """
+    fit = ~people.held_out
+    place, age = group_numbers(people.groups, fit), people.attributes[AGE]
+    tissue = people.attributes["grey_ml"] + people.attributes["white_ml"]
+    values = {
+        VENTRICLES: np.log(np.maximum(people.attributes[VENTRICLES], 0.1)),
+        TISSUE: 100 * tissue / people.attributes[HEAD_SIZE],
+    }
+    known = fit & np.isfinite(age)
+    ages = float(age[known].min()), float(age[known].max())
+    told: dict[str, Any] = {"ages": [round(years, 1) for years in ages], "expected": {}}
+    middle = age[known].mean()
+    powers = np.stack([age - middle, (age - middle) ** 2], axis=1)
+    at = np.arange(EVERY * np.floor(ages[0] / EVERY), ages[1] + EVERY, EVERY)
+    for key, value in values.items():
+        usable = known & np.isfinite(value)
+        inner, target = deviations(powers, place, usable), deviations(value, place, usable)
+        slopes = np.linalg.lstsq(inner[usable], target[usable], rcond=None)[0]
+        spread = float((target - inner @ slopes)[usable].std())
+        level = float((value - powers @ slopes)[usable].mean())
+        curve = level + np.stack([at - middle, (at - middle) ** 2], axis=1) @ slopes
+        bands = np.stack([curve + k * spread for k in (-NINE_IN_TEN, 0, NINE_IN_TEN)], axis=1)
+        bands = np.exp(bands) if key == VENTRICLES else bands
+        told["expected"][key] = [
+            [float(years), *np.round(band, 1).tolist()]
+            for years, band in zip(at, bands, strict=True)
+        ]
+    held = people.held_out & np.isfinite(age)
+    if held.any():
+        read = people.w[held] @ reading[:-1] + reading[-1]
+        told["error"] = round(float(np.abs(read - age[held]).mean()), 1)
+    return told
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """How a model's brains age.
+
+    Attributes
+    ----------
+    name : str
+        Of the direction of age.
+    years_per_sd : float
+        By which one standard deviation along it ages a brain.
+    youngest, oldest : float
+        Ages of the people it was fitted to, in years.
+    error : float or None
+        Of the age that is read in a brain, in years.
+    """
+
+    name: str
+    years_per_sd: float
+    youngest: float
+    oldest: float
+    error: float | None
+    _reading: np.ndarray
+    _expected: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, directions: Directions) -> Trajectory | None:
+        """That of a model's directions; None where they tell nothing of ageing."""
+        check = next((told for told in directions.checks if told.get("attribute") == AGE), {})
+        told = check.get("ageing")
+        if told is None or directions.age_reading is None or check["name"] not in directions.names:
+            return None
+        return cls(
+            check["name"],
+            float(check["per_unit"]),
+            *map(float, told["ages"]),
+            told.get("error"),
+            directions.age_reading,
+            {key: np.array(rows, np.float64) for key, rows in told["expected"].items()},
+        )
+
+    @classmethod
+    def needed(cls, generator: Generator) -> Trajectory:
+        """That of a generator; RecipeError where it has none."""
+        found = cls.of(generator.directions)
+        if found is None:
+            raise RecipeError(
+                f"The model {generator.name} does not know how brains age: use the bundled model, "
+                "or edit along one of its directions."
+            )
+        return found
+
+    def apparent_age(self, w: Tensor) -> float:
+        """The age in years that a brain [num_layers, w_dim] looks like."""
+        mean = w.detach().double().cpu().numpy().mean(axis=0)
+        return float(mean @ self._reading[:-1] + self._reading[-1])
+
+    def edit(self, years: float) -> Edit:
+        """The edit that makes a brain older by so many years, or younger.
+
+        RecipeError if they are more than `LONGEST_YEARS`.
+        """
+        if not abs(years) <= LONGEST_YEARS:
+            raise RecipeError(
+                f"A brain cannot be aged by {years:g} years: give -{LONGEST_YEARS:g} to "
+                f"{LONGEST_YEARS:g}."
+            )
+        return Edit(self.name, years / self.years_per_sd)
+
+    def years(self, strength: float) -> float:
+        """By how many years an edit of this strength ages a brain."""
+        return strength * self.years_per_sd
+
+    def is_known(self, age: float) -> bool:
+        """Whether the people it was fitted to had such ages."""
+        return self.youngest <= age <= self.oldest
+
+    def expected(self, key: str, age: float) -> tuple[float, float, float]:
+        """Low, middle and high value of a key of `NAMES` at an age: nine people in ten.
+
+        Beyond the ages that are known, that of the nearest one.
+        """
+        table = self._expected[key]
+        low, middle, high = (float(np.interp(age, table[:, 0], table[:, k])) for k in (1, 2, 3))
+        return low, middle, high
+
+    def remark(self, age: float) -> str:
+        """A sentence where an age is extrapolated, else empty."""
+        if self.is_known(age):
+            return ""
+        return (
+            f"{age:.0f} years is extrapolated: the model learned from people of "
+            f"{self.youngest:.0f} to {self.oldest:.0f} years."
+        )
+
+    def lines(self, before: float, after: float) -> list[str]:
+        """What people have at both ages, in sentences."""
+        told = []
+        for key, name in NAMES.items():
+            low, middle, high = self.expected(key, after)
+            start = self.expected(key, before)[1]
+            told.append(
+                f"{name} at {after:.0f} years: {middle:.0f} {UNITS[key]} on average, {low:.0f} to "
+                f"{high:.0f} in 9 of 10 people; at {before:.0f} years {start:.0f}."
+            )
+        remark = self.remark(after)
+        return [*told, remark] if remark else told

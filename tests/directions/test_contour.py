@@ -1,0 +1,118 @@
+"""Ageing is atrophy: the outer contour of a brain stays where it is."""
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan3d.directions import attributes
+from stylegan3d.directions.contour import POINTS, border_of, contour_of, contour_rows
+from stylegan3d.errors import RecipeError
+from stylegan3d.model.loading import load
+from stylegan3d.model.random_latents import random_w
+from stylegan3d.networks.deformation import exponential
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.render.movement import composed
+from stylegan3d.render.renderer import Renderer
+
+VOLUMES = ("Age", "Ventricle volume", "Grey matter", "White matter")
+
+
+@pytest.fixture(scope="module", name="generator")
+def bundled():
+    return load(device="cpu")
+
+
+def wide(generator, w):
+    return torch.from_numpy(w).float().expand(generator.num_layers, -1)
+
+
+def contour_mm(generator, w, step):
+    """Outward movement of the picture's contour, mm, by the maps on the picture's own grid."""
+    network = generator.synthesis
+    both = torch.stack([wide(generator, w), wide(generator, w + step)])
+    maps = network.points(exponential(network.velocity(both)), generator.shape)
+    offsets = composed(*maps.split(1))[0].flip(0).detach().numpy()
+    brain = Renderer(generator).render(wide(generator, w), noise="none").volume
+    voxels, normals = border_of(contour_of(brain))
+    half = np.array(generator.shape) * np.array(generator.voxel_size) / 2
+    moved = offsets[(slice(None), *voxels.T)].T * half
+    return -(moved * normals).sum(axis=1)
+
+
+def test_border_of_a_ball_points_outward():
+    middle = np.array([16, 20, 14])
+    away = np.moveaxis(np.indices((32, 40, 30)), 0, -1) - middle
+    voxels, normals = border_of(np.linalg.norm(away, axis=-1) < 10)
+    outward = (voxels - middle) / np.linalg.norm(voxels - middle, axis=1, keepdims=True)
+    assert (normals * outward).sum(axis=1).min() > 0.9
+
+
+def test_rows_tell_how_an_edit_moves_the_contour(generator):
+    w = random_w(generator, 1, seed=3)
+    step = generator.directions.step("Head size") * 0.25
+    told = contour_rows(generator, w) @ step
+    assert told.shape == (POINTS,)
+    exact = contour_mm(generator, w[0], step)
+    exact = exact[np.random.RandomState(0).permutation(len(exact))[:POINTS]]
+    assert told.mean() > 0.3  # a larger head: outward
+    assert told.mean() == pytest.approx(exact.mean(), rel=0.15)
+    assert np.corrcoef(told, exact)[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_the_bundled_directions_leave_the_contour(generator, name):
+    (w,) = random_w(generator, 1, seed=5)
+    now, before = (2 * generator.directions.step(name, former=former) for former in (False, True))
+    moved, formerly = (np.abs(contour_mm(generator, w, step)).mean() for step in (now, before))
+    assert moved < 0.5
+    assert moved < 0.6 * formerly
+    told = next(check for check in generator.directions.checks if check["name"] == name)
+    assert "Outer contour" in told["held_fixed"]
+    assert "outer contour held fixed" in generator.directions.descriptions[name]
+
+
+def test_the_pattern_is_that_of_people_with_the_same_contour():
+    """Against the covariance of a Gaussian given what is observed, written out."""
+    random = np.random.RandomState(0)
+    w = random.randn(300, 12) @ random.randn(12, 12)
+    w -= w.mean(axis=0)
+    beta, head, rows = random.randn(12), random.randn(12), random.randn(POINTS, 12)
+    cov = np.cov(w.T)
+    gain = cov @ rows.T @ np.linalg.inv(rows @ cov @ rows.T + np.eye(POINTS))
+    given = cov - gain @ rows @ cov
+    expected = given @ beta - given @ head * (head @ given @ beta) / (head @ given @ head)
+    found = attributes._pattern(beta, [head], w, rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    assert abs(head @ found) < 1e-6 * np.linalg.norm(found)
+
+
+def test_recipes_of_version_1_keep_the_directions_they_were_made_with(generator):
+    text = (
+        '{"version": %d, "source": {"kind": "seed", "seed": 3}, "edits": '
+        '[{"direction": "Age", "strength": 2.0}, {"direction": "PC 1", "strength": 1.0}]}'
+    )
+    old, new = (Recipe.from_json(text % version) for version in (1, 2))
+    plain = new.replace(edits=())
+    directions = generator.directions
+    component = torch.from_numpy(directions.step("PC 1"))
+    for recipe, former in ((old, True), (new, False)):
+        way = recipe.latent(generator) - plain.latent(generator)
+        step = 2 * torch.from_numpy(directions.step("Age", former)) + component
+        torch.testing.assert_close(way[0], step, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(old.latent(generator), new.latent(generator))
+    # Saved again by this program, it stays what it was.
+    again = Recipe.from_json(old.to_json())
+    assert again == old
+    assert torch.equal(again.latent(generator), old.latent(generator))
+
+
+def test_an_edit_says_former_or_nothing():
+    with pytest.raises(RecipeError, match="former direction"):
+        Recipe.from_json(
+            '{"source": {"kind": "seed", "seed": 3}, '
+            '"edits": [{"direction": "Age", "strength": 2, "former": 3}]}'
+        )
+
+
+def test_a_contour_cannot_be_held_without_a_deformation(tiny_generator):
+    assert contour_rows(tiny_generator, random_w(tiny_generator, 1, seed=0)) is None
