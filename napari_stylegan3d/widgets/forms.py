@@ -44,7 +44,8 @@ class _Slide(QBaseValueWidget):
         def made(parent: Any = None) -> SliderRow:
             return row()
 
-        super().__init__(made, "value", "set_value", "valueChanged", **kwargs)
+        # magicgui only calls it.
+        super().__init__(made, "value", "set_value", "valueChanged", **kwargs)  # type: ignore[arg-type]
 
     def _mgui_bind_change_callback(self, callback: Callable[[float], None]) -> None:
         self._qwidget.valueChanged.connect(lambda value, _live: callback(value))
