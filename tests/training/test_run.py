@@ -13,7 +13,7 @@ from torch import nn
 from stylegan3d.errors import ModelError
 from stylegan3d.storage.checkpoint import CHECKPOINT, PREVIOUS
 from stylegan3d.training.loop import LOG
-from stylegan3d.training.run import Recipe, Run, RunSettings, config_of, load_run, train
+from stylegan3d.training.run import Recipe, Run, RunSettings, load_run, train
 
 CPU = torch.device("cpu")
 
@@ -40,13 +40,6 @@ class Line(Recipe):
 
     def measure(self, average, data, *, last):
         return {"error": float((average(data[0]) - data[1]).abs().mean())}
-
-    def to_dict(self):
-        return {"config": config_of(self)}
-
-    @classmethod
-    def from_dict(cls, data):
-        return cls(RunSettings.from_dict(data["config"]))
 
 
 class Curve(Line):

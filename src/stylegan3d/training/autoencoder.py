@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.autoencoder import FACTOR, Autoencoder, AutoencoderConfig
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.augment import augment
-from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, config_of, train
+from stylegan3d.training.run import How, Preparing, Recipe, Run, RunSettings, train
 
 Place = tuple[slice, slice, slice]
 # Structural similarity: window of seven voxels, and Wang's constants.
@@ -75,6 +75,8 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
     shape: AutoencoderConfig
     settings: AutoencoderSettings
     kind = "vae"
+    options = AutoencoderSettings
+    shapes = AutoencoderConfig
 
     def network(self) -> Autoencoder:
         """A new autoencoder."""
@@ -116,16 +118,6 @@ class AutoencoderRecipe(Recipe[Autoencoder, Pack]):
     def measure(self, average: Autoencoder, data: Pack, *, last: bool) -> dict[str, float]:
         """Similarity of reconstructions of held-out subjects."""
         return measure(average, data, None if last else MEASURED)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"shape": self.shape.to_dict(), "config": config_of(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        settings = AutoencoderSettings.from_dict(data["config"])
-        return cls(AutoencoderConfig.from_dict(data["shape"]), settings)
 
 
 AutoencoderRun = Run[AutoencoderRecipe]

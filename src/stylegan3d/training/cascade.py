@@ -22,7 +22,6 @@ from stylegan3d.training.run import (
     Recipe,
     Run,
     RunSettings,
-    config_of,
     device_of,
     train,
 )
@@ -88,6 +87,7 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
     """
 
     kind = "cascade"
+    options = CascadeSettings
     settings: CascadeSettings
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
 
@@ -160,12 +160,12 @@ class CascadeRecipe(Recipe[CascadeFlow, Examples]):
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"config": config_of(self), "model": self.model}
+        return super().to_dict() | {"model": self.model}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
-        return cls(CascadeSettings.from_dict(data["config"]), data["model"])
+        return cls(**cls._known(data), model=data["model"])
 
 
 CascadeRun = Run[CascadeRecipe]

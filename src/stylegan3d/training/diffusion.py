@@ -36,7 +36,6 @@ from stylegan3d.training.run import (
     Recipe,
     Run,
     RunSettings,
-    config_of,
     device_of,
     train,
 )
@@ -108,6 +107,8 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
     settings: DiffusionSettings
     stage: str
     kind = "diffusion"
+    options = DiffusionSettings
+    shapes = DiffusionConfig
 
     def check_stage(self, stage: Generator, pack: Pack) -> None:
         """Raise ModelError if the run was started with another autoencoder or data set."""
@@ -173,17 +174,12 @@ class DiffusionRecipe(Recipe[LatentDiffusion, Latents]):
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {
-            "shape": self.shape.to_dict(),
-            "config": config_of(self),
-            "stage": self.stage,
-        }
+        return super().to_dict() | {"stage": self.stage}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
-        settings = DiffusionSettings.from_dict(data["config"])
-        return cls(DiffusionConfig.from_dict(data["shape"]), settings, data["stage"])
+        return cls(**cls._known(data), stage=data["stage"])
 
 
 DiffusionRun = Run[DiffusionRecipe]

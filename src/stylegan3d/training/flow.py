@@ -31,7 +31,6 @@ from stylegan3d.training.run import (
     Recipe,
     Run,
     RunSettings,
-    config_of,
     device_of,
     load_run,
     train,
@@ -117,6 +116,7 @@ class FlowRecipe(Recipe[Flow, Cubes]):
     """
 
     kind = "flow"
+    options = FlowSettings
     fused = False
     settings: FlowSettings
 
@@ -217,13 +217,13 @@ class FlowRecipe(Recipe[Flow, Cubes]):
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"config": config_of(self), "grid": self.grid, "begun_with": self.begun_with}
+        return super().to_dict() | {"grid": self.grid, "begun_with": self.begun_with}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
         x, y, z = data["grid"]
-        return cls(FlowSettings.from_dict(data["config"]), (x, y, z), data.get("begun_with"))
+        return cls(**cls._known(data), grid=(x, y, z), begun_with=data.get("begun_with"))
 
 
 FlowRun = Run[FlowRecipe]

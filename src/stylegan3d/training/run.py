@@ -114,6 +114,9 @@ class Recipe(ABC, Generic[N, D]):
     clip: ClassVar[float] = 1.0
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
     fused: ClassVar[bool] = True
+    #: Classes of the settings and, if the network has one, of its shape.
+    options: ClassVar[type[RunSettings]] = RunSettings
+    shapes: ClassVar[Any] = None
     settings: RunSettings
 
     @abstractmethod
@@ -141,14 +144,21 @@ class Recipe(ABC, Generic[N, D]):
     def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
         """Figures of the averaged network on held-out subjects, all of these at the `last` step."""
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Entries for a checkpoint."""
+        """Entries for a checkpoint: the settings and, of networks that have one, the shape."""
+        shape = {} if self.shapes is None else {"shape": vars(self)["shape"].to_dict()}
+        return shape | {"config": asdict(self.settings)}
 
     @classmethod
-    @abstractmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
+        return cls(**cls._known(data))
+
+    @classmethod
+    def _known(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Shape and settings of a checkpoint."""
+        shape = {} if cls.shapes is None else {"shape": cls.shapes.from_dict(data["shape"])}
+        return shape | {"settings": cls.options.from_dict(data["config"])}
 
 
 class Run(Generic[R]):
@@ -403,11 +413,6 @@ def averaged(network: N, memory: Callable[[], float]) -> AveragedModel:
     )
     average.n_averaged.fill_(1)  # 0 would drop the initial weights
     return average.requires_grad_(False)
-
-
-def config_of(recipe: Recipe[Any, Any]) -> dict[str, Any]:
-    """The settings of a recipe, for a checkpoint."""
-    return asdict(recipe.settings)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor
 from stylegan3d.devices import fast_dtype
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, mean_scores
 from stylegan3d.segmentation.network import WIDTHS, TissueNetwork, likeliest, padded, to_blocks
-from stylegan3d.training.run import How, Recipe, Run, RunSettings, config_of, device_of, train
+from stylegan3d.training.run import How, Recipe, Run, RunSettings, device_of, train
 from stylegan3d.training.segmentation_data import Brains, draw
 
 
@@ -53,6 +53,7 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
 
     settings: SegmentationSettings
     kind = "segmentation"
+    options = SegmentationSettings
     clip = 5.0
     betas = (0.9, 0.999)
     fused = False
@@ -76,15 +77,6 @@ class SegmentationRecipe(Recipe[TissueNetwork, Brains]):
     def measure(self, average: TissueNetwork, data: Brains, *, last: bool) -> dict[str, float]:
         """Mean Dice of each tissue of the held-out subjects."""
         return mean_scores(validate(average, data))
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"config": config_of(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        return cls(SegmentationSettings.from_dict(data["config"]))
 
 
 SegmentationRun = Run[SegmentationRecipe]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.progress import Progress
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import CLASSES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.measures import MEASURES, measure
-from stylegan3d.training.export import NOT_STATED
+from stylegan3d.training.network_export import about, noted, rounded
 from stylegan3d.training.segmentation import SegmentationRun
 from stylegan3d.training.segmentation_baseline import measure_baselines
 from stylegan3d.training.segmentation_data import LabelledBrains
@@ -57,36 +55,16 @@ def export_segmentation(
     OutputError
         If the folder holds such files and `overwrite` is false, or cannot be written.
     """
-    network = run.average
-    state = {k: v.half().float() for k, v in network.state_dict().items()}
-    network.load_state_dict(state)
+    network = rounded(run)
     card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
     card["space"] = {"voxel_mm": list(brains.pack.space.voxel_size), "axes": "RAS"}
     segmenter = Segmenter(network, card, "", run.device)
-    card |= _about(run, brains, licence)
+    rows = brains.rows[: brains.training]
+    card |= about(run, brains.pack, rows, licence=licence, intended_use=INTENDED_USE, training={})
     card["validation"] = _validation(segmenter, brains)
     card["people"] = _people(segmenter, brains, progress)
-    taken = sorted(set(card) & set(notes or {}))
-    if taken:
-        raise StyleGAN3DError(f"'{taken[0]}' is an entry of the card that the program writes.")
-    write_model(folder, network, card | (notes or {}), overwrite=overwrite)
+    write_model(folder, network, noted(card, notes), overwrite=overwrite)
     return segmenter
-
-
-def _about(run: SegmentationRun, brains: LabelledBrains, licence: str | None) -> dict[str, Any]:
-    rows = [brains.pack.table[row] for row in brains.rows[: brains.training]]
-    sources = Counter((str(r.get("source")), str(r.get("licence") or NOT_STATED)) for r in rows)
-    return {
-        "modality": "T1-weighted MR, brain extracted",
-        "intensity": {"outside": 0, "one": "99.5th percentile inside the brain"},
-        "training_data": [
-            {"source": source, "people": count, "licence": terms}
-            for (source, terms), count in sorted(sources.items())
-        ],
-        "training": {"people": brains.training, "steps": run.steps, "seed": run.settings.seed},
-        "licence": licence or "; ".join(sorted({terms for _, terms in sources})),
-        "intended_use": INTENDED_USE,
-    }
 
 
 def _validation(segmenter: Segmenter, brains: LabelledBrains) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from stylegan3d.errors import ModelError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
 from stylegan3d.training.autoencoder import mean_ssim
-from stylegan3d.training.run import How, Preparing, Recipe, Run, config_of, train
+from stylegan3d.training.run import How, Preparing, Recipe, Run, train
 from stylegan3d.training.translation_crops import TranslationSettings, draw
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.translation.network import TranslationConfig, TranslationNetwork
@@ -37,6 +37,8 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
     shape: TranslationConfig
     settings: TranslationSettings
     kind = "translation"
+    options = TranslationSettings
+    shapes = TranslationConfig
 
     def __post_init__(self) -> None:
         if self.settings.side % self.shape.multiple:
@@ -88,16 +90,6 @@ class TranslationRecipe(Recipe[TranslationNetwork, PaintedPeople]):
     ) -> dict[str, float]:
         """How alike painted brains are to held-out subjects."""
         return measure(average, data, None if last else MEASURED)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"shape": self.shape.to_dict(), "config": config_of(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        settings = TranslationSettings.from_dict(data["config"])
-        return cls(TranslationConfig.from_dict(data["shape"]), settings)
 
 
 TranslationRun = Run[TranslationRecipe]

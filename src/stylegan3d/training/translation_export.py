@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan3d.errors import StyleGAN3DError
 from stylegan3d.render.montage import draw_montage
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.training.export import NOT_STATED
+from stylegan3d.training.network_export import about, noted, rounded
 from stylegan3d.training.translation import TranslationRun
 from stylegan3d.training.translation_data import PaintedPeople
 from stylegan3d.training.translation_figures import Progress, evaluate
@@ -64,19 +62,15 @@ def export_translation(
     OutputError
         If the folder holds such files and `overwrite` is false, or cannot be written.
     """
-    network = run.average
-    state = {k: v.half().float() for k, v in network.state_dict().items()}
-    network.load_state_dict(state)
+    network = rounded(run)
     card: dict[str, Any] = {"name": name or folder.name, "version": "0.1"}
     card |= _grid_and_contrast(people) | _about(run, people, licence)
     painter = Painter(network, card, "", run.device)
     card["validation"] = evaluate(painter, people, segmenter, progress)
     card["validation"]["reads_tissues"] = {"name": segmenter.name, "sha256": segmenter.hash}
-    taken = sorted(set(card) & set(notes or {}))
-    if taken:
-        raise StyleGAN3DError(f"'{taken[0]}' is an entry of the card that the program writes.")
+    card = noted(card, notes)
     picture = montage(painter, people)
-    write_model(folder, network, card | (notes or {}), picture, overwrite=overwrite)
+    write_model(folder, network, card, picture, overwrite=overwrite)
     return painter
 
 
@@ -119,23 +113,12 @@ def _grid_and_contrast(people: PaintedPeople) -> dict[str, Any]:
 
 
 def _about(run: TranslationRun, people: PaintedPeople, licence: str | None) -> dict[str, Any]:
-    rows = [people.pack.table[row] for row in people.pack.indices("train")]
-    sources = Counter((str(r.get("source")), str(r.get("licence") or NOT_STATED)) for r in rows)
-    return {
-        "modality": "T1-weighted MR, brain extracted",
-        "intensity": {"outside": 0, "one": "99.5th percentile inside the brain"},
-        "training_data": [
-            {"source": source, "people": count, "licence": terms}
-            for (source, terms), count in sorted(sources.items())
-        ],
-        "training": {
-            "people": len(rows),
-            "with_label_maps": len(people.labelled("train")),
-            "steps": run.steps,
-            "seed": run.settings.seed,
-            "seconds": round(run.seconds),
-            "torch": torch.__version__,
-        },
-        "licence": licence or "; ".join(sorted({terms for _, terms in sources})),
-        "intended_use": INTENDED_USE,
+    training = {
+        "with_label_maps": len(people.labelled("train")),
+        "seconds": round(run.seconds),
+        "torch": torch.__version__,
     }
+    rows = people.pack.indices("train")
+    return about(
+        run, people.pack, rows, licence=licence, intended_use=INTENDED_USE, training=training
+    )
